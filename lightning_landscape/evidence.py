@@ -1,0 +1,287 @@
+"""The nouns: readings, the evidence they make up, and the verdict that is drawn from it.
+
+A reading is a frozen dataclass of plain numbers, measured once and never changed. `Evidence` keys readings by their
+type, so a reading of your own needs no registration. Nothing here knows torch, Lightning or TensorBoard.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+
+class Cause(str, Enum):
+    """Why a loss does not fall. The first eight alarm; the last four are information."""
+
+    SADDLE_POINT = "saddle_point"
+    FLAT_REGION = "flat_region"
+    POOR_MINIMUM = "poor_minimum"
+    LEARNING_RATE_TOO_SMALL = "learning_rate_too_small"
+    LEARNING_RATE_TOO_LARGE = "learning_rate_too_large"
+    NOT_UPDATING = "not_updating"
+    NOTHING_TO_LEARN = "nothing_to_learn"
+    DIVERGED = "diverged"
+    SETTLED = "settled"
+    SCHEDULED_END = "scheduled_end"
+    SLOW = "slow"
+    UNDECIDED = "undecided"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How far the loss fell over the last `window` steps, with the error bar of that statement.
+
+    The loss has stalled when the *largest* fall that the noise leaves open is still below `tolerance * level`: an
+    equivalence test, since failing to see a trend is no evidence that there is none.
+    """
+
+    window: int
+    """optimizer steps"""
+    level: float
+    """absolute value of the mean loss in the window, in units of the loss"""
+    progress: float
+    """fall of the fitted line over the window, in units of the loss; negative where the loss rose"""
+    margin: float
+    """2.5 standard errors of `progress`"""
+    tolerance: float
+    """share of `level` that a fall must reach to count as progress"""
+    predicted: float | None = None
+    """Σ|g·Δw| over the window: no first-order decrease can exceed it; None where it was not measured"""
+
+    @property
+    def threshold(self) -> float:
+        """The fall that counts as progress, in units of the loss."""
+        return self.tolerance * self.level
+
+    @property
+    def largest_fall(self) -> float:
+        """Upper end of the interval for the fall over the window, in units of the loss."""
+        return self.progress + self.margin
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the updates were too small to lower the loss by 30% of the threshold, whatever the noise hides."""
+        return (
+            self.predicted is not None
+            and self.predicted < 0.3 * self.threshold
+            and self.progress - self.margin < self.threshold
+        )
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a fall of `threshold` over the window is excluded."""
+        return self.largest_fall < self.threshold or self.bounded
+
+    @property
+    def powered(self) -> bool:
+        """Whether a fall of twice the threshold would have been seen through the noise."""
+        return self.margin < 2 * self.threshold or self.bounded
+
+    @property
+    def falling(self) -> bool:
+        """Whether a fall above the threshold is certain."""
+        return self.progress - self.margin > 0 and self.progress > self.threshold
+
+
+@dataclass(frozen=True)
+class LossLevel:
+    """Where the loss started, how low it came and where it is, each a mean over a block of steps."""
+
+    start: float
+    best: float
+    now: float
+
+    @property
+    def share_of_start(self) -> float:
+        """Present loss over starting loss; 1 where the start is 0 or the sign changed, since then there is no scale."""
+        if self.start == 0 or self.now * self.start < 0:
+            return 1.0
+        return self.now / self.start if self.start > 0 else self.start / self.now
+
+    @property
+    def solved(self) -> bool:
+        """Whether the loss has come down to a tenth of where it started."""
+        return self.start > 0 and self.now < 0.1 * self.start
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The loss left the region in which it can come back."""
+
+    step: int
+    finite: bool
+    """False: NaN or inf; True: a finite loss that keeps growing"""
+    start: float
+    now: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What the learning rate is and was."""
+
+    learning_rate: float
+    peak: float
+    elapsed: float | None
+    """share of the run's horizon that has passed, in [0, 1]; None where the horizon is unknown"""
+
+    @property
+    def share_of_peak(self) -> float:
+        """Learning rate over its largest value so far, in [0, 1]."""
+        return self.learning_rate / self.peak if self.peak > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How far the weights travel."""
+
+    update_ratio: float | None
+    """mean |Δw|/|w| of one step; None where it was not measured"""
+    travelled: float | None
+    """Σ|Δw|/max(|w|, 1) over 5% of the run; None where it was not measured"""
+    without_gradient: float
+    """share of the optimizers' parameters that received no gradient, in [0, 1]"""
+    not_held: float
+    """share of the module's trainable parameters that no optimizer holds, in [0, 1]"""
+
+
+@dataclass(frozen=True)
+class GradientScale:
+    """The gradient before clipping, as a whole and by group of parameters, in the order of the module."""
+
+    norm: float
+    relative: float
+    """|g|·max(|w|, 1)/|loss|: the relative change of the loss along a relative step of 1"""
+    groups: Mapping[str, float]
+    """norm by top-level module"""
+    zero_tensors: float
+    """share of the parameter tensors whose gradient is exactly zero, in [0, 1]"""
+
+    @property
+    def first_to_last(self) -> float:
+        """Norm of the first group over that of the last; inf where the last is zero, 1 where there is one group."""
+        norms = list(self.groups.values())
+        if len(norms) < 2:
+            return 1.0
+        return norms[0] / norms[-1] if norms[-1] > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the activation layers do on a fixed set of samples."""
+
+    dead: float
+    """largest share of units of one layer that are zero on every sample, in [0, 1]"""
+    dead_layer: str | None
+    saturated: float
+    """largest share of (unit, sample) pairs of one bounded layer that sit at its bounds, in [0, 1]"""
+    saturated_layer: str | None
+    layers: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """The loss on the straight line from an anchor (α = 0) to the present weights (α = 1) and a step beyond."""
+
+    anchor: str
+    alphas: tuple[float, ...]
+    losses: tuple[float, ...]
+    """same length as `alphas`; NaN and inf stay what they are"""
+    barrier: float
+    """largest rise over the chord between α = 0 and α = 1, in units of the loss; never negative; NaN where an end is"""
+    monotone: bool
+    """whether the loss never rises from α = 0 to α = 1"""
+    samples: int
+
+    @property
+    def relative_barrier(self) -> float:
+        """Barrier over the larger of the two end losses; NaN where that is not positive."""
+        ends = [loss for alpha, loss in zip(self.alphas, self.losses, strict=True) if alpha in (0.0, 1.0)]
+        top = max(ends)
+        return self.barrier / top if top > 0 else math.nan
+
+
+class Evidence:
+    """Readings keyed by their type: ``evidence.get(Trend)`` is the `Trend`, or None where none was taken."""
+
+    def __init__(self, *readings: object) -> None:
+        self._readings = {type(reading): reading for reading in readings}
+
+    def get(self, kind: type[R]) -> R | None:
+        """The reading of this kind, or None."""
+        reading = self._readings.get(kind)
+        return reading if isinstance(reading, kind) else None
+
+    def including(self, *readings: object) -> Evidence:
+        """The same evidence with these readings added; one of a kind replaces the older one."""
+        return Evidence(*self._readings.values(), *readings)
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._readings.values())
+
+    def __len__(self) -> int:
+        return len(self._readings)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Evidence) and self._readings == other._readings
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._readings))
+
+    def __repr__(self) -> str:
+        return f"Evidence({', '.join(map(repr, self))})"
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Builtins only, keyed by the name of the reading's type."""
+        return {type(reading).__name__: plain(reading) for reading in self}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One named cause for one stretch of the run, with what it was drawn from."""
+
+    cause: Cause
+    step: int
+    """optimizer step at which the verdict was reached"""
+    since: int
+    """optimizer step from which on the loss has not fallen"""
+    stuck: bool
+    """whether it alarms"""
+    reason: str
+    """the numbers against their thresholds, in sentences"""
+    advice: str = ""
+    """what a person can do about it"""
+    evidence: Evidence = field(default_factory=Evidence, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Builtins only, as in the event log and in checkpoints."""
+        return {
+            "cause": self.cause.value,
+            "step": self.step,
+            "since": self.since,
+            "stuck": self.stuck,
+            "reason": self.reason,
+            "advice": self.advice,
+            "evidence": self.evidence.to_dict(),
+        }
+
+
+def plain(reading: Any) -> dict[str, Any]:
+    """The fields of a reading as builtins: tuples as lists, mappings as dicts."""
+    return {name: _builtin(value) for name, value in asdict(reading).items()}
+
+
+def _builtin(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _builtin(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_builtin(item) for item in value]
+    return value
