@@ -36,6 +36,16 @@ class Cause(str, Enum):
 
 
 @dataclass(frozen=True)
+class Plateau:
+    """The stretch of the run that is being examined."""
+
+    step: int
+    """the latest optimizer step"""
+    since: int
+    """the step from which on the loss has not fallen"""
+
+
+@dataclass(frozen=True)
 class Trend:
     """How far the loss fell over the last `window` steps, with the error bar of that statement.
 
@@ -89,6 +99,16 @@ class Trend:
     def falling(self) -> bool:
         """Whether a fall above the threshold is certain."""
         return self.progress - self.margin > 0 and self.progress > self.threshold
+
+    def sentence(self) -> str:
+        """What the test found, with the fall that it would have seen."""
+        seen = f"(a fall of {self.tolerance:.1%} would have been seen)"
+        if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
+            most = f"{self.predicted / self.level:.1e}" if self.level > 0 else "0"
+            return f"The updates of the last {self.window} steps could not lower the training loss by more than {most} of it."
+        if self.largest_fall <= 0:
+            return f"The training loss has not fallen at all in {self.window} steps {seen}."
+        return f"The training loss has not fallen by more than {self.largest_fall / self.level:.1%} in {self.window} steps {seen}."
 
 
 @dataclass(frozen=True)
@@ -160,9 +180,7 @@ class GradientScale:
     relative: float
     """|g|·max(|w|, 1)/|loss|: the relative change of the loss along a relative step of 1"""
     groups: Mapping[str, float]
-    """norm by top-level module"""
-    zero_tensors: float
-    """share of the parameter tensors whose gradient is exactly zero, in [0, 1]"""
+    """norm by group of parameters; groups without any gradient are left out"""
 
     @property
     def first_to_last(self) -> float:

@@ -21,10 +21,10 @@ class StepRecord(NamedTuple):
     """global norm of the accumulated, unscaled gradient before clipping"""
     grad_norm_clipped: float | None = None
     """the same after clipping: what the optimizer used"""
-    group_norms: tuple[float, ...] | None = None
-    """`grad_norm` by group of parameters, in the order of `StepRecorder.groups`"""
-    zero_tensors: float | None = None
-    """share of the parameter tensors whose gradient is exactly zero or missing"""
+    group_norms: tuple[float | None, ...] | None = None
+    """`grad_norm` by group of parameters, in the order of `StepRecorder.groups`; None for a group without gradient"""
+    missing: float | None = None
+    """share of the parameters that require a gradient and got none, in [0, 1]"""
     update_norm: float | None = None
     """|Δw| of this step"""
     weight_norm: float | None = None
