@@ -52,7 +52,9 @@ ADVICE = {
         "a smaller learning rate, a warm-up, or gradient clipping; for NaN, look for a logarithm, a division or a root "
         "of 0, and for float16 overflow (bfloat16 has the wider range)."
     ),
-    Cause.UNDECIDED: "look at the gradient norms and at the loss along the line from the initial weights in TensorBoard.",
+    Cause.UNDECIDED: (
+        "look at the gradient norms and at the loss along the line from the initial weights in TensorBoard."
+    ),
     Cause.SETTLED: (
         "nothing has to be done. Nobody can tell from here whether a lower minimum exists: other seeds or a target "
         "loss would tell."

@@ -33,9 +33,9 @@ DEAD = 0.99
 SATURATED = 0.9
 """share of saturated values in a layer through which next to nothing passes [Glorot and Bengio 2010]"""
 VANISHED = 1e-4
-"""gradient norm of the first group over that of the last; the gradient never reaches the input side [Hochreiter 1991]"""
+"""gradient norm of the first group over that of the last; the input side learns nothing [Hochreiter 1991]"""
 PART_OF_THE_MODEL = 0.3
-"""share of the parameters without gradient, or in no optimizer, that is no longer a detail such as a frozen embedding"""
+"""share of the parameters without gradient, or in no optimizer, that is more than a detail"""
 HAS_GRADIENT = 1e-3
 """relative gradient above which standing still is not for want of a gradient"""
 DECAYED = 0.05

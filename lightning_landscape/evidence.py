@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -105,10 +105,11 @@ class Trend:
         seen = f"(a fall of {self.tolerance:.1%} would have been seen)"
         if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
             most = f"{self.predicted / self.level:.1e}" if self.level > 0 else "0"
-            return f"The updates of the last {self.window} steps could not lower the training loss by more than {most} of it."
+            return f"The updates of {self.window} steps could not lower the training loss by more than {most} of it."
         if self.largest_fall <= 0:
             return f"The training loss has not fallen at all in {self.window} steps {seen}."
-        return f"The training loss has not fallen by more than {self.largest_fall / self.level:.1%} in {self.window} steps {seen}."
+        most = f"{self.largest_fall / self.level:.1%}"
+        return f"The training loss has not fallen by more than {most} in {self.window} steps {seen}."
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,12 @@ class Evidence:
         """Builtins only, keyed by the name of the reading's type."""
         return {type(reading).__name__: plain(reading) for reading in self}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Evidence:
+        """The readings of `to_dict` whose types are defined in this module; others are left out."""
+        kinds = {name: globals()[name] for name in data if is_dataclass(globals().get(name))}
+        return cls(*(restored(kind, data[name]) for name, kind in kinds.items()))
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -290,6 +297,24 @@ class Verdict:
             "advice": self.advice,
             "evidence": self.evidence.to_dict(),
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
+        """The verdict that `to_dict` was taken of."""
+        return cls(
+            cause=Cause(data["cause"]),
+            step=data["step"],
+            since=data["since"],
+            stuck=data["stuck"],
+            reason=data["reason"],
+            advice=data["advice"],
+            evidence=Evidence.from_dict(data["evidence"]),
+        )
+
+
+def restored(kind: type[R], values: Mapping[str, Any]) -> R:
+    """A reading of this kind from what `plain` made of it."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def plain(reading: Any) -> dict[str, Any]:

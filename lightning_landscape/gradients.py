@@ -22,10 +22,16 @@ EXPLODED = 100.0
 
 
 class GradientNorms:
-    """The recent scale of the gradient, a bounded history by group, and whether it vanishes or explodes."""
+    """The recent scale of the gradient, a bounded history by group, and whether it vanishes or explodes.
 
-    def __init__(self) -> None:
-        self.groups: tuple[str, ...] = ()
+    Args:
+        groups: names of the groups of parameters, in the order of `StepRecord.group_norms`.
+
+    Of several optimizers the history shows all, the scale and the judgement follow the first.
+    """
+
+    def __init__(self, groups: Sequence[str] = ()) -> None:
+        self.groups = tuple(groups)
         self.steps: list[int] = []
         self.history: list[list[float | None]] = []
         self._span = 1
@@ -37,22 +43,17 @@ class GradientNorms:
         self._bursts = 0
         self._finite = True
 
-    def name(self, groups: Sequence[str]) -> None:
-        """Set the groups' names; other groups than before start a new history."""
-        if tuple(groups) != self.groups:
-            self.__init__()  # type: ignore[misc]
-            self.groups = tuple(groups)
-
     def update(self, record: StepRecord) -> None:
         """Take in one optimizer step."""
         if record.weight_norm is not None:
             self._weight_norm = record.weight_norm
         if record.grad_norm is None or record.group_norms is None or not record.stepped:
             return
-        self._finite = math.isfinite(record.grad_norm)
-        if self._finite:
-            self._judge(record.grad_norm, record.loss)
-        self._recent.append(list(record.group_norms))
+        if record.optimizer == 0:
+            self._finite = math.isfinite(record.grad_norm)
+            if self._finite:
+                self._judge(record.grad_norm, record.loss)
+                self._recent.append(list(record.group_norms))
         self._run.append(list(record.group_norms))
         if len(self._run) == self._span:
             self._append(record.step)
@@ -77,7 +78,7 @@ class GradientNorms:
 
     @property
     def exploding(self) -> bool:
-        """Whether the last three norms were far above those before while the loss did not fall, or one was not finite."""
+        """Whether the last three norms were far above those before without the loss falling, or one was not finite."""
         return not self._finite or self._bursts >= 3
 
     def state_dict(self) -> dict[str, Any]:

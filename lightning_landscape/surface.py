@@ -44,3 +44,7 @@ class LossSurface:
     """outputs of every activation layer, by the layer's name"""
     samples: int = 0
     """how many samples `loss` averages over; 0 where that is not known"""
+
+
+Probe: TypeAlias = Callable[[LossSurface], object | None]
+"""A reading, or None where the probe has nothing to say about this surface."""

@@ -130,6 +130,8 @@ class StepRecorder:
         if isinstance(loss, Tensor) and self._automatic:
             # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
             self._losses.append(loss.detach() * self._trainer.accumulate_grad_batches)
+        if not self._held:  # nobody steps where it can be seen; the loss of the batch is all there is
+            self._ring.open(Row(logger_step(self._trainer), _NOBODY, learning_rate=0.0, stepped=True, moving=True))
         for row in self._ring.open_rows:
             if self._automatic and self._losses:
                 self._ring.write(row, LOSS, _stacked(self._losses).mean())
@@ -211,6 +213,9 @@ class StepRecorder:
         # With several evaluations (LBFGS) no single gradient is the one that made the update.
         if row.evaluations == 1 and pairs:
             self._ring.write(row, PREDICTED, inner_product([g for g, _ in pairs], [d for _, d in pairs]).abs())
+
+
+_NOBODY = Held(0, [], [], 0)
 
 
 def _gradients(held: Held) -> list[tuple[int, Tensor]]:

@@ -31,6 +31,10 @@ class Snapshots:
         self._points: dict[str, dict[str, Tensor]] = {}
         self._best_loss: float | None = None
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a point in memory."""
+        return name in self._points
+
     @torch.no_grad()
     def take(self, name: str, module: nn.Module) -> None:
         """Keep the present weights under this name, if it is one of `names`."""
