@@ -71,7 +71,7 @@ class Examination:
         self.probe_set.clear()
 
     def wanted(self, step: int, *, stalled: bool) -> tuple[Probe, ...]:
-        """The probes whose time it is: those for a stalled loss, or those that the schedule or a checkpoint asks for."""
+        """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
         if not len(self.probe_set):
             return ()
         if stalled and self._probes:

@@ -19,8 +19,8 @@ class GradientNormMonitor(Monitor):
     """Log the gradient norm of every step, draw it by part of the model, and warn when it vanishes or explodes.
 
     Scalars: ``landscape/grad_norm``, ``landscape/grad_norm_clipped``, ``landscape/update_ratio``. Picture:
-    ``landscape/grad_norms``. Warns once per fit of each: the gradient of the first layers below 1e-4 of that of the last
-    over 50 steps, and a gradient that is not finite or 100 times its median while the loss does not fall.
+    ``landscape/grad_norms``. Warns once per fit of each: the gradient of the first layers below 1e-4 of that of the
+    last over 50 steps, and a gradient that is not finite or 100 times its median while the loss does not fall.
 
     Args:
         every: measure at every so many optimizer steps, and at those that are logged.

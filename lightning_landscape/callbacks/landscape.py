@@ -19,9 +19,11 @@ class LandscapeMonitor(Monitor):
     """Watch gradient norms, the trend of the loss and the loss along lines, and say once why a run is stuck.
 
     ``Trainer(callbacks=[LandscapeMonitor()])`` is all that has to be written. Training with it is bit-identical to
-    training without. Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``,
-    ``loss_trend``, ``barrier`` and ``verdict``, also in ``trainer.callback_metrics``. Pictures: ``landscape/grad_norms``
-    and ``landscape/line_from_<anchor>``. A card in the Text tab, and a `LandscapeWarning`, for each verdict.
+    training without.
+
+    Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
+    ``barrier`` and ``verdict``, also in ``trainer.callback_metrics``. Pictures: ``landscape/grad_norms`` and
+    ``landscape/line_from_<anchor>``. For each verdict a card in the Text tab, and for each alarm a `LandscapeWarning`.
 
     Args:
         every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.

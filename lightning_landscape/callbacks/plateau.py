@@ -12,8 +12,8 @@ from lightning_landscape.progress import StepRecord
 class PlateauMonitor(Monitor):
     """Log the length of the plateau and the trend of the loss, and warn when the loss has provably stopped falling.
 
-    It sees only the loss, the learning rate and the size of the updates: no probe runs, so the cause is named only where
-    these tell it. Scalars: ``landscape/plateau_length``, ``landscape/loss_trend``, ``landscape/update_ratio``,
+    It sees only the loss, the learning rate, the gradients and the updates: no probe runs, so a cause is named only
+    where these tell it. Scalars: ``landscape/plateau_length``, ``landscape/loss_trend``, ``landscape/update_ratio``,
     ``landscape/verdict``.
 
     Args:
