@@ -61,7 +61,7 @@ HOUSE["__init__"] = room(typing_only=" ".join(HOUSE))
 # Drawing costs a second of imports: matplotlib is loaded when the first figure is drawn, not when training starts.
 ONLY_WITHIN_FUNCTIONS = {"plots"}
 # Names on a logger's own objects; whoever else uses one has learnt what a logger is.
-LOGGER_VERBS = set("add_scalar add_image add_figure add_text log_metrics log_image log_text log_artifact".split())
+LOGGER_VERBS = {"add_scalar", "add_image", "add_figure", "add_text", "log_metrics", "log_image", "log_text"}
 LOGGER_ROOMS = {"reporting"}
 LOGGERS = {"torch.utils.tensorboard", "lightning.pytorch.loggers", "pytorch_lightning.loggers", "wandb", "mlflow"}
 
