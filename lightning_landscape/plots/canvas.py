@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 # Okabe and Ito's palette, which every kind of colour vision tells apart.
-BLUE, VERMILION, INK, FAINT = "#0072B2", "#D55E00", "#333333", "#EEF0F2"
+BLUE, VERMILION, INK, SOFT, FAINT = "#0072B2", "#D55E00", "#333333", "#6B7278", "#EEF0F2"
 
 _LOOK: dict[str, Any] = {
     "figure.dpi": 100,
-    "figure.constrained_layout.use": True,
     "savefig.dpi": "figure",
     "font.size": 9,
     "axes.axisbelow": True,
@@ -31,8 +32,6 @@ _LOOK: dict[str, Any] = {
     "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 9,
     "grid.color": "#E3E6E8",
     "grid.linewidth": 0.6,
     "legend.fontsize": 8,
@@ -54,26 +53,28 @@ def our_look() -> Iterator[None]:
 
 def new_axes(height: float = 4.0) -> tuple[Figure, Axes]:
     """A figure of one pair of axes, 640 pixels wide: the size at which TensorBoard shows it without scaling."""
-    figure = Figure(figsize=(6.4, height))
+    figure = Figure(figsize=(6.4, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
 
 
-def head(axes: Axes, title: str, subtitle: str) -> None:
-    """What is shown, and under it the numbers a reader would otherwise have to estimate."""
-    axes.set_title(subtitle)
-    axes.figure.suptitle(title, x=0.012, ha="left", fontsize=11, fontweight="bold")
-
-
-def foot(figure: Figure, notes: list[str]) -> None:
-    """What the picture leaves out, at the bottom of it."""
-    if notes:
-        figure.supxlabel(" · ".join(notes), x=0.012, ha="left", fontsize=8, color=VERMILION)
+def frame(figure: Figure, title: str, numbers: list[str], notes: list[str], marks: Sequence[Patch] = ()) -> None:
+    """Write around the axes: what is shown and its numbers above, what is left out and the key to `marks` below."""
+    height = figure.get_figheight()
+    bottom = 0.25 / height if notes or marks else 0.0
+    layout = figure.get_layout_engine()
+    if isinstance(layout, ConstrainedLayoutEngine):
+        layout.set(rect=(0, bottom, 1, 1 - 0.47 / height - bottom))
+    figure.text(0.012, 1 - 0.08 / height, title, va="top", fontsize=11, fontweight="bold")
+    figure.text(0.012, 1 - 0.29 / height, " · ".join(numbers), va="top")
+    figure.text(0.012, 0.08 / height, " · ".join(notes), fontsize=8, color=SOFT)
+    if marks:
+        figure.legend(handles=marks, loc="lower right", ncols=len(marks), borderaxespad=0.1)
 
 
 def count_steps(axes: Axes) -> None:
     """Whole optimizer steps on the x-axis, with thousands set apart."""
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from lightning_landscape.plots.canvas import VERMILION, count_steps, foot, head, label, new_axes, our_look
+from lightning_landscape.plots.canvas import VERMILION, count_steps, frame, label, new_axes, our_look
 
 _COLUMNS = 200
 _ROWS = 32
@@ -45,14 +46,13 @@ def gradient_norm_figure(steps: Sequence[int], groups: Sequence[str], norms: Seq
     names, cells = _rows(groups, columns.T)
     with our_look():
         figure, axes = new_axes(height=4.0 + 0.1 * max(0, len(names) - 16))
-        _draw(axes, edges, cells)
+        marks = _draw(axes, edges, cells)
         axes.set_yticks(range(len(names)), names, fontsize=8 if len(names) <= 20 else 7)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlabel("optimizer step")
         count_steps(axes)
         axes.tick_params(axis="y", length=0)
-        head(axes, "Gradient norm before clipping", _numbers(steps, groups, cells))
-        foot(figure, _notes(cells))
+        frame(figure, "Gradient norm before clipping", _numbers(steps, groups, cells), _notes(cells), marks)
     return figure
 
 
@@ -81,33 +81,47 @@ def _geometric_mean(norms: Norms) -> Norms:
 def _rows(groups: Sequence[str], norms: Norms) -> tuple[list[str], Norms]:
     """Labels and norms (rows, columns) of at most 32 rows; neighbours that share a row have the norm of their union."""
     shared = np.array_split(np.arange(len(groups)), min(len(groups), _ROWS))
-    length = 26 if len(groups) <= _ROWS else 13
-    names = [" – ".join(label(groups[i], length) for i in dict.fromkeys((row[0], row[-1]))) for row in shared]
+    if len(shared) == len(groups):
+        return _labels(groups, 26), norms
+    ends = [label for row in shared for label in (groups[row[0]], groups[row[-1]])]
+    labels = _labels(ends, 13)
+    names = [" – ".join(dict.fromkeys(pair)) for pair in zip(labels[::2], labels[1::2], strict=True)]
     largest = np.stack([norms[row].max(axis=0) for row in shared])
-    scale = np.where(largest > 0, largest, 1.0)  # keeps the squares within range
-    squares = [np.square(norms[row] / unit).sum(axis=0) for row, unit in zip(shared, scale, strict=True)]
-    return names, scale * np.sqrt(np.stack(squares))
+    unit = np.where(largest > 0, largest, 1.0)  # keeps the squares within range
+    squares = [np.square(norms[row] / one).sum(axis=0) for row, one in zip(shared, unit, strict=True)]
+    return names, unit * np.sqrt(np.stack(squares))
 
 
-def _draw(axes: Axes, edges: Norms, cells: Norms) -> None:
+def _labels(groups: Sequence[str], length: int) -> list[str]:
+    """Short names; where they are long, what all of them begin with gives way first."""
+    if len(groups) > 1 and max(map(len, groups)) > length:
+        paths = [group.split(".") for group in groups]
+        shared = len(
+            list(takewhile(lambda level: len(set(level)) == 1, zip(*(path[:-1] for path in paths), strict=False)))
+        )
+        groups = ["…" * (shared > 0) + ".".join(path[shared:]) for path in paths]
+    return [label(group or "(unnamed)", length) for group in groups]
+
+
+def _draw(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
+    """Colour the cells; the key to what is not on the colour scale comes back."""
     rows = np.arange(len(cells) + 1) - 0.5
     finite = np.isfinite(cells)
-    measured = np.ma.masked_where(~finite | (cells == 0), cells)
-    positive = cells[finite & (cells > 0)]
-    if positive.size:
-        low, high, beyond = _range(positive)
-        mesh = axes.pcolormesh(edges, rows, measured, norm=LogNorm(low, high), cmap="viridis")
-        bar = axes.figure.colorbar(mesh, ax=axes, extend=beyond, pad=0.02, aspect=28)
-        bar.set_label("gradient norm (geometric mean)")
+    on_scale = finite & (cells > 0)
+    if on_scale.any():
+        low, high, beyond = _range(cells[on_scale])
+        mesh = axes.pcolormesh(
+            edges, rows, np.ma.masked_where(~on_scale, cells), norm=LogNorm(low, high), cmap="viridis"
+        )
+        ticks = LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,))
+        bar = axes.figure.colorbar(mesh, ax=axes, extend=beyond, ticks=ticks, format="{x:.3g}", pad=0.02, aspect=28)
+        bar.set_label("gradient norm")
         bar.outline.set_visible(False)
-    marks = np.ma.masked_where(finite & (cells > 0), np.where(finite, 0.0, 1.0))
-    if marks.count():
-        axes.pcolormesh(edges, rows, marks, vmin=0, vmax=1, cmap=ListedColormap([_ZERO, VERMILION]))
-        kinds = [(finite & (cells == 0), _ZERO, "exactly zero"), (~finite, VERMILION, "not finite")]
-        axes.figure.legend(
-            handles=[Patch(color=color, label=name) for cells_of_kind, color, name in kinds if cells_of_kind.any()],
-            loc="outside lower right", ncols=2,
-        )  # fmt: skip
+    axes.pcolormesh(
+        edges, rows, np.ma.masked_where(on_scale, ~finite), vmin=0, vmax=1, cmap=ListedColormap([_ZERO, VERMILION])
+    )
+    kinds = [(cells == 0, _ZERO, "exactly zero"), (~finite, VERMILION, "not finite")]
+    return [Patch(color=color, label=name) for found, color, name in kinds if found.any()]
 
 
 def _range(positive: Norms) -> tuple[float, float, str]:
@@ -120,13 +134,12 @@ def _range(positive: Norms) -> tuple[float, float, str]:
     return 10 ** (low - widen), 10 ** (high + widen), beyond[bool(logs.min() < low), bool(logs.max() > high)]
 
 
-def _numbers(steps: Sequence[int], groups: Sequence[str], cells: Norms) -> str:
-    words = [f"steps {min(steps):,} to {max(steps):,}", f"{len(groups):,} group{'s' * (len(groups) > 1)}"]
-    if cells.shape[0] < len(groups):
-        words.append(f"in {cells.shape[0]} rows")
-    if cells.shape[1] < len(set(steps)):
-        words.append(f"{len(set(steps)):,} steps in {cells.shape[1]} columns")
-    return " · ".join(words)
+def _numbers(steps: Sequence[int], groups: Sequence[str], cells: Norms) -> list[str]:
+    first, last, distinct = min(steps), max(steps), len(set(steps))
+    span = f"steps {first:,} to {last:,}" if first < last else f"step {first:,}"
+    rows = f" in {cells.shape[0]} rows" if cells.shape[0] < len(groups) else ""
+    averaged = [f"{cells.shape[1]} columns, geometric means"] if cells.shape[1] < distinct else []
+    return [span, f"{len(groups):,} group{'s' * (len(groups) > 1)}{rows}", *averaged]
 
 
 def _notes(cells: Norms) -> list[str]:

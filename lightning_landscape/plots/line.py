@@ -15,9 +15,9 @@ from lightning_landscape.plots.canvas import (
     BLUE,
     FAINT,
     INK,
+    SOFT,
     VERMILION,
-    foot,
-    head,
+    frame,
     label,
     new_axes,
     our_look,
@@ -27,6 +27,7 @@ _CURVES = 12
 _DRAWABLE = 1e100  # beyond this, matplotlib's own arithmetic overflows
 _LOG_RATIO = 50.0  # from this ratio of losses on, a linear axis hides the small ones
 _OUTLIER = 30.0  # median absolute deviations
+_FLAT = 1e-4  # of the loss; a smaller span is not blown up to fill the frame
 
 
 def line_figure(lines: Sequence[tuple[int, Line]]) -> Figure:
@@ -54,14 +55,13 @@ def line_figure(lines: Sequence[tuple[int, Line]]) -> Figure:
         _mark_beyond(axes, max((alpha for _, line in drawn for alpha in line.alphas), default=1.0))
         if len(drawn) < len(ordered):
             notes.append(f"{len(drawn)} of {len(ordered)} curves drawn")
-        anchor = label(newest.anchor, 36)
-        head(axes, f"Loss on the straight line from {anchor} to now", _numbers(step, newest))
+        anchor = label(newest.anchor, 28)
         axes.set_xlabel(f"α   (0: {anchor}, 1: weights at step {step:,})")
         axes.set_ylabel("training loss, fixed batches")
         axes.grid(visible=True)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="best")
-        foot(figure, notes)
+        frame(figure, f"Loss on the straight line from {anchor} to now", _numbers(step, newest), notes)
     return figure
 
 
@@ -100,8 +100,15 @@ def _draw_newest(axes: Axes, step: int, line: Line) -> list[str]:
     top = _top_of_barrier(line)
     if top is not None:
         alpha, chord, loss = top
-        ends = [_end(line, 0.0), _end(line, 1.0)]
-        axes.plot([0, 1], ends, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
+        between = np.linspace(0, 1, 41)  # straight, yet a curve where the scale is logarithmic
+        axes.plot(
+            between,
+            (1 - between) * _end(line, 0.0) + between * _end(line, 1.0),
+            color=INK,
+            linewidth=0.9,
+            linestyle=(0, (4, 3)),
+            zorder=3,
+        )
         axes.plot(
             [alpha, alpha], [chord, loss], color=VERMILION, linewidth=2, marker="_", markersize=9, zorder=5,
             label=f"barrier {line.barrier:.3g}",
@@ -134,20 +141,22 @@ def _top_of_barrier(line: Line) -> tuple[float, float, float] | None:
     return max(rises)[1:]
 
 
-def _numbers(step: int, line: Line) -> str:
-    words = [f"step {step:,}"]
+def _numbers(step: int, line: Line) -> list[str]:
+    losses = _losses(line)
     top = _top_of_barrier(line)
-    if math.isnan(line.barrier):
-        words.append("no barrier can be measured: an end is not finite")
-    elif top is None:
-        words.append("the loss never rises" if line.monotone else "no barrier")
-    else:
+    if not np.isfinite([_end(line, 0.0), _end(line, 1.0)]).all():
+        shape = "no barrier can be measured: an end is missing or not finite"
+    elif top is not None:
         share = line.relative_barrier
         relative = f", {share:.0%} of the higher end" if share < 10 else ""
-        words.append(f"barrier {line.barrier:.3g} at α = {top[0]:.2g}{relative}")
-    if line.samples:
-        words.append(f"{line.samples:,} samples")
-    return " · ".join(words)
+        shape = f"barrier {line.barrier:.3g} at α = {top[0]:.2g}{relative}"
+    elif np.isnan(losses[[0 <= alpha <= 1 for alpha in line.alphas]]).any():
+        shape = "not finite on the way"
+    elif np.ptp(losses[np.isfinite(losses)]) <= _FLAT * np.nanmax(np.abs(losses)):
+        shape = f"flat to within {_FLAT:.2%}"
+    else:
+        shape = "the loss never rises" if line.monotone else "no barrier"
+    return [f"step {step:,}", shape, *([f"{line.samples:,} samples"] if line.samples else [])]
 
 
 def _fit_losses(axes: Axes, curves: Sequence[NDArray[np.float64]]) -> list[str]:
@@ -169,8 +178,7 @@ def _fit_losses(axes: Axes, curves: Sequence[NDArray[np.float64]]) -> list[str]:
     if within.size < losses.size and high - low > 4 * np.ptp(within):
         low, high = float(within.min()), float(within.max())
         notes.append(f"{losses.size - within.size} losses lie beyond the frame")
-    # A plateau shall look flat: rounding is not blown up to fill the frame.
-    span = max(high - low, 1e-4 * max(abs(low), abs(high))) or 1.0
+    span = max(high - low, _FLAT * max(abs(low), abs(high))) or 1.0
     axes.set_ylim((low + high - span) / 2 - 0.06 * span, (low + high + span) / 2 + 0.14 * span)
     return notes
 
@@ -182,5 +190,5 @@ def _mark_beyond(axes: Axes, last: float) -> None:
         axes.axvspan(1, last + 0.03, color=FAINT, zorder=0)
         axes.text(
             (1 + last + 0.03) / 2, 0.98, "a step\nfurther", transform=axes.get_xaxis_transform(),
-            ha="center", va="top", fontsize=7.5, color="#6B7278",
+            ha="center", va="top", fontsize=7.5, color=SOFT,
         )  # fmt: skip
