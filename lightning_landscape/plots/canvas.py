@@ -82,9 +82,9 @@ def label(name: str, length: int) -> str:
     """A name on one line of at most `length` characters, in which matplotlib finds no mathematics.
 
     >>> label("encoder.layers.11.attention", 16)
-    'encoder.…ttention'
+    'encoder…ttention'
     """
-    whole = "".join(letter if letter.isprintable() else " " for letter in name)
+    whole = "".join(letter if letter.isprintable() else " " for letter in name) or "(unnamed)"
     tail = length // 2
     short = whole if len(whole) <= length else f"{whole[: length - tail - 1]}…{whole[-tail:]}"
     return short.replace("$", r"\$")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from lightning_landscape.plots.canvas import VERMILION, count_steps, frame, label, new_axes, our_look
@@ -100,7 +100,7 @@ def _labels(groups: Sequence[str], length: int) -> list[str]:
             list(takewhile(lambda level: len(set(level)) == 1, zip(*(path[:-1] for path in paths), strict=False)))
         )
         groups = ["…" * (shared > 0) + ".".join(path[shared:]) for path in paths]
-    return [label(group or "(unnamed)", length) for group in groups]
+    return [label(group, length) for group in groups]
 
 
 def _draw(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
@@ -113,12 +113,18 @@ def _draw(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
         mesh = axes.pcolormesh(
             edges, rows, np.ma.masked_where(~on_scale, cells), norm=LogNorm(low, high), cmap="viridis"
         )
-        ticks = LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,))
+        ticks = LogLocator(subs=(1, 2, 5) if high < 150 * low else (1,))
         bar = axes.figure.colorbar(mesh, ax=axes, extend=beyond, ticks=ticks, format="{x:.3g}", pad=0.02, aspect=28)
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
         bar.set_label("gradient norm")
         bar.outline.set_visible(False)
     axes.pcolormesh(
-        edges, rows, np.ma.masked_where(on_scale, ~finite), vmin=0, vmax=1, cmap=ListedColormap([_ZERO, VERMILION])
+        edges,
+        rows,
+        np.ma.masked_where(on_scale, np.where(finite, 0.0, 1.0)),
+        vmin=0,
+        vmax=1,
+        cmap=ListedColormap([_ZERO, VERMILION]),
     )
     kinds = [(cells == 0, _ZERO, "exactly zero"), (~finite, VERMILION, "not finite")]
     return [Patch(color=color, label=name) for found, color, name in kinds if found.any()]
@@ -126,7 +132,7 @@ def _draw(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
 
 def _range(positive: Norms) -> tuple[float, float, str]:
     """Lowest and highest norm of the colour scale, at least a decade apart, and on which side norms lie beyond it."""
-    logs = np.log10(positive)
+    logs = np.log10(positive).clip(-250, 250)  # what matplotlib can invert
     middle = float(np.median(logs))
     low, high = max(float(logs.min()), middle - _DECADES), min(float(logs.max()), middle + _DECADES)
     beyond = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
