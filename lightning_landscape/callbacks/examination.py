@@ -11,9 +11,10 @@ from lightning_landscape.callbacks.activations import watch_activations
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.module_surface import module_surface
+from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
 from lightning_landscape.errors import SurfaceError
-from lightning_landscape.evidence import Line, LossLevel, plain, restored
+from lightning_landscape.evidence import Line, plain, restored
 from lightning_landscape.surface import LossSurface, Probe
 
 CURVES = 12
@@ -70,24 +71,24 @@ class Examination:
         """Let go of the batches."""
         self.probe_set.clear()
 
-    def wanted(self, step: int, *, stalled: bool) -> tuple[Probe, ...]:
+    def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
         if not len(self.probe_set):
             return ()
-        if stalled and self._probes:
+        if seen.stalled and self._probes:
             return self._probes
-        passed, interval = step - self._latest, self._interval(step)
+        passed, interval = seen.steps - self._latest, self._interval(seen.steps)
         due = passed >= interval or (self.checkpointed and passed >= interval // 2)
         return self._scheduled if due else ()
 
     def run(
-        self, trainer: Any, pl_module: Any, probes: Sequence[Probe], *, guard: Guard, step: int, level: LossLevel | None
+        self, trainer: Any, pl_module: Any, probes: Sequence[Probe], guard: Guard, seen: Observations
     ) -> list[object]:
         """Readings of all probes that have something to say; where the surface refuses, none, and `skipped` says why.
 
         Afterwards this point is the "previous" one, and the "best" one if the loss has never been lower.
         """
-        self._latest, self.checkpointed = step, False
+        self._latest, self.checkpointed = seen.steps, False
         readings: list[object] = []
         try:
             anchors = self._snapshots.points(parameters_of(pl_module))
@@ -99,11 +100,11 @@ class Examination:
         self.skipped.update(self._snapshots.skipped)
         for line in readings:
             if isinstance(line, Line):
-                self.lines.setdefault(line.anchor, []).append((step, line))
+                self.lines.setdefault(line.anchor, []).append((seen.step, line))
                 del self.lines[line.anchor][:-CURVES]
         self._snapshots.take("previous", pl_module)
-        if level is not None:
-            self._snapshots.take_best(level.now, pl_module)
+        if seen.progress.level is not None:
+            self._snapshots.take_best(seen.progress.level.now, pl_module)
         return readings
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_landscape.callbacks.examination import Examination
@@ -12,7 +12,6 @@ from lightning_landscape.callbacks.scalars import gradient_scalars
 from lightning_landscape.errors import GradientWarning
 from lightning_landscape.gradients import EXPLODED, VANISHED
 from lightning_landscape.progress import StepRecord
-from lightning_landscape.reporting.words import announce
 
 
 class GradientNormMonitor(Monitor):
@@ -35,37 +34,37 @@ class GradientNormMonitor(Monitor):
         super().__init__(StepRecorder(norms_every=every), Examination(()), {"every": every})
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
-        ratio = self._progress.update_ratio
+        ratio = self._seen.progress.update_ratio
         return gradient_scalars(record) | ({} if ratio is None else {"update_ratio": ratio})
 
     def _pictures(self) -> Mapping[str, Any]:
         from lightning_landscape.plots import gradient_norm_figure
 
         return {
-            "grad_norms": gradient_norm_figure(self._gradients.steps, self._gradients.groups, self._gradients.history)
+            "grad_norms": gradient_norm_figure(
+                self._seen.gradients.steps, self._seen.gradients.groups, self._seen.gradients.history
+            )
         }
 
-    def _diagnoses(self) -> bool:
-        return False
+    def _judge(self, readings: Sequence[object]) -> None:
+        """The loss is not what this monitor speaks of."""
 
     def _look(self) -> None:
-        scale = self._gradients.vanishing
-        if scale is not None and "LL110" not in self._told:
+        scale = self._seen.gradients.vanishing
+        if scale is not None:
             first, *_, last = scale.groups
             self._tell(
                 "LL110",
-                f"the gradient vanishes on its way back: its norm is {scale.groups[first]:.2g} in {first} and "
+                f"[LL110] step {self._seen.step}: the gradient vanishes on its way back: its norm is "
+                f"{scale.groups[first]:.2g} in {first} and "
                 f"{scale.groups[last]:.2g} in {last}, a ratio of {scale.first_to_last:.1g} (threshold {VANISHED:g}).\n"
                 "  Try: an initialisation made for the activation, normalisation layers, or residual connections.",
+                GradientWarning,
             )
-        if self._gradients.exploding and "LL111" not in self._told:
+        if self._seen.gradients.exploding:
             self._tell(
                 "LL111",
-                f"the gradient explodes: it is not finite, or over {EXPLODED:g} times its median three times in a row "
-                "while the loss does not fall.\n  Try: a smaller learning rate, a warm-up, or gradient clipping.",
+                f"[LL111] step {self._seen.step}: the gradient explodes: it is not finite, or over {EXPLODED:g} times "
+                "its median three times in a row while the loss does not fall.\n  Try: a smaller learning rate, a warm-up, or gradient clipping.",
+                GradientWarning,
             )
-
-    def _tell(self, code: str, text: str) -> None:
-        self._told.append(code)
-        if self._speaks:
-            announce(f"[{code}] step {self._x}: {text}", GradientWarning)

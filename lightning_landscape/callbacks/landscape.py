@@ -64,13 +64,15 @@ class LandscapeMonitor(Monitor):
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return (
             gradient_scalars(record)
-            | progress_scalars(self._progress)
+            | progress_scalars(self._seen.progress)
             | line_scalars(self._examination.lines)
-            | verdict_scalar(self._verdicts, self._progress)
+            | verdict_scalar(self._seen.verdicts, self._seen.progress)
         )
 
     def _pictures(self) -> Mapping[str, Any]:
         from lightning_landscape.plots import gradient_norm_figure
 
-        heat_map = gradient_norm_figure(self._gradients.steps, self._gradients.groups, self._gradients.history)
+        heat_map = gradient_norm_figure(
+            self._seen.gradients.steps, self._seen.gradients.groups, self._seen.gradients.history
+        )
         return {"grad_norms": heat_map, **line_pictures(self._examination.lines)}

@@ -27,4 +27,4 @@ class PlateauMonitor(Monitor):
         super().__init__(StepRecorder(norms_every=norms_every), Examination(()), {"norms_every": norms_every})
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
-        return progress_scalars(self._progress) | verdict_scalar(self._verdicts, self._progress)
+        return progress_scalars(self._seen.progress) | verdict_scalar(self._seen.verdicts, self._seen.progress)

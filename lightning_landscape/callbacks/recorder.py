@@ -74,6 +74,11 @@ class StepRecorder:
         """How many rows the next `drain` will return."""
         return len(self._pending) + self._ring.finished
 
+    @property
+    def blind(self) -> bool:
+        """Whether no optimizer has been seen to step."""
+        return not any(held.seen for held in self._held.values())
+
     @torch.no_grad()
     def before_backward(self, loss: Tensor) -> None:
         """Manual optimization says which loss an optimizer follows only by differentiating it."""
@@ -130,7 +135,9 @@ class StepRecorder:
         if isinstance(loss, Tensor) and self._automatic:
             # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
             self._losses.append(loss.detach() * self._trainer.accumulate_grad_batches)
-        if not self._held:  # nobody steps where it can be seen; the loss of the batch is all there is
+        if (
+            not self._held and not self._ring.open_rows
+        ):  # nobody steps where it can be seen; the loss of the batch is all there is
             self._ring.open(Row(logger_step(self._trainer), _NOBODY, learning_rate=0.0, stepped=True, moving=True))
         for row in self._ring.open_rows:
             if self._automatic and self._losses:
