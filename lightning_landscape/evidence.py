@@ -122,15 +122,21 @@ class LossLevel:
 
     @property
     def share_of_start(self) -> float:
-        """Present loss over starting loss; 1 where the start is 0 or the sign changed, since then there is no scale."""
-        if self.start == 0 or self.now * self.start < 0:
+        """Present loss over starting loss: below 1 where the loss fell, above 1 where it rose, in [0, inf].
+
+        Of a loss that is negative at both ends it is the inverse; where the sign changed there is no scale, and it is 0
+        after a fall and inf after a rise.
+        """
+        if self.now * self.start > 0:
+            return self.now / self.start if self.start > 0 else self.start / self.now
+        if self.now == self.start:
             return 1.0
-        return self.now / self.start if self.start > 0 else self.start / self.now
+        return 0.0 if self.now < self.start else math.inf
 
     @property
     def solved(self) -> bool:
-        """Whether the loss has come down to a tenth of where it started."""
-        return self.start > 0 and self.now < 0.1 * self.start
+        """Whether a positive loss has come down to a tenth of where it started."""
+        return 0 <= self.now < 0.1 * self.start
 
 
 @dataclass(frozen=True)
@@ -138,10 +144,13 @@ class Divergence:
     """The loss left the region in which it can come back."""
 
     step: int
+    """optimizer step of the first loss that was not finite, or from which on it grew"""
     finite: bool
     """False: NaN or inf; True: a finite loss that keeps growing"""
     start: float
+    """mean of the first losses; NaN where none was finite"""
     now: float
+    """the last loss where that is not finite, else its mean over 1% of the run"""
 
 
 @dataclass(frozen=True)
