@@ -8,7 +8,7 @@ from typing import Any
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
-from lightning_landscape.callbacks.scalars import gradient_scalars
+from lightning_landscape.callbacks.views import gradient_pictures, gradient_scalars
 from lightning_landscape.errors import GradientWarning
 from lightning_landscape.gradients import EXPLODED, VANISHED
 from lightning_landscape.progress import StepRecord
@@ -38,13 +38,7 @@ class GradientNormMonitor(Monitor):
         return gradient_scalars(record) | ({} if ratio is None else {"update_ratio": ratio})
 
     def _pictures(self) -> Mapping[str, Any]:
-        from lightning_landscape.plots import gradient_norm_figure
-
-        return {
-            "grad_norms": gradient_norm_figure(
-                self._seen.gradients.steps, self._seen.gradients.groups, self._seen.gradients.history
-            )
-        }
+        return gradient_pictures(self._seen.gradients)
 
     def _judge(self, readings: Sequence[object]) -> None:
         """The loss is not what this monitor speaks of."""
@@ -65,6 +59,7 @@ class GradientNormMonitor(Monitor):
             self._tell(
                 "LL111",
                 f"[LL111] step {self._seen.step}: the gradient explodes: it is not finite, or over {EXPLODED:g} times "
-                "its median three times in a row while the loss does not fall.\n  Try: a smaller learning rate, a warm-up, or gradient clipping.",
+                "its median three times in a row while the loss does not fall.\n"
+                "  Try: a smaller learning rate, a warm-up, or gradient clipping.",
                 GradientWarning,
             )

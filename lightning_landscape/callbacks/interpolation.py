@@ -8,7 +8,7 @@ from typing import Any
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
-from lightning_landscape.callbacks.scalars import line_scalars
+from lightning_landscape.callbacks.views import line_pictures, line_scalars
 from lightning_landscape.errors import BarrierWarning
 from lightning_landscape.evidence import Line, Verdict
 from lightning_landscape.probes.line import LossLine
@@ -70,13 +70,6 @@ def line_probes(anchors: Sequence[str], points: int) -> tuple[LossLine, ...]:
     if isinstance(anchors, str) or not anchors or not all(isinstance(a, str) and a for a in anchors):
         raise ValueError(f"anchors must be a non-empty sequence of names or paths, got {anchors!r}")
     return tuple(LossLine(anchor, points) for anchor in anchors)
-
-
-def line_pictures(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, Any]:
-    """One figure for each anchor that has curves."""
-    from lightning_landscape.plots import line_figure
-
-    return {f"line_from_{anchor}": line_figure(curves) for anchor, curves in lines.items() if curves}
 
 
 def sentence(line: Line) -> str:

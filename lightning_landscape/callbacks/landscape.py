@@ -6,10 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lightning_landscape.callbacks.examination import Examination
-from lightning_landscape.callbacks.interpolation import line_pictures, line_probes
+from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
-from lightning_landscape.callbacks.scalars import gradient_scalars, line_scalars, progress_scalars, verdict_scalar
+from lightning_landscape.callbacks.views import (
+    gradient_pictures,
+    gradient_scalars,
+    line_pictures,
+    line_scalars,
+    progress_scalars,
+    verdict_scalar,
+)
 from lightning_landscape.probes.activity import activity
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.surface import Probe
@@ -70,9 +77,4 @@ class LandscapeMonitor(Monitor):
         )
 
     def _pictures(self) -> Mapping[str, Any]:
-        from lightning_landscape.plots import gradient_norm_figure
-
-        heat_map = gradient_norm_figure(
-            self._seen.gradients.steps, self._seen.gradients.groups, self._seen.gradients.history
-        )
-        return {"grad_norms": heat_map, **line_pictures(self._examination.lines)}
+        return gradient_pictures(self._seen.gradients) | line_pictures(self._examination.lines)

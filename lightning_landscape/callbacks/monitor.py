@@ -231,7 +231,7 @@ class Monitor(Callback):
         left = self._stride - waiting
         if self._horizon is not None and self._horizon > self._seen.steps + waiting:
             left = min(left, self._horizon - self._seen.steps - waiting)
-        return left <= self._examination.probe_set.max_batches
+        return bool(left <= self._examination.probe_set.max_batches)
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
@@ -274,7 +274,7 @@ class Monitor(Callback):
         if not self._outlets:
             return
         with self._guard("drawing"):
-            from lightning_landscape.plots import render  # matplotlib takes a second to import: not before it is needed
+            from lightning_landscape.plots import render
 
             for name, figure in self._pictures().items():
                 self._outlets.picture(f"landscape/{name}", render(figure), self._seen.step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
-from lightning_landscape.callbacks.scalars import progress_scalars, verdict_scalar
+from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
 from lightning_landscape.progress import StepRecord
 
 
