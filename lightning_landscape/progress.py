@@ -79,6 +79,8 @@ class Progress:
         self.horizon = horizon
         self.trend: Trend | None = None
         """the test that decides: the longest window that has stalled, else the middle one; None before the first"""
+        self.opening: Trend | None = None
+        """the test that began the present or the last plateau; None before there was one"""
         self.level: LossLevel | None = None
         """None before the first block of steps is complete"""
         self.since: int | None = None
@@ -239,6 +241,7 @@ class Progress:
         blocks = self._history.blocks(size)
         self.since = self._history.stretches[-size].step
         self._began = self._history.count - sum(block.n for block in blocks)
+        self.opening = trend
         self._plateau_level = merge(blocks).mean
         self._plateau_error = plateau.mean_error(trend)
 
@@ -261,6 +264,7 @@ _OBSERVED = (
 )
 _READINGS: Mapping[str, type[Trend | LossLevel | Divergence]] = {
     "trend": Trend,
+    "opening": Trend,
     "level": LossLevel,
     "divergence": Divergence,
 }

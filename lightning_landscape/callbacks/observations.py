@@ -57,7 +57,9 @@ class Observations:
         """Everything known at this step, with the readings of the probes."""
         progress = self.progress
         since = progress.since if progress.divergence is None else progress.divergence.step
-        known = (progress.trend, progress.level, progress.divergence, progress.schedule, self.gradients.scale())
+        # Since it began, noise may have blurred the test; what it showed then stands until the loss falls.
+        trend = progress.opening if progress.stalled else progress.trend
+        known = (trend, progress.level, progress.divergence, progress.schedule, self.gradients.scale())
         return Evidence(
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
