@@ -61,6 +61,10 @@ class Examination:
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
         self.probe_set.clear()
 
+    def notes(self) -> list[str]:
+        """What was skipped, and why."""
+        return [f"{what} was skipped: {reason}" for what, reason in self.skipped.items()]
+
     def begin(self, pl_module: Any, horizon: int | None) -> None:
         """Keep the point from which this run starts, unless a resumed run brought its own."""
         self._horizon = horizon
