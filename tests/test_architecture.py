@@ -40,17 +40,18 @@ HOUSE = {
     "evidence": room("errors"),
     "advice": room(NOUNS),
     "diagnosis": room(f"{NOUNS} advice"),
-    "progress": room(f"{NOUNS} functional"),
-    "functional": room(NOUNS, "torch numpy"),
+    "history": room(f"{NOUNS} functional"),
+    "progress": room(f"{NOUNS} functional history"),
     "surface": room("errors", "torch"),
+    "functional": room(f"{NOUNS} surface", "torch numpy"),  # surface for the noun `Params`
     "probes": room(f"{NOUNS} surface functional", "torch"),
     "remedies": room(NOUNS, "torch"),
     "metrics": room("errors functional", "torch torchmetrics"),
     "plots": room(NOUNS, "matplotlib numpy"),
     "reporting": room(f"{NOUNS} advice plots", "torch tensorboard numpy", "matplotlib"),
     "callbacks": room(
-        f"{NOUNS} advice diagnosis progress functional surface probes remedies plots reporting",
-        "torch lightning pytorch_lightning",
+        f"{NOUNS} advice diagnosis history progress functional surface probes remedies plots reporting",
+        "torch lightning pytorch_lightning torchmetrics numpy",
         "matplotlib",
     ),
     "tensorboard_plugin": room("", "tensorboard"),
@@ -64,6 +65,8 @@ ONLY_WITHIN_FUNCTIONS = {"plots"}
 LOGGER_VERBS = {"add_scalar", "add_image", "add_figure", "add_text", "log_metrics", "log_image", "log_text"}
 LOGGER_ROOMS = {"reporting"}
 LOGGERS = {"torch.utils.tensorboard", "lightning.pytorch.loggers", "pytorch_lightning.loggers", "wandb", "mlflow"}
+# The interface and its silent dummy, which stand for no service.
+NO_SERVICE = "lightning.pytorch.loggers.logger"
 
 # Files that have outgrown the limit and wait to become a folder.
 OUTGROWN = {"evidence.py"}
@@ -134,7 +137,7 @@ def _forbidden(imported: Import, here: str) -> str | None:
     if imported.module == "?":
         return None if here == "__init__" else f"{here} imports a name computed at run time"
     for logger in LOGGERS:
-        if f"{imported.module}.".startswith(f"{logger}."):
+        if f"{imported.module}.".startswith(f"{logger}.") and not imported.module.startswith(NO_SERVICE):
             return f"{here} imports {logger}; loggers are told apart by what they can do, never by type"
     if first == PACKAGE:
         return _forbidden_room(imported, here, rest, rules.rooms | typed)
@@ -216,6 +219,7 @@ def test_a_trespass_is_found(path, source, reason):
             "from __future__ import annotations\nimport math\nfrom lightning_landscape.errors import LandscapeError",
         ),
         ("probes/line.py", "import torch\nfrom ..surface import LossSurface\nfrom .plane import plane"),
+        ("callbacks/isolation.py", "from lightning.pytorch.loggers.logger import DummyLogger"),
         ("callbacks/monitor.py", "def draw():\n    from lightning_landscape import plots\n    return plots.render"),
         ("reporting/figures.py", "if TYPE_CHECKING:\n    from matplotlib.figure import Figure"),
         ("__init__.py", "if TYPE_CHECKING:\n    from lightning_landscape.callbacks import LandscapeMonitor"),
@@ -235,9 +239,9 @@ def test_data_goes_one_way_so_the_table_has_no_cycle():
 
 @pytest.mark.parametrize(
     ("third_party", "rooms"),
-    [("matplotlib", {"plots"}), ("lightning", {"callbacks"}), ("torchmetrics", {"metrics"})],
+    [("matplotlib", {"plots"}), ("lightning", {"callbacks"}), ("tensorboard", {"reporting", "tensorboard_plugin"})],
 )
-def test_one_room_alone_knows_it(third_party, rooms):
+def test_no_other_room_knows_it(third_party, rooms):
     assert {name for name, row in HOUSE.items() if third_party in row.third_party} == rooms
 
 
