@@ -20,7 +20,7 @@ from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import Pace
-from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
 from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
@@ -31,13 +31,6 @@ from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.words import card, category, message
 
 log = logging.getLogger("lightning_landscape")
-
-WITHOUT_STEPS = 20
-"""batches without any optimizer step after which a trainer is said to take none that can be seen"""
-NO_STEPS = (
-    "[LL101] this Trainer has taken no optimizer step that can be seen (does the optimizer step inside the backward "
-    "pass?), so gradient norms and updates are not watched; the trend of the loss is watched by batches instead."
-)
 
 
 class Monitor(Callback):

@@ -18,6 +18,13 @@ from lightning_landscape.callbacks.ring import CLIPPED, LOSS, PREDICTED, RATE, S
 from lightning_landscape.functional.norms import global_norm, group_names, inner_product
 from lightning_landscape.progress import StepRecord
 
+WITHOUT_STEPS = 20
+"""batches without any optimizer step after which a trainer is said to take none that can be seen"""
+NO_STEPS = (
+    "[LL101] this Trainer has taken no optimizer step that can be seen (does the optimizer step inside the backward "
+    "pass?), so gradient norms and updates are not watched; the trend of the loss is watched by batches instead."
+)
+
 
 class StepRecorder:
     """One `StepRecord` per optimizer step.
