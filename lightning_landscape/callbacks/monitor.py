@@ -134,10 +134,10 @@ class Monitor(Callback):
             if self._near():
                 self._examination.probe_set.capture_drawn(batch, batch_idx)
         self._batches += 1
+        if self._batches == WITHOUT_STEPS and self._recorder.blind:
+            self._tell("LL101", NO_STEPS)
         if self._pace.due(self._seen.steps, self._recorder.waiting):
             self._process(trainer, pl_module)
-        elif self._batches == WITHOUT_STEPS and self._recorder.blind:
-            self._tell("LL101", NO_STEPS)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Remember that a checkpoint was written: the loss on the way to it is of interest."""
@@ -189,8 +189,6 @@ class Monitor(Callback):
         self._pace = Pace(total - past if total is not None and total > past else None)
         self._players = len(trainer.optimizers)
         self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None)
-        if loaded:
-            self._recorder.load_state_dict(loaded.get("recorder", {}))
         self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
         if loaded:
@@ -203,6 +201,7 @@ class Monitor(Callback):
 
     def _resume(self, loaded: Mapping[str, Any]) -> None:
         try:
+            self._recorder.load_state_dict(loaded["recorder"])
             self._seen.load_state_dict(loaded["seen"])
             self._examination.load_state_dict(loaded["examination"])
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

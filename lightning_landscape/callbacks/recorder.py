@@ -142,9 +142,8 @@ class StepRecorder:
         if isinstance(loss, Tensor) and self._automatic:
             # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
             self._losses.append(loss.detach() * self._trainer.accumulate_grad_batches)
-        if (
-            not self._held and not self._ring.open_rows
-        ):  # nobody steps where it can be seen; the loss of the batch is all there is
+        if not any(held.parameters for held in self._held.values()) and not self._ring.open_rows:
+            # Nobody steps where it can be seen: the loss of the batch is all there is.
             self._ring.open(Row(logger_step(self._trainer), _NOBODY, learning_rate=0.0, stepped=True, moving=True))
         for row in self._ring.open_rows:
             if self._automatic and self._losses:
@@ -175,6 +174,8 @@ class StepRecorder:
             for row in state["pending"]
         ]
         self._seen = [int(seen) for seen in state["seen"]]
+        for held, seen in zip(self._held.values(), self._seen, strict=False):
+            held.seen = seen
 
     def _learn(self) -> None:
         """Which parameters each optimizer holds, and a ring as wide as the longest list."""
