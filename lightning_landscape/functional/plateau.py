@@ -26,8 +26,8 @@ def examine(blocks: Sequence[Block]) -> list[Trend]:
 def stalled_windows(trends: Sequence[Trend]) -> list[int]:
     """Which of these windows, shortest first, have stalled and are not overruled by a longer one.
 
-    A longer window overrules one that has stalled where it says that the loss is falling, and one without power where it
-    has power and has not stalled.
+    A longer window overrules one that has stalled where it says that the loss is falling, and one without power where
+    it has power itself and has not stalled.
     """
     return [
         index
@@ -51,8 +51,8 @@ def mean_error(trend: Trend) -> float:
 def rise_since_start(start: Block, now: float, latest: Trend, steps: int) -> Trend | None:
     """The change from the first losses to the latest window, where that is a rise beyond doubt; otherwise None.
 
-    Noise that hides any trend within a window does not hide that the loss is several times what it was. The first losses
-    are too few to tell how long their noise lasts, so it is taken to be in proportion that of the latest window.
+    Noise that hides any trend within a window does not hide that the loss is several times what it was. The first
+    losses are too few to tell how long their noise lasts, so it is taken to be in proportion that of the latest window.
 
     Args:
         start: the first losses of the run.

@@ -168,7 +168,7 @@ def _dot(a: Iterable[float], b: Iterable[float]) -> float:
 
 
 def _inflation(phi: float, steps: int) -> float:
-    """By how much AR(1) noise of this measured lag-1 autocorrelation inflates the variance of a mean or a slope, at most.
+    """Factor by which AR(1) noise of this measured lag-1 autocorrelation inflates the variance of a slope, at most.
 
     About a fitted line the measured value falls short of the true one by (2 + 4·phi)/steps to first order, and scatters
     with variance (1 - phi²)/steps; the upper end of its one-sided 95% interval counts.
