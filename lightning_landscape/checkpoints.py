@@ -38,7 +38,7 @@ def read_weights(path: str | Path, like: Params) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         first = str(error).strip().split("\n")[0]
         raise CheckpointError(f"{path} holds objects that are not loaded from a file: {first[:200]}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # what a hostile or broken file makes the reader raise has no end
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {type(error).__name__}: {error}") from error
     return _matching(path, content, like)
 
@@ -48,7 +48,15 @@ def _check_integrity(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except zipfile.BadZipFile as error:
+        if path.stat().st_size == 0:
+            raise CheckpointError(f"{path} is empty") from error
+        raise CheckpointError(
+            f"{path} is damaged, or was written by torch before 1.6 without checksums; load and save it again ({error})"
+        ) from error
+    except Exception as error:
         raise CheckpointError(f"{path} is not a readable checkpoint: {type(error).__name__}: {error}") from error
     if damaged is not None:
         raise CheckpointError(f"{path} is damaged: the checksum of {damaged} does not hold")

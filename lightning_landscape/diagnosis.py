@@ -64,26 +64,23 @@ def diverged(evidence: Evidence) -> Verdict | None:
 
 
 def not_updating(evidence: Evidence) -> Verdict | None:
-    """The weights stand still, or a large part of them is out of the optimizer's or the gradient's reach."""
-    movement, level, gradient = evidence.get(Movement), evidence.get(LossLevel), evidence.get(GradientScale)
+    """A large part of the weights is out of the optimizer's or the gradient's reach."""
+    movement, level = evidence.get(Movement), evidence.get(LossLevel)
     if movement is None or level is None:
         return None
     if movement.not_held > PART_OF_THE_MODEL and level.share_of_start > UNLEARNED:
         return _verdict(
-            evidence, Cause.NOT_UPDATING, f"No optimizer holds {movement.not_held:.0%} of the trainable parameters."
+            evidence,
+            Cause.NOT_UPDATING,
+            f"No optimizer holds {movement.not_held:.0%} of the trainable parameters (threshold "
+            f"{PART_OF_THE_MODEL:.0%}).",
         )
     if movement.without_gradient > PART_OF_THE_MODEL and level.share_of_start > UNLEARNED:
         return _verdict(
             evidence,
             Cause.NOT_UPDATING,
-            f"{movement.without_gradient:.0%} of the parameters receive no gradient at all.",
-        )
-    if movement.travelled == 0 and gradient is not None and gradient.relative > HAS_GRADIENT:
-        return _verdict(
-            evidence,
-            Cause.NOT_UPDATING,
-            f"The weights have not moved at all, though the gradient is {gradient.norm:.3g} "
-            f"(relative size {gradient.relative:.2g}, threshold {HAS_GRADIENT:g}).",
+            f"{movement.without_gradient:.0%} of the parameters receive no gradient at all (threshold "
+            f"{PART_OF_THE_MODEL:.0%}).",
         )
     return None
 
@@ -100,6 +97,19 @@ def scheduled_end(evidence: Evidence) -> Verdict | None:
         Cause.SCHEDULED_END,
         f"The learning rate is {schedule.learning_rate:.3g}, {schedule.share_of_peak:.1%} of its peak (threshold "
         f"{DECAYED:.0%}), after {schedule.elapsed:.0%} of the run.",
+    )
+
+
+def motionless(evidence: Evidence) -> Verdict | None:
+    """The weights stand still although they have a gradient."""
+    movement, gradient = evidence.get(Movement), evidence.get(GradientScale)
+    if movement is None or movement.travelled != 0 or gradient is None or gradient.relative <= HAS_GRADIENT:
+        return None
+    return _verdict(
+        evidence,
+        Cause.NOT_UPDATING,
+        f"The weights have not moved at all, though the gradient is {gradient.norm:.3g} "
+        f"(relative size {gradient.relative:.2g}, threshold {HAS_GRADIENT:g}).",
     )
 
 
@@ -155,7 +165,16 @@ def undecided(evidence: Evidence) -> Verdict | None:
     return _verdict(evidence, Cause.UNDECIDED, reason, stuck=trend.powered)
 
 
-DETECTORS: tuple[Detector, ...] = (diverged, inactive, not_updating, scheduled_end, vanishing, settled, undecided)
+DETECTORS: tuple[Detector, ...] = (
+    diverged,
+    inactive,
+    not_updating,
+    scheduled_end,
+    motionless,  # a schedule that ends at 0 explains it
+    vanishing,
+    settled,
+    undecided,
+)
 """Tried in this order. What breaks the machinery comes before what the schedule explains, and both before geometry."""
 
 INFORMATION = frozenset({Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW, Cause.UNDECIDED})

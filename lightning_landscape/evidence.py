@@ -102,9 +102,13 @@ class Trend:
 
     def sentence(self) -> str:
         """What the test found, with the fall that it would have seen."""
-        seen = f"(a fall of {self.tolerance:.1%} would have been seen)"
+        if self.level == 0:
+            return (
+                f"The training loss averages zero over {self.window} steps, so that no share of it can be said to fall."
+            )
+        seen = f"(a fall of {max(self.tolerance, self.margin / self.level):.1%} would have been seen)"
         if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
-            most = f"{self.predicted / self.level:.1e}" if self.level > 0 else "0"
+            most = f"{self.predicted / self.level:.1e}"
             return f"The updates of {self.window} steps could not lower the training loss by more than {most} of it."
         if self.largest_fall <= 0:
             return f"The training loss has not fallen at all in {self.window} steps {seen}."
@@ -262,7 +266,7 @@ class Evidence:
         return isinstance(other, Evidence) and self._readings == other._readings
 
     def __hash__(self) -> int:
-        return hash(tuple(self._readings))
+        return hash(frozenset(self._readings))
 
     def __repr__(self) -> str:
         return f"Evidence({', '.join(map(repr, self))})"

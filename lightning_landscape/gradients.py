@@ -139,4 +139,9 @@ class GradientNorms:
 
 def _largest(columns: Sequence[Sequence[float | None]]) -> list[float | None]:
     """The largest norm of each group: an average would hide the one step that matters."""
-    return [max((v for v in values if v is not None), default=None) for values in zip(*columns, strict=True)]
+    return [max((v for v in values if v is not None), key=_size, default=None) for values in zip(*columns, strict=True)]
+
+
+def _size(norm: float) -> float:
+    """Such that one that is not a number stays in sight."""
+    return math.inf if math.isnan(norm) else norm

@@ -74,4 +74,6 @@ def is_monotone(losses: Sequence[float]) -> bool:
     .. [Goodfellow15] Qualitatively characterizing neural network optimization problems, arXiv:1412.6544.
     """
     slack = 1e-6 * max(abs(losses[0]), abs(losses[-1]))
+    if not math.isfinite(slack):
+        slack = 0.0  # an infinite end must not swallow every rise
     return all(after <= before + slack for before, after in pairwise(losses))

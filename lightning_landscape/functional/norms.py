@@ -10,9 +10,14 @@ from torch import Tensor
 
 def tensor_norms(tensors: Sequence[Tensor]) -> Tensor:
     """Euclidean norm of each tensor, shape (n,), accumulated in float32 or better, on the first tensor's device."""
+    if not tensors:
+        return torch.zeros(0)
     if any(tensor.is_sparse for tensor in tensors):
         tensors = [tensor.coalesce().values() if tensor.is_sparse else tensor for tensor in tensors]
     low = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
+    if low and any(tensor.is_complex() or tensor.dtype == torch.float64 for tensor in tensors):
+        # `_foreach_norm` accumulates all in one precision, which must not be narrower than any of them.
+        tensors, low = [tensor.float() if tensor.itemsize < 4 else tensor for tensor in tensors], False
     norms = torch._foreach_norm(list(tensors), 2, torch.float32) if low else torch._foreach_norm(list(tensors))
     device = norms[0].device
     return torch.stack([norm.to(device) for norm in norms]) if _scattered(norms) else torch.stack(list(norms))
@@ -33,6 +38,8 @@ def inner_product(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
 
     A complex entry counts as its two real ones.
     """
+    if not left and not right:
+        return torch.zeros(())
     parts = [(_real(a) * _real(b)).sum() for a, b in zip(left, right, strict=True)]
     return torch.stack([part.to(parts[0].device) for part in parts]).sum()
 

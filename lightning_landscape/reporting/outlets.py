@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -16,6 +17,8 @@ log = logging.getLogger("lightning_landscape")
 
 STRIKES = 3
 """failures after which a logger gets nothing more from us"""
+LONGEST_NAME = 100
+"""characters of a tag that go into a file's name"""
 
 
 class Outlets:
@@ -77,7 +80,7 @@ def _show(logger: Any, tag: str, pixels: np.ndarray[Any, Any], step: int) -> Non
     elif callable(getattr(logger, "log_image", None)):  # W&B
         logger.log_image(key=tag, images=[pixels], step=step)
     elif hasattr(experiment, "log_image") and hasattr(logger, "run_id"):  # MLflow
-        experiment.log_image(logger.run_id, pixels, key=tag.replace("/", "_"), step=step)
+        experiment.log_image(logger.run_id, pixels, key=_plain(tag), step=step)
     elif hasattr(experiment, "log_image"):  # Comet
         experiment.log_image(pixels, name=tag, step=step)
     elif (path := _file(logger, tag, step, "png")) is not None:
@@ -93,7 +96,7 @@ def _write(logger: Any, tag: str, markdown: str, step: int) -> None:
     elif callable(getattr(logger, "log_text", None)):  # W&B
         logger.log_text(key=tag, columns=["verdict"], data=[[markdown]], step=step)
     elif hasattr(experiment, "log_text") and hasattr(logger, "run_id"):  # MLflow
-        experiment.log_text(logger.run_id, markdown, f"{tag}-{step:08d}.md")
+        experiment.log_text(logger.run_id, markdown, f"landscape/{_plain(tag)}-{step:08d}.md")
     elif hasattr(experiment, "log_text"):  # Comet
         experiment.log_text(markdown, step=step)
     elif (path := _file(logger, tag, step, "md")) is not None:
@@ -105,13 +108,22 @@ def _file(logger: Any, tag: str, step: int, ending: str) -> Path | None:
     folder = getattr(logger, "log_dir", None) or getattr(logger, "save_dir", None)
     if not folder or "://" in str(folder):
         return None
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in tag.removeprefix("landscape/"))
-    return Path(folder) / "landscape" / f"{name}-{step:08d}.{ending}"
+    return Path(folder) / "landscape" / f"{_plain(tag)}-{step:08d}.{ending}"
+
+
+def _plain(tag: str) -> str:
+    """The tag as a file name on any system; one that is too long keeps its end and a checksum of the whole."""
+    bare = tag.removeprefix("landscape/")
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in bare)
+    return name if len(name) <= LONGEST_NAME else f"{crc32(bare.encode(errors='replace')):08x}_{name[-LONGEST_NAME:]}"
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside the file and move it into place, so that a reader never finds half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")
-    write(draft)
-    os.replace(draft, path)
+    try:
+        write(draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -6,8 +6,11 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.evidence import LossLevel, Verdict
+from lightning_landscape.evidence import Cause, LossLevel, Verdict
 from lightning_landscape.reporting.words import card, message
+
+FINE = {Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW}
+"""verdicts after which a run without alarm is healthy; of one that is undecided nobody knows"""
 
 
 class Report(str):
@@ -52,6 +55,10 @@ class Report(str):
         parts += [card(verdict) for verdict in self._verdicts]
         return "\n\n".join([*parts, *(f"- {note}" for note in self._notes)])
 
+    def __reduce__(self) -> tuple[type[Report], tuple[Any, ...]]:
+        """What copies and pickles are made of."""
+        return Report, (self._steps, self._level, self._verdicts, self._notes)
+
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self)}</pre>"
 
@@ -61,5 +68,6 @@ def _headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict]) 
         return "No optimizer step was watched."
     loss = "" if level is None else f", training loss {level.start:.4g} to {level.now:.4g}"
     alarms = sum(verdict.stuck for verdict in verdicts)
-    state = f"{alarms} alarm{'s' if alarms > 1 else ''}" if alarms else "healthy, no alarm"
-    return f"{steps} steps watched{loss}: {state}."
+    healthy = level is not None and all(verdict.cause in FINE for verdict in verdicts)
+    quiet = "healthy, no alarm" if healthy else "no alarm"
+    return f"{steps} steps watched{loss}: {f'{alarms} alarms' if alarms > 1 else '1 alarm' if alarms else quiet}."
