@@ -90,6 +90,7 @@ class Progress:
         self.hold: str | None = None
         """why the beginning of a plateau is withheld at present; None where it is not"""
         self.divergence: Divergence | None = None
+        """None again once the loss has come back to less than 3 times its start"""
         self._history = LossHistory(horizon)
         self._records = 0
         self._peak = 0.0
@@ -217,6 +218,8 @@ class Progress:
         history = self._history
         rise = plateau.rise_since_start(history.start, level.now, trends[0], history.count)
         passed = [(plateau.WINDOWS[i][0], trends[i]) for i in plateau.stalled_windows(trends)]
+        # What a rise hides behind noise is no fall where the rise is twice as large as its margin.
+        shown = any(trend.powered for _, trend in passed) or (rise is not None and rise.progress < -2 * rise.margin)
         if rise is not None and self._stays_up(trends):
             passed.append((SHORT, rise))
         self.trend = passed[-1][1] if passed else trends[min(1, len(trends) - 1)]
@@ -226,11 +229,9 @@ class Progress:
         if passed and not self.stalled:
             self.hold = self._reason_to_hold([size for size, _ in passed], level)
             if self.hold is None:
-                self._begin(*passed[-1])
+                self._begin(passed[-1][0], trends[0] if self.trend is rise else self.trend)
         if passed and self.stalled:
-            # The loss before the noise hid it all: a rise by twice its margin is no fall.
-            risen = rise is not None and rise.progress + 2 * rise.margin < 0
-            self.proven = self.proven or risen or any(trend.powered for _, trend in passed)
+            self.proven = self.proven or shown
 
     def _stays_up(self, trends: Sequence[Trend]) -> bool:
         """Whether nothing points down, and the loss is not just settling on new data."""
@@ -239,6 +240,7 @@ class Progress:
         return not comes_down and not plateau.has_shifted_up(self._history.blocks(SHORT))
 
     def _begin(self, size: int, trend: Trend) -> None:
+        """Begin a plateau with the last `size` blocks, over which this is the trend."""
         blocks = self._history.blocks(size)
         self.since = self._history.stretches[-size].step
         self._began = self._history.count - sum(block.n for block in blocks)
