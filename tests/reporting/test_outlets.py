@@ -81,7 +81,7 @@ class FakeComet(Recording):
 
     @property
     def experiment(self):
-        def log_image(image_data, name=None, overwrite=False, image_format="png", image_scale=1.0, step=None):
+        def log_image(image_data, name=None, *, overwrite=False, image_format="png", image_scale=1.0, step=None):
             self.calls.append(("image", name, image_data, step))
 
         def log_text(text, step=None, metadata=None):
