@@ -25,18 +25,20 @@ test: $(installed)  ## lint, types and the whole test suite
 	$(python) -m mypy
 	$(python) -m pytest -n $(WORKERS) -m "not soak"
 
+# pytest exits with 5 where no test is marked.
 soak: $(installed)  ## the tests that take minutes each
-	$(python) -m pytest -m soak || test $$? -eq 5  # 5: there is none yet
+	$(python) -m pytest -m soak || test $$? -eq 5
 
 clean:  ## remove .venv, out/ and what the tools keep
 	rm -rf $(venv) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# torch goes first: what comes later must find it and not choose its own.
 $(installed): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed (make PYTHON=...), got " + sys.version)'
 	@echo "Setting up $(venv): once, some minutes"
 	rm -rf $(venv)
 	$(PYTHON) -m venv $(venv)
-	$(pip) "$$(grep '^torch==' constraints.txt)"  # first: what comes later must find it and not choose its own
+	$(pip) "$$(grep '^torch==' constraints.txt)"
 	$(pip) --quiet --editable ".[dev]"
 	@touch $@

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lightning_landscape.evidence import Divergence, LossLevel, Schedule, Trend
 from lightning_landscape.functional import plateau
-from lightning_landscape.functional.trend import merge
+from lightning_landscape.functional.trend import mean_loss
 from lightning_landscape.history import LossHistory
 
 SHORT = plateau.WINDOWS[0][0]
@@ -90,6 +90,7 @@ class Progress:
         self.hold: str | None = None
         """why the beginning of a plateau is withheld at present; None where it is not"""
         self.divergence: Divergence | None = None
+        """None again once the loss has come back to less than 3 times its start"""
         self._history = LossHistory(horizon)
         self._records = 0
         self._peak = 0.0
@@ -195,7 +196,7 @@ class Progress:
     def _judge(self) -> None:
         """Draw conclusions at the end of a block: the level at each, all others at every second one."""
         history = self._history
-        now = merge(history.blocks(SHORT)).mean
+        now = mean_loss(history.blocks(SHORT))
         self.level = LossLevel(history.start.mean, min(now, self.level.best) if self.level else now, now)
         if history.closed % 2 == 0:
             self._judge_growth()
@@ -206,7 +207,7 @@ class Progress:
     def _judge_growth(self) -> None:
         """A loss far above its start that keeps growing has diverged, until it comes back."""
         start, recent = self._history.start, self._history.blocks(8)
-        now = merge(recent[-2:]).mean
+        now = mean_loss(recent[-2:])
         if not plateau.is_far_above(start, now):
             self.divergence = None
         elif self.divergence is None and len(recent) == 8 and plateau.is_growing(recent):
@@ -216,7 +217,9 @@ class Progress:
         """Begin, prove or end the plateau."""
         history = self._history
         rise = plateau.rise_since_start(history.start, level.now, trends[0], history.count)
-        passed = [(size, trend) for (size, _), trend in zip(plateau.WINDOWS, trends, strict=False) if trend.stalled]
+        passed = [(plateau.WINDOWS[i][0], trends[i]) for i in plateau.stalled_windows(trends)]
+        # What a rise hides behind noise is no fall where the rise is twice as large as its margin.
+        shown = any(trend.powered for _, trend in passed) or (rise is not None and rise.progress < -2 * rise.margin)
         if rise is not None and self._stays_up(trends):
             passed.append((SHORT, rise))
         self.trend = passed[-1][1] if passed else trends[min(1, len(trends) - 1)]
@@ -226,10 +229,9 @@ class Progress:
         if passed and not self.stalled:
             self.hold = self._reason_to_hold([size for size, _ in passed], level)
             if self.hold is None:
-                self._begin(*passed[-1])
+                self._begin(passed[-1][0], trends[0] if self.trend is rise else self.trend)
         if passed and self.stalled:
-            # Five standard errors of rise are no fall, whatever the noise hides.
-            self.proven |= any(trend.powered or trend.progress + 2 * trend.margin < 0 for _, trend in passed)
+            self.proven = self.proven or shown
 
     def _stays_up(self, trends: Sequence[Trend]) -> bool:
         """Whether nothing points down, and the loss is not just settling on new data."""
@@ -238,11 +240,12 @@ class Progress:
         return not comes_down and not plateau.has_shifted_up(self._history.blocks(SHORT))
 
     def _begin(self, size: int, trend: Trend) -> None:
+        """Begin a plateau with the last `size` blocks, over which this is the trend."""
         blocks = self._history.blocks(size)
         self.since = self._history.stretches[-size].step
         self._began = self._history.count - sum(block.n for block in blocks)
         self.opening = trend
-        self._plateau_level = merge(blocks).mean
+        self._plateau_level = mean_loss(blocks)
         self._plateau_error = plateau.mean_error(trend)
 
     def _reason_to_hold(self, sizes: Sequence[int], level: LossLevel) -> str | None:

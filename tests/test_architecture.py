@@ -43,9 +43,9 @@ HOUSE = {
     "history": room("functional"),
     "progress": room(f"{NOUNS} functional history"),
     "gradients": room(f"{NOUNS} progress"),
-    "functional": room(NOUNS, "torch numpy"),
     "surface": room("errors", "torch"),
     "checkpoints": room("errors surface", "torch"),
+    "functional": room(f"{NOUNS} surface", "torch numpy"),  # surface for the noun `Params`
     "probes": room(f"{NOUNS} surface functional", "torch"),
     "remedies": room(NOUNS, "torch"),
     "metrics": room("errors functional", "torch torchmetrics"),
@@ -53,7 +53,7 @@ HOUSE = {
     "reporting": room(f"{NOUNS} advice plots", "torch tensorboard numpy PIL", "matplotlib"),
     "callbacks": room(
         f"{NOUNS} advice checkpoints diagnosis functional gradients plots probes progress remedies reporting surface",
-        "torch lightning pytorch_lightning numpy",
+        "torch lightning pytorch_lightning torchmetrics numpy",
         "matplotlib",
     ),
     "tensorboard_plugin": room("", "tensorboard"),
@@ -67,6 +67,8 @@ ONLY_WITHIN_FUNCTIONS = {"plots"}
 LOGGER_VERBS = {"add_scalar", "add_image", "add_figure", "add_text", "log_metrics", "log_image", "log_text"}
 LOGGER_ROOMS = {"reporting"}
 LOGGERS = {"torch.utils.tensorboard", "lightning.pytorch.loggers", "pytorch_lightning.loggers", "wandb", "mlflow"}
+# The interface and its silent dummy, which stand for no service.
+NO_SERVICE = "lightning.pytorch.loggers.logger"
 
 # Files that have outgrown the limit and wait to become a folder.
 OUTGROWN = {"evidence.py"}
@@ -137,7 +139,7 @@ def _forbidden(imported: Import, here: str) -> str | None:
     if imported.module == "?":
         return None if here == "__init__" else f"{here} imports a name computed at run time"
     for logger in LOGGERS:
-        if f"{imported.module}.".startswith(f"{logger}."):
+        if f"{imported.module}.".startswith(f"{logger}.") and not imported.module.startswith(NO_SERVICE):
             return f"{here} imports {logger}; loggers are told apart by what they can do, never by type"
     if first == PACKAGE:
         return _forbidden_room(imported, here, rest, rules.rooms | typed)
@@ -219,6 +221,7 @@ def test_a_trespass_is_found(path, source, reason):
             "from __future__ import annotations\nimport math\nfrom lightning_landscape.errors import LandscapeError",
         ),
         ("probes/line.py", "import torch\nfrom ..surface import LossSurface\nfrom .plane import plane"),
+        ("callbacks/isolation.py", "from lightning.pytorch.loggers.logger import DummyLogger"),
         ("callbacks/monitor.py", "def draw():\n    from lightning_landscape import plots\n    return plots.render"),
         ("reporting/figures.py", "if TYPE_CHECKING:\n    from matplotlib.figure import Figure"),
         ("__init__.py", "if TYPE_CHECKING:\n    from lightning_landscape.callbacks import LandscapeMonitor"),
@@ -238,9 +241,9 @@ def test_data_goes_one_way_so_the_table_has_no_cycle():
 
 @pytest.mark.parametrize(
     ("third_party", "rooms"),
-    [("matplotlib", {"plots"}), ("lightning", {"callbacks"}), ("torchmetrics", {"metrics"})],
+    [("matplotlib", {"plots"}), ("lightning", {"callbacks"}), ("tensorboard", {"reporting", "tensorboard_plugin"})],
 )
-def test_one_room_alone_knows_it(third_party, rooms):
+def test_no_other_room_knows_it(third_party, rooms):
     assert {name for name, row in HOUSE.items() if third_party in row.third_party} == rooms
 
 

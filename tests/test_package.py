@@ -5,7 +5,6 @@ import subprocess
 import sys
 import zipfile
 from email import message_from_bytes
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -57,11 +56,6 @@ def test_the_nouns_are_there_without_torch():
     assert run(program) == "slow\n"
 
 
-@pytest.mark.xfail(
-    find_spec("lightning_landscape.callbacks") is None,
-    reason="the callbacks are on their way",
-    raises=ModuleNotFoundError,
-)
 def test_every_public_name_is_where_the_package_says():
     assert all(getattr(lightning_landscape, name) is not None for name in lightning_landscape.__all__)
 

@@ -1,7 +1,6 @@
 """Every Python block of README and docs runs as it stands, and every `make` command on them exists."""
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,11 +31,6 @@ def blocks(*languages):
     return [pytest.param(block, id=f"{block.page.name}:{block.line}") for block in found]
 
 
-@pytest.mark.xfail(
-    find_spec("lightning_landscape.callbacks") is None,
-    reason="the callbacks are on their way",
-    raises=ModuleNotFoundError,
-)
 @pytest.mark.parametrize("block", blocks("python"))
 def test_a_python_block_runs_as_it_stands(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

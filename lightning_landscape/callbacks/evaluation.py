@@ -111,15 +111,13 @@ class Evaluator:
             SurfaceError: if the two values differ in a single bit
         """
         with self.at_other_weights():
+            self._look_for_writes(batch)
             try:
                 self.loss_alone(batch, PRESENT)
             except SurfaceError:
                 raise
             except Exception:  # a gradient penalty needs gradients for its value; any other step fails again
                 self._without_graph = torch.enable_grad
-                self.loss_alone(batch, PRESENT)
-            # The first also shows whether the step writes to its own weights.
-            self.weights.renounce_written()
             first, second = self.loss_alone(batch, PRESENT), self.loss_alone(batch, PRESENT)
             if not bool(((first == second) | (first.isnan() & second.isnan())).all()):
                 raise SurfaceError(
@@ -127,6 +125,18 @@ class Evaluator:
                     f"batch and random numbers: it depends on {self._suspects()}; give loss_fn or define "
                     "landscape_loss(self, batch)"
                 )
+
+    def _look_for_writes(self, batch: ProbeBatch) -> None:
+        """Whether the step writes to its own weights (clips them, keeps an average of them)."""
+        point = self.weights.far_away()
+        with contextlib.suppress(Exception), torch.enable_grad():  # so far away it may fail for good reasons
+            self.loss(batch, point)
+        self.weights.note_written(point)
+
+    @property
+    def writes_after_backward(self) -> bool:
+        """Whether a manual step changes its weights after it has taken their gradient."""
+        return self.replay.manual and not self.weights.written.isdisjoint(self.weights.trainable)
 
     def _suspects(self) -> str:
         named = [f"{where} ({kind}), which cannot be copied" for where, kind in self.isolation.uncopied.items()]

@@ -61,6 +61,10 @@ class Examination:
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
         self.probe_set.clear()
 
+    def notes(self) -> list[str]:
+        """What was skipped, and why."""
+        return [f"{what} was skipped: {reason}" for what, reason in self.skipped.items()]
+
     def begin(self, pl_module: Any, horizon: int | None) -> None:
         """Keep the point from which this run starts, unless a resumed run brought its own."""
         self._horizon = horizon
@@ -111,7 +115,8 @@ class Examination:
         """What was observed, in builtins and tensors."""
         return {
             "lines": {name: [[step, plain(line)] for step, line in curves] for name, curves in self.lines.items()},
-            "checkpointed": self.checkpointed,
+            # Lightning asks for the state first and for `on_save_checkpoint` second; both mean this checkpoint.
+            "checkpointed": True,
             "latest": self._latest,
             "snapshots": self._snapshots.state_dict(),
         }

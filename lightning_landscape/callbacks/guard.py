@@ -27,6 +27,10 @@ class Guard:
         """Whether this part is still switched on."""
         return self.failures.get(part, 0) < STRIKES
 
+    def notes(self) -> list[str]:
+        """What failed, and how often."""
+        return [f"{part} failed {count} time{'s' * (count > 1)}" for part, count in self.failures.items()]
+
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
         """Count what goes wrong inside, say it the first time, and go on behind the block.

@@ -13,7 +13,7 @@ from lightning_landscape.errors import BarrierWarning
 from lightning_landscape.evidence import Line, Verdict
 from lightning_landscape.probes.line import LossLine
 from lightning_landscape.progress import StepRecord
-from lightning_landscape.reporting.words import announce, message
+from lightning_landscape.reporting.words import message
 
 
 class LossInterpolationMonitor(Monitor):
@@ -58,7 +58,7 @@ class LossInterpolationMonitor(Monitor):
 
     def _warn(self, verdict: Verdict) -> None:
         lines = [curves[-1][1] for curves in self._examination.lines.values()]
-        announce("\n".join([message(verdict), *(f"  {sentence(line)}" for line in lines)]), BarrierWarning)
+        self._outlets.warn("\n".join([message(verdict), *(f"  {sentence(line)}" for line in lines)]), BarrierWarning)
 
 
 def line_probes(anchors: Sequence[str], points: int) -> tuple[LossLine, ...]:

@@ -98,7 +98,8 @@ class Isolation:
         for name, original in self._originals.items():
             metric = isinstance(self.modules[name], Metric)
             made = {key: self._copy(name, key, value, memo, metric) for key, value in original.items()}
-            made["training"] = training.get(name, made["training"])
+            if "training" in made:  # a compiled submodule only passes on the flag of what it wraps
+                made["training"] = training.get(name, made["training"])
             copies[name] = made | self._shadows.get(name, {})
         self.hand_out(copies)
 
@@ -188,11 +189,11 @@ def _say_nothing(*args: Any, **kwargs: Any) -> None:
 
 def _belongings(trainer: Any, pl_module: nn.Module, weights: Weights) -> list[object]:
     """What no copy of an attribute may ever drag along."""
-    things = [
+    return [
         trainer,
-        *vars(trainer).values(),
+        *(value for value in vars(trainer).values() if hasattr(value, "__dict__")),
         *pl_module.modules(),
-        *weights.parameters.values(),
+        *weights.parameters.values(),  # the same objects at other weights
         *trainer.optimizers,
         *trainer.callbacks,
         trainer.strategy,
@@ -202,7 +203,6 @@ def _belongings(trainer: Any, pl_module: nn.Module, weights: Weights) -> list[ob
         getattr(trainer, "datamodule", None),
         *(config.scheduler for config in trainer.lr_scheduler_configs),
     ]
-    return [thing for thing in things if thing is not None and not isinstance(thing, (bool, int, float, str, Tensor))]
 
 
 def _stand_ins(trainer: Any) -> list[tuple[object, object]]:

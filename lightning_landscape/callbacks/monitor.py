@@ -19,7 +19,8 @@ from lightning_landscape.callbacks._compat import logger_step
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.pace import Pace
+from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
 from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
@@ -27,16 +28,9 @@ from lightning_landscape.evidence import Cause, Verdict
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.reporting.outlets import Outlets
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.words import announce, card, category, message
+from lightning_landscape.reporting.words import card, category, message
 
 log = logging.getLogger("lightning_landscape")
-
-WITHOUT_STEPS = 20
-"""batches without any optimizer step after which a trainer is said to take none that can be seen"""
-NO_STEPS = (
-    "[LL101] this Trainer has taken no optimizer step that can be seen (does the optimizer step inside the backward "
-    "pass?), so gradient norms and updates are not watched; the trend of the loss is watched by batches instead."
-)
 
 
 class Monitor(Callback):
@@ -69,9 +63,7 @@ class Monitor(Callback):
     @property
     def report(self) -> Report:
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
-        notes = [f"{part} failed {count} times" for part, count in self._guard.failures.items()]
-        notes += [f"{name} was skipped: {reason}" for name, reason in self._examination.skipped.items()]
-        notes += [f"{name} gets nothing more: it failed too often" for name in self._outlets.silenced]
+        notes = self._guard.notes() + self._examination.notes() + self._outlets.notes()
         return Report(self._seen.steps, self._seen.progress.level, self._seen.verdicts, notes)
 
     # What a public monitor chooses.
@@ -91,12 +83,12 @@ class Monitor(Callback):
             return  # the losses of several players need not fall
         self._seen.verdicts.append(verdict)
         self._outlets.card("landscape/verdict", card(verdict), verdict.step)
-        if verdict.stuck and self._speaks:
+        if verdict.stuck:
             self._warn(verdict)
 
     def _warn(self, verdict: Verdict) -> None:
         """How an alarm is raised."""
-        announce(message(verdict), category(verdict))
+        self._outlets.warn(message(verdict), category(verdict))
 
     def _look(self) -> None:
         """Look at what was watched, whenever a stretch of steps has come in."""
@@ -142,11 +134,10 @@ class Monitor(Callback):
             if self._near():
                 self._examination.probe_set.capture_drawn(batch, batch_idx)
         self._batches += 1
-        waiting = self._recorder.waiting
-        if waiting >= self._stride or self._seen.steps + waiting == self._horizon:
-            self._process(trainer, pl_module)
-        elif self._batches == WITHOUT_STEPS and self._recorder.blind:
+        if self._batches == WITHOUT_STEPS and self._recorder.blind:
             self._tell("LL101", NO_STEPS)
+        if self._pace.due(self._seen.steps, self._recorder.waiting):
+            self._process(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Remember that a checkpoint was written: the loss on the way to it is of interest."""
@@ -182,56 +173,46 @@ class Monitor(Callback):
 
     def _clear(self) -> None:
         self._guard = Guard()
-        self._outlets = Outlets(())
+        self._outlets = Outlets(None)
         self._seen = Observations()
         self._recorder.detach()
         self._recorder.drain()
         self._examination.forget()
         self._batches = 0
-        self._horizon: int | None = None
-        self._stride = 1
+        self._pace = Pace()
         self._players = 1
-        self._watching = self._speaks = False
+        self._watching = False
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
         total, past = horizon_of(trainer), 0 if loaded else logger_step(trainer)
-        self._horizon = total - past if total is not None and total > past else None
-        self._stride = min(50, max(10, (self._horizon or 2500) // 50))
-        self._speaks, self._players = bool(trainer.is_global_zero), len(trainer.optimizers)
-        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else ())
-        if loaded:
-            self._recorder.load_state_dict(loaded.get("recorder", {}))
-        self._recorder.attach(trainer, pl_module, self._stride + 1)
-        self._seen = Observations(self._horizon, self._recorder.groups)
+        self._pace = Pace(total - past if total is not None and total > past else None)
+        self._players = len(trainer.optimizers)
+        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None)
+        self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
+        self._seen = Observations(self._pace.horizon, self._recorder.groups)
         if loaded:
             self._resume(loaded)
         self._seen.not_held = not_held(trainer, pl_module)
-        self._examination.begin(pl_module, self._horizon)
-        trainer.callback_metrics.update(published(self._scalars_at_start()))
+        self._examination.begin(pl_module, self._pace.horizon)
+        # What other callbacks monitor has to be there before the first step has been looked at.
+        trainer.callback_metrics.update(published(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False))))
         self._watching = True
 
     def _resume(self, loaded: Mapping[str, Any]) -> None:
         try:
+            self._recorder.load_state_dict(loaded["recorder"])
             self._seen.load_state_dict(loaded["seen"])
             self._examination.load_state_dict(loaded["examination"])
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             log.info("the state in the checkpoint is not used, watching starts afresh: %r", error)
-            self._seen = Observations(self._horizon, self._recorder.groups)
+            self._seen = Observations(self._pace.horizon, self._recorder.groups)
             self._recorder.drain()
             self._examination.forget()
 
-    def _scalars_at_start(self) -> dict[str, float]:
-        """What other callbacks may monitor before the first step has been looked at."""
-        return self._scalars(StepRecord(0, 0, None, 0.0, stepped=False))
-
     def _near(self) -> bool:
-        """Whether a probe may follow within the next few steps."""
-        waiting = self._recorder.waiting
-        left = self._stride - waiting
-        if self._horizon is not None and self._horizon > self._seen.steps + waiting:
-            left = min(left, self._horizon - self._seen.steps - waiting)
-        return bool(left <= self._examination.probe_set.max_batches)
+        """Whether a probe may follow within the batches that it would look at."""
+        return self._pace.near(self._seen.steps, self._recorder.waiting, self._examination.probe_set.max_batches)
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
@@ -259,8 +240,8 @@ class Monitor(Callback):
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
         before = set(self._examination.skipped)
         readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen)
-        for what in self._examination.skipped.keys() - before if self._speaks else ():
-            announce(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
+        for what in self._examination.skipped.keys() - before:
+            self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
         return readings
 
     def _conclude(self, readings: Sequence[object]) -> None:
@@ -283,8 +264,7 @@ class Monitor(Callback):
         """Say something once per fit."""
         if code not in self._seen.told:
             self._seen.told.append(code)
-            if self._speaks:
-                announce(text, kind)
+            self._outlets.warn(text, kind)
 
     def _finish(self) -> None:
         if not self._watching:

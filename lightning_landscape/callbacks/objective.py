@@ -107,6 +107,10 @@ class MeanLoss:
     def _gradient(self, loss: Tensor, parameters: list[nn.Parameter]) -> Vectors:
         if not loss.requires_grad:
             return tuple(torch.zeros_like(parameter) for parameter in parameters)
+        if self.evaluator.writes_after_backward:
+            raise SurfaceError(
+                "[LL314] this manual step changes its weights by itself: the loss has no gradient any more"
+            )
         if not self._sharded and not _backward_only(loss):
             return _autograd_gradient(loss, parameters, create_graph=False)
         if self.ddp:

@@ -18,6 +18,13 @@ from lightning_landscape.callbacks.ring import CLIPPED, LOSS, PREDICTED, RATE, S
 from lightning_landscape.functional.norms import global_norm, group_names, inner_product
 from lightning_landscape.progress import StepRecord
 
+WITHOUT_STEPS = 20
+"""batches without any optimizer step after which a trainer is said to take none that can be seen"""
+NO_STEPS = (
+    "[LL101] this Trainer has taken no optimizer step that can be seen (does the optimizer step inside the backward "
+    "pass?), so gradient norms and updates are not watched; the trend of the loss is watched by batches instead."
+)
+
 
 class StepRecorder:
     """One `StepRecord` per optimizer step.
@@ -135,9 +142,8 @@ class StepRecorder:
         if isinstance(loss, Tensor) and self._automatic:
             # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
             self._losses.append(loss.detach() * self._trainer.accumulate_grad_batches)
-        if (
-            not self._held and not self._ring.open_rows
-        ):  # nobody steps where it can be seen; the loss of the batch is all there is
+        if not any(held.parameters for held in self._held.values()) and not self._ring.open_rows:
+            # Nobody steps where it can be seen: the loss of the batch is all there is.
             self._ring.open(Row(logger_step(self._trainer), _NOBODY, learning_rate=0.0, stepped=True, moving=True))
         for row in self._ring.open_rows:
             if self._automatic and self._losses:
@@ -168,6 +174,8 @@ class StepRecorder:
             for row in state["pending"]
         ]
         self._seen = [int(seen) for seen in state["seen"]]
+        for held, seen in zip(self._held.values(), self._seen, strict=False):
+            held.seen = seen
 
     def _learn(self) -> None:
         """Which parameters each optimizer holds, and a ring as wide as the longest list."""

@@ -31,6 +31,11 @@ class Replay:
                 isolation.shadow("", attribute, value)
 
     @property
+    def manual(self) -> bool:
+        """Whether the step takes its gradients itself."""
+        return self._loss_fn is None and not self._module.automatic_optimization
+
+    @property
     def overridden(self) -> bool:
         """Whether the user answers for the loss by a function of their own."""
         return self._loss_fn is not None
@@ -42,7 +47,11 @@ class Replay:
             SurfaceError: if the step gives no loss, or more than one number
         """
         self._handed_over.clear()
-        with self._trainer.precision_plugin.train_step_context(), precision or contextlib.nullcontext():
+        with (
+            self._trainer.precision_plugin.train_step_context(),
+            precision or contextlib.nullcontext(),
+            _handing_over(self._handed_over) if self.manual else contextlib.nullcontext(),
+        ):
             if self._loss_fn is not None:
                 output: Any = self._loss_fn(self._module, batch.fresh())
             else:
@@ -53,13 +62,13 @@ class Replay:
         return loss.reshape(())
 
     def _find(self, output: Any) -> Tensor:
-        if self._loss_fn is None and not self._module.automatic_optimization:
+        if self.manual:
             # Several calls of manual_backward: their sum has the gradient that accumulates in the end.
             output = torch.stack([loss.reshape(()) for loss in self._handed_over]).sum() if self._handed_over else None
             self._handed_over.clear()
         loss = output.get("loss") if isinstance(output, Mapping) else output
         if not isinstance(loss, Tensor):
-            how = "returns no loss" if self._module.automatic_optimization else "never calls self.manual_backward"
+            how = "calls no backward" if self.manual else "returns no loss"
             raise SurfaceError(f"[LL304] training_step {how}; give loss_fn or define landscape_loss(self, batch)")
         return loss
 
@@ -122,6 +131,24 @@ def _manual_optimization(trainer: Any, pl_module: nn.Module, handed_over: list[T
         "lr_schedulers": lambda: _one_or_many(schedulers) if schedulers else None,
         **dict.fromkeys(("toggle_optimizer", "untoggle_optimizer", "clip_gradients"), nothing),
     }
+
+
+@contextlib.contextmanager
+def _handing_over(losses: list[Tensor]) -> Iterator[None]:
+    """Let a plain ``loss.backward()`` do what manual_backward does: it would reach the hooks of DDP."""
+    original = Tensor.backward
+
+    def backward(self: Tensor, *args: Any, **kwargs: Any) -> None:
+        losses.append(self)
+
+    try:
+        try:
+            Tensor.backward = backward  # type: ignore[method-assign]
+            yield
+        finally:
+            Tensor.backward = original  # type: ignore[method-assign]
+    finally:
+        Tensor.backward = original  # type: ignore[method-assign] # Ctrl-C may have struck just before
 
 
 def _one_or_many(items: list[NullOptimizer]) -> NullOptimizer | list[NullOptimizer]:

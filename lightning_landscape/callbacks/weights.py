@@ -56,10 +56,14 @@ class Weights:
     def settle(self) -> None:
         """Let every submodule hold its parameters themselves, before they are exchanged."""
 
-    def renounce_written(self) -> None:
-        """Look whether the last evaluation wrote to the present weights; from then on they are copied for each."""
+    def far_away(self) -> Params:
+        """A point that no rule about the size of weights leaves alone: clipping does nothing where the run is."""
+        return {name: 2 * self.own[name] for name in self.trainable}
+
+    def note_written(self, point: Params) -> None:
+        """Note what the evaluation at `point`, which was `far_away`, wrote to; from now on that is copied for each."""
         for name, own in self.own.items():
-            if not torch.equal(self.private[name], own):
+            if not torch.equal(point[name], 2 * own) if name in point else not torch.equal(self.private[name], own):
                 self.written.add(name)
                 self.private[name] = own.clone()
 
@@ -85,8 +89,8 @@ class ShardedWeights(Weights):
         with torch.no_grad():
             local(parameter).copy_(local(weight))
 
-    def renounce_written(self) -> None:
-        """Nothing to look for: every evaluation copies its weights."""
+    def note_written(self, point: Params) -> None:
+        """Nothing to note: every evaluation copies its weights."""
 
     def put_back(self) -> None:
         """Copy the run's own weights back; twice does no harm."""

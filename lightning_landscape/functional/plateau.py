@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import sqrt
+from math import hypot, sqrt
 
 from lightning_landscape.evidence import Trend
 from lightning_landscape.functional.trend import COARSE, STANDARD_ERRORS, Block, fit_trend, fold
@@ -23,6 +23,23 @@ def examine(blocks: Sequence[Block]) -> list[Trend]:
     return [fit_trend(blocks[-count:], tolerance) for count, tolerance in WINDOWS if count <= len(blocks)]
 
 
+def stalled_windows(trends: Sequence[Trend]) -> list[int]:
+    """Which of these windows, shortest first, have stalled and are not overruled by a longer one.
+
+    A longer window overrules one that has stalled where it says that the loss is falling, and one without power where
+    it has power itself and has not stalled.
+    """
+    return [
+        index
+        for index, trend in enumerate(trends)
+        if trend.stalled and not any(_overrules(longer, trend) for longer in trends[index + 1 :])
+    ]
+
+
+def _overrules(longer: Trend, trend: Trend) -> bool:
+    return longer.falling or (longer.powered and not longer.stalled and not trend.powered)
+
+
 def mean_error(trend: Trend) -> float:
     """Half the width of the interval for the mean loss in the window, in units of the loss.
 
@@ -34,7 +51,8 @@ def mean_error(trend: Trend) -> float:
 def rise_since_start(start: Block, now: float, latest: Trend, steps: int) -> Trend | None:
     """The change from the first losses to the latest window, where that is a rise beyond doubt; otherwise None.
 
-    Noise that hides any trend within a window does not hide that the loss is several times what it was.
+    Noise that hides any trend within a window does not hide that the loss is several times what it was. The first
+    losses are too few to tell how long their noise lasts, so it is taken to be in proportion that of the latest window.
 
     Args:
         start: the first losses of the run.
@@ -42,7 +60,11 @@ def rise_since_start(start: Block, now: float, latest: Trend, steps: int) -> Tre
         latest: the trend in that window.
         steps: length of the run so far, in optimizer steps.
     """
-    margin = sqrt(STANDARD_ERRORS**2 * start.m2 / (start.n * start.n) + mean_error(latest) * mean_error(latest))
+    if now <= start.mean or latest.level == 0:
+        return None
+    scatter = STANDARD_ERRORS * sqrt(start.m2) / start.n
+    proportional = mean_error(latest) * sqrt(latest.window / start.n) * abs(start.mean) / latest.level
+    margin = hypot(max(scatter, proportional), mean_error(latest))
     rise = Trend(steps, abs(now), start.mean - now, margin, TOLERANCE)
     return rise if rise.largest_fall < 0 else None
 
@@ -65,8 +87,7 @@ def has_ended(trends: Sequence[Trend], now: float, rise: Trend | None, level: fl
     falling = sum(trend.falling for trend in trends)
     if 2 * falling > len(trends) and not any(trend.stalled for trend in trends):
         return True
-    doubt = sqrt(error * error + mean_error(trends[0]) * mean_error(trends[0]))
-    return now + doubt < level - TOLERANCE * abs(level)
+    return now + hypot(error, mean_error(trends[0])) < level - TOLERANCE * abs(level)
 
 
 def has_shifted_up(blocks: Sequence[Block]) -> bool:

@@ -7,9 +7,10 @@ these into an equivalence test.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 from math import sqrt
+from operator import mul
 from typing import NamedTuple
 
 from lightning_landscape.evidence import Trend
@@ -77,9 +78,23 @@ def merge(blocks: Sequence[Block]) -> Block:
 
 
 def fold(blocks: Sequence[Block], count: int) -> list[Block]:
-    """The same losses in `count` blocks of (nearly) equally many of the given ones."""
-    edges = [len(blocks) * i // count for i in range(count + 1)]
-    return [merge(blocks[a:b]) for a, b in pairwise(edges) if b > a]
+    """The same losses in `count` blocks of (nearly) equally many of the given ones, or fewer where there are fewer."""
+    return [merge(blocks[a:b]) for a, b in pairwise(_edges(len(blocks), count)) if b > a]
+
+
+def mean_loss(blocks: Sequence[Block]) -> float:
+    """Mean of all losses in the blocks; exactly their value where they are all the same."""
+    if len(blocks) == 1:
+        return blocks[0].mean
+    origin, total, excess = blocks[0].mean, 0, 0.0
+    for n, mean, *_ in blocks:
+        total += n
+        excess += n * (mean - origin)
+    return origin + excess / total
+
+
+def _edges(length: int, count: int) -> list[int]:
+    return [length * i // count for i in range(count + 1)]
 
 
 def fit_trend(blocks: Sequence[Block], tolerance: float, min_samples: int = 3) -> Trend:
@@ -119,45 +134,49 @@ def fit_trend(blocks: Sequence[Block], tolerance: float, min_samples: int = 3) -
     """
     if len(blocks) < 3:
         raise ValueError(f"a trend needs at least 3 blocks, got {len(blocks)}")
-    window = sum(block.n for block in blocks)
-    slope, error, squares, mean = _line(blocks)
+    sizes, means, m2, d2, pairs, predicted, sampled = map(tuple, zip(*blocks, strict=True))
+    window, mean = sum(sizes), mean_loss(blocks)
+    slope, error, scatter = _line(sizes, means)
     if len(blocks) > COARSE:
-        error = max(error, _line(fold(blocks, COARSE))[1])
-    error = max(error, _correlated_error(blocks, window, squares))
-    sampled = sum(block.sampled for block in blocks)
-    predicted = sum(block.predicted for block in blocks) / sampled * window if sampled >= min_samples else None
-    return Trend(window, abs(mean), -slope * window, STANDARD_ERRORS * error * window, tolerance, predicted)
+        groups = [blocks[a:b] for a, b in pairwise(_edges(len(blocks), COARSE))]
+        error = max(error, _line([sum(block.n for block in g) for g in groups], [mean_loss(g) for g in groups])[1])
+    variance = (sum(m2) + scatter) / (window - 2)
+    if variance > 0 and sum(pairs) > 0:
+        inflation = _inflation(1 - sum(d2) / sum(pairs) / (2 * variance), window)
+        error = max(error, sqrt(12 * variance / window * inflation) / window)
+    bound = sum(predicted) / sum(sampled) * window if sum(sampled) >= min_samples else None
+    return Trend(window, abs(mean), -slope * window, STANDARD_ERRORS * error * window, tolerance, bound)
 
 
-def _line(blocks: Sequence[Block]) -> tuple[float, float, float, float]:
-    """Least squares through the block means: slope, its standard error, Σ n·residual² and the mean of the losses."""
-    count = len(blocks)
-    x, end = [], 0
-    for block in blocks:
-        x.append(end + (block.n - 1) / 2)
-        end += block.n
-    origin = blocks[0].mean  # differences from a loss near by keep a constant loss exactly constant
-    y = [block.mean - origin for block in blocks]
+def _line(sizes: Sequence[int], means: Sequence[float]) -> tuple[float, float, float]:
+    """Least squares through the means of blocks of these sizes: slope, its standard error, Σ n·residual²."""
+    count, origin = len(sizes), means[0]  # differences from a loss near by keep a constant loss exactly constant
+    x = [end - (n + 1) / 2 for n, end in zip(sizes, accumulate(sizes), strict=True)]
+    y = [mean - origin for mean in means]
     middle, height = sum(x) / count, sum(y) / count
-    spread = sum((a - middle) * (a - middle) for a in x)
-    slope = sum((a - middle) * b for a, b in zip(x, y, strict=True)) / spread
-    residuals = [b - height - slope * (a - middle) for a, b in zip(x, y, strict=True)]
-    error = sqrt(sum(r * r for r in residuals) / (count - 2) / spread)
-    squares = sum(block.n * r * r for block, r in zip(blocks, residuals, strict=True))
-    return slope, error, squares, origin + sum(block.n * b for block, b in zip(blocks, y, strict=True)) / end
+    x = [a - middle for a in x]
+    spread = _dot(x, x)
+    slope = _dot(x, y) / spread
+    residuals = [b - height - slope * a for a, b in zip(x, y, strict=True)]
+    squared = [r * r for r in residuals]
+    return slope, sqrt(sum(squared) / (count - 2) / spread), _dot(sizes, squared)
 
 
-def _correlated_error(blocks: Sequence[Block], window: int, squares: float) -> float:
-    """Standard error of the slope from the single losses, taken as a line plus AR(1) noise."""
-    variance = (sum(block.m2 for block in blocks) + squares) / (window - 2)
-    pairs = sum(block.pairs for block in blocks)
-    if variance <= 0 or pairs == 0:
-        return 0.0
-    phi = 1 - sum(block.d2 for block in blocks) / pairs / (2 * variance)
-    # About a fitted line, E[phi] = phi - (2 + 4 phi) / n to first order.
-    phi = (phi + 2 / window) / (1 - min(4 / window, 0.5))
-    phi = min(max(phi, 0.0), 1 - 1 / window)
-    return sqrt(12 * variance / window * (1 + phi) / (1 - phi)) / window
+def _dot(a: Iterable[float], b: Iterable[float]) -> float:
+    total: float = sum(map(mul, a, b))
+    return total
+
+
+def _inflation(phi: float, steps: int) -> float:
+    """Factor by which AR(1) noise of this measured lag-1 autocorrelation inflates the variance of a slope, at most.
+
+    About a fitted line the measured value falls short of the true one by (2 + 4·phi)/steps to first order, and scatters
+    with variance (1 - phi²)/steps; the upper end of its one-sided 95% interval counts.
+    """
+    phi = (phi + 2 / steps) / max(1 - 4 / steps, 0.5)
+    phi = min(max(phi, 0.0), 1.0)
+    phi = min(phi + 1.64 * sqrt((1 - phi * phi) / steps), 1 - 1 / steps)
+    return (1 + phi) / (1 - phi)
 
 
 def describe(trend: Trend) -> str:

@@ -11,6 +11,8 @@ from zlib import crc32
 
 import numpy as np
 
+from lightning_landscape.reporting.words import announce
+
 log = logging.getLogger("lightning_landscape")
 
 STRIKES = 3
@@ -20,14 +22,18 @@ LONGEST_NAME = 100
 
 
 class Outlets:
-    """Scalars, pictures and cards for a list of loggers, chosen by what each logger offers.
+    """Scalars, pictures, cards and warnings: what a run says, to its loggers and to the terminal.
 
     TensorBoard, W&B, MLflow and Comet get pictures and text through their own interfaces; for every other logger with a
     directory they become files in `<log_dir>/landscape`.
+
+    Args:
+        loggers: those of the trainer; None on a rank that is to be silent, where warnings are not raised either.
     """
 
-    def __init__(self, loggers: Iterable[Any]) -> None:
-        self._loggers = list(loggers)
+    def __init__(self, loggers: Iterable[Any] | None) -> None:
+        self._silent = loggers is None
+        self._loggers = list(loggers or ())
         self.failures = [0] * len(self._loggers)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
@@ -42,10 +48,15 @@ class Outlets:
         """One piece of Markdown."""
         self._each(lambda logger: _write(logger, tag, markdown, step))
 
-    @property
-    def silenced(self) -> list[str]:
-        """Loggers that failed so often that they are left alone."""
-        return [type(logger).__name__ for logger, n in zip(self._loggers, self.failures, strict=True) if n >= STRIKES]
+    def warn(self, text: str, kind: type[Warning]) -> None:
+        """One warning in the terminal, not torn by a progress bar."""
+        if not self._silent:
+            announce(text, kind)
+
+    def notes(self) -> list[str]:
+        """Which loggers failed, and how often."""
+        counts = zip(self._loggers, self.failures, strict=True)
+        return [f"{type(logger).__name__} refused what it was sent {n} times" for logger, n in counts if n]
 
     def __bool__(self) -> bool:
         return bool(self._loggers)
