@@ -104,7 +104,7 @@ class Copier:
             made = value.clone_state()
         elif issubclass(kind, types.MethodType):
             made = types.MethodType(value.__func__, self.copy(value.__self__, memo, where))
-        elif issubclass(kind, _SHARED):
+        elif issubclass(kind, _SHARED) or kind.__module__.startswith("torch.distributed"):
             made = value
         elif _is_plain(kind):
             made = memo[id(value)] = kind.__new__(kind)
