@@ -21,7 +21,7 @@ class LossSurface:
     and Hessian-vector products of `loss` as of any function of tensors:
 
     >>> import torch
-    >>> saddle = LossSurface(lambda point: point["x"] ** 2 - point["y"] ** 2, {name: torch.tensor(1.0) for name in "xy"})
+    >>> saddle = LossSurface(lambda at: at["x"] ** 2 - at["y"] ** 2, {name: torch.tensor(1.0) for name in "xy"})
     >>> point = {name: weight.clone().requires_grad_() for name, weight in saddle.here.items()}
     >>> gradient = torch.autograd.grad(saddle.loss(point), list(point.values()), create_graph=True)
     >>> [float(slope.detach()) for slope in gradient]

@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
-LIMIT = 120
+LIMIT = 240
 
 
 def run(case: str, folder: Path) -> dict[str, list[dict[str, Any]]]:

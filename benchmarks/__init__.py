@@ -1,0 +1,1 @@
+"""What the library costs; each module prints a Markdown table."""
