@@ -1,0 +1,1 @@
+"""Measurements against other tools; each is `python -m benchmarks.<name>`."""
