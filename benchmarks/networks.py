@@ -93,14 +93,14 @@ def trained(model: nn.Module, data: Data, steps: int) -> nn.Module:
 
 
 def conv_net() -> tuple[nn.Module, Data]:
-    """The convolutional network half-way through its training, and two batches of 64 images."""
+    """The convolutional network after 8 steps of Adam, and the two batches of 64 images it saw."""
     torch.manual_seed(0)
-    data = images(512, 64)
-    return trained(ConvNet(), data, 60), data[:2]
+    data = images(128, 64)
+    return trained(ConvNet(), data, 8), data
 
 
 def transformer() -> tuple[nn.Module, Data]:
-    """The transformer early in its training, and two batches of 8 sequences."""
+    """The transformer after 20 steps of Adam, and the two batches of 8 sequences it saw."""
     torch.manual_seed(0)
-    data = sequences(256, 8)
-    return trained(Transformer(), data, 150), data[:2]
+    data = sequences(16, 8)
+    return trained(Transformer(), data, 20), data

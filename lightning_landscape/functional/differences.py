@@ -32,17 +32,20 @@ GOOD_ENOUGH = 1e-3
 def approximate_hessian(problem: Problem, reason: str) -> Hessian:
     """Products by central differences, over the distance at which halving it changes the product least."""
     layout, here = problem.point()
-    gradient_at, loss = gradient_map(problem, layout)
+    gradient_at = gradient_map(problem, layout)
     gradient = gradient_at(here)
     layout.require_finite(gradient, "the gradient")
     require_same_gradient(gradient, gradient_at(here))
     step, noise = calibrated_step(gradient_at, layout, here, gradient)
     product = finite_differences(gradient_at, here, step)
+    with twice_differentiable(layout.device):
+        values = [evaluate(batch.loss, layout, leaves_of(problem.params)).detach() for batch in problem.batches]
+    loss = sum(batch.weight * float(value) for batch, value in zip(problem.batches, values, strict=True))
     return Hessian(layout, loss, gradient, product, Method.DIFFERENCES, reason, noise, 0)
 
 
-def gradient_map(problem: Problem, layout: Layout) -> tuple[Product, float]:
-    """The gradient as a map of flat vectors, (n,) to (n,), and the loss at the problem's point."""
+def gradient_map(problem: Problem, layout: Layout) -> Product:
+    """The gradient as a map of flat vectors, (n,) to (n,)."""
     leaves = leaves_of(problem.params)
 
     def gradient_at(point: Tensor) -> Tensor:
@@ -65,9 +68,7 @@ def gradient_map(problem: Problem, layout: Layout) -> tuple[Product, float]:
             total.add_(layout.flatten(part), alpha=batch.weight)
         return total
 
-    with torch.no_grad():
-        loss = sum(batch.weight * float(evaluate(batch.loss, layout, leaves)) for batch in problem.batches)
-    return gradient_at, loss
+    return gradient_at
 
 
 def calibrated_step(gradient_at: Product, layout: Layout, here: Tensor, gradient: Tensor) -> tuple[float, float]:

@@ -9,25 +9,22 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.errors import CurvatureError
-from lightning_landscape.functional.hessian import with_fallback
+from lightning_landscape.functional.hessian import require_second_derivative, with_fallback
 from lightning_landscape.functional.lanczos import Krylov, Stop, lanczos
 from lightning_landscape.functional.layout import Layout
 from lightning_landscape.functional.operator import (
     DEFAULT_MEMORY,
-    NOT_SYMMETRIC,
     Hessian,
     Losses,
     Method,
     Problem,
-    SelfCheckFailed,
     random_direction,
 )
 from lightning_landscape.surface import Params
 
 FEWEST_STEPS = 4
-ASYMMETRY = {Method.DIFFERENCES: 0.1}
-"""largest asymmetry at which an operator is still believed"""
-EXACT_ASYMMETRY = 0.02
+WORKING_VECTORS = 6
+"""beyond the basis: gradient, product, remainder, their like in the parameters' shapes"""
 NEGLIGIBLE = 1e-4
 """eigenvalues below this share of the largest count as zero when a rule asks for relative accuracy"""
 
@@ -113,11 +110,13 @@ def smallest(count: int = 1, tolerance: float = 1e-2) -> Stop:
 
 def sign_of_lambda_min(tolerance: float = 1e-2) -> Stop:
     """Enough when λ_max is known to this tolerance and λ_min is certainly negative, or both ends are known."""
-    known, both = largest(1, tolerance), both_ends(tolerance)
+    both = both_ends(tolerance)
 
     def enough(krylov: Krylov) -> bool:
-        certain = float(krylov.values[0] + krylov.residuals[0]) < -krylov.asymmetry * krylov.scale
-        return both(krylov) or (certain and known(krylov))
+        values, residuals = krylov.values.tolist(), krylov.residuals.tolist()
+        certain = values[0] + residuals[0] < -krylov.asymmetry * krylov.scale
+        # The residual and not its square: two close eigenvalues at the top look like one until both are resolved.
+        return both(krylov) or (certain and residuals[-1] <= tolerance * abs(values[-1]))
 
     return enough
 
@@ -155,34 +154,46 @@ def hessian_extremes(
         seed: of the random part of the start.
         gradient: for losses whose gradient is not to be taken by autograd: products by finite differences of it.
 
-    Raises:
-        ValueError: if `iterations` is below 1.
-        CurvatureError: if a number is not finite, the memory is too small, or no way gives a symmetric operator.
+    A `ValueError` is raised for `iterations` below 1; a `CurvatureError` if a number is not finite, the memory is too
+    small, or no way gives a symmetric operator.
 
     .. [Ghorbani19] An investigation into neural net optimization via Hessian eigenvalue density, arXiv:1901.10159.
+    """
+    steps = affordable_steps(params, iterations, memory)
+    rule = both_ends() if stop is None else stop
+    problem = Problem.of(
+        loss, params, weights=weights, memory=memory, vectors=steps + WORKING_VECTORS, gradient=gradient
+    )
+    return with_fallback(problem, lambda operator: _extremes(operator, problem, steps, rule, seed))
+
+
+def affordable_steps(params: Params, iterations: int, memory: float) -> int:
+    """How many Lanczos steps to take: no more than there are parameters, their vectors in half of `memory` bytes.
+
+    Raises:
+        ValueError: if `iterations` is below 1.
+        CurvatureError: if not even four fit.
     """
     if iterations < 1:
         raise ValueError(f"iterations must be at least 1, got {iterations}")
     layout = Layout.of(params)
     steps = min(iterations, layout.size)
-    affordable = int(memory / 2 / layout.vector_bytes) - 6
+    affordable = int(memory / 2 / layout.vector_bytes) - WORKING_VECTORS
     if affordable < min(steps, FEWEST_STEPS):
-        needed = 2 * (min(steps, FEWEST_STEPS) + 6) * layout.vector_bytes / 2**20
+        needed = 2 * (min(steps, FEWEST_STEPS) + WORKING_VECTORS) * layout.vector_bytes / 2**20
         raise CurvatureError(
-            f"[LL406] the memory budget of {memory / 2**20:.1f} MiB is too small for Lanczos on {layout.size} "
-            f"parameters: {needed:.1f} MiB would do"
+            f"[LL406] the memory budget of {memory / 2**20:.3g} MiB is too small for Lanczos on {layout.size} "
+            f"parameters: {needed:.3g} MiB would do"
         )
-    steps = min(steps, affordable)
-    rule = both_ends() if stop is None else stop
-    problem = Problem.of(loss, params, weights=weights, memory=memory, vectors=steps + 6, gradient=gradient)
-    return with_fallback(problem, lambda operator: _extremes(operator, steps, rule, seed))
+    return min(steps, affordable)
 
 
-def _extremes(operator: Hessian, steps: int, stop: Stop, seed: int) -> Extremes:
+def _extremes(operator: Hessian, problem: Problem, steps: int, stop: Stop, seed: int) -> Extremes:
     krylov = lanczos(operator, starting_vector(operator, seed), steps, stop=stop, noise=operator.noise, seed=seed + 1)
-    if krylov.asymmetry > ASYMMETRY.get(operator.method, EXACT_ASYMMETRY):
-        raise SelfCheckFailed(NOT_SYMMETRIC.format(krylov.asymmetry))
+    operator.require_symmetry(krylov.asymmetry)
     values, residuals = krylov.values.tolist(), krylov.residuals.tolist()
+    both = krylov.vector(0) + krylov.vector(-1)
+    require_second_derivative(operator, problem, both, krylov.image(0) + krylov.image(-1))
     return Extremes(
         lambda_min=values[0],
         lambda_max=values[-1],
@@ -198,7 +209,7 @@ def _extremes(operator: Hessian, steps: int, stop: Stop, seed: int) -> Extremes:
         asymmetry=krylov.asymmetry,
         method=operator.method,
         reason=operator.reason,
-        memory=operator.graph_bytes + (len(krylov) + 6) * operator.layout.vector_bytes,
+        memory=operator.graph_bytes + (len(krylov) + WORKING_VECTORS) * operator.layout.vector_bytes,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,7 @@ from lightning_landscape.functional.differentiation import (
     leaves_of,
     recomputed_graph,
     retained_graph,
+    retained_graph_in_rows,
     twice_differentiable,
 )
 from lightning_landscape.functional.operator import (
@@ -35,6 +37,8 @@ from lightning_landscape.functional.operator import (
 from lightning_landscape.surface import Params
 
 T = TypeVar("T")
+HALF_PRECISION = 1e-4
+"""rounding error above which weights are too coarse for differences"""
 
 
 def hessian_vector_product(
@@ -42,7 +46,8 @@ def hessian_vector_product(
 ) -> dict[str, Tensor]:
     """The Hessian of the loss at `params` times `vector`, by parameter name.
 
-    The exact product by double backward [Pearlmutter94]_, checked for symmetry against a second, random vector.
+    The exact product by double backward [Pearlmutter94]_, checked for symmetry and against differences of the gradient:
+    one more product and two to six gradients. For many products at one point there is `lanczos`.
 
     >>> saddle = lambda p: p["x"] ** 2 - p["y"] ** 2
     >>> here = {"x": torch.tensor(3.0), "y": torch.tensor(5.0)}
@@ -61,11 +66,13 @@ def hessian_vector_product(
     if given != shapes:
         raise ValueError(f"vector must have the parameters' names and shapes {shapes}, got {given}")
     try:
-        operator = exact_hessian(Problem.of(loss, params, weights=weights))
+        problem = Problem.of(loss, params, weights=weights)
+        operator = exact_hessian(problem)
         direction = operator.layout.flatten([vector[name] for name in params])
         operator.layout.require_finite(direction, "the vector")
         product = operator(direction)
         require_symmetric(operator, direction, product)
+        require_second_derivative(operator, problem, direction, product)
     except RuntimeError as error:
         raise CurvatureError(f"[LL402] this loss cannot be differentiated twice: {first_line(error)}") from error
     return operator.layout.named(product)
@@ -110,7 +117,39 @@ def exact_hessian(problem: Problem) -> Hessian:
         zero = Hessian(layout, loss, gradient, torch.zeros_like, Method.ZERO, reason, 0.0, 0)
         return _confirmed_zero(problem, zero)
     product = retained_graph(graphs, weights, layout, leaves)
-    return Hessian(layout, loss, gradient, product, Method.RETAINED, None, 0.0, total)
+    rows = retained_graph_in_rows(graphs, weights, layout, leaves)
+    return Hessian(layout, loss, gradient, product, Method.RETAINED, None, 0.0, total, rows)
+
+
+def require_second_derivative(operator: Hessian, problem: Problem, direction: Tensor, product: Tensor) -> None:
+    """Compare the product with a direction (n,) to differences of the gradient, at the price of two to six gradients.
+
+    A backward with a constant in the place of something that depends on the weights (a fused loss that saves its own
+    gradient, for one) gives a second derivative that is symmetric and wrong; only the gradient itself tells. Two
+    derivatives of the same function come together as the distance shrinks, or jump about where it has kinks (ReLU,
+    max-pooling: the exact one stands). Only a gap that stays the same is a proof. Weights with eight bits of mantissa
+    are too coarse for differences, and nothing is compared.
+
+    Raises:
+        SelfCheckFailed: if the gap stays the same.
+    """
+    if operator.method is Method.DIFFERENCES or operator.layout.precision > HALF_PRECISION:
+        return
+    gradient_at = gradient_map(problem, operator.layout)
+    _, here = problem.point()
+    size, scale = max(1.0, float(here.norm())), float(product.norm())
+    gaps: list[Tensor] = []
+    for share in (1e-3, 3e-4, 1e-4):
+        gaps.append(finite_differences(gradient_at, here, share * size)(direction) - product)
+        if float(gaps[-1].norm()) <= 0.01 * scale:
+            return
+    gap = float(gaps[-1].norm())
+    changes = [float((first - second).norm()) for first, second in pairwise(gaps)]
+    if max(changes) <= 0.1 * gap:
+        raise SelfCheckFailed(
+            f"[LL403] the second derivative is off by {gap / max(scale, 1e-300):.2g} of its size from differences of "
+            "the gradient; a custom autograd function in this loss does not differentiate twice"
+        )
 
 
 def require_symmetric(operator: Hessian, vector: Tensor, product: Tensor) -> None:
@@ -134,7 +173,7 @@ def _confirmed_zero(problem: Problem, operator: Hessian) -> Hessian:
     Raises:
         SelfCheckFailed: if the gradient changes with the weights: then autograd has lost the second derivative.
     """
-    gradient_at, _ = gradient_map(problem, operator.layout)
+    gradient_at = gradient_map(problem, operator.layout)
     here = operator.layout.flatten(list(problem.params.values()))
     step, noise = calibrated_step(gradient_at, operator.layout, here, torch.zeros_like(here))
     change = finite_differences(gradient_at, here, step)(random_direction(operator.layout, seed=0)).norm()

@@ -32,6 +32,8 @@ class Krylov:
     """
     noise: float = 0.0
     """absolute error of a product with a unit vector"""
+    remainder: Tensor = field(default_factory=lambda: torch.zeros(()))
+    """what of the last product lies outside of the space, (n,)"""
 
     def __post_init__(self) -> None:
         self._decomposed: tuple[int, Tensor, Tensor] = (0, torch.empty(0), torch.empty(0, 0))
@@ -71,6 +73,11 @@ class Krylov:
         coefficients = self._decompose()[1][:, index].to(self.basis)
         return coefficients @ self.basis[: len(self)]
 
+    def image(self, index: int) -> Tensor:
+        """The operator times ``vector(index)``, (n,), without another product."""
+        outside = float(self._decompose()[1][-1, index]) if self.off_diagonal[-1] else 0.0
+        return self.vector(index) * float(self.values[index]) + self.remainder * outside
+
     def _decompose(self) -> tuple[Tensor, Tensor]:
         if self._decomposed[0] != len(self):
             self._decomposed = (len(self), *torch.linalg.eigh(self.tridiagonal))
@@ -109,7 +116,7 @@ def lanczos(
     generator = torch.Generator().manual_seed(seed)
     krylov = Krylov(basis, noise=noise)
     for k in range(steps):
-        remainder = _extend(krylov, product(basis[k]).to(start.dtype))
+        remainder = krylov.remainder = _extend(krylov, product(basis[k]).to(start.dtype))
         if stop(krylov) or k + 1 == steps:
             break
         if krylov.off_diagonal[-1] == 0.0:

@@ -111,6 +111,8 @@ class Hessian:
     noise: float
     """absolute error of a product with a unit vector, beyond rounding"""
     graph_bytes: int
+    many: Callable[[Tensor], Tensor] | None = None
+    """products with the rows of (s, n) in one go, where that is faster"""
     products: int = 0
     """how many were taken"""
 
@@ -121,6 +123,29 @@ class Hessian:
             product = self.product(vector)
         self.layout.require_finite(product, "the second derivative")
         return product
+
+    def of_rows(self, vectors: Tensor) -> Tensor:
+        """Products with every row of (s, n), as rows."""
+        if self.many is not None and len(vectors) > 1:
+            try:
+                with twice_differentiable(self.layout.device):
+                    products = self.many(vectors)
+            except RuntimeError:
+                self.many = None  # an operation in this loss has no batched backward
+            else:
+                self.products += len(vectors)
+                self.layout.require_finite(products.sum(0), "the second derivative")
+                return products
+        return torch.stack([self(vector) for vector in vectors])
+
+    def require_symmetry(self, asymmetry: float) -> None:
+        """Refuse an operator whose asymmetry, relative to its size, is not rounding.
+
+        Raises:
+            SelfCheckFailed: above 2%, or 10% for finite differences.
+        """
+        if asymmetry > (0.1 if self.method is Method.DIFFERENCES else 0.02):
+            raise SelfCheckFailed(NOT_SYMMETRIC.format(asymmetry))
 
 
 def random_direction(layout: Layout, seed: int) -> Tensor:
