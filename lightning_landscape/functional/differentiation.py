@@ -128,7 +128,7 @@ def retained_graph_in_rows(
     """The same for the rows of (s, n) at once, `ROWS` at a time: fewer, larger kernels, and more memory."""
 
     def product(vectors: Tensor) -> Tensor:
-        return torch.cat([chunk_product(chunk) for chunk in vectors.split(ROWS)])
+        return torch.cat([chunk_product(chunk) for chunk in torch.split(vectors, ROWS)])
 
     def chunk_product(chunk: Tensor) -> Tensor:
         total = torch.zeros_like(chunk)
@@ -199,9 +199,10 @@ def footprint(batch: Batch, layout: Layout, leaves: Sequence[Tensor], budget: fl
         value = evaluate(batch.loss, layout, leaves)
         forward_bytes = total
         if forward_bytes > budget:
-            needed = (forward_bytes - budget) / 2**20
+            # Vectors take at most half of the memory, so that twice the forward pass always does.
             raise CurvatureError(
-                f"[LL406] the memory budget is too small for one product: it takes {needed:.1f} MiB more"
+                f"[LL406] the memory budget leaves {budget / 2**20:.3g} MiB for graphs, too small for one product: "
+                f"{2 * forward_bytes / 2**20:.3g} MiB in all would do"
             )
         differentiating = True
         gradient = differentiable_gradient(value, leaves)

@@ -142,7 +142,8 @@ class Sketch:
         seen = self.inside - left_out * (left_out * self.inside).sum(0)
         outside = self.quadratic - 2 * (self.images * seen).sum(0) + (seen * (self.core @ seen)).sum(0)
         length = (self.squares - seen.square().sum(0)).clamp_min(1e-300)
-        return on_space + outside * (self.dimension - len(self.core) + 1) / length
+        estimates: Tensor = on_space + outside * (self.dimension - len(self.core) + 1) / length
+        return estimates
 
 
 def _asymmetry(matrix: Tensor) -> float:
