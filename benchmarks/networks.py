@@ -104,3 +104,25 @@ def transformer() -> tuple[nn.Module, Data]:
     torch.manual_seed(0)
     data = sequences(16, 8)
     return trained(Transformer(), data, 20), data
+
+
+class TinyConvNet(nn.Module):
+    """1,790 parameters: small enough for every eigenvalue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 6, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(6, 8, 3, stride=2, padding=1)
+        self.out = nn.Linear(8 * 16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (samples, 10)."""
+        x = torch.tanh(self.second(torch.tanh(self.first(x))))
+        return self.out(F.adaptive_avg_pool2d(x, 4).flatten(1))
+
+
+def tiny_conv_net() -> tuple[nn.Module, Data]:
+    """The tiny network after 60 steps of Adam, and the two batches of 64 images it saw."""
+    torch.manual_seed(0)
+    data = images(128, 64)
+    return trained(TinyConvNet(), data, 60), data

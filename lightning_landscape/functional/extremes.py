@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.errors import CurvatureError
-from lightning_landscape.functional.hessian import require_second_derivative, with_fallback
+from lightning_landscape.functional.hessian import with_fallback
 from lightning_landscape.functional.lanczos import Krylov, Stop, lanczos
 from lightning_landscape.functional.layout import Layout
 from lightning_landscape.functional.operator import (
@@ -20,6 +20,7 @@ from lightning_landscape.functional.operator import (
     Problem,
     random_direction,
 )
+from lightning_landscape.functional.self_checks import require_second_derivative
 from lightning_landscape.surface import Params
 
 FEWEST_STEPS = 4
@@ -115,7 +116,7 @@ def sign_of_lambda_min(tolerance: float = 1e-2) -> Stop:
     def enough(krylov: Krylov) -> bool:
         values, residuals = krylov.values.tolist(), krylov.residuals.tolist()
         certain = values[0] + residuals[0] < -krylov.asymmetry * krylov.scale
-        # The residual and not its square: two close eigenvalues at the top look like one until both are resolved.
+
         return both(krylov) or (certain and residuals[-1] <= tolerance * abs(values[-1]))
 
     return enough
@@ -227,6 +228,8 @@ def _known(indices: Callable[[int], Sequence[int]], tolerance: float, fewest: in
         if krylov.off_diagonal[-1] == 0.0:
             return True
         values, errors = krylov.values.tolist(), estimated_errors(krylov).tolist()
+        # Not its estimate but its residual: two close eigenvalues at the top look like one until both are resolved.
+        errors[-1] = float(krylov.residuals[-1])
         floor = NEGLIGIBLE * max(map(abs, values))
         return all(errors[i] <= tolerance * max(abs(values[i]), floor) for i in indices(len(values)))
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from lightning_landscape.errors import CurvatureError
-from lightning_landscape.functional.differences import approximate_hessian, calibrated_step, gradient_map
+from lightning_landscape.functional.differences import approximate_hessian
 from lightning_landscape.functional.differentiation import (
     differentiable_gradient,
     evaluate,
-    finite_differences,
     first_derivative,
     footprint,
     leaves_of,
@@ -24,21 +22,22 @@ from lightning_landscape.functional.differentiation import (
     twice_differentiable,
 )
 from lightning_landscape.functional.operator import (
-    NOT_SYMMETRIC,
     Hessian,
     Losses,
     Method,
     Problem,
     SelfCheckFailed,
     first_line,
-    random_direction,
     require_same_gradient,
+)
+from lightning_landscape.functional.self_checks import (
+    require_constant_gradient,
+    require_second_derivative,
+    require_symmetric,
 )
 from lightning_landscape.surface import Params
 
 T = TypeVar("T")
-HALF_PRECISION = 1e-4
-"""rounding error above which weights are too coarse for differences"""
 
 
 def hessian_vector_product(
@@ -90,96 +89,38 @@ def with_fallback(problem: Problem, measure: Callable[[Hessian], T]) -> T:
 
 
 def exact_hessian(problem: Problem) -> Hessian:
-    """Products by double backward; the graphs are kept if they fit the memory."""
-    layout, here = problem.point()
+    """Products by double backward; the graphs are kept if they fit the memory.
+
+    One batch, the heaviest, is evaluated once more than needed: under a count of its memory, from which that of the
+    others follows by weight, and to see whether the loss gives the same gradient twice.
+    """
+    layout, _ = problem.point()
     leaves = leaves_of(problem.params)
-    prints = [footprint(batch, layout, leaves, problem.graph_memory) for batch in problem.batches]
     weights = [batch.weight for batch in problem.batches]
-    loss = sum(weight * p.loss for weight, p in zip(weights, prints, strict=True))
-    gradient = sum((p.gradient * weight for weight, p in zip(weights, prints, strict=True)), torch.zeros_like(here))
+    heaviest = weights.index(max(weights))
+    first = footprint(problem.batches[heaviest], layout, leaves, problem.graph_memory)
+    graph_bytes = int(first.graph_bytes / max(weights))
+    fits = graph_bytes <= problem.graph_memory
+    with twice_differentiable(layout.device):
+        values = [evaluate(batch.loss, layout, leaves) for batch in problem.batches]
+        derivative = differentiable_gradient if fits else first_derivative
+        graphs = [derivative(value, leaves) for value in values]
+    loss = sum(weight * float(value.detach()) for weight, value in zip(weights, values, strict=True))
+    gradient = torch.zeros_like(first.gradient)
+    for weight, graph in zip(weights, graphs, strict=True):
+        gradient.add_(layout.flatten(graph), alpha=weight)
     layout.require_finite(gradient, "the gradient")
-    total = sum(p.graph_bytes for p in prints)
-    if total > problem.graph_memory:
-        with twice_differentiable(layout.device):
-            again = first_derivative(evaluate(problem.batches[0].loss, layout, leaves), leaves)
-        require_same_gradient(prints[0].gradient, layout.flatten(again))
+    require_same_gradient(first.gradient, layout.flatten(graphs[heaviest]))
+    if not fits:
         product = recomputed_graph(problem.batches, layout, leaves)
         left = problem.graph_memory / 2**20
-        reason = f"the graphs of all batches take {total / 2**20:.1f} MiB, the budget leaves {left:.1f}"
-        largest = max(p.graph_bytes for p in prints)
-        return Hessian(layout, loss, gradient, product, Method.RECOMPUTED, reason, 0.0, largest)
-    with twice_differentiable(layout.device):
-        graphs = [differentiable_gradient(evaluate(b.loss, layout, leaves), leaves) for b in problem.batches]
-    for first, graph in zip(prints, graphs, strict=True):
-        require_same_gradient(first.gradient, layout.flatten(graph))
+        reason = f"the graphs of all batches take {graph_bytes / 2**20:.1f} MiB, the budget leaves {left:.1f}"
+        return Hessian(layout, loss, gradient, product, Method.RECOMPUTED, reason, 0.0, first.graph_bytes)
     if not any(entry.requires_grad for graph in graphs for entry in graph):
         reason = "the gradient does not depend on the parameters"
         zero = Hessian(layout, loss, gradient, torch.zeros_like, Method.ZERO, reason, 0.0, 0)
-        return _confirmed_zero(problem, zero)
+        require_constant_gradient(zero, problem)
+        return zero
     product = retained_graph(graphs, weights, layout, leaves)
     rows = retained_graph_in_rows(graphs, weights, layout, leaves)
-    return Hessian(layout, loss, gradient, product, Method.RETAINED, None, 0.0, total, rows)
-
-
-def require_second_derivative(operator: Hessian, problem: Problem, direction: Tensor, product: Tensor) -> None:
-    """Compare the product with a direction (n,) to differences of the gradient, at the price of two to six gradients.
-
-    A backward with a constant in the place of something that depends on the weights (a fused loss that saves its own
-    gradient, for one) gives a second derivative that is symmetric and wrong; only the gradient itself tells. Two
-    derivatives of the same function come together as the distance shrinks, or jump about where it has kinks (ReLU,
-    max-pooling: the exact one stands). Only a gap that stays the same is a proof. Weights with eight bits of mantissa
-    are too coarse for differences, and nothing is compared.
-
-    Raises:
-        SelfCheckFailed: if the gap stays the same.
-    """
-    if operator.method is Method.DIFFERENCES or operator.layout.precision > HALF_PRECISION:
-        return
-    gradient_at = gradient_map(problem, operator.layout)
-    _, here = problem.point()
-    size, scale = max(1.0, float(here.norm())), float(product.norm())
-    gaps: list[Tensor] = []
-    for share in (1e-3, 3e-4, 1e-4):
-        gaps.append(finite_differences(gradient_at, here, share * size)(direction) - product)
-        if float(gaps[-1].norm()) <= 0.01 * scale:
-            return
-    gap = float(gaps[-1].norm())
-    changes = [float((first - second).norm()) for first, second in pairwise(gaps)]
-    if max(changes) <= 0.1 * gap:
-        raise SelfCheckFailed(
-            f"[LL403] the second derivative is off by {gap / max(scale, 1e-300):.2g} of its size from differences of "
-            "the gradient; a custom autograd function in this loss does not differentiate twice"
-        )
-
-
-def require_symmetric(operator: Hessian, vector: Tensor, product: Tensor) -> None:
-    """Compare |Hv|² with v·H(Hv), at the price of one product.
-
-    Raises:
-        SelfCheckFailed: if they differ by more than 2%.
-    """
-    length = float(product.norm())
-    other = product / length if length > 0 else random_direction(operator.layout, seed=0)
-    reverse = operator(other)
-    gap = abs(float(other @ product - vector @ reverse))
-    scale = length + 1e-4 * float(reverse.norm() * vector.norm())
-    if gap > 0.02 * scale:
-        raise SelfCheckFailed(NOT_SYMMETRIC.format(gap / scale))
-
-
-def _confirmed_zero(problem: Problem, operator: Hessian) -> Hessian:
-    """The zero operator, confirmed by differences of the gradient.
-
-    Raises:
-        SelfCheckFailed: if the gradient changes with the weights: then autograd has lost the second derivative.
-    """
-    gradient_at = gradient_map(problem, operator.layout)
-    here = operator.layout.flatten(list(problem.params.values()))
-    step, noise = calibrated_step(gradient_at, operator.layout, here, torch.zeros_like(here))
-    change = finite_differences(gradient_at, here, step)(random_direction(operator.layout, seed=0)).norm()
-    if float(change) > 10 * noise + 1e3 * operator.layout.precision * float(operator.gradient.norm()) / step:
-        raise SelfCheckFailed(
-            f"[LL403] by double backward H = 0, but the gradient changes by {float(change):.2g} per unit of distance; "
-            "a custom autograd function in this loss does not differentiate twice"
-        )
-    return operator
+    return Hessian(layout, loss, gradient, product, Method.RETAINED, None, 0.0, graph_bytes, rows)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.errors import CurvatureError
-from lightning_landscape.functional.hessian import require_second_derivative, with_fallback
+from lightning_landscape.functional.hessian import with_fallback
 from lightning_landscape.functional.layout import Layout
 from lightning_landscape.functional.operator import DEFAULT_MEMORY, Hessian, Losses, Method, Problem
+from lightning_landscape.functional.self_checks import require_second_derivative
 from lightning_landscape.surface import Params
 
 FEWEST = 8
