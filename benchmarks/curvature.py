@@ -68,6 +68,18 @@ def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], first: 
     """What is asked of both networks."""
     low, top, five = (lambda v: [v[0]]), (lambda v: [v[-1]]), (lambda v: list(v[-5:]))
     return [
+        Task(
+            "40 products, whatever they give",
+            truth,
+            top,
+            [
+                Row("ours", lambda: peers.ours(model, data, NEVER, 40)),
+                Row("PyHessian, batches", lambda: peers.with_pyhessian(model, data, 1, 0.0, 40)),
+                Row("PyHessian, one batch", lambda: peers.with_pyhessian_in_one_batch(model, data, 1, 0.0, 40)),
+                Row("curvlinops, operator only", lambda: peers.products_of_curvlinops(model, data, 40)),
+                Row("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, LARGEST, 1, 40)),
+            ],
+        ),
         first,
         Task(
             "λ_max to 1e-3",
@@ -147,8 +159,8 @@ def transformer_tasks(model: nn.Module, data: Data) -> list[Task]:
             Row("curvlinops + eigsh(0.1)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 0.1)),
         ],
     )
-    first, *common = spectrum_tasks(model, data, truth, sign, 150)
-    return [first, lower, *common]
+    products, first, *common = spectrum_tasks(model, data, truth, sign, 150)
+    return [products, first, lower, *common]
 
 
 def both_by_eigenthings(model: nn.Module, data: Data) -> Answer:

@@ -77,6 +77,20 @@ def with_curvlinops(model: nn.Module, data: Data, which: str, count: int, tolera
         return Answer(sorted(map(float, values)), products())
 
 
+def products_of_curvlinops(model: nn.Module, data: Data, count: int) -> Answer:
+    """Nothing but products: power iteration."""
+    with sdpa_kernel(SDPBackend.MATH):
+        operator = curvlinops.HessianLinearOperator(
+            model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
+        )
+        vector = torch.randn(operator.shape[1], generator=torch.Generator().manual_seed(0))
+        for _ in range(count):
+            vector = vector / vector.norm()
+            product = operator @ vector
+            value, vector = float(vector @ product), product
+        return Answer([value], count)
+
+
 def with_eigenthings(model: nn.Module, data: Data, which: str, count: int, steps: int) -> Answer:
     """hessian-eigenthings' Lanczos for a fixed number of steps: it cannot stop by itself."""
     with counting(model, data) as products:
@@ -87,19 +101,19 @@ def with_eigenthings(model: nn.Module, data: Data, which: str, count: int, steps
         return Answer(sorted(found.eigenvalues.tolist()), products())
 
 
-def with_pyhessian(model: nn.Module, data: Data, count: int, tolerance: float) -> Answer:
+def with_pyhessian(model: nn.Module, data: Data, count: int, tolerance: float, most: int = 100) -> Answer:
     """PyHessian's power iteration over batches."""
     torch.manual_seed(0)
     with counting(model, data) as products, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tool = pyhessian(model, nn.CrossEntropyLoss(), dataloader=data, cuda=False)
-        values, _ = tool.eigenvalues(maxIter=100, tol=tolerance, top_n=count)
+        values, _ = tool.eigenvalues(maxIter=most, tol=tolerance, top_n=count)
         taken = products()
     model.zero_grad(set_to_none=True)
     return Answer(sorted(map(float, values)), taken)
 
 
-def with_pyhessian_in_one_batch(model: nn.Module, data: Data, count: int, tolerance: float) -> Answer:
+def with_pyhessian_in_one_batch(model: nn.Module, data: Data, count: int, tolerance: float, most: int = 100) -> Answer:
     """PyHessian on all samples as one batch, the one case in which it keeps the graph."""
     whole = tuple(torch.cat(parts) for parts in zip(*data, strict=True))
     torch.manual_seed(0)
@@ -116,7 +130,7 @@ def with_pyhessian_in_one_batch(model: nn.Module, data: Data, count: int, tolera
         torch.autograd.grad = counted
         try:
             tool = pyhessian(model, nn.CrossEntropyLoss(), data=whole, cuda=False)
-            values, _ = tool.eigenvalues(maxIter=100, tol=tolerance, top_n=count)
+            values, _ = tool.eigenvalues(maxIter=most, tol=tolerance, top_n=count)
         finally:
             torch.autograd.grad = original
     model.zero_grad(set_to_none=True)

@@ -332,7 +332,7 @@ class Plane:
     points: Mapping[str, tuple[float, float]]
     """named points of the run by their coordinates, in order of time: the trajectory; projected where off the plane"""
     off_plane: float
-    """largest distance of a point from the plane over its distance from the present weights, in [0, 1]"""
+    """share of the points' distance from here that the plane does not show, in [0, 1]; root mean square"""
     samples: int
 
 

@@ -137,7 +137,8 @@ def framed(
     placed = {name: frame.coordinates(point) for name, point in points.items()}
     placed[NOW] = (0.0, 0.0, 0.0)
     xs, ys = (covering_axis([place[axis] for place in placed.values()], margin, resolution) for axis in (0, 1))
-    lengths = {name: (a * a + b * b + off * off) ** 0.5 for name, (a, b, off) in placed.items()}
+    outside = sum(off**2 for _, _, off in placed.values())
+    length = sum(a**2 + b**2 for a, b, _ in placed.values()) + outside
     return Plane(
         x_name=names[0],
         y_name=names[1],
@@ -145,7 +146,7 @@ def framed(
         ys=ys,
         losses=plane_losses(surface.loss, frame, xs, ys),
         points={name: place[:2] for name, place in placed.items()},
-        off_plane=max(placed[name][2] / length for name, length in lengths.items() if length > 0),
+        off_plane=(outside / length) ** 0.5,
         samples=surface.samples,
     )
 

@@ -48,7 +48,7 @@ def test_a_point_off_the_plane_is_projected_and_said_to_be_off():
     anchors = {"a": point(6.0, 0.0, 0.0), "b": point(1.0, 6.0, 0.0), "c": point(1.0, 1.0, 1.0)}
     plane = TrajectoryPlane(resolution=5)(LossSurface(bowl, NOW, anchors))
     assert list(plane.points) == ["a", "b", "c", "now"]
-    assert 0.5 < plane.off_plane < 0.9
+    assert 0.02 < plane.off_plane < 0.2
 
 
 def test_curvature_plane_bends_up_along_one_axis_and_down_along_the_other():
