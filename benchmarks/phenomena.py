@@ -23,7 +23,7 @@ from lightning_landscape.functional import hessian_extremes, lanczos
 from lightning_landscape.functional.extremes import largest
 from lightning_landscape.functional.hessian import exact_hessian
 from lightning_landscape.functional.operator import Problem
-from lightning_landscape.plots_curvature import descent_figure, plane_figure, spectrum_figure
+from lightning_landscape.plots import descent_figure, plane_figure, spectrum_figure
 from lightning_landscape.probes import HessianExtremes, HessianSpectrum, TrajectoryPlane
 from lightning_landscape.probes.curvature import losses_along
 from lightning_landscape.surface import LossSurface

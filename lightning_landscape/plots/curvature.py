@@ -7,17 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lightning_landscape.evidence import Curvature, Plane, Spectrum
+from lightning_landscape.plots.canvas import BLUE, INK, VERMILION, in_our_look, new_axes
 
-INK, ACCENT, ALARM = "#333333", "#0072B2", "#D55E00"
 
-
+@in_our_look
 def spectrum_figure(spectrum: Spectrum) -> Figure:
     """The density of curvatures on a logarithmic scale, with the bulk and the few that stand out."""
-    figure, axes = _blank()
+    figure, axes = new_axes()
     low, high = spectrum.nodes[0], spectrum.nodes[-1]
     spread = max(high - low, 1e-12)
     grid = np.linspace(low - 0.05 * spread, high + 0.05 * spread, 1000)
@@ -25,9 +24,9 @@ def spectrum_figure(spectrum: Spectrum) -> Figure:
     nodes, weights = np.array(spectrum.nodes), np.array(spectrum.weights)
     density = np.exp(-0.5 * ((grid[:, None] - nodes) / width) ** 2) @ weights / (width * math.sqrt(2 * math.pi))
     floor = 0.3 * density.max() / max(spectrum.parameters, 10)
-    axes.fill_between(grid, floor, np.maximum(density, floor), color=ACCENT, alpha=0.25, lw=0)
-    axes.plot(grid, np.maximum(density, floor), color=ACCENT, lw=1.2)
-    axes.fill_between(grid, floor, np.maximum(density, floor), where=list(grid < 0), color=ALARM, alpha=0.35, lw=0)
+    axes.fill_between(grid, floor, np.maximum(density, floor), color=BLUE, alpha=0.25, lw=0)
+    axes.plot(grid, np.maximum(density, floor), color=BLUE, lw=1.2)
+    axes.fill_between(grid, floor, np.maximum(density, floor), where=list(grid < 0), color=VERMILION, alpha=0.35, lw=0)
     axes.axvline(0, color=INK, lw=0.8)
     axes.set_yscale("log")
     axes.set_ylim(bottom=floor)
@@ -38,6 +37,7 @@ def spectrum_figure(spectrum: Spectrum) -> Figure:
     return figure
 
 
+@in_our_look
 def descent_figure(curvature: Curvature) -> Figure:
     """How the loss changes along the smallest curvature, on the batches that found the direction and on others.
 
@@ -47,7 +47,7 @@ def descent_figure(curvature: Curvature) -> Figure:
     descent = curvature.descent
     if descent is None:
         raise ValueError(f"there is no direction down to draw, λ_min is {curvature.lambda_min:.3g}")
-    figure, axes = _blank()
+    figure, axes = new_axes()
     nearest = min(abs(distance) for distance in descent.distances if distance)
     axes.set_xscale("symlog", linthresh=nearest)
     axes.set_xticks(descent.distances[1::2], [f"{distance:.2g}" for distance in descent.distances[1::2]], minor=False)
@@ -56,8 +56,8 @@ def descent_figure(curvature: Curvature) -> Figure:
     axes.axhline(0, color=INK, lw=0.8)
     here = descent.distances.index(0.0)
     for name, losses, look, colour in (
-        ("batches it was found on", descent.losses, "o-", ACCENT),
-        ("other batches", descent.held_out, "s--", ALARM),
+        ("batches it was found on", descent.losses, "o-", BLUE),
+        ("other batches", descent.held_out, "s--", VERMILION),
     ):
         if losses is not None:
             change = [loss - losses[here] for loss in losses]
@@ -70,9 +70,10 @@ def descent_figure(curvature: Curvature) -> Figure:
     return figure
 
 
+@in_our_look
 def plane_figure(plane: Plane) -> Figure:
     """The loss on the plane as levels, and the points of the run in their order; what is not finite stays white."""
-    figure, axes = _blank()
+    figure, axes = new_axes()
     losses = np.ma.masked_invalid(np.array(plane.losses))
     axes.set_facecolor("white")
     if losses.count():
@@ -92,8 +93,8 @@ def plane_figure(plane: Plane) -> Figure:
 def _draw_path(axes: Axes, points: Sequence[tuple[str, tuple[float, float]]]) -> None:
     xs, ys = [place[0] for _, place in points], [place[1] for _, place in points]
     axes.plot(xs, ys, "-", color="white", lw=2.5, zorder=3)
-    axes.plot(xs, ys, "-", color=ALARM, lw=1.2, zorder=4)
-    axes.scatter(xs, ys, s=18, color=ALARM, edgecolors="white", linewidths=0.8, zorder=5)
+    axes.plot(xs, ys, "-", color=VERMILION, lw=1.2, zorder=4)
+    axes.scatter(xs, ys, s=18, color=VERMILION, edgecolors="white", linewidths=0.8, zorder=5)
     named = points if len(points) <= 4 else [points[0], points[-1]]
     for name, place in named:
         label = axes.annotate(name, place, xytext=(5, 5), textcoords="offset points", color=INK, fontsize=8, zorder=6)
@@ -109,12 +110,3 @@ def _levels(values: np.ndarray) -> tuple[np.ndarray, str]:
         pad = max(abs(low), 1.0) * 1e-3
         return np.linspace(low - pad, high + pad, 3), "linear"
     return np.linspace(low, high, 21), "linear"
-
-
-def _blank() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.4, 4.0), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.title.set_fontsize(10)
-    return figure, axes

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from lightning_landscape.evidence import Plane
-from lightning_landscape.plots_curvature import descent_figure, plane_figure, spectrum_figure
+from lightning_landscape.plots import descent_figure, plane_figure, spectrum_figure
 from lightning_landscape.probes import CurvaturePlane, HessianExtremes, HessianSpectrum
 from lightning_landscape.surface import LossSurface
 
