@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -51,6 +51,20 @@ class LossSurface:
     """the loss on the other half of the batches, to judge on what was not used to measure; None where there is none"""
     activations: Callable[[Params], Mapping[str, Activation]] | None = None
     """outputs of every activation layer, by the layer's name"""
+    parts: tuple[Callable[[Params], Tensor], ...] = ()
+    """`loss` one batch at a time, for trials that step as training does"""
+    pairs: tuple[tuple[Callable[[Params], Tensor], Callable[[Params], Tensor]], ...] = ()
+    """`held_out` batch by batch, each with the same targets beside other inputs; empty where they cannot be told apart"""
+    inputs_vary: bool = True
+    """whether the samples' inputs differ at all"""
+    redrawn: Callable[[int], Params] | None = None
+    """weights drawn anew by the layers' own initialisation, by seed; None where a layer has none"""
+    continued: Callable[[float], Callable[[Params, Sequence[Tensor]], None]] | None = None
+    """a copy of the run's optimizer, its learning rate times a factor, which moves a point in place by a gradient"""
+    weight_decay: float = 0.0
+    """of the run's optimizer"""
+    decoupled_decay: bool = False
+    """whether the decay acts on the weights (AdamW), not through the gradient"""
     samples: int = 0
     """how many samples `loss` averages over; 0 where that is not known"""
 
