@@ -51,7 +51,9 @@ def deep() -> Model:
 
 def wide() -> Model:
     """1.1 million parameters in 6 tensors."""
-    return Model(nn.Sequential(nn.Linear(64, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)), 64)
+    return Model(
+        nn.Sequential(nn.Linear(64, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)), 64
+    )
 
 
 class Timed(L.Callback):

@@ -118,7 +118,7 @@ class Regression(L.LightningModule):
 )
 def test_a_run_behind_dead_or_saturated_units_is_told_so(activation, bias, words):
     generator = torch.Generator().manual_seed(0)
-    inputs, targets = torch.randn(256, 4, generator=generator), torch.randn(256, 1, generator=generator)
+    inputs, targets = torch.randn(256, 4, generator=generator), torch.tensor([[1.0], [-1.0]]).repeat(128, 1)
     torch.manual_seed(0)
     monitor = LandscapeMonitor()
     trainer = L.Trainer(
