@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_landscape.errors import PlateauWarning
 from lightning_landscape.reporting.outlets import LONGEST_NAME, STRIKES, Outlets
 
 PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -196,7 +197,7 @@ def test_a_logger_that_raises_on_everything_is_silenced_after_3_failures_and_the
     assert len(broken.calls) == STRIKES
     assert len(first.calls) == len(last.calls) == 15
     assert outlets.failures == [0, STRIKES, 0]
-    assert outlets.silenced == ["Broken"]
+    assert outlets.notes() == ["Broken refused what it was sent 3 times"]
     assert [record.getMessage() for record in caplog.records] == [
         "Broken: ConnectionError: no network",
         "Broken: ConnectionError: no network",
@@ -295,5 +296,12 @@ def test_without_loggers_nothing_happens():
     outlets = Outlets([])
     send(outlets)
     assert not outlets
-    assert outlets.silenced == []
+    assert outlets.notes() == []
     assert Outlets([FakeWandb()])
+
+
+def test_a_warning_is_raised_with_loggers_and_without_but_not_on_a_silent_rank():
+    for loggers in ([FakeWandb()], []):
+        with pytest.warns(PlateauWarning, match="stuck"):
+            Outlets(loggers).warn("stuck", PlateauWarning)
+    Outlets(None).warn("stuck", PlateauWarning)  # here a warning would be an error
