@@ -1,1 +1,1 @@
-"""What the library costs; each module prints a Markdown table."""
+"""Measurements that the documentation quotes; run one by ``python -m benchmarks.NAME``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from lightning_landscape.callbacks._compat import current_hook, forced_eager, strategy_lineage
+from lightning_landscape.callbacks.activations import watch_activations
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.differentiation import differentiable
 from lightning_landscape.callbacks.distributed import Ranks, Status
@@ -71,6 +73,7 @@ def module_surface(
                 here=evaluator.weights.here,
                 anchors={name: Anchor(name, point, evaluator.weights.here) for name, point in anchors.items()},
                 held_out=differentiable(judged) if judged.batches else None,
+                activations=functools.partial(watch_activations, measured),
                 samples=measured.samples,
             )
         ranks.meet(Status.CLOSING)
