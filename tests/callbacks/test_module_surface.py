@@ -200,7 +200,7 @@ def test_a_point_of_another_model_is_refused():
     prober = probed(Perceptron, lambda surface: surface.loss({"net.0.weight": torch.zeros(3)}))
 
     assert prober.readings == []
-    assert "LL301" in prober.refusals[0]
+    assert "LL315" in prober.refusals[0]
     assert "'net.0.weight' of shape (3,)" in prober.refusals[0]
 
 
@@ -215,7 +215,7 @@ def test_an_anchor_of_another_model_is_refused():
     fit(specimen, make_trainer(specimen, prober), Perceptron())
 
     assert (
-        prober.refusals[0] == "[LL302] anchor 'initial' has (3,) where the module has 'net.0.weight' of shape (32, 8)"
+        prober.refusals[0] == "[LL316] anchor 'initial' has (3,) where the module has 'net.0.weight' of shape (32, 8)"
     )
 
 
