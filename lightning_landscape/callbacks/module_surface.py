@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import torch
-
-from lightning_landscape.callbacks._compat import current_hook, forced_eager, strategy_lineage
+from lightning_landscape.callbacks._compat import current_hook, strategy_lineage
 from lightning_landscape.callbacks.activations import watch_activations
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.differentiation import differentiable
@@ -103,12 +101,7 @@ def _opened(
     halves = probe_set.halves
     if not halves[0]:
         raise SurfaceError(f"[LL310] no batch to evaluate on: {_why_empty(probe_set)}")
-    with (
-        isolated(trainer, pl_module, weights_type(pl_module)) as isolation,
-        torch.inference_mode(mode=False),
-        torch.enable_grad(),
-        forced_eager(),
-    ):
+    with isolated(trainer, pl_module, weights_type(pl_module)) as isolation:
         replay = Replay(trainer, pl_module, isolation, loss_fn)
         if isolation.uncopied and not replay.overridden:
             named = ", ".join(f"{where} ({kind})" for where, kind in isolation.uncopied.items())
