@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from lightning_landscape.callbacks.activations import watch_activations
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.module_surface import module_surface
@@ -113,10 +110,9 @@ class Examination:
         try:
             anchors = self._snapshots.points(parameters_of(pl_module))
             with module_surface(trainer, pl_module, batches, anchors=anchors, loss_fn=self._loss_fn) as surface:
-                watched = replace(surface, activations=partial(watch_activations, pl_module, surface.loss))
                 for probe in probes:
                     if probe in self._scheduled or undiscerned(seen.evidence(readings)):
-                        readings += _reading(probe, watched, guard)
+                        readings += _reading(probe, surface, guard)
         except SurfaceError as error:
             self.skipped["the loss surface"] = str(error)
         self.skipped.update(self._snapshots.skipped)
