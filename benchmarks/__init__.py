@@ -1,1 +1,1 @@
-"""Measurements against other tools; each is `python -m benchmarks.<name>`."""
+"""Measurements that the documentation quotes; run one by ``python -m benchmarks.NAME``."""

@@ -42,10 +42,6 @@ class BarrierWarning(LandscapeWarning):
     """The loss rises on the straight line between two points of the run."""
 
 
-class CurvatureWarning(LandscapeWarning):
-    """The curvature of the loss explains why the run is stuck."""
-
-
 class ProbeSkippedWarning(LandscapeWarning):
     """A probe will not speak about this module, and the message says why."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -33,6 +33,16 @@ class Cause(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The stretch of the run that is being examined."""
+
+    step: int
+    """the latest optimizer step"""
+    since: int
+    """the step from which on the loss has not fallen"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,21 @@ class Trend:
         """Whether a fall above the threshold is certain."""
         return self.progress - self.margin > 0 and self.progress > self.threshold
 
+    def sentence(self) -> str:
+        """What the test found, with the fall that it would have seen."""
+        if self.level == 0:
+            return (
+                f"The training loss averages zero over {self.window} steps, so that no share of it can be said to fall."
+            )
+        seen = f"(a fall of {max(self.tolerance, self.margin / self.level):.1%} would have been seen)"
+        if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
+            most = f"{self.predicted / self.level:.1e}"
+            return f"The updates of {self.window} steps could not lower the training loss by more than {most} of it."
+        if self.largest_fall <= 0:
+            return f"The training loss has not fallen at all in {self.window} steps {seen}."
+        most = f"{self.largest_fall / self.level:.1%}"
+        return f"The training loss has not fallen by more than {most} in {self.window} steps {seen}."
+
 
 @dataclass(frozen=True)
 class LossLevel:
@@ -101,15 +126,21 @@ class LossLevel:
 
     @property
     def share_of_start(self) -> float:
-        """Present loss over starting loss; 1 where the start is 0 or the sign changed, since then there is no scale."""
-        if self.start == 0 or self.now * self.start < 0:
+        """Present loss over starting loss: below 1 where the loss fell, above 1 where it rose, in [0, inf].
+
+        Of a loss that is negative at both ends it is the inverse; where the sign changed there is no scale, and it is 0
+        after a fall and inf after a rise.
+        """
+        if self.now * self.start > 0:
+            return self.now / self.start if self.start > 0 else self.start / self.now
+        if self.now == self.start:
             return 1.0
-        return self.now / self.start if self.start > 0 else self.start / self.now
+        return 0.0 if self.now < self.start else math.inf
 
     @property
     def solved(self) -> bool:
-        """Whether the loss has come down to a tenth of where it started."""
-        return self.start > 0 and self.now < 0.1 * self.start
+        """Whether a positive loss has come down to a tenth of where it started."""
+        return 0 <= self.now < 0.1 * self.start
 
 
 @dataclass(frozen=True)
@@ -117,10 +148,13 @@ class Divergence:
     """The loss left the region in which it can come back."""
 
     step: int
+    """optimizer step of the first loss that was not finite, or from which on it grew"""
     finite: bool
     """False: NaN or inf; True: a finite loss that keeps growing"""
     start: float
+    """mean of the first losses; NaN where none was finite"""
     now: float
+    """the last loss where that is not finite, else its mean over 1% of the run"""
 
 
 @dataclass(frozen=True)
@@ -160,9 +194,7 @@ class GradientScale:
     relative: float
     """|g|·max(|w|, 1)/|loss|: the relative change of the loss along a relative step of 1"""
     groups: Mapping[str, float]
-    """norm by top-level module"""
-    zero_tensors: float
-    """share of the parameter tensors whose gradient is exactly zero, in [0, 1]"""
+    """norm by group of parameters; groups without any gradient are left out"""
 
     @property
     def first_to_last(self) -> float:
@@ -361,7 +393,7 @@ class Evidence:
         return isinstance(other, Evidence) and self._readings == other._readings
 
     def __hash__(self) -> int:
-        return hash(tuple(self._readings))
+        return hash(frozenset(self._readings))
 
     def __repr__(self) -> str:
         return f"Evidence({', '.join(map(repr, self))})"
@@ -369,6 +401,12 @@ class Evidence:
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Builtins only, keyed by the name of the reading's type."""
         return {type(reading).__name__: plain(reading) for reading in self}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Evidence:
+        """The readings of `to_dict` whose types are defined in this module; others are left out."""
+        kinds = {name: globals()[name] for name in data if is_dataclass(globals().get(name))}
+        return cls(*(restored(kind, data[name]) for name, kind in kinds.items()))
 
 
 @dataclass(frozen=True)
@@ -399,6 +437,24 @@ class Verdict:
             "advice": self.advice,
             "evidence": self.evidence.to_dict(),
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
+        """The verdict that `to_dict` was taken of."""
+        return cls(
+            cause=Cause(data["cause"]),
+            step=data["step"],
+            since=data["since"],
+            stuck=data["stuck"],
+            reason=data["reason"],
+            advice=data["advice"],
+            evidence=Evidence.from_dict(data["evidence"]),
+        )
+
+
+def restored(kind: type[R], values: Mapping[str, Any]) -> R:
+    """A reading of this kind from what `plain` made of it."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def plain(reading: Any) -> dict[str, Any]:

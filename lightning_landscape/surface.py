@@ -13,6 +13,16 @@ Params: TypeAlias = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
+class Activation:
+    """What one activation layer put out on the batches of a surface."""
+
+    kind: str
+    """class name of the layer: "ReLU", "Tanh" …"""
+    values: Tensor
+    """shape (samples, units)"""
+
+
+@dataclass(frozen=True)
 class LossSurface:
     """The loss on fixed batches, as a pure function of the parameters.
 
@@ -30,7 +40,11 @@ class LossSurface:
     """the loss on the other half of the batches, to judge on what was not used to measure; None where there is none"""
     gradient: Callable[[Params], Params] | None = None
     """gradient of `loss` where ``torch.autograd.grad`` through it is not the way to take it (sharded parameters)"""
-    activations: Callable[[Params], Mapping[str, Tensor]] | None = None
-    """outputs of every activation layer, each (samples, units), by the layer's name"""
+    activations: Callable[[Params], Mapping[str, Activation]] | None = None
+    """outputs of every activation layer, by the layer's name"""
     samples: int = 0
     """how many samples `loss` averages over; 0 where that is not known"""
+
+
+Probe: TypeAlias = Callable[[LossSurface], object | None]
+"""A reading, or None where the probe has nothing to say about this surface."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_landscape.errors import CurvatureError
 from lightning_landscape.functional.hessian import with_fallback
-from lightning_landscape.functional.lanczos import Krylov, Stop, lanczos
+from lightning_landscape.functional.krylov import Krylov, Stop, lanczos
 from lightning_landscape.functional.layout import Layout
 from lightning_landscape.functional.operator import (
     DEFAULT_MEMORY,

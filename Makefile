@@ -1,0 +1,44 @@
+# `make demo` and `make test` do all the set-up that a fresh machine with Python >= 3.10 and make needs.
+PYTHON ?= python3
+# Numbers on few cores: one thread per process, one process per core.
+WORKERS ?= 2
+export OMP_NUM_THREADS ?= 1
+
+venv := .venv
+python := $(venv)/bin/python
+# Written last, so a set-up that was interrupted is never taken as good.
+installed := $(venv)/.installed
+pip := $(python) -m pip --disable-pip-version-check install -c constraints.txt
+
+.PHONY: help demo test soak clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+
+demo: $(installed)  ## train one healthy and one stuck run on real data; logs and pictures under out/
+	$(python) examples/quickstart.py
+
+test: $(installed)  ## lint, types and the whole test suite
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	$(python) -m pytest -n $(WORKERS) -m "not soak"
+
+# pytest exits with 5 where no test is marked.
+soak: $(installed)  ## the tests that take minutes each
+	$(python) -m pytest -m soak || test $$? -eq 5
+
+clean:  ## remove .venv, out/ and what the tools keep
+	rm -rf $(venv) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch goes first: what comes later must find it and not choose its own.
+$(installed): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed (make PYTHON=...), got " + sys.version)'
+	@echo "Setting up $(venv): once, some minutes"
+	rm -rf $(venv)
+	$(PYTHON) -m venv $(venv)
+	$(pip) "$$(grep '^torch==' constraints.txt)"
+	$(pip) --quiet --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,52 @@
+"""Everything that is read of Lightning or torch without being promised by them: one place to mend for a new release."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+
+
+def current_hook(pl_module: Any) -> str | None:
+    """The hook that Lightning is running right now, such as ``"on_train_batch_end"``; None outside of hooks."""
+    hook: str | None = getattr(pl_module, "_current_fx_name", None)
+    return hook
+
+
+def logger_handles(logger: Any) -> list[object]:
+    """What a logger writes to, where it was opened already; reading ``logger.experiment`` would open it."""
+    names = ("_experiment", "_run", "_mlflow_client", "_run_instance")
+    return [handle for handle in (vars(logger).get(name) for name in names) if handle is not None]
+
+
+def strategy_lineage(strategy: Any) -> set[str]:
+    """Names of a strategy's classes; by name, since the class exists once for each of the two namespaces."""
+    return {kind.__name__ for kind in type(strategy).__mro__}
+
+
+def forced_eager() -> contextlib.AbstractContextManager[Any]:
+    """Run compiled modules eagerly, so that a probe neither compiles a graph nor uses up the recompile limit."""
+    set_stance = getattr(torch.compiler, "set_stance", None)  # torch 2.6
+    return contextlib.nullcontext() if set_stance is None else set_stance("force_eager")
+
+
+def is_lightning_module(module: Any) -> bool:
+    """Whether it logs and optimizes as a LightningModule does, of either namespace."""
+    return hasattr(module, "automatic_optimization") and hasattr(module, "log_dict")
+
+
+def logger_step(trainer: Any) -> int:
+    """The x at which Lightning's loggers put a metric that is logged now.
+
+    `global_step` counts every optimizer's steps and would run twice as fast as `train_loss` with two optimizers.
+    """
+    epoch_loop = getattr(trainer.fit_loop, "epoch_loop", None)
+    return int(getattr(epoch_loop, "_batches_that_stepped", trainer.global_step))
+
+
+def overrides(module: Any, method: str) -> bool:
+    """Whether the module's class (or the module itself) replaces this method of LightningModule."""
+    mine = getattr(type(module), method, None)
+    bases = [base for base in type(module).__mro__ if base.__name__ == "LightningModule"]
+    return method in vars(module) or any(getattr(base, method, None) is not mine for base in bases)

@@ -1,0 +1,130 @@
+"""The batches that a probe looks at: a few of the run's own, kept in a bounded number of bytes."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_landscape.callbacks.copying import Copier
+
+
+@dataclass(frozen=True)
+class ProbeBatch:
+    """One batch as `training_step` was given it, and how the module stood at that moment."""
+
+    batch: Any
+    """the captured copy; `fresh` makes another"""
+    batch_idx: int
+    dataloader_idx: int
+    training: dict[str, bool]
+    """the ``training`` flag of every submodule by name: frozen BatchNorm is to stay frozen"""
+    samples: int | None
+    """length of the first dimension that all tensors share; None where they do not"""
+    nbytes: int
+
+    def fresh(self) -> Any:
+        """A copy for one evaluation, since a training step may change its batch."""
+        return _copy(self.batch)[0]
+
+
+class ProbeSet:
+    """The latest few batches, of which one half is measured on and the other half judged on.
+
+    Call `capture` in ``on_train_batch_start`` and `capture_drawn` in ``on_train_batch_end``, in the few steps right
+    before a probe: a batch after its training step is not always the batch that went in.
+
+    Args:
+        batches: how many to hold
+        max_bytes: how many bytes all of them may take, on the device where they are; a batch beyond is left out
+    """
+
+    def __init__(self, batches: int = 4, max_bytes: int = 64 * 2**20) -> None:
+        if batches < 1:
+            raise ValueError(f"batches must be at least 1, got {batches}")
+        if max_bytes < 1:
+            raise ValueError(f"max_bytes must be at least 1, got {max_bytes}")
+        self.max_batches = batches
+        self.max_bytes = max_bytes
+        self.left_out: int | None = None
+        """bytes of the last batch that was too large; None where there was none"""
+        self._held: deque[ProbeBatch] = deque()
+        self._drawing: dict[str, bool] | None = None
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held in all."""
+        return sum(held.nbytes for held in self._held)
+
+    @property
+    def halves(self) -> tuple[tuple[ProbeBatch, ...], tuple[ProbeBatch, ...]]:
+        """Batches to measure on and batches to judge on; the second is empty while only one batch is held."""
+        held = tuple(self._held)
+        return held[0::2], held[1::2]
+
+    def capture(self, pl_module: nn.Module, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Keep a copy of a batch that is about to be trained on.
+
+        Lightning hands over None where the step draws from the ``dataloader_iter`` itself; see `capture_drawn`.
+        """
+        flags = {name: module.training for name, module in pl_module.named_modules()}
+        self._drawing = flags if batch is None else None
+        if batch is not None:
+            self._keep(flags, batch, batch_idx, dataloader_idx)
+
+    def capture_drawn(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Keep a copy of the batch that the step has drawn from its ``dataloader_iter``; nothing for other steps."""
+        flags, self._drawing = self._drawing, None
+        if flags is not None and batch is not None:
+            self._keep(flags, batch, batch_idx, dataloader_idx)
+
+    def clear(self) -> None:
+        """Forget all batches."""
+        self._held.clear()
+        self._drawing = None
+
+    def _keep(self, flags: dict[str, bool], batch: Any, batch_idx: int, dataloader_idx: int) -> None:
+        copied, nbytes = _copy(batch)
+        if nbytes > self.max_bytes:
+            self.left_out = nbytes
+            return
+        self._held.append(ProbeBatch(copied, batch_idx, dataloader_idx, flags, _samples(copied), nbytes))
+        while len(self._held) > self.max_batches or self.nbytes > self.max_bytes:
+            self._held.popleft()
+
+
+def _copy(batch: Any) -> tuple[Any, int]:
+    """A copy of the batch, tensor for tensor, and its bytes."""
+    memo: dict[int, Any] = {}
+    copied = Copier().copy(batch, memo, "batch")
+    return copied, sum({id(made): _nbytes(made) for made in memo.values()}.values())
+
+
+def _nbytes(value: Any) -> int:
+    if isinstance(value, Tensor) and value.layout is not torch.strided:
+        return value.element_size() * value.coalesce().values().numel() if value.layout is torch.sparse_coo else 0
+    nbytes = getattr(value, "nbytes", 0)
+    return nbytes if isinstance(nbytes, int) else 0
+
+
+def _samples(batch: Any) -> int | None:
+    """How many samples a batch holds, where its tensors agree on it."""
+    lengths: set[int] = set()
+    pending = [batch]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Tensor):
+            lengths.add(len(value) if value.ndim else 1)
+        elif isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            pending.extend(value)
+        elif hasattr(value, "__dataclass_fields__"):
+            pending.extend(vars(value).values())
+    return lengths.pop() if len(lengths) == 1 else None

@@ -1,0 +1,65 @@
+"""`GradientNormMonitor`: how large the gradients are, before and after clipping, and by part of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks.monitor import Monitor
+from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.views import gradient_pictures, gradient_scalars
+from lightning_landscape.errors import GradientWarning
+from lightning_landscape.gradients import EXPLODED, VANISHED
+from lightning_landscape.progress import StepRecord
+
+
+class GradientNormMonitor(Monitor):
+    """Log the gradient norm of every step, draw it by part of the model, and warn when it vanishes or explodes.
+
+    Scalars: ``landscape/grad_norm``, ``landscape/grad_norm_clipped``, ``landscape/update_ratio``. Picture:
+    ``landscape/grad_norms``. Warns once per fit of each: the gradient of the first layers below 1e-4 of that of the
+    last over 50 steps, and a gradient that is not finite or 100 times its median while the loss does not fall.
+
+    Args:
+        every: measure at every so many optimizer steps, and at those that are logged.
+
+    Raises:
+        ValueError: if `every` is below 1.
+    """
+
+    def __init__(self, *, every: int = 1) -> None:
+        if every < 1:
+            raise ValueError(f"every must be at least 1 optimizer step, got {every}")
+        super().__init__(StepRecorder(norms_every=every), Examination(()), {"every": every})
+
+    def _scalars(self, record: StepRecord) -> dict[str, float]:
+        ratio = self._seen.progress.update_ratio
+        return gradient_scalars(record) | ({} if ratio is None else {"update_ratio": ratio})
+
+    def _pictures(self) -> Mapping[str, Any]:
+        return gradient_pictures(self._seen.gradients)
+
+    def _judge(self, readings: Sequence[object]) -> None:
+        """The loss is not what this monitor speaks of."""
+
+    def _look(self) -> None:
+        scale = self._seen.gradients.vanishing
+        if scale is not None:
+            first, *_, last = scale.groups
+            self._tell(
+                "LL110",
+                f"[LL110] step {self._seen.step}: the gradient vanishes on its way back: its norm is "
+                f"{scale.groups[first]:.2g} in {first} and "
+                f"{scale.groups[last]:.2g} in {last}, a ratio of {scale.first_to_last:.1g} (threshold {VANISHED:g}).\n"
+                "  Try: an initialisation made for the activation, normalisation layers, or residual connections.",
+                GradientWarning,
+            )
+        if self._seen.gradients.exploding:
+            self._tell(
+                "LL111",
+                f"[LL111] step {self._seen.step}: the gradient explodes: it is not finite, or over {EXPLODED:g} times "
+                "its median three times in a row while the loss does not fall.\n"
+                "  Try: a smaller learning rate, a warm-up, or gradient clipping.",
+                GradientWarning,
+            )

@@ -1,0 +1,81 @@
+"""`LossInterpolationMonitor`: the loss along the straight line from earlier points of the run to the present one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks.monitor import Monitor
+from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.views import line_pictures, line_scalars
+from lightning_landscape.errors import BarrierWarning
+from lightning_landscape.evidence import Line, Verdict
+from lightning_landscape.probes.line import LossLine
+from lightning_landscape.progress import StepRecord
+from lightning_landscape.reporting.words import message
+
+
+class LossInterpolationMonitor(Monitor):
+    """Evaluate the training loss along the line from an anchor to the present weights, and one step beyond.
+
+    It does so every so many steps, after a checkpoint was written, and when the loss stalls; then, if the run is stuck,
+    it warns with what the lines show. Scalar: ``landscape/barrier``, the rise over the chord on the line from the first
+    anchor. Pictures: ``landscape/line_from_<anchor>``, older curves fading.
+
+    Args:
+        anchors: "initial", "previous" (at the last evaluation), "best", or paths of checkpoint files.
+        every: optimizer steps between evaluations; None for a tenth of the run.
+        points: positions from α = 0 to α = 1, both included; one more lies a step past the end.
+        batches: how many of the latest batches the loss is averaged over.
+        loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
+
+    Raises:
+        ValueError: if a number is out of range or there is no anchor.
+    """
+
+    def __init__(
+        self,
+        *,
+        anchors: Sequence[str] = ("initial", "previous", "best"),
+        every: int | None = None,
+        points: int = 11,
+        batches: int = 4,
+        loss_fn: Callable[..., Any] | None = None,
+    ) -> None:
+        lines = line_probes(anchors, points)
+        examination = Examination(
+            lines, scheduled=lines, every=every, anchors=anchors, batches=batches, loss_fn=loss_fn
+        )
+        settings = {"anchors": tuple(anchors), "every": every, "points": points, "batches": batches}
+        super().__init__(StepRecorder(norms_every=10), examination, settings)
+
+    def _scalars(self, record: StepRecord) -> dict[str, float]:
+        return line_scalars(self._examination.lines)
+
+    def _pictures(self) -> Mapping[str, Any]:
+        return line_pictures(self._examination.lines)
+
+    def _warn(self, verdict: Verdict) -> None:
+        lines = [curves[-1][1] for curves in self._examination.lines.values()]
+        self._outlets.warn("\n".join([message(verdict), *(f"  {sentence(line)}" for line in lines)]), BarrierWarning)
+
+
+def line_probes(anchors: Sequence[str], points: int) -> tuple[LossLine, ...]:
+    """One probe for each anchor.
+
+    Raises:
+        ValueError: if there is no anchor, or one is not a non-empty string.
+    """
+    if isinstance(anchors, str) or not anchors or not all(isinstance(a, str) and a for a in anchors):
+        raise ValueError(f"anchors must be a non-empty sequence of names or paths, got {anchors!r}")
+    return tuple(LossLine(anchor, points) for anchor in anchors)
+
+
+def sentence(line: Line) -> str:
+    """What a line shows, in words."""
+    shape = "falls all the way" if line.monotone else f"rises {line.barrier:.3g} over the chord"
+    return (
+        f"From {line.anchor} to here the loss goes from {line.losses[0]:.4g} to {line.losses[-2]:.4g} and {shape}; "
+        f"a step further it is {line.losses[-1]:.4g}."
+    )

@@ -1,0 +1,80 @@
+"""`LandscapeMonitor`: all of it in one callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks.interpolation import line_probes
+from lightning_landscape.callbacks.monitor import Monitor
+from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.views import (
+    gradient_pictures,
+    gradient_scalars,
+    line_pictures,
+    line_scalars,
+    progress_scalars,
+    verdict_scalar,
+)
+from lightning_landscape.probes.activity import activity
+from lightning_landscape.progress import StepRecord
+from lightning_landscape.surface import Probe
+
+
+class LandscapeMonitor(Monitor):
+    """Watch gradient norms, the trend of the loss and the loss along lines, and say once why a run is stuck.
+
+    ``Trainer(callbacks=[LandscapeMonitor()])`` is all that has to be written. Training with it is bit-identical to
+    training without.
+
+    Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
+    ``barrier`` and ``verdict``, also in ``trainer.callback_metrics``. Pictures: ``landscape/grad_norms`` and
+    ``landscape/line_from_<anchor>``. For each verdict a card in the Text tab, and for each alarm a `LandscapeWarning`.
+
+    Args:
+        every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
+        anchors: where the lines start: "initial", "previous", "best", or paths of checkpoint files.
+        points: positions on a line from α = 0 to α = 1, both included.
+        batches: how many of the latest batches the probes see.
+        norms_every: measure gradient norms at every so many optimizer steps, and at those that are logged.
+        probes: what examines the loss surface once the loss has stalled, in place of the usual ones; `()` for none.
+        loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
+
+    Raises:
+        ValueError: if a number is out of range or there is no anchor.
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int | None = None,
+        anchors: Sequence[str] = ("initial", "previous", "best"),
+        points: int = 11,
+        batches: int = 4,
+        norms_every: int = 10,
+        probes: Sequence[Probe] | None = None,
+        loss_fn: Callable[..., Any] | None = None,
+    ) -> None:
+        lines = line_probes(anchors, points)
+        examination = Examination(
+            (activity, *lines) if probes is None else probes,
+            scheduled=lines if probes is None else (),
+            every=every,
+            anchors=anchors,
+            batches=batches,
+            loss_fn=loss_fn,
+        )
+        settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
+        super().__init__(StepRecorder(norms_every=norms_every), examination, settings | {"norms_every": norms_every})
+
+    def _scalars(self, record: StepRecord) -> dict[str, float]:
+        return (
+            gradient_scalars(record)
+            | progress_scalars(self._seen.progress)
+            | line_scalars(self._examination.lines)
+            | verdict_scalar(self._seen.verdicts, self._seen.progress)
+        )
+
+    def _pictures(self) -> Mapping[str, Any]:
+        return gradient_pictures(self._seen.gradients) | line_pictures(self._examination.lines)

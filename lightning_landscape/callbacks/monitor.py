@@ -1,0 +1,279 @@
+"""The one place where Lightning's hooks become data that flows one way.
+
+    hooks → StepRecorder → Observations → stalled? → Examination → Evidence → Verdict → outlets
+
+A public monitor is a `Monitor` that has chosen what is recorded and examined, what is shown, and what it warns of.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from lightning_landscape.callbacks._compat import logger_step
+from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks.guard import Guard
+from lightning_landscape.callbacks.observations import Observations
+from lightning_landscape.callbacks.pace import Pace
+from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
+from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published
+from lightning_landscape.diagnosis import diagnose
+from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
+from lightning_landscape.evidence import Cause, Verdict
+from lightning_landscape.progress import StepRecord
+from lightning_landscape.reporting.outlets import Outlets
+from lightning_landscape.reporting.report import Report
+from lightning_landscape.reporting.words import card, category, message
+
+log = logging.getLogger("lightning_landscape")
+
+
+class Monitor(Callback):
+    """Watches every optimizer step, examines the loss surface when the loss has stalled, and says what it found once.
+
+    Args:
+        recorder: what is measured of a step.
+        examination: the probes, the batches and the points that they use, and how often they run unasked.
+        settings: the arguments of the public monitor, by which Lightning tells two instances apart.
+    """
+
+    def __init__(self, recorder: StepRecorder, examination: Examination, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._settings = dict(settings)
+        self._recorder = recorder
+        self._examination = examination
+        self._loaded: dict[str, Any] | None = None
+        self._clear()
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One verdict per episode, in order."""
+        return tuple(self._seen.verdicts)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The latest verdict, or None."""
+        return self._seen.verdicts[-1] if self._seen.verdicts else None
+
+    @property
+    def report(self) -> Report:
+        """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
+        notes = self._guard.notes() + self._examination.notes() + self._outlets.notes()
+        return Report(self._seen.steps, self._seen.progress.level, self._seen.verdicts, notes)
+
+    # What a public monitor chooses.
+
+    def _scalars(self, record: StepRecord) -> dict[str, float]:
+        """Numbers under ``landscape/`` that are known after this step; those that are not finite are left out."""
+        return {}
+
+    def _pictures(self) -> Mapping[str, Any]:
+        """Figures by name, drawn now."""
+        return {}
+
+    def _judge(self, readings: Sequence[object]) -> None:
+        """What to make of a run that has just stalled or diverged: by default, a verdict."""
+        verdict = diagnose(self._seen.evidence(readings))
+        if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
+            return  # the losses of several players need not fall
+        self._seen.verdicts.append(verdict)
+        self._outlets.card("landscape/verdict", card(verdict), verdict.step)
+        if verdict.stuck:
+            self._warn(verdict)
+
+    def _warn(self, verdict: Verdict) -> None:
+        """How an alarm is raised."""
+        self._outlets.warn(message(verdict), category(verdict))
+
+    def _look(self) -> None:
+        """Look at what was watched, whenever a stretch of steps has come in."""
+
+    # Lightning's hooks.
+
+    @property
+    def state_key(self) -> str:
+        """The class and its settings, so that two instances do not share a state."""
+        return self._generate_state_key(**{name: str(value) for name, value in self._settings.items()})
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin to watch; a state that was loaded for this fit is continued, anything older is forgotten."""
+        loaded, self._loaded = self._loaded, None
+        self._clear()
+        with self._guard("starting"):
+            self._begin(trainer, pl_module, loaded)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Keep a copy of the batch where a probe may follow."""
+        if self._watching and self._near() and self._guard.allows("keeping batches"):
+            with self._guard("keeping batches"):
+                self._examination.probe_set.capture(pl_module, batch, batch_idx)
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
+        """See which loss a manual step follows."""
+        if self._watching:
+            with self._guard("recording"):
+                self._recorder.before_backward(loss)
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """Measure the gradient before it is clipped."""
+        if self._watching:
+            with self._guard("recording"):
+                self._recorder.before_step(optimizer)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Close the step; every so many steps, look at what they were."""
+        if not self._watching:
+            return
+        with self._guard("recording"):
+            self._recorder.end_batch(outputs)
+            if self._near():
+                self._examination.probe_set.capture_drawn(batch, batch_idx)
+        self._batches += 1
+        if self._batches == WITHOUT_STEPS and self._recorder.blind:
+            self._tell("LL101", NO_STEPS)
+        if self._pace.due(self._seen.steps, self._recorder.waiting):
+            self._process(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Remember that a checkpoint was written: the loss on the way to it is of interest."""
+        self._examination.checkpointed = True
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Look at the last steps, without probes: other callbacks may be swapping weights here."""
+        self._finish()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Keep what was seen and let go of everything; no other rank is spoken to from here."""
+        self._finish()
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Let go of everything, if nothing else came before."""
+        self._finish()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was observed, in builtins and tensors; settings are not part of it."""
+        if self._loaded is not None:
+            return self._loaded
+        return {
+            "recorder": self._recorder.state_dict(),
+            "seen": self._seen.state_dict(),
+            "examination": self._examination.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state for the fit that is about to begin."""
+        self._loaded = state_dict
+
+    # The way of the data.
+
+    def _clear(self) -> None:
+        self._guard = Guard()
+        self._outlets = Outlets(None)
+        self._seen = Observations()
+        self._recorder.detach()
+        self._recorder.drain()
+        self._examination.forget()
+        self._batches = 0
+        self._pace = Pace()
+        self._players = 1
+        self._watching = False
+
+    def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
+        # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
+        total, past = horizon_of(trainer), 0 if loaded else logger_step(trainer)
+        self._pace = Pace(total - past if total is not None and total > past else None)
+        self._players = len(trainer.optimizers)
+        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None)
+        self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
+        self._seen = Observations(self._pace.horizon, self._recorder.groups)
+        if loaded:
+            self._resume(loaded)
+        self._seen.not_held = not_held(trainer, pl_module)
+        self._examination.begin(pl_module, self._pace.horizon)
+        # What other callbacks monitor has to be there before the first step has been looked at.
+        trainer.callback_metrics.update(published(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False))))
+        self._watching = True
+
+    def _resume(self, loaded: Mapping[str, Any]) -> None:
+        try:
+            self._recorder.load_state_dict(loaded["recorder"])
+            self._seen.load_state_dict(loaded["seen"])
+            self._examination.load_state_dict(loaded["examination"])
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            log.info("the state in the checkpoint is not used, watching starts afresh: %r", error)
+            self._seen = Observations(self._pace.horizon, self._recorder.groups)
+            self._recorder.drain()
+            self._examination.forget()
+
+    def _near(self) -> bool:
+        """Whether a probe may follow within the batches that it would look at."""
+        return self._pace.near(self._seen.steps, self._recorder.waiting, self._examination.probe_set.max_batches)
+
+    def _process(self, trainer: Any, pl_module: Any) -> None:
+        """Everything that follows from the steps since the last time."""
+        with self._guard("watching"):
+            values = self._watch(agreed(trainer, self._recorder.drain()), trainer.log_every_n_steps)
+            trainer.callback_metrics.update(published(values))
+        with self._guard("examining"):
+            probes = self._examination.wanted(self._seen)
+            readings = self._probe(trainer, pl_module, probes) if probes and not self._seen.progress.divergence else []
+            self._conclude(readings)
+            if readings:
+                self._draw()
+
+    def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
+        """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
+        latest: dict[str, float] = {}
+        for record in records:
+            self._seen.update(record)
+            values = {name: value for name, value in self._scalars(record).items() if math.isfinite(value)}
+            if values and log_every and (record.step + 1) % log_every == 0:
+                self._outlets.scalars({f"landscape/{name}": value for name, value in values.items()}, record.step)
+            latest |= values
+        return latest
+
+    def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
+        before = set(self._examination.skipped)
+        readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen)
+        for what in self._examination.skipped.keys() - before:
+            self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
+        return readings
+
+    def _conclude(self, readings: Sequence[object]) -> None:
+        self._seen.examined = self._seen.examined and self._seen.progress.stalled
+        if self._seen.stalled or self._seen.diverged:
+            self._seen.examined = True
+            self._judge(readings)
+        self._look()
+
+    def _draw(self) -> None:
+        if not self._outlets:
+            return
+        with self._guard("drawing"):
+            from lightning_landscape.plots import render
+
+            for name, figure in self._pictures().items():
+                self._outlets.picture(f"landscape/{name}", render(figure), self._seen.step)
+
+    def _tell(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
+        """Say something once per fit."""
+        if code not in self._seen.told:
+            self._seen.told.append(code)
+            self._outlets.warn(text, kind)
+
+    def _finish(self) -> None:
+        if not self._watching:
+            return
+        self._watching = False
+        with self._guard("finishing"):
+            self._recorder.detach()
+            self._watch(self._recorder.drain(), 0)
+            self._seen.progress.finish()
+            self._conclude(())
+            self._draw()
+        self._examination.end()

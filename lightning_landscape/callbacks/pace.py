@@ -1,0 +1,32 @@
+"""When a monitor looks up: every so many steps, counted the same on every rank and after every resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Steps between two looks at what was recorded, and the end of the run.
+
+    Args:
+        horizon: optimizer steps that the fit will take, or None where nobody knows.
+    """
+
+    horizon: int | None = None
+
+    @property
+    def stride(self) -> int:
+        """Steps that are drained together: 2% of the run, from 10 to 50."""
+        return min(50, max(10, (self.horizon or 2500) // 50))
+
+    def due(self, steps: int, waiting: int) -> bool:
+        """Whether to look now, with `steps` looked at already and `waiting` recorded since."""
+        return waiting >= self.stride or steps + waiting == self.horizon
+
+    def near(self, steps: int, waiting: int, within: int) -> bool:
+        """Whether the next look comes within so many steps."""
+        left = self.stride - waiting
+        if self.horizon is not None and self.horizon > steps + waiting:
+            left = min(left, self.horizon - steps - waiting)
+        return left <= within

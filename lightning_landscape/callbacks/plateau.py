@@ -1,0 +1,30 @@
+"""`PlateauMonitor`: has the loss stopped falling, since when, and would we have seen it if it had not?"""
+
+from __future__ import annotations
+
+from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks.monitor import Monitor
+from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
+from lightning_landscape.progress import StepRecord
+
+
+class PlateauMonitor(Monitor):
+    """Log the length of the plateau and the trend of the loss, and warn when the loss has provably stopped falling.
+
+    It sees only the loss, the learning rate, the gradients and the updates: no probe runs, so a cause is named only
+    where these tell it. Scalars: ``landscape/plateau_length``, ``landscape/loss_trend``, ``landscape/update_ratio``,
+    ``landscape/verdict``.
+
+    Args:
+        norms_every: measure the gradient at every so many optimizer steps.
+
+    Raises:
+        ValueError: if `norms_every` is below 1.
+    """
+
+    def __init__(self, *, norms_every: int = 10) -> None:
+        super().__init__(StepRecorder(norms_every=norms_every), Examination(()), {"norms_every": norms_every})
+
+    def _scalars(self, record: StepRecord) -> dict[str, float]:
+        return progress_scalars(self._seen.progress) | verdict_scalar(self._seen.verdicts, self._seen.progress)

@@ -1,0 +1,61 @@
+"""The numbers and pictures under ``landscape/``, each a function of what has been watched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lightning_landscape.evidence import Cause, Line, Verdict
+from lightning_landscape.gradients import GradientNorms
+from lightning_landscape.progress import Progress, StepRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VERDICT_CODES = {cause: code for code, cause in enumerate(Cause, start=1)}
+"""`landscape/verdict`: 0 while there is nothing to say, else the position of the cause in `Cause`, from 1"""
+
+
+def gradient_scalars(record: StepRecord) -> dict[str, float]:
+    """Norms before and after clipping, where this step was measured."""
+    if record.grad_norm is None or record.grad_norm_clipped is None:
+        return {}
+    return {"grad_norm": record.grad_norm, "grad_norm_clipped": record.grad_norm_clipped}
+
+
+def progress_scalars(progress: Progress) -> dict[str, float]:
+    """Length of the plateau in steps, and the change of the loss over the tested window as a share of its level."""
+    values = {"plateau_length": float(progress.plateau_length)}
+    if progress.trend is not None and progress.trend.level > 0:
+        values["loss_trend"] = -progress.trend.progress / progress.trend.level
+    if progress.update_ratio is not None:
+        values["update_ratio"] = progress.update_ratio
+    return values
+
+
+def line_scalars(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, float]:
+    """The barrier on the latest line from the first anchor, in units of the loss."""
+    return next(({"barrier": curves[-1][1].barrier} for curves in lines.values() if curves), {})
+
+
+def verdict_scalar(verdicts: Sequence[Verdict], progress: Progress) -> dict[str, float]:
+    """The code of the verdict that stands: the last one, as long as its plateau or divergence lasts."""
+    stands = bool(verdicts) and (progress.stalled or progress.divergence is not None)
+    return {"verdict": float(VERDICT_CODES[verdicts[-1].cause]) if stands else 0.0}
+
+
+def gradient_pictures(gradients: GradientNorms) -> dict[str, Figure]:
+    """The heat map of norms by group and step; nothing before a step was measured."""
+    from lightning_landscape.plots import gradient_norm_figure  # matplotlib takes a second: not before it is needed
+
+    if not gradients.history:
+        return {}
+    norms = [[0.0 if norm is None else norm for norm in column] for column in gradients.history]
+    return {"grad_norms": gradient_norm_figure(gradients.steps, gradients.groups, norms)}
+
+
+def line_pictures(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, Figure]:
+    """One figure for each anchor that has curves, older ones fading."""
+    from lightning_landscape.plots import line_figure
+
+    return {f"line_from_{anchor}": line_figure(curves) for anchor, curves in lines.items() if curves}

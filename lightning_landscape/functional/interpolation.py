@@ -1,0 +1,79 @@
+"""The loss along the straight line between two points in parameter space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+def line_alphas(points: int) -> tuple[float, ...]:
+    """`points` evenly spaced positions from 0 to 1, and one step past the end.
+
+    Raises:
+        ValueError: if `points` is below 3, with which no rise between the ends can be seen.
+
+    >>> line_alphas(3)
+    (0.0, 0.5, 1.0, 1.5)
+    """
+    if points < 3:
+        raise ValueError(f"points must be at least 3 to see a barrier between the ends, got {points}")
+    return tuple(i / (points - 1) for i in range(points + 1))
+
+
+@torch.no_grad()
+def interpolate(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
+    """The point (1 - α)·start + α·end, on the devices of `end`; exactly `start` at α = 0 and `end` at α = 1.
+
+    Raises:
+        ValueError: if the two points do not hold the same parameters.
+    """
+    if start.keys() != end.keys():
+        raise ValueError(f"the two points differ in {sorted(set(start) ^ set(end))[:3]}")
+    if alpha == 1:
+        return {name: tensor.detach() for name, tensor in end.items()}
+    moved = {name: start[name].detach().to(tensor) for name, tensor in end.items()}
+    return moved if alpha == 0 else {name: torch.lerp(moved[name], end[name].detach(), alpha) for name in end}
+
+
+def barrier_height(losses: Sequence[float], alphas: Sequence[float]) -> float:
+    r"""Largest rise of the path over its chord [Frankle20]_, in units of the loss; never negative.
+
+    Args:
+        losses: shape (n,), the loss at each position.
+        alphas: shape (n,), positions in [0, 1], the first 0 and the last 1.
+
+    Returns:
+        inf where a point between finite ends is not finite, NaN where an end is not.
+
+    >>> barrier_height([1.0, 3.0, 2.0], [0.0, 0.5, 1.0])
+    1.5
+    >>> barrier_height([2.0, 1.0, 0.0], [0.0, 0.5, 1.0])
+    0.0
+
+    .. [Frankle20] Linear mode connectivity and the lottery ticket hypothesis, arXiv:1912.05671.
+    """
+    if not (math.isfinite(losses[0]) and math.isfinite(losses[-1])):
+        return math.nan
+    rises = [
+        loss - ((1 - alpha) * losses[0] + alpha * losses[-1]) if math.isfinite(loss) else math.inf
+        for alpha, loss in zip(alphas, losses, strict=True)
+    ]
+    return max(0.0, *rises)
+
+
+def is_monotone(losses: Sequence[float]) -> bool:
+    """Whether the path never rises [Goodfellow15]_, up to float32 rounding of the larger end; False with NaN in it.
+
+    >>> is_monotone([3.0, 2.0, 2.0]), is_monotone([3.0, 1.0, 2.0])
+    (True, False)
+
+    .. [Goodfellow15] Qualitatively characterizing neural network optimization problems, arXiv:1412.6544.
+    """
+    slack = 1e-6 * max(abs(losses[0]), abs(losses[-1]))
+    if not math.isfinite(slack):
+        slack = 0.0  # an infinite end must not swallow every rise
+    return all(after <= before + slack for before, after in pairwise(losses))

@@ -1,0 +1,153 @@
+"""How large the gradient was, by group of parameters and by optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise, takewhile
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+from lightning_landscape.plots.canvas import VERMILION, count_steps, frame, label, new_axes, our_look
+
+_COLUMNS = 200
+_ROWS = 32
+_DECADES = 6  # on either side of the median: one wild value must not wash out the rest
+_ZERO = "#C9CED3"
+
+Norms = NDArray[np.float64]
+
+
+def gradient_norm_figure(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequence[float]]) -> Figure:
+    """Heat map of gradient norms: groups of parameters from input to output, optimizer steps from left to right.
+
+    More than 200 steps share columns (geometric mean); more than 32 groups share rows (norm of the union).
+
+    Args:
+        steps: (n,) optimizer steps; where one occurs twice, as after a resumed run, the later norms stand.
+        groups: (m,) names.
+        norms: (n, m), zero and not finite included; those are marked in colours of their own.
+
+    Raises:
+        ValueError: where there is nothing to draw, or where the shapes do not fit.
+    """
+    values = np.asarray(norms, dtype=np.float64)
+    if values.shape != (len(steps), len(groups)) or values.size == 0:
+        raise ValueError(
+            f"norms must have one row per step and one column per group, at least one of each: "
+            f"got shape {values.shape} for {len(steps)} steps and {len(groups)} groups"
+        )
+    edges, columns = _columns(np.asarray(steps, dtype=np.int64), values)
+    names, cells = _rows(groups, columns.T)
+    with our_look():
+        figure, axes = new_axes(height=4.0 + 0.1 * max(0, len(names) - 16))
+        marks = _draw(axes, edges, cells)
+        axes.set_yticks(range(len(names)), names, fontsize=8 if len(names) <= 20 else 7)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel("optimizer step")
+        count_steps(axes)
+        axes.tick_params(axis="y", length=0)
+        frame(figure, "Gradient norm before clipping", _numbers(steps, groups, cells), _notes(cells), marks)
+    return figure
+
+
+def _columns(steps: NDArray[np.int64], norms: Norms) -> tuple[Norms, Norms]:
+    """Edges (k + 1,) in steps, and norms (k, m), of at most 200 columns."""
+    last = {step: i for i, step in enumerate(steps.tolist())}
+    order = [last[step] for step in sorted(last)]
+    steps, norms = steps[order], norms[order]
+    bins = np.array_split(np.arange(len(steps)), min(len(steps), _COLUMNS))
+    inner = [(steps[left[-1]] + steps[right[0]]) / 2 for left, right in pairwise(bins)]
+    first = steps[0] - (inner[0] - steps[bins[0][-1]] if inner else 0.5)
+    end = steps[-1] + (steps[bins[-1][0]] - inner[-1] if inner else 0.5)
+    return np.array([first, *inner, end]), np.stack([_geometric_mean(norms[chosen]) for chosen in bins])
+
+
+def _geometric_mean(norms: Norms) -> Norms:
+    """By column; not finite where any is, zero where all are, else over those above zero."""
+    above = norms > 0
+    logs = np.log(norms, where=above, out=np.zeros_like(norms))
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = np.exp(logs.sum(axis=0) / np.maximum(above.sum(axis=0), 1))
+    finite = np.isfinite(norms).all(axis=0)
+    return np.where(finite, np.where(above.any(axis=0), mean, 0.0), np.nan)
+
+
+def _rows(groups: Sequence[str], norms: Norms) -> tuple[list[str], Norms]:
+    """Labels and norms (rows, columns) of at most 32 rows; neighbours that share a row have the norm of their union."""
+    shared = np.array_split(np.arange(len(groups)), min(len(groups), _ROWS))
+    if len(shared) == len(groups):
+        return _labels(groups, 26), norms
+    ends = [label for row in shared for label in (groups[row[0]], groups[row[-1]])]
+    labels = _labels(ends, 13)
+    names = [" – ".join(dict.fromkeys(pair)) for pair in zip(labels[::2], labels[1::2], strict=True)]
+    largest = np.stack([norms[row].max(axis=0) for row in shared])
+    unit = np.where(largest > 0, largest, 1.0)  # keeps the squares within range
+    squares = [np.square(norms[row] / one).sum(axis=0) for row, one in zip(shared, unit, strict=True)]
+    return names, unit * np.sqrt(np.stack(squares))
+
+
+def _labels(groups: Sequence[str], length: int) -> list[str]:
+    """Short names; where they are long, what all of them begin with gives way first."""
+    if len(groups) > 1 and max(map(len, groups)) > length:
+        paths = [group.split(".") for group in groups]
+        shared = len(
+            list(takewhile(lambda level: len(set(level)) == 1, zip(*(path[:-1] for path in paths), strict=False)))
+        )
+        groups = ["…" * (shared > 0) + ".".join(path[shared:]) for path in paths]
+    return [label(group, length) for group in groups]
+
+
+def _draw(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
+    """Colour the cells; the key to what is not on the colour scale comes back."""
+    rows = np.arange(len(cells) + 1) - 0.5
+    finite = np.isfinite(cells)
+    on_scale = finite & (cells > 0)
+    if on_scale.any():
+        low, high, beyond = _range(cells[on_scale])
+        mesh = axes.pcolormesh(
+            edges, rows, np.ma.masked_where(~on_scale, cells), norm=LogNorm(low, high), cmap="viridis"
+        )
+        ticks = LogLocator(subs=(1, 2, 5) if high < 150 * low else (1,))
+        bar = axes.figure.colorbar(mesh, ax=axes, extend=beyond, ticks=ticks, format="{x:.3g}", pad=0.02, aspect=28)
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+        bar.set_label("gradient norm")
+        bar.outline.set_visible(False)
+    axes.pcolormesh(
+        edges,
+        rows,
+        np.ma.masked_where(on_scale, np.where(finite, 0.0, 1.0)),
+        vmin=0,
+        vmax=1,
+        cmap=ListedColormap([_ZERO, VERMILION]),
+    )
+    kinds = [(cells == 0, _ZERO, "exactly zero"), (~finite, VERMILION, "not finite")]
+    return [Patch(color=color, label=name) for found, color, name in kinds if found.any()]
+
+
+def _range(positive: Norms) -> tuple[float, float, str]:
+    """Lowest and highest norm of the colour scale, at least a decade apart, and on which side norms lie beyond it."""
+    logs = np.log10(positive).clip(-250, 250)  # what matplotlib can invert
+    middle = float(np.median(logs))
+    low, high = max(float(logs.min()), middle - _DECADES), min(float(logs.max()), middle + _DECADES)
+    beyond = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    widen = max(0.0, 1 - (high - low)) / 2
+    return 10 ** (low - widen), 10 ** (high + widen), beyond[bool(logs.min() < low), bool(logs.max() > high)]
+
+
+def _numbers(steps: Sequence[int], groups: Sequence[str], cells: Norms) -> list[str]:
+    first, last, distinct = min(steps), max(steps), len(set(steps))
+    span = f"steps {first:,} to {last:,}" if first < last else f"step {first:,}"
+    rows = f" in {cells.shape[0]} rows" if cells.shape[0] < len(groups) else ""
+    averaged = [f"{cells.shape[1]} columns, geometric means"] if cells.shape[1] < distinct else []
+    return [span, f"{len(groups):,} group{'s' * (len(groups) > 1)}{rows}", *averaged]
+
+
+def _notes(cells: Norms) -> list[str]:
+    broken = int((~np.isfinite(cells)).any(axis=0).sum())
+    return [f"not finite in {broken} of {cells.shape[1]} columns"] if broken else []

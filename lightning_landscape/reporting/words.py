@@ -1,0 +1,64 @@
+"""A verdict in words: the warning, the card in TensorBoard's Text tab, and how a warning gets past a progress bar."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from contextlib import nullcontext
+from typing import Any
+
+from lightning_landscape.advice import CODES, TITLES
+from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
+from lightning_landscape.evidence import Cause, Evidence, Verdict
+
+
+def message(verdict: Verdict, code: str | None = None) -> str:
+    """The text of the warning: what and where, why, what to try; one line each."""
+    since = "" if verdict.since >= verdict.step else f" since step {verdict.since}"
+    lines = [f"[{code or CODES[verdict.cause]}] step {verdict.step}: {TITLES[verdict.cause]}{since}."]
+    lines += [f"  {line}" for line in verdict.reason.splitlines()]
+    return "\n".join([*lines, f"  Try: {verdict.advice}"] if verdict.advice else lines)
+
+
+def category(verdict: Verdict) -> type[LandscapeWarning]:
+    """The kind of warning that announces this verdict."""
+    return DivergenceWarning if verdict.cause is Cause.DIVERGED else PlateauWarning
+
+
+def card(verdict: Verdict) -> str:
+    """The verdict as Markdown, with a table of the numbers behind it."""
+    tone = "**Stuck**" if verdict.stuck else "For information"
+    lines = [
+        f"### {TITLES[verdict.cause].capitalize()}",
+        f"{tone}: `{verdict.cause}` [{CODES[verdict.cause]}], said at step {verdict.step}, since step {verdict.since}.",
+        verdict.reason,
+    ]
+    if verdict.advice:
+        lines.append(f"**Try:** {verdict.advice}")
+    rows = evidence_rows(verdict.evidence)
+    if rows:
+        table = ["| reading | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+        lines.append("\n".join(table))
+    return "\n\n".join(lines)
+
+
+def evidence_rows(evidence: Evidence) -> list[tuple[str, str]]:
+    """The scalar fields of every reading as (name, value), in the order in which they were taken."""
+    return [
+        (f"{reading}.{name}", _number(value))
+        for reading, fields in evidence.to_dict().items()
+        for name, value in fields.items()
+        if value is not None and not isinstance(value, (list, dict))
+    ]
+
+
+def announce(text: str, kind: type[Warning]) -> None:
+    """Raise a real warning, on a line of its own where a tqdm progress bar is being drawn."""
+    tqdm: Any = sys.modules.get("tqdm")
+    bar = tqdm.tqdm.external_write_mode(file=sys.stderr) if hasattr(tqdm, "tqdm") else nullcontext()
+    with bar:
+        warnings.warn(text, kind, stacklevel=2)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,417 @@
+"""The monitors on real runs: what they show, what they say, and that they leave no trace."""
+
+import copy
+import math
+import warnings
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_landscape import (
+    Cause,
+    GradientNormMonitor,
+    LandscapeMonitor,
+    LandscapeWarning,
+    LossInterpolationMonitor,
+    PlateauMonitor,
+)
+from lightning_landscape.errors import BarrierWarning, DivergenceWarning, GradientWarning, PlateauWarning
+
+MONITORS = {
+    "landscape": LandscapeMonitor,
+    "gradient norm": lambda: GradientNormMonitor(every=2),
+    "plateau": PlateauMonitor,
+    "interpolation": lambda: LossInterpolationMonitor(every=20),
+}
+SCALARS = {"grad_norm", "grad_norm_clipped", "update_ratio", "plateau_length", "loss_trend", "barrier", "verdict"}
+
+
+class Classifier(L.LightningModule):
+    def __init__(self, depth=1, activation=nn.ReLU, lr=0.05, dropout=0.0):
+        super().__init__()
+        hidden = [part for _ in range(depth) for part in (nn.Linear(16, 16), activation(), nn.Dropout(dropout))]
+        self.net = nn.Sequential(nn.Linear(8, 16), activation(), *hidden, nn.Linear(16, 3))
+        self.lr = lr
+
+    def training_step(self, batch, batch_idx):
+        loss = F.cross_entropy(self.net(batch[0]), batch[1])
+        self.log("train_loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)
+
+
+def stuck():
+    """Sigmoids so deep that no gradient comes through."""
+    return Classifier(depth=8, activation=nn.Sigmoid)
+
+
+def data():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(640, 8, generator=generator)
+    labels = inputs[:, :3].argmax(1)
+    return DataLoader(TensorDataset(inputs, labels), batch_size=32, shuffle=True)
+
+
+def trainer(tmp_path, callbacks, **settings):
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    defaults = {"max_steps": 200, "logger": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
+    return L.Trainer(**{**quiet, **defaults, **settings}, callbacks=callbacks)
+
+
+def fit(tmp_path, module, callbacks, ckpt_path=None, **settings):
+    torch.manual_seed(7)
+    for layer in module.modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+    run = trainer(tmp_path, callbacks, **settings)
+    run.fit(module, data(), ckpt_path=ckpt_path)
+    return run
+
+
+def trace_of(run):
+    """Everything that a monitor could have disturbed."""
+    metrics = {k: v.item() for k, v in run.callback_metrics.items() if not k.startswith("landscape/")}
+    module = run.lightning_module
+    grads = {n: None if p.grad is None else p.grad.clone() for n, p in module.named_parameters()}
+    optimizers = copy.deepcopy([o.state_dict() for o in run.optimizers])
+    return copy.deepcopy(module.state_dict()), optimizers, metrics, grads, torch.get_rng_state()
+
+
+def same(left, right):
+    if isinstance(left, torch.Tensor):
+        return isinstance(right, torch.Tensor) and torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+@pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
+@pytest.mark.parametrize("monitor", MONITORS.values(), ids=MONITORS)
+@pytest.mark.parametrize("module", [lambda: Classifier(dropout=0.3), stuck], ids=["healthy", "stuck"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"accumulate_grad_batches": 3, "gradient_clip_val": 0.1}], ids=["plain", "both"]
+)
+def test_training_with_a_monitor_is_bit_identical_to_training_without(tmp_path, monitor, module, settings):
+    without = trace_of(fit(tmp_path, module(), [], **settings))
+    watched = trace_of(fit(tmp_path, module(), [monitor()], **settings))
+    assert same(without, watched)
+
+
+def test_the_comparison_notices_a_callback_that_draws_a_random_number(tmp_path):
+    class Draws(L.Callback):
+        def on_train_batch_end(self, *args):
+            torch.rand(1)
+
+    assert not same(
+        trace_of(fit(tmp_path, Classifier(dropout=0.3), [])),
+        trace_of(fit(tmp_path, Classifier(dropout=0.3), [Draws()])),
+    )
+
+
+def test_a_healthy_run_is_met_with_silence(tmp_path):
+    monitor = LandscapeMonitor()
+    fit(tmp_path, Classifier(), [monitor], max_steps=400)
+    assert not [verdict for verdict in monitor.verdicts if verdict.stuck]
+    assert "no alarm" in monitor.report
+
+
+def test_a_stuck_run_gets_one_warning_with_its_step_its_numbers_and_what_to_try(tmp_path):
+    monitor = LandscapeMonitor()
+    with pytest.warns(PlateauWarning) as caught:
+        fit(tmp_path, stuck(), [monitor], max_steps=400)
+    texts = [str(w.message) for w in caught if isinstance(w.message, LandscapeWarning)]
+    assert len(texts) == 1
+    assert monitor.verdict.cause is Cause.FLAT_REGION
+    assert f"step {monitor.verdict.step}: stuck on a flat region since step {monitor.verdict.since}" in texts[0]
+    assert "threshold 0.0001" in texts[0]
+    assert "would have been seen" in texts[0]
+    assert "Try: " in texts[0]
+
+
+def scalars_of(path):
+    events = EventAccumulator(str(path), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
+    events.Reload()
+    return events
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate_grad_batches": 2}], ids=["plain", "accumulate"])
+def test_tensorboard_holds_every_scalar_at_the_x_of_train_loss_and_the_pictures_and_the_card(tmp_path, settings):
+    logger = TensorBoardLogger(tmp_path)
+    with pytest.warns(LandscapeWarning):
+        fit(tmp_path, stuck(), [LandscapeMonitor()], logger=logger, log_every_n_steps=5, **settings)
+    events = scalars_of(logger.log_dir)
+    at = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert {f"landscape/{name}" for name in SCALARS} <= at.keys()
+    assert at["landscape/grad_norm"] == at["landscape/plateau_length"] == at["train_loss"]
+    for name in SCALARS:
+        assert set(at[f"landscape/{name}"]) <= set(at["train_loss"])
+    assert {"landscape/grad_norms", "landscape/line_from_initial"} <= set(events.Tags()["images"])
+    assert "landscape/verdict/text_summary" in events.Tags()["tensors"]
+
+
+def test_scalars_are_there_for_other_callbacks_from_the_first_step_on(tmp_path):
+    class Looks(L.Callback):
+        def on_train_batch_start(self, trainer, *args):
+            assert "landscape/plateau_length" in trainer.callback_metrics
+
+    run = fit(tmp_path, Classifier(), [LandscapeMonitor(every=30), Looks()])
+    assert {f"landscape/{name}" for name in SCALARS} <= run.callback_metrics.keys()
+
+
+@pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
+def test_early_stopping_can_stop_a_run_by_the_length_of_its_plateau(tmp_path):
+    stop = EarlyStopping(
+        "landscape/plateau_length", mode="min", patience=10**9, divergence_threshold=60, check_on_train_epoch_end=True
+    )
+    run = fit(tmp_path, stuck(), [PlateauMonitor(), stop], max_steps=400)
+    assert run.global_step < 400
+
+
+def test_the_gradient_monitor_warns_of_a_vanishing_gradient_once(tmp_path):
+    with pytest.warns(GradientWarning, match="LL110") as caught:
+        fit(tmp_path, stuck(), [GradientNormMonitor()])
+    assert len([w for w in caught if isinstance(w.message, LandscapeWarning)]) == 1
+
+
+def test_the_gradient_monitor_warns_of_an_explosion(tmp_path):
+    class Explodes(Classifier):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            return loss * (1e5 if self.global_step >= 150 else 1.0)
+
+    with pytest.warns(GradientWarning, match="LL111"):
+        fit(tmp_path, Explodes(lr=1e-9), [GradientNormMonitor()])
+
+
+def test_the_interpolation_monitor_adds_its_lines_to_the_warning(tmp_path):
+    with pytest.warns(BarrierWarning, match="From initial to here the loss goes from"):
+        fit(tmp_path, stuck(), [LossInterpolationMonitor()])
+
+
+def test_a_run_that_becomes_nan_has_diverged_and_is_not_probed(tmp_path):
+    class Breaks(Classifier):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            return loss * float("nan") if self.global_step == 120 else loss
+
+    monitor = LandscapeMonitor()
+    with pytest.warns(DivergenceWarning, match="LL208"):
+        fit(tmp_path, Breaks(), [monitor])
+    assert [verdict.cause for verdict in monitor.verdicts if verdict.stuck] == [Cause.DIVERGED]
+    assert monitor.verdict.since == 120
+
+
+def test_a_line_has_both_ends_and_a_step_beyond_and_ends_at_the_loss_of_now(tmp_path):
+    monitor = LossInterpolationMonitor(every=50, anchors=["initial"])
+    fit(tmp_path, Classifier(), [monitor])
+    step, line = monitor._examination.lines["initial"][-1]
+    assert step == 199
+    assert line.alphas == pytest.approx([i / 10 for i in range(12)])
+    assert line.losses[10] < line.losses[0]
+
+
+def test_a_checkpoint_file_is_an_anchor_and_a_bad_one_is_skipped_with_its_reason(tmp_path):
+    fit(tmp_path, Classifier(), [ModelCheckpoint(tmp_path, "first")], max_steps=20, enable_checkpointing=True)
+    good, bad = str(tmp_path / "first.ckpt"), str(tmp_path / "bad.ckpt")
+    (tmp_path / "bad.ckpt").write_bytes(b"nothing of the kind")
+    monitor = LossInterpolationMonitor(every=50, anchors=[good, bad])
+    with pytest.warns(LandscapeWarning, match=r"bad.ckpt is skipped: .*is damaged"):
+        fit(tmp_path, Classifier(), [monitor], max_steps=100)
+    assert list(monitor._examination.lines) == [good]
+    assert any("bad.ckpt" in line for line in monitor.report.splitlines())
+
+
+def test_a_written_checkpoint_brings_the_next_line_forward(tmp_path):
+    saves = ModelCheckpoint(tmp_path, every_n_train_steps=70)
+    monitor = LossInterpolationMonitor(every=100, anchors=["initial"])
+    fit(tmp_path, Classifier(), [saves, monitor], enable_checkpointing=True)
+    first, _ = monitor._examination.lines["initial"][0]
+    assert 69 <= first < 99
+
+
+class Steady(Classifier):
+    """Its batches depend on the step alone: the order of a shuffling loader is no part of a checkpoint."""
+
+    def __init__(self, dies_at=None):
+        super().__init__(depth=8, activation=nn.Sigmoid)
+        self.dies_at = dies_at
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == self.dies_at:
+            raise InterruptedError
+        generator = torch.Generator().manual_seed(self.global_step)
+        inputs = torch.randn(batch[0].shape, generator=generator)
+        return super().training_step((inputs, inputs[:, :3].argmax(1)), batch_idx)
+
+
+@pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+@pytest.mark.parametrize("monitor", MONITORS.values(), ids=MONITORS)
+@pytest.mark.parametrize("stop", [27, 100, 143])
+def test_stop_and_resume_sees_what_the_straight_run_sees(tmp_path, monitor, stop):
+    def run(module, watching, ckpt_path=None):
+        saves = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=stop, save_top_k=-1)
+        fit(tmp_path, module, [watching, saves], ckpt_path, enable_checkpointing=True)
+
+    whole, half, rest = monitor(), monitor(), monitor()
+    run(Steady(), whole)
+    with pytest.raises(InterruptedError):
+        run(Steady(dies_at=stop + 5), half)
+    path = tmp_path / f"step={stop}.ckpt"
+    assert torch.load(path, weights_only=True)["callbacks"]
+    run(Steady(), rest, path)
+    assert rest.verdicts == whole.verdicts
+    assert rest._seen.state_dict() == whole._seen.state_dict()
+    assert rest._examination.lines == whole._examination.lines
+
+
+@pytest.mark.parametrize("state", [{}, {"seen": 3}, {"recorder": None, "seen": {"schema": 99}}])
+def test_a_state_of_another_kind_starts_afresh(tmp_path, state):
+    monitor = LandscapeMonitor()
+    monitor.load_state_dict(state)
+    fit(tmp_path, Classifier(), [monitor])
+    assert monitor._seen.steps == 200
+
+
+def test_a_second_fit_starts_afresh(tmp_path):
+    monitor = LandscapeMonitor()
+    fit(tmp_path, Classifier(), [monitor], max_steps=50)
+    fit(tmp_path, Classifier(), [monitor], max_steps=50)
+    assert monitor._seen.steps == 50
+
+
+def test_two_monitors_with_different_settings_have_their_own_states(tmp_path):
+    trainer(tmp_path, [LandscapeMonitor(), LandscapeMonitor(every=3)])
+
+
+@pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer")
+def test_a_trainer_without_visible_steps_is_told_once_and_its_loss_is_watched(tmp_path):
+    class InBackward(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+
+        def configure_optimizers(self):
+            return None
+
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            self.manual_backward(loss)
+            return loss
+
+    monitor = LandscapeMonitor()
+    with pytest.warns(LandscapeWarning) as caught:
+        fit(tmp_path, InBackward(), [monitor], max_steps=-1, max_epochs=3)
+    assert len([w for w in caught if "LL101" in str(w.message)]) == 1
+    assert monitor._seen.steps == 60
+
+
+@pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
+@pytest.mark.parametrize("logger", [False, CSVLogger], ids=["none", "csv"])
+def test_any_logger_or_none_will_do(tmp_path, logger):
+    logger = logger and logger(tmp_path)
+    fit(tmp_path, stuck(), [LandscapeMonitor()], logger=logger, log_every_n_steps=5)
+    pictures = list(tmp_path.rglob("*.png"))
+    assert bool(pictures) == bool(logger)
+
+
+def test_the_users_own_error_passes_through_and_what_was_seen_stays(tmp_path):
+    class Fails(Classifier):
+        def training_step(self, batch, batch_idx):
+            if self.global_step == 120:
+                raise KeyError("mine")
+            return super().training_step(batch, batch_idx)
+
+    monitor = LandscapeMonitor()
+    module = Fails()
+    with pytest.raises(KeyError, match="mine"):
+        fit(tmp_path, module, [monitor])
+    assert monitor._seen.steps == 120
+    assert not module.trainer.optimizers[0]._optimizer_step_post_hooks
+
+
+def test_a_probe_that_fails_is_told_once_and_switched_off(tmp_path):
+    calls = []
+
+    def broken(surface):
+        calls.append(1)
+        raise RuntimeError("no such luck")
+
+    monitor = LandscapeMonitor(probes=(broken,))
+    with pytest.warns(LandscapeWarning) as caught:
+        fit(tmp_path, stuck(), [monitor], max_steps=400)
+    told = [str(w.message) for w in caught if "no such luck" in str(w.message)]
+    assert len(told) == 1
+    assert "broken failed 1 time" in monitor.report
+    assert monitor.verdict.stuck
+
+
+def test_a_warning_that_is_made_an_error_stops_the_run(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LandscapeWarning)
+        with pytest.raises(PlateauWarning):
+            fit(tmp_path, stuck(), [LandscapeMonitor()], max_steps=400)
+
+
+@pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
+@pytest.mark.parametrize(
+    "settings", [{"fast_dev_run": 3}, {"limit_train_batches": 1, "max_epochs": 2}, {"barebones": True}]
+)
+def test_short_and_bare_runs_pass(tmp_path, settings):
+    bare = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"))
+    extra = {
+        **(bare if "barebones" in settings else {}),
+        "max_steps": -1 if "max_epochs" in settings else 20,
+        **settings,
+    }
+    torch.manual_seed(0)
+    monitor = LandscapeMonitor()
+    run = trainer(tmp_path, [monitor], **extra)
+    run.fit(Silent(), data())
+    assert monitor._seen.steps > 0
+
+
+class Silent(Classifier):
+    def training_step(self, batch, batch_idx):
+        return F.cross_entropy(self.net(batch[0]), batch[1])
+
+
+def test_the_report_is_text_data_and_markdown(tmp_path):
+    monitor = LandscapeMonitor()
+    with pytest.warns(LandscapeWarning):
+        fit(tmp_path, stuck(), [monitor])
+    report = monitor.report
+    assert report.to_dict()["verdicts"][0]["cause"] == "flat_region"
+    assert "| Trend.level |" in report.to_markdown()
+    assert report._repr_html_().startswith("<pre>")
+    assert math.isfinite(report.to_dict()["loss"]["now"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LandscapeMonitor(every=0), "every must be at least 1 optimizer step.*got 0"),
+        (lambda: LandscapeMonitor(points=2), "points must be at least 3.*got 2"),
+        (lambda: LandscapeMonitor(batches=0), "batches must be at least 1, got 0"),
+        (lambda: LandscapeMonitor(anchors=()), r"anchors must be .* got \(\)"),
+        (lambda: LandscapeMonitor(anchors="initial"), "anchors must be .* got 'initial'"),
+        (lambda: LandscapeMonitor(norms_every=-1), "norms_every must be at least 1, got -1"),
+        (lambda: GradientNormMonitor(every=0), "every must be at least 1 optimizer step, got 0"),
+        (lambda: PlateauMonitor(norms_every=0), "norms_every must be at least 1, got 0"),
+        (lambda: LossInterpolationMonitor(every=-5), "every must be at least 1 optimizer step.*got -5"),
+    ],
+)
+def test_a_bad_argument_is_refused_with_its_value(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

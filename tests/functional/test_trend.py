@@ -1,0 +1,219 @@
+"""The line through a noisy loss and its error bar: by hand, by algebra, by simulation."""
+
+from itertools import pairwise
+from math import isnan, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_landscape.evidence import Trend
+from lightning_landscape.functional.trend import Block, describe, fit_trend, fold, mean_loss, merge, summarize
+
+losses = st.integers(-(10**5), 10**5).map(lambda thousandths: thousandths / 1000)
+
+
+def blocks_of(series, width):
+    """The series in blocks of this many losses."""
+    series = [float(loss) for loss in series]
+    befores = [None, *series[width - 1 :: width]]
+    return [summarize(series[i : i + width], befores[i // width]) for i in range(0, len(series), width)]
+
+
+def ar1(rng, phi, runs, steps):
+    """Stationary AR(1) noise of variance 1, as (runs, steps)."""
+    noise = rng.standard_normal((runs, steps))
+    for step in range(1, steps):
+        noise[:, step] = phi * noise[:, step - 1] + sqrt(1 - phi * phi) * noise[:, step]
+    return noise
+
+
+# Blocks
+
+
+@given(st.lists(losses, min_size=2, max_size=30), st.data())
+def test_merged_blocks_equal_the_block_of_all_losses(series, data):
+    cut = data.draw(st.integers(1, len(series) - 1))
+    merged = merge([summarize(series[:cut]), summarize(series[cut:], before=series[cut - 1])])
+    assert merged == pytest.approx(summarize(series), rel=1e-9, abs=1e-9)
+
+
+def test_block_of_1_2_4_by_hand():
+    block = summarize([1.0, 2.0, 4.0], before=0.0)
+    assert block == pytest.approx(Block(n=3, mean=7 / 3, m2=14 / 3, d2=1 + 1 + 4, pairs=3))
+
+
+def test_merging_adds_up_the_predicted_decrease():
+    block = summarize([1.0])._replace(predicted=0.5, sampled=1)
+    assert merge([block, block, summarize([1.0])])[5:] == (1.0, 2)
+
+
+@given(st.lists(losses, min_size=1, max_size=40), st.integers(1, 12))
+def test_folding_keeps_every_loss(series, count):
+    folded = fold(blocks_of(series, 1), count)
+    assert len(folded) == min(count, len(series))
+    assert sum(block.n for block in folded) == len(series)
+    assert mean_loss(folded) == pytest.approx(mean_loss(blocks_of(series, 1)), abs=1e-9)
+
+
+def test_a_block_needs_a_loss():
+    with pytest.raises(ValueError, match="got none"):
+        summarize([])
+
+
+# The line
+
+
+def test_exact_line_falls_by_its_slope_times_the_window_without_doubt():
+    trend = fit_trend(blocks_of([5.0, 4.0, 3.0, 2.0, 1.0], 1), tolerance=0.1)
+    assert (trend.window, trend.level, trend.progress, trend.margin) == (5, 3.0, 5.0, 0.0)
+    assert trend.falling
+    assert not trend.stalled
+
+
+def test_margin_of_0_1_0_by_hand():
+    # Residuals -1/3, 2/3, -1/3: variance 2/3. The measured autocorrelation, 1 - 1/(2 · 2/3) = 1/4, becomes, corrected
+    # for its bias in so few losses, as large as 3 losses allow: 2/3, which inflates the variance by 5.
+    trend = fit_trend(blocks_of([0.0, 1.0, 0.0], 1), tolerance=0.1)
+    assert trend.progress == pytest.approx(0.0)
+    assert trend.margin == pytest.approx(2.5 * sqrt(12 * (2 / 3) / 3 * 5))
+
+
+@pytest.mark.parametrize("loss", [1e-9, 0.1, 2.302585, 1e12, -0.7])
+def test_constant_loss_has_stalled_exactly(loss):
+    trend = fit_trend(blocks_of([loss] * 40, 4), tolerance=0.012)
+    assert (trend.level, trend.progress, trend.margin) == (abs(loss), 0.0, 0.0)
+    assert trend.stalled
+    assert trend.powered
+
+
+def test_loss_of_zero_has_no_scale_and_so_no_stall():
+    trend = fit_trend(blocks_of([0.0] * 40, 4), tolerance=0.012)
+    assert not trend.stalled
+    assert "averages zero" in describe(trend)
+
+
+def test_blocks_of_unequal_width_lie_where_their_steps_lie():
+    series = [10.0 - 0.5 * step for step in range(12)]
+    blocks = [summarize(series[:2]), summarize(series[2:3]), summarize(series[3:8]), summarize(series[8:])]
+    assert fit_trend(blocks, tolerance=0.1).progress == pytest.approx(0.5 * 12)
+
+
+def test_predicted_decrease_is_the_sampled_mean_times_the_window():
+    blocks = [block._replace(predicted=0.2, sampled=1) for block in blocks_of([1.0] * 40, 10)]
+    assert fit_trend(blocks, tolerance=0.01).predicted == pytest.approx(0.2 * 40)
+    assert fit_trend(blocks, tolerance=0.01, min_samples=5).predicted is None
+
+
+def test_small_updates_bound_the_fall_that_noise_hides():
+    noise = np.random.default_rng(0).standard_normal(100)
+    hidden = fit_trend(blocks_of(1 + noise, 10), tolerance=0.01)
+    blocks = [block._replace(predicted=1e-6, sampled=1) for block in blocks_of(1 + noise, 10)]
+    assert not hidden.stalled
+    assert not hidden.powered
+    assert fit_trend(blocks, tolerance=0.01).stalled
+    assert fit_trend(blocks, tolerance=0.01).powered
+
+
+def test_a_trend_needs_three_blocks():
+    with pytest.raises(ValueError, match="got 2"):
+        fit_trend(blocks_of([1.0, 2.0], 1), tolerance=0.1)
+
+
+def test_nan_in_a_block_decides_nothing():
+    trend = fit_trend(blocks_of([1.0] * 39 + [float("nan")], 4), tolerance=0.012)
+    assert isnan(trend.progress)
+    assert not trend.stalled
+    assert not trend.falling
+
+
+# Unit, sign, offset
+
+
+@given(st.lists(losses, min_size=12, max_size=40), st.integers(-200, 200))
+def test_another_unit_scales_every_field_bit_for_bit(series, power):
+    unit = 2.0**power
+    trend = fit_trend(blocks_of(series, 2), tolerance=0.012)
+    scaled = fit_trend(blocks_of([loss * unit for loss in series], 2), tolerance=0.012)
+    assert scaled == Trend(trend.window, trend.level * unit, trend.progress * unit, trend.margin * unit, 0.012)
+    assert (scaled.stalled, scaled.falling, scaled.powered) == (trend.stalled, trend.falling, trend.powered)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+@pytest.mark.parametrize("fall", [0.0, 0.01, 0.1])
+def test_a_millionth_and_a_million_change_no_decision(unit, fall):
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        series = 2 * (1 - fall * np.arange(200) / 200) + 0.01 * rng.standard_normal(200)
+        plain, scaled = (fit_trend(blocks_of(s, 10), tolerance=0.018) for s in (series, series * unit))
+        assert (scaled.stalled, scaled.falling, scaled.powered) == (plain.stalled, plain.falling, plain.powered)
+
+
+def test_a_negative_loss_falls_and_stalls_like_a_positive_one():
+    noise = 0.01 * np.random.default_rng(2).standard_normal(200)
+    slope = 0.2 * np.arange(200) / 200
+    for centre in (-2.0, 2.0):
+        assert fit_trend(blocks_of(centre - slope + noise, 10), tolerance=0.018).falling
+        assert fit_trend(blocks_of(centre + noise, 10), tolerance=0.018).stalled
+
+
+# The error bar
+
+
+@pytest.mark.parametrize("width", [4, 10, 50])
+@pytest.mark.parametrize("kind", ["white", "AR(0.9)", "heavy-tailed", "periodic"])
+def test_the_margin_holds_in_at_least_97_of_100_windows(kind, width):
+    rng = np.random.default_rng(3)
+    runs, steps = 400, 10 * width
+    if kind == "white":
+        noise = rng.standard_normal((runs, steps))
+    elif kind == "AR(0.9)":
+        noise = ar1(rng, 0.9, runs, steps)
+    elif kind == "heavy-tailed":
+        noise = rng.standard_t(3, (runs, steps))
+    else:
+        noise = np.stack([np.resize(rng.standard_normal(13), steps) for _ in range(runs)])
+    trends = [fit_trend(blocks_of(10 + series, width), tolerance=0.01) for series in noise]
+    assert np.mean([abs(trend.progress) <= trend.margin for trend in trends]) >= 0.97
+
+
+def test_the_margin_is_no_wider_than_noise_demands():
+    # White noise of 1 in a window of n has a fall of standard deviation sqrt(12 / n): 2.5 of them at n = 400 are 0.43.
+    rng = np.random.default_rng(4)
+    margins = [fit_trend(blocks_of(rng.standard_normal(400), 10), tolerance=0.01).margin for _ in range(100)]
+    assert 0.43 < np.median(margins) < 1.25 * 0.43
+
+
+def test_the_margin_shrinks_with_longer_windows():
+    noise = np.random.default_rng(5).standard_normal(1600)
+    margins = [fit_trend(blocks_of(noise[:steps], 10), tolerance=0.01).margin for steps in (100, 400, 1600)]
+    assert all(longer < shorter for shorter, longer in pairwise(margins))
+
+
+# The sentence
+
+
+@pytest.mark.parametrize(
+    ("trend", "sentence"),
+    [
+        (
+            Trend(620, level=2.0, progress=-0.1, margin=0.06, tolerance=0.012),
+            "has not fallen by more than 0% in 620 steps (a fall of 3% would have been seen)",
+        ),
+        (
+            Trend(620, level=2.0, progress=0.1, margin=0.5, tolerance=0.01, predicted=0.002),
+            "cannot have fallen by more than 0.1% in 620 steps: the updates are too small for that",
+        ),
+        (
+            Trend(620, level=2.0, progress=0.1, margin=0.01, tolerance=0.01),
+            "has fallen by 5% in 620 steps (give or take 0.5%)",
+        ),
+        (
+            Trend(620, level=2.0, progress=0.01, margin=0.05, tolerance=0.01),
+            "may have fallen by up to 3% in 620 steps (a fall of 1% would count)",
+        ),
+    ],
+)
+def test_the_sentence_states_the_power(trend, sentence):
+    assert describe(trend) == sentence

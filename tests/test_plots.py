@@ -1,0 +1,296 @@
+"""Figures are judged by what they draw: the axes' data, the words on them, and what they leave untouched."""
+
+import math
+import os
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib import style
+from matplotlib.colors import to_hex
+
+from lightning_landscape.evidence import Line
+from lightning_landscape.plots import gradient_norm_figure, line_figure, render, save
+from lightning_landscape.plots.canvas import BLUE, VERMILION, label
+
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+NAMES = ["$x_1$", "$", r"a\$b", "<script>alert('x')</script>", "line\nbreak\0", "日本語 🧠", "\ud800", "{0} %s", ""]
+
+
+def line(*losses, barrier=0.0, anchor="initial", alphas=ALPHAS, monotone=False):
+    return Line(anchor, alphas, losses, barrier=barrier, monotone=monotone, samples=64)
+
+
+def curves(figure):
+    """Label → (x, y) of what is plotted on the first axes."""
+    return {drawn.get_label(): drawn.get_xydata().T for drawn in figure.axes[0].lines}
+
+
+def words(figure):
+    """Every word on the figure, as it is when drawn."""
+    render(figure)
+    return "\n".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+
+
+def healthy(step):
+    return line(*(2.0 - alpha * step / 100 for alpha in ALPHAS), monotone=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_matplotlib_is_left_changed():
+    before = dict(mpl.rcParams)
+    yield
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_newest_curve_is_drawn_strong_and_the_older_ones_fade():
+    *older, newest = line_figure([(step, healthy(step)) for step in (20, 60, 40, 80)]).axes[0].lines
+    assert newest.get_label() == "step 80 (now)"
+    assert to_hex(newest.get_color()) == BLUE.lower()
+    assert all(newest.get_linewidth() > other.get_linewidth() for other in older)
+    faintness = [other.get_alpha() for other in older]
+    assert faintness == sorted(faintness)
+    assert [other.get_ydata()[4] for other in older] == pytest.approx([1.8, 1.6, 1.4])
+
+
+def test_the_barrier_is_marked_where_the_loss_rises_most_over_the_chord():
+    figure = line_figure([(7, line(2.0, 2.5, 3.0, 2.0, 1.0, 0.9, barrier=1.5))])
+    assert curves(figure)["barrier 1.5"].tolist() == [[0.5, 0.5], [1.5, 3.0]]
+    assert "barrier 1.5 at α = 0.5, 75% of the higher end" in words(figure)
+
+
+def test_without_a_barrier_none_is_marked():
+    figure = line_figure([(80, healthy(80))])
+    assert list(curves(figure)) == ["step 80 (now)"]
+    assert "the loss never rises" in words(figure)
+
+
+def test_what_lies_beyond_the_weights_is_shaded():
+    beyond = line_figure([(80, healthy(80))])
+    until_now = line_figure([(80, line(2.0, 1.0, alphas=(0.0, 1.0)))])
+    assert "a step\nfurther" in words(beyond)
+    assert beyond.axes[0].patches[0].get_x() == 1
+    assert not until_now.axes[0].patches
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e308])
+def test_a_loss_that_is_not_finite_is_a_gap_with_a_note(bad):
+    figure = line_figure([(7, line(2.0, 1.8, bad, 1.4, 1.0, bad))])
+    drawn = curves(figure)
+    assert np.isnan(drawn["step 7 (now)"][1]).tolist() == [False, False, True, False, False, True]
+    assert drawn["not finite"][0].tolist() == [0.5, 1.25]
+    assert "not finite at 2 of 6 points" in words(figure)
+
+
+def test_a_line_without_any_finite_loss_says_so():
+    figure = line_figure([(7, line(*[math.nan] * 6, barrier=math.nan))])
+    assert "no finite loss on this line" in words(figure)
+
+
+def test_losses_of_wildly_different_size_share_a_logarithmic_axis():
+    figure = line_figure([(1, line(1e6, 1e5, 1e4, 1e3, 1e2, 1e2)), (2, line(1.0, 0.9, 0.8, 0.7, 0.6, 0.5))])
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylim()[0] < 0.5
+    assert axes.get_ylim()[1] > 1e6
+
+
+def test_where_a_logarithm_is_impossible_the_wild_losses_lie_beyond_the_frame_with_a_note():
+    figure = line_figure([(1, line(-1.0, -0.9, 1e30, -0.7, -0.6, -0.5)), (2, line(-1, -1.1, -1.2, -1.3, -1.4, -1.5))])
+    assert figure.axes[0].get_yscale() == "linear"
+    assert figure.axes[0].get_ylim()[1] < 0
+    assert "1 losses lie beyond the frame" in words(figure)
+
+
+@pytest.mark.parametrize("level", [0.0, 2.3, -2.3, 1e6, 1e-6])
+def test_a_plateau_looks_flat(level):
+    figure = line_figure([(7, line(*(level * (1 + 1e-9 * i) for i in range(6))))])
+    low, high = figure.axes[0].get_ylim()
+    assert low < level < high
+    assert high - low > 0.99e-4 * abs(level)
+    assert "flat to within 0.01%" in words(figure)
+
+
+def test_of_many_curves_twelve_are_drawn_with_first_and_last_among_them():
+    figure = line_figure([(step, healthy(step % 90)) for step in range(1000)])
+    assert len(figure.axes[0].lines) == 12
+    assert {"step 0", "step 999 (now)"} <= curves(figure).keys()
+    assert "12 of 1000 curves drawn" in words(figure)
+
+
+def test_lines_that_cannot_be_compared_are_refused():
+    with pytest.raises(ValueError, match="at least one line"):
+        line_figure([])
+    with pytest.raises(ValueError, match=r"one anchor, got \['best', 'initial'\]"):
+        line_figure([(1, healthy(1)), (2, line(*[1.0] * 6, anchor="best"))])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_can_be_drawn_and_none_is_read_as_mathematics(name):
+    for figure in (
+        line_figure([(1, line(*[1.0] * 6, anchor=name))]),
+        gradient_norm_figure([1, 2], [name, "other"], [[1, 2], [3, 4]]),
+    ):
+        render(figure)
+        labels = {label(name, length) for length in (26, 28)}
+        shown = [text for text in figure.findobj(mpl.text.Text) if any(one in text.get_text() for one in labels)]
+        assert shown
+        assert not any(mpl.cbook.is_math_text(text.get_text()) for text in shown)
+
+
+def cells(figure):
+    """The two layers of the heat map: norms on the colour scale, and marks (0 zero, 1 not finite)."""
+    measured, marks = (mesh.get_array() for mesh in figure.axes[0].collections)
+    return measured, marks
+
+
+def test_the_heat_map_shows_groups_from_top_to_bottom_and_steps_from_left_to_right():
+    figure = gradient_norm_figure([10, 20, 30], ["stem", "head"], [[1, 10], [2, 20], [4, 40]])
+    axes = figure.axes[0]
+    measured, _ = cells(figure)
+    assert np.allclose(measured, [[1, 2, 4], [10, 20, 40]])
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["stem", "head"]
+    assert axes.get_ylim() == (1.5, -0.5)
+    assert axes.get_xlim() == (5, 35)
+    assert axes.get_xlabel() == "optimizer step"
+    assert figure.axes[1].get_ylabel() == "gradient norm"
+
+
+def test_the_colours_are_logarithmic_in_the_norm():
+    mesh = gradient_norm_figure([1, 2, 3], ["all"], [[1e-4], [1e-2], [1.0]]).axes[0].collections[0]
+    assert mesh.norm(1e-2) == pytest.approx(0.5)
+    assert (mesh.norm.vmin, mesh.norm.vmax) == pytest.approx((1e-4, 1.0))
+
+
+def test_zero_and_not_finite_have_colours_and_legend_entries_of_their_own():
+    figure = gradient_norm_figure([1, 2, 3], ["a", "b"], [[1, 0], [math.nan, 0], [math.inf, 2]])
+    measured, marks = cells(figure)
+    assert np.ma.getmaskarray(measured).tolist() == [[False, True, True], [True, True, False]]
+    assert marks.filled(-1).tolist() == [[-1, 1, 1], [0, 0, -1]]
+    key = {text.get_text(): to_hex(patch.get_facecolor()) for text, patch in _key(figure)}
+    assert key["not finite"] == VERMILION.lower()
+    assert key["exactly zero"] != key["not finite"]
+    assert "not finite in 2 of 3 columns" in words(figure)
+
+
+def _key(figure):
+    legend = figure.legends[0]
+    return zip(legend.get_texts(), legend.get_patches(), strict=True)
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan, 1e-320, 1e300, 2.5])
+def test_a_map_of_one_value_is_drawn(value):
+    assert render(gradient_norm_figure([5], ["all"], [[value]])).shape == (400, 640, 3)
+
+
+def test_one_wild_norm_does_not_wash_out_the_others():
+    norms = [[1.0], [2.0], [1e30], [1.5], [1e-40]]
+    mesh = gradient_norm_figure(range(5), ["all"], norms).axes[0].collections[0]
+    assert mesh.norm(2.0) - mesh.norm(1.0) > 0.02
+    assert mesh.colorbar.extend == "both"
+
+
+def test_more_than_200_steps_share_columns_by_geometric_mean():
+    figure = gradient_norm_figure(range(400), ["all"], [[1.0], [100.0]] * 200)
+    measured, _ = cells(figure)
+    assert measured.shape == (1, 200)
+    assert np.allclose(measured, 10.0)
+    assert "200 columns, geometric means" in words(figure)
+
+
+def test_sharing_a_column_hides_nothing_that_is_not_finite():
+    norms = np.ones((4000, 1))
+    norms[1234] = math.nan
+    _, marks = cells(gradient_norm_figure(range(4000), ["all"], norms))
+    assert marks.compressed().tolist() == [1]
+
+
+def test_more_than_32_groups_share_rows_by_the_norm_of_their_union():
+    figure = gradient_norm_figure([1], [f"layer{i}" for i in range(64)], [[3.0, 4.0] * 32])
+    measured, _ = cells(figure)
+    assert measured.shape == (32, 1)
+    assert np.allclose(measured, 5.0)
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "layer0 – layer1"
+
+
+def test_ten_thousand_groups_fit():
+    figure = gradient_norm_figure([1, 2], [f"blocks.{i}.weight" for i in range(10_000)], np.full((2, 10_000), 0.1))
+    assert render(figure).shape[1] == 640
+    assert "10,000 groups in 32 rows" in words(figure)
+
+
+def test_long_names_lose_what_they_share():
+    names = [f"model.encoder.layers.{i}.attention" for i in range(3)]
+    figure = gradient_norm_figure([1], names, [[1, 2, 3]])
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == [f"…{i}.attention" for i in range(3)]
+
+
+def test_steps_may_be_irregular_and_a_repeated_step_shows_its_later_norms():
+    figure = gradient_norm_figure([0, 10, 100, 10], ["all"], [[1], [2], [3], [9]])
+    measured, _ = cells(figure)
+    assert np.allclose(measured, [[1, 9, 3]])
+    assert figure.axes[0].get_xlim() == (-5, 145)
+
+
+@pytest.mark.parametrize(("steps", "groups", "norms"), [([], [], []), ([1], ["a"], [[1, 2]]), ([1, 2], ["a"], [[1]])])
+def test_norms_that_do_not_fit_are_refused_with_their_shape(steps, groups, norms):
+    with pytest.raises(ValueError, match="got shape"):
+        gradient_norm_figure(steps, groups, norms)
+
+
+def test_render_gives_colours_at_the_size_of_a_tensorboard_card():
+    pixels = render(line_figure([(80, healthy(80))]))
+    assert pixels.shape == (400, 640, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags["C_CONTIGUOUS"]
+    assert (pixels == [0, 0x72, 0xB2]).all(axis=-1).any()
+
+
+def test_the_users_own_style_neither_changes_the_picture_nor_is_changed():
+    plain = render(line_figure([(80, healthy(80))]))
+    with style.context(["dark_background", {"font.size": 30, "figure.dpi": 30}]):
+        assert (render(line_figure([(80, healthy(80))])) == plain).all()
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_save_writes_the_whole_picture_and_nothing_else(tmp_path):
+    figure = line_figure([(80, healthy(80))])
+    save(figure, tmp_path / "deep" / "line.png")
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["line.png"]
+    saved = (255 * mpl.image.imread(tmp_path / "deep" / "line.png")[..., :3]).round().astype(np.uint8)
+    assert (saved == render(figure)).all()
+
+
+def test_a_failed_save_leaves_the_older_picture(tmp_path, monkeypatch):
+    figure = line_figure([(80, healthy(80))])
+    target = tmp_path / "line.png"
+    target.write_text("older")
+
+    def fill_the_disk(path, **_):
+        path.write_text("half a pic")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(figure, "savefig", fill_the_disk)
+    with pytest.raises(OSError, match="no space left"):
+        save(figure, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["line.png"]
+    assert target.read_text() == "older"
+
+
+def test_no_display_is_needed_and_pyplot_is_not_loaded():
+    program = """
+import sys
+from lightning_landscape.evidence import Line
+from lightning_landscape.plots import line_figure, render
+print(render(line_figure([(1, Line("initial", (0.0, 1.0), (2.0, 1.0), 0.0, True, 1))])).shape)
+assert "matplotlib.pyplot" not in sys.modules and "tkinter" not in sys.modules
+"""
+    environment = {**os.environ, "MPLBACKEND": "TkAgg", "DISPLAY": ""}
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "(400, 640, 3)\n"), result.stderr

@@ -1,0 +1,55 @@
+"""Every Python block of README and docs runs as it stands, and every `make` command on them exists."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from lightning_landscape import Cause
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    language: str
+    source: str
+
+
+def blocks(*languages):
+    found = [
+        Block(page, text.count("\n", 0, match.start(3)), match[2], re.sub(f"(?m)^{match[1]}", "", match[3]))
+        for page in PAGES
+        for text in [page.read_text(encoding="utf-8")]
+        for match in FENCE.finditer(text)
+        if match[2] in languages
+    ]
+    return [pytest.param(block, id=f"{block.page.name}:{block.line}") for block in found]
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_a_python_block_runs_as_it_stands(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    padding = "\n" * block.line  # a failure shows the line of the page
+    exec(compile(padding + block.source, block.page, "exec", dont_inherit=True), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("block", blocks("bash", "sh", "shell", "console"))
+def test_a_make_command_of_a_shell_block_exists(block):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)", block.source)) <= targets
+
+
+def test_both_commands_stand_at_the_top():
+    first = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:8]
+    assert any(line.startswith("make demo") for line in first)
+    assert any(line.startswith("make test") for line in first)
+
+
+def test_the_table_of_causes_is_complete_and_in_order():
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == [cause.value for cause in Cause]

@@ -1,0 +1,71 @@
+"""Modules that cannot be evaluated without a trace, so the surface says why and stays closed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.zoo.plain import Classifier
+from tests.zoo.specimen import shuffled, specimen
+
+COUNTER = {"calls": 0}
+
+
+class Linear(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(8, 3)
+
+
+@specimen(refusal="LL307")
+class GlobalState(Linear):
+    """A factor that grows with every call, kept in a global."""
+
+    def on_train_start(self) -> None:
+        COUNTER["calls"] = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        # What a refused probe has counted stays counted here: a trace that no library can take away.
+        COUNTER["calls"] += 1
+        return F.cross_entropy(self.net(batch[0]), batch[1]) + 1e-3 * COUNTER["calls"]
+
+
+@specimen(refusal="LL311")
+class OpenIterator(Linear):
+    """Draws unlabelled data from an iterator that it keeps: it cannot be drawn from twice."""
+
+    def on_train_start(self) -> None:
+        self.unlabelled = iter(shuffled())
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        try:
+            more, _ = next(self.unlabelled)
+        except StopIteration:
+            self.unlabelled = iter(shuffled())
+            more, _ = next(self.unlabelled)
+        return F.cross_entropy(self.net(batch[0]), batch[1]) + 1e-2 * self.net(more).pow(2).mean()
+
+
+@specimen(refusal="LL304")
+class NoLoss(Linear):
+    """Skips its batches for reasons of its own."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        return None
+
+
+@specimen(refusal="LL306")
+class RaisesOnReplay(Linear):
+    """Trains, but not again on the same step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = -1
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        if batch_idx == self.last:
+            raise ValueError("this batch was trained on already")
+        self.last = batch_idx
+        return F.cross_entropy(self.net(batch[0]), batch[1])

@@ -1,0 +1,145 @@
+"""State that feeds back into the loss, kept wherever Python lets one keep it."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.zoo.plain import Classifier
+from tests.zoo.specimen import specimen
+
+
+class History:
+    """A plain object that knows the module and a lock."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.lock = module, threading.Lock()
+        self.sums: list[float] = []
+
+
+@specimen()
+class HiddenState(Classifier):
+    """List, deque, counter, in-place tensor, plain object, four kinds of random generators, a lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(8, 3)
+        self.outputs: list[Tensor] = []
+        self.recent: deque[Tensor] = deque(maxlen=4)
+        self.calls = 0
+        self.mean = torch.zeros(8)
+        self.torch_generator = torch.Generator().manual_seed(3)
+        self.numpy_generator = np.random.default_rng(4)
+        self.history = History(self)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        inputs, labels = batch
+        self.mean.mul_(0.9).add_(0.1 * inputs.mean(0))
+        self.calls += 1
+        with self.history.lock:
+            self.history.sums.append(float(inputs.sum()))
+        inputs.add_(0.1 * torch.randn(inputs.shape, generator=self.torch_generator))
+        drawn = float(self.numpy_generator.normal()) + random.random() + np.random.rand()
+        loss = F.cross_entropy(self.net(inputs - self.mean), labels) * (1 + 0.01 * self.calls)
+        loss = loss + 1e-3 * len(self.recent) + 1e-3 * drawn * self.net.bias.sum()
+        loss = loss + 1e-4 * float(np.mean(self.history.sums)) * self.net.weight.sum()
+        self.recent.append(loss.detach())
+        self.outputs.append(loss.detach())
+        self.log("loss", loss)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.epoch_loss = torch.stack(self.outputs).mean()
+        self.outputs.clear()
+
+
+@specimen()
+class UsesTrainer(Classifier):
+    """Reads and writes trainer, logger and the optimizer's groups; a scheduler watches a training metric."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        self.calls = 0
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.calls += 1
+        strength = min(1.0, self.global_step / 10)
+        decay = sum(p.pow(2).sum() for p in self.parameters())
+        loss = F.cross_entropy(self.net(batch[0]), batch[1]) + 1e-3 * strength * decay
+        self.logger.experiment.add_scalar("calls", loss.detach(), self.calls)
+        self.trainer.marker = getattr(self.trainer, "marker", 0) + 1
+        for group in self.optimizers().param_groups:  # a warm-up by hand
+            group["lr"] = 0.1 * min(1.0, self.calls / 5)
+            self.log("lr", group["lr"])
+        self.log("loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "loss"}}
+
+
+@specimen()
+class CachedLogger(Classifier):
+    """Keeps what its logger writes to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(8, 3)
+
+    def on_fit_start(self) -> None:
+        self.board = self.logger.experiment
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = F.cross_entropy(self.net(batch[0]), batch[1])
+        self.board.add_scalar("own", loss.detach(), batch_idx)
+        return loss
+
+
+@specimen()
+class MeanTeacher(Classifier):
+    """A frozen copy whose weights the step itself moves, in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Dropout(0.2), nn.Linear(16, 3))
+        self.teacher = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Dropout(0.2), nn.Linear(16, 3))
+        self.teacher.requires_grad_(requires_grad=False)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        for slow, fast in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+            slow.data.mul_(0.9).add_(fast.data, alpha=0.1)
+        logits = self.student(batch[0])
+        with torch.no_grad():
+            target = self.teacher(batch[0])
+        return F.cross_entropy(logits, batch[1]) + F.mse_loss(logits, target)
+
+
+@specimen()
+class ContrastiveQueue(Classifier):
+    """Negatives from a queue that every batch writes to; a second encoder outside of the registered modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 6))
+        self.hidden_encoder = [nn.Linear(8, 6)]
+        self.register_buffer("queue", F.normalize(torch.randn(6, 32), dim=0))
+        self.register_buffer("head", torch.zeros(1, dtype=torch.long))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        query = F.normalize(self.encoder(batch[0]), dim=1)
+        key = F.normalize(self.hidden_encoder[0](batch[0] + 0.05 * torch.randn_like(batch[0])), dim=1).detach()
+        logits = torch.cat([(query * key).sum(1, keepdim=True), query @ self.queue.clone()], 1)
+        head = int(self.head)
+        self.queue[:, head : head + len(key)] = key.T
+        self.head[0] = (head + len(key)) % 32
+        return F.cross_entropy(logits / 0.2, torch.zeros(len(query), dtype=torch.long))
