@@ -80,7 +80,8 @@ class Extremes:
 def estimated_errors(krylov: Krylov) -> Tensor:
     """Estimated error of each Ritz value, (k,): min(r, r²/gap) [Parlett98]_, with the gaps of the Ritz values.
 
-    An estimate, not a bound: the gap to the nearest eigenvalue that was not found yet is unknown.
+    An estimate, not a bound: the gap to the nearest eigenvalue that was not found yet is unknown, and taken to be a
+    fifth of the value at most.
 
     .. [Parlett98] The Symmetric Eigenvalue Problem, SIAM, theorem 11.7.1.
     """
