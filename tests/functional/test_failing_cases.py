@@ -13,7 +13,13 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from lightning_landscape.errors import CurvatureError
-from lightning_landscape.functional import Extremes, hessian_extremes, hessian_vector_product
+from lightning_landscape.functional import (
+    Extremes,
+    hessian_extremes,
+    hessian_trace,
+    hessian_vector_product,
+    spectral_density,
+)
 from lightning_landscape.functional.extremes import both_ends
 from lightning_landscape.functional.operator import Method
 
@@ -229,6 +235,23 @@ def test_a_fused_loss_with_a_constant_gradient_is_symmetric_and_wrong_and_found_
     assert found.method is Method.DIFFERENCES
     assert "off by" in found.reason
     assert_right(found, truth)
+
+
+@pytest.mark.parametrize("measure_all", [hessian_trace, spectral_density])
+@pytest.mark.parametrize(
+    ("middle", "criterion"),
+    [(OnceDifferentiableTanh.apply, F.cross_entropy), (torch.tanh, FusedCrossEntropy.apply)],
+    ids=["once_differentiable", "fused loss"],
+)
+def test_trace_and_density_find_it_out_as_well(measure_all: Callable, middle: Callable, criterion: Callable):
+    module = Sandwich(middle)
+    found = measure_all(loss_of(module, criterion), named(module))
+    truth = measure_all(loss_of(Sandwich(torch.tanh)), named(module))
+    assert (found.method, truth.method) == (Method.DIFFERENCES, Method.RETAINED)
+    if measure_all is hessian_trace:
+        assert found.value == pytest.approx(truth.value, rel=0.05)
+    else:
+        assert found.nodes[-1] == pytest.approx(truth.nodes[-1], rel=0.02)
 
 
 def test_a_zero_second_derivative_is_believed_only_if_the_gradient_is_constant():
