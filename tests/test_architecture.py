@@ -70,9 +70,6 @@ LOGGERS = {"torch.utils.tensorboard", "lightning.pytorch.loggers", "pytorch_ligh
 # The interface and its silent dummy, which stand for no service.
 NO_SERVICE = "lightning.pytorch.loggers.logger"
 
-# Files that have outgrown the limit and wait to become a folder.
-OUTGROWN = {"evidence.py"}
-
 
 @dataclass(frozen=True)
 class Import:
@@ -250,10 +247,7 @@ def test_no_other_room_knows_it(third_party, rooms):
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT / PACKAGE).as_posix())
 def test_a_file_fits_in_the_head(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    if path.relative_to(ROOT / PACKAGE).as_posix() in OUTGROWN:
-        assert lines > LINES, f"{path.name} fits again: take it out of OUTGROWN"
-    else:
-        assert lines <= LINES, f"{path.name} has {lines} lines; make it a folder with the same public names"
+    assert lines <= LINES, f"{path.name} has {lines} lines; make it a folder with the same public names"
 
 
 def test_nothing_tracked_names_a_place_on_somebodys_machine():

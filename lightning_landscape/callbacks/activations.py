@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from lightning_landscape.probes.activity import BOUNDS, RECTIFIERS
 from lightning_landscape.surface import Activation, Params
@@ -25,24 +25,30 @@ def watch_activations(
         max_values: how many values of one layer to keep, the first ones of each call.
     """
     seen: dict[str, list[Tensor]] = {}
-    kinds: dict[str, str] = {}
-    handles = []
-    try:
-        for name, layer in module.named_modules():
-            kind = type(layer).__name__
-            if kind in RECTIFIERS or kind in BOUNDS:
-                kinds[name] = kind
-                handles.append(layer.register_forward_hook(partial(_keep, seen, name, max_values)))
-        if kinds:
+    watched = {
+        id(layer): (name, type(layer).__name__)
+        for name, layer in module.named_modules()
+        if type(layer).__name__ in RECTIFIERS or type(layer).__name__ in BOUNDS
+    }
+
+    def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
+        if id(layer) in watched:
+            _keep(seen, watched[id(layer)][0], max_values, output)
+
+    if watched:
+        # A surface gives the module its own hooks back for every evaluation; one that is registered for all modules
+        # stays.
+        handle = register_module_forward_hook(keep)
+        try:
             with torch.no_grad():
                 loss(params)
-    finally:
-        for handle in handles:
+        finally:
             handle.remove()
+    kinds = dict(watched.values())
     return {name: Activation(kinds[name], torch.cat(_of_one_width(values))) for name, values in seen.items()}
 
 
-def _keep(seen: dict[str, list[Tensor]], name: str, most: int, layer: nn.Module, inputs: Any, output: Any) -> None:
+def _keep(seen: dict[str, list[Tensor]], name: str, most: int, output: Any) -> None:
     if isinstance(output, Tensor) and output.ndim >= 1:
         # The units of a sample: everything behind the first dimension, so that a channel counts once per position.
         rows = output.detach().reshape(len(output), -1) if output.ndim > 1 else output.detach().reshape(1, -1)

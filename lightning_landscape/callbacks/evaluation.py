@@ -113,12 +113,13 @@ class Evaluator:
         with self.at_other_weights():
             self._look_for_writes(batch)
             try:
-                self.loss_alone(batch, PRESENT)
+                first = self.loss_alone(batch, PRESENT)
             except SurfaceError:
                 raise
             except Exception:  # a gradient penalty needs gradients for its value; any other step fails again
                 self._without_graph = torch.enable_grad
-            first, second = self.loss_alone(batch, PRESENT), self.loss_alone(batch, PRESENT)
+                first = self.loss_alone(batch, PRESENT)
+            second = self.loss_alone(batch, PRESENT)
             if not bool(((first == second) | (first.isnan() & second.isnan())).all()):
                 raise SurfaceError(
                     f"[LL307] training_step gives {first.item():.9g}, then {second.item():.9g} for the same weights, "

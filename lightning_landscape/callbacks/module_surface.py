@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lightning_landscape.callbacks._compat import current_hook, forced_eager, strategy_lineage
-from lightning_landscape.callbacks.batches import ProbeSet
+from lightning_landscape.callbacks.batches import ProbeBatch, ProbeSet
+from lightning_landscape.callbacks.continuation import continuation, decay_of, inputs_vary, mispaired, redraw
 from lightning_landscape.callbacks.differentiation import differentiable
 from lightning_landscape.callbacks.distributed import Ranks, Status
 from lightning_landscape.callbacks.evaluation import Evaluator, Mode
@@ -66,17 +69,30 @@ def module_surface(
             measured,
             judged,
         ):
+            decay, decoupled = decay_of(trainer)
+            broken = mispaired(judged.batches)
             yield LossSurface(
                 loss=differentiable(measured),
                 here=evaluator.weights.here,
                 anchors={name: Anchor(name, point, evaluator.weights.here) for name, point in anchors.items()},
                 held_out=differentiable(judged) if judged.batches else None,
+                parts=tuple(_of(measured, batch) for batch in measured.batches),
+                pairs=tuple((_of(judged, mine), _of(judged, other)) for mine, other in zip(judged.batches, broken)),
+                inputs_vary=inputs_vary(probe_set.halves[0]),
+                redrawn=redraw(evaluator) if weights_type is Weights else None,
+                continued=continuation(trainer, pl_module) if weights_type is Weights else None,
+                weight_decay=decay,
+                decoupled_decay=decoupled,
                 samples=measured.samples,
             )
         ranks.meet(Status.CLOSING)
     except Exception:
         ranks.meet(Status.FAILED)
         raise
+
+
+def _of(mean: MeanLoss, batch: ProbeBatch) -> Callable[[Params], Tensor]:
+    return differentiable(replace(mean, batches=(batch,)))
 
 
 @contextlib.contextmanager

@@ -44,7 +44,8 @@ class Monitor(Callback):
 
     def __init__(self, recorder: StepRecorder, examination: Examination, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self._settings = dict(settings)
+        # Lightning asks for it at every hook.
+        self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
         self._recorder = recorder
         self._examination = examination
         self._loaded: dict[str, Any] | None = None
@@ -98,7 +99,7 @@ class Monitor(Callback):
     @property
     def state_key(self) -> str:
         """The class and its settings, so that two instances do not share a state."""
-        return self._generate_state_key(**{name: str(value) for name, value in self._settings.items()})
+        return self._state_key
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin to watch; a state that was loaded for this fit is continued, anything older is forgotten."""

@@ -64,7 +64,7 @@ class Observations:
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
             Movement(progress.update_ratio, progress.travelled, self.missing, self.not_held),
-            *readings,
+            *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
         )
 
     def state_dict(self) -> dict[str, Any]:

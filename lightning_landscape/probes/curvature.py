@@ -70,7 +70,6 @@ class HessianExtremes:
             stop=sign_of_lambda_min(self.tolerance),
             memory=self.memory,
             seed=self.seed,
-            gradient=surface.gradient,
         )
 
 
