@@ -15,6 +15,7 @@ _HOMES = {
     "GradientNormMonitor": "lightning_landscape.callbacks",
     "PlateauMonitor": "lightning_landscape.callbacks",
     "LossInterpolationMonitor": "lightning_landscape.callbacks",
+    "CurvatureMonitor": "lightning_landscape.callbacks",
     "Cause": "lightning_landscape.evidence",
     "Evidence": "lightning_landscape.evidence",
     "Verdict": "lightning_landscape.evidence",

@@ -54,7 +54,7 @@ class LossSurface:
     parts: tuple[Callable[[Params], Tensor], ...] = ()
     """`loss` one batch at a time, for trials that step as training does"""
     pairs: tuple[tuple[Callable[[Params], Tensor], Callable[[Params], Tensor]], ...] = ()
-    """`held_out` batch by batch, as it is and with targets beside other inputs; empty where these cannot be told apart"""
+    """`held_out` by batches, as it is and with targets beside other inputs; empty where these cannot be told apart"""
     inputs_vary: bool = True
     """whether the samples' inputs differ at all"""
     redrawn: Callable[[int], Params] | None = None

@@ -10,6 +10,8 @@ from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.views import (
+    curvature_pictures,
+    curvature_scalars,
     gradient_pictures,
     gradient_scalars,
     line_pictures,
@@ -17,9 +19,12 @@ from lightning_landscape.callbacks.views import (
     progress_scalars,
     verdict_scalar,
 )
-from lightning_landscape.probes.activity import activity
+from lightning_landscape.probes import CopyTrials, HessianExtremes, RedrawnRestart, activity, input_use, symmetry
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.surface import Probe
+
+EXAMINATION: tuple[Probe, ...] = (activity, symmetry, input_use, CopyTrials(), HessianExtremes(), RedrawnRestart())
+"""in the order of their price; the next one runs only while the cause is open"""
 
 
 class LandscapeMonitor(Monitor):
@@ -29,14 +34,15 @@ class LandscapeMonitor(Monitor):
     training without.
 
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
-    ``barrier`` and ``verdict``, also in ``trainer.callback_metrics``. Pictures: ``landscape/grad_norms`` and
-    ``landscape/line_from_<anchor>``. For each verdict a card in the Text tab, and for each alarm a `LandscapeWarning`.
+    ``barrier`` and ``verdict``, and after an examination ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also
+    in ``trainer.callback_metrics``. Pictures: ``landscape/grad_norms``, ``landscape/line_from_<anchor>`` and
+    ``landscape/descent``. For each verdict a card in the Text tab, and for each alarm a `LandscapeWarning`.
 
     Args:
         every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
         anchors: where the lines start: "initial", "previous", "best", or paths of checkpoint files.
         points: positions on a line from α = 0 to α = 1, both included.
-        batches: how many of the latest batches the probes see.
+        batches: how many of the latest batches an examination sees at most.
         norms_every: measure gradient norms at every so many optimizer steps, and at those that are logged.
         probes: what examines the loss surface once the loss has stalled, in place of the usual ones; `()` for none.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
@@ -51,14 +57,14 @@ class LandscapeMonitor(Monitor):
         every: int | None = None,
         anchors: Sequence[str] = ("initial", "previous", "best"),
         points: int = 11,
-        batches: int = 4,
+        batches: int = 32,
         norms_every: int = 10,
         probes: Sequence[Probe] | None = None,
         loss_fn: Callable[..., Any] | None = None,
     ) -> None:
         lines = line_probes(anchors, points)
         examination = Examination(
-            (activity, *lines) if probes is None else probes,
+            EXAMINATION if probes is None else probes,
             scheduled=lines if probes is None else (),
             every=every,
             anchors=anchors,
@@ -73,8 +79,13 @@ class LandscapeMonitor(Monitor):
             gradient_scalars(record)
             | progress_scalars(self._seen.progress)
             | line_scalars(self._examination.lines)
+            | curvature_scalars(self._examination.curvature, record.learning_rate)
             | verdict_scalar(self._seen.verdicts, self._seen.progress)
         )
 
     def _pictures(self) -> Mapping[str, Any]:
-        return gradient_pictures(self._seen.gradients) | line_pictures(self._examination.lines)
+        return (
+            gradient_pictures(self._seen.gradients)
+            | line_pictures(self._examination.lines)
+            | curvature_pictures(self._examination.curvature)
+        )

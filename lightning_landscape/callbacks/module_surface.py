@@ -70,14 +70,14 @@ def module_surface(
             judged,
         ):
             decay, decoupled = decay_of(trainer)
-            broken = mispaired(judged.batches)
+            broken = zip(judged.batches, mispaired(judged.batches), strict=False)
             yield LossSurface(
                 loss=differentiable(measured),
                 here=evaluator.weights.here,
                 anchors={name: Anchor(name, point, evaluator.weights.here) for name, point in anchors.items()},
                 held_out=differentiable(judged) if judged.batches else None,
                 parts=tuple(_of(measured, batch) for batch in measured.batches),
-                pairs=tuple((_of(judged, mine), _of(judged, other)) for mine, other in zip(judged.batches, broken)),
+                pairs=tuple((_of(judged, whole), _of(judged, other)) for whole, other in broken),
                 inputs_vary=inputs_vary(probe_set.halves[0]),
                 redrawn=redraw(evaluator) if weights_type is Weights else None,
                 continued=continuation(trainer, pl_module) if weights_type is Weights else None,

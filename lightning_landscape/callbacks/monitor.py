@@ -82,10 +82,10 @@ class Monitor(Callback):
         verdict = diagnose(self._seen.evidence(readings))
         if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
             return  # the losses of several players need not fall
-        self._seen.verdicts.append(verdict)
-        self._outlets.card("landscape/verdict", card(verdict), verdict.step)
-        if verdict.stuck:
-            self._warn(verdict)
+        if self._seen.judge(verdict):
+            self._outlets.card("landscape/verdict", card(verdict), verdict.step)
+            if verdict.stuck:
+                self._warn(verdict)
 
     def _warn(self, verdict: Verdict) -> None:
         """How an alarm is raised."""
@@ -196,6 +196,8 @@ class Monitor(Callback):
             self._resume(loaded)
         self._seen.not_held = not_held(trainer, pl_module)
         self._examination.begin(pl_module, self._pace.horizon)
+        if not loaded:
+            self._examination.plan(self._seen, self._pace.stride)
         # What other callbacks monitor has to be there before the first step has been looked at.
         trainer.callback_metrics.update(published(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False))))
         self._watching = True
@@ -212,8 +214,9 @@ class Monitor(Callback):
             self._examination.forget()
 
     def _near(self) -> bool:
-        """Whether a probe may follow within the batches that it would look at."""
-        return self._pace.near(self._seen.steps, self._recorder.waiting, self._examination.probe_set.max_batches)
+        """Whether probes are about to follow that would look at this batch."""
+        most = self._examination.probe_set.max_batches
+        return self._examination.planned and self._pace.near(self._seen.steps, self._recorder.waiting, most)
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
@@ -221,11 +224,28 @@ class Monitor(Callback):
             values = self._watch(agreed(trainer, self._recorder.drain()), trainer.log_every_n_steps)
             trainer.callback_metrics.update(published(values))
         with self._guard("examining"):
-            probes = self._examination.wanted(self._seen)
-            readings = self._probe(trainer, pl_module, probes) if probes and not self._seen.progress.divergence else []
-            self._conclude(readings)
-            if readings:
-                self._draw()
+            self._examine(trainer, pl_module)
+        self._examination.plan(self._seen, self._pace.stride)
+
+    def _examine(self, trainer: Any, pl_module: Any) -> None:
+        """Probe, if batches have been kept for it, and judge a run that has stalled or diverged."""
+        probes = self._examination.wanted(self._seen)
+        stalled, ready = self._seen.stalled, self._examination.planned or not probes
+        possible = probes and ready and self._seen.progress.divergence is None
+        readings = self._probe(trainer, pl_module, probes) if possible else []
+        if self._seen.diverged or (stalled and ready):
+            self._judge(readings)
+        self._part()
+        if readings:
+            self._draw()
+
+    def _part(self) -> None:
+        """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
+        left = self._seen.escaped()
+        if left is not None:
+            text = f"Escaped at step {self._seen.step}: the loss falls again (`{left.cause}` since step {left.since})."
+            self._outlets.card("landscape/verdict", text, self._seen.step)
+        self._look()
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
@@ -245,21 +265,9 @@ class Monitor(Callback):
             self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
         return readings
 
-    def _conclude(self, readings: Sequence[object]) -> None:
-        self._seen.examined = self._seen.examined and self._seen.progress.stalled
-        if self._seen.stalled or self._seen.diverged:
-            self._seen.examined = True
-            self._judge(readings)
-        self._look()
-
     def _draw(self) -> None:
-        if not self._outlets:
-            return
         with self._guard("drawing"):
-            from lightning_landscape.plots import render
-
-            for name, figure in self._pictures().items():
-                self._outlets.picture(f"landscape/{name}", render(figure), self._seen.step)
+            self._outlets.figures(self._pictures() if self._outlets else {}, self._seen.step)
 
     def _tell(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Say something once per fit."""
@@ -275,6 +283,8 @@ class Monitor(Callback):
             self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
-            self._conclude(())
+            if self._seen.stalled or self._seen.diverged:
+                self._judge(())
+            self._part()
             self._draw()
         self._examination.end()

@@ -29,8 +29,10 @@ class Observations:
         self.steps = 0
         self.step = 0
         """the loggers' x of the latest step"""
-        self.examined = False
-        """whether the present episode has been examined"""
+        self.judged_at: int | None = None
+        """`steps` when the present episode was last judged; None while it was not"""
+        self.judged_proven = False
+        """whether the plateau was proven by then"""
         self.missing = 0.0
         self.not_held = 0.0
 
@@ -45,8 +47,36 @@ class Observations:
 
     @property
     def stalled(self) -> bool:
-        """Whether there is a plateau that nobody has examined."""
-        return self.progress.stalled and not self.examined and self.progress.divergence is None
+        """Whether there is a plateau to examine: a new one, one that is proven by now, or an old one without alarm."""
+        if not self.progress.stalled or self.progress.divergence is not None:
+            return False
+        if self.judged_at is None:
+            return True
+        alarmed = bool(self.verdicts) and self.verdicts[-1].stuck
+        again = self.steps - self.judged_at >= max(200, (self.progress.horizon or self.steps) // 10)
+        return not alarmed and (again or (self.progress.proven and not self.judged_proven))
+
+    def judge(self, verdict: Verdict) -> bool:
+        """Keep the verdict, one per episode, and tell whether it is news.
+
+        An episode that begins soon after an alarm of the same cause belongs to it: the loss has only trembled.
+        """
+        first, self.judged_at, self.judged_proven = self.judged_at is None, self.steps, self.progress.proven
+        last = self.verdicts[-1] if self.verdicts else None
+        near = last is not None and verdict.since - last.step < max(200, (self.progress.horizon or self.steps) // 10)
+        if last is not None and last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
+            return False
+        if last is not None and not first:
+            self.verdicts.pop()
+        self.verdicts.append(verdict)
+        return True
+
+    def escaped(self) -> Verdict | None:
+        """The alarm that the run has left behind since it was last asked, or None."""
+        if self.judged_at is None or self.progress.stalled or self.progress.divergence is not None:
+            return None
+        self.judged_at = None
+        return self.verdicts[-1] if self.verdicts and self.verdicts[-1].stuck else None
 
     @property
     def diverged(self) -> bool:
@@ -77,7 +107,8 @@ class Observations:
             "told": list(self.told),
             "steps": self.steps,
             "step": self.step,
-            "examined": self.examined,
+            "judged_at": self.judged_at,
+            "judged_proven": self.judged_proven,
             "missing": self.missing,
         }
 
@@ -95,4 +126,5 @@ class Observations:
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
         self.told = [str(code) for code in state["told"]]
         self.steps, self.step = int(state["steps"]), int(state["step"])
-        self.examined, self.missing = bool(state["examined"]), float(state["missing"])
+        self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
+        self.missing = float(state["missing"])

@@ -63,7 +63,7 @@ def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | N
     plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
     step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
     alarms = cause not in INFORMATION if stuck is None else stuck
-    if alarms and trend is not None and not trend.powered and learned(evidence):
+    if alarms and cause is not Cause.DIVERGED and trend is not None and not trend.powered and learned(evidence):
         alarms = False  # a chance of noise may look like a plateau of a run that has learned
     lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines.append(reason)

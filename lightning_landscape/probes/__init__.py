@@ -8,3 +8,7 @@ from lightning_landscape.probes.planes import AnchorPlane as AnchorPlane
 from lightning_landscape.probes.planes import CurvaturePlane as CurvaturePlane
 from lightning_landscape.probes.planes import RandomPlane as RandomPlane
 from lightning_landscape.probes.planes import TrajectoryPlane as TrajectoryPlane
+from lightning_landscape.probes.symmetry import symmetry as symmetry
+from lightning_landscape.probes.trials import CopyTrials as CopyTrials
+from lightning_landscape.probes.trials import RedrawnRestart as RedrawnRestart
+from lightning_landscape.probes.trials import input_use as input_use

@@ -44,6 +44,14 @@ class Outlets:
         """One picture, an array of shape (height, width, 3) in uint8."""
         self._each(lambda logger: _show(logger, tag, pixels, step))
 
+    def figures(self, figures: Mapping[str, Any], step: int) -> None:
+        """Matplotlib figures by name, under ``landscape/``."""
+        if figures:
+            from lightning_landscape.plots import render  # matplotlib takes a second: not before it is needed
+
+            for name, figure in figures.items():
+                self.picture(f"landscape/{name}", render(figure), step)
+
     def card(self, tag: str, markdown: str, step: int) -> None:
         """One piece of Markdown."""
         self._each(lambda logger: _write(logger, tag, markdown, step))
