@@ -23,9 +23,9 @@ from lightning_landscape.functional import hessian_extremes, lanczos
 from lightning_landscape.functional.extremes import largest
 from lightning_landscape.functional.hessian import exact_hessian
 from lightning_landscape.functional.operator import Problem
-from lightning_landscape.plots import descent_figure, plane_figure, spectrum_figure
-from lightning_landscape.probes import HessianExtremes, HessianSpectrum, TrajectoryPlane
-from lightning_landscape.probes.curvature import losses_along
+from lightning_landscape.plots import descent_figure, plane_figure, save, spectrum_figure
+from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum, losses_along
+from lightning_landscape.probes.planes import TrajectoryPlane
 from lightning_landscape.surface import LossSurface
 
 Weights = dict[str, Tensor]
@@ -151,11 +151,6 @@ def line(run: Trained, start: Weights, end: Weights, points: int) -> tuple[tuple
     step = {name: end[name] - tensor for name, tensor in start.items()}
     path = losses_along(surface, step, [index / (points - 1) for index in range(points)])
     return path.distances, path.losses
-
-
-def save(figure: Figure, path: Path) -> None:
-    """As a small PNG."""
-    figure.savefig(path, dpi=90, pil_kwargs={"optimize": True})
 
 
 def blank(title: str, x: str, y: str) -> tuple[Figure, object]:

@@ -9,8 +9,9 @@ import torch
 from matplotlib.figure import Figure
 
 from lightning_landscape.evidence import Plane
-from lightning_landscape.plots import descent_figure, plane_figure, spectrum_figure
-from lightning_landscape.probes import CurvaturePlane, HessianExtremes, HessianSpectrum
+from lightning_landscape.plots import descent_figure, plane_figure, render, spectrum_figure
+from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum
+from lightning_landscape.probes.planes import CurvaturePlane
 from lightning_landscape.surface import LossSurface
 
 
@@ -23,8 +24,7 @@ SURFACE = LossSurface(saddle, {"x": torch.zeros(3), "y": torch.zeros(2)}, held_o
 
 def drawn(figure: Figure) -> bool:
     """Whether it renders, and not to a single colour."""
-    figure.canvas.draw()
-    return len(set(figure.canvas.buffer_rgba().tobytes()[::4])) > 5
+    return len(set(render(figure).reshape(-1).tolist())) > 5
 
 
 def plane_of(losses, points) -> Plane:

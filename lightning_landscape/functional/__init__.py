@@ -5,7 +5,7 @@ from lightning_landscape.functional.density import spectral_density as spectral_
 from lightning_landscape.functional.extremes import Extremes as Extremes
 from lightning_landscape.functional.extremes import hessian_extremes as hessian_extremes
 from lightning_landscape.functional.hessian import hessian_vector_product as hessian_vector_product
-from lightning_landscape.functional.lanczos import Krylov as Krylov
-from lightning_landscape.functional.lanczos import lanczos as lanczos
+from lightning_landscape.functional.krylov import Krylov as Krylov
+from lightning_landscape.functional.krylov import lanczos as lanczos
 from lightning_landscape.functional.trace import Trace as Trace
 from lightning_landscape.functional.trace import hessian_trace as hessian_trace

@@ -10,7 +10,7 @@ import torch
 
 from lightning_landscape.functional.extremes import WORKING_VECTORS, affordable_steps
 from lightning_landscape.functional.hessian import with_fallback
-from lightning_landscape.functional.lanczos import lanczos
+from lightning_landscape.functional.krylov import lanczos
 from lightning_landscape.functional.operator import DEFAULT_MEMORY, Hessian, Losses, Method, Problem
 from lightning_landscape.functional.self_checks import require_second_derivative
 from lightning_landscape.surface import Params

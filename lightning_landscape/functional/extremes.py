@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_landscape.errors import CurvatureError
 from lightning_landscape.functional.hessian import with_fallback
-from lightning_landscape.functional.lanczos import Krylov, Stop, lanczos
+from lightning_landscape.functional.krylov import Krylov, Stop, lanczos
 from lightning_landscape.functional.layout import Layout
 from lightning_landscape.functional.operator import (
     DEFAULT_MEMORY,
@@ -80,7 +80,8 @@ class Extremes:
 def estimated_errors(krylov: Krylov) -> Tensor:
     """Estimated error of each Ritz value, (k,): min(r, r²/gap) [Parlett98]_, with the gaps of the Ritz values.
 
-    An estimate, not a bound: the gap to the nearest eigenvalue that was not found yet is unknown.
+    An estimate, not a bound: the gap to the nearest eigenvalue that was not found yet is unknown, and taken to be a
+    fifth of the value at most.
 
     .. [Parlett98] The Symmetric Eigenvalue Problem, SIAM, theorem 11.7.1.
     """

@@ -8,12 +8,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import CurvatureError
+from lightning_landscape.errors import CurvatureError, SurfaceError
 from lightning_landscape.functional.differences import approximate_hessian
 from lightning_landscape.functional.differentiation import (
     differentiable_gradient,
     evaluate,
-    first_derivative,
     footprint,
     leaves_of,
     recomputed_graph,
@@ -83,7 +82,7 @@ def with_fallback(problem: Problem, measure: Callable[[Hessian], T]) -> T:
         return measure(approximate_hessian(problem, "only the gradient is given"))
     try:
         return measure(exact_hessian(problem))
-    except (RuntimeError, SelfCheckFailed) as error:
+    except (RuntimeError, SelfCheckFailed, SurfaceError) as error:
         reason = first_line(error)
     return measure(approximate_hessian(problem, reason))
 
@@ -101,16 +100,18 @@ def exact_hessian(problem: Problem) -> Hessian:
     first = footprint(problem.batches[heaviest], layout, leaves, problem.graph_memory)
     graph_bytes = int(first.graph_bytes / max(weights))
     fits = graph_bytes <= problem.graph_memory
-    with twice_differentiable(layout.device):
-        values = [evaluate(batch.loss, layout, leaves) for batch in problem.batches]
-        derivative = differentiable_gradient if fits else first_derivative
-        graphs = [derivative(value, leaves) for value in values]
-    loss = sum(weight * float(value.detach()) for weight, value in zip(weights, values, strict=True))
-    gradient = torch.zeros_like(first.gradient)
-    for weight, graph in zip(weights, graphs, strict=True):
-        gradient.add_(layout.flatten(graph), alpha=weight)
+    loss, gradient, graphs = 0.0, torch.zeros_like(first.gradient), []
+    for index, batch in enumerate(problem.batches):
+        with twice_differentiable(layout.device):
+            value = evaluate(batch.loss, layout, leaves)
+            graph = differentiable_gradient(value, leaves)
+        flat = layout.flatten(graph)
+        if index == heaviest:
+            require_same_gradient(first.gradient, flat)
+        gradient.add_(flat, alpha=batch.weight)
+        loss += batch.weight * float(value.detach())
+        graphs += [graph] if fits else []
     layout.require_finite(gradient, "the gradient")
-    require_same_gradient(first.gradient, layout.flatten(graphs[heaviest]))
     if not fits:
         product = recomputed_graph(problem.batches, layout, leaves)
         left = problem.graph_memory / 2**20

@@ -40,8 +40,8 @@ class SelfCheckFailed(CurvatureError):
 
 
 NOT_SYMMETRIC = (
-    "[LL403] the second derivative is not symmetric (by {:.2g} of its size): "
-    "a custom autograd function in this loss does not differentiate twice"
+    "[LL403] the second derivative is not symmetric (by {:.2g} of its size): a custom autograd function in this loss "
+    "does not differentiate twice, or its gradient belongs to no single loss (two players, a stopped gradient)"
 )
 
 

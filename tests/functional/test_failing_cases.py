@@ -13,7 +13,13 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from lightning_landscape.errors import CurvatureError
-from lightning_landscape.functional import Extremes, hessian_extremes, hessian_vector_product
+from lightning_landscape.functional import (
+    Extremes,
+    hessian_extremes,
+    hessian_trace,
+    hessian_vector_product,
+    spectral_density,
+)
 from lightning_landscape.functional.extremes import both_ends
 from lightning_landscape.functional.operator import Method
 
@@ -32,6 +38,12 @@ class Sandwich(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.middle(self.first(x)))
+
+
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        return make()
 
 
 class SelfAttention(nn.Module):
@@ -57,6 +69,12 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.lstm(x.unflatten(1, (3, 2)))[0].flatten(1)
+
+
+class Encoder(nn.Sequential):
+    def __init__(self) -> None:
+        layer = nn.TransformerEncoderLayer(2, 1, 4, 0.0, batch_first=True)
+        super().__init__(nn.Unflatten(1, (3, 2)), layer, nn.Flatten())
 
 
 class OldStyleTanh(torch.autograd.Function):
@@ -140,7 +158,8 @@ def true_extremes(module: nn.Module, criterion: Callable[..., Tensor] = F.cross_
 
 
 def measure(module: nn.Module, **settings) -> Extremes:
-    return hessian_extremes(loss_of(module), named(module), iterations=60, **settings)
+    settings = {"iterations": 90, "stop": both_ends(1e-5), **settings}
+    return hessian_extremes(loss_of(module), named(module), **settings)
 
 
 def assert_right(found: Extremes, truth: tuple[float, float], tolerance: float = 1e-2) -> None:
@@ -154,13 +173,13 @@ def assert_right(found: Extremes, truth: tuple[float, float], tolerance: float =
     [
         torch.tanh,
         SelfAttention(),
-        MultiHead(),
+        seeded(MultiHead),
         nn.Sequential(
             nn.Unflatten(1, (3, 2)), nn.TransformerEncoderLayer(2, 1, 4, 0.0, batch_first=True), nn.Flatten()
         ),
         nn.BatchNorm1d(6),
         nn.Sequential(nn.BatchNorm1d(6), nn.Tanh()).eval(),
-        Recurrent(),
+        seeded(Recurrent),
         OldStyleTanh.apply,
         lambda x: checkpoint(torch.tanh, x, use_reentrant=False),
         lambda x: F.silu(x + 0.0, inplace=True).add_(1.0),
@@ -191,8 +210,7 @@ def test_exact_where_others_fail(middle: Callable[[Tensor], Tensor]):
 
 
 def test_encoder_layer_in_eval_mode_takes_no_fast_path():
-    middle = nn.TransformerEncoderLayer(2, 1, 4, 0.0, batch_first=True)
-    module = Sandwich(nn.Sequential(nn.Unflatten(1, (3, 2)), middle, nn.Flatten())).eval()
+    module = Sandwich(seeded(Encoder)).eval()
     truth = true_extremes(module)
     found = measure(module)
     assert (found.method, found.reason) == EXACT
@@ -217,6 +235,23 @@ def test_a_fused_loss_with_a_constant_gradient_is_symmetric_and_wrong_and_found_
     assert found.method is Method.DIFFERENCES
     assert "off by" in found.reason
     assert_right(found, truth)
+
+
+@pytest.mark.parametrize("measure_all", [hessian_trace, spectral_density])
+@pytest.mark.parametrize(
+    ("middle", "criterion"),
+    [(OnceDifferentiableTanh.apply, F.cross_entropy), (torch.tanh, FusedCrossEntropy.apply)],
+    ids=["once_differentiable", "fused loss"],
+)
+def test_trace_and_density_find_it_out_as_well(measure_all: Callable, middle: Callable, criterion: Callable):
+    module = Sandwich(middle)
+    found = measure_all(loss_of(module, criterion), named(module))
+    truth = measure_all(loss_of(Sandwich(torch.tanh)), named(module))
+    assert (found.method, truth.method) == (Method.DIFFERENCES, Method.RETAINED)
+    if measure_all is hessian_trace:
+        assert found.value == pytest.approx(truth.value, rel=0.05)
+    else:
+        assert found.nodes[-1] == pytest.approx(truth.nodes[-1], rel=0.02)
 
 
 def test_a_zero_second_derivative_is_believed_only_if_the_gradient_is_constant():

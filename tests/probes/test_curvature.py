@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.evidence import Curvature, Descent, Evidence, Spectrum
-from lightning_landscape.probes import HessianExtremes, HessianSpectrum
+from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum
 from lightning_landscape.surface import LossSurface
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_landscape.probes import AnchorPlane, CurvaturePlane, RandomPlane, TrajectoryPlane
+from lightning_landscape.probes.planes import AnchorPlane, CurvaturePlane, RandomPlane, TrajectoryPlane
 from lightning_landscape.surface import LossSurface
 
 

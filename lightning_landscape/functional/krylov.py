@@ -60,8 +60,8 @@ class Krylov:
 
     @property
     def residuals(self) -> Tensor:
-        """|Hv - θv| for each Ritz pair, (k,): an eigenvalue lies within this distance of each Ritz value."""
-        return self._decompose()[1][-1].abs() * self.off_diagonal[-1]
+        """|Hv - θv| for each Ritz pair, (k,), at least `noise`: an eigenvalue lies within this of each value."""
+        return (self._decompose()[1][-1].abs() * self.off_diagonal[-1]).clamp_min(self.noise)
 
     @property
     def weights(self) -> Tensor:
