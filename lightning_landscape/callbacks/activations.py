@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_landscape.callbacks.objective import MeanLoss
 from lightning_landscape.probes.activity import BOUNDS, RECTIFIERS
@@ -31,7 +31,7 @@ def watch_activations(measured: MeanLoss, point: Params, max_values: int = 2**20
     return {name: Activation(kinds[name], torch.cat(_of_one_width(values))) for name, values in seen.items()}
 
 
-def _keep(seen: dict[str, list[Tensor]], name: str, most: int, output: Any) -> None:
+def _keep(seen: dict[str, list[Tensor]], name: str, most: int, layer: nn.Module, inputs: Any, output: Any) -> None:
     if isinstance(output, Tensor) and output.ndim >= 1:
         # The units of a sample: everything behind the first dimension, so that a channel counts once per position.
         rows = output.detach().reshape(len(output), -1) if output.ndim > 1 else output.detach().reshape(1, -1)
