@@ -21,7 +21,9 @@ from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
+from lightning_landscape.callbacks.remedying import Remedying
 from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published
+from lightning_landscape.callbacks.views import show
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict
@@ -64,10 +66,12 @@ class Monitor(Callback):
     @property
     def report(self) -> Report:
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
-        notes = self._guard.notes() + self._examination.notes() + self._outlets.notes()
+        notes = self._guard.notes() + self._examination.notes() + self._outlets.notes() + self._seen.notes()
         return Report(self._seen.steps, self._seen.progress.level, self._seen.verdicts, notes)
 
     # What a public monitor chooses.
+
+    _remedying = Remedying(())
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         """Numbers under ``landscape/`` that are known after this step; those that are not finite are left out."""
@@ -179,10 +183,8 @@ class Monitor(Callback):
         self._recorder.detach()
         self._recorder.drain()
         self._examination.forget()
-        self._batches = 0
         self._pace = Pace()
-        self._players = 1
-        self._watching = False
+        self._batches, self._players, self._watching = 0, 1, False
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
@@ -226,6 +228,7 @@ class Monitor(Callback):
             self._conclude(readings)
             if readings:
                 self._draw()
+        self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
@@ -253,13 +256,9 @@ class Monitor(Callback):
         self._look()
 
     def _draw(self) -> None:
-        if not self._outlets:
-            return
-        with self._guard("drawing"):
-            from lightning_landscape.plots import render
-
-            for name, figure in self._pictures().items():
-                self._outlets.picture(f"landscape/{name}", render(figure), self._seen.step)
+        if self._outlets:
+            with self._guard("drawing"):
+                show(self._pictures(), self._outlets, self._seen.step)
 
     def _tell(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Say something once per fit."""
@@ -276,5 +275,6 @@ class Monitor(Callback):
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
             self._conclude(())
+            self._remedying.finish(self._seen, self._outlets)
             self._draw()
         self._examination.end()
