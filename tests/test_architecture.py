@@ -56,6 +56,8 @@ HOUSE = {
         "torch lightning pytorch_lightning torchmetrics numpy",
         "matplotlib",
     ),
+    "comparison": room(f"{NOUNS} callbacks checkpoints functional surface", "torch"),
+    "__main__": room(f"{NOUNS} comparison plots", "torch"),
     "tensorboard_plugin": room("", "tensorboard"),
 }
 # The public names are loaded on first use, so the front door itself imports nothing but the standard library.
