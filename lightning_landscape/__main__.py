@@ -84,7 +84,11 @@ def _found(option: str, name: str) -> Any:
 
 
 def _batches(given: argparse.Namespace) -> list[Any]:
-    """The first batches of the training data, in the order that the seed gives."""
+    """The first batches of the training data, in the order that the seed gives.
+
+    Raises:
+        BadArgumentError: if the name stands for nothing that gives batches.
+    """
     import torch
 
     make = _found("--data", given.data)

@@ -25,9 +25,8 @@ def read_weights(path: str | Path, like: Params) -> dict[str, Tensor]:
         path: a checkpoint of Lightning, or a file that holds a state dict.
         like: the parameters to look for; names and shapes must agree, `torch.compile` and FSDP prefixes aside.
 
-    Raises:
-        CheckpointError: if the file is missing, damaged, holds other objects than tensors and builtins, or belongs to
-            another model; the message names the first differences.
+    A `CheckpointError` is raised if the file is missing, damaged, holds other objects than tensors and builtins, or
+    belongs to another model; the message names the first differences.
     """
     path = Path(path)
     return _matching(path, read_content(path), like)

@@ -31,9 +31,9 @@ def idle_surface(
 ) -> Iterator[LossSurface]:
     """Open the loss of a module outside of any fit as a function of all its parameters, frozen ones included.
 
-    The loss is that of ``training_step`` on these batches, in evaluation mode: no dropout, and BatchNorm with statistics
-    collected anew at every point. The step finds a trainer that has not begun; where it needs more than that, `loss_fn`
-    or a method ``landscape_loss(self, batch)`` takes its place. Afterwards the module is as it was.
+    The loss is that of ``training_step`` on these batches, in evaluation mode: no dropout, and every BatchNorm with
+    statistics collected anew at each point. The step finds a trainer that has not begun; where it needs more than that,
+    `loss_fn` or a method ``landscape_loss(self, batch)`` takes its place. Afterwards the module is as it was.
 
     Args:
         pl_module: the module; it is evaluated on the device where it is.
@@ -68,8 +68,12 @@ def idle_surface(
 
 
 @contextlib.contextmanager
-def _borrowed(pl_module: nn.Module) -> Iterator[Any]:
-    """Give the module a trainer that has not begun, training mode and nothing frozen, and take all of it back."""
+def _borrowed(pl_module: Any) -> Iterator[Trainer]:
+    """Give the module a trainer that has not begun, training mode and nothing frozen, and take all of it back.
+
+    Yields:
+        that trainer
+    """
     before: Any = getattr(pl_module, "_trainer", None)
     modes = {module: module.training for module in pl_module.modules()}
     flags = {parameter: parameter.requires_grad for parameter in pl_module.parameters() if _is_real(parameter)}

@@ -10,6 +10,7 @@ from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
+from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.views import (
     gradient_pictures,
     gradient_scalars,
@@ -73,6 +74,11 @@ class LandscapeMonitor(Monitor):
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
         super().__init__(StepRecorder(norms_every=norms_every), examination, settings | {"norms_every": norms_every})
         self._remedying = Remedying(remedies)
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """What remedies did about each alarm, and whether the run escaped."""
+        return tuple(self._seen.treatments)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return (

@@ -8,6 +8,7 @@ from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
+from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.remedies import Remedy
@@ -31,6 +32,11 @@ class PlateauMonitor(Monitor):
     def __init__(self, *, norms_every: int = 10, remedies: Sequence[Remedy] = ()) -> None:
         super().__init__(StepRecorder(norms_every=norms_every), Examination(()), {"norms_every": norms_every})
         self._remedying = Remedying(remedies)
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """What remedies did about each alarm, and whether the run escaped."""
+        return tuple(self._seen.treatments)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return progress_scalars(self._seen.progress) | verdict_scalar(self._seen.verdicts, self._seen.progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,7 +35,8 @@ def barrier_figure(comparison: RunComparison) -> Figure:
     start = 0
     for basin in comparison.basins:
         if len(basin) > 1:
-            axes.add_patch(_square(start, len(basin), edgecolor=INK, facecolor="none", linewidth=2.2, zorder=4))
+            corner, size = (start - 0.5, start - 0.5), len(basin)
+            axes.add_patch(Rectangle(corner, size, size, edgecolor=INK, facecolor="none", linewidth=2.2, zorder=4))
         start += len(basin)
     names = [f"{label(comparison.runs[i], 24)}  {k}" for k, i in enumerate(order, 1)]
     losses = [f"loss {comparison.losses[i]:.3g}" for i in order]
@@ -81,11 +81,7 @@ def _scale(values: NDArray[np.float64]) -> Normalize:
     return LogNorm(max(low, high * 1e-4), high) if high > _WIDE * low else Normalize(0.0, high)
 
 
-def _square(start: int, size: int, **look: object) -> Rectangle:
-    return Rectangle((start - 0.5, start - 0.5), size, size, **look)
-
-
-def _numbers(comparison: RunComparison) -> Sequence[str]:
+def _numbers(comparison: RunComparison) -> list[str]:
     seen = [f"{comparison.samples:,} samples"] if comparison.samples else []
     basins = f"{len(comparison.basins)} basin{'s' * (len(comparison.basins) > 1)} of {len(comparison.runs)} runs"
     finite = [loss for loss in comparison.losses if math.isfinite(loss)]
