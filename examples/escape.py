@@ -28,33 +28,30 @@ class DeepLinear(L.LightningModule):
 
     def training_step(self, batch, batch_idx):
         loss = nn.functional.mse_loss(self.net(batch[0]), batch[1])
-        self.losses.append((self.global_step, loss.item()))
+        self.losses.append((self.global_step, loss.detach()))
         return loss
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def train(remedies: tuple[Remedy, ...]) -> tuple[DeepLinear, LandscapeMonitor]:
+def train(*remedies: Remedy) -> tuple[list[tuple[int, float]], LandscapeMonitor]:
     L.seed_everything(0, verbose=False)
     inputs, rotation = torch.randn(512, 8), torch.linalg.qr(torch.randn(8, 8)).Q
+    batches = DataLoader(TensorDataset(inputs, inputs @ rotation), batch_size=32, shuffle=True)
     module, monitor = DeepLinear(), LandscapeMonitor(remedies=remedies)
-    trainer = L.Trainer(
-        max_steps=1500, callbacks=[monitor], logger=False, enable_checkpointing=False, accelerator="cpu",
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(module, DataLoader(TensorDataset(inputs, inputs @ rotation), batch_size=32, shuffle=True))
-    return module, monitor
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"), False)
+    L.Trainer(max_steps=1500, callbacks=[monitor], accelerator="cpu", **quiet).fit(module, batches)
+    return [(step, float(loss)) for step, loss in module.losses], monitor
 
 
 if __name__ == "__main__":
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
-    for name, remedies in {"watched": (), "perturbed": (Perturb(scale=0.5),)}.items():
-        module, monitor = train(remedies)
-        print(f"\n{name}: {monitor.report}")
-        marks = [(verdict.step, f"verdict, {verdict.cause}") for verdict in monitor.verdicts]
-        for treatment in monitor.treatments:
-            marks += [(treatment.step, "Perturb"), (treatment.escaped, "escaped")]
-        save(loss_figure(module.losses, marks), out / f"escape-{name}.png")
-    print(f"\nPictures: {out}/escape-*.png")
+    (stuck, watching), (escaped, monitor) = train(), train(Perturb(scale=0.5))
+    print(f"without remedies: {watching.report}\n\nwith Perturb: {monitor.report}")
+    marks = [(verdict.step, f"verdict {verdict.cause}") for verdict in monitor.verdicts]
+    for treatment in monitor.treatments:
+        marks += [(treatment.step, "Perturb"), *([(treatment.escaped, "escaped")] if treatment.escaped else [])]
+    save(loss_figure({"with Perturb": escaped, "without remedies": stuck}, marks), out / "escape.png")
+    print(f"\nPicture: {out / 'escape.png'}")

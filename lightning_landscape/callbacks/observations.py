@@ -72,7 +72,7 @@ class Observations:
 
     def notes(self) -> list[str]:
         """What remedies did, and what became of it."""
-        return [treatment.sentence() for treatment in self.treatments if treatment.said]
+        return [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
 
     def state_dict(self) -> dict[str, Any]:
         """Builtins only."""

@@ -64,10 +64,9 @@ class Remedying:
         _tell(treatment, seen.step, outlets)
 
     def finish(self, seen: Observations, outlets: Outlets) -> None:
-        """Say of the last treatment whether it helped; the run is over."""
+        """Say of a treatment that has not helped by the end that it has not; a resumed run goes on watching it."""
         self._follow(seen, outlets)
         if seen.treatments and seen.treatments[-1].open:
-            seen.treatments[-1] = replace(seen.treatments[-1], over=seen.step)
             _tell(seen.treatments[-1], seen.step, outlets)
 
     def _follow(self, seen: Observations, outlets: Outlets) -> None:
@@ -194,5 +193,6 @@ def _on_every_rank(trainer: Any, decision: bool) -> bool:  # noqa: FBT001 - the 
 def _tell(treatment: Treatment, step: int, outlets: Outlets) -> None:
     if not treatment.said:
         return
-    log.log(logging.INFO if outlets.silent else logging.WARNING, "%s", treatment.sentence())
-    outlets.card("landscape/remedies", treatment.sentence(), step)
+    sentence = treatment.sentence(step)
+    log.log(logging.INFO if outlets.silent else logging.WARNING, "%s", sentence)
+    outlets.card("landscape/remedies", sentence, step)

@@ -20,19 +20,20 @@ class Treatment:
     escaped: int | None = None
     """step at which the loss was seen to fall again, and below `level`"""
     over: int | None = None
-    """step at which it was clear that the run had not escaped; `step` itself where a remedy asked to stop"""
+    """step of the next alarm, where it comes before any escape; `step` itself where a remedy asked to stop"""
 
     @property
     def open(self) -> bool:
         """Whether the outcome is still to come."""
         return self.escaped is None and self.over is None
 
-    def sentence(self) -> str:
-        """What was done, and what became of it."""
+    def sentence(self, now: int) -> str:
+        """What was done, and what became of it by step `now`."""
+        by = now if self.over is None else self.over
         if self.escaped is not None:
             outcome = f"; the run escaped at step {self.escaped}"
-        elif self.over is None:
-            outcome = "; whether the run escapes will show"
+        elif by > self.step:
+            outcome = f"; the run has not escaped by step {by}"
         else:
-            outcome = f"; the run had not escaped by step {self.over}" if self.over > self.step else ""
+            outcome = "; whether the run escapes will show" if self.open else ""
         return f"step {self.step} ({self.cause}): {'; '.join(self.said)}{outcome}."
