@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.evidence import Cause, Evidence, Movement, Plateau, Verdict
+from lightning_landscape.callbacks.treatment import Treatment
+from lightning_landscape.evidence import Cause, Evidence, Movement, Plateau, Verdict, plain, restored
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.progress import Progress, StepRecord
 
@@ -24,6 +25,8 @@ class Observations:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
         self.verdicts: list[Verdict] = []
+        self.treatments: list[Treatment] = []
+        """what remedies did, one for each alarm"""
         self.told: list[str] = []
         """codes of what is said once per fit"""
         self.steps = 0
@@ -97,6 +100,10 @@ class Observations:
             *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
         )
 
+    def notes(self) -> list[str]:
+        """What remedies did, and what became of it."""
+        return [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
+
     def state_dict(self) -> dict[str, Any]:
         """Builtins only."""
         return {
@@ -104,6 +111,7 @@ class Observations:
             "progress": self.progress.state_dict(),
             "gradients": self.gradients.state_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "treatments": [plain(treatment) for treatment in self.treatments],
             "told": list(self.told),
             "steps": self.steps,
             "step": self.step,
@@ -124,6 +132,7 @@ class Observations:
         if tuple(state["gradients"]["groups"]) == self.gradients.groups:
             self.gradients.load_state_dict(state["gradients"])
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
+        self.treatments = [restored(Treatment, treatment) for treatment in state.get("treatments", ())]
         self.told = [str(code) for code in state["told"]]
         self.steps, self.step = int(state["steps"]), int(state["step"])
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
