@@ -88,7 +88,6 @@ class Monitor(Callback):
                 self._warn(verdict)
 
     def _warn(self, verdict: Verdict) -> None:
-        """How an alarm is raised."""
         self._outlets.warn(message(verdict), category(verdict))
 
     def _look(self) -> None:
