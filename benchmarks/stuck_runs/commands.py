@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from benchmarks.stuck_runs.configurations import CONFIGURATIONS, SPLITS
 from benchmarks.stuck_runs.processes import in_processes
+from benchmarks.stuck_runs.report import report
 from benchmarks.stuck_runs.truth import LABELS, Label, load_labels, measure, save_labels
+from benchmarks.stuck_runs.watching import Order, watch
 
 Run = tuple[str, int]
 
@@ -18,7 +20,7 @@ def parser() -> ArgumentParser:
     """Every option of both commands."""
     options = ArgumentParser(prog="python -m benchmarks.stuck_runs", description=__doc__)
     options.add_argument("command", nargs="?", choices=("score", "label"), default="score")
-    options.add_argument("--split", choices=tuple(SPLITS), action="append", help="open unless said otherwise; for labels, all")
+    options.add_argument("--split", choices=tuple(SPLITS), action="append", help="default: open; all for labels")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--names", nargs="+", choices=tuple(CONFIGURATIONS), metavar="NAME")
     options.add_argument("--jobs", type=int, default=2)
@@ -45,7 +47,8 @@ def label(options: Namespace) -> None:
     for (name, seed), measured in in_processes(label_one, chosen(options, list(SPLITS)), options.jobs):
         labels[name, seed] = measured
         save_labels(labels)
-        unlike = "" if measured.label != "ambiguous" else f"  meant {'stuck' if CONFIGURATIONS[name].stuck else 'healthy'}"
+        meant = "stuck" if CONFIGURATIONS[name].stuck else "healthy"
+        unlike = "" if measured.label == meant else f"  meant {meant}"
         stretches = f"stuck {measured.stuck} ambiguous {measured.ambiguous}"
         print(f"{name}/{seed}: {measured.label} ({measured.kind}) {stretches}{unlike}", flush=True)
     for split, configurations in SPLITS.items():
@@ -53,8 +56,15 @@ def label(options: Namespace) -> None:
         print(split, dict(Counter(entry.label for (name, _), entry in labels.items() if name in names)))
 
 
+def score(options: Namespace) -> None:
+    """Watch every run that has a certain label and print the tables."""
+    labels = load_labels()
+    runs = [run for run in chosen(options, ["open"]) if labels[run].label != "ambiguous"]
+    orders = [Order(name, seed, options.mode, options.only_monitor) for name, seed in runs]
+    print(report([watched for _, watched in in_processes(watch, orders, options.jobs)], labels))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    if options.command == "label":
-        label(options)
+    (label if options.command == "label" else score)(options)

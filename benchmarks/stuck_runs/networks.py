@@ -50,7 +50,7 @@ def mlp(
 
 
 def factorised(size: int, rank: int, deviation: float) -> nn.Sequential:
-    """x ↦ xUV with small factors: a saddle point at the origin."""
+    """X ↦ xUV with small factors: a saddle point at the origin."""
     return mlp(size, rank, size, activation="linear", init=normal(deviation), bias=False)
 
 

@@ -25,7 +25,8 @@ CENTRES = torch.tensor([[-10.0, 0.0], [8.0, 3.0], [8.0, -3.0]])
 
 def on_digits(model: torch.nn.Module, optimizer, size: int = 32, **rest) -> Problem:
     """Classify digits; the loss can reach zero."""
-    return finite(model, F.cross_entropy, digits(), size, optimizer, **{"trivial": entropy(digits()[1]), "floor": 0.0} | rest)
+    rest = {"trivial": entropy(digits()[1]), "floor": 0.0} | rest
+    return finite(model, F.cross_entropy, digits(), size, optimizer, **rest)
 
 
 def on_noisy_digits(model: torch.nn.Module, optimizer, size: int, share: float, seed: int, **rest) -> Problem:
@@ -123,9 +124,7 @@ def copying(seed: int) -> Problem:
         return x, torch.cat([x[:, :1], x[:, :-1]], 1)
 
     model = CausalAttention(tokens, length, 12)
-    return endless(
-        model, F.cross_entropy, sample, 16, adam(5e-3), judged_on=256, trivial=math.log(tokens), floor=0.0
-    )
+    return endless(model, F.cross_entropy, sample, 16, adam(5e-3), judged_on=256, trivial=math.log(tokens), floor=0.0)
 
 
 def heavy_tails(seed: int) -> Problem:
@@ -205,9 +204,7 @@ HEALTHY = (
         "cosine_to_zero",
         2500,
         "schedule",
-        lambda seed: on_noisy_digits(
-            mlp(20, 16, 10), sgd(0.05, 0.9), 16, 0.2, seed + 78, schedule=cosine(2500)
-        ),
+        lambda seed: on_noisy_digits(mlp(20, 16, 10), sgd(0.05, 0.9), 16, 0.2, seed + 78, schedule=cosine(2500)),
         future=1.2,
     ),
     healthy(

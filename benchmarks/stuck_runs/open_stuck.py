@@ -76,9 +76,7 @@ def dead_relus(seed: int) -> Problem:
 
 def killed_in_mid_run(seed: int) -> Problem:
     """Healthy until three steps of a huge learning rate kill every ReLU."""
-    return on_digits(
-        mlp(20, 16, 16, 10), sgd(0.02), schedule=lambda step: 2500.0 if 700 <= step < 703 else 1.0
-    )
+    return on_digits(mlp(20, 16, 16, 10), sgd(0.02), schedule=lambda step: 2500.0 if 700 <= step < 703 else 1.0)
 
 
 def slow_regression(seed: int) -> Problem:
@@ -116,9 +114,7 @@ def overflow(seed: int) -> Problem:
     """A learning rate at which the loss is NaN within ten steps."""
     weights = gaussian_weights(20, seed)
     trivial = float((weights**2).sum())
-    return endless(
-        mlp(20, 16, 1), F.mse_loss, linear_map(weights), 16, sgd(0.6, 0.9), trivial=trivial, floor=0.0
-    )
+    return endless(mlp(20, 16, 1), F.mse_loss, linear_map(weights), 16, sgd(0.6, 0.9), trivial=trivial, floor=0.0)
 
 
 def slow_divergence(seed: int) -> Problem:
@@ -166,7 +162,9 @@ SADDLES = (
         "tiny_factors_noisy",
         2000,
         "saddle_point",
-        lambda seed: through_a_saddle(factorised(15, 4, 1e-6), singular_map(15, (3.0, 2.6, 2.3, 2.0), seed + 5), 4, 0.02),
+        lambda seed: through_a_saddle(
+            factorised(15, 4, 1e-6), singular_map(15, (3.0, 2.6, 2.3, 2.0), seed + 5), 4, 0.02
+        ),
     ),
     stuck("three_linear_layers", 2000, "saddle_point", three_linear_layers),
     stuck(

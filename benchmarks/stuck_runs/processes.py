@@ -20,7 +20,11 @@ def one_thread() -> None:
 
 
 def in_processes(work: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[tuple[T, R]]:
-    """Each item with what `work` makes of it, as they are done."""
+    """Do the work on every item.
+
+    Yields:
+        Each item with what came of it, as they are done.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=one_thread) as pool:
         pending = {pool.submit(work, item): item for item in items}

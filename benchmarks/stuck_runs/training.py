@@ -102,7 +102,7 @@ def fit(problem: Problem, seed: int, steps: int, *callbacks: pl.Callback, horizo
         enable_model_summary=False,
     )
     module = Module(problem)
-    # A DataLoader without its own generator takes a seed from the global one at every epoch, which dropout would notice.
+    # Without a generator of its own a DataLoader draws from the global one at every epoch, which dropout would notice.
     loader = DataLoader(dataset, batch_size=None, generator=Generator())
     torch.manual_seed(20_000 + seed)
     trainer.fit(module, loader)
@@ -117,7 +117,11 @@ class Step(NamedTuple):
 
 
 def run(problem: Problem, seed: int, steps: int) -> Iterator[Step]:
-    """Train without Lightning, pausing before every optimizer step."""
+    """Train without Lightning.
+
+    Yields:
+        Every optimizer step, just before it is taken.
+    """
     batches = Batches(problem, seed)
     optimizer = problem.optimizer(problem.trained)
     scheduler = None if problem.schedule is None else LambdaLR(optimizer, problem.schedule)

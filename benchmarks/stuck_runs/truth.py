@@ -1,4 +1,4 @@
-"""What a run is, told by its own future: the noise-free loss is measured past the horizon, and plateaus are read off it.
+"""What a run is, told by its own future: the noise-free loss is measured past the horizon, plateaus are read off it.
 
 A plateau is a stretch in which the gap between that loss and the loss that can be reached takes at least 15% of the
 horizon to fall by 3%, while the gap exceeds 15% of the way from the trivial to the reachable loss. Where it takes 7 to
@@ -95,7 +95,7 @@ def plateaus(
     merged = merge(long)
     # What begins too late has to be seen too late: nobody is asked for it.
     lasting = tuple(part for part in merged if part[1] - part[0] >= LONG * horizon)
-    return lasting, merge([*short, *(part for part in merged if part not in lasting)])
+    return lasting, without([*short, *(part for part in merged if part not in lasting)], lasting)
 
 
 def merge(stretches: Iterable[Interval]) -> tuple[Interval, ...]:
@@ -107,6 +107,14 @@ def merge(stretches: Iterable[Interval]) -> tuple[Interval, ...]:
         elif end > start:
             union.append((start, end))
     return tuple(union)
+
+
+def without(stretches: Iterable[Interval], taken: Iterable[Interval]) -> tuple[Interval, ...]:
+    """The union of the stretches, less what is taken."""
+    left = merge(stretches)
+    for start, end in taken:
+        left = tuple(piece for a, b in left for piece in ((a, min(b, start)), (max(a, end), b)) if piece[0] < piece[1])
+    return left
 
 
 def measure(configuration: Configuration, seed: int) -> Label:
@@ -139,5 +147,6 @@ def load_labels() -> dict[tuple[str, int], Label]:
 
 def save_labels(labels: dict[tuple[str, int], Label]) -> None:
     """One line per run."""
-    lines = [f"{json.dumps(f'{name}/{seed}')}: {json.dumps(asdict(labels[name, seed]))}" for name, seed in sorted(labels)]
+    entries = {f"{name}/{seed}": asdict(labels[name, seed]) for name, seed in sorted(labels)}
+    lines = [f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in entries.items()]
     LABELS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
