@@ -26,7 +26,7 @@ def three_linear_layers(seed: int) -> Problem:
     """Three small linear layers: a saddle of third order."""
     generator = Generator().manual_seed(seed + 9)
     weights = torch.randn(8, 3, generator=generator) @ torch.randn(3, 8, generator=generator) * 0.35
-    model = mlp(8, 8, 8, 8, activation="linear", init=normal(0.03), bias=False)
+    model = mlp(8, 8, 8, 8, activation="linear", init=normal(0.01), bias=False)
     return through_a_saddle(model, weights, 32, 0.06)
 
 
