@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 from benchmarks.stuck_runs.configurations import CONFIGURATIONS, SPLITS
 from benchmarks.stuck_runs.processes import in_processes
@@ -18,7 +21,7 @@ Run = tuple[str, int]
 
 def parser() -> ArgumentParser:
     """Every option of both commands."""
-    options = ArgumentParser(prog="python -m benchmarks.stuck_runs", description=__doc__)
+    options = ArgumentParser(prog="python -m benchmarks.stuck_runs")
     options.add_argument("command", nargs="?", choices=("score", "label"), default="score")
     options.add_argument("--split", choices=tuple(SPLITS), action="append", help="default: open; all for labels")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -26,6 +29,7 @@ def parser() -> ArgumentParser:
     options.add_argument("--jobs", type=int, default=2)
     options.add_argument("--mode", choices=("default", "no_horizon", "cheap"), default="default")
     options.add_argument("--only-monitor", action="store_true", help="without the baselines and the unwatched runs")
+    options.add_argument("--save", type=Path, help="write what was said about every run to this file")
     return options
 
 
@@ -61,7 +65,13 @@ def score(options: Namespace) -> None:
     labels = load_labels()
     runs = [run for run in chosen(options, ["open"]) if labels[run].label != "ambiguous"]
     orders = [Order(name, seed, options.mode, options.only_monitor) for name, seed in runs]
-    print(report([watched for _, watched in in_processes(watch, orders, options.jobs)], labels))
+    seen = []
+    for _, watched in in_processes(watch, orders, options.jobs):
+        seen.append(watched)
+        print(f"{len(seen)} of {len(orders)}: {watched.name}/{watched.seed}", file=sys.stderr)
+    if options.save:
+        options.save.write_text(json.dumps([asdict(watched) for watched in seen], indent=1), encoding="utf-8")
+    print(report(seen, labels))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,6 +15,7 @@ Sampler = Callable[[Generator, int], Batch]
 """the batch of a step, drawn with this generator"""
 Criterion = Callable[..., Tensor]
 """(output of the model, target) to a 0-dim loss"""
+MakesOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Problem:
     batch: Sampler
     truth: Callable[[int], Batch]
     """the data, at a step, on which the loss is measured without the noise of sampling"""
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    optimizer: MakesOptimizer
     trivial: float | None = None
     """loss of the best predictor that ignores its inputs; None for the loss at the start"""
     floor: float | None = None
@@ -91,14 +93,19 @@ def stuck(
     return Configuration(name, build, horizon, cause, stuck=True, accepts=accepts, cure=cure)
 
 
-def sgd(rate: float, momentum: float = 0.0, decay: float = 0.0) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
+def by(kind: Callable[..., Optimizer], **settings: Any) -> MakesOptimizer:
+    """An optimizer of this kind."""
+    return lambda parameters: kind(parameters, **settings)
+
+
+def sgd(rate: float, momentum: float = 0.0, decay: float = 0.0) -> MakesOptimizer:
     """Stochastic gradient descent."""
-    return lambda parameters: torch.optim.SGD(parameters, lr=rate, momentum=momentum, weight_decay=decay)
+    return by(torch.optim.SGD, lr=rate, momentum=momentum, weight_decay=decay)
 
 
-def adam(rate: float, decay: float = 0.0) -> Callable[[Iterable[nn.Parameter]], Optimizer]:
+def adam(rate: float, decay: float = 0.0) -> MakesOptimizer:
     """Adam with decoupled weight decay."""
-    return lambda parameters: torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    return by(torch.optim.AdamW, lr=rate, weight_decay=decay)
 
 
 def resampled(data: Batch, size: int) -> Sampler:
@@ -118,11 +125,11 @@ def finite(
     loss: Criterion,
     data: Batch,
     size: int,
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-    **rest: object,
+    optimizer: MakesOptimizer,
+    **rest: Any,
 ) -> Problem:
     """Training on a finite data set."""
-    return Problem(model, loss, resampled(data, size), lambda step: data, optimizer, **rest)  # type: ignore[arg-type]
+    return Problem(model, loss, resampled(data, size), lambda step: data, optimizer, **rest)
 
 
 def endless(
@@ -130,11 +137,11 @@ def endless(
     loss: Criterion,
     sample: Callable[[int, Generator], Batch],
     size: int,
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+    optimizer: MakesOptimizer,
     *,
     judged_on: int = 1024,
-    **rest: object,
+    **rest: Any,
 ) -> Problem:
     """Training on fresh samples at every step: ``sample(count, generator)``."""
     truth = sample(judged_on, Generator().manual_seed(123))
-    return Problem(model, loss, lambda generator, step: sample(size, generator), lambda step: truth, optimizer, **rest)  # type: ignore[arg-type]
+    return Problem(model, loss, lambda generator, step: sample(size, generator), lambda step: truth, optimizer, **rest)

@@ -39,7 +39,7 @@ def test_both_splits_are_there_and_share_nothing():
 
 
 def test_causes_are_those_of_the_library_and_each_has_stuck_runs_in_both_splits():
-    alarms = [cause for cause in list(Cause)[:8]]
+    alarms = list(Cause)[:8]
     for configurations in SPLITS.values():
         assert {c.kind for c in configurations if c.stuck} == set(map(str, alarms))
         assert {cause for c in configurations for cause in c.accepts} <= set(map(str, alarms))
@@ -154,18 +154,16 @@ def test_alarms_just_after_the_plateau_or_in_doubtful_stretches_are_no_false_ala
 
 
 def test_the_table_is_the_one_made_by_hand():
-    score = summarise(
-        [
-            judge("a/0", stuck((0, 1000)), [Alarm(100, "saddle_point")]),
-            judge("b/0", stuck((0, 500)), [Alarm(200, "flat_region")]),
-            judge("c/0", stuck((0, 1000)), []),
-            judge("d/0", stuck((0, 1000), cause="diverged"), [Alarm(900, "diverged")]),
-            judge("e/0", stuck((0, 1000), cause="poor_minimum"), [], settled=True),
-            judge("f/0", stuck((0, 1000), cause="poor_minimum"), []),
-            judge("g/0", HEALTHY, [Alarm(10, None), Alarm(20, None)]),
-            judge("h/0", HEALTHY, []),
-        ]
-    )
+    score = summarise([
+        judge("a/0", stuck((0, 1000)), [Alarm(100, "saddle_point")]),
+        judge("b/0", stuck((0, 500)), [Alarm(200, "flat_region")]),
+        judge("c/0", stuck((0, 1000)), []),
+        judge("d/0", stuck((0, 1000), cause="diverged"), [Alarm(900, "diverged")]),
+        judge("e/0", stuck((0, 1000), cause="poor_minimum"), [], settled=True),
+        judge("f/0", stuck((0, 1000), cause="poor_minimum"), []),
+        judge("g/0", HEALTHY, [Alarm(10, None), Alarm(20, None)]),
+        judge("h/0", HEALTHY, []),
+    ])
     assert (score.stuck, score.healthy) == (6, 2)
     assert score.recall == 3 / 4
     assert score.poor == 1 / 2

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from benchmarks.stuck_runs.data import digits, entropy, gaussian_weights, linear_map, singular_map
 from benchmarks.stuck_runs.networks import Committee, CutOff, constant, factorised, mlp, normal, scaled
-from benchmarks.stuck_runs.open_healthy import CENTRES, mixture_of_three, on_digits, tiny_targets
+from benchmarks.stuck_runs.open_split.healthy import CENTRES, mixture_of_three, on_digits, tiny_targets
 from benchmarks.stuck_runs.problem import Batch, Problem, adam, endless, finite, sgd, stuck
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,26 +18,29 @@ from benchmarks.stuck_runs.data import (
     noisy_labels,
 )
 from benchmarks.stuck_runs.networks import CausalAttention, Mixture, constant, mlp
-from benchmarks.stuck_runs.problem import Batch, Problem, adam, endless, finite, healthy, resampled, sgd
+from benchmarks.stuck_runs.problem import Batch, MakesOptimizer, Problem, adam, endless, finite, healthy, resampled, sgd
+from benchmarks.stuck_runs.schedules import cosine
 
 CENTRES = torch.tensor([[-10.0, 0.0], [8.0, 3.0], [8.0, -3.0]])
 """of the mixture in `mixture_at_its_minimum` and, with a bad start, in `mixture_shares_a_centre`"""
 
 
-def on_digits(model: torch.nn.Module, optimizer, size: int = 32, **rest) -> Problem:
+def on_digits(model: torch.nn.Module, optimizer: MakesOptimizer, size: int = 32, **rest: Any) -> Problem:
     """Classify digits; the loss can reach zero."""
     rest = {"trivial": entropy(digits()[1]), "floor": 0.0} | rest
     return finite(model, F.cross_entropy, digits(), size, optimizer, **rest)
 
 
-def on_noisy_digits(model: torch.nn.Module, optimizer, size: int, share: float, seed: int, **rest) -> Problem:
+def on_noisy_digits(
+    model: torch.nn.Module, optimizer: MakesOptimizer, size: int, share: float, seed: int, **rest: Any
+) -> Problem:
     """Classify digits of which a share has a wrong label."""
     x, y = digits()
     labels = noisy_labels(y, share, seed)
     return finite(model, F.cross_entropy, (x, labels), size, optimizer, trivial=entropy(y), **rest)
 
 
-def noisy_regression(seed: int, size: int, optimizer, **rest) -> Problem:
+def noisy_regression(seed: int, size: int, optimizer: MakesOptimizer, **rest: Any) -> Problem:
     """Linear regression whose residual has variance 1."""
     weights = gaussian_weights(20, seed)
     trivial = float((weights**2).sum() + 1)
@@ -166,11 +170,6 @@ def _likelihood(output: Tensor, target: Tensor) -> Tensor:
 def near_the_centres(seed: int) -> Tensor:
     """A start from which each centre finds its own cluster."""
     return CENTRES + 1.5 * torch.randn(3, 2, generator=Generator().manual_seed(seed))
-
-
-def cosine(steps: int):
-    """Half a period of the cosine, from 1 to 0."""
-    return lambda step: 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
 
 
 def full_batch(seed: int) -> Problem:
