@@ -39,7 +39,7 @@ def overall(outcomes: Mapping[str, Sequence[Outcome]]) -> str:
         "healthy runs with an alarm": lambda s: percent(s.false_alarm_runs),
         "false alarms per 1000 healthy steps": lambda s: number(s.false_alarms, 3),
         "delay, median / p90": lambda s: f"{number(s.delay)} / {number(s.delay_p90)}",
-        "cause, strict / lenient": lambda s: f"{percent(s.strict)} / {percent(s.lenient)}",
+        "cause, strict / lenient": lambda s: f"{percent(s.strict)} / {percent(s.lenient)}" if s.named else "none named",
         "poor minima seen": lambda s: percent(s.poor),
     }
     rows = [[rule, *(column(score) for column in columns.values())] for rule, score in scores.items()]

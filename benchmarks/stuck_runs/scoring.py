@@ -84,6 +84,8 @@ class Score:
     """of the healthy runs, how many have any alarm"""
     false_alarms: float | None
     """per 1000 steps of the healthy runs that lie outside ambiguous stretches"""
+    named: bool
+    """whether any cause was named at all"""
     strict: float | None
     lenient: float | None
     delay: float | None
@@ -105,6 +107,7 @@ def summarise(outcomes: Iterable[Outcome]) -> Score:
         poor=share([o.caught is not None or o.settled for o in stuck if o.label.kind == POOR]),
         false_alarm_runs=share([bool(o.stray) for o in healthy]),
         false_alarms=_per_thousand(sum(len(o.stray) for o in healthy), sum(o.healthy_steps for o in healthy)),
+        named=any(o.caught.cause for o in caught if o.caught),
         strict=share([o.strict for o in caught]),
         lenient=share([o.lenient for o in caught]),
         delay=quantile(delays, 0.5),

@@ -82,10 +82,12 @@ def plateaus(
     every = max(1, horizon // GRID)
     gaps = [loss - floor for loss in losses]
     # One lucky evaluation is no escape: the fall has to show in the median of three.
-    steady = [statistics.median(gaps[i : i + 3]) for i in range(len(gaps))]
+    steady = [statistics.median_high(gaps[max(0, i - 1) : i + 2]) for i in range(len(gaps))]
     long, short = [], []
     for i, gap in enumerate(gaps[: GRID + 1]):
-        left = next((j for j in range(i + 1, len(gaps)) if steady[j] <= (1 - FALL) * gap), None)
+        left = next(
+            (j for j in range(i + 1, len(gaps)) if math.isfinite(steady[j]) and steady[j] <= (1 - FALL) * gap), None
+        )
         length = math.inf if left is None else (left - i) * every / horizon
         stretch = (i * every, horizon if left is None else min(horizon, left * every))
         if length >= LONG and gap > HIGH * (trivial - floor):
