@@ -21,12 +21,23 @@ from lightning_landscape.callbacks.views import (
     progress_scalars,
     verdict_scalar,
 )
-from lightning_landscape.probes import CopyTrials, HessianExtremes, RedrawnRestart, activity, input_use, symmetry
+from lightning_landscape.probes import (
+    CopyTrials,
+    HessianExtremes,
+    RedrawnRestart,
+    activity,
+    input_use,
+    starting_point,
+    symmetry,
+)
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
 
-EXAMINATION: tuple[Probe, ...] = (activity, symmetry, input_use, CopyTrials(), HessianExtremes(), RedrawnRestart())
+EXAMINATION: tuple[Probe, ...] = (
+    *(starting_point, activity, symmetry, input_use),
+    *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
+)
 """in the order of their price; the next one runs only while the cause is open"""
 
 

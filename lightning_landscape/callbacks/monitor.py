@@ -272,7 +272,8 @@ class Monitor(Callback):
             self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
-            if self._seen.stalled or self._seen.diverged:
+            # A plateau that probes have yet to look at is left unjudged: there is nothing more to save in this run.
+            if self._seen.diverged or (self._seen.stalled and not self._examination.wanted(self._seen)):
                 self._judge(())
             self._part()
             self._remedying.finish(self._seen, self._outlets)

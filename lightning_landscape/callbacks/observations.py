@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_landscape.callbacks.treatment import Treatment
-from lightning_landscape.diagnosis.judging import UNLEARNED
 from lightning_landscape.evidence import Cause, Evidence, Movement, Plateau, Verdict, plain, restored
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.history import FIRST_HORIZON
 from lightning_landscape.progress import Progress, StepRecord
 
 SCHEMA = 1
+HIGH = 0.75
+"""share of the first losses above which a run that noise hides is worth an examination; the trials decide"""
 UNCLEAR = 0.25
 """share of the run after which a loss that noise hides is examined all the same"""
 
@@ -38,6 +39,8 @@ class Observations:
         """the loggers' x of the latest step"""
         self.judged_at: int | None = None
         """`steps` when the present episode was last judged; None while it was not"""
+        self.judgements = 0
+        """how often it was judged; each time it is left alone for twice as long"""
         self.judged_proven = False
         """whether the plateau was proven by then"""
         self.missing = 0.0
@@ -60,8 +63,13 @@ class Observations:
         if self.judged_at is None:
             return True
         alarmed = bool(self.verdicts) and self.verdicts[-1].stuck
-        again = self.steps - self.judged_at >= max(200, (self.progress.horizon or self.steps) // 10)
+        again = self.steps - self.judged_at >= self._patience * 2 ** (self.judgements - 1)
         return not alarmed and (again or (self.progress.proven and not self.judged_proven))
+
+    @property
+    def _patience(self) -> int:
+        """Steps of a tenth of the run."""
+        return max(200, (self.progress.horizon or self.steps) // 10)
 
     @property
     def unclear(self) -> bool:
@@ -74,7 +82,7 @@ class Observations:
             return False
         late = steps >= UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON)
         hidden = not progress.trend.falling and not progress.trend.powered
-        return late and hidden and progress.level.share_of_start > UNLEARNED
+        return late and hidden and progress.level.share_of_start > HIGH
 
     def judge(self, verdict: Verdict) -> bool:
         """Keep the verdict, one per episode, and tell whether it is news.
@@ -82,8 +90,9 @@ class Observations:
         An episode that begins soon after an alarm of the same cause belongs to it: the loss has only trembled.
         """
         first, self.judged_at, self.judged_proven = self.judged_at is None, self.steps, self.progress.proven
+        self.judgements = 1 if first else self.judgements + 1
         last = self.verdicts[-1] if self.verdicts else None
-        near = last is not None and verdict.since - last.step < max(200, (self.progress.horizon or self.steps) // 10)
+        near = last is not None and verdict.since - last.step < self._patience
         if last is not None and last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
             return False
         if last is not None and not first and not last.stuck:
@@ -136,6 +145,7 @@ class Observations:
             "step": self.step,
             "judged_at": self.judged_at,
             "judged_proven": self.judged_proven,
+            "judgements": self.judgements,
             "missing": self.missing,
         }
 
@@ -155,4 +165,4 @@ class Observations:
         self.told = [str(code) for code in state["told"]]
         self.steps, self.step = int(state["steps"]), int(state["step"])
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
-        self.missing = float(state["missing"])
+        self.judgements, self.missing = int(state["judgements"]), float(state["missing"])
