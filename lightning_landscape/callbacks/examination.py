@@ -87,6 +87,7 @@ class Examination:
     def plan(self, seen: Observations, ahead: int) -> None:
         """Decide whether batches are kept for probes at the next look, `ahead` steps from here."""
         self.planned = bool(self.wanted(seen) or (self._scheduled and self._due(seen.steps + ahead)))
+        self.probe_set.clear()
 
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
@@ -111,7 +112,7 @@ class Examination:
             anchors = self._snapshots.points(parameters_of(pl_module))
             with module_surface(trainer, pl_module, batches, anchors=anchors, loss_fn=self._loss_fn) as surface:
                 for probe in probes:
-                    if probe in self._scheduled or undiscerned(seen.evidence(readings)):
+                    if probe not in self._probes or undiscerned(seen.evidence(readings)):
                         readings += _reading(probe, surface, guard)
         except SurfaceError as error:
             self.skipped["the loss surface"] = str(error)
@@ -120,7 +121,6 @@ class Examination:
         self._snapshots.take("previous", pl_module)
         if seen.progress.level is not None:
             self._snapshots.take_best(seen.progress.level.now, pl_module)
-        self.probe_set.clear()
         return readings
 
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:

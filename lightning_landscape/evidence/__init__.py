@@ -6,6 +6,7 @@ type, so a reading of your own needs no registration. Nothing here knows torch, 
 
 from lightning_landscape.evidence.builtins import plain as plain
 from lightning_landscape.evidence.builtins import restored as restored
+from lightning_landscape.evidence.comparison import RunComparison as RunComparison
 from lightning_landscape.evidence.curvature import Curvature as Curvature
 from lightning_landscape.evidence.curvature import Descent as Descent
 from lightning_landscape.evidence.curvature import Plane as Plane
