@@ -134,10 +134,10 @@ def adam(surface: LossSurface, rate: float = RESCUE_RATE) -> Step:
 
 @torch.no_grad()
 def _line_search(surface: LossSurface, gradient: Params, size: Mapping[str, float]) -> Params:
-    """The best point on the measured batches along -g, over steps from 0.1% to 30% of the weights' norm."""
-    if size["g"] == 0:
+    """The best point on the measured batches along -g: here, or a step of 0.1% to 30% of the weights' norm."""
+    if not 0 < size["g"] < float("inf"):
         return surface.here
-    reach = [share * max(size["w"], 1.0) / size["g"] for share in (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
+    reach = [share * max(size["w"], 1.0) / size["g"] for share in (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
     points = [{n: w - distance * gradient[n] for n, w in surface.here.items()} for distance in reach]
     losses = [_judged(surface.loss, point) for point in points]
     return min(zip(losses, points, strict=True), key=lambda pair: pair[0] if pair[0] == pair[0] else float("inf"))[1]
