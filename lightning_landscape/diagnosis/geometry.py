@@ -74,7 +74,7 @@ def saturated(evidence: Evidence) -> Verdict | None:
     if learned(evidence) and (restart is None or restart.gain < 0.1):
         return None
     reason = f"In {activity.saturated_layer} {activity.saturated:.0%} of the values sit at the activation's bounds"
-    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason} (threshold {SATURATED:.0%}).")
+    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason} (threshold {SATURATED:.0%}).", stuck=True)
 
 
 def saddle(evidence: Evidence) -> Verdict | None:
@@ -182,10 +182,11 @@ def undecided(evidence: Evidence) -> Verdict | None:
     return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=trend.powered and share_of_start(evidence) > UNLEARNED)
 
 
-def twinned(evidence: Evidence) -> bool:
-    """Whether twin units may be what holds the run, which only a restart can tell."""
-    symmetry = evidence.get(Symmetry)
-    return symmetry is not None and symmetry.share > TWINS and evidence.get(Restart) is None
+def asks_for_restart(evidence: Evidence) -> bool:
+    """Whether twin or saturated units may be what holds the run, which only a restart can tell."""
+    symmetry, activity = evidence.get(Symmetry), evidence.get(Activity)
+    twins = symmetry is not None and symmetry.share > TWINS
+    return evidence.get(Restart) is None and (twins or (activity is not None and activity.saturated >= SATURATED))
 
 
 def _drop(curvature: Curvature | None) -> float:

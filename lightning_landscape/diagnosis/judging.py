@@ -80,9 +80,9 @@ def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | N
     """The verdict with its sentences: what the test of the loss found, the reason, and what was tried."""
     plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
     step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
-    alarms = cause not in INFORMATION if stuck is None else stuck
-    if alarms and cause is not Cause.DIVERGED and trend is not None and not trend.powered and learned(evidence):
-        alarms = False  # a chance of noise may look like a plateau of a run that has learned
+    # A chance of noise may look like a plateau of a run that has learned: without power, only plain evidence alarms.
+    chance = cause is not Cause.DIVERGED and trend is not None and not trend.powered and learned(evidence)
+    alarms = cause not in INFORMATION and not chance if stuck is None else stuck
     lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines.append(reason)
     if trials is not None and alarms:
