@@ -74,16 +74,6 @@ def test_the_same_surface_gives_the_same_reading_and_leaves_the_global_generator
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_sharded_gradients_are_differenced_and_labelled():
-    def gradient(params):
-        return {"x": params["x"].detach().clone(), "y": (-0.5 * params["y"] + 0.04 * params["y"] ** 3).detach()}
-
-    found = HessianExtremes()(LossSurface(saddle, here(), gradient=gradient))
-    assert "approximate" in found.method
-    assert found.reason == "only the gradient is given"
-    assert (found.lambda_min, found.lambda_max) == pytest.approx((-0.5, 1.0), abs=1e-2)
-
-
 def test_readings_are_plain_numbers_for_the_evidence():
     surface = LossSurface(saddle, here(), held_out=saddle)
     evidence = Evidence(HessianExtremes()(surface), HessianSpectrum()(surface))
