@@ -16,6 +16,8 @@ _HOMES = {
     "PlateauMonitor": "lightning_landscape.callbacks",
     "LossInterpolationMonitor": "lightning_landscape.callbacks",
     "CurvatureMonitor": "lightning_landscape.callbacks",
+    "compare_runs": "lightning_landscape.comparison",
+    "RunComparison": "lightning_landscape.evidence",
     "Cause": "lightning_landscape.evidence",
     "Evidence": "lightning_landscape.evidence",
     "Verdict": "lightning_landscape.evidence",

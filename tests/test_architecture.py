@@ -47,15 +47,18 @@ HOUSE = {
     "checkpoints": room("errors surface", "torch"),
     "functional": room(f"{NOUNS} surface", "torch numpy"),  # surface for the noun `Params`
     "probes": room(f"{NOUNS} surface functional", "torch"),
-    "remedies": room(NOUNS, "torch"),
+    "remedies": room(f"{NOUNS} surface", "torch"),
     "metrics": room("errors functional", "torch torchmetrics"),
     "plots": room(NOUNS, "matplotlib numpy"),
     "reporting": room(f"{NOUNS} advice plots", "torch tensorboard numpy PIL", "matplotlib"),
     "callbacks": room(
-        f"{NOUNS} advice checkpoints diagnosis functional gradients plots probes progress remedies reporting surface",
+        f"{NOUNS} advice checkpoints diagnosis functional gradients history plots probes progress remedies reporting "
+        "surface",
         "torch lightning pytorch_lightning torchmetrics numpy",
         "matplotlib",
     ),
+    "comparison": room(f"{NOUNS} callbacks checkpoints functional surface", "torch"),
+    "__main__": room(f"{NOUNS} comparison plots", "torch"),
     "tensorboard_plugin": room("", "tensorboard"),
 }
 # The public names are loaded on first use, so the front door itself imports nothing but the standard library.

@@ -15,14 +15,18 @@ from lightning_landscape.evidence import (
     Divergence,
     Evidence,
     GradientScale,
+    InputUse,
     Line,
     LossLevel,
     Movement,
     Plane,
     Plateau,
+    Restart,
     Schedule,
     Spectrum,
+    Symmetry,
     Trend,
+    Trials,
     Verdict,
 )
 
@@ -58,6 +62,10 @@ READINGS = (
     DOWN,
     Spectrum((-1.0, 2.0), (0.5, 0.5), 1.0, 0.1, 0.5, 40, "double backward", None, 2, 64),
     Plane("initial", "best", (0.0, 1.0), (0.0, 1.0), ((1.0, 2.0), (3.0, math.inf)), {"initial": (1.0, 0.0)}, 0.0, 64),
+    InputUse(loss=2.3, shuffled=2.31, moved=0.02, varied=True),
+    Trials({"adam": 0.2, "line search": -math.inf}, steps=40, relative_gradient=0.5, decay_pull=0.0, samples=64),
+    Restart(gain=0.4, seeds=2, steps=300),
+    Symmetry(share=0.75, layer="net.0"),
 )
 
 

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.probes.line import LossLine
+from lightning_landscape.remedies import Perturb, Stop
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -90,6 +92,35 @@ def test_each_monitor_alone_does_its_one_thing(tmp_path):
     assert "landscape/line_from_initial" in pictures["LossInterpolationMonitor"]
     assert pictures["LandscapeMonitor"] == pictures["GradientNormMonitor"] | pictures["LossInterpolationMonitor"]
     assert out.endswith("To see more: tensorboard --logdir out\n")
+
+
+def test_the_escape_shows_the_verdict_the_perturbation_and_the_loss_that_falls(tmp_path):
+    out, _ = run("escape.py", "out", cwd=tmp_path)
+    stuck, escaped = out.split("with Perturb: ")
+    falls = [re.search(r"training loss ([\d.]+) to ([\d.]+)", text).groups() for text in (stuck, escaped)]
+    shares = [float(last) / float(first) for first, last in falls]
+    assert shares[0] > 0.9
+    assert shares[1] < 0.5
+    assert "Perturb(" not in stuck
+    assert re.search(r"step \d+ \(\w+\): Perturb\(.*; the run escaped at step \d+\.", escaped)
+    with Image.open(tmp_path / "out" / "escape.png") as picture:
+        assert picture.width == 640
+        assert len(picture.getcolors(2**20)) > 20
+
+
+@pytest.mark.parametrize(
+    ("remedies", "expected"),
+    [
+        ("[]", ()),
+        ('[{"class_path": "lightning_landscape.remedies.Perturb", "init_args": {"scale": 0.3}}]', (Perturb(0.3),)),
+        ('[{"class_path": "lightning_landscape.remedies.Stop"}]', (Stop(),)),
+    ],
+)
+def test_remedies_are_given_as_classes(main, remedies, expected):
+    monitor = parsed(
+        main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", f"--trainer.callbacks.remedies={remedies}"
+    )
+    assert monitor._remedying.remedies == expected
 
 
 def test_the_cli_trains_with_the_monitor_of_its_yaml(tmp_path):

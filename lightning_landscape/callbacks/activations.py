@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
 
+from lightning_landscape.callbacks.objective import MeanLoss
 from lightning_landscape.probes.activity import BOUNDS, RECTIFIERS
 from lightning_landscape.surface import Activation, Params
 
 
-def watch_activations(
-    module: nn.Module, loss: Callable[[Params], Tensor], params: Params, max_values: int = 2**20
-) -> dict[str, Activation]:
-    """What every activation layer puts out while `loss` is evaluated at `params`.
+def watch_activations(measured: MeanLoss, point: Params, max_values: int = 2**20) -> dict[str, Activation]:
+    """What every activation layer puts out while the loss is evaluated at `point`.
 
     Args:
-        module: whose layers to watch; functional activations (``torch.relu``) cannot be seen.
-        loss: evaluates the module.
-        params: where.
+        measured: the loss; functional activations (``torch.relu``) in its module cannot be seen.
+        point: where.
         max_values: how many values of one layer to keep, the first ones of each call.
     """
+    modules = measured.evaluator.isolation.modules
+    kinds = {name: type(layer).__name__ for name, layer in modules.items()}
+    watched = [name for name, kind in kinds.items() if kind in RECTIFIERS or kind in BOUNDS]
     seen: dict[str, list[Tensor]] = {}
-    watched = {
-        id(layer): (name, type(layer).__name__)
-        for name, layer in module.named_modules()
-        if type(layer).__name__ in RECTIFIERS or type(layer).__name__ in BOUNDS
-    }
-
-    def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
-        if id(layer) in watched:
-            _keep(seen, watched[id(layer)][0], max_values, output)
-
     if watched:
-        # A surface gives the module its own hooks back for every evaluation; one that is registered for all modules
-        # stays.
-        handle = register_module_forward_hook(keep)
-        try:
-            with torch.no_grad():
-                loss(params)
-        finally:
-            handle.remove()
-    kinds = dict(watched.values())
+        with measured.evaluator.watching({name: partial(_keep, seen, name, max_values) for name in watched}):
+            measured.value(point)
     return {name: Activation(kinds[name], torch.cat(_of_one_width(values))) for name, values in seen.items()}
 
 
-def _keep(seen: dict[str, list[Tensor]], name: str, most: int, output: Any) -> None:
+def _keep(seen: dict[str, list[Tensor]], name: str, most: int, layer: nn.Module, inputs: Any, output: Any) -> None:
     if isinstance(output, Tensor) and output.ndim >= 1:
         # The units of a sample: everything behind the first dimension, so that a channel counts once per position.
         rows = output.detach().reshape(len(output), -1) if output.ndim > 1 else output.detach().reshape(1, -1)

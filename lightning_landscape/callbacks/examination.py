@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from lightning_landscape.callbacks.activations import watch_activations
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.module_surface import module_surface
@@ -90,6 +87,7 @@ class Examination:
     def plan(self, seen: Observations, ahead: int) -> None:
         """Decide whether batches are kept for probes at the next look, `ahead` steps from here."""
         self.planned = bool(self.wanted(seen) or (self._scheduled and self._due(seen.steps + ahead)))
+        self.probe_set.clear()
 
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
@@ -113,10 +111,9 @@ class Examination:
         try:
             anchors = self._snapshots.points(parameters_of(pl_module))
             with module_surface(trainer, pl_module, batches, anchors=anchors, loss_fn=self._loss_fn) as surface:
-                watched = replace(surface, activations=partial(watch_activations, pl_module, surface.loss))
                 for probe in probes:
-                    if probe in self._scheduled or undiscerned(seen.evidence(readings)):
-                        readings += _reading(probe, watched, guard)
+                    if probe not in self._probes or undiscerned(seen.evidence(readings)):
+                        readings += _reading(probe, surface, guard)
         except SurfaceError as error:
             self.skipped["the loss surface"] = str(error)
         self.skipped.update(self._snapshots.skipped)
@@ -124,7 +121,6 @@ class Examination:
         self._snapshots.take("previous", pl_module)
         if seen.progress.level is not None:
             self._snapshots.take_best(seen.progress.level.now, pl_module)
-        self.probe_set.clear()
         return readings
 
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:

@@ -9,6 +9,8 @@ from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.remedying import Remedying
+from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.views import (
     curvature_pictures,
     curvature_scalars,
@@ -19,11 +21,23 @@ from lightning_landscape.callbacks.views import (
     progress_scalars,
     verdict_scalar,
 )
-from lightning_landscape.probes import CopyTrials, HessianExtremes, RedrawnRestart, activity, input_use, symmetry
+from lightning_landscape.probes import (
+    CopyTrials,
+    HessianExtremes,
+    RedrawnRestart,
+    activity,
+    input_use,
+    starting_point,
+    symmetry,
+)
 from lightning_landscape.progress import StepRecord
+from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
 
-EXAMINATION: tuple[Probe, ...] = (activity, symmetry, input_use, CopyTrials(), HessianExtremes(), RedrawnRestart())
+EXAMINATION: tuple[Probe, ...] = (
+    *(starting_point, activity, symmetry, input_use),
+    *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
+)
 """in the order of their price; the next one runs only while the cause is open"""
 
 
@@ -46,9 +60,11 @@ class LandscapeMonitor(Monitor):
         norms_every: measure gradient norms at every so many optimizer steps, and at those that are logged.
         probes: what examines the loss surface once the loss has stalled, in place of the usual ones; `()` for none.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
+        remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
+            remedies does training differ from training without the monitor.
 
     Raises:
-        ValueError: if a number is out of range or there is no anchor.
+        ValueError: if a number is out of range, there is no anchor, or a remedy is no function.
     """
 
     def __init__(
@@ -61,6 +77,7 @@ class LandscapeMonitor(Monitor):
         norms_every: int = 10,
         probes: Sequence[Probe] | None = None,
         loss_fn: Callable[..., Any] | None = None,
+        remedies: Sequence[Remedy] = (),
     ) -> None:
         lines = line_probes(anchors, points)
         examination = Examination(
@@ -73,6 +90,12 @@ class LandscapeMonitor(Monitor):
         )
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
         super().__init__(StepRecorder(norms_every=norms_every), examination, settings | {"norms_every": norms_every})
+        self._remedying = Remedying(remedies)
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """What remedies did about each alarm, and whether the run escaped."""
+        return tuple(self._seen.treatments)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return (

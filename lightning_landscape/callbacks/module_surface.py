@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from lightning_landscape.callbacks._compat import current_hook, forced_eager, strategy_lineage
+from lightning_landscape.callbacks._compat import current_hook, strategy_lineage
+from lightning_landscape.callbacks.activations import watch_activations
 from lightning_landscape.callbacks.batches import ProbeBatch, ProbeSet
 from lightning_landscape.callbacks.continuation import continuation, decay_of, inputs_vary, mispaired, redraw
 from lightning_landscape.callbacks.differentiation import differentiable
@@ -83,6 +84,7 @@ def module_surface(
                 continued=continuation(trainer, pl_module) if weights_type is Weights else None,
                 weight_decay=decay,
                 decoupled_decay=decoupled,
+                activations=functools.partial(watch_activations, measured),
                 samples=measured.samples,
             )
         ranks.meet(Status.CLOSING)
@@ -116,12 +118,7 @@ def _opened(
     halves = probe_set.halves
     if not halves[0]:
         raise SurfaceError(f"[LL310] no batch to evaluate on: {_why_empty(probe_set)}")
-    with (
-        isolated(trainer, pl_module, weights_type(pl_module)) as isolation,
-        torch.inference_mode(mode=False),
-        torch.enable_grad(),
-        forced_eager(),
-    ):
+    with isolated(trainer, pl_module, weights_type(pl_module)) as isolation:
         replay = Replay(trainer, pl_module, isolation, loss_fn)
         if isolation.uncopied and not replay.overridden:
             named = ", ".join(f"{where} ({kind})" for where, kind in isolation.uncopied.items())

@@ -7,7 +7,6 @@ A public monitor is a `Monitor` that has chosen what is recorded and examined, w
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +20,8 @@ from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
-from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published
+from lightning_landscape.callbacks.remedying import Remedying
+from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published, taken_up
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict
@@ -29,8 +29,6 @@ from lightning_landscape.progress import StepRecord
 from lightning_landscape.reporting.outlets import Outlets
 from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.words import card, category, message
-
-log = logging.getLogger("lightning_landscape")
 
 
 class Monitor(Callback):
@@ -64,10 +62,12 @@ class Monitor(Callback):
     @property
     def report(self) -> Report:
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
-        notes = self._guard.notes() + self._examination.notes() + self._outlets.notes()
+        notes = self._guard.notes() + self._examination.notes() + self._outlets.notes() + self._seen.notes()
         return Report(self._seen.steps, self._seen.progress.level, self._seen.verdicts, notes)
 
     # What a public monitor chooses.
+
+    _remedying = Remedying(())
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         """Numbers under ``landscape/`` that are known after this step; those that are not finite are left out."""
@@ -88,7 +88,6 @@ class Monitor(Callback):
                 self._warn(verdict)
 
     def _warn(self, verdict: Verdict) -> None:
-        """How an alarm is raised."""
         self._outlets.warn(message(verdict), category(verdict))
 
     def _look(self) -> None:
@@ -179,10 +178,8 @@ class Monitor(Callback):
         self._recorder.detach()
         self._recorder.drain()
         self._examination.forget()
-        self._batches = 0
         self._pace = Pace()
-        self._players = 1
-        self._watching = False
+        self._batches, self._players, self._watching = 0, 1, False
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
@@ -192,8 +189,10 @@ class Monitor(Callback):
         self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None)
         self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
-        if loaded:
-            self._resume(loaded)
+        if loaded and not taken_up(loaded, recorder=self._recorder, seen=self._seen, examination=self._examination):
+            self._seen = Observations(self._pace.horizon, self._recorder.groups)
+            self._recorder.drain()
+            self._examination.forget()
         self._seen.not_held = not_held(trainer, pl_module)
         self._examination.begin(pl_module, self._pace.horizon)
         if not loaded:
@@ -201,17 +200,6 @@ class Monitor(Callback):
         # What other callbacks monitor has to be there before the first step has been looked at.
         trainer.callback_metrics.update(published(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False))))
         self._watching = True
-
-    def _resume(self, loaded: Mapping[str, Any]) -> None:
-        try:
-            self._recorder.load_state_dict(loaded["recorder"])
-            self._seen.load_state_dict(loaded["seen"])
-            self._examination.load_state_dict(loaded["examination"])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            log.info("the state in the checkpoint is not used, watching starts afresh: %r", error)
-            self._seen = Observations(self._pace.horizon, self._recorder.groups)
-            self._recorder.drain()
-            self._examination.forget()
 
     def _near(self) -> bool:
         """Whether probes are about to follow that would look at this batch."""
@@ -225,6 +213,7 @@ class Monitor(Callback):
             trainer.callback_metrics.update(published(values))
         with self._guard("examining"):
             self._examine(trainer, pl_module)
+        self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
         self._examination.plan(self._seen, self._pace.stride)
 
     def _examine(self, trainer: Any, pl_module: Any) -> None:
@@ -283,8 +272,10 @@ class Monitor(Callback):
             self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
-            if self._seen.stalled or self._seen.diverged:
+            # A plateau that probes have yet to look at is left unjudged: there is nothing more to save in this run.
+            if self._seen.diverged or (self._seen.stalled and not self._examination.wanted(self._seen)):
                 self._judge(())
             self._part()
+            self._remedying.finish(self._seen, self._outlets)
             self._draw()
         self._examination.end()

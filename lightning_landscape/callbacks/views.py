@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lightning_landscape.evidence import Cause, Curvature, Line, Verdict
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.progress import Progress, StepRecord
+from lightning_landscape.reporting.outlets import Outlets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,3 +78,11 @@ def line_pictures(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, 
     from lightning_landscape.plots import line_figure
 
     return {f"line_from_{anchor}": line_figure(curves) for anchor, curves in lines.items() if curves}
+
+
+def show(pictures: Mapping[str, Figure], outlets: Outlets, step: int) -> None:
+    """Render the figures and hand them to the loggers."""
+    from lightning_landscape.plots import render
+
+    for name, figure in pictures.items():
+        outlets.picture(f"landscape/{name}", render(figure), step)

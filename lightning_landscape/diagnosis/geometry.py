@@ -15,6 +15,7 @@ from lightning_landscape.diagnosis.judging import (
     VANISHED,
     WAY_DOWN,
     learned,
+    share_of_start,
     verdict_of,
 )
 from lightning_landscape.evidence import (
@@ -119,7 +120,7 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     if restart is None or trials is None or level is None:
         return None
     known = learned(evidence)
-    if restart.gain < (0.3 if known else 0.1) or (known and level.share_of_start < 0.3):
+    if restart.gain < (0.3 if known else 0.1) or (known and share_of_start(evidence) < 0.3):
         return None
     bent_up = curvature is not None and curvature.lambda_min > -0.01 * curvature.lambda_max > float("-inf")
     bowl = bent_up and trials.relative_gradient < LEVEL
@@ -178,7 +179,7 @@ def undecided(evidence: Evidence) -> Verdict | None:
     missing = [name for name, kind in wanted.items() if evidence.get(kind) is None]
     unknown = f"; not known: {', '.join(missing)}" if missing else ""
     reason = f"It is at {level.now:.4g}, and started at {level.start:.4g}; nothing that was measured says why{unknown}."
-    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=trend.powered and level.share_of_start > UNLEARNED)
+    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=trend.powered and share_of_start(evidence) > UNLEARNED)
 
 
 def twinned(evidence: Evidence) -> bool:

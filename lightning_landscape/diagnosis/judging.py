@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from lightning_landscape.advice import ADVICE, tried
-from lightning_landscape.evidence import Cause, Evidence, InputUse, LossLevel, Plateau, Trend, Trials, Verdict
+from lightning_landscape.evidence import (
+    Cause,
+    Evidence,
+    InputUse,
+    LossLevel,
+    Plateau,
+    StartingPoint,
+    Trend,
+    Trials,
+    Verdict,
+)
 
 UNLEARNED = 0.9
 """share of the starting loss above which a stalled run has not learned (separates stuck from settled, AUC 0.96)"""
@@ -48,13 +58,21 @@ INFORMATION = frozenset({Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW, Cause.U
 """causes that do not alarm by themselves"""
 
 
+def share_of_start(evidence: Evidence) -> float:
+    """Present loss over that of the initial weights: on the same batches where a probe could, else from the losses."""
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if start is not None and start.loss == start.loss:
+        return LossLevel(start.loss, start.now, start.now).share_of_start
+    return level.share_of_start if level is not None else 1.0
+
+
 def learned(evidence: Evidence) -> bool:
     """Whether the model tells inputs apart; where nobody tried, whether the loss came down from where it started."""
-    level, use = evidence.get(LossLevel), evidence.get(InputUse)
-    if level is not None and level.share_of_start > RISEN:
+    use, share = evidence.get(InputUse), share_of_start(evidence)
+    if share > RISEN:
         return False
     if use is None or use.unpaired:
-        return level is not None and level.share_of_start <= UNLEARNED
+        return share <= UNLEARNED
     return use.share >= UNUSED
 
 

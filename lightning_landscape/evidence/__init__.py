@@ -6,6 +6,7 @@ type, so a reading of your own needs no registration. Nothing here knows torch, 
 
 from lightning_landscape.evidence.builtins import plain as plain
 from lightning_landscape.evidence.builtins import restored as restored
+from lightning_landscape.evidence.comparison import RunComparison as RunComparison
 from lightning_landscape.evidence.curvature import Curvature as Curvature
 from lightning_landscape.evidence.curvature import Descent as Descent
 from lightning_landscape.evidence.curvature import Plane as Plane
@@ -21,6 +22,7 @@ from lightning_landscape.evidence.readings import Schedule as Schedule
 from lightning_landscape.evidence.readings import Trend as Trend
 from lightning_landscape.evidence.trials import InputUse as InputUse
 from lightning_landscape.evidence.trials import Restart as Restart
+from lightning_landscape.evidence.trials import StartingPoint as StartingPoint
 from lightning_landscape.evidence.trials import Symmetry as Symmetry
 from lightning_landscape.evidence.trials import Trials as Trials
 from lightning_landscape.evidence.verdict import Cause as Cause

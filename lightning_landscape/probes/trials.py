@@ -8,13 +8,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_landscape.evidence import InputUse, Restart, Trials
+from lightning_landscape.evidence import InputUse, Restart, StartingPoint, Trials
+from lightning_landscape.functional.interpolation import interpolate
 from lightning_landscape.surface import LossSurface, Params
 
 RESCUE_RATE = 1e-2
 """learning rate of Adam in a rescue: large, so that forty steps go somewhere"""
 FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
 """trials with the run's own optimizer, by the factor on its learning rate"""
+
+
+def starting_point(surface: LossSurface) -> StartingPoint | None:
+    """The loss of the initial weights beside that of the present ones; None where nobody kept the initial ones.
+
+    The first losses of a run are noisy, and those of a run that blows up at once say nothing of where it began.
+    """
+    start = surface.anchors.get("initial")
+    if start is None:
+        return None
+    return StartingPoint(
+        _judged(surface.loss, interpolate(start, surface.here, 0.0)), _judged(surface.loss, surface.here)
+    )
 
 
 def input_use(surface: LossSurface) -> InputUse | None:
@@ -120,10 +134,10 @@ def adam(surface: LossSurface, rate: float = RESCUE_RATE) -> Step:
 
 @torch.no_grad()
 def _line_search(surface: LossSurface, gradient: Params, size: Mapping[str, float]) -> Params:
-    """The best point on the measured batches along -g, over steps from 0.1% to 30% of the weights' norm."""
-    if size["g"] == 0:
+    """The best point on the measured batches along -g: here, or a step of 0.1% to 30% of the weights' norm."""
+    if not 0 < size["g"] < float("inf"):
         return surface.here
-    reach = [share * max(size["w"], 1.0) / size["g"] for share in (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
+    reach = [share * max(size["w"], 1.0) / size["g"] for share in (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
     points = [{n: w - distance * gradient[n] for n, w in surface.here.items()} for distance in reach]
     losses = [_judged(surface.loss, point) for point in points]
     return min(zip(losses, points, strict=True), key=lambda pair: pair[0] if pair[0] == pair[0] else float("inf"))[1]

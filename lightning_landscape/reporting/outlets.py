@@ -32,7 +32,7 @@ class Outlets:
     """
 
     def __init__(self, loggers: Iterable[Any] | None) -> None:
-        self._silent = loggers is None
+        self.silent = loggers is None
         self._loggers = list(loggers or ())
         self.failures = [0] * len(self._loggers)
 
@@ -58,7 +58,7 @@ class Outlets:
 
     def warn(self, text: str, kind: type[Warning]) -> None:
         """One warning in the terminal, not torn by a progress bar."""
-        if not self._silent:
+        if not self.silent:
             announce(text, kind)
 
     def notes(self) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from lightning.pytorch import seed_everything
 
-from lightning_landscape.callbacks import copying, isolation, rng, weights
+from lightning_landscape.callbacks import copying, isolation, rng, switches, weights
 from lightning_landscape.callbacks.isolation import isolated
 from lightning_landscape.callbacks.module_surface import module_surface
 from lightning_landscape.callbacks.weights import Weights
@@ -24,7 +24,7 @@ from tests.callbacks.test_transparency import alone
 from tests.zoo import SPECIMENS, train
 from tests.zoo.training import MemoryLogger, attributes, fingerprint, fit, make_trainer
 
-ISOLATION = {inspect.getfile(module) for module in (isolation, weights, rng, copying)}
+ISOLATION = {inspect.getfile(module) for module in (isolation, weights, rng, switches, copying)}
 SURFACE = {str(path) for path in Path(inspect.getfile(isolation)).parent.glob("*.py")}
 
 
@@ -72,6 +72,15 @@ def everything(trainer: Any, pl_module: Any) -> dict[str, Any]:
         "groups": [fingerprint(list(group.items())) for o in trainer.optimizers for group in o.param_groups],
         "streams": (fingerprint(torch.get_rng_state()), random.getstate(), fingerprint(np.random.get_state())),
         "backward": torch.Tensor.backward,
+        "switches": (
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.get_default_dtype(),
+            torch.is_autocast_enabled("cpu"),
+            torch.backends.cuda.flash_sdp_enabled(),
+            torch.backends.cudnn.enabled,
+            torch._dynamo.eval_frame._stance.stance,
+        ),
     }
 
 

@@ -200,7 +200,7 @@ def test_a_point_of_another_model_is_refused():
     prober = probed(Perceptron, lambda surface: surface.loss({"net.0.weight": torch.zeros(3)}))
 
     assert prober.readings == []
-    assert "LL301" in prober.refusals[0]
+    assert "LL315" in prober.refusals[0]
     assert "'net.0.weight' of shape (3,)" in prober.refusals[0]
 
 
@@ -215,7 +215,7 @@ def test_an_anchor_of_another_model_is_refused():
     fit(specimen, make_trainer(specimen, prober), Perceptron())
 
     assert (
-        prober.refusals[0] == "[LL302] anchor 'initial' has (3,) where the module has 'net.0.weight' of shape (32, 8)"
+        prober.refusals[0] == "[LL316] anchor 'initial' has (3,) where the module has 'net.0.weight' of shape (32, 8)"
     )
 
 
@@ -379,3 +379,15 @@ def test_watched_training_that_holds_a_lock_and_generators_is_not_refused():
 
     assert train(SPECIMENS["HiddenState"], prober).differences(alone("HiddenState")) == []
     assert prober.refusals == []
+
+
+def test_the_outputs_of_activation_layers_can_be_watched():
+    def look(surface: LossSurface) -> tuple[str, tuple[int, ...], float]:
+        ((name, layer),) = surface.activations({key: 0 * weight for key, weight in surface.here.items()}).items()
+        assert float(surface.activations(surface.here)[name].values.abs().sum()) > 0
+        return f"{name} {layer.kind}", tuple(layer.values.shape), float(layer.values.abs().sum())
+
+    prober = Prober(look)
+
+    assert train(SPECIMENS["Perceptron"], prober).differences(alone("Perceptron")) == []
+    assert prober.readings[0] == ("net.1 Tanh", (8, 32), 0.0)

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_landscape.callbacks.differentiation import differentiable
+from lightning_landscape.errors import SurfaceError
 from lightning_landscape.evidence import Curvature, Descent, Evidence, Spectrum
 from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum
 from lightning_landscape.surface import LossSurface
@@ -72,6 +74,26 @@ def test_the_same_surface_gives_the_same_reading_and_leaves_the_global_generator
     readings = {HessianExtremes()(LossSurface(saddle, here())) for _ in range(2)}
     assert len(readings) == 1
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class OnceDifferentiable:
+    """The objective of sharded parameters: there is a gradient, and nothing behind it."""
+
+    def value(self, point):
+        return saddle(point)
+
+    def value_and_gradient(self, point):
+        return saddle(point), (point["x"].clone(), -0.5 * point["y"] + 0.04 * point["y"] ** 3)
+
+    def gradient_and_product(self, point):
+        raise SurfaceError("[LL309] there are no second derivatives of sharded parameters")
+
+
+def test_gradients_of_sharded_parameters_are_differenced_and_labelled():
+    found = HessianExtremes()(LossSurface(differentiable(OnceDifferentiable()), here()))
+    assert "approximate" in found.method
+    assert found.reason == "[LL309] there are no second derivatives of sharded parameters"
+    assert (found.lambda_min, found.lambda_max) == pytest.approx((-0.5, 1.0), abs=1e-2)
 
 
 def test_readings_are_plain_numbers_for_the_evidence():
