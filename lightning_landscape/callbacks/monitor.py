@@ -230,8 +230,7 @@ class Monitor(Callback):
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
-        left = self._seen.escaped()
-        if left is not None:
+        if (left := self._seen.escaped()) is not None:
             text = f"Escaped at step {self._seen.step}: the loss falls again (`{left.cause}` since step {left.since})."
             self._outlets.card("landscape/verdict", text, self._seen.step)
         self._look()
@@ -272,7 +271,7 @@ class Monitor(Callback):
             self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
-            # A plateau that probes have yet to look at is left unjudged: there is nothing more to save in this run.
+            # What probes have yet to look at stays unjudged: there is nothing more to save in this run.
             if self._seen.diverged or (self._seen.stalled and not self._examination.wanted(self._seen)):
                 self._judge(())
             self._part()
