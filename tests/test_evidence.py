@@ -20,6 +20,7 @@ from lightning_landscape.evidence import (
     Movement,
     Plane,
     Plateau,
+    RunComparison,
     Schedule,
     Spectrum,
     Trend,
@@ -58,6 +59,7 @@ READINGS = (
     DOWN,
     Spectrum((-1.0, 2.0), (0.5, 0.5), 1.0, 0.1, 0.5, 40, "double backward", None, 2, 64),
     Plane("initial", "best", (0.0, 1.0), (0.0, 1.0), ((1.0, 2.0), (3.0, math.inf)), {"initial": (1.0, 0.0)}, 0.0, 64),
+    RunComparison(("a", "b"), (0.5, 0.4), ((0.0, 0.1), (0.1, 0.0)), samples=64, points=11, notes=("Mind the gap.",)),
 )
 
 
