@@ -69,6 +69,7 @@ READINGS = (
     Trials({"adam": 0.2, "line search": -math.inf}, steps=40, relative_gradient=0.5, decay_pull=0.0, samples=64),
     Restart(gain=0.4, seeds=2, steps=300),
     Symmetry(share=0.75, layer="net.0"),
+    RunComparison(("a", "b"), (0.5, 0.4), ((0.0, 0.1), (0.1, 0.0)), samples=64, points=11, notes=("Mind the gap.",)),
 )
 
 
@@ -223,7 +224,7 @@ def test_every_kind_of_reading_survives_json():
     known = Evidence(*READINGS)
     assert Evidence.from_dict(json.loads(json.dumps(known.to_dict()))) == known
     kinds = {v for v in vars(evidence).values() if isinstance(v, type) and is_dataclass(v)}
-    kinds -= {Verdict, RunComparison}  # drawn from evidence, and the outcome of a command: neither is ever part of it
+    kinds -= {Verdict}  # drawn from evidence, and never part of it
     assert {type(reading) for reading in READINGS} == kinds
 
 
