@@ -52,7 +52,8 @@ HOUSE = {
     "plots": room(NOUNS, "matplotlib numpy"),
     "reporting": room(f"{NOUNS} advice plots", "torch tensorboard numpy PIL", "matplotlib"),
     "callbacks": room(
-        f"{NOUNS} advice checkpoints diagnosis functional gradients history plots probes progress remedies reporting surface",
+        f"{NOUNS} advice checkpoints diagnosis functional gradients history plots probes progress remedies "
+        "reporting surface",
         "torch lightning pytorch_lightning torchmetrics numpy",
         "matplotlib",
     ),

@@ -22,6 +22,7 @@ from lightning_landscape.evidence import (
     Plane,
     Plateau,
     Restart,
+    RunComparison,
     Schedule,
     Spectrum,
     Symmetry,
@@ -66,6 +67,7 @@ READINGS = (
     Trials({"adam": 0.2, "line search": -math.inf}, steps=40, relative_gradient=0.5, decay_pull=0.0, samples=64),
     Restart(gain=0.4, seeds=2, steps=300),
     Symmetry(share=0.75, layer="net.0"),
+    RunComparison(("a", "b"), (1.0, math.inf), ((0.0, 0.5), (0.5, 0.0)), samples=64, points=11, notes=("n",)),
 )
 
 

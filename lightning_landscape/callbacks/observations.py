@@ -76,12 +76,17 @@ class Observations:
         hidden = not progress.trend.falling and not progress.trend.powered
         return late and hidden and progress.level.share_of_start > UNLEARNED
 
+    def pass_over(self) -> None:
+        """Leave the present episode without a verdict, until it is due again."""
+        self.judged_at, self.judged_proven = self.steps, self.progress.proven
+
     def judge(self, verdict: Verdict) -> bool:
         """Keep the verdict, one per episode, and tell whether it is news.
 
         An episode that begins soon after an alarm of the same cause belongs to it: the loss has only trembled.
         """
-        first, self.judged_at, self.judged_proven = self.judged_at is None, self.steps, self.progress.proven
+        first = self.judged_at is None
+        self.pass_over()
         last = self.verdicts[-1] if self.verdicts else None
         near = last is not None and verdict.since - last.step < max(200, (self.progress.horizon or self.steps) // 10)
         if last is not None and last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
-from lightning_landscape.evidence import curvature, readings, trials
+from lightning_landscape.evidence import comparison, curvature, readings, trials
 from lightning_landscape.evidence.builtins import plain, restored
 
 R = TypeVar("R")
@@ -70,7 +70,7 @@ class Evidence:
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Evidence:
         """The readings of `to_dict` whose types are this library's own; others are left out."""
-        kinds = vars(readings) | vars(curvature) | vars(trials)
+        kinds = vars(readings) | vars(curvature) | vars(trials) | vars(comparison)
         return cls(*(restored(kinds[name], values) for name, values in data.items() if is_dataclass(kinds.get(name))))
 
 
