@@ -83,7 +83,8 @@ class Observations:
     def judge(self, verdict: Verdict) -> bool:
         """Keep the verdict, one per episode, and tell whether it is news.
 
-        An episode that begins soon after an alarm of the same cause belongs to it: the loss has only trembled.
+        Within an episode it takes the place of mere information, unless the run has diverged, which is an end. An
+        episode that begins soon after an alarm of the same cause belongs to it: the loss has only trembled.
         """
         first = self.judged_at is None
         self.pass_over()
@@ -91,7 +92,7 @@ class Observations:
         near = last is not None and verdict.since - last.step < max(200, (self.progress.horizon or self.steps) // 10)
         if last is not None and last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
             return False
-        if last is not None and not first and not last.stuck:
+        if last is not None and not first and not last.stuck and verdict.cause is not Cause.DIVERGED:
             self.verdicts.pop()
         self.verdicts.append(verdict)
         return True
