@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lightning_landscape.evidence import Cause, Trials
 
 CODES = {
@@ -67,5 +69,5 @@ ADVICE = {
 def tried(trials: Trials) -> str:
     """What was tried on a copy, the best first, with what stands behind it."""
     ranked = sorted(trials.gains.items(), key=lambda item: -item[1])
-    gains = "; ".join(f"{name} {-gain:+.0%}" for name, gain in ranked)
+    gains = "; ".join(f"{name} {-gain:+.0%}" if gain > -math.inf else f"{name} not finite" for name, gain in ranked)
     return f"Tried on a copy, {trials.steps} steps each, judged on other batches: {gains}."

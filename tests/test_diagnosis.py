@@ -1,26 +1,34 @@
 """Each detector on evidence made by hand, a hair below and a hair above each of its thresholds."""
 
 import math
-from dataclasses import replace
-from itertools import permutations
+from dataclasses import fields, replace
+from itertools import combinations, permutations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lightning_landscape.advice import ADVICE, CODES, TITLES
-from lightning_landscape.diagnosis import DETECTORS, diagnose
-from lightning_landscape.diagnosis.judging import INFORMATION
+from lightning_landscape.diagnosis import DETECTORS, diagnose, undiscerned
+from lightning_landscape.diagnosis.judging import INFORMATION, learned
 from lightning_landscape.evidence import (
     Activity,
     Cause,
+    Curvature,
+    Descent,
     Divergence,
     Evidence,
     GradientScale,
+    InputUse,
     Line,
     LossLevel,
     Movement,
     Plateau,
+    Restart,
     Schedule,
+    Symmetry,
     Trend,
+    Trials,
     Verdict,
 )
 
@@ -39,6 +47,48 @@ NAN = Divergence(step=250, finite=False, start=2.3, now=math.nan)
 
 # Nothing is wrong with this run but that its loss stands still where it began.
 BASE = Evidence(PLATEAU, STALLED, UNLEARNED, MIDWAY, MOVING, EVEN, ACTIVE)
+USED = InputUse(loss=2.0, shuffled=2.5, moved=0.3, varied=True)
+UNUSED = InputUse(loss=2.0, shuffled=2.0, moved=0.0, varied=True)
+NOTHING_GAINED = Trials(
+    {"adam": 0.0, "line search": 0.0, "learning rate x0.1": 0.0, "this optimizer": 0.0, "learning rate x10": 0.0},
+    steps=40,
+    relative_gradient=0.01,
+    decay_pull=0.0,
+    samples=64,
+)
+NO_BETTER = Restart(gain=0.0, seeds=2, steps=300)
+TWINS = Symmetry(share=0.75, layer="net.0")
+
+
+def gained(relative_gradient=0.01, decay_pull=0.0, **gains):
+    """Trials with these gains, by names with underscores."""
+    named = {name.replace("_", " "): gain for name, gain in gains.items()}
+    return replace(
+        NOTHING_GAINED,
+        gains={**NOTHING_GAINED.gains, **named},
+        relative_gradient=relative_gradient,
+        decay_pull=decay_pull,
+    )
+
+
+def curved(drop=0.0, lambda_min=-1.0, lambda_max=1.0):
+    """Curvature of a loss of 2, which falls by this share of it on other batches, and by much more on its own."""
+    return Curvature(
+        lambda_min=lambda_min,
+        lambda_max=lambda_max,
+        residual_min=0.0,
+        residual_max=0.0,
+        error=0.0,
+        loss=2.0,
+        gradient_norm=0.0,
+        relative_gradient=0.0,
+        products=9,
+        method="double backward",
+        reason=None,
+        parameters=9,
+        samples=64,
+        descent=Descent((-1.0, 0.0), (0.1, 2.0), (2.0 - 2.0 * drop, 2.0)),
+    )
 
 
 def cause(*changed):
@@ -156,6 +206,281 @@ def test_a_run_that_came_down_by_a_tenth_has_settled(now, found):
     assert cause(LossLevel(2.3, now, now)) is found
 
 
+def test_who_uses_the_inputs_has_learned_wherever_the_loss_is_and_else_the_loss_decides():
+    def known(*changed):
+        return learned(BASE.including(*changed))
+
+    assert known(UNLEARNED, replace(UNUSED, shuffled=2.0 * 1.0201))
+    assert not known(LEARNED, replace(UNUSED, shuffled=2.0 * 1.0199))
+    assert not known(LossLevel(1.0, 1.0, 1.2001), USED)
+    assert known(LossLevel(1.0, 1.0, 1.2), USED)
+    assert known(LossLevel(1.0, 0.9, 0.9))
+    assert not known(LossLevel(1.0, 0.9, 0.9001))
+    assert not learned(Evidence())
+
+
+def test_where_the_loss_looks_at_inputs_alone_they_tell_nothing_about_learning():
+    unpaired = replace(UNUSED, moved=0.3)
+    assert unpaired.unpaired
+    assert learned(BASE.including(LEARNED, unpaired))
+    assert not learned(BASE.including(UNLEARNED, unpaired))
+
+
+@pytest.mark.parametrize(("pull", "found"), [(0.2999, Cause.UNDECIDED), (0.3, Cause.SETTLED), (1.0, Cause.SETTLED)])
+def test_a_decay_that_pulls_like_the_gradient_is_an_equilibrium(pull, found):
+    assert cause(gained(decay_pull=pull)) is found
+
+
+@pytest.mark.parametrize(("gain", "found"), [(0.15, Cause.SETTLED), (0.1501, Cause.SADDLE_POINT)])
+def test_a_loss_of_inputs_alone_that_no_trial_lowers_has_settled(gain, found):
+    assert cause(replace(UNUSED, moved=0.3), gained(adam=gain)) is found
+
+
+def test_inputs_that_are_all_the_same_have_nothing_to_learn_from():
+    assert cause(replace(USED, varied=False)) is Cause.NOTHING_TO_LEARN
+
+
+@pytest.mark.parametrize("trial", ["adam", "line search", "learning rate x10"])
+@pytest.mark.parametrize(
+    ("travelled", "slope", "gain", "changed", "found"),
+    [
+        (0.00499, 0.3, 0.15, [], True),
+        (0.005, 0.3, 0.15, [], False),
+        (0.00499, 0.2999, 0.15, [], False),
+        (0.00499, 0.3, 0.1499, [], False),
+        (0.00499, 0.3, 0.4, [LEARNED], True),
+        (0.00499, 0.3, 0.3999, [LEARNED], False),
+        (None, 0.3, 0.15, [], False),
+    ],
+)
+def test_steps_that_get_nowhere_on_a_slope_are_too_small(trial, travelled, slope, gain, changed, found):
+    creeping = replace(MOVING, travelled=travelled)
+    tried = gained(relative_gradient=slope, **{trial: gain})
+    assert (cause(creeping, tried, *changed) is Cause.LEARNING_RATE_TOO_SMALL) is found
+
+
+@pytest.mark.parametrize("trial", ["mean of the path", "learning rate x0.1"])
+@pytest.mark.parametrize(
+    ("travelled", "now", "gain", "found"),
+    [
+        (0.3001, 0.8001, 0.1501, True),
+        (0.3, 0.8001, 0.1501, False),
+        (0.3001, 0.8, 0.1501, False),
+        (0.3001, 0.8001, 0.15, False),
+        (0.3001, 1.2001, 0.0, True),
+        (0.3001, 1.2, 0.0, False),
+        (None, 1.2001, 0.0, False),
+    ],
+)
+def test_steps_that_go_far_for_nothing_where_smaller_ones_do_better_are_too_large(trial, travelled, now, gain, found):
+    far = replace(MOVING, travelled=travelled)
+    assert (cause(far, LossLevel(1.0, 0.8, now), gained(**{trial: gain})) is Cause.LEARNING_RATE_TOO_LARGE) is found
+
+
+@pytest.mark.parametrize(
+    ("share", "gain", "found"),
+    [(0.5001, 0.1, Cause.SADDLE_POINT), (0.5, 0.1, Cause.SETTLED), (0.5001, 0.0999, Cause.SETTLED)],
+)
+def test_twin_units_make_a_saddle_where_a_run_from_random_weights_does_better(share, gain, found):
+    assert cause(LEARNED, replace(TWINS, share=share), replace(NO_BETTER, gain=gain)) is found
+    assert cause(LEARNED, replace(TWINS, share=share)) is Cause.SETTLED
+
+
+@pytest.mark.parametrize(("gain", "found"), [(0.1, Cause.FLAT_REGION), (0.0999, Cause.SETTLED)])
+def test_a_saturated_layer_of_a_run_that_has_learned_counts_where_random_weights_do_better(gain, found):
+    assert cause(LEARNED, replace(ACTIVE, saturated=0.9), replace(NO_BETTER, gain=gain)) is found
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ([gained(adam=0.1501)], Cause.SADDLE_POINT),
+        ([gained(adam=0.15)], Cause.UNDECIDED),
+        ([gained(), curved(drop=0.0501)], Cause.SADDLE_POINT),
+        ([gained(), curved(drop=0.0499)], Cause.UNDECIDED),
+        ([curved(drop=0.5)], Cause.UNDECIDED),
+        ([LEARNED, gained(adam=0.4001), curved(drop=0.0501)], Cause.SADDLE_POINT),
+        ([LEARNED, gained(adam=0.4), curved(drop=0.0501)], Cause.SETTLED),
+        ([LEARNED, gained(adam=0.4001, relative_gradient=0.0999)], Cause.SADDLE_POINT),
+        ([LEARNED, gained(adam=0.4001, relative_gradient=0.1)], Cause.SLOW),
+        ([LEARNED, gained(adam=0.4, relative_gradient=0.1)], Cause.SETTLED),
+        ([FADING, gained(adam=0.5)], Cause.FLAT_REGION),
+        ([FADING, gained(adam=0.5), curved(drop=0.0501)], Cause.SADDLE_POINT),
+    ],
+)
+def test_a_way_down_that_the_run_does_not_find_makes_a_saddle(changed, found):
+    assert cause(*changed) is found
+
+
+def test_negative_curvature_alone_is_no_alarm():
+    nowhere = curved(drop=0.0)
+    assert nowhere.descent.drop > 1
+    assert cause(LEARNED, gained(), nowhere) is Cause.SETTLED
+    assert cause(gained(), replace(nowhere, descent=None)) is Cause.UNDECIDED
+    assert cause(gained(), replace(nowhere, loss=0.0)) is Cause.UNDECIDED
+    on_one_half_only = replace(nowhere, descent=replace(nowhere.descent, held_out=None))
+    assert cause(gained(), on_one_half_only) is Cause.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("gain", "slope", "lambda_min", "found"),
+    [
+        (0.0999, 0.0999, -0.0099, Cause.UNDECIDED),
+        (0.1, 0.0999, -0.0099, Cause.POOR_MINIMUM),
+        (0.1, 0.0999, -0.0101, Cause.SADDLE_POINT),
+        (0.1, 0.1, -0.0099, Cause.SADDLE_POINT),
+        (0.1, 0.0999, None, Cause.SADDLE_POINT),
+        (0.1, 0.0999, math.nan, Cause.SADDLE_POINT),
+    ],
+)
+def test_where_only_other_weights_do_better_the_curvature_tells_a_bowl_from_a_saddle(gain, slope, lambda_min, found):
+    bent = [] if lambda_min is None else [curved(lambda_min=lambda_min)]
+    assert cause(gained(relative_gradient=slope), replace(NO_BETTER, gain=gain), *bent) is found
+
+
+@pytest.mark.parametrize(
+    ("gain", "now", "found"),
+    [
+        (0.3, 0.3, Cause.POOR_MINIMUM),
+        (0.2999, 0.3, Cause.SETTLED),
+        (0.3, 0.2999, Cause.SETTLED),
+        (1.0, 0.2999, Cause.SETTLED),
+    ],
+)
+def test_a_run_that_has_learned_sits_in_a_poor_minimum_where_other_weights_do_much_better(gain, now, found):
+    assert cause(LossLevel(1.0, now, now), gained(), replace(NO_BETTER, gain=gain)) is found
+
+
+@pytest.mark.parametrize(("shuffled", "found"), [(2.0398, Cause.NOTHING_TO_LEARN), (2.0402, Cause.SETTLED)])
+def test_inputs_that_neither_this_run_nor_another_can_use_tell_nothing(shuffled, found):
+    tried = [replace(UNUSED, shuffled=shuffled), gained(), NO_BETTER]
+    assert cause(*tried) is found
+    for missing in range(3):
+        kept = tried[:missing] + tried[missing + 1 :]
+        assert cause(*kept) is (Cause.UNDECIDED if missing == 0 or shuffled < 2.04 else Cause.SETTLED)
+
+
+def test_what_is_not_known_is_said():
+    reason = diagnose(BASE).reason
+    assert "not known: what trials on a copy gain, whether the inputs are used, a restart." in reason
+    assert "not known: a restart." in diagnose(BASE.including(gained(), UNUSED)).reason
+    assert (
+        "not known"
+        not in diagnose(BASE.including(gained(), replace(UNUSED, moved=0.3, shuffled=1.0), NO_BETTER)).reason
+    )
+
+
+def test_an_alarm_lists_what_was_tried_the_best_first_and_information_does_not():
+    tried = gained(adam=0.5, relative_gradient=0.5, **{"line search": 0.7, "learning rate x10": -math.inf})
+    lines = diagnose(BASE.including(tried)).reason.splitlines()
+    assert lines[-1].startswith(
+        "Tried on a copy, 40 steps each, judged on other batches: line search -70%; adam -50%; "
+    )
+    assert lines[-1].endswith("learning rate x10 not finite.")
+    assert "Tried" not in diagnose(BASE.including(LEARNED, tried)).reason
+
+
+def test_what_noise_may_have_made_is_no_alarm_in_a_run_that_has_learned():
+    noisy = replace(STALLED, progress=-1.0, margin=1.0)
+    assert not noisy.powered
+    found = [LEARNED, gained(adam=0.5)]
+    assert diagnose(BASE.including(*found)).stuck
+    quiet = diagnose(BASE.including(*found, noisy))
+    assert (quiet.cause, quiet.stuck) == (Cause.SADDLE_POINT, False)
+    assert diagnose(BASE.including(gained(adam=0.5), noisy)).stuck
+    assert diagnose(BASE.including(LEARNED, noisy, NAN)).stuck
+
+
+def test_dearer_probes_run_only_while_they_can_change_the_verdict():
+    def open_(*changed):
+        return undiscerned(BASE.including(*changed))
+
+    assert undiscerned(Evidence())
+    assert open_()
+    assert open_(LEARNED)
+    assert open_(replace(ACTIVE, saturated=1.0))
+    assert not open_(replace(ACTIVE, saturated=1.0), gained())
+    assert not open_(LEARNED, gained())
+    assert open_(gained())
+    assert not open_(gained(adam=0.5))
+    assert open_(gained(adam=0.5), TWINS)
+    assert not open_(gained(adam=0.5), TWINS, NO_BETTER)
+    assert open_(UNUSED, gained(), NO_BETTER)
+    assert not open_(ENDED)
+    assert not open_(NAN)
+
+
+EVERYTHING = (
+    *(PLATEAU, STALLED, UNLEARNED, NAN, MIDWAY, MOVING, EVEN, ACTIVE, USED, gained(adam=0.5), curved(drop=0.5)),
+    *(NO_BETTER, TWINS),
+)
+
+
+def test_whatever_is_missing_there_is_a_verdict_or_none_and_it_accuses_nobody_of_what_it_cannot_know():
+    readings = [reading for reading in EVERYTHING if reading is not NAN]
+    for size in range(len(readings) + 1):
+        for known in combinations(readings, size):
+            evidence = Evidence(*known)
+            verdict = diagnose(evidence)
+            if evidence.get(Trend) is not None and evidence.get(LossLevel) is not None:
+                assert verdict is not None
+            if evidence.get(Trials) is None and verdict is not None:
+                assert verdict.cause in {Cause.UNDECIDED, Cause.SETTLED}
+            undiscerned(evidence)
+
+
+NUMBERS = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1.0, math.nan, math.inf, -math.inf]))
+
+
+def of_any_numbers(reading):
+    """The same reading with whatever floats."""
+    floats = {f.name: NUMBERS for f in fields(reading) if isinstance(getattr(reading, f.name), float)}
+    changed = {name: st.dictionaries(st.sampled_from(sorted(value)), NUMBERS) for name, value in _mappings(reading)}
+    return st.builds(lambda **values: replace(reading, **values), **floats, **changed)
+
+
+def _mappings(reading):
+    found = [(f.name, getattr(reading, f.name)) for f in fields(reading)]
+    return [(name, value) for name, value in found if isinstance(value, dict)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.tuples(*(st.none() | of_any_numbers(reading) for reading in EVERYTHING)))
+def test_no_number_makes_a_detector_fail(readings):
+    evidence = Evidence(*(reading for reading in readings if reading is not None))
+    verdict = diagnose(evidence)
+    assert verdict is None or (verdict.reason and isinstance(verdict.stuck, bool))
+    undiscerned(evidence)
+
+
+CREEPING = replace(MOVING, travelled=0.001)
+
+
+@pytest.mark.parametrize(
+    ("both", "found"),
+    [
+        ([replace(ACTIVE, dead=1.0), replace(MOVING, not_held=1.0)], Cause.FLAT_REGION),
+        ([replace(MOVING, not_held=1.0), gained(**{"learning rate x0.1": 0.2})], Cause.NOT_UPDATING),
+        ([gained(**{"learning rate x0.1": 0.2}), ENDED], Cause.LEARNING_RATE_TOO_LARGE),
+        ([ENDED, gained(adam=0.5)], Cause.SCHEDULED_END),
+        ([STILL, gained(decay_pull=1.0)], Cause.NOT_UPDATING),
+        ([gained(decay_pull=1.0, adam=0.5)], Cause.SETTLED),
+        ([replace(USED, varied=False), gained(adam=0.5)], Cause.NOTHING_TO_LEARN),
+        ([CREEPING, gained(adam=0.5, relative_gradient=1.0)], Cause.LEARNING_RATE_TOO_SMALL),
+        (
+            [CREEPING, gained(adam=0.5, relative_gradient=1.0), replace(ACTIVE, saturated=1.0)],
+            Cause.LEARNING_RATE_TOO_SMALL,
+        ),
+        ([replace(ACTIVE, saturated=1.0), gained(adam=0.5)], Cause.FLAT_REGION),
+        ([gained(adam=0.5), replace(NO_BETTER, gain=0.5), curved(lambda_min=0.0)], Cause.SADDLE_POINT),
+        ([FADING, gained(), replace(NO_BETTER, gain=0.5), curved(lambda_min=0.0)], Cause.FLAT_REGION),
+        ([gained(), UNUSED, replace(NO_BETTER, gain=0.5), curved(lambda_min=0.0)], Cause.POOR_MINIMUM),
+    ],
+)
+def test_of_two_explanations_the_one_nearer_to_the_machinery_stands(both, found):
+    assert cause(*both) is found
+
+
 def test_of_several_explanations_the_first_in_the_list_stands():
     """Taking away the strongest explanation, one after the other, brings out the next."""
     explanations = [
@@ -198,6 +523,20 @@ def test_further_readings_change_no_verdict():
         ([replace(ACTIVE, dead=1.0)], ["relu", "100%", "threshold 99%", "64 samples"]),
         ([replace(ACTIVE, saturated=0.95)], ["tanh", "95%", "threshold 90%"]),
         ([FADING], ["1e-07 in first", "0.5 in last", "2e-07", "threshold 0.0001"]),
+        (
+            [CREEPING, gained(adam=0.5, relative_gradient=1.0)],
+            ["add up to 0.001 of", "threshold 0.005", "size 1 ", "threshold 0.3", "by 50%"],
+        ),
+        ([gained(**{"mean of the path": 0.2})], ["up to 0.5 times", "threshold 0.3", "by 20%"]),
+        ([LossLevel(1.0, 1.0, 2.0), gained()], ["up to 0.5 times", "the loss lies above its start"]),
+        ([gained(decay_pull=1.0)], ["pulls 1 times", "threshold 0.3"]),
+        ([replace(UNUSED, moved=0.3), gained(adam=0.1)], ["more than 10.0%"]),
+        ([TWINS, replace(NO_BETTER, gain=0.5)], ["net.0", "75%", "threshold 50%", "by 50% in 300 steps"]),
+        ([gained(), curved(drop=0.5)], ["falls by 50% on batches not used to find it", "loss = 0.01"]),
+        ([gained(adam=0.5)], ["40 steps of Adam lower it by 50%", "loss = 0.01"]),
+        ([gained(), replace(NO_BETTER, gain=0.5)], ["the best of 2 runs", "by 50% in 300 steps"]),
+        ([gained(), UNUSED, NO_BETTER], ["changes by 0.0%", "threshold 2%", "gained 0%", "restart 0%"]),
+        ([LEARNED, gained(adam=0.5, relative_gradient=0.2)], ["40 steps of Adam lower it by 50%"]),
         ([LEARNED], ["from 2.3 to 1 "]),
         ([], ["at 2.3"]),
     ],

@@ -56,7 +56,7 @@ class _Continuation:
         for leaf, part in zip(self._leaves.values(), gradient, strict=True):
             leaf.grad = part.clone()
         with torch.enable_grad():
-            self._clip(list(self._leaves.values()))
+            self._clip([p for group in self._optimizer.param_groups for p in group["params"]])
             self._optimizer.step()
 
 
@@ -64,7 +64,7 @@ def _clipping(trainer: Any) -> Callable[[list[nn.Parameter]], object]:
     value = trainer.gradient_clip_val
     if not value:
         return lambda parameters: None
-    clip = nn.utils.clip_grad_value_ if str(trainer.gradient_clip_algorithm) == "value" else nn.utils.clip_grad_norm_
+    clip = nn.utils.clip_grad_value_ if trainer.gradient_clip_algorithm == "value" else nn.utils.clip_grad_norm_
     return lambda parameters: clip(parameters, value)
 
 
@@ -83,20 +83,23 @@ def decay_of(trainer: Any) -> tuple[float, bool]:
 
 def redraw(evaluator: Evaluator) -> Callable[[int], Params]:
     """Weights as `reset_parameters` draws them; a parameter without a layer that could is drawn from N(0, 1/fan_in)."""
+    weights, modules = evaluator.weights, evaluator.isolation.modules
 
     def redrawn(seed: int) -> Params:
-        point = {name: weight.detach().clone() for name, weight in evaluator.weights.here.items()}
         with evaluator.at_other_weights(), torch.no_grad():
-            evaluator.weights.place(point)
+            evaluator.isolation.renew()  # BatchNorm draws its statistics anew as well
+            for parameter in weights.parameters.values():
+                parameter.data = parameter.data.clone()  # frozen ones included: drawing writes in place
             seed_streams(seed)
             drawn = set()
-            for prefix, layer in evaluator.isolation.modules.items():
+            for prefix, layer in modules.items():
                 if callable(reset := getattr(layer, "reset_parameters", None)):
                     reset()
                     drawn |= {f"{prefix}.{name}".lstrip(".") for name, _ in layer.named_parameters()}
-            for name in point.keys() - drawn:
-                weight = point[name]
-                if bool((weight != weight.flatten()[0]).any()):  # scales of 1 and biases of 0 stay what they are
+            point = {name: parameter.detach().clone() for name, parameter in weights.trainable.items()}
+            for name, weight in point.items():
+                # Scales of 1 and biases of 0 stay what they are.
+                if name not in drawn and bool((weight != weight.flatten()[:1]).any()):
                     weight.normal_(std=weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0)
         return point
 
@@ -119,10 +122,18 @@ def mispaired(batches: Sequence[ProbeBatch]) -> tuple[ProbeBatch, ...]:
 
 
 def inputs_vary(batches: Sequence[ProbeBatch]) -> bool:
-    """Whether any sample's input differs from another's; True where inputs cannot be told from targets."""
+    """Whether any sample's input differs from another's; True where that cannot be told."""
     parted = [_parted(batch.batch) for batch in batches]
-    tensors = [tensor for parts in parted if parts is not None for tensor in _tensors(parts[0]) if tensor.ndim]
-    return not tensors or any(bool((tensor != tensor[:1]).any()) for tensor in tensors)
+    inputs = [[tensor for tensor in _tensors(parts[0]) if tensor.numel()] for parts in parted if parts is not None]
+    first = inputs[0] if inputs else []
+    if not first or sum(len(tensors[0]) for tensors in inputs if tensors) < 2:
+        return True
+    return any(len(tensors) != len(first) or any(map(_differ, tensors, first)) for tensors in inputs)
+
+
+def _differ(samples: Tensor, others: Tensor) -> bool:
+    """Whether any of the samples is not the first one of the others."""
+    return samples.shape[1:] != others.shape[1:] or bool((samples != others[:1]).any())
 
 
 def _parted(batch: Any) -> tuple[Any, Callable[[Any], Any]] | None:
@@ -138,10 +149,10 @@ def _parted(batch: Any) -> tuple[Any, Callable[[Any], Any]] | None:
 def _rolled(inputs: Any) -> Any:
     """Every tensor's samples moved on by one."""
     if isinstance(inputs, Tensor):
-        return inputs.roll(1, 0) if inputs.ndim else inputs
-    if isinstance(inputs, (tuple, list)):
+        return inputs.roll(1, 0) if _has_samples(inputs) else inputs
+    if type(inputs) in (tuple, list):
         return type(inputs)(_rolled(value) for value in inputs)
-    return {key: _rolled(value) for key, value in inputs.items()} if isinstance(inputs, dict) else inputs
+    return {key: _rolled(value) for key, value in inputs.items()} if type(inputs) is dict else inputs
 
 
 def _shapes(inputs: Any) -> list[torch.Size]:
@@ -150,7 +161,13 @@ def _shapes(inputs: Any) -> list[torch.Size]:
 
 def _tensors(inputs: Any) -> Iterator[Tensor]:
     if isinstance(inputs, Tensor):
-        yield inputs
+        if _has_samples(inputs):
+            yield inputs
     elif isinstance(inputs, (tuple, list, dict)):
         for value in inputs.values() if isinstance(inputs, dict) else inputs:
             yield from _tensors(value)
+
+
+def _has_samples(tensor: Tensor) -> bool:
+    """Whether the first dimension can be walked along: neither sparse, nor nested, nor a number."""
+    return tensor.layout is torch.strided and not tensor.is_nested and tensor.ndim > 0

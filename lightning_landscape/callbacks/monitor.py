@@ -81,7 +81,8 @@ class Monitor(Callback):
         """What to make of a run that has just stalled or diverged: by default, a verdict."""
         verdict = diagnose(self._seen.evidence(readings))
         if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
-            return  # the losses of several players need not fall
+            self._seen.pass_over()  # the losses of several players need not fall
+            return
         if self._seen.judge(verdict):
             self._outlets.card("landscape/verdict", card(verdict), verdict.step)
             if verdict.stuck:

@@ -84,18 +84,24 @@ class Observations:
         hidden = not progress.trend.falling and not progress.trend.powered
         return late and hidden and progress.level.share_of_start > HIGH
 
+    def pass_over(self) -> None:
+        """Leave the present episode without a verdict, until it is due again."""
+        self.judgements = 1 if self.judged_at is None else self.judgements + 1
+        self.judged_at, self.judged_proven = self.steps, self.progress.proven
+
     def judge(self, verdict: Verdict) -> bool:
         """Keep the verdict, one per episode, and tell whether it is news.
 
-        An episode that begins soon after an alarm of the same cause belongs to it: the loss has only trembled.
+        Within an episode it takes the place of mere information, unless the run has diverged, which is an end. An
+        episode that begins soon after an alarm of the same cause belongs to it: the loss has only trembled.
         """
-        first, self.judged_at, self.judged_proven = self.judged_at is None, self.steps, self.progress.proven
-        self.judgements = 1 if first else self.judgements + 1
+        first = self.judged_at is None
+        self.pass_over()
         last = self.verdicts[-1] if self.verdicts else None
         near = last is not None and verdict.since - last.step < self._patience
         if last is not None and last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
             return False
-        if last is not None and not first and not last.stuck:
+        if last is not None and not first and not last.stuck and verdict.cause is not Cause.DIVERGED:
             self.verdicts.pop()
         self.verdicts.append(verdict)
         return True

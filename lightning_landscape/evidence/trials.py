@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ class InputUse:
     @property
     def share(self) -> float:
         """Rise of the loss by shuffling, over the loss; about 0 where the model makes no use of its inputs."""
-        return (self.shuffled - self.loss) / abs(self.loss) if self.loss else 0.0
+        rise = self.shuffled - self.loss
+        return rise / abs(self.loss) if self.loss else math.copysign(math.inf, rise) if rise else 0.0
 
     @property
     def unpaired(self) -> bool:
@@ -42,7 +44,7 @@ class Trials:
     """What a few steps on a copy gained, each judged on batches that it did not see."""
 
     gains: Mapping[str, float]
-    """fall of the loss over the loss, by trial; negative where it rose"""
+    """fall of the loss over the loss, by trial; negative where it rose, -inf where it is not finite any more"""
     steps: int
     """optimizer steps of each trial"""
     relative_gradient: float

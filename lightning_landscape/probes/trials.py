@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from lightning_landscape.surface import LossSurface, Params
 
 RESCUE_RATE = 1e-2
 """learning rate of Adam in a rescue: large, so that forty steps go somewhere"""
+ROUNDING = 1e-5
+"""relative difference of two losses that are the same but for the order of summation"""
 FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
 """trials with the run's own optimizer, by the factor on its learning rate"""
 
@@ -32,12 +35,19 @@ def starting_point(surface: LossSurface) -> StartingPoint | None:
 
 
 def input_use(surface: LossSurface) -> InputUse | None:
-    """The loss with inputs and targets as they are and paired at random; None where they cannot be told apart."""
-    if not surface.pairs:
-        return None
+    """The loss with inputs and targets as they are and paired at random; None where that tells nothing.
+
+    That is where inputs and targets cannot be told apart, where a loss is not finite, and where one batch, or several
+    alike, keep their loss: either the outputs are constant, or the loss looks at the inputs alone.
+    """
     losses = [(_judged(whole, surface.here), _judged(broken, surface.here)) for whole, broken in surface.pairs]
+    if not losses or not all(math.isfinite(loss) for pair in losses for loss in pair):
+        return None
     loss, shuffled = (sum(values) / len(losses) for values in zip(*losses, strict=True))
     moved = max(abs(broken - whole) for whole, broken in losses)
+    apart = max(abs(whole - loss) for whole, _ in losses)
+    if max(moved, apart) <= ROUNDING * abs(loss) and surface.inputs_vary:
+        return None
     return InputUse(loss, shuffled, moved / abs(loss) if loss else 0.0, surface.inputs_vary)
 
 
@@ -67,7 +77,7 @@ class CopyTrials:
         return Trials(
             gains={name: _share(here - _judged(judge, end), here) for name, end in ends.items()},
             steps=self.steps,
-            relative_gradient=size["g"] * max(size["w"], 1.0) / abs(here) if here else float("inf"),
+            relative_gradient=size["g"] * max(size["w"], 1.0) / abs(here) if here else math.inf,
             decay_pull=_decay_pull(surface, size),
             samples=surface.samples,
         )
@@ -77,8 +87,7 @@ class CopyTrials:
         point = {name: weight.detach().clone() for name, weight in surface.here.items()}
         mean = {name: torch.zeros_like(weight) for name, weight in point.items()}
         for i in range(self.steps):
-            part = surface.parts[i % len(surface.parts)]
-            step(point, list(_gradient(part, point).values()))
+            step(point, list(_gradient(_part(surface, i), point).values()))
             for name, weight in point.items():
                 mean[name] += weight / self.steps
         return point, mean
@@ -91,6 +100,10 @@ class RedrawnRestart:
     seeds: int = 2
     steps: int = 300
 
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or self.steps < 1:
+            raise ValueError(f"seeds and steps must be at least 1, got {self.seeds} and {self.steps}")
+
     def __call__(self, surface: LossSurface) -> Restart | None:
         """The best gain, or None where the weights cannot be re-drawn."""
         judge = surface.held_out
@@ -102,7 +115,7 @@ class RedrawnRestart:
             point = {name: weight.detach().clone() for name, weight in surface.redrawn(seed).items()}
             step = adam(surface)
             for i in range(self.steps):
-                step(point, list(_gradient(surface.parts[i % len(surface.parts)], point).values()))
+                step(point, list(_gradient(_part(surface, i), point).values()))
             gains.append(_share(here - _judged(judge, point), here))
         return Restart(max(gains), self.seeds, self.steps)
 
@@ -135,12 +148,12 @@ def adam(surface: LossSurface, rate: float = RESCUE_RATE) -> Step:
 @torch.no_grad()
 def _line_search(surface: LossSurface, gradient: Params, size: Mapping[str, float]) -> Params:
     """The best point on the measured batches along -g: here, or a step of 0.1% to 30% of the weights' norm."""
-    if not 0 < size["g"] < float("inf"):
+    if not 0 < size["g"] < math.inf:
         return surface.here
     reach = [share * max(size["w"], 1.0) / size["g"] for share in (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
     points = [{n: w - distance * gradient[n] for n, w in surface.here.items()} for distance in reach]
     losses = [_judged(surface.loss, point) for point in points]
-    return min(zip(losses, points, strict=True), key=lambda pair: pair[0] if pair[0] == pair[0] else float("inf"))[1]
+    return min(zip(losses, points, strict=True), key=lambda pair: pair[0] if pair[0] == pair[0] else math.inf)[1]
 
 
 def _decay_pull(surface: LossSurface, size: Mapping[str, float]) -> float:
@@ -148,6 +161,11 @@ def _decay_pull(surface: LossSurface, size: Mapping[str, float]) -> float:
     count = sum(weight.numel() for weight in surface.here.values())
     against = count**0.5 if surface.decoupled_decay else size["g"]
     return surface.weight_decay * size["w"] / against if against else 0.0
+
+
+def _part(surface: LossSurface, step: int) -> Callable[[Params], Tensor]:
+    """The batch for this step of a trial; a surface that does not part its loss has one batch."""
+    return surface.parts[step % len(surface.parts)] if surface.parts else surface.loss
 
 
 def _gradient(loss: Callable[[Params], Tensor], point: Params) -> dict[str, Tensor]:
@@ -165,7 +183,7 @@ def _judged(loss: Callable[[Params], Tensor], point: Params) -> float:
 
 def _share(fall: float, loss: float) -> float:
     share = fall / abs(loss) if loss else 0.0
-    return share if share == share else float("-inf")
+    return share if math.isfinite(share) else -math.inf
 
 
 def _norm(tensors: Sequence[Tensor]) -> float:

@@ -1,0 +1,283 @@
+"""Episodes: when they are judged, when they are news, when they are over; and that a resumed run judges the same."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from lightning_landscape.callbacks.observations import Observations
+from lightning_landscape.diagnosis import diagnose
+from lightning_landscape.evidence import Cause, InputUse, Trend, Trials, Verdict
+from lightning_landscape.progress import StepRecord
+
+HORIZON = 4000
+STRIDE = 20
+
+
+class Watch:
+    """A monitor without a trainer: it looks every so many steps, and notes what it would say."""
+
+    def __init__(self, horizon=HORIZON, readings=()):
+        self.seen, self.readings = Observations(horizon), readings
+        self.said = []
+
+    def step(self, loss):
+        self.seen.update(StepRecord(self.seen.steps, 0, loss, learning_rate=0.1, stepped=True))
+        if self.seen.steps % STRIDE == 0:
+            self.look()
+
+    def look(self):
+        if self.seen.stalled or self.seen.diverged:
+            verdict = diagnose(self.seen.evidence(self.readings))
+            if self.seen.judge(verdict):
+                self.said.append((self.seen.steps, str(verdict.cause), verdict.stuck))
+        left = self.seen.escaped()
+        if left is not None:
+            self.said.append((self.seen.steps, "escaped", False))
+
+    def feed(self, losses):
+        for loss in losses:
+            self.step(loss)
+        return self
+
+    def resumed(self):
+        """The same, from a checkpoint."""
+        other = Watch(self.seen.progress.horizon, self.readings)
+        other.seen.load_state_dict(json.loads(json.dumps(self.seen.state_dict())))
+        other.said = list(self.said)
+        return other
+
+    @property
+    def alarms(self):
+        return [cause for _, cause, stuck in self.said if stuck]
+
+    @property
+    def causes(self):
+        return [cause for _, cause, _ in self.said]
+
+
+def noise(step, size):
+    return size * math.sin(12.9898 * step * step)
+
+
+def flat(level, steps, size=0.001):
+    return [level + noise(step, size) for step in range(steps)]
+
+
+def fall(start, end, steps):
+    return [start + (end - start) * step / steps for step in range(steps)]
+
+
+UNUSED = InputUse(loss=2.3, shuffled=2.3, moved=0.0, varied=True)
+RESCUED = Trials({"adam": 0.5}, steps=40, relative_gradient=0.01, decay_pull=0.0, samples=64)
+
+
+def test_a_stuck_run_alarms_once_however_long_it_stays_so():
+    watch = Watch().feed(flat(2.3, 4000))
+    assert watch.alarms == ["undecided"]
+    assert [v.cause for v in watch.seen.verdicts] == [Cause.UNDECIDED]
+    assert not watch.seen.stalled
+
+
+def test_an_alarm_is_taken_back_once_when_the_run_moves_on():
+    watch = Watch().feed([*flat(2.3, 800), *fall(2.3, 0.3, 1600)])
+    assert watch.causes == ["undecided", "escaped"]
+    assert watch.seen.judged_at is None
+
+
+def test_an_episode_that_was_only_information_ends_without_a_word():
+    watch = Watch().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *fall(1.2, 0.3, 1000)])
+    assert watch.causes == ["settled"]
+
+
+def test_a_second_plateau_far_from_the_first_is_an_episode_of_its_own():
+    watch = Watch(readings=[UNUSED, RESCUED]).feed([*flat(2.3, 800), *fall(2.3, 1.3, 1200), *flat(1.3, 1000)])
+    assert watch.causes == ["saddle_point", "escaped", "saddle_point"]
+    assert len(watch.seen.verdicts) == 2
+    assert watch.seen.verdicts[0].since < 200
+    assert watch.seen.verdicts[1].since > 1500
+
+
+def judged(cause, step, since, *, stuck):
+    return Verdict(cause, step, since, stuck=stuck, reason="")
+
+
+def episode(seen, steps):
+    """Let this many steps go by in a plateau."""
+    for _ in range(steps):
+        seen.update(StepRecord(seen.steps, 0, 2.3, learning_rate=0.1, stepped=True))
+    return seen
+
+
+def test_an_episode_that_begins_soon_after_an_alarm_of_the_same_cause_is_the_same():
+    seen = episode(Observations(HORIZON), 400)
+    assert seen.judge(judged(Cause.SADDLE_POINT, 400, 0, stuck=True))
+    seen.judged_at = None  # it trembled
+    assert not seen.judge(judged(Cause.SADDLE_POINT, 700, 799, stuck=True))
+    assert len(seen.verdicts) == 1
+    seen.judged_at = None
+    assert seen.judge(judged(Cause.SADDLE_POINT, 900, 800, stuck=True))
+    assert len(seen.verdicts) == 2
+
+
+def test_a_trembling_episode_of_another_cause_or_one_that_alarms_now_is_news():
+    for first, second in (
+        (judged(Cause.SADDLE_POINT, 400, 0, stuck=True), judged(Cause.FLAT_REGION, 500, 450, stuck=True)),
+        (judged(Cause.UNDECIDED, 400, 0, stuck=False), judged(Cause.UNDECIDED, 500, 450, stuck=True)),
+    ):
+        seen = episode(Observations(HORIZON), 400)
+        assert seen.judge(first)
+        seen.judged_at = None
+        assert seen.judge(second)
+        assert seen.verdicts == [first, second]
+
+
+def test_within_an_episode_a_better_verdict_takes_the_place_of_information():
+    seen = episode(Observations(HORIZON), 400)
+    assert seen.judge(judged(Cause.SETTLED, 400, 0, stuck=False))
+    assert not seen.judge(judged(Cause.SETTLED, 800, 0, stuck=False))
+    assert seen.judge(judged(Cause.POOR_MINIMUM, 1200, 0, stuck=True))
+    assert [verdict.cause for verdict in seen.verdicts] == [Cause.POOR_MINIMUM]
+
+
+def test_an_earlier_episode_keeps_its_verdict():
+    seen = episode(Observations(HORIZON), 400)
+    seen.judge(judged(Cause.SETTLED, 400, 0, stuck=False))
+    seen.judged_at = None
+    seen.judge(judged(Cause.SLOW, 2000, 1900, stuck=False))
+    seen.judge(judged(Cause.SADDLE_POINT, 2400, 1900, stuck=True))
+    assert [verdict.cause for verdict in seen.verdicts] == [Cause.SETTLED, Cause.SADDLE_POINT]
+
+
+@pytest.mark.parametrize(("stuck", "again"), [(False, True), (True, False)])
+def test_information_is_examined_again_after_a_tenth_of_the_run_and_an_alarm_is_not(stuck, again):
+    seen = episode(Observations(HORIZON), 400)
+    seen.judge(judged(Cause.UNDECIDED, 400, 0, stuck=stuck))
+    assert not episode(seen, 399).stalled
+    assert episode(seen, 1).stalled is again
+
+
+def test_a_short_run_is_examined_again_after_200_steps_at_the_earliest():
+    seen = episode(Observations(500), 100)
+    seen.judge(judged(Cause.SETTLED, 100, 0, stuck=False))
+    assert not episode(seen, 199).stalled
+    assert episode(seen, 1).stalled
+
+
+def test_a_plateau_that_is_proven_by_now_is_examined_again_at_once():
+    seen = episode(Observations(HORIZON), 400)
+    seen.progress.proven = False
+    seen.judge(judged(Cause.UNDECIDED, 400, 0, stuck=False))
+    assert not seen.stalled
+    seen.progress.proven = True
+    assert seen.stalled
+
+
+def test_an_episode_that_is_passed_over_is_due_again_like_information():
+    seen = episode(Observations(HORIZON), 400)
+    seen.pass_over()
+    assert not seen.stalled
+    assert not seen.verdicts
+    assert episode(seen, 400).stalled
+
+
+def test_a_divergence_is_told_once_and_keeps_the_alarm_before_it():
+    watch = Watch().feed([*flat(2.3, 800), *[math.nan] * 400])
+    assert watch.alarms == ["undecided", "diverged"]
+    assert [v.cause for v in watch.seen.verdicts] == [Cause.UNDECIDED, Cause.DIVERGED]
+
+
+def test_a_divergence_out_of_information_keeps_that_as_well():
+    watch = Watch().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *[math.nan] * 100])
+    assert [v.cause for v in watch.seen.verdicts] == [Cause.SETTLED, Cause.DIVERGED]
+
+
+def test_evidence_of_a_plateau_is_that_of_its_opening():
+    seen = Watch().feed(flat(2.3, 400)).seen
+    assert seen.evidence().get(Trend) == seen.progress.opening
+    assert seen.evidence([UNUSED, replace(UNUSED, loss=9.0)]).get(InputUse) == UNUSED  # the first stands
+
+
+def test_a_state_of_another_schema_is_refused():
+    with pytest.raises(ValueError, match="schema 1 is understood, got 0"):
+        Observations(10).load_state_dict({**Observations(10).state_dict(), "schema": 0})
+
+
+LEVELS = st.sampled_from([0.01, 0.5, 1.0, 2.2, 2.3, 2.4, 9.0])
+
+
+class Episodes(RuleBasedStateMachine):
+    """Any run, watched straight through and from checkpoint to checkpoint."""
+
+    @initialize(
+        horizon=st.sampled_from([None, 500, 2000, 10000]), readings=st.sampled_from([(), (UNUSED,), (UNUSED, RESCUED)])
+    )
+    def start(self, horizon, readings):
+        self.level = 2.3
+        self.straight, self.broken = Watch(horizon, readings), Watch(horizon, readings)
+        self.ended = 0
+
+    def feed(self, losses):
+        self.straight.feed(losses)
+        self.broken.feed(losses)
+
+    @rule(steps=st.integers(1, 300), size=st.sampled_from([0.0, 0.001, 0.3]))
+    def stay(self, steps, size):
+        self.feed(flat(self.level, steps, size))
+
+    @rule(end=LEVELS, steps=st.integers(1, 300))
+    def go(self, end, steps):
+        self.feed(fall(self.level, end, steps))
+        self.level = end
+
+    @rule(end=LEVELS)
+    def jump(self, end):
+        self.level = end
+
+    @rule(steps=st.integers(1, 30), what=st.sampled_from([math.nan, math.inf, -math.inf]))
+    def break_down(self, steps, what):
+        self.feed([what] * steps)
+
+    @rule()
+    def no_loss(self):
+        self.feed([None] * 5)
+
+    @precondition(lambda self: self.straight.seen.steps > 0)
+    @rule()
+    def resume(self):
+        self.broken = self.broken.resumed()
+
+    @invariant()
+    def a_resumed_run_says_the_same(self):
+        if hasattr(self, "straight"):
+            assert self.broken.said == self.straight.said
+            assert self.broken.seen.verdicts == self.straight.seen.verdicts
+
+    @invariant()
+    def an_episode_alarms_once(self):
+        if not hasattr(self, "straight"):
+            return
+        episode = []
+        for _, cause, stuck in self.straight.said:
+            if cause == "escaped":
+                episode = []
+            elif stuck and cause != "diverged":
+                episode.append(cause)
+            assert len(episode) <= 1
+        assert self.straight.causes.count("diverged") <= 1
+
+    @invariant()
+    def what_was_said_is_kept(self):
+        if hasattr(self, "straight"):
+            kept = [str(verdict.cause) for verdict in self.straight.seen.verdicts if verdict.stuck]
+            assert kept == self.straight.alarms
+
+
+TestEpisodes = Episodes.TestCase
+TestEpisodes.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)

@@ -1,0 +1,271 @@
+"""What trials on a copy say of surfaces that are known by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_landscape.advice import tried
+from lightning_landscape.evidence import InputUse
+from lightning_landscape.probes.symmetry import symmetry, twin_share
+from lightning_landscape.probes.trials import RESCUE_RATE, CopyTrials, RedrawnRestart, input_use
+from lightning_landscape.surface import LossSurface
+
+
+def at(*values: float) -> dict[str, Tensor]:
+    return {"w": torch.tensor(values)}
+
+
+def surface(loss, here, **known) -> LossSurface:
+    """A surface that is the same on all batches."""
+    return LossSurface(loss, here, held_out=loss, **known)
+
+
+def bowl(params) -> Tensor:
+    return 0.5 * (params["w"] ** 2).sum()
+
+
+def by_torch(optimizer, loss, here, steps: int) -> float:
+    """Gain of steps that torch's own optimizer takes."""
+    leaf = torch.nn.Parameter(here["w"].clone())
+    stepper = optimizer([leaf])
+    before = float(loss({"w": leaf}).detach())
+    for _ in range(steps):
+        stepper.zero_grad()
+        loss({"w": leaf}).backward()
+        stepper.step()
+    return (before - float(loss({"w": leaf}).detach())) / abs(before)
+
+
+def test_on_a_bowl_the_line_search_goes_as_far_as_it_may_and_adam_as_far_as_its_steps():
+    found = CopyTrials(steps=40)(surface(bowl, at(3.0, 4.0), samples=7))
+    assert found.gains["line search"] == pytest.approx(1 - 0.7**2, rel=1e-5)  # 30% of the weights' norm
+    expected = by_torch(lambda p: torch.optim.Adam(p, lr=RESCUE_RATE), bowl, at(3.0, 4.0), 40)
+    assert found.gains["adam"] == pytest.approx(expected, rel=1e-4)
+    assert found.relative_gradient == pytest.approx(5 * 5 / 12.5)
+    assert (found.steps, found.samples, found.decay_pull) == (40, 7, 0.0)
+    assert found.gains.keys() == {"adam", "line search"}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_the_rescue_steps_like_torch_with_the_decay_of_the_run(kind, decay):
+    found = CopyTrials(steps=30)(
+        surface(bowl, at(0.3, -2.0), weight_decay=decay, decoupled_decay=kind is torch.optim.AdamW)
+    )
+    expected = by_torch(lambda p: kind(p, lr=RESCUE_RATE, weight_decay=decay), bowl, at(0.3, -2.0), 30)
+    assert found.gains["adam"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_from_an_exact_saddle_no_trial_finds_a_way_and_none_is_claimed():
+    found = CopyTrials()(surface(lambda p: 2 + p["w"][0] ** 2 - p["w"][1] ** 2, at(0.0, 0.0)))
+    assert set(found.gains.values()) == {0.0}
+    assert found.relative_gradient == found.best == 0.0
+
+
+def test_beside_a_saddle_the_rescue_finds_the_way_down():
+    found = CopyTrials()(surface(lambda p: 1 + p["w"][0] ** 2 - p["w"][1] ** 2, at(0.0, 1e-3)))
+    assert found.gains["adam"] > 0.15
+    assert found.relative_gradient == pytest.approx(2e-3, rel=1e-3)
+
+
+def test_on_a_flat_surface_nothing_is_gained():
+    found = CopyTrials()(surface(lambda p: 3 + 0 * p["w"].sum(), at(1.0, 2.0), weight_decay=0.1))
+    assert set(found.gains.values()) == {0.0}
+    assert found.decay_pull == 0.0
+
+
+def test_at_the_bottom_of_a_bowl_a_line_search_stays():
+    found = CopyTrials()(surface(lambda p: 1 + bowl(p), at(1e-4, 0.0)))
+    assert found.gains["line search"] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("decay", [0.01, 0.5])
+def test_in_the_balance_with_a_decay_the_pull_is_1_and_the_rescue_stays(decay):
+    balance = at(1 / (1 + decay))  # (w - 1) + λw = 0
+    found = CopyTrials()(surface(lambda p: 1 + 0.5 * (p["w"][0] - 1) ** 2, balance, weight_decay=decay))
+    assert found.decay_pull == pytest.approx(1.0, rel=1e-4)
+    assert found.gains["adam"] == pytest.approx(0.0, abs=1e-3)  # Adam scales rounding up
+
+
+def test_a_decoupled_decay_is_compared_with_steps_of_about_one_a_weight():
+    found = CopyTrials()(surface(bowl, at(3.0, 4.0), weight_decay=0.1, decoupled_decay=True))
+    assert found.decay_pull == pytest.approx(0.1 * 5 / math.sqrt(2))
+
+
+def test_gains_are_those_on_batches_that_the_trial_did_not_see():
+    def elsewhere(params):
+        return 1 + 0.5 * ((params["w"] - 3) ** 2).sum()
+
+    found = CopyTrials()(LossSurface(bowl, at(3.0), held_out=elsewhere))
+    assert found.gains["adam"] < 0
+    assert found.gains["line search"] < 0
+    assert found.best == 0.0
+
+
+def test_without_other_batches_nothing_is_claimed():
+    assert CopyTrials()(LossSurface(bowl, at(3.0))) is None
+    assert RedrawnRestart()(LossSurface(bowl, at(3.0), redrawn=lambda seed: at(0.0))) is None
+
+
+def test_a_trial_steps_from_batch_to_batch():
+    seen = []
+
+    def part(name):
+        def loss(params):
+            seen.append(name)
+            return bowl(params)
+
+        return loss
+
+    CopyTrials(steps=5)(surface(bowl, at(1.0), parts=(part("a"), part("b"))))
+    assert seen == ["a", "b", "a", "b", "a"]
+
+
+@pytest.mark.parametrize(("constant", "sign"), [(-100.0, 1), (0.0, 0), (100.0, 1)])
+def test_a_loss_may_be_negative_or_zero(constant, sign):
+    here = at(3.0) if constant else at(0.0)
+    found = CopyTrials()(surface(lambda p: constant + bowl(p), here))
+    assert math.copysign(1, found.gains["line search"]) * (found.gains["line search"] != 0) == sign
+    assert found.relative_gradient > 0
+    assert math.isinf(found.relative_gradient) is (constant == 0)
+
+
+def descend(rate):
+    """Plain gradient descent at this rate as what the run goes on with."""
+
+    def continued(factor):
+        def step(point, gradient):
+            for weight, slope in zip(point.values(), gradient, strict=True):
+                weight -= factor * rate * slope
+
+        return step
+
+    return continued
+
+
+def test_the_runs_own_optimizer_is_tried_at_three_rates_and_the_mean_of_its_path_judged():
+    # On a bowl, w ← (1 - rate) w.
+    found = CopyTrials(steps=2)(surface(bowl, at(1.0), continued=descend(0.05)))
+    assert found.gains["this optimizer"] == pytest.approx(1 - 0.95**4)
+    assert found.gains["learning rate x0.1"] == pytest.approx(1 - 0.995**4, rel=1e-4)
+    assert found.gains["learning rate x10"] == pytest.approx(1 - 0.5**4)
+    assert found.gains["mean of the path"] == pytest.approx(1 - ((0.95 + 0.95**2) / 2) ** 2)
+
+
+def test_steps_that_jump_from_wall_to_wall_have_a_better_mean():
+    found = CopyTrials(steps=40)(surface(bowl, at(1.0), continued=descend(1.99)))
+    assert found.gains["mean of the path"] > 0.99
+    assert found.gains["this optimizer"] < 0.6
+
+
+def test_a_trial_that_leaves_the_finite_numbers_gained_less_than_any_other():
+    found = CopyTrials()(surface(lambda p: 1 + p["w"].sqrt().sum(), at(0.5), continued=descend(1.0)))
+    assert found.gains["learning rate x10"] == -math.inf
+    assert "learning rate x10 not finite" in tried(found)
+    downwards = CopyTrials()(
+        surface(lambda p: p["w"].log().sum(), at(0.5), continued=lambda f: lambda p, g: p["w"].zero_())
+    )
+    assert downwards.gains["this optimizer"] == -math.inf
+    assert downwards.best < math.inf
+
+
+def test_no_trial_moves_the_weights_or_draws_a_random_number():
+    here, state = at(3.0, 4.0), torch.get_rng_state()
+    everything = surface(bowl, here, continued=descend(0.1), redrawn=lambda seed: here)
+    assert CopyTrials()(everything) == CopyTrials()(everything)
+    assert RedrawnRestart(steps=5)(everything) == RedrawnRestart(steps=5)(everything)
+    assert here["w"].tolist() == [3.0, 4.0]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def two_valleys(params) -> Tensor:
+    w = params["w"][0]
+    return 1.5 + (w**2 - 1) ** 2 + 0.3 * w
+
+
+def test_a_restart_finds_the_other_valley_and_the_best_seed_counts():
+    poor = at(0.96)
+    found = RedrawnRestart(seeds=2, steps=300)(
+        surface(two_valleys, poor, redrawn=lambda seed: at(0.5 if seed == 0 else -0.5))
+    )
+    expected = 1 - float(two_valleys(at(-1.0352))) / float(two_valleys(poor))
+    assert found.gain == pytest.approx(expected, abs=1e-3)
+    assert (found.seeds, found.steps) == (2, 300)
+    none = RedrawnRestart(seeds=1, steps=300)(surface(two_valleys, poor, redrawn=lambda seed: at(0.5)))
+    assert none.gain == pytest.approx(0.0, abs=1e-3)
+
+
+def test_without_a_way_to_draw_weights_there_is_no_restart():
+    assert RedrawnRestart()(surface(bowl, at(1.0))) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (lambda: CopyTrials(steps=0), "at least 1, got 0"),
+        (lambda: RedrawnRestart(seeds=0), "at least 1, got 0 and 300"),
+        (lambda: RedrawnRestart(steps=0), "at least 1, got 2 and 0"),
+    ],
+)
+def test_bad_settings_are_refused_at_construction(settings, message):
+    with pytest.raises(ValueError, match=message):
+        settings()
+
+
+def paired(*losses: tuple[float, float], vary: bool = True) -> InputUse | None:
+    """Use of the inputs where batches have these losses, as they are and with other inputs."""
+
+    def constant(value):
+        return lambda params: torch.tensor(value, dtype=torch.float64)
+
+    pairs = tuple((constant(whole), constant(broken)) for whole, broken in losses)
+    return input_use(LossSurface(bowl, at(1.0), pairs=pairs, inputs_vary=vary))
+
+
+def test_a_loss_that_rises_with_other_inputs_depends_on_them():
+    use = paired((1.0, 2.0), (2.0, 4.0))
+    assert (use.loss, use.shuffled, use.share, use.unpaired) == (1.5, 3.0, 1.0, False)
+    assert paired((-2.0, -1.0)).share == 0.5
+    assert paired((0.0, 1.0)).share == math.inf
+
+
+def test_constant_outputs_make_no_use_of_the_inputs():
+    use = paired((1.0, 1.0), (2.0, 2.0))
+    assert (use.share, use.unpaired) == (0.0, False)
+
+
+def test_batches_that_exchange_their_losses_look_at_inputs_alone():
+    assert paired((1.0, 2.0), (2.0, 1.0)).unpaired
+
+
+@pytest.mark.parametrize("losses", [[(1.0, 1.0)], [(1.0, 1.0 + 1e-7), (1.0, 1.0)], [(0.0, 0.0)]])
+def test_one_batch_or_several_alike_that_keep_their_loss_tell_nothing(losses):
+    assert paired(*losses) is None
+    assert not paired(*losses, vary=False).varied
+
+
+def test_losses_that_are_not_finite_or_not_there_tell_nothing():
+    assert paired() is None
+    assert paired((1.0, math.nan), (1.0, 2.0)) is None
+    assert paired((math.inf, 1.0)) is None
+
+
+def test_twins_are_rows_alike_or_empty_in_a_layer_that_is_not_the_last():
+    start = {"a.weight": torch.tensor([[1.0, 2.0], [1.0, 2.0], [3.0, 4.0], [0.0, 0.0]]), "a.bias": torch.zeros(4)}
+    start |= {"b.weight": torch.zeros(3, 4)}
+    grown = {name: torch.rand_like(weight) for name, weight in start.items()}
+    found = symmetry(LossSurface(bowl, grown, anchors={"initial": start}))
+    assert (found.share, found.layer) == (0.75, "a")
+    assert symmetry(LossSurface(bowl, grown)).share == 0.0
+    assert symmetry(LossSurface(bowl, at(1.0))) is None
+    assert symmetry(LossSurface(bowl, {"only": torch.zeros(2, 2)})) is None
+
+
+def test_filters_are_compared_whole():
+    kernels = torch.zeros(3, 2, 2, 2)
+    kernels[0, 1, 0, 0] = kernels[1, 0, 1, 1] = kernels[2, 1, 0, 0] = 1.0
+    assert twin_share(kernels) == pytest.approx(2 / 3)
