@@ -1,8 +1,9 @@
 """Train one healthy and one stuck network on scikit-learn's digits, and let `LandscapeMonitor` say which is which.
 
-Run it with ``make demo``; it leaves TensorBoard logs and PNG pictures under ``out/``.
+Run it with ``make demo``, or ``python examples/quickstart.py [directory]``.
 """
 
+import logging
 import sys
 from pathlib import Path
 
@@ -32,14 +33,14 @@ class Classifier(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
 
 
-def train(name: str, module: L.LightningModule, out: Path) -> LandscapeMonitor:
+def train(name: str, module: L.LightningModule, out: Path, epochs: int) -> LandscapeMonitor:
     data = load_digits()
     images, digits = torch.tensor(data.data, dtype=torch.float32) / 16, torch.tensor(data.target)
-    monitor = LandscapeMonitor()
+    monitor = LandscapeMonitor()  # this, and its place in `callbacks`, is all that a run needs
     trainer = L.Trainer(
-        max_epochs=30,
+        max_epochs=epochs,
         callbacks=[monitor],
-        logger=[TensorBoardLogger(out, name="", version=name), CSVLogger(out, name="", version=f"{name}-files")],
+        logger=[TensorBoardLogger(out, name=name), CSVLogger(out, name=f"{name}-files")],
         log_every_n_steps=10,
         accelerator="cpu",
         enable_progress_bar=False,
@@ -50,8 +51,9 @@ def train(name: str, module: L.LightningModule, out: Path) -> LandscapeMonitor:
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    out, epochs = Path(sys.argv[1] if len(sys.argv) > 1 else "out"), int(sys.argv[2] if len(sys.argv) > 2 else 30)
     L.seed_everything(0, verbose=False)
     for name, module in {"healthy": Classifier(nn.ReLU, 2), "stuck": Classifier(nn.Sigmoid, 8)}.items():
-        print(f"\n{name}: {train(name, module, out).report}")
-    print(f"\nLogs and pictures: {out}/\nSee them: tensorboard --logdir {out}")
+        print(f"\n{name}: {train(name, module, out, epochs).report}")
+    print(f"\nLogs: {out}\nPictures: {out}/*-files/*/landscape/*.png\nTo see them: tensorboard --logdir {out}")

@@ -114,7 +114,7 @@ def _file(logger: Any, tag: str, step: int, ending: str) -> Path | None:
 def _plain(tag: str) -> str:
     """The tag as a file name on any system; one that is too long keeps its end and a checksum of the whole."""
     bare = tag.removeprefix("landscape/")
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in bare)
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in bare) or "unnamed"
     return name if len(name) <= LONGEST_NAME else f"{crc32(bare.encode(errors='replace')):08x}_{name[-LONGEST_NAME:]}"
 
 

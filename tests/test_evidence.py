@@ -1,0 +1,216 @@
+"""Readings say what their numbers mean; evidence and verdicts survive the way through builtins unchanged."""
+
+import json
+import math
+from dataclasses import dataclass, fields, is_dataclass, replace
+
+import pytest
+
+from lightning_landscape import evidence
+from lightning_landscape.evidence import (
+    Activity,
+    Cause,
+    Divergence,
+    Evidence,
+    GradientScale,
+    Line,
+    LossLevel,
+    Movement,
+    Plateau,
+    Schedule,
+    Trend,
+    Verdict,
+)
+
+# A fall of 1.2% of 2.0, which is 0.024, counts as progress.
+FLAT = Trend(window=100, level=2.0, progress=0.0, margin=0.02, tolerance=0.012)
+READINGS = (
+    Plateau(step=203, since=90),
+    replace(FLAT, predicted=0.5),
+    LossLevel(start=2.3, best=2.2, now=2.25),
+    Divergence(step=7, finite=False, start=2.3, now=math.inf),
+    Schedule(learning_rate=0.01, peak=0.1, elapsed=None),
+    Movement(update_ratio=None, travelled=0.5, without_gradient=0.0, not_held=0.25),
+    GradientScale(norm=0.5, relative=2.0, groups={"net.0": 0.3, "net.2": 0.4}),
+    Activity(dead=0.5, dead_layer="net.1", saturated=0.0, saturated_layer=None, layers=2, samples=64),
+    Line("initial", (0.0, 0.5, 1.0, 1.5), (2.0, 3.0, 1.0, 0.9), barrier=1.5, monotone=False, samples=64),
+)
+
+
+@dataclass(frozen=True)
+class OfTheirOwn:
+    """A reading that somebody else defines."""
+
+    value: float
+
+
+@pytest.mark.parametrize(
+    ("trend", "stalled"),
+    [
+        (replace(FLAT, progress=0.0039), True),
+        (replace(FLAT, progress=0.0041), False),  # 0.0041 + 0.02 > 0.024
+        (replace(FLAT, margin=0.0239), True),
+        (replace(FLAT, margin=0.0241), False),
+        (replace(FLAT, progress=-1.0, margin=1.0), True),
+        (replace(FLAT, level=0.0), False),
+    ],
+)
+def test_a_loss_has_stalled_when_a_fall_of_the_threshold_is_excluded(trend, stalled):
+    assert trend.stalled is stalled
+
+
+@pytest.mark.parametrize(("predicted", "bounded"), [(0.0071, True), (0.0073, False), (0.0, True), (None, False)])
+def test_updates_that_can_lower_the_loss_by_less_than_30_percent_of_the_threshold_are_a_bound(predicted, bounded):
+    noisy = replace(FLAT, margin=1.0, predicted=predicted)  # 0.3 * 0.024 = 0.0072
+    assert noisy.bounded is bounded
+    assert noisy.stalled is bounded
+
+
+def test_no_bound_holds_against_a_fall_that_was_seen():
+    assert not replace(FLAT, progress=1.0, margin=0.1, predicted=0.0).bounded
+
+
+@pytest.mark.parametrize(("margin", "powered"), [(0.0479, True), (0.0481, False)])
+def test_a_test_is_powered_when_twice_the_threshold_would_have_been_seen(margin, powered):
+    assert replace(FLAT, margin=margin).powered is powered
+
+
+@pytest.mark.parametrize(("progress", "falling"), [(0.0239, False), (0.0241, True), (0.0, False), (-0.1, False)])
+def test_a_loss_falls_when_a_fall_above_the_threshold_is_beyond_doubt(progress, falling):
+    assert replace(FLAT, progress=progress).falling is falling
+    assert not replace(FLAT, progress=progress, margin=progress + 0.001).falling
+
+
+@pytest.mark.parametrize(
+    ("trend", "sentence"),
+    [
+        (FLAT, "has not fallen by more than 1.0% in 100 steps (a fall of 1.2% would have been seen)"),
+        (replace(FLAT, progress=-0.02), "has not fallen at all in 100 steps (a fall of 1.2% would have been seen)"),
+        # Here noise would hide 1.2%, so the sentence must not promise it.
+        (replace(FLAT, progress=-0.1, margin=0.09), "not fallen at all in 100 steps (a fall of 4.5% would have been"),
+        (replace(FLAT, margin=1.0, predicted=2e-5), "updates of 100 steps could not lower the training loss by more"),
+        (replace(FLAT, level=0.0), "averages zero over 100 steps"),
+    ],
+)
+def test_the_sentence_says_what_was_excluded_and_what_would_have_been_seen(trend, sentence):
+    assert sentence in trend.sentence()
+
+
+@pytest.mark.parametrize("scale", [2.0**-20, 1.0, 2.0**20])
+def test_the_unit_of_the_loss_changes_no_judgement_and_no_word(scale):
+    trends = [FLAT, replace(FLAT, progress=0.03), replace(FLAT, margin=1.0, predicted=0.001)]
+    for trend in trends:
+        other = replace(
+            trend,
+            level=trend.level * scale,
+            progress=trend.progress * scale,
+            margin=trend.margin * scale,
+            predicted=None if trend.predicted is None else trend.predicted * scale,
+        )
+        assert (other.stalled, other.powered, other.falling) == (trend.stalled, trend.powered, trend.falling)
+        assert other.sentence() == trend.sentence()
+
+
+@pytest.mark.parametrize(
+    ("start", "now", "share"),
+    [
+        (2.0, 1.0, 0.5),
+        (2.0, 4.0, 2.0),
+        (-1.0, -2.0, 0.5),
+        (-2.0, -1.0, 2.0),
+        (1.0, -1.0, 0.0),
+        (-1.0, 1.0, math.inf),
+        (0.0, 0.0, 1.0),
+        (0.0, 1.0, math.inf),
+        (1.0, 0.0, 0.0),
+    ],
+)
+def test_the_share_of_the_start_is_below_1_where_the_loss_fell_whatever_its_sign(start, now, share):
+    assert LossLevel(start, min(start, now), now).share_of_start == share
+
+
+@pytest.mark.parametrize(("now", "solved"), [(0.0999, True), (0.1001, False), (0.0, True), (-0.1, False)])
+def test_a_positive_loss_is_solved_below_a_tenth_of_its_start(now, solved):
+    assert LossLevel(1.0, now, now).solved is solved
+    assert not LossLevel(-1.0, -10.0, -10.0).solved
+
+
+def test_a_learning_rate_that_was_never_above_zero_is_at_its_peak():
+    assert Schedule(0.0, 0.0, None).share_of_peak == 1.0
+    assert Schedule(0.02, 0.1, None).share_of_peak == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("groups", "ratio"),
+    [
+        ({"a": 0.5, "b": 9.0, "c": 2.0}, 0.25),
+        ({"a": 0.5}, 1.0),
+        ({}, 1.0),
+        ({"a": 1.0, "b": 0.0}, math.inf),
+        ({"a": 0.0, "b": 1.0}, 0.0),
+    ],
+)
+def test_first_to_last_compares_the_ends_of_the_network(groups, ratio):
+    assert GradientScale(1.0, 1.0, groups).first_to_last == ratio
+
+
+@pytest.mark.parametrize(
+    ("losses", "relative"),
+    [((2.0, 3.0, 1.0, 9.0), 0.75), ((1.0, 3.0, 2.0, 9.0), 0.75), ((-2.0, 3.0, -1.0, 0.0), math.nan)],
+)
+def test_the_relative_barrier_is_a_share_of_the_higher_end_of_the_line(losses, relative):
+    line = Line("initial", (0.0, 0.5, 1.0, 1.5), losses, barrier=1.5, monotone=False, samples=1)
+    assert line.relative_barrier == pytest.approx(relative, nan_ok=True)
+
+
+def test_evidence_is_keyed_by_type_and_the_newer_reading_of_a_kind_stands():
+    older, newer = Plateau(1, 1), Plateau(2, 1)
+    known = Evidence(older, FLAT).including(newer)
+    assert known.get(Plateau) is newer
+    assert known.get(Trend) is FLAT
+    assert known.get(Line) is None
+    assert len(known) == 2
+
+
+def test_a_reading_of_your_own_needs_no_registration():
+    assert Evidence(OfTheirOwn(3.0)).get(OfTheirOwn) == OfTheirOwn(3.0)
+
+
+def test_equal_evidence_is_equal_whatever_the_order_and_has_one_hash():
+    one, other = Evidence(*READINGS), Evidence(*reversed(READINGS))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != Evidence(*READINGS[:-1])
+    assert one != "evidence"
+
+
+def test_every_kind_of_reading_survives_json():
+    known = Evidence(*READINGS)
+    assert Evidence.from_dict(json.loads(json.dumps(known.to_dict()))) == known
+    kinds = {v for v in vars(evidence).values() if isinstance(v, type) and is_dataclass(v) and v is not Verdict}
+    assert {type(reading) for reading in READINGS} == kinds
+
+
+def test_readings_that_are_defined_elsewhere_are_left_out_on_the_way_back():
+    data = Evidence(FLAT, OfTheirOwn(3.0)).to_dict()
+    assert data["OfTheirOwn"] == {"value": 3.0}
+    assert Evidence.from_dict(data | {"Cause": {"value": 1}, "math": {}}) == Evidence(FLAT)
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_a_verdict_survives_json_with_its_evidence(cause):
+    verdict = Verdict(cause, 203, 90, stuck=True, reason="r", advice="a", evidence=Evidence(*READINGS))
+    back = Verdict.from_dict(json.loads(json.dumps(verdict.to_dict())))
+    assert back == verdict
+    assert back.evidence == verdict.evidence
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=lambda reading: type(reading).__name__)
+def test_a_reading_cannot_be_changed(reading):
+    with pytest.raises(AttributeError):
+        setattr(reading, fields(reading)[0].name, 0)
+
+
+def test_a_cause_reads_as_its_value():
+    assert f"{Cause.SADDLE_POINT}" == "saddle_point"
+    assert Cause("saddle_point") is Cause.SADDLE_POINT
