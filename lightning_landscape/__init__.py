@@ -19,6 +19,7 @@ _HOMES = {
     "Evidence": "lightning_landscape.evidence",
     "Verdict": "lightning_landscape.evidence",
     "LossSurface": "lightning_landscape.surface",
+    "read_events": "lightning_landscape.reporting.events",
     "LandscapeError": "lightning_landscape.errors",
     "LandscapeWarning": "lightning_landscape.errors",
 }

@@ -56,7 +56,7 @@ HOUSE = {
         "torch lightning pytorch_lightning torchmetrics numpy",
         "matplotlib",
     ),
-    "tensorboard_plugin": room("", "tensorboard"),
+    "tensorboard_plugin": room("", "tensorboard werkzeug"),
 }
 # The public names are loaded on first use, so the front door itself imports nothing but the standard library.
 HOUSE["__init__"] = room(typing_only=" ".join(HOUSE))

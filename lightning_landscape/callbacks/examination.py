@@ -102,6 +102,7 @@ class Examination:
         except SurfaceError as error:
             self.skipped["the loss surface"] = str(error)
         self.skipped.update(self._snapshots.skipped)
+        seen.chronicle.read(seen.step, readings)
         for line in readings:
             if isinstance(line, Line):
                 self.lines.setdefault(line.anchor, []).append((seen.step, line))

@@ -40,6 +40,8 @@ class LandscapeMonitor(Monitor):
         norms_every: measure gradient norms at every so many optimizer steps, and at those that are logged.
         probes: what examines the loss surface once the loss has stalled, in place of the usual ones; `()` for none.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
+        folder: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of the
+            first logger, and nowhere without one.
 
     Raises:
         ValueError: if a number is out of range or there is no anchor.
@@ -55,6 +57,7 @@ class LandscapeMonitor(Monitor):
         norms_every: int = 10,
         probes: Sequence[Probe] | None = None,
         loss_fn: Callable[..., Any] | None = None,
+        folder: str | None = None,
     ) -> None:
         lines = line_probes(anchors, points)
         examination = Examination(
@@ -67,6 +70,7 @@ class LandscapeMonitor(Monitor):
         )
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
         super().__init__(StepRecorder(norms_every=norms_every), examination, settings | {"norms_every": norms_every})
+        self._folder = folder or ""
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return (

@@ -22,13 +22,14 @@ from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
 from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published
+from lightning_landscape.callbacks.views import document_of, report_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.reporting.outlets import Outlets
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.words import card, category, message
+from lightning_landscape.reporting.words import category, message
 
 log = logging.getLogger("lightning_landscape")
 
@@ -41,6 +42,9 @@ class Monitor(Callback):
         examination: the probes, the batches and the points that they use, and how often they run unasked.
         settings: the arguments of the public monitor, by which Lightning tells two instances apart.
     """
+
+    _folder: str | None = None
+    """where events and report go, "" for the logger's directory; None where this monitor does not tell the whole run"""
 
     def __init__(self, recorder: StepRecorder, examination: Examination, settings: Mapping[str, Any]) -> None:
         super().__init__()
@@ -63,8 +67,7 @@ class Monitor(Callback):
     @property
     def report(self) -> Report:
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
-        notes = self._guard.notes() + self._examination.notes() + self._outlets.notes()
-        return Report(self._seen.steps, self._seen.progress.level, self._seen.verdicts, notes)
+        return report_of(self._seen, self._guard.notes() + self._examination.notes() + self._outlets.notes())
 
     # What a public monitor chooses.
 
@@ -82,7 +85,7 @@ class Monitor(Callback):
         if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
             return  # the losses of several players need not fall
         self._seen.verdicts.append(verdict)
-        self._outlets.card("landscape/verdict", card(verdict), verdict.step)
+        self._outlets.verdict(verdict)
         if verdict.stuck:
             self._warn(verdict)
 
@@ -145,15 +148,15 @@ class Monitor(Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Look at the last steps, without probes: other callbacks may be swapping weights here."""
-        self._finish()
+        self._finish("ended")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what was seen and let go of everything; no other rank is spoken to from here."""
-        self._finish()
+        self._finish(f"stopped by {type(exception).__name__}")
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let go of everything, if nothing else came before."""
-        self._finish()
+        self._finish("ended")
 
     def state_dict(self) -> dict[str, Any]:
         """What was observed, in builtins and tensors; settings are not part of it."""
@@ -188,13 +191,14 @@ class Monitor(Callback):
         total, past = horizon_of(trainer), 0 if loaded else logger_step(trainer)
         self._pace = Pace(total - past if total is not None and total > past else None)
         self._players = len(trainer.optimizers)
-        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None)
+        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder)
         self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
         if loaded:
             self._resume(loaded)
         self._seen.not_held = not_held(trainer, pl_module)
         self._examination.begin(pl_module, self._pace.horizon)
+        self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
         # What other callbacks monitor has to be there before the first step has been looked at.
         trainer.callback_metrics.update(published(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False))))
         self._watching = True
@@ -225,6 +229,7 @@ class Monitor(Callback):
             self._conclude(readings)
             if readings:
                 self._draw()
+            self._outlets.records(lambda: document_of(self._seen), self._seen.step)
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
@@ -239,7 +244,9 @@ class Monitor(Callback):
 
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
         before = set(self._examination.skipped)
-        readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen)
+        with self._outlets.waiting("examining the loss surface"):
+            readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen)
+        self._outlets.readings(self._seen.step, readings)
         for what in self._examination.skipped.keys() - before:
             self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
         return readings
@@ -250,15 +257,11 @@ class Monitor(Callback):
             self._seen.examined = True
             self._judge(readings)
         self._look()
+        self._seen.mark()
 
-    def _draw(self) -> None:
-        if not self._outlets:
-            return
+    def _draw(self, *, last: bool = False) -> None:
         with self._guard("drawing"):
-            from lightning_landscape.plots import render
-
-            for name, figure in self._pictures().items():
-                self._outlets.picture(f"landscape/{name}", render(figure), self._seen.step)
+            self._outlets.pictures(self._pictures, self._seen.step, last=last)
 
     def _tell(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Say something once per fit."""
@@ -266,14 +269,16 @@ class Monitor(Callback):
             self._seen.told.append(code)
             self._outlets.warn(text, kind)
 
-    def _finish(self) -> None:
-        if not self._watching:
+    def _finish(self, status: str) -> None:
+        watching, self._watching = self._watching, False
+        if not watching:
             return
-        self._watching = False
         with self._guard("finishing"):
             self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
             self._conclude(())
-            self._draw()
+            self._draw(last=True)
+        with self._guard("reporting"):
+            self._outlets.end(self._seen.step, self.report, status)
         self._examination.end()

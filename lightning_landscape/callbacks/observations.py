@@ -8,8 +8,9 @@ from typing import Any
 from lightning_landscape.evidence import Cause, Evidence, Movement, Plateau, Verdict
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.progress import Progress, StepRecord
+from lightning_landscape.reporting.chronicle import Chronicle
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Observations:
@@ -23,6 +24,7 @@ class Observations:
     def __init__(self, horizon: int | None = None, groups: Sequence[str] = ()) -> None:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
+        self.chronicle = Chronicle()
         self.verdicts: list[Verdict] = []
         self.told: list[str] = []
         """codes of what is said once per fit"""
@@ -41,6 +43,7 @@ class Observations:
         self.gradients.update(record)
         if record.optimizer == 0:
             self.progress.update(record)
+            self.chronicle.update(record.step, record.loss, record.grad_norm)
             self.missing = self.missing if record.missing is None else record.missing
 
     @property
@@ -52,6 +55,15 @@ class Observations:
     def diverged(self) -> bool:
         """Whether the run has diverged and nobody has said so."""
         return self.progress.divergence is not None and all(v.cause is not Cause.DIVERGED for v in self.verdicts)
+
+    def mark(self) -> None:
+        """Note what the run is doing now: "learning", "stalled", or the cause that was named."""
+        state = "learning"
+        if self.progress.stalled or self.progress.divergence is not None:
+            since = self.progress.since or 0
+            named = [v for v in self.verdicts if v.step >= since or v.cause is Cause.DIVERGED]
+            state = named[-1].cause.value if named else "stalled"
+        self.chronicle.mark(self.step, state)
 
     def evidence(self, readings: Sequence[object] = ()) -> Evidence:
         """Everything known at this step, with the readings of the probes."""
@@ -73,6 +85,7 @@ class Observations:
             "schema": SCHEMA,
             "progress": self.progress.state_dict(),
             "gradients": self.gradients.state_dict(),
+            "chronicle": self.chronicle.state_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "told": list(self.told),
             "steps": self.steps,
@@ -92,6 +105,7 @@ class Observations:
         self.progress.load_state_dict(state["progress"])
         if tuple(state["gradients"]["groups"]) == self.gradients.groups:
             self.gradients.load_state_dict(state["gradients"])
+        self.chronicle.load_state_dict(state["chronicle"])
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
         self.told = [str(code) for code in state["told"]]
         self.steps, self.step = int(state["steps"]), int(state["step"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.evidence import Cause, Line, Verdict
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.progress import Progress, StepRecord
+from lightning_landscape.reporting.chronicle import heat_map
+from lightning_landscape.reporting.report import Report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,3 +62,19 @@ def line_pictures(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, 
     from lightning_landscape.plots import line_figure
 
     return {f"line_from_{anchor}": line_figure(curves) for anchor, curves in lines.items() if curves}
+
+
+def report_of(seen: Observations, notes: Sequence[str]) -> Report:
+    """What was seen, in words and as the document that is drawn."""
+    return Report(seen.steps, seen.progress.level, seen.verdicts, notes, document_of(seen, notes))
+
+
+def document_of(seen: Observations, notes: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """All that the Landscape tab and the report draw."""
+    level, gradients = seen.progress.level, seen.gradients
+    loss = {} if level is None else {"start": level.start, "best": level.best, "now": level.now}
+    known = {"steps": seen.steps, "horizon": seen.progress.horizon, "loss": loss, "notes": list(notes)}
+    parts = seen.chronicle.document(seen.verdicts, **known)
+    if gradients.history:
+        parts["gradients"] = heat_map(gradients.steps, gradients.groups, gradients.history)
+    return parts
