@@ -185,7 +185,16 @@ def test_a_pickle_that_is_not_even_an_archive_is_not_executed(tmp_path, path):
 
 @pytest.mark.parametrize(
     "pickled",
-    [b"", b"\x80\x02.", b"\x80\x02]q\x00.", b"N.", b"(((", b"\x80\x02}q\x00K\x01h\x09s.", b"garbage\n" * 10, b"\x80\x09N."],
+    [
+        b"",
+        b"\x80\x02.",
+        b"\x80\x02]q\x00.",
+        b"N.",
+        b"(((",
+        b"\x80\x02}q\x00K\x01h\x09s.",
+        b"garbage\n" * 10,
+        b"\x80\x09N.",
+    ],
 )
 def test_an_archive_with_good_checksums_and_a_broken_pickle_is_refused(path, pickled):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:

@@ -43,8 +43,7 @@ class Monitor(Callback):
         settings: the arguments of the public monitor, by which Lightning tells two instances apart.
     """
 
-    _folder: str | None = None
-    """where events and report go, "" for the logger's directory; None where this monitor does not tell the whole run"""
+    _folder: str | None = None  # None: the events and the report of the run are another monitor's
 
     def __init__(self, recorder: StepRecorder, examination: Examination, settings: Mapping[str, Any]) -> None:
         super().__init__()
@@ -221,14 +220,15 @@ class Monitor(Callback):
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
         with self._guard("watching"):
-            values = self._watch(agreed(trainer, self._recorder.drain()), trainer.log_every_n_steps)
-            trainer.callback_metrics.update(published(values))
+            records = agreed(trainer, self._recorder.drain())
+            trainer.callback_metrics.update(published(self._watch(records, trainer.log_every_n_steps)))
         with self._guard("examining"):
             probes = self._examination.wanted(self._seen)
             readings = self._probe(trainer, pl_module, probes) if probes and not self._seen.progress.divergence else []
             self._conclude(readings)
             if readings:
-                self._draw()
+                with self._guard("drawing"):
+                    self._outlets.pictures(self._pictures, self._seen.step)
             self._outlets.records(lambda: document_of(self._seen), self._seen.step)
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
@@ -259,10 +259,6 @@ class Monitor(Callback):
         self._look()
         self._seen.mark()
 
-    def _draw(self, *, last: bool = False) -> None:
-        with self._guard("drawing"):
-            self._outlets.pictures(self._pictures, self._seen.step, last=last)
-
     def _tell(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Say something once per fit."""
         if code not in self._seen.told:
@@ -270,15 +266,15 @@ class Monitor(Callback):
             self._outlets.warn(text, kind)
 
     def _finish(self, status: str) -> None:
-        watching, self._watching = self._watching, False
-        if not watching:
+        if not self._watching:
             return
+        self._watching = False
         with self._guard("finishing"):
             self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
             self._conclude(())
-            self._draw(last=True)
         with self._guard("reporting"):
             self._outlets.end(self._seen.step, self.report, status)
+            self._outlets.pictures(self._pictures, self._seen.step, last=True)
         self._examination.end()

@@ -33,11 +33,13 @@ class Chronicle:
         self.points: list[list[float | None]] = []
         self.segments: list[list[Any]] = []
         self.readings: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self._first: int | None = None
         self._span = 1
         self._open: list[list[float | None]] = []
 
     def update(self, step: int, loss: float | None, grad_norm: float | None) -> None:
         """Take in one optimizer step; a loss that is not finite leaves a gap."""
+        self._first = step if self._first is None else self._first
         known = loss if loss is not None and math.isfinite(loss) else None
         self._open.append([step, known, known, known, grad_norm])
         if len(self._open) == self._span:
@@ -49,7 +51,9 @@ class Chronicle:
 
     def mark(self, step: int, state: str) -> None:
         """Say what the run is doing from this step on; the same as before changes nothing."""
-        if not self.segments or self.segments[-1][1] != state:
+        if not self.segments:
+            self.segments.append([step if self._first is None else self._first, state])
+        elif self.segments[-1][1] != state:
             self.segments.append([step, state])
             del self.segments[1 : -SEGMENTS + 1]
 
@@ -70,6 +74,7 @@ class Chronicle:
             "points": [list(point) for point in self.points],
             "open": [list(point) for point in self._open],
             "span": self._span,
+            "first": self._first,
             "segments": [list(segment) for segment in self.segments],
             "readings": {name: [list(pair) for pair in kept] for name, kept in self.readings.items()},
         }
@@ -77,6 +82,7 @@ class Chronicle:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self.points, self._open = [list(p) for p in state["points"]], [list(p) for p in state["open"]]
+        self._first = state["first"]
         self._span, self.segments = int(state["span"]), [list(segment) for segment in state["segments"]]
         self.readings = {name: [(step, fields) for step, fields in kept] for name, kept in state["readings"].items()}
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
-from tensorboard import plugin_util
-from tensorboard.backend import http_util
+from tensorboard import context as requests
+from tensorboard.backend import experiment_id, http_util
 from tensorboard.data import provider
 from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
@@ -53,8 +53,7 @@ class LandscapeTab(base_plugin.TBPlugin):  # type: ignore[misc, unused-ignore]
 
     @wrappers.Request.application  # type: ignore[arg-type]
     def _serve_runs(self, request: wrappers.Request) -> Any:
-        context, experiment = plugin_util.context(request.environ), plugin_util.experiment_id(request.environ)
-        found = self._provider.list_tensors(context, experiment_id=experiment, plugin_name=PLUGIN)
+        found = self._provider.list_tensors(**_asked(request), plugin_name=PLUGIN)
         latest = {run: max(tag.max_wall_time for tag in tags.values()) for run, tags in found.items() if tags}
         return _answer(request, sorted(latest, key=lambda run: (-latest[run], run)))
 
@@ -62,8 +61,7 @@ class LandscapeTab(base_plugin.TBPlugin):  # type: ignore[misc, unused-ignore]
     def _serve_run(self, request: wrappers.Request) -> Any:
         run = request.args.get("run", "")
         found = self._provider.read_tensors(
-            plugin_util.context(request.environ),
-            experiment_id=plugin_util.experiment_id(request.environ),
+            **_asked(request),
             plugin_name=PLUGIN,
             downsample=RECORDS,
             run_tag_filter=provider.RunTagFilter(runs=[run]),
@@ -77,6 +75,12 @@ class LandscapeTab(base_plugin.TBPlugin):  # type: ignore[misc, unused-ignore]
             if readable:  # each record holds all that came before it
                 parts[tag.rpartition("/")[2]] = readable[-1]
         return _answer(request, {"parts": parts, "skipped": skipped})
+
+
+def _asked(request: wrappers.Request) -> dict[str, Any]:
+    """Who asks, and for which experiment."""
+    experiment = request.environ.get(experiment_id.WSGI_ENVIRON_KEY, "")
+    return {"ctx": requests.from_environ(request.environ), "experiment_id": experiment}
 
 
 def _content(record: Any) -> dict[str, Any] | None:

@@ -394,7 +394,7 @@ def test_the_report_is_text_data_and_markdown(tmp_path):
     report = monitor.report
     assert report.to_dict()["verdicts"][0]["cause"] == "flat_region"
     assert "| Trend.level |" in report.to_markdown()
-    assert report._repr_html_().startswith("<pre>")
+    assert report._repr_html_().startswith("<iframe srcdoc=")
     assert math.isfinite(report.to_dict()["loss"]["now"])
 
 

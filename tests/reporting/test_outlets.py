@@ -10,7 +10,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_landscape.reporting.outlets import LONGEST_NAME, STRIKES, Outlets
+from lightning_landscape.reporting.loggers import LONGEST_NAME
+from lightning_landscape.reporting.outlets import STRIKES, Outlets
 
 PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 HOSTILE = [
@@ -81,7 +82,7 @@ class FakeComet(Recording):
 
     @property
     def experiment(self):
-        def log_image(image_data, name=None, overwrite=False, image_format="png", image_scale=1.0, step=None):
+        def log_image(image_data, name=None, *, overwrite=False, image_format="png", image_scale=1.0, step=None):
             self.calls.append(("image", name, image_data, step))
 
         def log_text(text, step=None, metadata=None):
@@ -196,11 +197,11 @@ def test_a_logger_that_raises_on_everything_is_silenced_after_3_failures_and_the
     assert len(broken.calls) == STRIKES
     assert len(first.calls) == len(last.calls) == 15
     assert outlets.failures == [0, STRIKES, 0]
-    assert outlets.silenced == ["Broken"]
+    assert outlets.notes() == ["Broken refused what it was sent 3 times"]
     assert [record.getMessage() for record in caplog.records] == [
         "Broken: ConnectionError: no network",
         "Broken: ConnectionError: no network",
-        "Broken: ConnectionError: no network; it gets nothing more from lightning_landscape",
+        "Broken: ConnectionError: no network; it gets no more media from lightning_landscape",
     ]
 
 
@@ -295,5 +296,5 @@ def test_without_loggers_nothing_happens():
     outlets = Outlets([])
     send(outlets)
     assert not outlets
-    assert outlets.silenced == []
+    assert outlets.notes() == []
     assert Outlets([FakeWandb()])

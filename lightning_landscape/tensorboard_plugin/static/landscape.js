@@ -28,15 +28,18 @@ const extent = (values) => {
   for (const value of known(values)) { low = Math.min(low, value); high = Math.max(high, value); }
   return low <= high ? [low, high] : [0, 1];
 };
+const stepsIn = ({ steps }) => `${count(steps ?? 0)} step${steps === 1 ? "" : "s"}`;
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const number = (value) => {
   if (typeof value !== "number" || !Number.isFinite(value)) return "not finite";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace("e+", "e").replace("-", "−");
-  return String(+value.toPrecision(4)).replace("-", "−");
+  const plain = size === 0 || (size >= 1e-3 && size < 1e6);
+  const [digits, power] = plain ? [String(+value.toPrecision(4)), null] : value.toExponential(2).split("e");
+  return `${plain ? digits : +digits}${plain ? "" : `e${+power}`}`.replaceAll("-", "−");
 };
 const count = (value) => Number(value).toLocaleString("en-US");
-const percent = (share) => `${number(100 * share)} %`;
+const percent = (share) => `${number(+(100 * share).toPrecision(3))}%`;
+const brief = (text) => (text.length > 220 ? `${text.slice(0, text.lastIndexOf(" ", 220))} …` : text);
 
 function linear([a, b], [c, d]) {
   const scale = (value) => c + ((value - a) * (d - c)) / (b - a || 1);
@@ -68,7 +71,10 @@ function logarithmic([a, b], range) {
 
 function lossScale(values, range) {
   let [low, high] = extent(values);
-  if (low > 0 && high > 30 * low) return logarithmic([low / 1.15, high * 1.15], range);
+  if (low > 0 && high > 30 * low) {
+    const pad = (high / low) ** 0.05;
+    return logarithmic([low / pad, high * pad], range);
+  }
   const least = 1e-4 * Math.max(Math.abs(low), Math.abs(high)) || 1;
   const span = Math.max(high - low, least), middle = (low + high) / 2;
   return linear([middle - 0.54 * span, middle + 0.56 * span], range);
@@ -105,7 +111,9 @@ const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // ---------------------------------------------------------------- figures
 
-const HEIGHT = 236;
+const HEIGHT = 236, TALLER = 272;
+
+const unreadable = (error) => h("p", { class: "note", title: error.message }, "This part of the record is not in a form that can be drawn.");
 
 /** A figure whose picture is drawn again whenever its width changes. */
 function figure(title, draw) {
@@ -119,7 +127,7 @@ function figure(title, draw) {
       numbers.textContent = drawn.numbers || "";
       stage.replaceChildren(...drawn.nodes);
     } catch (error) {
-      stage.replaceChildren(h("p", { class: "note" }, `This part of the record cannot be drawn (${error.message}).`));
+      stage.replaceChildren(unreadable(error));
     }
   };
   new ResizeObserver(([entry]) => {
@@ -223,13 +231,13 @@ function timeline(course, shared) {
     (verdict) => verdict.cause === segment.state && verdict.step <= Math.max(segment.end, segment.first));
   return (width) => {
     const end = width - margin.right;
-    const x = linear(shared ? shared.steps : [Math.min(0, steps[0]), steps[steps.length - 1]], [margin.left, end]);
+    const x = linear(shared ? shared.steps : [Math.min(0, steps[0]), Math.max(1, steps[steps.length - 1])], [margin.left, end]);
     x.label = count;
     const values = shared ? shared.losses : [...low, ...high];
-    const y = lossScale(values, [HEIGHT - margin.bottom, margin.top]);
+    const y = lossScale(values, [TALLER - margin.bottom, margin.top]);
     const safe = (value) => (value == null || (y.ticks[0] > 0 && value <= 0) ? null : y(value));
-    const { root, inside } = axes(width, HEIGHT, { x, y }, { y: "training loss" }, margin);
-    const xs = steps.map(x), top = HEIGHT - margin.bottom + 24;
+    const { root, inside } = axes(width, TALLER, { x, y }, { y: "training loss" }, margin);
+    const xs = steps.map(x), top = TALLER - margin.bottom + 24;
     const band = steps.map((_, i) => i).filter((i) => safe(low[i]) != null && safe(high[i]) != null);
     if (band.length > 1) {
       inside.append(s("path", { class: "band", d:
@@ -237,9 +245,10 @@ function timeline(course, shared) {
           .map((i) => `${xs[i].toFixed(1)} ${safe(low[i]).toFixed(1)}`).join("L")}Z` }));
     }
     inside.append(s("path", { class: "line", d: path(xs, loss.map(safe)) }));
+    if (steps.length < 3) loss.forEach((value, i) => safe(value) != null && inside.append(s("circle", { class: "dot", cx: xs[i], cy: safe(value), r: 3 })));
     steps.forEach((_, i) => {
       if (loss[i] == null) {
-        inside.append(s("path", { class: "cross", d: `M${xs[i] - 3} ${HEIGHT - margin.bottom - 9}l6 6m-6 0l6 -6` }));
+        inside.append(s("path", { class: "cross", d: `M${xs[i] - 3} ${TALLER - margin.bottom - 9}l6 6m-6 0l6 -6` }));
       }
     });
     for (const segment of segments) {
@@ -259,7 +268,7 @@ function timeline(course, shared) {
     const segmentAt = (i) => segments.findLast((segment) => segment.first <= steps[i]) || segments[0];
     const stage = explore(root, "Training loss and verdicts by optimizer step", {
       columns: steps.length,
-      place: (i) => [xs[i], safe(loss[i]) ?? HEIGHT - margin.bottom],
+      place: (i) => [xs[i], safe(loss[i]) ?? TALLER - margin.bottom],
       locate: (px) => [nearest(xs, px), 0],
       mark: (i, _, px, py) => [
         s("line", { x1: px, x2: px, y1: margin.top, y2: top + 20 }),
@@ -273,11 +282,11 @@ function timeline(course, shared) {
           loss[i] == null ? "the loss is not finite" : `loss ${number(loss[i])}${spread}`,
           norms[i] != null && `gradient norm ${number(norms[i])}`,
           segment && `${MARKS[stateOf(segment.state)[0]]} ${stateOf(segment.state)[1]} since step ${count(segment.first)}`,
-          said && said.reason,
+          said && brief(said.reason),
         ];
       },
     });
-    return { nodes: [stage], numbers: `${count(course.steps ?? steps.length)} steps` };
+    return { nodes: [stage], numbers: stepsIn(course) };
   };
 }
 
@@ -313,7 +322,7 @@ function lineFigure(lines, memory, shared) {
     const x = linear([-0.02, furthest + 0.02], [margin.left, width - margin.right]);
     const y = lossScale(shared ? shared.lines : all.flatMap((curve) => curve.losses), [HEIGHT - margin.bottom, margin.top]);
     const safe = (value) => (value == null || (y.ticks[0] > 0 && value <= 0) ? null : y(value));
-    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: `α   0: ${memory.anchor.slice(-32)}   1: weights of step ${count(now.step)}`, y: "training loss, fixed batches" }, margin);
+    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: `α (0: ${memory.anchor.slice(-32)}, 1: weights of step ${count(now.step)})`, y: "training loss, fixed batches" }, margin);
     if (furthest > 1) {
       inside.append(s("rect", { class: "beyond", x: x(1), y: margin.top, width: x(furthest + 0.02) - x(1), height: HEIGHT - margin.top - margin.bottom }));
     }
@@ -322,7 +331,7 @@ function lineFigure(lines, memory, shared) {
     });
     const start = now.losses[alphas.indexOf(0)], finish = now.losses[alphas.indexOf(1)];
     if (start != null && finish != null) {
-      const chord = alphas.filter((alpha) => alpha <= 1);
+      const chord = Array.from({ length: 41 }, (_, k) => k / 40);  // a curve where the scale is logarithmic
       inside.append(s("path", { class: "chord", d: path(chord.map(x), chord.map((alpha) => safe((1 - alpha) * start + alpha * finish))) }));
     }
     inside.append(s("path", { class: "line", d: path(alphas.map(x), now.losses.map(safe)) }));
@@ -355,11 +364,13 @@ function lineFigure(lines, memory, shared) {
 
 // ---------------------------------------------------------------- gradient norms
 
+const rowHeight = (rows) => (rows > 20 ? 13 : rows > 10 ? 16 : 20);
+
 function heatMap(part) {
   const { steps, groups, norms } = part;
   if (!steps.length || !groups.length) return null;
   const positive = known(norms.flat()).filter((norm) => norm > 0), [low, high] = extent(positive);
-  const row = groups.length > 20 ? 11 : groups.length > 10 ? 15 : 20;
+  const row = rowHeight(groups.length);
   const letters = Math.min(24, Math.max(...groups.map((group) => group.length)));
   const margin = { left: 14 + 6.2 * letters, right: 8, top: 8, bottom: 66 };
   const height = margin.top + row * groups.length + margin.bottom;
@@ -416,6 +427,8 @@ function heatMap(part) {
 
 // ---------------------------------------------------------------- planes
 
+const planeHeight = (width) => Math.min(360, Math.max(240, width * 0.72));
+
 function planeFigure(planes, memory) {
   if (!Array.isArray(planes) || !planes.length) return null;
   const chosen = () => clamp(memory.plane ?? planes.length - 1, 0, planes.length - 1);
@@ -423,7 +436,7 @@ function planeFigure(planes, memory) {
   const slider = h("input", { type: "range", min: 0, max: planes.length - 1, step: 1, "aria-label": "Optimizer step of the plane", input: () => { memory.plane = +slider.value; node.redraw(); } });
   const margin = { left: 52, right: 8, top: 22, bottom: 40 };
   const node = figure("Loss on a plane through the weights", (width) => {
-    const plane = planes[chosen()], { xs, ys, losses } = plane, height = Math.min(360, Math.max(240, width * 0.72));
+    const plane = planes[chosen()], { xs, ys, losses } = plane, height = planeHeight(width);
     slider.value = chosen();
     output.textContent = `step ${count(plane.step)}`;
     const flat = known(losses.flat()), [low, high] = extent(flat), log = low > 0 && high > 30 * low;
@@ -448,7 +461,7 @@ function planeFigure(planes, memory) {
     }));
     paint.putImageData(image, 0, 0);
     const { root, inside } = axes(width, height, { x, y }, { x: plane.x_name, y: plane.y_name }, margin);
-    fill(root, { class: "over" }, []);
+    fill(root, { class: "over plain" }, []);
     const points = Object.entries(plane.points || {});
     inside.append(s("path", { class: "track under", d: path(points.map(([, p]) => x(p[0])), points.map(([, p]) => y(p[1]))) }),
       s("path", { class: "track", d: path(points.map(([, p]) => x(p[0])), points.map(([, p]) => y(p[1]))) }));
@@ -474,11 +487,12 @@ function planeFigure(planes, memory) {
 
 // ---------------------------------------------------------------- curvature
 
-function spectrumFigure(spectra) {
+function spectrumFigure(spectra, tall) {
   if (!Array.isArray(spectra) || !spectra.length) return null;
   const { step, nodes: values, weights, share_negative: negative } = spectra[spectra.length - 1];
   const margin = { left: 52, right: 12, top: 26, bottom: 40 };
   return figure("Spectrum of the Hessian", (width) => {
+    const HEIGHT = tall ? planeHeight(width) + 20 : TALLER;
     const [low, high] = extent(values), pad = 0.05 * (high - low || 1);
     const x = linear([Math.min(low, 0) - pad, Math.max(high, 0) + pad], [margin.left, width - margin.right]);
     const least = Math.max(1e-12, Math.min(...known(weights).filter((weight) => weight > 0)));
@@ -497,10 +511,11 @@ function spectrumFigure(spectra) {
   });
 }
 
-function endsFigure(ends) {
+function endsFigure(ends, rows) {
   if (!Array.isArray(ends) || !ends.length) return null;
   const margin = { left: 52, right: 8, top: 26, bottom: 40 };
   return figure("Smallest and largest curvature", (width) => {
+    const HEIGHT = clamp(rowHeight(rows) * rows + 74, 236, 420);
     const steps = ends.map((end) => end.step), spread = extent([0, ...ends.flatMap((end) => [end.lambda_min, end.lambda_max])]);
     const x = linear([Math.min(0, steps[0]), steps[steps.length - 1] || 1], [margin.left, width - margin.right]);
     x.label = count;
@@ -528,16 +543,17 @@ function verdictCard(course) {
   const shown = standing || verdicts.findLast((verdict) => verdict.stuck);
   const [tone, words] = stateOf(last ? last[1] : "learning");
   const status = course.status && course.status !== "running" ? course.status : "running";
-  const title = standing ? sentence(standing.title) : tone === "good" ? "The loss is falling" : sentence(words);
+  const quiet = status === "running" ? "No plateau so far" : "No plateau was seen";
+  const title = standing ? sentence(standing.title) : tone === "good" ? quiet : sentence(words);
   const level = course.loss || {};
-  const facts = [level.start != null && `training loss ${number(level.start)} → ${number(level.now)}`, `${count(course.steps ?? 0)} steps`, status];
+  const facts = [level.start != null && `training loss ${number(level.start)} → ${number(level.now)}`, stepsIn(course), status];
   return h("section", { class: `verdict ${tone}` },
-    h("p", { class: "mark" }, h("span", { "aria-hidden": "true" }, MARKS[tone]), { good: " healthy", quiet: " for information", unsure: " not certain", alarm: " stuck" }[tone]),
+    h("p", { class: "mark" }, h("span", { "aria-hidden": "true" }, MARKS[tone]), { good: " no alarm", quiet: " for information", unsure: " not certain", alarm: " alarm" }[tone]),
     h("h2", {}, title),
     h("p", { class: "facts" }, [standing && `since step ${count(standing.since)}, said at step ${count(standing.step)} [${standing.code}]`, ...facts].filter(Boolean).join(" · ")),
     shown && shown !== standing && h("p", { class: "facts" }, `Earlier: ${shown.title}, steps ${count(shown.since)} to ${count(last[0])}.`),
-    shown && shown.reason.split("\n").map((line) => h("p", {}, line)),
-    shown && shown.advice && h("p", { class: "try" }, h("strong", {}, "Try "), shown.advice),
+    shown && h("div", { class: "why" }, h("div", {}, shown.reason.split("\n").map((line) => h("p", {}, line))),
+      shown.advice && h("p", { class: "try" }, shown.stuck && h("strong", {}, "Try "), shown.stuck ? shown.advice : sentence(shown.advice))),
     shown && shown.readings.length > 0 && h("details", {}, h("summary", {}, "The numbers behind it"),
       h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, shown.readings.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value))))))),
     verdicts.length > 1 && h("details", {}, h("summary", {}, `All ${verdicts.length + (course.earlier_verdicts || 0)} verdicts of this run`),
@@ -549,19 +565,24 @@ function runPanel(name, { parts, skipped }, memory, shared) {
   const course = parts.course;
   const foreign = Object.values(parts).filter((part) => !(part.schema <= SCHEMA)).length;
   const attempt = (make) => {
-    try { return make(); } catch (error) { return h("p", { class: "note" }, `A record cannot be drawn (${error.message}).`); }
+    try { return make(); } catch (error) { return unreadable(error); }
   };
   if (foreign) panel.append(h("p", { class: "note" }, `${foreign} part(s) were written by a newer version of lightning_landscape and are not drawn.`));
   const usable = (part) => part && part.schema <= SCHEMA;
   if (usable(course)) panel.append(attempt(() => verdictCard(course)));
+  const lines = usable(parts.lines) && Object.fromEntries(Object.entries(parts.lines).filter(([key]) => key !== "schema"));
   const figures = [
-    usable(course) && course.curve?.step.length && attempt(() => figure("Training loss and verdicts", timeline(course, shared))),
-    usable(parts.lines) && attempt(() => lineFigure(Object.fromEntries(Object.entries(parts.lines).filter(([key]) => key !== "schema")), memory, shared)),
-    usable(parts.planes) && attempt(() => planeFigure(parts.planes.planes, memory)),
-    usable(parts.curvature) && attempt(() => spectrumFigure(parts.curvature.spectra)),
-    usable(parts.curvature) && attempt(() => endsFigure(parts.curvature.ends)),
-    usable(parts.gradients) && attempt(() => heatMap(parts.gradients)),
-  ].filter(Boolean);
+    ["course", usable(course) && course.curve?.step.length && (() => figure("Training loss and verdicts", timeline(course, shared)))],
+    ["lines", lines && (() => lineFigure(lines, memory, shared))],
+    ["plane", usable(parts.planes) && (() => planeFigure(parts.planes.planes, memory))],
+    ["spectrum", usable(parts.curvature) && (() => spectrumFigure(parts.curvature.spectra, parts.planes?.planes?.length))],
+    ["ends", usable(parts.curvature) && (() => endsFigure(parts.curvature.ends, parts.gradients?.groups?.length ?? 0))],
+    ["gradients", usable(parts.gradients) && (() => heatMap(parts.gradients))],
+  ].map(([slot, make]) => {
+    const node = make && attempt(make);
+    node?.classList?.add(slot);
+    return node;
+  }).filter(Boolean);
   panel.append(h("div", { class: "figures" }, figures));
   const notes = [...(course?.notes || []), ...(skipped ? [`${skipped} unreadable record${skipped > 1 ? "s" : ""} skipped`] : [])];
   if (notes.length) panel.append(h("ul", { class: "notes" }, notes.map((note) => h("li", {}, note))));
@@ -614,18 +635,28 @@ export async function mount(root, source) {
   if (host()) new MutationObserver(repaint).observe(host(), { attributes: true, attributeFilter: ["class"] });
   paint("auto");
 
+  const labels = new Map();
+  const labelOf = (run) => {
+    if (!labels.has(run)) {
+      const box = h("input", { type: "checkbox", value: run, change: () => { box.checked ? chosen.add(run) : chosen.delete(run); refresh(); } });
+      const mark = h("span", { "aria-hidden": "true", class: "mark" });
+      labels.set(run, { box, mark, node: h("label", { title: run }, box, mark, h("span", { class: "short" }, run)) });
+    }
+    return labels.get(run);
+  };
   const chips = () => {
-    const wanted = filter.value.toLowerCase(), focused = list.contains(document.activeElement) ? document.activeElement.value : null;
+    const wanted = filter.value.toLowerCase();
     filter.hidden = runs.length < 9;
     picker.hidden = runs.length < 2;
-    list.replaceChildren(...runs.filter((run) => run.toLowerCase().includes(wanted)).map((run) => {
-      const box = h("input", { type: "checkbox", value: run, change: () => { box.checked ? chosen.add(run) : chosen.delete(run); refresh(); } });
+    for (const run of runs) {
+      const { box, mark, node } = labelOf(run), last = loaded.get(run)?.parts.course?.segments?.at(-1);
       box.checked = chosen.has(run);
-      const course = loaded.get(run)?.parts.course, last = course?.segments?.at(-1);
-      const tone = last && stateOf(last[1])[0];
-      return h("label", { class: tone || "" }, box, tone && h("span", { "aria-hidden": "true", class: "mark" }, MARKS[tone]), run);
-    }));
-    if (focused != null) [...list.querySelectorAll("input")].find((box) => box.value === focused)?.focus();
+      node.className = last ? stateOf(last[1])[0] : "";
+      mark.textContent = last ? MARKS[node.className] : "";
+      node.hidden = !run.toLowerCase().includes(wanted);
+    }
+    const nodes = runs.map((run) => labelOf(run).node);
+    if (nodes.length !== list.children.length || nodes.some((node, k) => list.children[k] !== node)) list.replaceChildren(...nodes);
   };
 
   const show = () => {
@@ -633,7 +664,7 @@ export async function mount(root, source) {
     const shared = common ? commonAxes(names.map((name) => loaded.get(name))) : null;
     compare.hidden = names.length < 2;
     compare.setAttribute("aria-pressed", String(common));
-    grid.classList.toggle("single", names.length === 1);
+    root.classList.toggle("single", names.length === 1);
     grid.replaceChildren(...names.map((name) => {
       if (!memory.has(name)) memory.set(name, {});
       return runPanel(name, loaded.get(name), memory.get(name), shared);
@@ -706,14 +737,20 @@ body { margin: 0; background: var(--ground); }
 .landscape legend { padding: 0; float: left; color: var(--soft); margin-right: 10px; line-height: 28px; }
 .landscape input[type=search] { font: inherit; font-size: 13px; color: var(--ink); background: var(--card); border: 1px solid var(--edge); border-radius: 6px; padding: 3px 9px; margin: 0 0 8px; }
 .landscape .chips { display: flex; flex-wrap: wrap; gap: 6px; max-height: 104px; overflow: auto; padding: 2px; }
-.landscape .chips label { display: flex; align-items: center; gap: 6px; background: var(--card); border: 1px solid var(--edge); border-radius: 14px; padding: 2px 12px 2px 8px; font-size: 13px; cursor: pointer; max-width: 340px; overflow-wrap: anywhere; }
+.landscape .chips label { display: flex; align-items: center; gap: 6px; background: var(--card); border: 1px solid var(--edge); border-radius: 14px; padding: 2px 12px 2px 8px; font-size: 13px; cursor: pointer; max-width: 340px; white-space: nowrap; overflow: hidden; }
 .landscape .chips label:has(:checked) { border-color: var(--soft); }
+.landscape .short { overflow: hidden; text-overflow: ellipsis; }
 .landscape .chips input { accent-color: var(--blue); margin: 0; }
 .landscape .message { color: var(--soft); margin: 24px 0; }
 .landscape .message:empty { display: none; }
-.landscape .runs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 20px; align-items: start; }
-.landscape .runs.single { max-width: 1240px; }
+.landscape .runs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 0 20px; }
+.landscape.single > * { max-width: 1240px; margin-left: auto; margin-right: auto; }
+.landscape .why { display: grid; gap: 4px 28px; } .landscape.single .why { grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); align-items: start; }
 .landscape article { min-width: 0; }
+.landscape:not(.single) article { display: grid; grid-row: span 9; grid-template-rows: subgrid; grid-template-columns: minmax(0, 1fr); }
+.landscape:not(.single) .figures { display: contents; }
+.landscape:not(.single) article > .run { grid-row: 1; } .landscape:not(.single) .verdict { grid-row: 2; } .landscape:not(.single) .course { grid-row: 3; } .landscape:not(.single) .lines { grid-row: 4; }
+.landscape:not(.single) .plane { grid-row: 5; } .landscape:not(.single) .spectrum { grid-row: 6; } .landscape:not(.single) .ends { grid-row: 7; } .landscape:not(.single) .gradients { grid-row: 8; } .landscape:not(.single) .notes { grid-row: 9; }
 .landscape .run { margin: 0 0 6px; font: 12.5px ui-monospace, "Roboto Mono", Menlo, Consolas, monospace; color: var(--soft); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .landscape .verdict, .landscape figure { background: var(--card); border: 1px solid var(--edge); border-radius: 10px; padding: 14px 16px; margin: 0 0 16px; }
 .landscape .verdict { border-left-width: 5px; }
@@ -736,7 +773,7 @@ body { margin: 0; background: var(--ground); }
 .landscape .scroll { max-height: 300px; overflow: auto; }
 .landscape ol { margin: 6px 0 0; padding-left: 22px; }
 .landscape .figures { display: grid; grid-template-columns: minmax(0, 1fr); gap: 0 20px; }
-.landscape .single .figures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); }
+.landscape.single .figures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); } .landscape.single figure:last-child:nth-child(odd) { grid-column: 1 / -1; }
 .landscape figcaption { display: flex; flex-wrap: wrap; align-items: baseline; justify-content: space-between; gap: 0 12px; margin-bottom: 4px; }
 .landscape h3 { font-size: 14px; font-weight: 600; margin: 0; }
 .landscape .numbers { color: var(--soft); font-size: 12.5px; font-variant-numeric: tabular-nums; }
@@ -745,7 +782,9 @@ body { margin: 0; background: var(--ground); }
 .landscape svg { display: block; overflow: visible; } .landscape canvas { position: absolute; left: 0; top: 0; } .landscape svg.over { position: relative; }
 .landscape canvas.under { border-radius: 2px; }
 .landscape text { font-size: 11px; fill: var(--soft); font-variant-numeric: tabular-nums; }
+.landscape text.label { font-size: 10.5px; }
 .landscape text.name { fill: var(--soft); }
+.landscape .plain .grid line:not(.axis):not(.tick) { display: none; }
 .landscape .grid line { stroke: var(--faint); } .landscape .grid .axis, .landscape .grid .tick { stroke: var(--edge); }
 .landscape .line { fill: none; stroke: var(--blue); stroke-width: 2; stroke-linejoin: round; } .landscape .line.down { stroke: var(--alarm); }
 .landscape .ghost { fill: none; stroke: var(--ghost); stroke-width: 1; opacity: .38; }
