@@ -60,7 +60,7 @@ class Outlets:
 
     def verdict(self, verdict: Verdict) -> None:
         """A verdict, for the Text tab and the event log."""
-        self.card("landscape/verdict", card(verdict), verdict.step)
+        self.card("landscape/verdict_card", card(verdict), verdict.step)
         self.event("verdict", **verdict.to_dict())
 
     def readings(self, step: int, readings: Iterable[object]) -> None:

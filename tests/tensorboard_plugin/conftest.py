@@ -73,10 +73,15 @@ def tensorboard(site, logdir, *arguments, before="", prefix=""):
 def until(found, seconds=20):
     """What `found` returns as soon as it returns something; TensorBoard reads its files in the background."""
     end = time.monotonic() + seconds
-    while not (value := found()) and time.monotonic() < end:
+    while True:
+        try:
+            if value := found():
+                return value
+        except Exception as error:
+            if type(error).__name__ != "StaleElementReferenceException":  # what it looked at was just drawn anew
+                raise
+        assert time.monotonic() < end, "it never came"
         time.sleep(0.1)
-    assert value
-    return value
 
 
 @pytest.fixture(scope="session")
