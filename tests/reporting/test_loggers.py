@@ -35,6 +35,9 @@ class Stuck(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
 
 
+NO_LOGGER = False
+
+
 def fit(logger, monitor=None, module=None, **settings):
     torch.manual_seed(7)
     generator = torch.Generator().manual_seed(0)
@@ -48,7 +51,9 @@ def fit(logger, monitor=None, module=None, **settings):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LandscapeWarning)
-        trainer.fit(Stuck() if module is None else module, DataLoader(TensorDataset(inputs, inputs[:, :3].argmax(1)), 32))
+        trainer.fit(
+            Stuck() if module is None else module, DataLoader(TensorDataset(inputs, inputs[:, :3].argmax(1)), 32)
+        )
     return trainer
 
 
@@ -58,13 +63,13 @@ def files(folder):
 
 def test_without_a_logger_and_a_folder_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fit(False, default_root_dir=tmp_path)
+    fit(NO_LOGGER, default_root_dir=tmp_path)
     assert files(tmp_path) == []
 
 
 def test_a_folder_of_ones_own_gets_the_events_and_the_report_without_any_logger(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fit(False, LandscapeMonitor(folder="mine"), default_root_dir=tmp_path)
+    fit(NO_LOGGER, LandscapeMonitor(folder="mine"), default_root_dir=tmp_path)
     assert files(tmp_path) == ["mine/events.jsonl", "mine/landscape_report.html"]
 
 
@@ -159,7 +164,9 @@ def test_mlflow_s_file_store_gets_numbers_pictures_card_and_report_at_the_x_of_t
     monitor = LandscapeMonitor(batches=1)
     fit(logger, monitor, accumulate_grad_batches=2)
     client, run = logger.experiment, logger.run_id
-    at = {name: [m.step for m in client.get_metric_history(run, name)] for name in ("train_loss", "landscape/grad_norm")}
+    at = {
+        name: [m.step for m in client.get_metric_history(run, name)] for name in ("train_loss", "landscape/grad_norm")
+    }
     assert at["train_loss"] == at["landscape/grad_norm"]
     assert {f"landscape/{name}" for name in NAMES} <= client.get_run(run).data.metrics.keys()
     artifacts = {item.path for item in client.list_artifacts(run, "landscape")}
@@ -237,7 +244,7 @@ def test_a_logger_that_hangs_up_in_the_middle_of_the_run_is_muted_alone(tmp_path
 def test_a_directory_that_cannot_be_written_is_told_in_the_report_and_the_run_goes_on(tmp_path):
     (tmp_path / "file").write_text("no directory")
     monitor = LandscapeMonitor(folder=str(tmp_path / "file" / "below"))
-    trainer = fit(False, monitor)
+    trainer = fit(NO_LOGGER, monitor)
     assert trainer.global_step == 300
     assert "could not be written 3 times" in monitor._outlets.notes()[0]
 

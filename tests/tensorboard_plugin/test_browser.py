@@ -58,7 +58,9 @@ class Page:
 
     def errors(self):
         severe = [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
-        return [message for message in severe if "/font-roboto/" not in message]  # behind a prefix, TensorBoard misses it
+        return [
+            message for message in severe if "/font-roboto/" not in message
+        ]  # behind a prefix, TensorBoard misses it
 
     def colour(self, selector, name):
         return self.one(selector).value_of_css_property(name)

@@ -79,7 +79,9 @@ def test_the_plugin_costs_tensorboard_less_than_a_fifth_of_a_second():
 
 
 def test_the_module_never_turns_text_into_markup_or_code_and_names_no_other_host():
-    forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|on\w+\s*=\s*[\"']|import\s"
+    forbidden = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|on\w+\s*=\s*[\"']|import\s"
+    )
     assert not re.findall(forbidden, MODULE)
     assert set(re.findall(r"https?://[\w.]+", MODULE)) == {"http://www.w3.org"}  # a name space, not an address
     assert "</script" not in MODULE
