@@ -30,9 +30,9 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def announced(what: str, after: float = LONG) -> Iterator[None]:
-    """Say one line if the work inside takes longer than `after` seconds: whoever waits wants to know for what."""
-    timer = Timer(after, say, [f"lightning_landscape: {what} …"])
+def announced(what: str, after: float | None = None) -> Iterator[None]:
+    """Say one line if the work inside takes longer than `after` seconds, or `LONG`: who waits wants to know for what."""
+    timer = Timer(LONG if after is None else after, say, [f"lightning_landscape: {what} …"])
     timer.daemon = True
     timer.start()
     try:
