@@ -15,6 +15,7 @@ from lightning_landscape.callbacks.views import (
     line_pictures,
     line_scalars,
     progress_scalars,
+    timeline_picture,
     verdict_scalar,
 )
 from lightning_landscape.probes.activity import activity
@@ -29,8 +30,9 @@ class LandscapeMonitor(Monitor):
     training without.
 
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
-    ``barrier`` and ``verdict``, also in ``trainer.callback_metrics``. Pictures: ``landscape/grad_norms`` and
-    ``landscape/line_from_<anchor>``. For each verdict a card in the Text tab, and for each alarm a `LandscapeWarning`.
+    ``barrier`` and ``verdict``, also in ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``
+    and ``line_from_<anchor>``. For each verdict a card in the Text tab, for each alarm a `LandscapeWarning`, and in
+    TensorBoard a tab of its own.
 
     Args:
         every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
@@ -81,4 +83,5 @@ class LandscapeMonitor(Monitor):
         )
 
     def _pictures(self) -> Mapping[str, Any]:
-        return gradient_pictures(self._seen.gradients) | line_pictures(self._examination.lines)
+        pictures = gradient_pictures(self._seen.gradients) | line_pictures(self._examination.lines)
+        return timeline_picture(self._seen) | pictures

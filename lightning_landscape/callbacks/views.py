@@ -64,6 +64,16 @@ def line_pictures(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, 
     return {f"line_from_{anchor}": line_figure(curves) for anchor, curves in lines.items() if curves}
 
 
+def timeline_picture(seen: Observations) -> dict[str, Figure]:
+    """The loss of the whole run with what was said of it; nothing before the first steps were looked at."""
+    from lightning_landscape.plots import timeline_figure
+
+    curve = seen.chronicle.document([])["course"]["curve"]
+    if not curve["step"]:
+        return {}
+    return {"timeline": timeline_figure(curve["step"], curve["loss"], seen.chronicle.segments, seen.verdicts)}
+
+
 def report_of(seen: Observations, notes: Sequence[str]) -> Report:
     """What was seen, in words and as the document that is drawn."""
     return Report(seen.steps, seen.progress.level, seen.verdicts, notes, document_of(seen, notes))

@@ -31,7 +31,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def announced(what: str, after: float | None = None) -> Iterator[None]:
-    """Say one line if the work inside takes longer than `after` seconds, or `LONG`: who waits wants to know for what."""
+    """Say one line if the work inside takes longer than `after` seconds, or `LONG`: who waits wonders for what."""
     timer = Timer(LONG if after is None else after, say, [f"lightning_landscape: {what} …"])
     timer.daemon = True
     timer.start()

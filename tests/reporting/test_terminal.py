@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_under_either_bar_a_stuck_run_says_one_warning_and_a_table_and_a_healthy
     rows = in_a_terminal(TRAINING, columns=150)
     starts = [i for i, row in enumerate(rows) if row.startswith("begin ")] + [rows.index("done")]
     assert len(starts) == 5, rows
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in pairwise(starts):
         said = rows[start:end]
         ours = [row for row in said if "[LL" in row or "Try:" in row or "landscape" in row.lower()]
         if said[0].endswith(" 1"):
