@@ -122,7 +122,7 @@ def heat_map(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequen
     """
     columns = list(zip(steps, norms, strict=True))
     while len(columns) > COLUMNS:
-        columns = [columns[i : i + 2][-1] for i in range(0, len(columns), 2)]
+        columns = [_joined(columns[i : i + 2]) for i in range(0, len(columns), 2)]
     return {
         "schema": SCHEMA,
         "steps": [step for step, _ in columns],
@@ -165,6 +165,16 @@ def rounded(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [rounded(item) for item in value]
     return str(value)
+
+
+def _joined(columns: Sequence[tuple[int, Sequence[float | None]]]) -> tuple[int, Sequence[float | None]]:
+    """One column for neighbours: an average would hide the one step at which a norm was large, or no number."""
+    pairs = zip(*(column for _, column in columns), strict=True)
+    return columns[-1][0], [max((v for v in pair if v is not None), key=_size, default=None) for pair in pairs]
+
+
+def _size(norm: float) -> float:
+    return math.inf if math.isnan(norm) else norm
 
 
 def _norm(norm: float | None) -> float | str | None:

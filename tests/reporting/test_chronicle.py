@@ -154,3 +154,11 @@ def test_of_very_many_verdicts_the_last_are_kept_and_the_others_counted():
     assert part["verdicts"][-1]["step"] == 79
     assert (len(part["verdicts"]), part["earlier_verdicts"]) == (50, 30)
     assert len(json.dumps(part)) < 200_000
+
+
+def test_a_norm_that_was_large_or_no_number_at_one_step_stays_in_sight():
+    norms = [[1.0, 1.0] for _ in range(199)]
+    norms[50], norms[121] = [7.0, 1.0], [1.0, math.nan]
+    columns = heat_map(list(range(199)), ["a", "b"], norms)["norms"]
+    assert max(column[0] for column in columns) == 7.0
+    assert [column[1] for column in columns].count("not finite") == 1
