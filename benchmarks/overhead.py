@@ -1,7 +1,6 @@
-"""What the hooks of a monitor cost per step, in CPU time of the training thread: ``python -m benchmarks.overhead``.
+"""What the hooks of a monitor cost per step: ``python -m benchmarks.overhead``.
 
-Every hook of a callback is timed by `time.thread_time`, which a busy machine does not disturb; the runs alternate with
-bare ones, and the share is of the bare run's CPU time per step.
+The monitored runs alternate with bare ones; the share is that of the time in the monitor's hooks in a bare step.
 """
 
 from __future__ import annotations
@@ -32,9 +31,11 @@ class Model(L.LightningModule):
         self.net, self.width = net, width
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        """Cross-entropy of one batch."""
         return F.cross_entropy(self.net(batch[0]), batch[1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW at 1e-3."""
         return torch.optim.AdamW(self.parameters(), 1e-3)
 
 
@@ -51,28 +52,32 @@ def deep() -> Model:
 
 def wide() -> Model:
     """1.1 million parameters in 6 tensors."""
-    return Model(nn.Sequential(nn.Linear(64, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)), 64)
+    return Model(
+        nn.Sequential(nn.Linear(64, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10)), 64
+    )
 
 
 class Timed(L.Callback):
-    """Adds up the thread time of a callback's own hooks, its step hook on the optimizer included."""
+    """Adds up the time in a callback's own hooks, its step hook on the optimizer included."""
 
     def __init__(self) -> None:
         self.spent = 0.0
 
     def around(self, function: Any) -> Any:
+        """The function, timed."""
+
         def timed(*args: Any, **kwargs: Any) -> Any:
-            start = time.thread_time()
+            start = time.perf_counter()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.spent += time.thread_time() - start
+                self.spent += time.perf_counter() - start
 
         return timed
 
 
 def run(make: Any, callback: L.Callback | None, steps: int) -> tuple[float, float]:
-    """Thread seconds per step of the whole fit, and of the callback's hooks."""
+    """Seconds per step of the whole fit, and of the callback's hooks."""
     torch.manual_seed(0)
     model, clock = make(), Timed()
     data = TensorDataset(torch.randn(6400, model.width), torch.randint(0, 10, (6400,)))
@@ -90,9 +95,9 @@ def run(make: Any, callback: L.Callback | None, steps: int) -> tuple[float, floa
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    start = time.thread_time()
+    start = time.perf_counter()
     trainer.fit(model, DataLoader(data, batch_size=64))
-    return (time.thread_time() - start) / steps, clock.spent / steps
+    return (time.perf_counter() - start) / steps, clock.spent / steps
 
 
 def main() -> None:

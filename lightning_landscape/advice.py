@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_landscape.evidence import Cause
+from lightning_landscape.evidence import Cause, Trials
 
 CODES = {
     Cause.SADDLE_POINT: "LL201",
@@ -62,3 +62,10 @@ ADVICE = {
     Cause.SCHEDULED_END: "nothing has to be done; a longer schedule would let the loss fall further.",
     Cause.SLOW: "more steps, or a larger learning rate.",
 }
+
+
+def tried(trials: Trials) -> str:
+    """What was tried on a copy, the best first, with what stands behind it."""
+    ranked = sorted(trials.gains.items(), key=lambda item: -item[1])
+    gains = "; ".join(f"{name} {-gain:+.0%}" for name, gain in ranked)
+    return f"Tried on a copy, {trials.steps} steps each, judged on other batches: {gains}."

@@ -25,22 +25,29 @@ def read_weights(path: str | Path, like: Params) -> dict[str, Tensor]:
         path: a checkpoint of Lightning, or a file that holds a state dict.
         like: the parameters to look for; names and shapes must agree, `torch.compile` and FSDP prefixes aside.
 
-    Raises:
-        CheckpointError: if the file is missing, damaged, holds other objects than tensors and builtins, or belongs to
-            another model; the message names the first differences.
+    A `CheckpointError` is raised if the file is missing, damaged, holds other objects than tensors and builtins, or
+    belongs to another model; the message names the first differences.
     """
     path = Path(path)
+    return _matching(path, read_content(path), like)
+
+
+def read_content(path: Path) -> Any:
+    """All that the file at `path` holds, tensors mapped from it.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or holds other objects than tensors and builtins.
+    """
     if path.is_dir():
         raise CheckpointError(f"{path} is a directory (a sharded checkpoint?); a single file is needed")
     _check_integrity(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         first = str(error).strip().split("\n")[0]
         raise CheckpointError(f"{path} holds objects that are not loaded from a file: {first[:200]}") from error
     except Exception as error:  # what a hostile or broken file makes the reader raise has no end
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {type(error).__name__}: {error}") from error
-    return _matching(path, content, like)
 
 
 def _check_integrity(path: Path) -> None:

@@ -18,6 +18,10 @@ class CheckpointError(LandscapeError):
     """A checkpoint file cannot be used, and the message says why."""
 
 
+class CurvatureError(LandscapeError):
+    """The curvature cannot be measured here, and the message says why."""
+
+
 class LandscapeWarning(UserWarning):
     """Everything this library warns about; filter on this to silence all of it."""
 

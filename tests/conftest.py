@@ -3,6 +3,7 @@
 import pytest
 
 EXPECTED = (
+    "ignore:.*the loss surface is skipped:lightning_landscape.errors.ProbeSkippedWarning",
     "ignore:Found `dataloader_iter` argument in the `training_step`",
     "ignore:You are using the `dataloader_iter` step flavor",
     "ignore:`LightningModule.configure_optimizers` returned `None`",

@@ -7,7 +7,8 @@ from itertools import permutations
 import pytest
 
 from lightning_landscape.advice import ADVICE, CODES, TITLES
-from lightning_landscape.diagnosis import DETECTORS, INFORMATION, diagnose
+from lightning_landscape.diagnosis import DETECTORS, diagnose
+from lightning_landscape.diagnosis.judging import INFORMATION
 from lightning_landscape.evidence import (
     Activity,
     Cause,

@@ -1,33 +1,22 @@
-"""The pages name every code, every picture is there and small, and the figures in the text are the code's."""
+"""What the documents show is run."""
+
+from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from lightning_landscape.advice import CODES
+import torch
+
+from tests.zoo import SPECIMENS, train
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def test_the_page_of_causes_has_every_code_with_its_cause():
-    rows = re.findall(r"^\| (LL2\d\d) \| `(\w+)` \|", (DOCS / "causes.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert rows == sorted((code, cause.value) for cause, code in CODES.items())
+def test_the_callback_of_the_surface_page_takes_a_gradient():
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "surface.md").read_text(), flags=re.DOTALL)
+    names: dict[str, type] = {}
+    exec(compile(block, "surface.md", "exec"), names)
+    callback = names["Midpoint"]()
+    train(SPECIMENS["Perceptron"], callback)
 
-
-def test_every_code_that_the_package_speaks_is_explained():
-    package = DOCS.parent / "lightning_landscape"
-    spoken = {code for path in package.rglob("*.py") for code in re.findall(r"\[(LL\d{3})\]", path.read_text("utf-8"))}
-    assert spoken <= set(re.findall(r"LL\d{3}", (DOCS / "causes.md").read_text(encoding="utf-8")))
-
-
-def test_every_picture_is_there_used_and_small():
-    names = [
-        name for page in DOCS.glob("*.md") for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text("utf-8"))
-    ]
-    shown = {(DOCS / name).resolve() for name in names}
-    assert shown == {path.resolve() for path in (DOCS / "images").iterdir()}
-    assert all(path.stat().st_size < 200_000 for path in shown)
-
-
-def test_every_page_is_in_the_navigation():
-    listed = set(re.findall(r": (\w+\.md)$", (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
-    assert listed == {path.name for path in DOCS.glob("*.md")}
+    assert all(torch.isfinite(part).all() and part.abs().sum() > 0 for part in callback.gradient)

@@ -10,20 +10,29 @@ from lightning_landscape import evidence
 from lightning_landscape.evidence import (
     Activity,
     Cause,
+    Curvature,
+    Descent,
     Divergence,
     Evidence,
     GradientScale,
+    InputUse,
     Line,
     LossLevel,
     Movement,
+    Plane,
     Plateau,
+    Restart,
     Schedule,
+    Spectrum,
+    Symmetry,
     Trend,
+    Trials,
     Verdict,
 )
 
 # A fall of 1.2% of 2.0, which is 0.024, counts as progress.
 FLAT = Trend(window=100, level=2.0, progress=0.0, margin=0.02, tolerance=0.012)
+DOWN = Descent((-1.0, 0.0, 1.0), (0.5, 1.0, 0.5), None)
 READINGS = (
     Plateau(step=203, since=90),
     replace(FLAT, predicted=0.5),
@@ -34,6 +43,29 @@ READINGS = (
     GradientScale(norm=0.5, relative=2.0, groups={"net.0": 0.3, "net.2": 0.4}),
     Activity(dead=0.5, dead_layer="net.1", saturated=0.0, saturated_layer=None, layers=2, samples=64),
     Line("initial", (0.0, 0.5, 1.0, 1.5), (2.0, 3.0, 1.0, 0.9), barrier=1.5, monotone=False, samples=64),
+    Curvature(
+        lambda_min=-1.0,
+        lambda_max=2.0,
+        residual_min=0.1,
+        residual_max=0.1,
+        error=0.0,
+        loss=1.0,
+        gradient_norm=0.5,
+        relative_gradient=0.5,
+        products=12,
+        method="double backward",
+        reason=None,
+        parameters=2,
+        samples=64,
+        descent=DOWN,
+    ),
+    DOWN,
+    Spectrum((-1.0, 2.0), (0.5, 0.5), 1.0, 0.1, 0.5, 40, "double backward", None, 2, 64),
+    Plane("initial", "best", (0.0, 1.0), (0.0, 1.0), ((1.0, 2.0), (3.0, math.inf)), {"initial": (1.0, 0.0)}, 0.0, 64),
+    InputUse(loss=2.3, shuffled=2.31, moved=0.02, varied=True),
+    Trials({"adam": 0.2, "line search": -math.inf}, steps=40, relative_gradient=0.5, decay_pull=0.0, samples=64),
+    Restart(gain=0.4, seeds=2, steps=300),
+    Symmetry(share=0.75, layer="net.0"),
 )
 
 

@@ -1,5 +1,6 @@
 """The monitors: the only room that knows Lightning."""
 
+from lightning_landscape.callbacks.curvature import CurvatureMonitor as CurvatureMonitor
 from lightning_landscape.callbacks.gradient_norm import GradientNormMonitor as GradientNormMonitor
 from lightning_landscape.callbacks.interpolation import LossInterpolationMonitor as LossInterpolationMonitor
 from lightning_landscape.callbacks.landscape import LandscapeMonitor as LandscapeMonitor

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lightning_landscape.callbacks.objective import MeanLoss
 from lightning_landscape.probes.activity import BOUNDS, RECTIFIERS
 from lightning_landscape.surface import Activation, Params
 
 
-def watch_activations(
-    module: nn.Module, loss: Callable[[Params], Tensor], params: Params, max_values: int = 2**20
-) -> dict[str, Activation]:
-    """What every activation layer puts out while `loss` is evaluated at `params`.
+def watch_activations(measured: MeanLoss, point: Params, max_values: int = 2**20) -> dict[str, Activation]:
+    """What every activation layer puts out while the loss is evaluated at `point`.
 
     Args:
-        module: whose layers to watch; functional activations (``torch.relu``) cannot be seen.
-        loss: evaluates the module.
-        params: where.
+        measured: the loss; functional activations (``torch.relu``) in its module cannot be seen.
+        point: where.
         max_values: how many values of one layer to keep, the first ones of each call.
     """
+    modules = measured.evaluator.isolation.modules
+    kinds = {name: type(layer).__name__ for name, layer in modules.items()}
+    watched = [name for name, kind in kinds.items() if kind in RECTIFIERS or kind in BOUNDS]
     seen: dict[str, list[Tensor]] = {}
-    kinds: dict[str, str] = {}
-    handles = []
-    try:
-        for name, layer in module.named_modules():
-            kind = type(layer).__name__
-            if kind in RECTIFIERS or kind in BOUNDS:
-                kinds[name] = kind
-                handles.append(layer.register_forward_hook(partial(_keep, seen, name, max_values)))
-        if kinds:
-            with torch.no_grad():
-                loss(params)
-    finally:
-        for handle in handles:
-            handle.remove()
+    if watched:
+        with measured.evaluator.watching({name: partial(_keep, seen, name, max_values) for name in watched}):
+            measured.value(point)
     return {name: Activation(kinds[name], torch.cat(_of_one_width(values))) for name, values in seen.items()}
 
 

@@ -84,6 +84,18 @@ class ProbeSet:
         if flags is not None and batch is not None:
             self._keep(flags, batch, batch_idx, dataloader_idx)
 
+    def latest(self, batches: int, samples: int | None = None) -> ProbeSet:
+        """The same batches, but no more than these, and no more than two beyond so many samples."""
+        some = ProbeSet(batches, self.max_bytes)
+        seen = 0
+        for held in reversed(self._held):
+            if len(some) == batches or (samples is not None and len(some) >= 2 and seen >= samples):
+                break
+            some._held.appendleft(held)
+            seen += held.samples or 0
+        some.left_out = self.left_out
+        return some
+
     def clear(self) -> None:
         """Forget all batches."""
         self._held.clear()

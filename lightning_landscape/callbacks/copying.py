@@ -59,6 +59,17 @@ _SHARED: tuple[type, ...] = (
 )
 
 
+def is_immutable(value: Any) -> bool:
+    """Whether a value may be shared, since nothing about it can change."""
+    kind: Any = type(value)
+    return _is_immutable(kind)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_immutable(kind: Any) -> bool:
+    return issubclass(kind, _IMMUTABLE)
+
+
 class Copier:
     """Copies values so that what is shared among the originals is shared among the copies.
 
@@ -82,7 +93,7 @@ class Copier:
         """A private copy of `value`; what cannot be copied is returned itself and named in `uncopied`."""
         kind: Any = type(value)
         made: Any
-        if issubclass(kind, _IMMUTABLE):
+        if _is_immutable(kind):
             return value
         if id(value) in memo:
             return memo[id(value)]
@@ -104,7 +115,7 @@ class Copier:
             made = value.clone_state()
         elif issubclass(kind, types.MethodType):
             made = types.MethodType(value.__func__, self.copy(value.__self__, memo, where))
-        elif issubclass(kind, _SHARED):
+        elif issubclass(kind, _SHARED) or kind.__module__.startswith("torch.distributed"):
             made = value
         elif _is_plain(kind):
             made = memo[id(value)] = kind.__new__(kind)

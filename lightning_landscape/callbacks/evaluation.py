@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -35,6 +35,7 @@ class Evaluator:
         self.isolation, self.replay, self.ranks, self.mode = isolation, replay, ranks, mode
         self.weights = isolation.weights
         self.open = True
+        self._watchers: Mapping[str, Callable[..., None]] = {}
         self._without_graph: type[torch.no_grad] | type[torch.enable_grad] = torch.no_grad
 
     @contextlib.contextmanager
@@ -56,6 +57,19 @@ class Evaluator:
             finally:
                 self.weights.place(PRESENT)
 
+    @contextlib.contextmanager
+    def watching(self, watchers: Mapping[str, Callable[..., None]]) -> Iterator[None]:
+        """Evaluations inside have a forward hook on each submodule that is named.
+
+        Yields:
+            nothing
+        """
+        self._watchers = watchers
+        try:
+            yield
+        finally:
+            self._watchers = {}
+
     def loss(
         self,
         batch: ProbeBatch,
@@ -67,6 +81,8 @@ class Evaluator:
         """The loss of one batch, with its graph where gradients are enabled."""
         self.isolation.renew(self._flags(batch))
         self.isolation.set_buffers(buffers)
+        for name, watcher in self._watchers.items():  # gone with these copies of the module's attributes
+            self.isolation.modules[name].register_forward_hook(watcher)
         self.weights.place(point)
         return self.once_more(batch, precision)
 
@@ -113,12 +129,13 @@ class Evaluator:
         with self.at_other_weights():
             self._look_for_writes(batch)
             try:
-                self.loss_alone(batch, PRESENT)
+                first = self.loss_alone(batch, PRESENT)
             except SurfaceError:
                 raise
             except Exception:  # a gradient penalty needs gradients for its value; any other step fails again
                 self._without_graph = torch.enable_grad
-            first, second = self.loss_alone(batch, PRESENT), self.loss_alone(batch, PRESENT)
+                first = self.loss_alone(batch, PRESENT)
+            second = self.loss_alone(batch, PRESENT)
             if not bool(((first == second) | (first.isnan() & second.isnan())).all()):
                 raise SurfaceError(
                     f"[LL307] training_step gives {first.item():.9g}, then {second.item():.9g} for the same weights, "

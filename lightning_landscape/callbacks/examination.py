@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from lightning_landscape.callbacks.activations import watch_activations
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.module_surface import module_surface
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
+from lightning_landscape.diagnosis import undiscerned
 from lightning_landscape.errors import SurfaceError
-from lightning_landscape.evidence import Line, plain, restored
+from lightning_landscape.evidence import Curvature, Line, plain, restored
 from lightning_landscape.surface import LossSurface, Probe
 
 CURVES = 12
 """interpolation curves that are kept for each anchor"""
+GLANCE = 4
+"""batches of a scheduled look, which shows a trend and decides nothing"""
+SAMPLES = 512
+"""samples after which an examination needs no further batches"""
 
 
 class Examination:
     """The probes of a monitor, and their schedule.
 
+    Batches are kept only once it is known that probes will follow at the end of the coming stretch of steps.
+
     Args:
-        probes: run where the loss has stalled.
-        scheduled: run every so many steps as well, and after a checkpoint.
+        probes: run where the loss has stalled, in this order, until the cause is clear.
+        scheduled: run every so many steps, after a checkpoint, and at the end of an examination.
         every: optimizer steps between two scheduled runs; None for a tenth of the run.
         anchors: points of the run that the probes may start from.
-        batches: how many batches a probe sees.
+        batches: how many batches an examination sees at most.
         loss_fn: evaluates the loss in place of `training_step`.
+
+    Raises:
+        ValueError: if `every` or `batches` is below 1.
     """
 
     def __init__(
@@ -40,7 +47,7 @@ class Examination:
         scheduled: Sequence[Probe] = (),
         every: int | None = None,
         anchors: Sequence[str] = (),
-        batches: int = 4,
+        batches: int = 32,
         loss_fn: Any = None,
     ) -> None:
         if every is not None and every < 1:
@@ -54,8 +61,10 @@ class Examination:
     def forget(self) -> None:
         """Start as if nothing had been seen."""
         self.lines: dict[str, list[tuple[int, Line]]] = {}
+        self.curvature: Curvature | None = None
         self.skipped: dict[str, str] = {}
         self.checkpointed = False
+        self.planned = False
         self._latest = 0
         self._horizon: int | None = None
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
@@ -75,42 +84,53 @@ class Examination:
         """Let go of the batches."""
         self.probe_set.clear()
 
+    def plan(self, seen: Observations, ahead: int) -> None:
+        """Decide whether batches are kept for probes at the next look, `ahead` steps from here."""
+        self.planned = bool(self.wanted(seen) or (self._scheduled and self._due(seen.steps + ahead)))
+        self.probe_set.clear()
+
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
-        if not len(self.probe_set):
-            return ()
-        if seen.stalled and self._probes:
-            return self._probes
-        passed, interval = seen.steps - self._latest, self._interval(seen.steps)
-        due = passed >= interval or (self.checkpointed and passed >= interval // 2)
-        return self._scheduled if due else ()
+        if seen.stalled and (self._probes or self._scheduled):
+            return (*self._probes, *self._scheduled)
+        return self._scheduled if self._due(seen.steps) else ()
 
     def run(
         self, trainer: Any, pl_module: Any, probes: Sequence[Probe], guard: Guard, seen: Observations
     ) -> list[object]:
-        """Readings of all probes that have something to say; where the surface refuses, none, and `skipped` says why.
+        """Readings of the probes that have something to say; where the surface refuses, none, and `skipped` says why.
 
         Afterwards this point is the "previous" one, and the "best" one if the loss has never been lower.
         """
         self._latest, self.checkpointed = seen.steps, False
         readings: list[object] = []
+        thorough = any(probe in self._probes for probe in probes)
+        batches = (
+            self.probe_set.latest(self.probe_set.max_batches, SAMPLES) if thorough else self.probe_set.latest(GLANCE)
+        )
         try:
             anchors = self._snapshots.points(parameters_of(pl_module))
-            with module_surface(trainer, pl_module, self.probe_set, anchors=anchors, loss_fn=self._loss_fn) as surface:
-                watched = replace(surface, activations=partial(watch_activations, pl_module, surface.loss))
-                readings = _readings(probes, watched, guard)
+            with module_surface(trainer, pl_module, batches, anchors=anchors, loss_fn=self._loss_fn) as surface:
+                for probe in probes:
+                    if probe not in self._probes or undiscerned(seen.evidence(readings)):
+                        readings += _reading(probe, surface, guard)
         except SurfaceError as error:
             self.skipped["the loss surface"] = str(error)
         self.skipped.update(self._snapshots.skipped)
-        seen.chronicle.read(seen.step, readings)
-        for line in readings:
-            if isinstance(line, Line):
-                self.lines.setdefault(line.anchor, []).append((seen.step, line))
-                del self.lines[line.anchor][:-CURVES]
+        self._keep(readings, seen)
         self._snapshots.take("previous", pl_module)
         if seen.progress.level is not None:
             self._snapshots.take_best(seen.progress.level.now, pl_module)
         return readings
+
+    def _keep(self, readings: Sequence[object], seen: Observations) -> None:
+        seen.chronicle.read(seen.step, readings)
+        for reading in readings:
+            if isinstance(reading, Line):
+                self.lines.setdefault(reading.anchor, []).append((seen.step, reading))
+                del self.lines[reading.anchor][:-CURVES]
+            elif isinstance(reading, Curvature):
+                self.curvature = reading
 
     def state_dict(self) -> dict[str, Any]:
         """What was observed, in builtins and tensors."""
@@ -118,7 +138,9 @@ class Examination:
             "lines": {name: [[step, plain(line)] for step, line in curves] for name, curves in self.lines.items()},
             # Lightning asks for the state first and for `on_save_checkpoint` second; both mean this checkpoint.
             "checkpointed": True,
+            "planned": self.planned,
             "latest": self._latest,
+            "curvature": None if self.curvature is None else plain(self.curvature),
             "snapshots": self._snapshots.state_dict(),
         }
 
@@ -127,22 +149,27 @@ class Examination:
         self.lines = {
             name: [(step, restored(Line, line)) for step, line in curves] for name, curves in state["lines"].items()
         }
-        self.checkpointed, self._latest = state["checkpointed"], state["latest"]
+        self.checkpointed, self.planned, self._latest = state["checkpointed"], state["planned"], state["latest"]
+        self.curvature = None if state["curvature"] is None else restored(Curvature, state["curvature"])
         self._snapshots.load_state_dict(state["snapshots"])
 
-    def _interval(self, step: int) -> int:
+    def _due(self, steps: int) -> bool:
+        interval = self._interval(steps)
+        return steps - self._latest >= (interval // 2 if self.checkpointed else interval)
+
+    def _interval(self, steps: int) -> int:
         if self._every is not None:
             return self._every
-        if self._horizon is None:  # twice as far apart each time
-            return max(500, step // 2)
+        if self._horizon is None:  # further and further apart
+            return max(500, steps // 2)
         return max(self._horizon // 10, min(500, self._horizon // 3), 1)
 
 
-def _readings(probes: Sequence[Probe], surface: LossSurface, guard: Guard) -> list[object]:
-    readings = []
-    for probe in probes:
-        name = getattr(probe, "__name__", None) or repr(probe)
-        if guard.allows(name):
-            with guard(name):
-                readings.append(probe(surface))
-    return [reading for reading in readings if reading is not None]
+def _reading(probe: Probe, surface: LossSurface, guard: Guard) -> list[object]:
+    """What the probe has to say, in a list; empty where it has nothing, failed, or is switched off."""
+    name = getattr(probe, "__name__", None) or repr(probe)
+    reading = None
+    if guard.allows(name):
+        with guard(name):
+            reading = probe(surface)
+    return [] if reading is None else [reading]

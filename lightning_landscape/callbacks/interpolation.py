@@ -74,7 +74,12 @@ def line_probes(anchors: Sequence[str], points: int) -> tuple[LossLine, ...]:
 
 def sentence(line: Line) -> str:
     """What a line shows, in words."""
-    shape = "falls all the way" if line.monotone else f"rises {line.barrier:.3g} over the chord"
+    if line.monotone:
+        shape = "falls all the way"
+    elif line.barrier == 0:
+        shape = "lies below the chord, without a barrier"
+    else:
+        shape = f"rises {line.barrier:.3g} over the chord"
     return (
         f"From {line.anchor} to here the loss goes from {line.losses[0]:.4g} to {line.losses[-2]:.4g} and {shape}; "
         f"a step further it is {line.losses[-1]:.4g}."

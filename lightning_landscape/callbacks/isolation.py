@@ -11,14 +11,16 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from lightning_landscape.callbacks._compat import is_lightning_module, logger_handles
-from lightning_landscape.callbacks.copying import Copier
+from lightning_landscape.callbacks._compat import forced_eager, is_lightning_module, logger_handles
+from lightning_landscape.callbacks.copying import Copier, is_immutable
 from lightning_landscape.callbacks.rng import RandomStreams
+from lightning_landscape.callbacks.switches import Switches
 from lightning_landscape.callbacks.weights import Weights
 
 Attributes = dict[str, Any]
@@ -51,9 +53,15 @@ class Isolation:
 
     def __init__(self, trainer: Any, pl_module: nn.Module, weights: Weights) -> None:
         self.weights = weights
-        self._streams = RandomStreams.now()
+        self._streams, self._switches = RandomStreams.now(), Switches.now()
+        self._contexts = contextlib.ExitStack()
         self.modules = dict(pl_module.named_modules())
         self._originals = {name: dict(module.__dict__) for name, module in self.modules.items()}
+        self._changeable = {
+            name: [key for key, value in original.items() if key not in _TRAINERS and not is_immutable(value)]
+            for name, original in self._originals.items()
+        }
+        self._metrics = {name for name, module in self.modules.items() if isinstance(module, Metric)}
         self._trainer, self._trainer_attributes = trainer, dict(vars(trainer))
         self._groups = [(group, dict(group)) for optimizer in trainer.optimizers for group in optimizer.param_groups]
         self._grads = [(p, p.grad, p.requires_grad) for p in weights.parameters.values()]
@@ -77,7 +85,11 @@ class Isolation:
         self._shadows.setdefault(name, {})[attribute] = value
 
     def install(self) -> None:
-        """Take the trainer's loggers and profiler, all gradients and all gradient hooks away."""
+        """Take the trainer's loggers and profiler, all gradients and all gradient hooks away; gradients are enabled."""
+        # Entered in the line that makes it: the stance is taken as soon as it is made.
+        self._contexts.enter_context(forced_eager())
+        self._contexts.enter_context(torch.inference_mode(mode=False))
+        torch.set_grad_enabled(True)
         # The trainer's own dict, since the setter of `loggers` may do more in another release.
         vars(self._trainer)["_loggers"] = [DummyLogger() for _ in self._trainer.loggers]
         vars(self._trainer)["profiler"] = PassThroughProfiler()
@@ -96,21 +108,18 @@ class Isolation:
         memo = self._copier.memo()
         copies = {}
         for name, original in self._originals.items():
-            metric = isinstance(self.modules[name], Metric)
-            made = {key: self._copy(name, key, value, memo, metric) for key, value in original.items()}
+            made = original | {key: self._copy(name, key, original[key], memo) for key in self._changeable[name]}
             if "training" in made:  # a compiled submodule only passes on the flag of what it wraps
                 made["training"] = training.get(name, made["training"])
             copies[name] = made | self._shadows.get(name, {})
         self.hand_out(copies)
 
-    def _copy(self, name: str, key: str, value: Any, memo: dict[int, Any], metric: bool) -> Any:  # noqa: FBT001
+    def _copy(self, name: str, key: str, value: Any, memo: dict[int, Any]) -> Any:
         if key in _REGISTRIES:
             return value.copy()
         if key in _BACKWARD_HOOKS:
             return type(value)()
-        if key in _TRAINERS:
-            return value
-        if metric and type(value) is list:  # a list state only grows, and by then it may be long
+        if type(value) is list and name in self._metrics:  # a list state only grows, and by then it may be long
             return value.copy()
         return self._copier.copy(value, memo, f"{name}.{key}" if name else key)
 
@@ -151,6 +160,8 @@ class Isolation:
             parameter.requires_grad_(requires_grad)
         for hooks, original in self._hooks:
             _become(hooks, original)
+        self._contexts.close()  # what it has closed, it does not close twice
+        self._switches.put_back()
         self._streams.put_back()
         self._returned = True
 

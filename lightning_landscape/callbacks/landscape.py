@@ -9,7 +9,11 @@ from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.remedying import Remedying
+from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.views import (
+    curvature_pictures,
+    curvature_scalars,
     gradient_pictures,
     gradient_scalars,
     line_pictures,
@@ -18,9 +22,24 @@ from lightning_landscape.callbacks.views import (
     timeline_picture,
     verdict_scalar,
 )
-from lightning_landscape.probes.activity import activity
+from lightning_landscape.probes import (
+    CopyTrials,
+    HessianExtremes,
+    RedrawnRestart,
+    activity,
+    input_use,
+    starting_point,
+    symmetry,
+)
 from lightning_landscape.progress import StepRecord
+from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
+
+EXAMINATION: tuple[Probe, ...] = (
+    *(starting_point, activity, symmetry, input_use),
+    *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
+)
+"""in the order of their price; the next one runs only while the cause is open"""
 
 
 class LandscapeMonitor(Monitor):
@@ -30,23 +49,25 @@ class LandscapeMonitor(Monitor):
     training without.
 
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
-    ``barrier`` and ``verdict``, also in ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``
-    and ``line_from_<anchor>``. For each verdict a card in the Text tab, for each alarm a `LandscapeWarning`, and in
-    TensorBoard a tab of its own.
+    ``barrier`` and ``verdict``, and after an examination ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also
+    in ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>`` and
+    ``descent``. For each verdict a card in the Text tab, for each alarm a `LandscapeWarning`, and a tab of its own.
 
     Args:
         every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
         anchors: where the lines start: "initial", "previous", "best", or paths of checkpoint files.
         points: positions on a line from α = 0 to α = 1, both included.
-        batches: how many of the latest batches the probes see.
+        batches: how many of the latest batches an examination sees at most.
         norms_every: measure gradient norms at every so many optimizer steps, and at those that are logged.
         probes: what examines the loss surface once the loss has stalled, in place of the usual ones; `()` for none.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
+        remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
+            remedies does training differ from training without the monitor.
         folder: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of the
             first logger, and nowhere without one.
 
     Raises:
-        ValueError: if a number is out of range or there is no anchor.
+        ValueError: if a number is out of range, there is no anchor, or a remedy is no function.
     """
 
     def __init__(
@@ -55,15 +76,16 @@ class LandscapeMonitor(Monitor):
         every: int | None = None,
         anchors: Sequence[str] = ("initial", "previous", "best"),
         points: int = 11,
-        batches: int = 4,
+        batches: int = 32,
         norms_every: int = 10,
         probes: Sequence[Probe] | None = None,
         loss_fn: Callable[..., Any] | None = None,
+        remedies: Sequence[Remedy] = (),
         folder: str | None = None,
     ) -> None:
         lines = line_probes(anchors, points)
         examination = Examination(
-            (activity, *lines) if probes is None else probes,
+            EXAMINATION if probes is None else probes,
             scheduled=lines if probes is None else (),
             every=every,
             anchors=anchors,
@@ -72,16 +94,27 @@ class LandscapeMonitor(Monitor):
         )
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
         super().__init__(StepRecorder(norms_every=norms_every), examination, settings | {"norms_every": norms_every})
+        self._remedying = Remedying(remedies)
         self._folder = folder or ""
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """What remedies did about each alarm, and whether the run escaped."""
+        return tuple(self._seen.treatments)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return (
             gradient_scalars(record)
             | progress_scalars(self._seen.progress)
             | line_scalars(self._examination.lines)
+            | curvature_scalars(self._examination.curvature, record.learning_rate)
             | verdict_scalar(self._seen.verdicts, self._seen.progress)
         )
 
     def _pictures(self) -> Mapping[str, Any]:
-        pictures = gradient_pictures(self._seen.gradients) | line_pictures(self._examination.lines)
-        return timeline_picture(self._seen) | pictures
+        return (
+            timeline_picture(self._seen)
+            | gradient_pictures(self._seen.gradients)
+            | line_pictures(self._examination.lines)
+            | curvature_pictures(self._examination.curvature)
+        )

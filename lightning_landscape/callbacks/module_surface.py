@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import torch
+from torch import Tensor
 
-from lightning_landscape.callbacks._compat import current_hook, forced_eager, strategy_lineage
-from lightning_landscape.callbacks.batches import ProbeSet
+from lightning_landscape.callbacks._compat import current_hook, strategy_lineage
+from lightning_landscape.callbacks.activations import watch_activations
+from lightning_landscape.callbacks.batches import ProbeBatch, ProbeSet
+from lightning_landscape.callbacks.continuation import continuation, decay_of, inputs_vary, mispaired, redraw
 from lightning_landscape.callbacks.differentiation import differentiable
 from lightning_landscape.callbacks.distributed import Ranks, Status
 from lightning_landscape.callbacks.evaluation import Evaluator, Mode
@@ -66,17 +70,31 @@ def module_surface(
             measured,
             judged,
         ):
+            decay, decoupled = decay_of(trainer)
+            broken = zip(judged.batches, mispaired(judged.batches), strict=False)
             yield LossSurface(
                 loss=differentiable(measured),
                 here=evaluator.weights.here,
                 anchors={name: Anchor(name, point, evaluator.weights.here) for name, point in anchors.items()},
                 held_out=differentiable(judged) if judged.batches else None,
+                parts=tuple(_of(measured, batch) for batch in measured.batches),
+                pairs=tuple((_of(judged, whole), _of(judged, other)) for whole, other in broken),
+                inputs_vary=inputs_vary(probe_set.halves[0]),
+                redrawn=redraw(evaluator) if weights_type is Weights else None,
+                continued=continuation(trainer, pl_module) if weights_type is Weights else None,
+                weight_decay=decay,
+                decoupled_decay=decoupled,
+                activations=functools.partial(watch_activations, measured),
                 samples=measured.samples,
             )
         ranks.meet(Status.CLOSING)
     except Exception:
         ranks.meet(Status.FAILED)
         raise
+
+
+def _of(mean: MeanLoss, batch: ProbeBatch) -> Callable[[Params], Tensor]:
+    return differentiable(replace(mean, batches=(batch,)))
 
 
 @contextlib.contextmanager
@@ -100,12 +118,7 @@ def _opened(
     halves = probe_set.halves
     if not halves[0]:
         raise SurfaceError(f"[LL310] no batch to evaluate on: {_why_empty(probe_set)}")
-    with (
-        isolated(trainer, pl_module, weights_type(pl_module)) as isolation,
-        torch.inference_mode(mode=False),
-        torch.enable_grad(),
-        forced_eager(),
-    ):
+    with isolated(trainer, pl_module, weights_type(pl_module)) as isolation:
         replay = Replay(trainer, pl_module, isolation, loss_fn)
         if isolation.uncopied and not replay.overridden:
             named = ", ".join(f"{where} ({kind})" for where, kind in isolation.uncopied.items())

@@ -7,7 +7,6 @@ A public monitor is a `Monitor` that has chosen what is recorded and examined, w
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +20,8 @@ from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
-from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published
+from lightning_landscape.callbacks.remedying import Remedying
+from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published, taken_up
 from lightning_landscape.callbacks.views import document_of, report_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
@@ -30,8 +30,6 @@ from lightning_landscape.progress import StepRecord
 from lightning_landscape.reporting.outlets import Outlets
 from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.words import category, message
-
-log = logging.getLogger("lightning_landscape")
 
 
 class Monitor(Callback):
@@ -43,13 +41,13 @@ class Monitor(Callback):
         settings: the arguments of the public monitor, by which Lightning tells two instances apart.
     """
 
-    _folder: str | None = None  # None: the events and the report of the run are another monitor's
-
     def __init__(self, recorder: StepRecorder, examination: Examination, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self._settings = dict(settings)
+        # Lightning asks for it at every hook.
+        self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
         self._recorder = recorder
         self._examination = examination
+        self._folder: str | None = None  # the events and the report of the run are another monitor's
         self._loaded: dict[str, Any] | None = None
         self._clear()
 
@@ -68,7 +66,7 @@ class Monitor(Callback):
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
         return report_of(self._seen, self._guard.notes() + self._examination.notes() + self._outlets.notes())
 
-    # What a public monitor chooses.
+    _remedying = Remedying(())
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         """Numbers under ``landscape/`` that are known after this step; those that are not finite are left out."""
@@ -83,13 +81,12 @@ class Monitor(Callback):
         verdict = diagnose(self._seen.evidence(readings))
         if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
             return  # the losses of several players need not fall
-        self._seen.verdicts.append(verdict)
-        self._outlets.verdict(verdict)
-        if verdict.stuck:
-            self._warn(verdict)
+        if self._seen.judge(verdict):
+            self._outlets.verdict(verdict)
+            if verdict.stuck:
+                self._warn(verdict)
 
     def _warn(self, verdict: Verdict) -> None:
-        """How an alarm is raised."""
         self._outlets.warn(message(verdict), category(verdict))
 
     def _look(self) -> None:
@@ -100,7 +97,7 @@ class Monitor(Callback):
     @property
     def state_key(self) -> str:
         """The class and its settings, so that two instances do not share a state."""
-        return self._generate_state_key(**{name: str(value) for name, value in self._settings.items()})
+        return self._state_key
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin to watch; a state that was loaded for this fit is continued, anything older is forgotten."""
@@ -147,7 +144,7 @@ class Monitor(Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Look at the last steps, without probes: other callbacks may be swapping weights here."""
-        self._finish("ended")
+        self._finish()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what was seen and let go of everything; no other rank is spoken to from here."""
@@ -155,7 +152,7 @@ class Monitor(Callback):
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let go of everything, if nothing else came before."""
-        self._finish("ended")
+        self._finish()
 
     def state_dict(self) -> dict[str, Any]:
         """What was observed, in builtins and tensors; settings are not part of it."""
@@ -171,8 +168,6 @@ class Monitor(Callback):
         """Keep the state for the fit that is about to begin."""
         self._loaded = state_dict
 
-    # The way of the data.
-
     def _clear(self) -> None:
         self._guard = Guard()
         self._outlets = Outlets(None)
@@ -180,10 +175,8 @@ class Monitor(Callback):
         self._recorder.detach()
         self._recorder.drain()
         self._examination.forget()
-        self._batches = 0
         self._pace = Pace()
-        self._players = 1
-        self._watching = False
+        self._batches, self._players, self._watching = 0, 1, False
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
@@ -193,43 +186,54 @@ class Monitor(Callback):
         self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder)
         self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
-        if loaded:
-            self._resume(loaded)
+        if loaded and not taken_up(loaded, recorder=self._recorder, seen=self._seen, examination=self._examination):
+            self._seen = Observations(self._pace.horizon, self._recorder.groups)
+            self._recorder.drain()
+            self._examination.forget()
         self._seen.not_held = not_held(trainer, pl_module)
         self._examination.begin(pl_module, self._pace.horizon)
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
+        if not loaded:
+            self._examination.plan(self._seen, self._pace.stride)
         # What other callbacks monitor has to be there before the first step has been looked at.
         trainer.callback_metrics.update(published(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False))))
         self._watching = True
 
-    def _resume(self, loaded: Mapping[str, Any]) -> None:
-        try:
-            self._recorder.load_state_dict(loaded["recorder"])
-            self._seen.load_state_dict(loaded["seen"])
-            self._examination.load_state_dict(loaded["examination"])
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            log.info("the state in the checkpoint is not used, watching starts afresh: %r", error)
-            self._seen = Observations(self._pace.horizon, self._recorder.groups)
-            self._recorder.drain()
-            self._examination.forget()
-
     def _near(self) -> bool:
-        """Whether a probe may follow within the batches that it would look at."""
-        return self._pace.near(self._seen.steps, self._recorder.waiting, self._examination.probe_set.max_batches)
+        """Whether probes are about to follow that would look at this batch."""
+        most = self._examination.probe_set.max_batches
+        return self._examination.planned and self._pace.near(self._seen.steps, self._recorder.waiting, most)
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
         with self._guard("watching"):
-            records = agreed(trainer, self._recorder.drain())
-            trainer.callback_metrics.update(published(self._watch(records, trainer.log_every_n_steps)))
+            values = self._watch(agreed(trainer, self._recorder.drain()), trainer.log_every_n_steps)
+            trainer.callback_metrics.update(published(values))
         with self._guard("examining"):
-            probes = self._examination.wanted(self._seen)
-            readings = self._probe(trainer, pl_module, probes) if probes and not self._seen.progress.divergence else []
-            self._conclude(readings)
-            if readings:
-                with self._guard("drawing"):
-                    self._outlets.pictures(self._pictures, self._seen.step)
+            self._examine(trainer, pl_module)
             self._outlets.records(lambda: document_of(self._seen), self._seen.step)
+        self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
+        self._examination.plan(self._seen, self._pace.stride)
+
+    def _examine(self, trainer: Any, pl_module: Any) -> None:
+        """Probe, if batches have been kept for it, and judge a run that has stalled or diverged."""
+        probes = self._examination.wanted(self._seen)
+        stalled, ready = self._seen.stalled, self._examination.planned or not probes
+        possible = probes and ready and self._seen.progress.divergence is None
+        readings = self._probe(trainer, pl_module, probes) if possible else []
+        if self._seen.diverged or (stalled and ready):
+            self._judge(readings)
+        self._part()
+        if readings:
+            with self._guard("drawing"):
+                self._outlets.pictures(self._pictures, self._seen.step)
+
+    def _part(self) -> None:
+        """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
+        if (left := self._seen.escaped()) is not None:
+            self._outlets.escaped(left, self._seen.step)
+        self._seen.mark()
+        self._look()
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
@@ -251,21 +255,13 @@ class Monitor(Callback):
             self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
         return readings
 
-    def _conclude(self, readings: Sequence[object]) -> None:
-        self._seen.examined = self._seen.examined and self._seen.progress.stalled
-        if self._seen.stalled or self._seen.diverged:
-            self._seen.examined = True
-            self._judge(readings)
-        self._look()
-        self._seen.mark()
-
     def _tell(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Say something once per fit."""
         if code not in self._seen.told:
             self._seen.told.append(code)
             self._outlets.warn(text, kind)
 
-    def _finish(self, status: str) -> None:
+    def _finish(self, status: str = "ended") -> None:
         if not self._watching:
             return
         self._watching = False
@@ -273,7 +269,11 @@ class Monitor(Callback):
             self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
-            self._conclude(())
+            # A plateau that probes have yet to look at is left unjudged: there is nothing more to save in this run.
+            if self._seen.diverged or (self._seen.stalled and not self._examination.wanted(self._seen)):
+                self._judge(())
+            self._part()
+            self._remedying.finish(self._seen, self._outlets)
         with self._guard("reporting"):
             self._outlets.end(self._seen.step, self.report, status)
             self._outlets.pictures(self._pictures, self._seen.step, last=True)

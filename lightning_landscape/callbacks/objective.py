@@ -53,14 +53,13 @@ class MeanLoss:
         """The loss and its gradient, from one forward and one backward per batch."""
         parameters = self._parameters(point)
         losses: list[Tensor] = []
-        total = [torch.zeros_like(parameter) for parameter in parameters]
+        total: Vectors = ()
         with self.evaluator.at_other_weights(), torch.enable_grad():
             buffers = self._running_statistics(point)
             for batch, share in self._weighted():
                 loss = self.evaluator.loss(batch, point, buffers=buffers)
                 losses.append(share * widened(loss.detach()))
-                for sum_, part in zip(total, self._gradient(loss, parameters), strict=True):
-                    sum_.add_(part, alpha=share)
+                total = _add(total, self._gradient(loss, parameters), share)
                 del loss
         mean = self.evaluator.ranks.mean
         return mean(torch.stack(losses).sum()), tuple(mean(part) for part in total)
@@ -86,14 +85,13 @@ class MeanLoss:
         mean = self.evaluator.ranks.mean
 
         def product(point: Params, vector: Vectors) -> Vectors:
-            total = [torch.zeros_like(parameter) for parameter in parameters]
+            total: Vectors = ()
             with self.evaluator.at_other_weights():
                 for copies, gradient in kept:
                     # Checkpointed activations are computed anew with what the module holds.
                     self.evaluator.isolation.hand_out(copies)
                     self.evaluator.weights.place(point)
-                    for sum_, part in zip(total, _transposed_product(gradient, parameters, vector), strict=True):
-                        sum_.add_(part)
+                    total = _add(total, _transposed_product(gradient, parameters, vector), 1.0)
             return tuple(mean(part) for part in total)
 
         summed = (
@@ -132,6 +130,13 @@ class MeanLoss:
         if self.evaluator.mode == "as_trained":
             return {}
         return self.evaluator.running_statistics(self.batches, point)
+
+
+def _add(total: Vectors, parts: Vectors, share: float) -> Vectors:
+    """``total + share * parts``; an empty total is zero."""
+    if not total:
+        return parts if share == 1 else tuple(share * part for part in parts)
+    return tuple(torch.add(sum_, part, alpha=share) for sum_, part in zip(total, parts, strict=True))
 
 
 def widened(loss: Tensor) -> Tensor:

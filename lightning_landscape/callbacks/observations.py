@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.evidence import Cause, Evidence, Movement, Plateau, Verdict
+from lightning_landscape.callbacks.treatment import Treatment
+from lightning_landscape.evidence import Cause, Evidence, Movement, Plateau, Verdict, plain, restored
 from lightning_landscape.gradients import GradientNorms
+from lightning_landscape.history import FIRST_HORIZON
 from lightning_landscape.progress import Progress, StepRecord
 from lightning_landscape.reporting.chronicle import Chronicle
 
 SCHEMA = 2
+HIGH = 0.75
+"""share of the first losses above which a run that noise hides is worth an examination; the trials decide"""
+UNCLEAR = 0.25
+"""share of the run after which a loss that noise hides is examined all the same"""
 
 
 class Observations:
@@ -26,13 +32,19 @@ class Observations:
         self.gradients = GradientNorms(groups)
         self.chronicle = Chronicle()
         self.verdicts: list[Verdict] = []
+        self.treatments: list[Treatment] = []
+        """what remedies did, one for each alarm"""
         self.told: list[str] = []
         """codes of what is said once per fit"""
         self.steps = 0
         self.step = 0
         """the loggers' x of the latest step"""
-        self.examined = False
-        """whether the present episode has been examined"""
+        self.judged_at: int | None = None
+        """`steps` when the present episode was last judged; None while it was not"""
+        self.judgements = 0
+        """how often it was judged; each time it is left alone for twice as long"""
+        self.judged_proven = False
+        """whether the plateau was proven by then"""
         self.missing = 0.0
         self.not_held = 0.0
 
@@ -48,27 +60,67 @@ class Observations:
 
     @property
     def stalled(self) -> bool:
-        """Whether there is a plateau that nobody has examined."""
-        return self.progress.stalled and not self.examined and self.progress.divergence is None
+        """Whether there is a plateau to examine: a new one, one that is proven by now, or an old one without alarm."""
+        if not (self.progress.stalled or self.unclear) or self.progress.divergence is not None:
+            return False
+        if self.judged_at is None:
+            return True
+        alarmed = bool(self.verdicts) and self.verdicts[-1].stuck
+        again = self.steps - self.judged_at >= self._patience * 2 ** (self.judgements - 1)
+        return not alarmed and (again or (self.progress.proven and not self.judged_proven))
+
+    @property
+    def _patience(self) -> int:
+        """Steps of a tenth of the run."""
+        return max(200, (self.progress.horizon or self.steps) // 10)
+
+    @property
+    def unclear(self) -> bool:
+        """Whether noise hides how a run goes on that is still, after a long time, about where it started.
+
+        Trials may tell what the loss alone cannot; they speak without its trend, so only plain evidence alarms.
+        """
+        progress, steps = self.progress, self.steps
+        if progress.trend is None or progress.level is None or progress.stalled or progress.hold is not None:
+            return False
+        late = steps >= UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON)
+        hidden = not progress.trend.falling and not progress.trend.powered
+        return late and hidden and progress.level.share_of_start > HIGH
+
+    def judge(self, verdict: Verdict) -> bool:
+        """Keep the verdict, one per episode, and tell whether it is news.
+
+        An episode that begins soon after an alarm of the same cause belongs to it: the loss has only trembled.
+        """
+        first, self.judged_at, self.judged_proven = self.judged_at is None, self.steps, self.progress.proven
+        self.judgements = 1 if first else self.judgements + 1
+        last = self.verdicts[-1] if self.verdicts else None
+        near = last is not None and verdict.since - last.step < self._patience
+        if last is not None and last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
+            return False
+        if last is not None and not first and not last.stuck:
+            self.verdicts.pop()
+        self.verdicts.append(verdict)
+        return True
+
+    def escaped(self) -> Verdict | None:
+        """The alarm that the run has left behind since it was last asked, or None."""
+        if self.judged_at is None or self.progress.stalled or self.unclear or self.progress.divergence is not None:
+            return None
+        self.judged_at = None
+        return self.verdicts[-1] if self.verdicts and self.verdicts[-1].stuck else None
 
     @property
     def diverged(self) -> bool:
         """Whether the run has diverged and nobody has said so."""
         return self.progress.divergence is not None and all(v.cause is not Cause.DIVERGED for v in self.verdicts)
 
-    def mark(self) -> None:
-        """Note what the run is doing now: "learning", "stalled", or the cause that was named."""
-        state = "learning"
-        if self.progress.stalled or self.progress.divergence is not None:
-            since = self.progress.since or 0
-            named = [v for v in self.verdicts if v.step >= since or v.cause is Cause.DIVERGED]
-            state = named[-1].cause.value if named else "stalled"
-        self.chronicle.mark(self.step, state)
-
     def evidence(self, readings: Sequence[object] = ()) -> Evidence:
         """Everything known at this step, with the readings of the probes."""
         progress = self.progress
         since = progress.since if progress.divergence is None else progress.divergence.step
+        if since is None and self.unclear and progress.trend is not None:
+            since = max(0, self.step - progress.trend.window)
         # Since it began, noise may have blurred the test; what it showed then stands until the loss falls.
         trend = progress.opening if progress.stalled else progress.trend
         known = (trend, progress.level, progress.divergence, progress.schedule, self.gradients.scale())
@@ -76,8 +128,18 @@ class Observations:
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
             Movement(progress.update_ratio, progress.travelled, self.missing, self.not_held),
-            *readings,
+            *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
         )
+
+    def mark(self) -> None:
+        """Note what the run is doing now: "learning", "stalled", or the cause that was named."""
+        named = self.judged_at is not None or self.progress.divergence is not None
+        state = self.verdicts[-1].cause.value if named and self.verdicts else ""
+        self.chronicle.mark(self.step, state or ("stalled" if self.progress.stalled else "learning"))
+
+    def notes(self) -> list[str]:
+        """What remedies did, and what became of it."""
+        return [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
 
     def state_dict(self) -> dict[str, Any]:
         """Builtins only."""
@@ -87,10 +149,13 @@ class Observations:
             "gradients": self.gradients.state_dict(),
             "chronicle": self.chronicle.state_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "treatments": [plain(treatment) for treatment in self.treatments],
             "told": list(self.told),
             "steps": self.steps,
             "step": self.step,
-            "examined": self.examined,
+            "judged_at": self.judged_at,
+            "judged_proven": self.judged_proven,
+            "judgements": self.judgements,
             "missing": self.missing,
         }
 
@@ -107,6 +172,8 @@ class Observations:
             self.gradients.load_state_dict(state["gradients"])
         self.chronicle.load_state_dict(state["chronicle"])
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
+        self.treatments = [restored(Treatment, treatment) for treatment in state.get("treatments", ())]
         self.told = [str(code) for code in state["told"]]
         self.steps, self.step = int(state["steps"]), int(state["step"])
-        self.examined, self.missing = bool(state["examined"]), float(state["missing"])
+        self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
+        self.judgements, self.missing = int(state["judgements"]), float(state["missing"])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.remedying import Remedying
+from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
 from lightning_landscape.progress import StepRecord
+from lightning_landscape.remedies import Remedy
 
 
 class PlateauMonitor(Monitor):
@@ -18,13 +23,20 @@ class PlateauMonitor(Monitor):
 
     Args:
         norms_every: measure the gradient at every so many optimizer steps.
+        remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm.
 
     Raises:
-        ValueError: if `norms_every` is below 1.
+        ValueError: if `norms_every` is below 1, or a remedy is no function.
     """
 
-    def __init__(self, *, norms_every: int = 10) -> None:
+    def __init__(self, *, norms_every: int = 10, remedies: Sequence[Remedy] = ()) -> None:
         super().__init__(StepRecorder(norms_every=norms_every), Examination(()), {"norms_every": norms_every})
+        self._remedying = Remedying(remedies)
+
+    @property
+    def treatments(self) -> tuple[Treatment, ...]:
+        """What remedies did about each alarm, and whether the run escaped."""
+        return tuple(self._seen.treatments)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return progress_scalars(self._seen.progress) | verdict_scalar(self._seen.verdicts, self._seen.progress)

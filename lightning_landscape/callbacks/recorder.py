@@ -141,13 +141,16 @@ class StepRecorder:
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and self._automatic:
             # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
-            self._losses.append(loss.detach() * self._trainer.accumulate_grad_batches)
+            parts = self._trainer.accumulate_grad_batches
+            self._losses.append(loss.detach() if parts == 1 else loss.detach() * parts)
         if not any(held.parameters for held in self._held.values()) and not self._ring.open_rows:
             # Nobody steps where it can be seen: the loss of the batch is all there is.
             self._ring.open(Row(logger_step(self._trainer), _NOBODY, learning_rate=0.0, stepped=True, moving=True))
         for row in self._ring.open_rows:
             if self._automatic and self._losses:
-                self._ring.write(row, LOSS, _stacked(self._losses).mean())
+                self._ring.write(
+                    row, LOSS, self._losses[0] if len(self._losses) == 1 else _stacked(self._losses).mean()
+                )
             elif isinstance(loss, Tensor) and LOSS not in row.columns:
                 self._ring.write(row, LOSS, loss.detach())
             row.held.weights = row.held.gradients = None

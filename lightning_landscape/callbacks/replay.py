@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -25,6 +26,7 @@ class Replay:
         self._module = pl_module
         self._trainer = trainer
         self._loss_fn = loss_fn or (type(pl_module).landscape_loss if hasattr(pl_module, "landscape_loss") else None)
+        self._arguments = functools.partial(_arguments, inspect.signature(pl_module.training_step).parameters)
         self._handed_over: list[Tensor] = []
         if not pl_module.automatic_optimization:
             for attribute, value in _manual_optimization(trainer, pl_module, self._handed_over).items():
@@ -55,7 +57,7 @@ class Replay:
             if self._loss_fn is not None:
                 output: Any = self._loss_fn(self._module, batch.fresh())
             else:
-                output = self._module.training_step(*_arguments(self._module.training_step, batch))
+                output = self._module.training_step(*self._arguments(batch))
         loss = self._find(output)
         if loss.numel() != 1:
             raise SurfaceError(f"[LL304] training_step gives a loss of shape {tuple(loss.shape)}, not one number")
@@ -73,9 +75,8 @@ class Replay:
         return loss
 
 
-def _arguments(step: Callable[..., Any], batch: ProbeBatch) -> list[Any]:
-    """The arguments by the step's own signature, as Lightning decides it."""
-    parameters = inspect.signature(step).parameters
+def _arguments(parameters: Mapping[str, inspect.Parameter], batch: ProbeBatch) -> list[Any]:
+    """What a step of these parameters is called with, as Lightning decides it."""
     if "dataloader_iter" in parameters:
         return [iter([(batch.fresh(), batch.batch_idx, batch.dataloader_idx)])]
     positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.progress import StepRecord
+
+log = logging.getLogger("lightning_landscape")
+
+
+def taken_up(state: Mapping[str, Any], **parts: Any) -> bool:
+    """Give every part its share of a checkpoint's state; False where the state is another schema's, or damaged."""
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        log.info("the state in the checkpoint is not used, watching starts afresh: %r", error)
+        return False
+    return True
 
 
 def horizon_of(trainer: Any) -> int | None:

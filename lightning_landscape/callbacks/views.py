@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.evidence import Cause, Line, Verdict
+from lightning_landscape.evidence import Cause, Curvature, Line, Verdict
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.progress import Progress, StepRecord
 from lightning_landscape.reporting.chronicle import heat_map
@@ -41,6 +41,17 @@ def line_scalars(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, f
     return next(({"barrier": curves[-1][1].barrier} for curves in lines.values() if curves), {})
 
 
+def curvature_scalars(curvature: Curvature | None, learning_rate: float) -> dict[str, float]:
+    """Both ends of the Hessian's spectrum as last measured, and the upper one over 2/learning rate."""
+    if curvature is None:
+        return {}
+    return {
+        "lambda_min": curvature.lambda_min,
+        "lambda_max": curvature.lambda_max,
+        "sharpness_ratio": curvature.sharpness_ratio(learning_rate),
+    }
+
+
 def verdict_scalar(verdicts: Sequence[Verdict], progress: Progress) -> dict[str, float]:
     """The code of the verdict that stands: the last one, as long as its plateau or divergence lasts."""
     stands = bool(verdicts) and (progress.stalled or progress.divergence is not None)
@@ -55,6 +66,13 @@ def gradient_pictures(gradients: GradientNorms) -> dict[str, Figure]:
         return {}
     norms = [[0.0 if norm is None else norm for norm in column] for column in gradients.history]
     return {"grad_norms": gradient_norm_figure(gradients.steps, gradients.groups, norms)}
+
+
+def curvature_pictures(curvature: Curvature | None) -> dict[str, Figure]:
+    """The loss along the most negative curvature; nothing where none bends down."""
+    from lightning_landscape.plots import descent_figure
+
+    return {"descent": descent_figure(curvature)} if curvature is not None and curvature.descent is not None else {}
 
 
 def line_pictures(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, Figure]:
@@ -76,6 +94,7 @@ def timeline_picture(seen: Observations) -> dict[str, Figure]:
 
 def report_of(seen: Observations, notes: Sequence[str]) -> Report:
     """What was seen, in words and as the document that is drawn."""
+    notes = [*notes, *seen.notes()]
     return Report(seen.steps, seen.progress.level, seen.verdicts, notes, document_of(seen, notes))
 
 

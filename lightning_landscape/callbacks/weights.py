@@ -42,7 +42,7 @@ class Weights:
         for name, weight in point.items():
             if name not in self.trainable or weight.shape != self.own[name].shape:
                 raise SurfaceError(
-                    f"[LL301] the point does not belong to this surface: {name!r} of shape {tuple(weight.shape)} "
+                    f"[LL315] the point does not belong to this surface: {name!r} of shape {tuple(weight.shape)} "
                     "is none of the module's trainable parameters"
                 )
         for name, parameter in self.parameters.items():
@@ -123,7 +123,7 @@ class Anchor(Mapping[str, Tensor]):
             if key not in point or local(point[key]).shape != local(present).shape:
                 found = tuple(point[key].shape) if key in point else "nothing"
                 raise SurfaceError(
-                    f"[LL302] anchor {name!r} has {found} where the module has {key!r} of shape {tuple(present.shape)}"
+                    f"[LL316] anchor {name!r} has {found} where the module has {key!r} of shape {tuple(present.shape)}"
                 )
         self._point, self._here = point, here
 

@@ -2,6 +2,11 @@
 
 from lightning_landscape.plots.canvas import render as render
 from lightning_landscape.plots.canvas import save as save
+from lightning_landscape.plots.comparison import barrier_figure as barrier_figure
+from lightning_landscape.plots.curvature import descent_figure as descent_figure
+from lightning_landscape.plots.curvature import spectrum_figure as spectrum_figure
 from lightning_landscape.plots.gradients import gradient_norm_figure as gradient_norm_figure
 from lightning_landscape.plots.line import line_figure as line_figure
-from lightning_landscape.plots.timeline import timeline_figure as timeline_figure
+from lightning_landscape.plots.plane import plane_figure as plane_figure
+from lightning_landscape.plots.timeline import loss_figure as loss_figure
+from lightning_landscape.plots.verdicts import timeline_figure as timeline_figure

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 from matplotlib import style
@@ -18,6 +19,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
+
+P = ParamSpec("P")
 
 # Okabe and Ito's palette, which every kind of colour vision tells apart.
 BLUE, VERMILION, INK, SOFT, FAINT = "#0072B2", "#D55E00", "#333333", "#6B7278", "#EEF0F2"
@@ -49,6 +52,17 @@ def our_look() -> Iterator[None]:
     with style.context(["default", _LOOK]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box in the picture says it well enough
         yield
+
+
+def in_our_look(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """A drawing function whose figures have our look."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with our_look():
+            return draw(*args, **kwargs)
+
+    return drawn
 
 
 def new_axes(height: float = 4.0) -> tuple[Figure, Axes]:

@@ -1,78 +1,79 @@
-"""The loss of a whole run with what was said of it, step by step."""
+"""The loss of runs over their steps, with what happened on the way."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from lightning_landscape.evidence import Cause, Verdict
-from lightning_landscape.plots.canvas import BLUE, INK, SOFT, VERMILION, count_steps, frame, new_axes, our_look
+from lightning_landscape.plots.canvas import (
+    BLUE,
+    INK,
+    VERMILION,
+    count_steps,
+    frame,
+    in_our_look,
+    label,
+    new_axes,
+)
 
-_TONES = {"learning": "#BFE3D7", "stalled": "#F3DFB0", "undecided": "#F3DFB0"}
-_QUIET = {Cause.SETTLED.value, Cause.SCHEDULED_END.value, Cause.SLOW.value}
-_LETTER = 0.0125  # of the width of the axes
+_RUNS = (BLUE, "#7A7F85", "#56B4E9", "#E69F00")
+_MARKS = (VERMILION, "#009E73", "#CC79A7", INK)  # Okabe and Ito's, as the others
+_DRAWABLE = 1e100
+_STRETCHES = 60
+"""means that make up a curve"""
 
 
-def timeline_figure(
-    steps: Sequence[int],
-    losses: Sequence[float | None],
-    segments: Sequence[Sequence[Any]],
-    verdicts: Sequence[Verdict] = (),
-) -> Figure:
-    """The training loss above a band that says what the run was doing; a dotted line where a verdict was reached.
+@in_our_look
+def loss_figure(runs: Mapping[str, Sequence[tuple[int, float]]], marks: Sequence[tuple[int, str]] = ()) -> Figure:
+    """The losses of each run: every step faint, means over short stretches strong; and a line at each step of `marks`.
 
     Args:
-        steps: (n,) optimizer steps, ascending.
-        losses: (n,) losses; None or not finite is a gap.
-        segments: (first step, state) pairs: "learning", "stalled" or the value of a `Cause`.
-        verdicts: in the order of the run.
+        runs: (optimizer step, loss) pairs by the name of the run; what is not finite leaves a gap.
+        marks: (optimizer step, what happened there) pairs, such as a verdict, a remedy, an escape.
 
     Raises:
-        ValueError: where there is nothing to draw, or where the lengths differ.
+        ValueError: if there is no run, or one has no losses.
     """
-    if not steps or len(steps) != len(losses):
-        raise ValueError(
-            f"steps and losses must be as long as each other and not empty, got {len(steps)}, {len(losses)}"
-        )
-    values = np.array([np.nan if loss is None or not math.isfinite(loss) else loss for loss in losses])
-    with our_look():
-        figure, axes = new_axes(height=3.4)
-        axes.plot(steps, values, color=BLUE, linewidth=1.8, marker="." if len(steps) < 3 else None)
-        known = values[np.isfinite(values)]
-        if known.size and known.min() > 0 and known.max() > 30 * known.min():
-            axes.set_yscale("log")
-        axes.set_xlim(min(0, steps[0]), max(1, steps[-1]))
-        for verdict in verdicts:
-            axes.axvline(verdict.step, color=VERMILION if verdict.stuck else SOFT, linewidth=1, linestyle=(0, (1, 2)))
-        _band(axes, segments, steps[-1])
-        axes.set_ylabel("training loss")
-        axes.set_xlabel("optimizer step")
-        axes.tick_params(axis="x", pad=22)
-        axes.grid(visible=True, axis="y")
-        count_steps(axes)
-        alarms = sum(verdict.stuck for verdict in verdicts)
-        said = f"{alarms} alarm{'s' * (alarms != 1)}" if alarms else "no alarm"
-        missing = len(steps) - known.size
-        notes = [f"not finite at {missing} of {len(steps)} points"] if missing else []
-        frame(figure, "Training loss and verdicts", [f"to step {steps[-1]:,}", said], notes)
+    if not runs or not all(runs.values()):
+        raise ValueError(f"every run must have at least one (step, loss) pair, got {list(runs)}")
+    figure, axes = new_axes()
+    drawn, numbers = [], []
+    for (name, losses), colour in zip(runs.items(), cycle(_RUNS), strict=False):
+        steps = np.array([step for step, _ in losses], dtype=np.float64)
+        values = np.array([loss if abs(loss) < _DRAWABLE else math.nan for _, loss in losses], dtype=np.float64)
+        means = _means(values)
+        axes.plot(steps, values, color=colour, alpha=0.22, linewidth=0.7)
+        axes.plot(_means(steps), means, color=colour, linewidth=2.2, label=label(name, 40), zorder=4)
+        numbers.append(f"{label(name, 24)}: {means[0]:.3g} to {means[-1]:.3g}")
+        drawn.append(values[np.isfinite(values)])
+    for (step, text), colour in zip(_merged(marks).items(), cycle(_MARKS), strict=False):
+        what = f"step {step:,}: {label(text, 60)}"
+        axes.axvline(step, color=colour, linewidth=1.4, linestyle=(0, (4, 2)), label=what)
+    losses_drawn = np.concatenate(drawn)
+    if losses_drawn.size and losses_drawn.min() > 0 and losses_drawn.max() > 20 * losses_drawn.min():
+        axes.set_yscale("log")
+    axes.set_ylabel("training loss")
+    axes.set_xlabel("optimizer step")
+    count_steps(axes)
+    axes.grid(visible=True, axis="y")
+    axes.margins(x=0.01)
+    axes.legend(loc="best")
+    missing = sum(map(len, runs.values())) - losses_drawn.size
+    frame(figure, "Training loss", numbers, [f"not finite at {missing:,} steps"] if missing else [])
     return figure
 
 
-def _band(axes: Axes, segments: Sequence[Sequence[Any]], last: int) -> None:
-    """Below the axes, in words where there is room for them."""
-    left, right = axes.get_xlim()
-    ends = [*(first for first, _ in segments[1:]), last]
-    for (first, state), end in zip(segments, ends, strict=True):
-        tone = _TONES.get(state, "#C9DCEB" if state in _QUIET else "#F6C9B0")
-        axes.axvspan(first, max(end, first), -0.125, -0.03, facecolor=tone, edgecolor="white", clip_on=False)
-        words = state.replace("_", " ")
-        if (end - first) / (right - left) > _LETTER * (len(words) + 2):
-            axes.text(
-                (first + end) / 2, -0.079, words, transform=axes.get_xaxis_transform(),
-                ha="center", va="center", fontsize=8, color=INK,
-            )  # fmt: skip
+def _means(values: NDArray[np.float64]) -> list[float]:
+    """Means over stretches of equal numbers of steps."""
+    return [float(part.mean()) for part in np.array_split(values, min(_STRETCHES, len(values)))]
+
+
+def _merged(marks: Sequence[tuple[int, str]]) -> dict[int, str]:
+    """What happened at each step, in order: two lines at one step would hide each other."""
+    steps = sorted({step for step, _ in marks})
+    return {step: ", ".join(text for at, text in marks if at == step) for step in steps}

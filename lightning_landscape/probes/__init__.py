@@ -1,1 +1,15 @@
 """Probes: each takes a `LossSurface` and returns one reading, or None where it has nothing to say."""
+
+from lightning_landscape.probes.activity import activity as activity
+from lightning_landscape.probes.curvature import HessianExtremes as HessianExtremes
+from lightning_landscape.probes.curvature import HessianSpectrum as HessianSpectrum
+from lightning_landscape.probes.line import LossLine as LossLine
+from lightning_landscape.probes.planes import AnchorPlane as AnchorPlane
+from lightning_landscape.probes.planes import CurvaturePlane as CurvaturePlane
+from lightning_landscape.probes.planes import RandomPlane as RandomPlane
+from lightning_landscape.probes.planes import TrajectoryPlane as TrajectoryPlane
+from lightning_landscape.probes.symmetry import symmetry as symmetry
+from lightning_landscape.probes.trials import CopyTrials as CopyTrials
+from lightning_landscape.probes.trials import RedrawnRestart as RedrawnRestart
+from lightning_landscape.probes.trials import input_use as input_use
+from lightning_landscape.probes.trials import starting_point as starting_point

@@ -5,6 +5,7 @@ Every line holds ``v`` (the schema's version), ``event``, ``time`` (UTC, ISO 860
     start     horizon, version, groups            a fit begins, or goes on from a checkpoint
     readings  readings                            an examination, by the name of the reading's type
     verdict   cause, since, stuck, reason, advice, evidence
+    escaped   cause, since                         the loss falls again
     warning   text, category
     end       status, steps, loss, notes          "ended", "stopped by KeyError"
 

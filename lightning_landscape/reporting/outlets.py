@@ -40,9 +40,9 @@ class Outlets:
     """
 
     def __init__(self, loggers: Iterable[Any] | None, folder: str | None = None) -> None:
-        self._silent = loggers is None
+        self.silent = loggers is None
         self._loggers = list(loggers or ())
-        self._chronicles = folder is not None and not self._silent
+        self._chronicles = folder is not None and not self.silent
         self._folder = Path(folder) if folder and self._chronicles else None
         self._searched = self._folder is not None or not self._chronicles
         self._step = 0
@@ -62,6 +62,12 @@ class Outlets:
         """A verdict, for the Text tab and the event log."""
         self.card("landscape/verdict_card", card(verdict), verdict.step)
         self.event("verdict", **verdict.to_dict())
+
+    def escaped(self, verdict: Verdict, step: int) -> None:
+        """The run has left behind what this alarm was about."""
+        text = f"Escaped at step {step}: the loss falls again (`{verdict.cause}` since step {verdict.since})."
+        self.card("landscape/verdict_card", text, step)
+        self.event("escaped", step, cause=verdict.cause.value, since=verdict.since)
 
     def readings(self, step: int, readings: Iterable[object]) -> None:
         """What an examination found."""
@@ -147,18 +153,18 @@ class Outlets:
 
     def warn(self, text: str, kind: type[Warning]) -> None:
         """One warning in the terminal, not torn by a progress bar."""
-        if not self._silent:
+        if not self.silent:
             self.event("warning", self._step, category=kind.__name__, text=text)
             announce(text, kind)
 
     def tell(self, text: str) -> None:
         """Something that is no warning, not torn by a progress bar."""
-        if not self._silent:
+        if not self.silent:
             say(text)
 
     def waiting(self, what: str) -> AbstractContextManager[None]:
         """Around work that may take long enough for a person to wonder."""
-        return nullcontext() if self._silent else announced(what)
+        return nullcontext() if self.silent else announced(what)
 
     def notes(self) -> list[str]:
         """Which loggers failed, and how often."""

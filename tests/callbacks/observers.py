@@ -9,6 +9,12 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from lightning_landscape.callbacks import (
+    GradientNormMonitor,
+    LandscapeMonitor,
+    LossInterpolationMonitor,
+    PlateauMonitor,
+)
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.module_surface import module_surface
 from lightning_landscape.callbacks.weights import snapshot
@@ -87,5 +93,9 @@ def everything(surface: LossSurface) -> dict[str, Any]:
 OBSERVERS: dict[str, Callable[[], Callback]] = {
     "surface": lambda: Prober(everything),
     "surface in eval mode": lambda: Prober(everything, mode="eval"),
+    "LandscapeMonitor": lambda: LandscapeMonitor(every=3, points=3, norms_every=1),
+    "LossInterpolationMonitor": lambda: LossInterpolationMonitor(every=3, points=3),
+    "GradientNormMonitor": GradientNormMonitor,
+    "PlateauMonitor": PlateauMonitor,
 }
 """every monitor belongs here; one line is enough"""

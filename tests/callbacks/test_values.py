@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ class Comparison(Prober):
             if self.specimen.reference is not None:
                 loss = self.specimen.reference(pl_module, held.fresh())
             else:
-                loss = pl_module.training_step(*_arguments(pl_module.training_step, held))
+                loss = pl_module.training_step(*_arguments(inspect.signature(pl_module.training_step).parameters, held))
         loss = loss["loss"] if isinstance(loss, dict) else loss
         if self.specimen.once_differentiable == "re-entrant":
             loss.backward()

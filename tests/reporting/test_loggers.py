@@ -119,7 +119,7 @@ def test_every_record_for_the_tab_holds_all_that_came_before_and_there_are_few_o
     events = EventAccumulator(str(run), size_guidance={"tensors": 0})
     events.Reload()
     tags = events.PluginTagToContent("lightning_landscape")
-    assert set(tags) == {f"lightning_landscape/{part}" for part in ("course", "lines", "gradients")}
+    assert set(tags) >= {f"lightning_landscape/{part}" for part in ("course", "lines", "gradients")}
     records = [json.loads(e.tensor_proto.string_val[0]) for e in events.Tensors("lightning_landscape/course")]
     assert all(record["curve"]["step"][0] <= 1 for record in records)
     latest = [record["curve"]["step"][-1] for record in records]

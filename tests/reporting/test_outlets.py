@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_landscape.errors import PlateauWarning
 from lightning_landscape.reporting.loggers import LONGEST_NAME
 from lightning_landscape.reporting.outlets import STRIKES, Outlets
 
@@ -298,3 +299,10 @@ def test_without_loggers_nothing_happens():
     assert not outlets
     assert outlets.notes() == []
     assert Outlets([FakeWandb()])
+
+
+def test_a_warning_is_raised_with_loggers_and_without_but_not_on_a_silent_rank():
+    for loggers in ([FakeWandb()], []):
+        with pytest.warns(PlateauWarning, match="stuck"):
+            Outlets(loggers).warn("stuck", PlateauWarning)
+    Outlets(None).warn("stuck", PlateauWarning)  # here a warning would be an error

@@ -30,7 +30,7 @@ def test_the_latest_run_comes_first_and_each_has_its_parts(server):
     assert server.ask(f"{ROUTE}/runs")[-1] == "healthy"
     answer = server.ask(f"{ROUTE}/run?run=stuck")
     assert answer["skipped"] == 0
-    assert set(answer["parts"]) == {"course", "lines", "gradients"}
+    assert set(answer["parts"]) >= {"course", "lines", "gradients"}
     assert answer["parts"]["course"]["verdicts"][0]["cause"] == "flat_region"
     assert answer["parts"]["course"]["status"] == "ended"
     assert server.ask(f"{ROUTE}/run?run=../../etc") == {"parts": {}, "skipped": 0}

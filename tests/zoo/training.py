@@ -92,8 +92,8 @@ def train(specimen: Specimen, *callbacks: Callback) -> Trace:
         weights={name: fingerprint(value) for name, value in module.state_dict().items()},
         optimizers=[fingerprint(list(optimizer.state.values())) for optimizer in trainer.optimizers],
         gradients={name: fingerprint(p.grad) for name, p in module.named_parameters()},
-        metrics={key: float(value) for key, value in trainer.callback_metrics.items()},
-        rows=logger.experiment.rows,
+        metrics={key: float(value) for key, value in trainer.callback_metrics.items() if not _is_ours(key)},
+        rows=[row for row in logger.experiment.rows if not _is_ours(row)],
         streams=(fingerprint(torch.get_rng_state()), random.getstate(), fingerprint(np.random.get_state())),
         diary=diary.pages,
         hidden={name: attributes(part) for name, part in module.named_modules()}
@@ -105,6 +105,13 @@ def train(specimen: Specimen, *callbacks: Callback) -> Trace:
             }
         },
     )
+
+
+def _is_ours(row: Any) -> bool:
+    """What the library itself reports is no trace of it."""
+    first = row[0] if isinstance(row, tuple) else row
+    names = first if isinstance(first, dict) else [first]
+    return any(name.startswith("landscape/") for name in names)
 
 
 def make_trainer(specimen: Specimen, *callbacks: Callback, logger: Logger | bool = False) -> Trainer:
@@ -159,7 +166,7 @@ def fingerprint(value: Any, depth: int = 0) -> Any:
         return [fingerprint(item, depth + 1) for item in value]
     if isinstance(value, Mapping):
         return {str(key): fingerprint(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (types.FunctionType, types.MethodType, type, weakref.ref, torch.nn.Module)):
+    if isinstance(value, (types.FunctionType, types.MethodType, type, weakref.ref, torch.nn.Module, Rows)):
         return type(value).__name__
     if hasattr(value, "__dict__") and not isinstance(value, (threading.Thread, Logger, DataLoader)) and depth < 3:
         return (type(value).__name__, {key: fingerprint(item, depth + 1) for key, item in vars(value).items()})

@@ -1,38 +1,10 @@
-"""The nouns: readings, the evidence they make up, and the verdict that is drawn from it.
-
-A reading is a frozen dataclass of plain numbers, measured once and never changed. `Evidence` keys readings by their
-type, so a reading of your own needs no registration. Nothing here knows torch, Lightning or TensorBoard.
-"""
+"""Readings of the run itself: its loss, its steps, its gradients, its units, and the loss along lines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
-from enum import Enum
-from typing import Any, TypeVar
-
-R = TypeVar("R")
-
-
-class Cause(str, Enum):
-    """Why a loss does not fall. The first eight alarm; the last four are information."""
-
-    SADDLE_POINT = "saddle_point"
-    FLAT_REGION = "flat_region"
-    POOR_MINIMUM = "poor_minimum"
-    LEARNING_RATE_TOO_SMALL = "learning_rate_too_small"
-    LEARNING_RATE_TOO_LARGE = "learning_rate_too_large"
-    NOT_UPDATING = "not_updating"
-    NOTHING_TO_LEARN = "nothing_to_learn"
-    DIVERGED = "diverged"
-    SETTLED = "settled"
-    SCHEDULED_END = "scheduled_end"
-    SLOW = "slow"
-    UNDECIDED = "undecided"
-
-    def __str__(self) -> str:
-        return self.value
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -239,105 +211,3 @@ class Line:
         ends = [loss for alpha, loss in zip(self.alphas, self.losses, strict=True) if alpha in (0.0, 1.0)]
         top = max(ends)
         return self.barrier / top if top > 0 else math.nan
-
-
-class Evidence:
-    """Readings keyed by their type: ``evidence.get(Trend)`` is the `Trend`, or None where none was taken."""
-
-    def __init__(self, *readings: object) -> None:
-        self._readings = {type(reading): reading for reading in readings}
-
-    def get(self, kind: type[R]) -> R | None:
-        """The reading of this kind, or None."""
-        reading = self._readings.get(kind)
-        return reading if isinstance(reading, kind) else None
-
-    def including(self, *readings: object) -> Evidence:
-        """The same evidence with these readings added; one of a kind replaces the older one."""
-        return Evidence(*self._readings.values(), *readings)
-
-    def __iter__(self) -> Iterator[object]:
-        return iter(self._readings.values())
-
-    def __len__(self) -> int:
-        return len(self._readings)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Evidence) and self._readings == other._readings
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._readings))
-
-    def __repr__(self) -> str:
-        return f"Evidence({', '.join(map(repr, self))})"
-
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Builtins only, keyed by the name of the reading's type."""
-        return {type(reading).__name__: plain(reading) for reading in self}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Evidence:
-        """The readings of `to_dict` whose types are defined in this module; others are left out."""
-        kinds = {name: globals()[name] for name in data if is_dataclass(globals().get(name))}
-        return cls(*(restored(kind, data[name]) for name, kind in kinds.items()))
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One named cause for one stretch of the run, with what it was drawn from."""
-
-    cause: Cause
-    step: int
-    """optimizer step at which the verdict was reached"""
-    since: int
-    """optimizer step from which on the loss has not fallen"""
-    stuck: bool
-    """whether it alarms"""
-    reason: str
-    """the numbers against their thresholds, in sentences"""
-    advice: str = ""
-    """what a person can do about it"""
-    evidence: Evidence = field(default_factory=Evidence, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Builtins only, as in the event log and in checkpoints."""
-        return {
-            "cause": self.cause.value,
-            "step": self.step,
-            "since": self.since,
-            "stuck": self.stuck,
-            "reason": self.reason,
-            "advice": self.advice,
-            "evidence": self.evidence.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
-        """The verdict that `to_dict` was taken of."""
-        return cls(
-            cause=Cause(data["cause"]),
-            step=data["step"],
-            since=data["since"],
-            stuck=data["stuck"],
-            reason=data["reason"],
-            advice=data["advice"],
-            evidence=Evidence.from_dict(data["evidence"]),
-        )
-
-
-def restored(kind: type[R], values: Mapping[str, Any]) -> R:
-    """A reading of this kind from what `plain` made of it."""
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-
-
-def plain(reading: Any) -> dict[str, Any]:
-    """The fields of a reading as builtins: tuples as lists, mappings as dicts."""
-    return {name: _builtin(value) for name, value in asdict(reading).items()}
-
-
-def _builtin(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _builtin(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_builtin(item) for item in value]
-    return value

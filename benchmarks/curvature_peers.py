@@ -1,0 +1,174 @@
+"""The same question put to each tool: extreme eigenvalues and the trace of one loss's Hessian."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import curvlinops
+import hessian_eigenthings
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pyhessian import hessian as pyhessian
+from scipy.sparse.linalg import eigsh
+from torch import nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from benchmarks.networks import Data
+from lightning_landscape.functional import hessian_extremes, hessian_trace
+from lightning_landscape.functional.krylov import Stop
+
+LARGEST, SMALLEST, BOTH = "LA", "SA", "BE"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Eigenvalues (ascending) or one trace, and the Hessian-vector products that they took."""
+
+    values: list[float]
+    products: float
+    note: str = ""
+
+
+def losses(model: nn.Module, data: Data) -> list[Callable]:
+    """One loss per batch."""
+    return [lambda p, x=x, y=y: F.cross_entropy(functional_call(model, dict(p), (x,)), y) for x, y in data]
+
+
+def ours(model: nn.Module, data: Data, stop: Stop, iterations: int) -> Answer:
+    """This library."""
+    found = hessian_extremes(losses(model, data), dict(model.named_parameters()), iterations=iterations, stop=stop)
+    return Answer(list(found.ritz_values), found.products, f"{found.memory / 2**20:.0f} MiB")
+
+
+@contextlib.contextmanager
+def counting(model: nn.Module, data: Data) -> Iterator[Callable[[], float]]:
+    """Forward passes over the data: one to a product in every peer.
+
+    Yields:
+        how many there were so far
+    """
+    calls = 0
+
+    def count(*args: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    hook = model.register_forward_pre_hook(count)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield lambda: calls / len(data)
+    finally:
+        hook.remove()
+
+
+def with_curvlinops(model: nn.Module, data: Data, which: str, count: int, tolerance: float) -> Answer:
+    """Curvlinops' operator under SciPy's eigsh."""
+    with counting(model, data) as products:
+        operator = curvlinops.HessianLinearOperator(
+            model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
+        )
+        start = np.random.default_rng(0).standard_normal(operator.shape[1]).astype(np.float32)
+        values = eigsh(operator.to_scipy(), k=count, which=which, tol=tolerance, v0=start, return_eigenvectors=False)
+        return Answer(sorted(map(float, values)), products())
+
+
+def products_of_curvlinops(model: nn.Module, data: Data, count: int) -> Answer:
+    """Nothing but products: power iteration."""
+    with sdpa_kernel(SDPBackend.MATH):
+        operator = curvlinops.HessianLinearOperator(
+            model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
+        )
+        vector = torch.randn(operator.shape[1], generator=torch.Generator().manual_seed(0))
+        for _ in range(count):
+            vector = vector / vector.norm()
+            product = operator @ vector
+            value, vector = float(vector @ product), product
+        return Answer([value], count)
+
+
+def with_eigenthings(model: nn.Module, data: Data, which: str, count: int, steps: int) -> Answer:
+    """hessian-eigenthings' Lanczos for a fixed number of steps: it cannot stop by itself."""
+    with counting(model, data) as products:
+        operator = hessian_eigenthings.HessianOperator(
+            model, data, hessian_eigenthings.supervised_loss(nn.CrossEntropyLoss())
+        )
+        found = hessian_eigenthings.lanczos(operator, k=count, max_iter=steps, which=which, seed=0)
+        return Answer(sorted(found.eigenvalues.tolist()), products())
+
+
+def with_pyhessian(model: nn.Module, data: Data, count: int, tolerance: float, most: int = 100) -> Answer:
+    """PyHessian's power iteration over batches."""
+    torch.manual_seed(0)
+    with counting(model, data) as products, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tool = pyhessian(model, nn.CrossEntropyLoss(), dataloader=data, cuda=False)
+        values, _ = tool.eigenvalues(maxIter=most, tol=tolerance, top_n=count)
+        taken = products()
+    model.zero_grad(set_to_none=True)
+    return Answer(sorted(map(float, values)), taken)
+
+
+def with_pyhessian_in_one_batch(model: nn.Module, data: Data, count: int, tolerance: float, most: int = 100) -> Answer:
+    """PyHessian on all samples as one batch, the one case in which it keeps the graph."""
+    whole = tuple(torch.cat(parts) for parts in zip(*data, strict=True))
+    torch.manual_seed(0)
+    taken = 0
+    original = torch.autograd.grad
+
+    def counted(*args: object, **settings: object) -> object:
+        nonlocal taken
+        taken += 1
+        return original(*args, **settings)
+
+    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.autograd.grad = counted
+        try:
+            tool = pyhessian(model, nn.CrossEntropyLoss(), data=whole, cuda=False)
+            values, _ = tool.eigenvalues(maxIter=most, tol=tolerance, top_n=count)
+        finally:
+            torch.autograd.grad = original
+    model.zero_grad(set_to_none=True)
+    return Answer(sorted(map(float, values)), taken)
+
+
+def our_trace(model: nn.Module, data: Data, products: int) -> Answer:
+    """XTrace on batched products."""
+    found = hessian_trace(losses(model, data), dict(model.named_parameters()), products=products)
+    return Answer([found.value], found.products, f"±{found.error:.2g}")
+
+
+def trace_with_curvlinops(model: nn.Module, data: Data, products: int, method: Callable) -> Answer:
+    """Curvlinops' operator with one of its trace estimators."""
+    torch.manual_seed(0)
+    with sdpa_kernel(SDPBackend.MATH):
+        operator = curvlinops.HessianLinearOperator(
+            model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
+        )
+        return Answer([float(method(operator, products))], products)
+
+
+def trace_with_eigenthings(model: nn.Module, data: Data, products: int) -> Answer:
+    """hessian-eigenthings' Hutch++."""
+    with counting(model, data) as taken:
+        operator = hessian_eigenthings.HessianOperator(
+            model, data, hessian_eigenthings.supervised_loss(nn.CrossEntropyLoss())
+        )
+        found = hessian_eigenthings.hutch_plus_plus(operator, num_matvecs=products, seed=0)
+        return Answer([float(found.estimate)], taken())
+
+
+def trace_with_pyhessian(model: nn.Module, data: Data, products: int) -> Answer:
+    """PyHessian's Hutchinson estimator, all of its samples."""
+    torch.manual_seed(0)
+    with counting(model, data) as taken, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        samples = pyhessian(model, nn.CrossEntropyLoss(), dataloader=data, cuda=False).trace(maxIter=products, tol=0.0)
+        answer = Answer([float(np.mean(samples))], taken())
+    model.zero_grad(set_to_none=True)
+    return answer

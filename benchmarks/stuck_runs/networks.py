@@ -1,0 +1,111 @@
+"""The networks of the configurations: small, and with the initialisations that make or break a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "linear": nn.Identity,
+    "gelu": nn.GELU,
+}
+Init = Callable[[nn.Linear], object]
+
+
+def normal(deviation: float) -> Init:
+    """Weights from N(0, deviation²)."""
+    return lambda layer: nn.init.normal_(layer.weight, std=deviation)
+
+
+def scaled(gain: float) -> Init:
+    """Weights from N(0, gain²/inputs)."""
+    return lambda layer: nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.in_features))
+
+
+def constant(value: float) -> Init:
+    """All weights equal."""
+    return lambda layer: nn.init.constant_(layer.weight, value)
+
+
+def mlp(
+    *widths: int, activation: str = "relu", init: Init | None = None, bias: bool = True, dropout: float = 0.0
+) -> nn.Sequential:
+    """Fully connected; with `init`, biases start at zero."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layer = nn.Linear(inputs, outputs, bias=bias)
+        if init is not None:
+            init(layer)
+            if bias:
+                nn.init.zeros_(layer.bias)
+        layers += [layer, ACTIVATIONS[activation](), *([nn.Dropout(dropout)] if dropout else [])]
+    return nn.Sequential(*layers[: -2 if dropout else -1])
+
+
+def factorised(size: int, rank: int, deviation: float) -> nn.Sequential:
+    """X ↦ xUV with small factors: a saddle point at the origin."""
+    return mlp(size, rank, size, activation="linear", init=normal(deviation), bias=False)
+
+
+class CausalAttention(nn.Module):
+    """One layer of causal attention, written out so that it can be differentiated twice everywhere."""
+
+    def __init__(self, tokens: int, length: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(tokens, width)
+        self.position = nn.Parameter(torch.randn(length, width) * 0.08)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.head = nn.Linear(width, tokens)
+        nn.init.normal_(self.embedding.weight, std=0.32)
+        self.register_buffer("mask", torch.triu(torch.full((length, length), -1e4), 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(samples, length) to logits (samples, tokens, length), as `cross_entropy` wants them."""
+        h = self.embedding(x) + self.position
+        q, k, v = self.qkv(h).chunk(3, -1)
+        weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]) + self.mask, -1)
+        return self.head(h + self.out(weights @ v)).transpose(1, 2)
+
+
+class Mixture(nn.Module):
+    """Negative log-likelihood of each point under unit Gaussians about learnt centres, (samples,), up to a constant."""
+
+    def __init__(self, centres: Tensor) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(centres)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(samples, dimensions) to (samples,)."""
+        squares = ((x[:, None] - self.centres) ** 2).sum(-1)
+        return -torch.logsumexp(-0.5 * squares, 1)
+
+
+class CutOff(nn.Module):
+    """A body whose features are detached and then multiplied by zero, as after a mistake in a refactoring."""
+
+    def __init__(self, body: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.body, self.head = body, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The head's answer to nothing."""
+        return self.head(self.body(x).detach() * 0)
+
+
+class Committee(nn.Module):
+    """Soft committee machine: the sum of erf units, (samples, 1)."""
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(samples, inputs) to (samples, 1)."""
+        return torch.erf(x @ self.weight / math.sqrt(2)).sum(1, keepdim=True)

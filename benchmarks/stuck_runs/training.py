@@ -1,0 +1,143 @@
+"""One run, trained by Lightning's Trainer, or step by step without it: the same numbers either way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, IterableDataset
+
+from benchmarks.stuck_runs.problem import Batch, Problem
+
+EPOCH = 100
+"""optimizer steps in an epoch of an endless stream"""
+
+
+class Batches(IterableDataset):
+    """The batches of a run, in epochs of `EPOCH` optimizer steps."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self.problem = problem
+        self.generator, self.drawn = Generator().manual_seed(10_000 + seed), 0
+
+    def __len__(self) -> int:
+        return EPOCH * self.problem.accumulate
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(len(self)):
+            yield self.draw()
+
+    def draw(self) -> Batch:
+        """The next batch."""
+        self.drawn += 1
+        return self.problem.batch(self.generator, (self.drawn - 1) // self.problem.accumulate)
+
+
+class Unending(IterableDataset):
+    """The same batches as one epoch without an end, so that nobody can tell how long the run will be."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            yield self.batches.draw()
+
+
+class Module(pl.LightningModule):
+    """A problem as a LightningModule."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.model = problem.model
+        self.problem = [problem]  # in a list, so that what the optimizer holds by mistake is no part of the module
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        x, y = batch
+        loss = self.problem[0].loss(self.model(x), y)
+        self.log("train_loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """The problem's own optimizer and schedule."""
+        (problem,) = self.problem
+        optimizer = problem.optimizer(problem.trained)
+        if problem.schedule is None:
+            return optimizer
+        scheduler = {"scheduler": LambdaLR(optimizer, problem.schedule), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+
+class StopAt(pl.Callback):
+    """What ends a run whose length the Trainer does not know."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
+        """Ask the Trainer to stop."""
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
+
+
+def fit(problem: Problem, seed: int, steps: int, *callbacks: pl.Callback, horizon_known: bool = True) -> None:
+    """Train with Lightning for this many optimizer steps."""
+    batches = Batches(problem, seed)
+    dataset = batches if horizon_known else Unending(batches)
+    trainer = pl.Trainer(
+        max_steps=steps if horizon_known else -1,
+        max_epochs=-1,
+        callbacks=[*callbacks, *([] if horizon_known else [StopAt(steps)])],
+        gradient_clip_val=problem.clip,
+        accumulate_grad_batches=problem.accumulate,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    module = Module(problem)
+    # Without a generator of its own a DataLoader draws from the global one at every epoch, which dropout would notice.
+    loader = DataLoader(dataset, batch_size=None, generator=Generator())
+    torch.manual_seed(20_000 + seed)
+    trainer.fit(module, loader)
+
+
+class Step(NamedTuple):
+    """A moment of `run`: gradients are there, and clipped; the weights have not moved yet."""
+
+    index: int
+    loss: float
+    inputs: Tensor
+
+
+def run(problem: Problem, seed: int, steps: int) -> Iterator[Step]:
+    """Train without Lightning.
+
+    Yields:
+        Every optimizer step, just before it is taken.
+    """
+    batches = Batches(problem, seed)
+    optimizer = problem.optimizer(problem.trained)
+    scheduler = None if problem.schedule is None else LambdaLR(optimizer, problem.schedule)
+    torch.manual_seed(20_000 + seed)
+    for index in range(steps):
+        problem.model.zero_grad()
+        loss = 0.0
+        for _ in range(problem.accumulate):
+            x, y = batches.draw()
+            part = problem.loss(problem.model(x), y) / problem.accumulate
+            if part.requires_grad:
+                part.backward()
+            loss += part.item()
+        if problem.clip is not None:
+            nn.utils.clip_grad_norm_(problem.trained, problem.clip)
+        yield Step(index, loss, x)
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()

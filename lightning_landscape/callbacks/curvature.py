@@ -1,0 +1,51 @@
+"""`CurvatureMonitor`: both ends of the Hessian's spectrum while a run trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks.monitor import Monitor
+from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.views import curvature_pictures, curvature_scalars
+from lightning_landscape.probes import CopyTrials, HessianExtremes
+from lightning_landscape.progress import StepRecord
+
+
+class CurvatureMonitor(Monitor):
+    """Measure the smallest and the largest curvature of the loss, and warn when a stalled run sits at a saddle.
+
+    It does so every so many steps, after a checkpoint was written, and when the loss stalls. Scalars:
+    ``landscape/lambda_min``, ``landscape/lambda_max``, ``landscape/sharpness_ratio``. Picture: ``landscape/descent``,
+    the loss along the most negative curvature on the batches that found it and on others. A negative curvature alone
+    is no alarm: half of all healthy runs have it.
+
+    Args:
+        every: optimizer steps between measurements; None for a tenth of the run.
+        iterations: Hessian-vector products of one measurement, at most.
+        batches: how many of the latest batches an examination sees at most.
+        loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
+
+    Raises:
+        ValueError: if a number is below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int | None = None,
+        iterations: int = 20,
+        batches: int = 8,
+        loss_fn: Callable[..., Any] | None = None,
+    ) -> None:
+        extremes = HessianExtremes(iterations=iterations)
+        examination = Examination((CopyTrials(),), scheduled=(extremes,), every=every, batches=batches, loss_fn=loss_fn)
+        settings = {"every": every, "iterations": iterations, "batches": batches}
+        super().__init__(StepRecorder(norms_every=10), examination, settings)
+
+    def _scalars(self, record: StepRecord) -> dict[str, float]:
+        return curvature_scalars(self._examination.curvature, record.learning_rate)
+
+    def _pictures(self) -> Mapping[str, Any]:
+        return curvature_pictures(self._examination.curvature)

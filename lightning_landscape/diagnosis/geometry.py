@@ -1,0 +1,195 @@
+"""Detectors for the place on the loss surface: slope, saddle, flat region, minimum."""
+
+from __future__ import annotations
+
+from lightning_landscape.diagnosis.judging import (
+    CREEPING,
+    GAINED,
+    LEVEL,
+    MUCH_LEFT,
+    SATURATED,
+    STEEP,
+    TWINS,
+    UNLEARNED,
+    UNUSED,
+    VANISHED,
+    WAY_DOWN,
+    learned,
+    share_of_start,
+    verdict_of,
+)
+from lightning_landscape.evidence import (
+    Activity,
+    Cause,
+    Curvature,
+    Evidence,
+    GradientScale,
+    InputUse,
+    LossLevel,
+    Movement,
+    Restart,
+    Symmetry,
+    Trend,
+    Trials,
+    Verdict,
+)
+
+
+def too_small(evidence: Evidence) -> Verdict | None:
+    """The run is on a slope and as good as stands still on it."""
+    movement, trials = evidence.get(Movement), evidence.get(Trials)
+    if movement is None or trials is None or movement.travelled is None:
+        return None
+    gain = max(trials.gain("adam"), trials.gain("line search"), trials.gain("learning rate x10"))
+    wanted = GAINED if not learned(evidence) else MUCH_LEFT
+    if movement.travelled >= CREEPING or trials.relative_gradient < STEEP or gain < wanted:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.LEARNING_RATE_TOO_SMALL,
+        f"In 5% of the run the updates add up to {movement.travelled:.1g} of the weights (threshold {CREEPING:g}) on a "
+        f"slope of relative size {trials.relative_gradient:.2g} (threshold {STEEP:g}); larger steps lower the loss by "
+        f"{gain:.0%}.",
+    )
+
+
+def twins(evidence: Evidence) -> Verdict | None:
+    """Units started as copies of one another and stay so: a saddle by symmetry [Fukumizu and Amari 2000]."""
+    symmetry, restart = evidence.get(Symmetry), evidence.get(Restart)
+    if symmetry is None or symmetry.share <= TWINS or restart is None or restart.gain < 0.1:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.SADDLE_POINT,
+        f"In {symmetry.layer} {symmetry.share:.0%} of the units started alike or empty (threshold {TWINS:.0%}); a "
+        f"run from weights drawn at random lowers the loss by {restart.gain:.0%} in {restart.steps} steps.",
+    )
+
+
+def saturated(evidence: Evidence) -> Verdict | None:
+    """Nearly all values of a layer sit at the bounds of its activation, where it has no slope."""
+    activity, restart = evidence.get(Activity), evidence.get(Restart)
+    if activity is None or activity.saturated < SATURATED:
+        return None
+    if learned(evidence) and (restart is None or restart.gain < 0.1):
+        return None
+    reason = f"In {activity.saturated_layer} {activity.saturated:.0%} of the values sit at the activation's bounds"
+    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason} (threshold {SATURATED:.0%}).")
+
+
+def saddle(evidence: Evidence) -> Verdict | None:
+    """There is a way down that the run does not find: along negative curvature, or by a better-scaled step."""
+    curvature, trials, gradient = evidence.get(Curvature), evidence.get(Trials), evidence.get(GradientScale)
+    if trials is None:
+        return None
+    drop = _drop(curvature)
+    if learned(evidence):
+        found = trials.gain("adam") > MUCH_LEFT and (drop > WAY_DOWN or trials.relative_gradient < LEVEL)
+    else:
+        found = trials.gain("adam") > GAINED or drop > WAY_DOWN
+    if not found or (gradient is not None and gradient.first_to_last < VANISHED and drop <= WAY_DOWN):
+        return None
+    way = (
+        f"Along the direction of most negative curvature the loss falls by {drop:.0%} on batches not used to find it"
+        if drop > WAY_DOWN
+        else f"{trials.steps} steps of Adam lower it by {trials.gain('adam'):.0%} on batches that they did not see"
+    )
+    return verdict_of(
+        evidence, Cause.SADDLE_POINT, f"{way}; gradient x weight / loss = {trials.relative_gradient:.2g}."
+    )
+
+
+def vanishing(evidence: Evidence) -> Verdict | None:
+    """The gradient dies away on its way back through the layers."""
+    gradient = evidence.get(GradientScale)
+    if gradient is None or gradient.first_to_last >= VANISHED or gradient.norm == 0 or learned(evidence):
+        return None
+    first, *_, last = gradient.groups
+    return verdict_of(
+        evidence,
+        Cause.FLAT_REGION,
+        f"The gradient vanishes on its way back: its norm is {gradient.groups[first]:.2g} in {first} and "
+        f"{gradient.groups[last]:.2g} in {last}, a ratio of {gradient.first_to_last:.1g} (threshold {VANISHED:g}).",
+    )
+
+
+def elsewhere_better(evidence: Evidence) -> Verdict | None:
+    """A run from other weights does better: a poor minimum where this one is bent up, else a saddle of high order."""
+    restart, trials, curvature = evidence.get(Restart), evidence.get(Trials), evidence.get(Curvature)
+    level = evidence.get(LossLevel)
+    if restart is None or trials is None or level is None:
+        return None
+    known = learned(evidence)
+    if restart.gain < (0.3 if known else 0.1) or (known and share_of_start(evidence) < 0.3):
+        return None
+    bent_up = curvature is not None and curvature.lambda_min > -0.01 * curvature.lambda_max > float("-inf")
+    bowl = bent_up and trials.relative_gradient < LEVEL
+    cause = Cause.POOR_MINIMUM if known or bowl else Cause.SADDLE_POINT
+    return verdict_of(
+        evidence,
+        cause,
+        f"Trained anew from re-drawn weights, the best of {restart.seeds} runs lowers the loss by {restart.gain:.0%} "
+        f"in {restart.steps} steps, where nothing leads down from here.",
+    )
+
+
+def nothing_to_learn(evidence: Evidence) -> Verdict | None:
+    """The model makes no use of its inputs, and neither trials nor restarts find one."""
+    use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
+    if use is None or restart is None or trials is None or learned(evidence) or use.unpaired:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.NOTHING_TO_LEARN,
+        f"With inputs and targets paired at random the loss changes by {use.share:.1%} (threshold {UNUSED:.0%}); the "
+        f"best trial gained {max(0.0, trials.best):.0%}, the best restart {restart.gain:.0%}.",
+    )
+
+
+def slow(evidence: Evidence) -> Verdict | None:
+    """The loss could fall much further, and nothing is in its way."""
+    trials = evidence.get(Trials)
+    if trials is None or not learned(evidence) or trials.gain("adam") <= MUCH_LEFT:
+        return None
+    gain = trials.gain("adam")
+    return verdict_of(
+        evidence, Cause.SLOW, f"{trials.steps} steps of Adam lower it by {gain:.0%}; no obstacle was found."
+    )
+
+
+def settled(evidence: Evidence) -> Verdict | None:
+    """The loss has come down and stays down."""
+    level = evidence.get(LossLevel)
+    if level is None or evidence.get(Trend) is None or not learned(evidence):
+        return None
+    return verdict_of(
+        evidence,
+        Cause.SETTLED,
+        f"It came from {level.start:.4g} to {level.now:.4g} and stays there; that is a minimum, the noise floor, "
+        "or the balance with weight decay.",
+    )
+
+
+def undecided(evidence: Evidence) -> Verdict | None:
+    """The loss stands still where it started, and nothing that was measured says why."""
+    level, trend = evidence.get(LossLevel), evidence.get(Trend)
+    if level is None or trend is None:
+        return None
+    wanted = {"what trials on a copy gain": Trials, "whether the inputs are used": InputUse, "a restart": Restart}
+    missing = [name for name, kind in wanted.items() if evidence.get(kind) is None]
+    unknown = f"; not known: {', '.join(missing)}" if missing else ""
+    reason = f"It is at {level.now:.4g}, and started at {level.start:.4g}; nothing that was measured says why{unknown}."
+    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=trend.powered and share_of_start(evidence) > UNLEARNED)
+
+
+def twinned(evidence: Evidence) -> bool:
+    """Whether twin units may be what holds the run, which only a restart can tell."""
+    symmetry = evidence.get(Symmetry)
+    return symmetry is not None and symmetry.share > TWINS and evidence.get(Restart) is None
+
+
+def _drop(curvature: Curvature | None) -> float:
+    """Fall of the held-out loss along the most negative curvature, over the loss; 0 where there is none."""
+    if curvature is None or curvature.descent is None or not curvature.loss:
+        return 0.0
+    return (curvature.descent.held_out_drop or 0.0) / abs(curvature.loss)

@@ -1,0 +1,98 @@
+"""What every detector starts from: the thresholds, whether the run has learned, and the form of a verdict."""
+
+from __future__ import annotations
+
+from lightning_landscape.advice import ADVICE, tried
+from lightning_landscape.evidence import (
+    Cause,
+    Evidence,
+    InputUse,
+    LossLevel,
+    Plateau,
+    StartingPoint,
+    Trend,
+    Trials,
+    Verdict,
+)
+
+UNLEARNED = 0.9
+"""share of the starting loss above which a stalled run has not learned (separates stuck from settled, AUC 0.96)"""
+RISEN = 1.2
+"""share of the starting loss above which a run has lost what it could do"""
+UNUSED = 0.02
+"""rise of the loss by pairing inputs with other targets, below which the model makes no use of its inputs"""
+DEAD = 0.99
+"""share of dead units in a layer through which nothing passes any more"""
+SATURATED = 0.9
+"""share of saturated values in a layer through which next to nothing passes [Glorot and Bengio 2010]"""
+VANISHED = 1e-4
+"""gradient norm of the first group over that of the last; the input side learns nothing [Hochreiter 1991]"""
+PART_OF_THE_MODEL = 0.3
+"""share of the parameters without gradient, or in no optimizer, that is more than a detail"""
+HAS_GRADIENT = 1e-3
+"""relative gradient above which standing still is not for want of a gradient"""
+STEEP = 0.3
+"""relative gradient κ above which a run is on a slope: minima and saddles have far less"""
+LEVEL = 0.1
+"""relative gradient κ below which a run is at a critical point"""
+CREEPING = 5e-3
+"""Σ|Δw|/|w| over 5% of the run, below which the weights as good as stand still"""
+ROAMING = 0.3
+"""Σ|Δw|/|w| over 5% of the run, above which the weights go a long way for nothing"""
+GAINED = 0.15
+"""gain of a trial that is no chance: the loss falls by 15% on batches that the trial did not see"""
+WAY_DOWN = 0.05
+"""fall of the loss along the most negative curvature, on other batches, that makes a saddle [Dauphin 2014]"""
+MUCH_LEFT = 0.4
+"""gain of Adam above which a run that has learned was far from done"""
+TWINS = 0.5
+"""share of twin units from which on a layer is a fraction of its width"""
+DECAYED = 0.05
+"""share of the peak learning rate below which a schedule is at its end"""
+LATE = 0.6
+"""share of the run after which a decayed learning rate is meant"""
+BALANCED = 0.3
+"""pull of the weight decay over that of the gradient, from which on the two hold each other"""
+
+INFORMATION = frozenset({Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW, Cause.UNDECIDED})
+"""causes that do not alarm by themselves"""
+
+
+def share_of_start(evidence: Evidence) -> float:
+    """Present loss over that of the initial weights: on the same batches where a probe could, else from the losses."""
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if start is not None and start.loss == start.loss:
+        return LossLevel(start.loss, start.now, start.now).share_of_start
+    return level.share_of_start if level is not None else 1.0
+
+
+def learned(evidence: Evidence) -> bool:
+    """Whether the model tells inputs apart; where nobody tried, whether the loss came down from where it started."""
+    use, share = evidence.get(InputUse), share_of_start(evidence)
+    if share > RISEN:
+        return False
+    if use is None or use.unpaired:
+        return share <= UNLEARNED
+    return use.share >= UNUSED
+
+
+def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | None = None) -> Verdict:
+    """The verdict with its sentences: what the test of the loss found, the reason, and what was tried."""
+    plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
+    step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
+    alarms = cause not in INFORMATION if stuck is None else stuck
+    if alarms and cause is not Cause.DIVERGED and trend is not None and not trend.powered and learned(evidence):
+        alarms = False  # a chance of noise may look like a plateau of a run that has learned
+    lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
+    lines.append(reason)
+    if trials is not None and alarms:
+        lines.append(tried(trials))
+    return Verdict(
+        cause=cause,
+        step=step,
+        since=since,
+        stuck=alarms,
+        reason="\n".join(lines),
+        advice=ADVICE[cause],
+        evidence=evidence,
+    )

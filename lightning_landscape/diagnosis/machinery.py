@@ -1,0 +1,137 @@
+"""Detectors for what goes wrong before geometry comes in: data, units, optimizer, schedule, step size."""
+
+from __future__ import annotations
+
+from lightning_landscape.diagnosis.judging import (
+    BALANCED,
+    DEAD,
+    DECAYED,
+    GAINED,
+    HAS_GRADIENT,
+    LATE,
+    PART_OF_THE_MODEL,
+    RISEN,
+    ROAMING,
+    UNLEARNED,
+    learned,
+    share_of_start,
+    verdict_of,
+)
+from lightning_landscape.evidence import (
+    Activity,
+    Cause,
+    Divergence,
+    Evidence,
+    GradientScale,
+    InputUse,
+    LossLevel,
+    Movement,
+    Schedule,
+    Trials,
+    Verdict,
+)
+
+
+def diverged(evidence: Evidence) -> Verdict | None:
+    """The loss is not finite, or grows without bound."""
+    divergence = evidence.get(Divergence)
+    if divergence is None:
+        return None
+    grown = f"The training loss grew from {divergence.start:.4g} to {divergence.now:.4g} and is still growing."
+    lost = f"The training loss is {divergence.now} and does not come back (it started at {divergence.start:.4g})."
+    return verdict_of(evidence, Cause.DIVERGED, grown if divergence.finite else lost)
+
+
+def dead(evidence: Evidence) -> Verdict | None:
+    """Nothing passes through a layer, since all its units are zero on every sample."""
+    activity = evidence.get(Activity)
+    if activity is None or activity.dead < DEAD or learned(evidence):
+        return None
+    reason = f"In {activity.dead_layer} {activity.dead:.0%} of the units are zero on all {activity.samples} samples"
+    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason} (threshold {DEAD:.0%}).")
+
+
+def not_updating(evidence: Evidence) -> Verdict | None:
+    """A large part of the weights is out of the optimizer's or the gradient's reach."""
+    movement, level = evidence.get(Movement), evidence.get(LossLevel)
+    if movement is None or level is None:
+        return None
+    high = share_of_start(evidence) > UNLEARNED
+    if high and movement.not_held > PART_OF_THE_MODEL:
+        reason = f"No optimizer holds {movement.not_held:.0%} of the trainable parameters"
+        return verdict_of(evidence, Cause.NOT_UPDATING, f"{reason} (threshold {PART_OF_THE_MODEL:.0%}).")
+    if high and movement.without_gradient > PART_OF_THE_MODEL:
+        reason = f"{movement.without_gradient:.0%} of the parameters receive no gradient at all"
+        return verdict_of(evidence, Cause.NOT_UPDATING, f"{reason} (threshold {PART_OF_THE_MODEL:.0%}).")
+    return None
+
+
+def too_large(evidence: Evidence) -> Verdict | None:
+    """The weights go a long way for nothing, and smaller steps or the mean of the path do better."""
+    movement, level, trials = evidence.get(Movement), evidence.get(LossLevel), evidence.get(Trials)
+    if movement is None or level is None or trials is None or movement.travelled is None:
+        return None
+    smaller = max(trials.gain("mean of the path"), trials.gain("learning rate x0.1"))
+    far = movement.travelled > ROAMING
+    if far and share_of_start(evidence) > 0.8 and (smaller > GAINED or share_of_start(evidence) > RISEN):
+        gain = f"smaller steps lower it by {smaller:.0%}" if smaller > GAINED else "the loss lies above its start"
+        return verdict_of(
+            evidence,
+            Cause.LEARNING_RATE_TOO_LARGE,
+            f"In 5% of the run the updates add up to {movement.travelled:.2g} times the weights (threshold "
+            f"{ROAMING:g}) and lead nowhere; {gain}.",
+        )
+    return None
+
+
+def scheduled_end(evidence: Evidence) -> Verdict | None:
+    """The learning rate has been taken down on purpose, late in the run."""
+    schedule = evidence.get(Schedule)
+    if schedule is None or schedule.elapsed is None:
+        return None
+    if schedule.share_of_peak >= DECAYED or schedule.elapsed <= LATE:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.SCHEDULED_END,
+        f"The learning rate is {schedule.learning_rate:.3g}, {schedule.share_of_peak:.1%} of its peak (threshold "
+        f"{DECAYED:.0%}), after {schedule.elapsed:.0%} of the run.",
+    )
+
+
+def motionless(evidence: Evidence) -> Verdict | None:
+    """The weights stand still although they have a gradient."""
+    movement, gradient = evidence.get(Movement), evidence.get(GradientScale)
+    if movement is None or movement.travelled != 0 or gradient is None or gradient.relative <= HAS_GRADIENT:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.NOT_UPDATING,
+        f"The weights have not moved at all, though the gradient is {gradient.norm:.3g} "
+        f"(relative size {gradient.relative:.2g}, threshold {HAS_GRADIENT:g}).",
+    )
+
+
+def balanced(evidence: Evidence) -> Verdict | None:
+    """Weight decay and gradient hold each other: an equilibrium that was asked for."""
+    trials = evidence.get(Trials)
+    if trials is None or trials.decay_pull < BALANCED:
+        return None
+    reason = f"The weight decay pulls {trials.decay_pull:.2g} times as hard as the gradient (threshold {BALANCED:g})"
+    return verdict_of(evidence, Cause.SETTLED, f"{reason}: the two are in balance.")
+
+
+def unpaired_minimum(evidence: Evidence) -> Verdict | None:
+    """The loss looks at inputs alone, and nothing that was tried lowers it."""
+    use, trials = evidence.get(InputUse), evidence.get(Trials)
+    if use is None or not use.unpaired or trials is None or trials.best > GAINED:
+        return None
+    return verdict_of(evidence, Cause.SETTLED, f"No trial lowered it by more than {trials.best:.1%} on other batches.")
+
+
+def constant_inputs(evidence: Evidence) -> Verdict | None:
+    """Every sample is the same."""
+    use = evidence.get(InputUse)
+    if use is None or use.varied:
+        return None
+    return verdict_of(evidence, Cause.NOTHING_TO_LEARN, "All inputs of the examined batches are the same.")

@@ -1,0 +1,30 @@
+"""The nouns: readings, the evidence they make up, and the verdict that is drawn from it.
+
+A reading is a frozen dataclass of plain numbers, measured once and never changed. `Evidence` keys readings by their
+type, so a reading of your own needs no registration. Nothing here knows torch, Lightning or TensorBoard.
+"""
+
+from lightning_landscape.evidence.builtins import plain as plain
+from lightning_landscape.evidence.builtins import restored as restored
+from lightning_landscape.evidence.comparison import RunComparison as RunComparison
+from lightning_landscape.evidence.curvature import Curvature as Curvature
+from lightning_landscape.evidence.curvature import Descent as Descent
+from lightning_landscape.evidence.curvature import Plane as Plane
+from lightning_landscape.evidence.curvature import Spectrum as Spectrum
+from lightning_landscape.evidence.readings import Activity as Activity
+from lightning_landscape.evidence.readings import Divergence as Divergence
+from lightning_landscape.evidence.readings import GradientScale as GradientScale
+from lightning_landscape.evidence.readings import Line as Line
+from lightning_landscape.evidence.readings import LossLevel as LossLevel
+from lightning_landscape.evidence.readings import Movement as Movement
+from lightning_landscape.evidence.readings import Plateau as Plateau
+from lightning_landscape.evidence.readings import Schedule as Schedule
+from lightning_landscape.evidence.readings import Trend as Trend
+from lightning_landscape.evidence.trials import InputUse as InputUse
+from lightning_landscape.evidence.trials import Restart as Restart
+from lightning_landscape.evidence.trials import StartingPoint as StartingPoint
+from lightning_landscape.evidence.trials import Symmetry as Symmetry
+from lightning_landscape.evidence.trials import Trials as Trials
+from lightning_landscape.evidence.verdict import Cause as Cause
+from lightning_landscape.evidence.verdict import Evidence as Evidence
+from lightning_landscape.evidence.verdict import Verdict as Verdict

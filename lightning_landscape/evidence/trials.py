@@ -1,0 +1,80 @@
+"""Readings of what was tried on a copy of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """The loss of the weights that the run began with, and of the present ones, on the same batches."""
+
+    loss: float
+    now: float
+
+
+@dataclass(frozen=True)
+class InputUse:
+    """Whether the loss depends on which input comes with which target."""
+
+    loss: float
+    shuffled: float
+    """the same loss with every target beside another input"""
+    moved: float
+    """largest change of the loss of one batch by that, over the loss"""
+    varied: bool
+    """whether the inputs differ from one another at all"""
+
+    @property
+    def share(self) -> float:
+        """Rise of the loss by shuffling, over the loss; about 0 where the model makes no use of its inputs."""
+        return (self.shuffled - self.loss) / abs(self.loss) if self.loss else 0.0
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether the loss looks at the inputs alone: batches exchange their losses, and the mean stays."""
+        return abs(self.share) < 1e-5 < self.moved
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What a few steps on a copy gained, each judged on batches that it did not see."""
+
+    gains: Mapping[str, float]
+    """fall of the loss over the loss, by trial; negative where it rose"""
+    steps: int
+    """optimizer steps of each trial"""
+    relative_gradient: float
+    """κ = |g|·max(|w|, 1)/|loss| on the measured batches"""
+    decay_pull: float
+    """pull of the weight decay over that of the gradient; about 1 where the two are in balance"""
+    samples: int
+
+    def gain(self, trial: str) -> float:
+        """Gain of a trial, 0 where it was not run."""
+        return self.gains.get(trial, 0.0)
+
+    @property
+    def best(self) -> float:
+        """The largest gain of all trials; never negative."""
+        return max(0.0, *self.gains.values()) if self.gains else 0.0
+
+
+@dataclass(frozen=True)
+class Restart:
+    """What training anew from a re-draw of the weights gained, the best of a few, on batches that it did not see."""
+
+    gain: float
+    """fall of the loss from here to the restarted run's, over the loss here"""
+    seeds: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """Units of a layer that are copies of one another or all zero, which gradient descent cannot tell apart."""
+
+    share: float
+    """largest share of the units of one hidden layer with a twin or without weights, in [0, 1]"""
+    layer: str | None

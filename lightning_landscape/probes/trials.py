@@ -1,0 +1,172 @@
+"""Trials: a few optimizer steps on a copy of the weights, judged on batches that they did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_landscape.evidence import InputUse, Restart, StartingPoint, Trials
+from lightning_landscape.functional.interpolation import interpolate
+from lightning_landscape.surface import LossSurface, Params
+
+RESCUE_RATE = 1e-2
+"""learning rate of Adam in a rescue: large, so that forty steps go somewhere"""
+FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
+"""trials with the run's own optimizer, by the factor on its learning rate"""
+
+
+def starting_point(surface: LossSurface) -> StartingPoint | None:
+    """The loss of the initial weights beside that of the present ones; None where nobody kept the initial ones.
+
+    The first losses of a run are noisy, and those of a run that blows up at once say nothing of where it began.
+    """
+    start = surface.anchors.get("initial")
+    if start is None:
+        return None
+    return StartingPoint(
+        _judged(surface.loss, interpolate(start, surface.here, 0.0)), _judged(surface.loss, surface.here)
+    )
+
+
+def input_use(surface: LossSurface) -> InputUse | None:
+    """The loss with inputs and targets as they are and paired at random; None where they cannot be told apart."""
+    if not surface.pairs:
+        return None
+    losses = [(_judged(whole, surface.here), _judged(broken, surface.here)) for whole, broken in surface.pairs]
+    loss, shuffled = (sum(values) / len(losses) for values in zip(*losses, strict=True))
+    moved = max(abs(broken - whole) for whole, broken in losses)
+    return InputUse(loss, shuffled, moved / abs(loss) if loss else 0.0, surface.inputs_vary)
+
+
+@dataclass(frozen=True)
+class CopyTrials:
+    """Try on a copy: the run's own optimizer at several learning rates, Adam, a line search, the mean of the path."""
+
+    steps: int = 40
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+
+    def __call__(self, surface: LossSurface) -> Trials | None:
+        """The gains, or None where there are no batches left to judge on."""
+        judge = surface.held_out
+        if judge is None:
+            return None
+        here = _judged(judge, surface.here)
+        gradient = _gradient(surface.loss, surface.here)
+        size = {name: _norm(list(params.values())) for name, params in (("g", gradient), ("w", surface.here))}
+        ends = {"adam": self.walk(surface, adam(surface))[0], "line search": _line_search(surface, gradient, size)}
+        if surface.continued is not None:
+            for name, factor in FACTORS.items():
+                end, mean = self.walk(surface, surface.continued(factor))
+                ends |= {name: end, "mean of the path": mean} if factor == 1.0 else {name: end}
+        return Trials(
+            gains={name: _share(here - _judged(judge, end), here) for name, end in ends.items()},
+            steps=self.steps,
+            relative_gradient=size["g"] * max(size["w"], 1.0) / abs(here) if here else float("inf"),
+            decay_pull=_decay_pull(surface, size),
+            samples=surface.samples,
+        )
+
+    def walk(self, surface: LossSurface, step: Step) -> tuple[Params, Params]:
+        """Where that many steps lead from here, and the mean of the points on the way."""
+        point = {name: weight.detach().clone() for name, weight in surface.here.items()}
+        mean = {name: torch.zeros_like(weight) for name, weight in point.items()}
+        for i in range(self.steps):
+            part = surface.parts[i % len(surface.parts)]
+            step(point, list(_gradient(part, point).values()))
+            for name, weight in point.items():
+                mean[name] += weight / self.steps
+        return point, mean
+
+
+@dataclass(frozen=True)
+class RedrawnRestart:
+    """Train anew from re-drawn weights with Adam; the price is `seeds` · `steps` gradients, so it comes last."""
+
+    seeds: int = 2
+    steps: int = 300
+
+    def __call__(self, surface: LossSurface) -> Restart | None:
+        """The best gain, or None where the weights cannot be re-drawn."""
+        judge = surface.held_out
+        if surface.redrawn is None or judge is None:
+            return None
+        here = _judged(judge, surface.here)
+        gains = []
+        for seed in range(self.seeds):
+            point = {name: weight.detach().clone() for name, weight in surface.redrawn(seed).items()}
+            step = adam(surface)
+            for i in range(self.steps):
+                step(point, list(_gradient(surface.parts[i % len(surface.parts)], point).values()))
+            gains.append(_share(here - _judged(judge, point), here))
+        return Restart(max(gains), self.seeds, self.steps)
+
+
+Step = Callable[[Mapping[str, Tensor], Sequence[Tensor]], None]
+"""Moves a point in place, given the gradient there."""
+
+
+def adam(surface: LossSurface, rate: float = RESCUE_RATE) -> Step:
+    """Adam with the run's own weight decay, since a run in balance with its decay is not to be rescued from it."""
+    moments: dict[str, tuple[Tensor, Tensor]] = {}
+    taken = [0]
+
+    @torch.no_grad()
+    def step(point: Mapping[str, Tensor], gradient: Sequence[Tensor]) -> None:
+        taken[0] += 1
+        for (name, weight), slope in zip(point.items(), gradient, strict=True):
+            slope = slope if surface.decoupled_decay else slope + surface.weight_decay * weight
+            if surface.decoupled_decay:
+                weight.mul_(1 - rate * surface.weight_decay)
+            first, second = moments.setdefault(name, (torch.zeros_like(weight), torch.zeros_like(weight)))
+            first.lerp_(slope, 0.1)
+            second.lerp_(slope * slope, 0.001)
+            scale = (second / (1 - 0.999 ** taken[0])).sqrt_().add_(1e-8)
+            weight.sub_(rate / (1 - 0.9 ** taken[0]) * first / scale)
+
+    return step
+
+
+@torch.no_grad()
+def _line_search(surface: LossSurface, gradient: Params, size: Mapping[str, float]) -> Params:
+    """The best point on the measured batches along -g: here, or a step of 0.1% to 30% of the weights' norm."""
+    if not 0 < size["g"] < float("inf"):
+        return surface.here
+    reach = [share * max(size["w"], 1.0) / size["g"] for share in (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
+    points = [{n: w - distance * gradient[n] for n, w in surface.here.items()} for distance in reach]
+    losses = [_judged(surface.loss, point) for point in points]
+    return min(zip(losses, points, strict=True), key=lambda pair: pair[0] if pair[0] == pair[0] else float("inf"))[1]
+
+
+def _decay_pull(surface: LossSurface, size: Mapping[str, float]) -> float:
+    """Adaptive optimizers scale every gradient to about 1 a weight before a decoupled decay acts beside it."""
+    count = sum(weight.numel() for weight in surface.here.values())
+    against = count**0.5 if surface.decoupled_decay else size["g"]
+    return surface.weight_decay * size["w"] / against if against else 0.0
+
+
+def _gradient(loss: Callable[[Params], Tensor], point: Params) -> dict[str, Tensor]:
+    leaves = {name: weight.detach().requires_grad_() for name, weight in point.items()}
+    with torch.enable_grad():
+        value = loss(leaves)
+    parts = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(leaves, parts, strict=True))
+
+
+@torch.no_grad()
+def _judged(loss: Callable[[Params], Tensor], point: Params) -> float:
+    return float(loss(point))
+
+
+def _share(fall: float, loss: float) -> float:
+    share = fall / abs(loss) if loss else 0.0
+    return share if share == share else float("-inf")
+
+
+def _norm(tensors: Sequence[Tensor]) -> float:
+    return float(torch.stack([tensor.float().norm() for tensor in tensors]).norm())

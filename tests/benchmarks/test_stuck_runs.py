@@ -1,0 +1,317 @@
+"""The benchmark that judges the verdicts has to be right itself."""
+
+import math
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from benchmarks.stuck_runs import baselines, commands, report
+from benchmarks.stuck_runs.configurations import CONFIGURATIONS, SPLITS
+from benchmarks.stuck_runs.scoring import Alarm, judge, summarise
+from benchmarks.stuck_runs.trace import Check, Trace, record
+from benchmarks.stuck_runs.training import fit, run
+from benchmarks.stuck_runs.truth import Label, load_labels, merge, plateaus, without
+from benchmarks.stuck_runs.watching import Watched, quiet
+from lightning_landscape.evidence import Cause
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_configuration_builds_and_its_first_loss_is_finite(name):
+    step = next(run(CONFIGURATIONS[name].problem(0), 0, 1))
+    assert math.isfinite(step.loss)
+
+
+def test_a_run_is_the_same_at_every_call():
+    first, second = ([step.loss for step in run(CONFIGURATIONS["digits"].problem(0), 0, 5)] for _ in range(2))
+    assert first == second
+
+
+def test_both_splits_are_there_and_share_nothing():
+    names = {split: {c.name for c in configurations} for split, configurations in SPLITS.items()}
+    assert len(names["open"]) == 44
+    assert len(names["held_out"]) >= 30
+    assert not names["open"] & names["held_out"]
+    assert sum(c.stuck for c in SPLITS["held_out"]) >= 15
+    assert sum(not c.stuck for c in SPLITS["held_out"]) >= 15
+
+
+def test_causes_are_those_of_the_library_and_each_has_stuck_runs_in_both_splits():
+    alarms = list(Cause)[:8]
+    for configurations in SPLITS.values():
+        assert {c.kind for c in configurations if c.stuck} == set(map(str, alarms))
+        assert {cause for c in configurations for cause in c.accepts} <= set(map(str, alarms))
+
+
+def test_labels_cover_every_configuration():
+    labels = load_labels()
+    assert {name for name, _ in labels} == set(CONFIGURATIONS)
+    for (name, seed), label in labels.items():
+        assert label.horizon == CONFIGURATIONS[name].horizon, name
+        assert label.kind == CONFIGURATIONS[name].kind, name
+        assert label.accepts == CONFIGURATIONS[name].accepts, name
+        assert (label.label == "stuck") == (CONFIGURATIONS[name].stuck and bool(label.stuck)), (name, seed)
+        assert label.label != "healthy" or not label.stuck
+
+
+# --- the same run, with and without Lightning
+
+
+class Losses(pl.Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.seen.append(float(outputs["loss"]))
+
+
+@pytest.mark.parametrize("name", ["wine_with_dropout", "clipped_to_nothing", "long_warmup", "optimizer_of_a_copy"])
+@pytest.mark.parametrize("horizon_known", [True, False])
+def test_lightning_trains_the_same_run(name, horizon_known):
+    losses = Losses()
+    with quiet():
+        fit(CONFIGURATIONS[name].problem(1), 1, 120, losses, horizon_known=horizon_known)
+    assert losses.seen == pytest.approx([step.loss for step in run(CONFIGURATIONS[name].problem(1), 1, 120)], rel=1e-4)
+
+
+def test_lightning_accumulates_the_same_batches():
+    losses = Losses()
+    with quiet():
+        fit(CONFIGURATIONS["accumulated_batches"].problem(1), 1, 10, losses)
+    steps = [sum(losses.seen[i : i + 4]) for i in range(0, 40, 4)]
+    expected = [step.loss for step in run(CONFIGURATIONS["accumulated_batches"].problem(1), 1, 10)]
+    assert steps == pytest.approx(expected, rel=1e-4)
+
+
+# --- labels
+
+
+def test_a_loss_that_never_falls_is_one_plateau():
+    assert plateaus([1.0] * 121, 1000, floor=0.0, trivial=1.0) == (((0, 1000),), ())
+
+
+def test_a_loss_that_falls_steadily_is_none():
+    assert plateaus([0.99**i for i in range(121)], 1000, floor=0.0, trivial=1.0) == ((), ())
+
+
+def test_a_plateau_ends_with_the_escape():
+    losses = [1.0] * 40 + [0.5**i for i in range(1, 82)]
+    assert plateaus(losses, 1000, floor=0.0, trivial=1.0) == (((0, 400),), ())
+
+
+def test_a_short_plateau_is_ambiguous():
+    losses = [1.0] * 10 + [0.5**i for i in range(1, 112)]
+    assert plateaus(losses, 1000, floor=0.0, trivial=1.0) == ((), ((0, 100),))
+
+
+def test_a_low_plateau_is_ambiguous_and_a_lower_one_nothing():
+    assert plateaus([0.1] * 121, 1000, floor=0.0, trivial=1.0) == ((), ((0, 1000),))
+    assert plateaus([0.04] * 121, 1000, floor=0.0, trivial=1.0) == ((), ())
+
+
+def test_what_is_not_finite_is_a_plateau():
+    losses = [0.5**i for i in range(20)] + [math.inf] * 101
+    assert plateaus(losses, 1000, floor=0.0, trivial=1.0) == (((200, 1000),), ())
+
+
+def test_a_plateau_that_begins_too_late_is_asked_of_nobody():
+    losses = [0.99**i for i in range(91)] + [0.99**90] * 30
+    lasting, ambiguous = plateaus(losses, 1000, floor=0.0, trivial=1.0)
+    assert lasting == ()
+    assert ambiguous == ((870, 1000),)  # 0.99^3 is not yet a fall of 3%, so from 0.99^87 on it takes for ever
+
+
+def test_intervals():
+    assert merge([(5, 7), (0, 2), (1, 3), (4, 4)]) == ((0, 3), (5, 7))
+    assert without([(0, 10)], [(2, 3), (9, 12)]) == ((0, 2), (3, 9))
+
+
+# --- scores
+
+
+def stuck(*intervals, cause="saddle_point", accepts=()):
+    return Label("stuck", 1000, cause, accepts, intervals, ())
+
+
+HEALTHY = Label("healthy", 1000, "improving", (), (), ((500, 600),))
+
+
+def test_an_alarm_within_the_plateau_is_caught_with_its_delay_and_name():
+    outcome = judge("run/0", stuck((100, 500), accepts=("flat_region",)), [Alarm(200, "flat_region"), Alarm(700, None)])
+    assert outcome.caught == Alarm(200, "flat_region")
+    assert outcome.delay == 0.25
+    assert (outcome.strict, outcome.lenient) == (False, True)
+    assert outcome.stray == (Alarm(700, None),)
+
+
+def test_alarms_just_after_the_plateau_or_in_doubtful_stretches_are_no_false_alarms():
+    assert judge("run/0", stuck((100, 500)), [Alarm(530, None)]).caught == Alarm(530, None)
+    assert judge("run/0", stuck((100, 500)), [Alarm(531, None)]).stray == (Alarm(531, None),)
+    assert judge("run/0", HEALTHY, [Alarm(550, None)]).stray == ()
+
+
+def test_the_table_is_the_one_made_by_hand():
+    score = summarise([
+        judge("a/0", stuck((0, 1000)), [Alarm(100, "saddle_point")]),
+        judge("b/0", stuck((0, 500)), [Alarm(200, "flat_region")]),
+        judge("c/0", stuck((0, 1000)), []),
+        judge("d/0", stuck((0, 1000), cause="diverged"), [Alarm(900, "diverged")]),
+        judge("e/0", stuck((0, 1000), cause="poor_minimum"), [], settled=True),
+        judge("f/0", stuck((0, 1000), cause="poor_minimum"), []),
+        judge("g/0", HEALTHY, [Alarm(10, None), Alarm(20, None)]),
+        judge("h/0", HEALTHY, []),
+    ])
+    assert (score.stuck, score.healthy) == (6, 2)
+    assert score.recall == 3 / 4
+    assert score.poor == 1 / 2
+    assert score.false_alarm_runs == 1 / 2
+    assert score.false_alarms == pytest.approx(2 / 1.8)
+    assert score.strict == score.lenient == 2 / 3
+    assert score.delay == pytest.approx(0.25)  # of 0.1 and 0.4: a run that diverges has none
+    assert score.delay_p90 == pytest.approx(0.37)
+
+
+def test_an_empty_score_has_no_figures():
+    score = summarise([])
+    assert (score.recall, score.false_alarm_runs, score.false_alarms, score.delay) == (None, None, None, None)
+
+
+def test_the_report_names_every_rule_and_every_mishap():
+    labels = {("a", 0): stuck((0, 1000)), ("b", 0): HEALTHY, ("c", 0): stuck((0, 1000), cause="diverged")}
+    runs = [
+        Watched("a", 0, (Alarm(100, "flat_region"),), (), 2.0, 1.0, {"rule": [Alarm(300, None)]}),
+        Watched("b", 0, (Alarm(100, "diverged"),), (), 2.0, 1.0, {"rule": []}),
+        Watched("c", 0, (), (Alarm(500, "settled"),), 3.0, 1.0, {"rule": []}, error="RuntimeError: no"),
+    ]
+    text = report.report(runs, labels)
+    assert "| LandscapeMonitor | 50.0% | 100.0% | 1.111 | 0.10 / 0.10 | 0.0% / 0.0% |  |" in text
+    assert "| rule | 50.0% | 0.0% | 0.000 | 0.30 / 0.30 | none named |  |" in text
+    assert "## saddle_point: 1 runs" in text
+    assert "- wrong cause: a/0, saddle_point called flat_region" in text
+    assert "- false alarm in a healthy run: b/0, diverged at 100" in text
+    assert "- missed: c/0, diverged in ((0, 1000),), called settled" in text
+    assert "- error in c/0: RuntimeError: no" in text
+    assert "median 2.00, all together 2.33" in text
+
+
+# --- the published rules
+
+
+def trace_of(losses, **readings):
+    """A run of 100 epochs' worth of losses, two steps an epoch, with the same readings at every check."""
+    values = {
+        "mean_gradients": (1e-2,),
+        "gradient_norms": (1.0, 1.0),
+        "zero_gradients": (0.0,),
+        "weight_means": (0.1,),
+        "update_ratios": (1e-3,),
+        **readings,
+    }
+    checks = [Check(step, **{k: v(step) if callable(v) else v for k, v in values.items()}) for step in range(100)]
+    return Trace(100, [float(loss) for loss in losses], checks)
+
+
+FALLING = [0.95**i for i in range(100)]
+FLAT = [1.0] * 100
+CHANGING = {"weight_means": lambda step: (0.1 + step,)}
+
+
+def lightnings_early_stopping(patience, epochs):
+    rule = EarlyStopping("loss", patience=patience)
+    for epoch, loss in enumerate(epochs):
+        stop, _ = rule._evaluate_stopping_criteria(torch.tensor(loss))
+        if stop:
+            return epoch
+    return None
+
+
+@pytest.mark.parametrize("patience", [3, 10])
+def test_early_stopping_first_fires_where_lightnings_does(patience):
+    losses = [*FALLING[:40], *[0.2 + 0.1 * math.sin(i) for i in range(60)]]
+    trace = trace_of(losses)
+    alarms = baselines.early_stopping(patience)(trace)
+    assert alarms[0].step == 2 * lightnings_early_stopping(patience, trace.epochs()) + 1
+    assert baselines.early_stopping(patience)(trace_of(FALLING)) == []
+
+
+def test_reduce_on_plateau_fires_where_pytorchs_does():
+    losses = [*FALLING[:40], *[0.2 + 0.1 * math.sin(i) for i in range(60)]]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler, fired = ReduceLROnPlateau(optimizer, factor=0.5, eps=0.0), []
+    for epoch, loss in enumerate(trace_of(losses).epochs()):
+        before = optimizer.param_groups[0]["lr"]
+        scheduler.step(loss)
+        if optimizer.param_groups[0]["lr"] < before:
+            fired.append(2 * epoch + 1)
+    assert fired
+    assert [alarm.step for alarm in baselines.reduce_on_plateau(trace_of(losses))] == fired
+
+
+def test_loss_not_decreasing_compares_with_ten_steps_before():
+    assert baselines.loss_not_decreasing(trace_of(FALLING)) == []
+    assert baselines.loss_not_decreasing(trace_of(FLAT)) == [Alarm(10, None)]
+    assert baselines.loss_not_decreasing(trace_of([*FALLING[:50], *[0.01] * 50])) == [Alarm(60, None)]
+
+
+def test_vanishing_gradient_and_update_ratio_have_their_thresholds():
+    gone = trace_of(FLAT, mean_gradients=lambda step: (1.0, 1e-8 if step >= 30 else 1.0))
+    assert baselines.vanishing_gradient(gone) == [Alarm(30, "flat_region")]
+    assert baselines.weight_update_ratio(trace_of(FLAT)) == []
+    assert baselines.weight_update_ratio(trace_of(FLAT, update_ratios=(0.0, 1.0))) == [Alarm(0, "not_updating")]
+    assert baselines.weight_update_ratio(trace_of(FLAT, update_ratios=(11.0,))) == [Alarm(0, "learning_rate_too_large")]
+
+
+def test_autotrainer_has_its_five_symptoms():
+    assert baselines.autotrainer(trace_of(FALLING)) == []
+    assert baselines.autotrainer(trace_of(FLAT)) == [Alarm(30, "learning_rate_too_small")]
+    assert baselines.autotrainer(trace_of(FALLING, zero_gradients=(0.8,)))[0] == Alarm(6, "flat_region")
+    assert baselines.autotrainer(trace_of(FALLING, gradient_norms=(1e-6, 1.0)))[0] == Alarm(6, "flat_region")
+    assert baselines.autotrainer(trace_of(FALLING, gradient_norms=(100.0, 1.0)))[0] == Alarm(6, "diverged")
+    swinging = [1.0 if i // 2 % 2 else 0.5 for i in range(100)]
+    assert baselines.autotrainer(trace_of(swinging))[-1].cause == "learning_rate_too_large"
+
+
+def test_deep_diagnosis_asks_for_exact_equality():
+    assert baselines.deep_diagnosis(trace_of(FALLING, **CHANGING)) == []
+    assert baselines.deep_diagnosis(trace_of(FLAT, **CHANGING)) == [Alarm(8, None)]
+    assert baselines.deep_diagnosis(trace_of(FALLING)) == [Alarm(8, "not_updating")]
+    nan = trace_of([*FALLING[:20], *[math.nan] * 80], **CHANGING)
+    assert baselines.deep_diagnosis(nan)[0] == Alarm(20, "diverged")
+    dead = trace_of(FALLING, **CHANGING, zero_outputs=0.7)
+    assert baselines.deep_diagnosis(dead) == [Alarm(98, "flat_region")]
+    assert baselines.deep_diagnosis(trace_of(FALLING, **CHANGING, saturated=0.6))[0] == Alarm(10, "flat_region")
+
+
+def test_the_slope_test_fires_unless_the_loss_falls_beyond_doubt():
+    assert baselines.slope_t_test(trace_of(FALLING)) == []
+    assert baselines.slope_t_test(trace_of(FLAT))[0] == Alarm(19, None)
+
+
+def test_a_trace_has_a_check_at_every_percent_with_the_update_of_that_step():
+    trace = record(CONFIGURATIONS["regression_at_2e-7"].problem(0), 0, 200)
+    assert len(trace.losses) == 200
+    assert [check.step for check in trace.checks] == list(range(0, 200, 2))
+    weight, *_ = CONFIGURATIONS["regression_at_2e-7"].problem(0).model.parameters()
+    expected = 2e-7 * trace.checks[0].gradient_norms[0] / float(weight.detach().norm())
+    assert trace.checks[0].update_ratios[0] == pytest.approx(expected, rel=0.05)
+
+
+def test_a_trace_sees_dead_and_saturated_layers():
+    dead = record(CONFIGURATIONS["dead_relus"].problem(0), 0, 100)
+    assert dead.checks[5].zero_outputs == 1.0
+    saturated = record(CONFIGURATIONS["saturated_tanh"].problem(0), 0, 100)
+    assert saturated.checks[5].saturated > 0.5
+    assert all(rule(saturated) is not None for rule in baselines.RULES.values())
+
+
+# --- the command
+
+
+def test_without_a_split_the_score_is_of_the_open_one():
+    options = commands.parser().parse_args(["--seeds", "0"])
+    names = {name for name, _ in commands.chosen(options, ["open"])}
+    assert names == {c.name for c in SPLITS["open"]}
+    options = commands.parser().parse_args(["--split", "held_out", "--seeds", "0", "1"])
+    assert len(commands.chosen(options, ["open"])) == 2 * len(SPLITS["held_out"])

@@ -1,0 +1,48 @@
+"""Whoever looks up a code finds it: every code of the package has a section, and no section has outlived its code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lightning_landscape.advice import CODES
+from lightning_landscape.evidence import Cause
+
+ROOT = Path(__file__).parents[1]
+SECTIONS = dict(
+    re.findall(r"^## (LL\d{3})\n(.*?)(?=^## |\Z)", (ROOT / "docs" / "causes.md").read_text("utf-8"), re.M | re.S)
+)
+USED = {
+    code
+    for path in (ROOT / "lightning_landscape").rglob("*.py")
+    for code in re.findall(r"\bLL\d{3}\b", path.read_text(encoding="utf-8"))
+}
+
+
+def test_every_code_has_a_section_and_every_section_a_code():
+    assert set(SECTIONS) == USED
+    assert list(SECTIONS) == sorted(SECTIONS)
+
+
+@pytest.mark.parametrize("code", SECTIONS)
+def test_a_section_says_what_it_means_and_what_to_do(code):
+    assert re.search(r"^\*\*.+?\*\*", SECTIONS[code], re.M | re.S)
+    assert re.search(r"^To do: .+\.|^To do: .+\?", SECTIONS[code], re.M | re.S)
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_the_section_of_a_cause_names_it(cause):
+    assert SECTIONS[CODES[cause]].lstrip().startswith(f"**`{cause}`.**")
+
+
+def test_every_cause_is_named_by_a_detector_and_none_is_said_not_to_be_told_apart():
+    sources = (ROOT / "lightning_landscape" / "diagnosis").glob("*.py")
+    named = {cause for path in sources for cause in re.findall(r"Cause\.(\w+)", _detectors(path.read_text("utf-8")))}
+    assert named == {cause.name for cause in Cause}
+    assert not [code for code, text in SECTIONS.items() if "told apart" in text]
+
+
+def _detectors(source: str) -> str:
+    """The functions that end in a verdict, without the lists of causes elsewhere."""
+    functions = [part for part in re.split(r"^(?=def )", source, flags=re.M) if part.startswith("def ")]
+    return "".join(part for part in functions if "return verdict_of(" in part)

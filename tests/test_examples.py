@@ -1,0 +1,205 @@
+"""Every example runs as it is shown, says what it promises and leaves the files that it names."""
+
+import csv
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from lightning.pytorch.cli import LightningCLI
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_landscape import LandscapeMonitor
+from lightning_landscape.probes.line import LossLine
+from lightning_landscape.remedies import Perturb, Stop
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+SHOWN = [path for path in sorted(EXAMPLES.rglob("*")) if path.suffix in {".py", ".yaml"}]
+
+
+def run(script, *arguments, cwd):
+    """What the example prints: its own words, and its warnings."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *arguments],
+        cwd=cwd, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def events(folder):
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    return accumulator
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.relative_to(EXAMPLES).as_posix())
+def test_an_example_fits_on_a_page(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_the_quickstart_tells_the_healthy_run_from_the_stuck_one(tmp_path):
+    out, err = run("quickstart.py", "out", "8", cwd=tmp_path)
+    healthy, stuck = out.index("healthy: 456 steps watched"), out.index("stuck: 456 steps watched")
+    assert "healthy, no alarm" in out[healthy:stuck]
+    assert "LL" not in out[healthy:stuck]
+    assert "1 alarm" in out[stuck:] or "2 alarms" in out[stuck:]
+    assert "[LL202]" in out[stuck:]
+    assert "vanishes" in out[stuck:]
+    assert "[LL202]" in err
+    assert out.endswith("Logs: out\nPictures: out/*-files/*/landscape/*.png\nTo see them: tensorboard --logdir out\n")
+
+    for name, cards in (("healthy", 0), ("stuck", 1)):
+        found = events(tmp_path / "out" / name / "version_0")
+        assert {"train_loss", "landscape/grad_norm", "landscape/plateau_length"} <= set(found.Tags()["scalars"])
+        assert {"landscape/grad_norms", "landscape/line_from_initial"} <= set(found.Tags()["images"])
+        assert ("landscape/verdict/text_summary" in found.Tags()["tensors"]) is bool(cards)
+        pictures = list((tmp_path / "out").glob(f"{name}-files/*/landscape/*.png"))
+        assert {path.stem.rpartition("-")[0] for path in pictures} >= {"grad_norms", "line_from_initial"}
+        for path in pictures:
+            with Image.open(path) as picture:
+                assert picture.width == 640
+                assert len(picture.getcolors(2**20)) > 20
+
+
+def test_each_monitor_alone_does_its_one_thing(tmp_path):
+    out, err = run("each_monitor_alone.py", "out", "8", cwd=tmp_path)
+    parts = dict(part.split("\n", 1) for part in out.split("--- ")[1:])
+    scalars = {
+        name: {line.split(" = ")[0] for line in part.splitlines() if " = " in line} for name, part in parts.items()
+    }
+    progress = {"landscape/loss_trend", "landscape/plateau_length", "landscape/verdict"}
+    gradient = {"landscape/grad_norm", "landscape/grad_norm_clipped"}
+    ratio, line = {"landscape/update_ratio"}, {"landscape/barrier"}
+    assert scalars == {
+        "GradientNormMonitor": gradient | ratio,
+        "PlateauMonitor": progress | ratio,
+        "LossInterpolationMonitor": line,
+        "LandscapeMonitor": gradient | progress | ratio | line,
+    }
+    assert "[LL110]" in err
+    assert err.count("From initial to here the loss goes from") >= 1
+    pictures = {name: set(events(tmp_path / "out" / name / "version_0").Tags()["images"]) for name in parts}
+    assert pictures["GradientNormMonitor"] == {"landscape/grad_norms"}
+    assert pictures["PlateauMonitor"] == set()
+    assert "landscape/line_from_initial" in pictures["LossInterpolationMonitor"]
+    assert pictures["LandscapeMonitor"] == pictures["GradientNormMonitor"] | pictures["LossInterpolationMonitor"]
+    assert out.endswith("To see more: tensorboard --logdir out\n")
+
+
+def test_the_escape_shows_the_verdict_the_perturbation_and_the_loss_that_falls(tmp_path):
+    out, _ = run("escape.py", "out", cwd=tmp_path)
+    stuck, escaped = out.split("with Perturb: ")
+    falls = [re.search(r"training loss ([\d.]+) to ([\d.]+)", text).groups() for text in (stuck, escaped)]
+    shares = [float(last) / float(first) for first, last in falls]
+    assert shares[0] > 0.9
+    assert shares[1] < 0.5
+    assert "Perturb(" not in stuck
+    assert re.search(r"step \d+ \(\w+\): Perturb\(.*; the run escaped at step \d+\.", escaped)
+    with Image.open(tmp_path / "out" / "escape.png") as picture:
+        assert picture.width == 640
+        assert len(picture.getcolors(2**20)) > 20
+
+
+@pytest.mark.parametrize(
+    ("remedies", "expected"),
+    [
+        ("[]", ()),
+        ('[{"class_path": "lightning_landscape.remedies.Perturb", "init_args": {"scale": 0.3}}]', (Perturb(0.3),)),
+        ('[{"class_path": "lightning_landscape.remedies.Stop"}]', (Stop(),)),
+    ],
+)
+def test_remedies_are_given_as_classes(main, remedies, expected):
+    monitor = parsed(
+        main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", f"--trainer.callbacks.remedies={remedies}"
+    )
+    assert monitor._remedying.remedies == expected
+
+
+def test_the_cli_trains_with_the_monitor_of_its_yaml(tmp_path):
+    config = EXAMPLES / "lightning_cli" / "config.yaml"
+    run(
+        "lightning_cli/main.py", "fit", f"--config={config}", "--trainer.max_epochs=3", "--trainer.callbacks.every=40",
+        "--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=logs",
+        "--trainer.enable_progress_bar=false", cwd=tmp_path,
+    )  # fmt: skip
+    folder = tmp_path / "logs" / "lightning_cli" / "version_0"
+    with (folder / "metrics.csv").open() as file:
+        columns = next(csv.reader(file))
+    assert {"train_loss", "landscape/grad_norm", "landscape/plateau_length"} <= set(columns)
+    names = {path.name.rpartition("-")[0] for path in (folder / "landscape").iterdir()}
+    assert names >= {"grad_norms", "line_from_initial"}
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert saved["trainer"]["callbacks"][0]["class_path"] == "lightning_landscape.LandscapeMonitor"
+    assert saved["trainer"]["callbacks"][0]["init_args"]["every"] == 40
+
+
+@pytest.fixture
+def main(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["main.py"])
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of what LightningCLI itself calls
+    spec = importlib.util.spec_from_file_location("lightning_cli_main", EXAMPLES / "lightning_cli" / "main.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # jsonargparse looks the classes up by the name of their module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def parsed(main, *arguments):
+    """The monitor that this command line makes."""
+    command = [*arguments, "--seed_everything=false", "--trainer.accelerator=cpu", "--trainer.logger=false"]
+    cli = LightningCLI(main.Classifier, main.Digits, run=False, args=command, save_config_callback=None)
+    (monitor,) = [callback for callback in cli.trainer.callbacks if isinstance(callback, LandscapeMonitor)]
+    return monitor
+
+
+def test_the_monitor_parses_from_the_command_line_with_its_arguments(main):
+    monitor = parsed(
+        main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", "--trainer.callbacks.every=25",
+        '--trainer.callbacks.anchors=["initial","runs/a.ckpt"]', "--trainer.callbacks.points=5",
+    )  # fmt: skip
+    expected = LandscapeMonitor(every=25, anchors=("initial", "runs/a.ckpt"), points=5)
+    assert monitor.state_key == expected.state_key
+
+
+@pytest.mark.parametrize(
+    "probes",
+    ["null", "[]", '[{"class_path": "lightning_landscape.probes.line.LossLine", "init_args": {"anchor": "best"}}]'],
+)
+def test_probes_are_given_as_null_none_or_classes(main, probes):
+    monitor = parsed(
+        main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", f"--trainer.callbacks.probes={probes}"
+    )
+    wanted = {"null": LandscapeMonitor(), "[]": LandscapeMonitor(probes=())}
+    other = wanted.get(probes, LandscapeMonitor(probes=[LossLine("best")]))
+    assert monitor._examination._probes == other._examination._probes
+
+
+def test_a_bad_argument_is_refused_with_its_value_before_anything_runs(main):
+    with pytest.raises(ValueError, match="points must be at least 3"):
+        parsed(main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", "--trainer.callbacks.points=2")
+
+
+def test_a_printed_config_makes_the_same_monitor_again(main, capsys, tmp_path):
+    command = [
+        f"--config={EXAMPLES / 'lightning_cli' / 'config.yaml'}",
+        "--trainer.callbacks.points=7",
+        "--trainer.callbacks.norms_every=3",
+    ]
+    with pytest.raises(SystemExit):
+        parsed(main, *command, "--print_config")
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(capsys.readouterr().out)
+    first, again = parsed(main, *command), parsed(main, f"--config={printed}")
+    assert again.state_key == first.state_key
+    assert (
+        first.state_key == LandscapeMonitor(every=100, anchors=("initial", "best"), points=7, norms_every=3).state_key
+    )

@@ -1,0 +1,59 @@
+"""Every reading has a figure, also the odd ones."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from lightning_landscape.evidence import Plane
+from lightning_landscape.plots import descent_figure, plane_figure, render, spectrum_figure
+from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum
+from lightning_landscape.probes.planes import CurvaturePlane
+from lightning_landscape.surface import LossSurface
+
+
+def saddle(params):
+    return 1 + (params["x"] ** 2).sum() - (params["y"] ** 2).sum()
+
+
+SURFACE = LossSurface(saddle, {"x": torch.zeros(3), "y": torch.zeros(2)}, held_out=saddle)
+
+
+def drawn(figure: Figure) -> bool:
+    """Whether it renders, and not to a single colour."""
+    return len(set(render(figure).reshape(-1).tolist())) > 5
+
+
+def plane_of(losses, points) -> Plane:
+    return Plane("x", "y", (-1.0, 0.0, 1.0), (-1.0, 0.0, 1.0), losses, points, 0.3, 8)
+
+
+def test_spectrum_and_descent_and_plane_are_drawn():
+    curvature = HessianExtremes()(SURFACE)
+    assert drawn(spectrum_figure(HessianSpectrum()(SURFACE)))
+    assert drawn(descent_figure(curvature))
+    assert drawn(plane_figure(CurvaturePlane(resolution=5)(SURFACE)))
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        ((1.0, 1.0, 1.0),) * 3,
+        ((math.nan, 1.0, 2.0), (1.0, math.inf, 4.0), (0.5, 100.0, 3.0)),
+        ((math.nan,) * 3,) * 3,
+        ((-1.0, 0.0, 2.0),) * 3,
+    ],
+    ids=["constant", "with NaN and inf", "all NaN", "negative"],
+)
+def test_odd_planes_are_drawn(losses):
+    path = {f"epoch {i}": (1 - i / 4, i / 8) for i in range(5)}
+    assert drawn(plane_figure(plane_of(losses, {**path, "now": (0.0, 0.0)})))
+
+
+def test_no_way_down_is_refused():
+    minimum = LossSurface(lambda p: (p["x"] ** 2).sum(), {"x": torch.ones(3)})
+    with pytest.raises(ValueError, match="no direction down"):
+        descent_figure(HessianExtremes()(minimum))
