@@ -59,7 +59,7 @@ HOUSE = {
     ),
     "comparison": room(f"{NOUNS} callbacks checkpoints functional surface", "torch"),
     "__main__": room(f"{NOUNS} comparison plots", "torch"),
-    "tensorboard_plugin": room("", "tensorboard"),
+    "tensorboard_plugin": room("", "tensorboard werkzeug"),
 }
 # The public names are loaded on first use, so the front door itself imports nothing but the standard library.
 HOUSE["__init__"] = room(typing_only=" ".join(HOUSE))

@@ -10,8 +10,9 @@ from lightning_landscape.evidence import Cause, Evidence, Movement, Plateau, Ver
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.history import FIRST_HORIZON
 from lightning_landscape.progress import Progress, StepRecord
+from lightning_landscape.reporting.chronicle import Chronicle
 
-SCHEMA = 1
+SCHEMA = 2
 HIGH = 0.75
 """share of the first losses above which a run that noise hides is worth an examination; the trials decide"""
 UNCLEAR = 0.25
@@ -29,6 +30,7 @@ class Observations:
     def __init__(self, horizon: int | None = None, groups: Sequence[str] = ()) -> None:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
+        self.chronicle = Chronicle()
         self.verdicts: list[Verdict] = []
         self.treatments: list[Treatment] = []
         """what remedies did, one for each alarm"""
@@ -53,6 +55,7 @@ class Observations:
         self.gradients.update(record)
         if record.optimizer == 0:
             self.progress.update(record)
+            self.chronicle.update(record.step, record.loss, record.grad_norm)
             self.missing = self.missing if record.missing is None else record.missing
 
     @property
@@ -134,6 +137,12 @@ class Observations:
             *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
         )
 
+    def mark(self) -> None:
+        """Note what the run is doing now: "learning", "stalled", or the cause that was named."""
+        named = self.judged_at is not None or self.progress.divergence is not None
+        state = self.verdicts[-1].cause.value if named and self.verdicts else ""
+        self.chronicle.mark(self.step, state or ("stalled" if self.progress.stalled else "learning"))
+
     def notes(self) -> list[str]:
         """What remedies did, and what became of it."""
         return [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
@@ -144,6 +153,7 @@ class Observations:
             "schema": SCHEMA,
             "progress": self.progress.state_dict(),
             "gradients": self.gradients.state_dict(),
+            "chronicle": self.chronicle.state_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "treatments": [plain(treatment) for treatment in self.treatments],
             "told": list(self.told),
@@ -166,6 +176,7 @@ class Observations:
         self.progress.load_state_dict(state["progress"])
         if tuple(state["gradients"]["groups"]) == self.gradients.groups:
             self.gradients.load_state_dict(state["gradients"])
+        self.chronicle.load_state_dict(state["chronicle"])
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
         self.treatments = [restored(Treatment, treatment) for treatment in state.get("treatments", ())]
         self.told = [str(code) for code in state["told"]]
