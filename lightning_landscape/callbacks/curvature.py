@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lightning_landscape.callbacks.arguments import check_functions, check_numbers
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
@@ -39,6 +40,8 @@ class CurvatureMonitor(Monitor):
         batches: int = 8,
         loss_fn: Callable[..., Any] | None = None,
     ) -> None:
+        check_numbers(every=every, iterations=iterations, batches=batches)
+        check_functions(loss_fn=loss_fn)
         extremes = HessianExtremes(iterations=iterations)
         examination = Examination((CopyTrials(),), scheduled=(extremes,), every=every, batches=batches, loss_fn=loss_fn)
         settings = {"every": every, "iterations": iterations, "batches": batches}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightning_landscape.callbacks.arguments import check_numbers
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
@@ -29,6 +30,7 @@ class GradientNormMonitor(Monitor):
     """
 
     def __init__(self, *, every: int = 1) -> None:
+        check_numbers(every=every)
         if every < 1:
             raise ValueError(f"every must be at least 1 optimizer step, got {every}")
         super().__init__(StepRecorder(norms_every=every), Examination(()), {"every": every})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lightning_landscape.callbacks.arguments import check_functions, check_numbers
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
@@ -43,6 +44,8 @@ class LossInterpolationMonitor(Monitor):
         batches: int = 4,
         loss_fn: Callable[..., Any] | None = None,
     ) -> None:
+        check_numbers(every=every, points=points, batches=batches)
+        check_functions(loss_fn=loss_fn)
         lines = line_probes(anchors, points)
         examination = Examination(
             lines, scheduled=lines, every=every, anchors=anchors, batches=batches, loss_fn=loss_fn

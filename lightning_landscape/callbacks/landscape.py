@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lightning_landscape.callbacks.arguments import check_functions, check_numbers, check_probes
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
@@ -83,6 +84,9 @@ class LandscapeMonitor(Monitor):
         remedies: Sequence[Remedy] = (),
         folder: str | None = None,
     ) -> None:
+        check_numbers(every=every, points=points, batches=batches, norms_every=norms_every)
+        check_functions(loss_fn=loss_fn)
+        check_probes(probes)
         lines = line_probes(anchors, points)
         examination = Examination(
             EXAMINATION if probes is None else probes,

@@ -144,8 +144,9 @@ class Observations:
         self.chronicle.mark(self.step, state or ("stalled" if self.progress.stalled else "learning"))
 
     def notes(self) -> list[str]:
-        """What remedies did, and what became of it."""
-        return [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
+        """What was said once, what remedies did, and what became of it."""
+        said = [f"[{code}] was said; docs/causes.md explains it" for code in self.told]
+        return said + [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
 
     def state_dict(self) -> dict[str, Any]:
         """Builtins only."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lightning_landscape.callbacks.arguments import check_numbers
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
@@ -30,6 +31,7 @@ class PlateauMonitor(Monitor):
     """
 
     def __init__(self, *, norms_every: int = 10, remedies: Sequence[Remedy] = ()) -> None:
+        check_numbers(norms_every=norms_every)
         super().__init__(StepRecorder(norms_every=norms_every), Examination(()), {"norms_every": norms_every})
         self._remedying = Remedying(remedies)
 

@@ -217,7 +217,8 @@ class StepRecorder:
 
     def _measures_norms(self, row: Row) -> bool:
         every = self._trainer.log_every_n_steps
-        return row.held.seen % self.norms_every == 0 or (every > 0 and (row.step + 1) % every == 0)
+        # In step with the loggers, which take every tenth step as 9, 19, 29 ...
+        return (row.step + 1) % self.norms_every == 0 or (every > 0 and (row.step + 1) % every == 0)
 
     def _fits(self, held: Held) -> bool:
         return sum(p.numel() * p.element_size() for p in held.parameters) <= self.max_copy_bytes

@@ -80,6 +80,8 @@ class Trend:
             )
         seen = f"(a fall of {max(self.tolerance, self.margin / self.level):.1%} would have been seen)"
         if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
+            if self.predicted == 0:
+                return f"The weights have not moved in {self.window} steps."
             most = f"{self.predicted / self.level:.1e}"
             return f"The updates of {self.window} steps could not lower the training loss by more than {most} of it."
         if self.largest_fall <= 0:

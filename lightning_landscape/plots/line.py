@@ -57,7 +57,7 @@ def line_figure(lines: Sequence[tuple[int, Line]]) -> Figure:
             notes.append(f"{len(drawn)} of {len(ordered)} curves drawn")
         anchor = label(newest.anchor, 28)
         axes.set_xlabel(f"α   (0: {anchor}, 1: weights at step {step:,})")
-        axes.set_ylabel("training loss, fixed batches")
+        axes.set_ylabel("training loss, the same batches all along")
         axes.grid(visible=True)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="best")

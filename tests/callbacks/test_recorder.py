@@ -393,7 +393,7 @@ def test_a_learning_rate_that_is_a_tensor_is_read():
 def test_sampled_steps_alone_are_measured_and_the_logged_ones_are_among_them():
     witness = fit(Classifier(), Witness(norms_every=3, updates_every=2), log_every_n_steps=5)
     measured = [record.grad_norm is not None for record in witness.records]
-    assert measured == [True, False, False, True, True, False, True]  # 0, 3, 6, and the fifth for the logger
+    assert measured == [False, False, True, False, True, True, False]  # the third, the sixth, and the logger's fifth
     assert [record.update_norm is not None for record in witness.records] == [True, False] * 3 + [True]
     assert all(record.loss is not None for record in witness.records)
 

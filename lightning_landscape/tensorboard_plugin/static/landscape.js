@@ -322,7 +322,7 @@ function lineFigure(lines, memory, shared) {
     const x = linear([-0.02, furthest + 0.02], [margin.left, width - margin.right]);
     const y = lossScale(shared ? shared.lines : all.flatMap((curve) => curve.losses), [HEIGHT - margin.bottom, margin.top]);
     const safe = (value) => (value == null || (y.ticks[0] > 0 && value <= 0) ? null : y(value));
-    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: `α (0: ${memory.anchor.slice(-32)}, 1: weights of step ${count(now.step)})`, y: "training loss, fixed batches" }, margin);
+    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: `α (0: ${memory.anchor.slice(-32)}, 1: weights of step ${count(now.step)})`, y: "training loss, the same batches all along" }, margin);
     if (furthest > 1) {
       inside.append(s("rect", { class: "beyond", x: x(1), y: margin.top, width: x(furthest + 0.02) - x(1), height: HEIGHT - margin.top - margin.bottom }));
     }

@@ -1,0 +1,38 @@
+"""The door of the public monitors: what is passed in is what is meant, or it is refused with its value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def check_numbers(**numbers: Any) -> None:
+    """Refuse what is not a whole number; None stands for "choose yourself".
+
+    Raises:
+        ValueError: naming the first such argument.
+    """
+    for name, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+
+def check_functions(**functions: Any) -> None:
+    """Refuse what cannot be called; None stands for "none".
+
+    Raises:
+        ValueError: naming the first such argument.
+    """
+    for name, value in functions.items():
+        if value is not None and not callable(value):
+            raise ValueError(f"{name} must be a function, got {value!r}")
+
+
+def check_probes(probes: Any) -> None:
+    """Refuse what is not a sequence of functions; None stands for the usual ones.
+
+    Raises:
+        ValueError: showing the value.
+    """
+    if probes is not None and not (isinstance(probes, Iterable) and all(map(callable, probes))):
+        raise ValueError(f"probes must be a sequence of functions, got {probes!r}")
