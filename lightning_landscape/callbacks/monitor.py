@@ -82,8 +82,7 @@ class Monitor(Callback):
         verdict = diagnose(self._seen.evidence(readings))
         if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
             self._seen.pass_over()  # the losses of several players need not fall
-            return
-        if self._seen.judge(verdict):
+        elif self._seen.judge(verdict):
             self._outlets.card("landscape/verdict", card(verdict), verdict.step)
             if verdict.stuck:
                 self._warn(verdict)
