@@ -22,6 +22,11 @@ _HOMES = {
     "Evidence": "lightning_landscape.evidence",
     "Verdict": "lightning_landscape.evidence",
     "LossSurface": "lightning_landscape.surface",
+    "GradientNorm": "lightning_landscape.metrics",
+    "PlateauLength": "lightning_landscape.metrics",
+    "GradientNoiseScale": "lightning_landscape.metrics",
+    "landscape_layout": "lightning_landscape.reporting.layout",
+    "read_events": "lightning_landscape.reporting.events",
     "LandscapeError": "lightning_landscape.errors",
     "LandscapeWarning": "lightning_landscape.errors",
 }

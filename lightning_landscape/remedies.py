@@ -106,13 +106,13 @@ class Perturb:
         way = verdict.evidence.get(WayDown) if self.direction == "lambda_min" else None
         if way is not None:
             return self._along(way, weights)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + verdict.step)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + verdict.step) % 2**63)
         for weight in weights:
             kind = weight.dtype if weight.is_complex() else torch.float32
             noise = torch.randn(weight.shape, dtype=kind, generator=generator)  # on the CPU: the same on every device
             length = self.scale * usual_norm(weight) / max(float(noise.norm()), 1e-30)
             weight.add_((noise * length).to(weight))
-        why = "; nothing bends down along which to go" if self.direction == "lambda_min" else ""
+        why = "; no direction that bends down was found" if self.direction == "lambda_min" else ""
         return f"moved {len(weights)} tensors by {self.scale:.3g} of their norm in random directions{why}"
 
     def _along(self, way: WayDown, weights: list[Tensor]) -> str | None:

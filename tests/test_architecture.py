@@ -52,14 +52,14 @@ HOUSE = {
     "plots": room(NOUNS, "matplotlib numpy"),
     "reporting": room(f"{NOUNS} advice plots", "torch tensorboard numpy PIL", "matplotlib"),
     "callbacks": room(
-        f"{NOUNS} advice checkpoints diagnosis functional gradients history plots probes progress remedies "
-        "reporting surface",
+        f"{NOUNS} advice checkpoints diagnosis functional gradients history plots probes progress remedies reporting "
+        "surface",
         "torch lightning pytorch_lightning torchmetrics numpy",
         "matplotlib",
     ),
     "comparison": room(f"{NOUNS} callbacks checkpoints functional surface", "torch"),
     "__main__": room(f"{NOUNS} comparison plots", "torch"),
-    "tensorboard_plugin": room("", "tensorboard"),
+    "tensorboard_plugin": room("", "tensorboard werkzeug"),
 }
 # The public names are loaded on first use, so the front door itself imports nothing but the standard library.
 HOUSE["__init__"] = room(typing_only=" ".join(HOUSE))

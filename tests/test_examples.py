@@ -60,7 +60,7 @@ def test_the_quickstart_tells_the_healthy_run_from_the_stuck_one(tmp_path):
         found = events(tmp_path / "out" / name / "version_0")
         assert {"train_loss", "landscape/grad_norm", "landscape/plateau_length"} <= set(found.Tags()["scalars"])
         assert {"landscape/grad_norms", "landscape/line_from_initial"} <= set(found.Tags()["images"])
-        assert ("landscape/verdict/text_summary" in found.Tags()["tensors"]) is bool(cards)
+        assert ("landscape/verdict_card/text_summary" in found.Tags()["tensors"]) is bool(cards)
         pictures = list((tmp_path / "out").glob(f"{name}-files/*/landscape/*.png"))
         assert {path.stem.rpartition("-")[0] for path in pictures} >= {"grad_norms", "line_from_initial"}
         for path in pictures:

@@ -12,8 +12,8 @@ from matplotlib import pyplot as plt
 from matplotlib import style
 from matplotlib.colors import to_hex
 
-from lightning_landscape.evidence import Line
-from lightning_landscape.plots import gradient_norm_figure, line_figure, render, save
+from lightning_landscape.evidence import Cause, Line, Verdict
+from lightning_landscape.plots import gradient_norm_figure, line_figure, render, save, timeline_figure
 from lightning_landscape.plots.canvas import BLUE, VERMILION, label
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
@@ -294,3 +294,23 @@ assert "matplotlib.pyplot" not in sys.modules and "tkinter" not in sys.modules
         [sys.executable, "-W", "error", "-c", program], env=environment, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stdout) == (0, "(400, 640, 3)\n"), result.stderr
+
+
+def test_the_timeline_has_a_gap_where_the_loss_is_not_finite_a_line_for_each_verdict_and_words_on_the_band():
+    stuck = Verdict(Cause.SADDLE_POINT, 60, 40, stuck=True, reason="")
+    segments = [(0, "learning"), (50, "stalled"), (60, "saddle_point")]
+    figure = timeline_figure(range(100), [*[2.0] * 98, None, math.nan], segments, [stuck])
+    axes = figure.axes[0]
+    assert np.isnan(axes.lines[0].get_ydata()).sum() == 2
+    assert axes.lines[1].get_xdata()[0] == 60
+    assert "not finite at 2 of 100 points" in words(figure)
+    assert {"learning", "saddle point"} <= {text.get_text() for text in axes.texts}
+    assert render(figure).shape == (340, 640, 3)
+
+
+def test_a_timeline_of_nothing_is_refused_and_one_of_a_single_step_is_drawn():
+    with pytest.raises(ValueError, match="got 0, 0"):
+        timeline_figure([], [], [])
+    with pytest.raises(ValueError, match="got 2, 1"):
+        timeline_figure([1, 2], [1.0], [])
+    assert render(timeline_figure([0], [2.0], [(0, "learning")])).shape == (340, 640, 3)

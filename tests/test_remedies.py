@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -14,9 +15,14 @@ from torch.optim import lr_scheduler as schedulers
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import Cause, Evidence, LandscapeMonitor, PlateauMonitor, Verdict
+from lightning_landscape.callbacks.guard import Guard
+from lightning_landscape.callbacks.observations import Observations
+from lightning_landscape.callbacks.remedying import Remedying
 from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.errors import LandscapeError, ProbeFailedWarning
+from lightning_landscape.evidence import Divergence, LossLevel
 from lightning_landscape.remedies import Halt, Perturb, ScaleLearningRate, Stop, WayDown, usual_norm
+from lightning_landscape.reporting.outlets import Outlets
 
 VERDICT = Verdict(Cause.SADDLE_POINT, step=100, since=20, stuck=True, reason="")
 quiet_alarms = pytest.mark.filterwarnings("ignore::lightning_landscape.errors.PlateauWarning")
@@ -112,7 +118,7 @@ def test_perturb_along_the_smallest_curvature_goes_exactly_there():
 
 
 def test_perturb_goes_anywhere_where_nothing_bends_down():
-    assert "nothing bends down" in Perturb(direction="lambda_min")(VERDICT, sgd(net()))
+    assert "no direction that bends down" in Perturb(direction="lambda_min")(VERDICT, sgd(net()))
 
 
 def test_perturb_refuses_shards():
@@ -158,6 +164,55 @@ def test_the_learning_rate_is_scaled_in_every_group_and_where_schedulers_keep_it
 def test_a_bad_argument_is_refused_with_its_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# Episodes.
+
+
+def alarm(step, since, cause=Cause.SADDLE_POINT):
+    return replace(VERDICT, cause=cause, step=step, since=since)
+
+
+def look(seen, step, *, verdict=None, since=None, level=1.0, divergence=None):
+    """What has been treated after one more look, at a run that stands like this."""
+    seen.step, seen.progress.since, seen.progress.divergence = step, since, divergence
+    seen.progress.level = LossLevel(start=1.0, best=level, now=level)
+    seen.verdicts += [] if verdict is None else [verdict]
+    trainer = SimpleNamespace(world_size=1, should_stop=False, optimizers=[sgd(net())], lr_scheduler_configs=[])
+    remedying = Remedying([lambda verdict, optimizer: "did something"])
+    remedying(trainer, None, seen, None, Guard(), Outlets(None))
+    return [(treatment.step, treatment.escaped, treatment.over) for treatment in seen.treatments]
+
+
+def test_every_episode_is_treated_once():
+    seen = Observations(1000)
+    assert look(seen, 100, verdict=alarm(100, 20), since=20) == [(100, None, None)]
+    assert look(seen, 120, since=20) == [(100, None, None)]
+    assert look(seen, 140, verdict=alarm(140, 20, Cause.FLAT_REGION), since=20) == [(100, None, None)]
+    assert look(seen, 300, level=0.5) == [(100, 300, None)]
+    assert look(seen, 500, verdict=alarm(500, 420), since=420, level=0.5) == [(100, 300, None), (500, None, None)]
+
+
+def test_a_loss_that_sinks_back_to_where_it_was_lifted_from_is_no_escape():
+    seen = Observations(1000)
+    look(seen, 100, verdict=alarm(100, 20), since=20)
+    assert look(seen, 200, level=1.4) == [(100, None, None)]
+    assert look(seen, 300, level=0.99) == [(100, None, None)]
+    assert look(seen, 400, verdict=alarm(400, 310), since=310, level=0.99) == [(100, None, 400), (400, None, None)]
+
+
+def test_information_is_not_treated():
+    settled = replace(alarm(100, 20, Cause.SETTLED), stuck=False)
+    assert look(Observations(1000), 100, verdict=settled, since=20) == []
+
+
+def test_a_divergence_is_an_alarm_of_its_own_and_a_loss_that_comes_back_has_escaped():
+    seen = Observations(1000)
+    gone = Divergence(step=150, finite=True, start=1.0, now=9.0)
+    look(seen, 100, verdict=alarm(100, 20), since=20)
+    diverged = alarm(160, 150, Cause.DIVERGED)
+    assert look(seen, 160, verdict=diverged, divergence=gone, level=9.0) == [(100, None, 160), (160, None, None)]
+    assert look(seen, 300, level=1.0) == [(100, None, 160), (160, 300, None)]
 
 
 # In a run.

@@ -124,6 +124,7 @@ class Examination:
         return readings
 
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:
+        seen.chronicle.read(seen.step, readings)
         for reading in readings:
             if isinstance(reading, Line):
                 self.lines.setdefault(reading.anchor, []).append((seen.step, reading))

@@ -17,6 +17,7 @@ from lightning_landscape.callbacks.differentiation import differentiable
 from lightning_landscape.callbacks.distributed import Ranks
 from lightning_landscape.callbacks.evaluation import Evaluator
 from lightning_landscape.callbacks.isolation import isolated
+from lightning_landscape.callbacks.module_surface import require_copies
 from lightning_landscape.callbacks.objective import MeanLoss
 from lightning_landscape.callbacks.replay import LossFn, Replay
 from lightning_landscape.callbacks.weights import Anchor, Weights
@@ -52,6 +53,7 @@ def idle_surface(
             probe_set.capture(pl_module, batch, position)
         with torch.inference_mode(mode=False), torch.enable_grad(), forced_eager():
             replay = Replay(trainer, pl_module, isolation, loss_fn)
+            require_copies(isolation, replay)
             evaluator = Evaluator(isolation, replay, Ranks(trainer), "eval")
             measured = MeanLoss(evaluator, tuple(held for half in probe_set.halves for held in half))
             try:

@@ -19,14 +19,26 @@ from lightning_landscape.callbacks.views import (
     line_pictures,
     line_scalars,
     progress_scalars,
+    timeline_picture,
     verdict_scalar,
 )
-from lightning_landscape.probes import CopyTrials, HessianExtremes, RedrawnRestart, activity, input_use, symmetry
+from lightning_landscape.probes import (
+    CopyTrials,
+    HessianExtremes,
+    RedrawnRestart,
+    activity,
+    input_use,
+    starting_point,
+    symmetry,
+)
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
 
-EXAMINATION: tuple[Probe, ...] = (activity, symmetry, input_use, CopyTrials(), HessianExtremes(), RedrawnRestart())
+EXAMINATION: tuple[Probe, ...] = (
+    *(starting_point, activity, symmetry, input_use),
+    *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
+)
 """in the order of their price; the next one runs only while the cause is open"""
 
 
@@ -38,8 +50,8 @@ class LandscapeMonitor(Monitor):
 
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
     ``barrier`` and ``verdict``, and after an examination ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also
-    in ``trainer.callback_metrics``. Pictures: ``landscape/grad_norms``, ``landscape/line_from_<anchor>`` and
-    ``landscape/descent``. For each verdict a card in the Text tab, and for each alarm a `LandscapeWarning`.
+    in ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>`` and
+    ``descent``. For each verdict a card in the Text tab, for each alarm a `LandscapeWarning`, and a tab of its own.
 
     Args:
         every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
@@ -51,6 +63,8 @@ class LandscapeMonitor(Monitor):
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
         remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
             remedies does training differ from training without the monitor.
+        folder: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of the
+            first logger, and nowhere without one.
 
     Raises:
         ValueError: if a number is out of range, there is no anchor, or a remedy is no function.
@@ -67,6 +81,7 @@ class LandscapeMonitor(Monitor):
         probes: Sequence[Probe] | None = None,
         loss_fn: Callable[..., Any] | None = None,
         remedies: Sequence[Remedy] = (),
+        folder: str | None = None,
     ) -> None:
         lines = line_probes(anchors, points)
         examination = Examination(
@@ -80,6 +95,7 @@ class LandscapeMonitor(Monitor):
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
         super().__init__(StepRecorder(norms_every=norms_every), examination, settings | {"norms_every": norms_every})
         self._remedying = Remedying(remedies)
+        self._folder = folder or ""
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:
@@ -97,7 +113,8 @@ class LandscapeMonitor(Monitor):
 
     def _pictures(self) -> Mapping[str, Any]:
         return (
-            gradient_pictures(self._seen.gradients)
+            timeline_picture(self._seen)
+            | gradient_pictures(self._seen.gradients)
             | line_pictures(self._examination.lines)
             | curvature_pictures(self._examination.curvature)
         )

@@ -18,7 +18,7 @@ from lightning_landscape.callbacks.continuation import continuation, decay_of, i
 from lightning_landscape.callbacks.differentiation import differentiable
 from lightning_landscape.callbacks.distributed import Ranks, Status
 from lightning_landscape.callbacks.evaluation import Evaluator, Mode
-from lightning_landscape.callbacks.isolation import isolated
+from lightning_landscape.callbacks.isolation import Isolation, isolated
 from lightning_landscape.callbacks.objective import MeanLoss
 from lightning_landscape.callbacks.replay import LossFn, Replay
 from lightning_landscape.callbacks.weights import Anchor, ShardedWeights, Weights
@@ -113,19 +113,14 @@ def _opened(
         the evaluator, the loss to measure and the loss to judge
 
     Raises:
-        SurfaceError: if it has no batch, or holds what cannot be copied
+        SurfaceError: if it has no batch
     """
     halves = probe_set.halves
     if not halves[0]:
         raise SurfaceError(f"[LL310] no batch to evaluate on: {_why_empty(probe_set)}")
     with isolated(trainer, pl_module, weights_type(pl_module)) as isolation:
         replay = Replay(trainer, pl_module, isolation, loss_fn)
-        if isolation.uncopied and not replay.overridden:
-            named = ", ".join(f"{where} ({kind})" for where, kind in isolation.uncopied.items())
-            raise SurfaceError(
-                f"[LL311] cannot be copied, and so could not be put back as it was: {named}; give loss_fn or define "
-                "landscape_loss(self, batch) that leaves it alone"
-            )
+        require_copies(isolation, replay)
         evaluator = Evaluator(isolation, replay, ranks, mode)
         try:
             evaluator.check(halves[0][0])
@@ -133,6 +128,20 @@ def _opened(
             yield evaluator, MeanLoss(evaluator, halves[0], ddp), MeanLoss(evaluator, halves[1], ddp)
         finally:
             evaluator.open = False
+
+
+def require_copies(isolation: Isolation, replay: Replay) -> None:
+    """Refuse what cannot be copied, unless the user answers for the loss.
+
+    Raises:
+        SurfaceError: if the training step could change it for good
+    """
+    if isolation.uncopied and not replay.overridden:
+        named = ", ".join(f"{where} ({kind})" for where, kind in isolation.uncopied.items())
+        raise SurfaceError(
+            f"[LL311] cannot be copied, and so could not be put back as it was: {named}; give loss_fn or define "
+            "landscape_loss(self, batch) that leaves it alone"
+        )
 
 
 def _why_empty(probe_set: ProbeSet) -> str:

@@ -22,13 +22,14 @@ from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
 from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published, taken_up
+from lightning_landscape.callbacks.views import document_of, report_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.reporting.outlets import Outlets
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.words import card, category, message
+from lightning_landscape.reporting.words import category, message
 
 
 class Monitor(Callback):
@@ -46,6 +47,7 @@ class Monitor(Callback):
         self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
         self._recorder = recorder
         self._examination = examination
+        self._folder: str | None = None  # the events and the report of the run are another monitor's
         self._loaded: dict[str, Any] | None = None
         self._clear()
 
@@ -62,10 +64,7 @@ class Monitor(Callback):
     @property
     def report(self) -> Report:
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
-        notes = self._guard.notes() + self._examination.notes() + self._outlets.notes() + self._seen.notes()
-        return Report(self._seen.steps, self._seen.progress.level, self._seen.verdicts, notes)
-
-    # What a public monitor chooses.
+        return report_of(self._seen, self._guard.notes() + self._examination.notes() + self._outlets.notes())
 
     _remedying = Remedying(())
 
@@ -83,7 +82,7 @@ class Monitor(Callback):
         if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
             self._seen.pass_over()  # the losses of several players need not fall
         elif self._seen.judge(verdict):
-            self._outlets.card("landscape/verdict", card(verdict), verdict.step)
+            self._outlets.verdict(verdict)
             if verdict.stuck:
                 self._warn(verdict)
 
@@ -149,7 +148,7 @@ class Monitor(Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what was seen and let go of everything; no other rank is spoken to from here."""
-        self._finish()
+        self._finish(f"stopped by {type(exception).__name__}")
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let go of everything, if nothing else came before."""
@@ -169,8 +168,6 @@ class Monitor(Callback):
         """Keep the state for the fit that is about to begin."""
         self._loaded = state_dict
 
-    # The way of the data.
-
     def _clear(self) -> None:
         self._guard = Guard()
         self._outlets = Outlets(None)
@@ -186,7 +183,7 @@ class Monitor(Callback):
         total, past = horizon_of(trainer), 0 if loaded else logger_step(trainer)
         self._pace = Pace(total - past if total is not None and total > past else None)
         self._players = len(trainer.optimizers)
-        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None)
+        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder)
         self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
         if loaded and not taken_up(loaded, recorder=self._recorder, seen=self._seen, examination=self._examination):
@@ -195,6 +192,7 @@ class Monitor(Callback):
             self._examination.forget()
         self._seen.not_held = not_held(trainer, pl_module)
         self._examination.begin(pl_module, self._pace.horizon)
+        self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
         if not loaded:
             self._examination.plan(self._seen, self._pace.stride)
         # What other callbacks monitor has to be there before the first step has been looked at.
@@ -213,6 +211,7 @@ class Monitor(Callback):
             trainer.callback_metrics.update(published(values))
         with self._guard("examining"):
             self._examine(trainer, pl_module)
+            self._outlets.records(lambda: document_of(self._seen), self._seen.step)
         self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
         self._examination.plan(self._seen, self._pace.stride)
 
@@ -226,14 +225,14 @@ class Monitor(Callback):
             self._judge(readings)
         self._part()
         if readings:
-            self._draw()
+            with self._guard("drawing"):
+                self._outlets.pictures(self._pictures, self._seen.step)
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
-        left = self._seen.escaped()
-        if left is not None:
-            text = f"Escaped at step {self._seen.step}: the loss falls again (`{left.cause}` since step {left.since})."
-            self._outlets.card("landscape/verdict", text, self._seen.step)
+        if (left := self._seen.escaped()) is not None:
+            self._outlets.escaped(left, self._seen.step)
+        self._seen.mark()
         self._look()
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
@@ -249,14 +248,12 @@ class Monitor(Callback):
 
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
         before = set(self._examination.skipped)
-        readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen)
+        with self._outlets.waiting("examining the loss surface"):
+            readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen)
+        self._outlets.readings(self._seen.step, readings)
         for what in self._examination.skipped.keys() - before:
             self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
         return readings
-
-    def _draw(self) -> None:
-        with self._guard("drawing"):
-            self._outlets.figures(self._pictures() if self._outlets else {}, self._seen.step)
 
     def _tell(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Say something once per fit."""
@@ -264,7 +261,7 @@ class Monitor(Callback):
             self._seen.told.append(code)
             self._outlets.warn(text, kind)
 
-    def _finish(self) -> None:
+    def _finish(self, status: str = "ended") -> None:
         if not self._watching:
             return
         self._watching = False
@@ -272,9 +269,12 @@ class Monitor(Callback):
             self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
-            if self._seen.stalled or self._seen.diverged:
+            # What probes have yet to look at stays unjudged: there is nothing more to save in this run.
+            if self._seen.diverged or (self._seen.stalled and not self._examination.wanted(self._seen)):
                 self._judge(())
             self._part()
             self._remedying.finish(self._seen, self._outlets)
-            self._draw()
+        with self._guard("reporting"):
+            self._outlets.end(self._seen.step, self.report, status)
+            self._outlets.pictures(self._pictures, self._seen.step, last=True)
         self._examination.end()

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_landscape.callbacks.treatment import Treatment
-from lightning_landscape.diagnosis.judging import UNLEARNED
 from lightning_landscape.evidence import Cause, Evidence, Movement, Plateau, Verdict, plain, restored
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.history import FIRST_HORIZON
 from lightning_landscape.progress import Progress, StepRecord
+from lightning_landscape.reporting.chronicle import Chronicle
 
-SCHEMA = 1
+SCHEMA = 2
+HIGH = 0.75
+"""share of the first losses above which a run that noise hides is worth an examination; the trials decide"""
 UNCLEAR = 0.25
 """share of the run after which a loss that noise hides is examined all the same"""
 
@@ -28,6 +30,7 @@ class Observations:
     def __init__(self, horizon: int | None = None, groups: Sequence[str] = ()) -> None:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
+        self.chronicle = Chronicle()
         self.verdicts: list[Verdict] = []
         self.treatments: list[Treatment] = []
         """what remedies did, one for each alarm"""
@@ -38,6 +41,8 @@ class Observations:
         """the loggers' x of the latest step"""
         self.judged_at: int | None = None
         """`steps` when the present episode was last judged; None while it was not"""
+        self.judgements = 0
+        """how often it was judged; each time it is left alone for twice as long"""
         self.judged_proven = False
         """whether the plateau was proven by then"""
         self.missing = 0.0
@@ -50,6 +55,7 @@ class Observations:
         self.gradients.update(record)
         if record.optimizer == 0:
             self.progress.update(record)
+            self.chronicle.update(record.step, record.loss, record.grad_norm)
             self.missing = self.missing if record.missing is None else record.missing
 
     @property
@@ -60,8 +66,13 @@ class Observations:
         if self.judged_at is None:
             return True
         alarmed = bool(self.verdicts) and self.verdicts[-1].stuck
-        again = self.steps - self.judged_at >= max(200, (self.progress.horizon or self.steps) // 10)
+        again = self.steps - self.judged_at >= self._patience * 2 ** (self.judgements - 1)
         return not alarmed and (again or (self.progress.proven and not self.judged_proven))
+
+    @property
+    def _patience(self) -> int:
+        """Steps of a tenth of the run."""
+        return max(200, (self.progress.horizon or self.steps) // 10)
 
     @property
     def unclear(self) -> bool:
@@ -74,10 +85,11 @@ class Observations:
             return False
         late = steps >= UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON)
         hidden = not progress.trend.falling and not progress.trend.powered
-        return late and hidden and progress.level.share_of_start > UNLEARNED
+        return late and hidden and progress.level.share_of_start > HIGH
 
     def pass_over(self) -> None:
         """Leave the present episode without a verdict, until it is due again."""
+        self.judgements = 1 if self.judged_at is None else self.judgements + 1
         self.judged_at, self.judged_proven = self.steps, self.progress.proven
 
     def judge(self, verdict: Verdict) -> bool:
@@ -89,7 +101,7 @@ class Observations:
         first = self.judged_at is None
         self.pass_over()
         last = self.verdicts[-1] if self.verdicts else None
-        near = last is not None and verdict.since - last.step < max(200, (self.progress.horizon or self.steps) // 10)
+        near = last is not None and verdict.since - last.step < self._patience
         if last is not None and last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
             return False
         if last is not None and not first and not last.stuck and verdict.cause is not Cause.DIVERGED:
@@ -125,6 +137,12 @@ class Observations:
             *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
         )
 
+    def mark(self) -> None:
+        """Note what the run is doing now: "learning", "stalled", or the cause that was named."""
+        named = self.judged_at is not None or self.progress.divergence is not None
+        state = self.verdicts[-1].cause.value if named and self.verdicts else ""
+        self.chronicle.mark(self.step, state or ("stalled" if self.progress.stalled else "learning"))
+
     def notes(self) -> list[str]:
         """What remedies did, and what became of it."""
         return [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
@@ -135,6 +153,7 @@ class Observations:
             "schema": SCHEMA,
             "progress": self.progress.state_dict(),
             "gradients": self.gradients.state_dict(),
+            "chronicle": self.chronicle.state_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "treatments": [plain(treatment) for treatment in self.treatments],
             "told": list(self.told),
@@ -142,6 +161,7 @@ class Observations:
             "step": self.step,
             "judged_at": self.judged_at,
             "judged_proven": self.judged_proven,
+            "judgements": self.judgements,
             "missing": self.missing,
         }
 
@@ -156,9 +176,10 @@ class Observations:
         self.progress.load_state_dict(state["progress"])
         if tuple(state["gradients"]["groups"]) == self.gradients.groups:
             self.gradients.load_state_dict(state["gradients"])
+        self.chronicle.load_state_dict(state["chronicle"])
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
         self.treatments = [restored(Treatment, treatment) for treatment in state.get("treatments", ())]
         self.told = [str(code) for code in state["told"]]
         self.steps, self.step = int(state["steps"]), int(state["step"])
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
-        self.missing = float(state["missing"])
+        self.judgements, self.missing = int(state["judgements"]), float(state["missing"])

@@ -98,9 +98,10 @@ class Remedying:
         wanted = any(WayDown in getattr(remedy, "needs", ()) for remedy in self.remedies)
         if not wanted or verdict.cause is Cause.DIVERGED:
             return verdict
-        found = (
-            examination.run(trainer, pl_module, (lowest_curvature,), guard, seen) if len(examination.probe_set) else []
-        )
+        found: list[object] = []
+        with guard("finding the smallest curvature"):
+            if len(examination.probe_set):
+                found = examination.run(trainer, pl_module, (lowest_curvature,), guard, seen)
         # Every rank goes exactly the same way, whatever the last bits of its own reading are.
         found = trainer.strategy.broadcast(found)
         parameters = dict(pl_module.named_parameters())
@@ -127,7 +128,7 @@ def lowest_curvature(surface: LossSurface) -> _NamedWay | None:
         return None
     lowest = losses_along(surface, found.v_min, reach(surface.here)).distance
     sign = -1.0 if lowest < 0 else 1.0
-    return _NamedWay({name: sign * part.detach().clone() for name, part in found.v_min.items()}, found.lambda_min)
+    return _NamedWay({name: sign * part.detach().cpu() for name, part in found.v_min.items()}, found.lambda_min)
 
 
 def _alarm(seen: Observations) -> Verdict | None:

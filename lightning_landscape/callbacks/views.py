@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.evidence import Cause, Curvature, Line, Verdict
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.progress import Progress, StepRecord
-from lightning_landscape.reporting.outlets import Outlets
+from lightning_landscape.reporting.chronicle import heat_map
+from lightning_landscape.reporting.report import Report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,9 +82,28 @@ def line_pictures(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, 
     return {f"line_from_{anchor}": line_figure(curves) for anchor, curves in lines.items() if curves}
 
 
-def show(pictures: Mapping[str, Figure], outlets: Outlets, step: int) -> None:
-    """Render the figures and hand them to the loggers."""
-    from lightning_landscape.plots import render
+def timeline_picture(seen: Observations) -> dict[str, Figure]:
+    """The loss of the whole run with what was said of it; nothing before the first steps were looked at."""
+    from lightning_landscape.plots import timeline_figure
 
-    for name, figure in pictures.items():
-        outlets.picture(f"landscape/{name}", render(figure), step)
+    curve = seen.chronicle.document([])["course"]["curve"]
+    if not curve["step"]:
+        return {}
+    return {"timeline": timeline_figure(curve["step"], curve["loss"], seen.chronicle.segments, seen.verdicts)}
+
+
+def report_of(seen: Observations, notes: Sequence[str]) -> Report:
+    """What was seen, in words and as the document that is drawn."""
+    notes = [*notes, *seen.notes()]
+    return Report(seen.steps, seen.progress.level, seen.verdicts, notes, document_of(seen, notes))
+
+
+def document_of(seen: Observations, notes: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """All that the Landscape tab and the report draw."""
+    level, gradients = seen.progress.level, seen.gradients
+    loss = {} if level is None else {"start": level.start, "best": level.best, "now": level.now}
+    known = {"steps": seen.steps, "horizon": seen.progress.horizon, "loss": loss, "notes": list(notes)}
+    parts = seen.chronicle.document(seen.verdicts, **known)
+    if gradients.history:
+        parts["gradients"] = heat_map(gradients.steps, gradients.groups, gradients.history)
+    return parts

@@ -47,7 +47,7 @@ def diagnose(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> V
 def undiscerned(evidence: Evidence) -> bool:
     """Whether a dearer probe could still change the verdict."""
     verdict = diagnose(evidence)
-    if verdict is None or geometry.twinned(evidence):
+    if verdict is None or geometry.asks_for_restart(evidence):
         return True
     if evidence.get(Trials) is None:
         return verdict.cause in (Cause.UNDECIDED, Cause.SETTLED, Cause.FLAT_REGION)

@@ -15,6 +15,7 @@ from lightning_landscape.diagnosis.judging import (
     VANISHED,
     WAY_DOWN,
     learned,
+    share_of_start,
     verdict_of,
 )
 from lightning_landscape.evidence import (
@@ -73,7 +74,7 @@ def saturated(evidence: Evidence) -> Verdict | None:
     if learned(evidence) and (restart is None or restart.gain < 0.1):
         return None
     reason = f"In {activity.saturated_layer} {activity.saturated:.0%} of the values sit at the activation's bounds"
-    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason} (threshold {SATURATED:.0%}).")
+    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason} (threshold {SATURATED:.0%}).", stuck=True)
 
 
 def saddle(evidence: Evidence) -> Verdict | None:
@@ -119,7 +120,7 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     if restart is None or trials is None or level is None:
         return None
     known = learned(evidence)
-    if restart.gain < (0.3 if known else 0.1) or (known and level.share_of_start < 0.3):
+    if restart.gain < (0.3 if known else 0.1) or (known and share_of_start(evidence) < 0.3):
         return None
     bent_up = curvature is not None and curvature.lambda_min > -0.01 * curvature.lambda_max > float("-inf")
     bowl = bent_up and trials.relative_gradient < LEVEL
@@ -178,13 +179,14 @@ def undecided(evidence: Evidence) -> Verdict | None:
     missing = [name for name, kind in wanted.items() if evidence.get(kind) is None]
     unknown = f"; not known: {', '.join(missing)}" if missing else ""
     reason = f"It is at {level.now:.4g}, and started at {level.start:.4g}; nothing that was measured says why{unknown}."
-    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=trend.powered and level.share_of_start > UNLEARNED)
+    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=trend.powered and share_of_start(evidence) > UNLEARNED)
 
 
-def twinned(evidence: Evidence) -> bool:
-    """Whether twin units may be what holds the run, which only a restart can tell."""
-    symmetry = evidence.get(Symmetry)
-    return symmetry is not None and symmetry.share > TWINS and evidence.get(Restart) is None
+def asks_for_restart(evidence: Evidence) -> bool:
+    """Whether twin or saturated units may be what holds the run, which only a restart can tell."""
+    symmetry, activity = evidence.get(Symmetry), evidence.get(Activity)
+    twins = symmetry is not None and symmetry.share > TWINS
+    return evidence.get(Restart) is None and (twins or (activity is not None and activity.saturated >= SATURATED))
 
 
 def _drop(curvature: Curvature | None) -> float:

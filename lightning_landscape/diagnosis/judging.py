@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from lightning_landscape.advice import ADVICE, tried
-from lightning_landscape.evidence import Cause, Evidence, InputUse, LossLevel, Plateau, Trend, Trials, Verdict
+from lightning_landscape.evidence import (
+    Cause,
+    Evidence,
+    InputUse,
+    LossLevel,
+    Plateau,
+    StartingPoint,
+    Trend,
+    Trials,
+    Verdict,
+)
 
 UNLEARNED = 0.9
 """share of the starting loss above which a stalled run has not learned (separates stuck from settled, AUC 0.96)"""
@@ -48,13 +60,21 @@ INFORMATION = frozenset({Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW, Cause.U
 """causes that do not alarm by themselves"""
 
 
+def share_of_start(evidence: Evidence) -> float:
+    """Present loss over that of the initial weights: on the same batches where a probe could, else from the losses."""
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if start is not None and math.isfinite(start.loss) and math.isfinite(start.now):
+        return LossLevel(start.loss, start.now, start.now).share_of_start
+    return level.share_of_start if level is not None else 1.0
+
+
 def learned(evidence: Evidence) -> bool:
     """Whether the model tells inputs apart; where nobody tried, whether the loss came down from where it started."""
-    level, use = evidence.get(LossLevel), evidence.get(InputUse)
-    if level is not None and level.share_of_start > RISEN:
+    use, share = evidence.get(InputUse), share_of_start(evidence)
+    if share > RISEN:
         return False
     if use is None or use.unpaired:
-        return level is not None and level.share_of_start <= UNLEARNED
+        return share <= UNLEARNED
     return use.share >= UNUSED
 
 
@@ -62,9 +82,9 @@ def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | N
     """The verdict with its sentences: what the test of the loss found, the reason, and what was tried."""
     plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
     step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
-    alarms = cause not in INFORMATION if stuck is None else stuck
-    if alarms and cause is not Cause.DIVERGED and trend is not None and not trend.powered and learned(evidence):
-        alarms = False  # a chance of noise may look like a plateau of a run that has learned
+    # A chance of noise may look like a plateau of a run that has learned: without power, only plain evidence alarms.
+    chance = cause is not Cause.DIVERGED and trend is not None and not trend.powered and learned(evidence)
+    alarms = cause not in INFORMATION and not chance if stuck is None else stuck
     lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines.append(reason)
     if trials is not None and alarms:

@@ -14,6 +14,7 @@ from lightning_landscape.diagnosis.judging import (
     ROAMING,
     UNLEARNED,
     learned,
+    share_of_start,
     verdict_of,
 )
 from lightning_landscape.evidence import (
@@ -55,7 +56,7 @@ def not_updating(evidence: Evidence) -> Verdict | None:
     movement, level = evidence.get(Movement), evidence.get(LossLevel)
     if movement is None or level is None:
         return None
-    high = level.share_of_start > UNLEARNED
+    high = share_of_start(evidence) > UNLEARNED
     if high and movement.not_held > PART_OF_THE_MODEL:
         reason = f"No optimizer holds {movement.not_held:.0%} of the trainable parameters"
         return verdict_of(evidence, Cause.NOT_UPDATING, f"{reason} (threshold {PART_OF_THE_MODEL:.0%}).")
@@ -72,7 +73,7 @@ def too_large(evidence: Evidence) -> Verdict | None:
         return None
     smaller = max(trials.gain("mean of the path"), trials.gain("learning rate x0.1"))
     far = movement.travelled > ROAMING
-    if far and level.share_of_start > 0.8 and (smaller > GAINED or level.share_of_start > RISEN):
+    if far and share_of_start(evidence) > 0.8 and (smaller > GAINED or share_of_start(evidence) > RISEN):
         gain = f"smaller steps lower it by {smaller:.0%}" if smaller > GAINED else "the loss lies above its start"
         return verdict_of(
             evidence,

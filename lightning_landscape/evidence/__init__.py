@@ -22,6 +22,7 @@ from lightning_landscape.evidence.readings import Schedule as Schedule
 from lightning_landscape.evidence.readings import Trend as Trend
 from lightning_landscape.evidence.trials import InputUse as InputUse
 from lightning_landscape.evidence.trials import Restart as Restart
+from lightning_landscape.evidence.trials import StartingPoint as StartingPoint
 from lightning_landscape.evidence.trials import Symmetry as Symmetry
 from lightning_landscape.evidence.trials import Trials as Trials
 from lightning_landscape.evidence.verdict import Cause as Cause

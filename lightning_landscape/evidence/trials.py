@@ -8,6 +8,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class StartingPoint:
+    """The loss of the weights that the run began with, and of the present ones, on the same batches."""
+
+    loss: float
+    now: float
+
+
+@dataclass(frozen=True)
 class InputUse:
     """Whether the loss depends on which input comes with which target."""
 

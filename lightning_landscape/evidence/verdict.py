@@ -70,7 +70,7 @@ class Evidence:
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Evidence:
         """The readings of `to_dict` whose types are this library's own; others are left out."""
-        kinds = vars(readings) | vars(curvature) | vars(trials) | vars(comparison)
+        kinds = vars(readings) | vars(curvature) | vars(comparison) | vars(trials)
         return cls(*(restored(kinds[name], values) for name, values in data.items() if is_dataclass(kinds.get(name))))
 
 

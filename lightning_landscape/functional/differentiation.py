@@ -17,7 +17,6 @@ from torch.autograd import grad
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lightning_landscape.errors import CurvatureError
 from lightning_landscape.functional.layout import Layout
 from lightning_landscape.surface import Params
 
@@ -41,11 +40,12 @@ class Footprint:
 
     loss: float
     gradient: Tensor
-    forward_bytes: int
     graph_bytes: int
     """forward pass and the gradient's own graph together"""
 
 
+TRANSIENT = 2
+"""temporaries of a backward pass, as a multiple of the graph it runs through (measured: 1 to 2)"""
 ROWS = 8
 """vectors in one batched product"""
 
@@ -154,6 +154,7 @@ def recomputed_graph(batches: Sequence[Batch], layout: Layout, leaves: Sequence[
             with twice_differentiable(layout.device):
                 gradient = differentiable_gradient(evaluate(batch.loss, layout, leaves), leaves)
             total.add_(layout.flatten(_backward(gradient, leaves, parts)), alpha=batch.weight)
+            del gradient  # before the next batch's graph is built
         return total
 
     return product
@@ -172,41 +173,49 @@ def finite_differences(gradient_at: Product, here: Tensor, step: float) -> Produ
     return product
 
 
+class SavedBytes:
+    """As a hook on saved tensors: adds up what autograd keeps, and gives up above `limit` bytes."""
+
+    def __init__(self, leaves: Sequence[Tensor], limit: float) -> None:
+        self.total, self.limit = 0, limit
+        self._seen = {leaf.untyped_storage().data_ptr() for leaf in leaves}
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """Count the tensor's storage unless it is known.
+
+        Raises:
+            GraphTooLarge: above the limit.
+        """
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._seen:
+            self._seen.add(storage.data_ptr())
+            self.total += storage.nbytes()
+            if self.total > self.limit:
+                raise GraphTooLarge(
+                    f"the graph of one batch takes more than the {self.limit / 2**20:.1f} MiB left for it"
+                )
+        return tensor
+
+
+def forward_bytes(batch: Batch, layout: Layout, leaves: Sequence[Tensor]) -> tuple[float, int]:
+    """The loss on one batch, and the bytes that autograd keeps of its forward pass."""
+    count = SavedBytes(leaves, float("inf"))
+    with twice_differentiable(layout.device), saved_tensors_hooks(count, lambda tensor: tensor):
+        value = evaluate(batch.loss, layout, leaves)
+    return float(value.detach()), count.total
+
+
 def footprint(batch: Batch, layout: Layout, leaves: Sequence[Tensor], budget: float) -> Footprint:
-    """Evaluate once under a count of what autograd saves, and give up as soon as that is above `budget` bytes.
+    """Evaluate once under a count of what autograd keeps; give up if a product would take more than `budget` bytes.
 
     The tensors of this pass are not used for products: under hooks autograd cannot see that a saved tensor was
     overwritten in place.
-
-    Raises:
-        CurvatureError: if already the forward pass takes more than `budget` bytes.
     """
-    seen = {leaf.untyped_storage().data_ptr() for leaf in leaves}
-    total = 0
-    differentiating = False
-
-    def count(tensor: Tensor) -> Tensor:
-        nonlocal total
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in seen:
-            seen.add(storage.data_ptr())
-            total += storage.nbytes()
-            if differentiating and total > budget:
-                raise GraphTooLarge(f"the graph of one batch takes more than the {budget / 2**20:.1f} MiB left for it")
-        return tensor
-
+    count = SavedBytes(leaves, budget / (1 + TRANSIENT))
     with twice_differentiable(layout.device), saved_tensors_hooks(count, lambda tensor: tensor):
         value = evaluate(batch.loss, layout, leaves)
-        forward_bytes = total
-        if forward_bytes > budget:
-            # Vectors take at most half of the memory, so that twice the forward pass always does.
-            raise CurvatureError(
-                f"[LL406] the memory budget leaves {budget / 2**20:.3g} MiB for graphs, too small for one product: "
-                f"{2 * forward_bytes / 2**20:.3g} MiB in all would do"
-            )
-        differentiating = True
         gradient = differentiable_gradient(value, leaves)
-    return Footprint(float(value.detach()), layout.flatten(gradient), forward_bytes, total)
+    return Footprint(float(value.detach()), layout.flatten(gradient), count.total)
 
 
 def _backward(gradient: Sequence[Tensor], leaves: Sequence[Tensor], parts: Sequence[Tensor]) -> Sequence[Tensor]:

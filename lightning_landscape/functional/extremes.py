@@ -24,8 +24,8 @@ from lightning_landscape.functional.self_checks import require_second_derivative
 from lightning_landscape.surface import Params
 
 FEWEST_STEPS = 4
-WORKING_VECTORS = 6
-"""beyond the basis: gradient, product, remainder, their like in the parameters' shapes"""
+WORKING_VECTORS = 14
+"""beyond the basis: weights, gradients of the batches, product, remainder, their like in the parameters' shapes"""
 NEGLIGIBLE = 1e-4
 """eigenvalues below this share of the largest count as zero when a rule asks for relative accuracy"""
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from lightning_landscape.errors import CurvatureError, SurfaceError
 from lightning_landscape.functional.differences import approximate_hessian
 from lightning_landscape.functional.differentiation import (
+    ROWS,
+    TRANSIENT,
     differentiable_gradient,
     evaluate,
     footprint,
@@ -98,8 +100,8 @@ def exact_hessian(problem: Problem) -> Hessian:
     weights = [batch.weight for batch in problem.batches]
     heaviest = weights.index(max(weights))
     first = footprint(problem.batches[heaviest], layout, leaves, problem.graph_memory)
-    graph_bytes = int(first.graph_bytes / max(weights))
-    fits = graph_bytes <= problem.graph_memory
+    one, total = first.graph_bytes, int(first.graph_bytes / max(weights))
+    fits = total + TRANSIENT * one <= problem.graph_memory
     loss, gradient, graphs = 0.0, torch.zeros_like(first.gradient), []
     for index, batch in enumerate(problem.batches):
         with twice_differentiable(layout.device):
@@ -111,17 +113,21 @@ def exact_hessian(problem: Problem) -> Hessian:
         gradient.add_(flat, alpha=batch.weight)
         loss += batch.weight * float(value.detach())
         graphs += [graph] if fits else []
+        del value, graph  # before the next one is built
     layout.require_finite(gradient, "the gradient")
     if not fits:
         product = recomputed_graph(problem.batches, layout, leaves)
-        left = problem.graph_memory / 2**20
-        reason = f"the graphs of all batches take {graph_bytes / 2**20:.1f} MiB, the budget leaves {left:.1f}"
-        return Hessian(layout, loss, gradient, product, Method.RECOMPUTED, reason, 0.0, first.graph_bytes)
+        reason = (
+            f"all graphs at once take {total / 2**20:.1f} MiB, the budget leaves {problem.graph_memory / 2**20:.1f}"
+        )
+        memory = (1 + TRANSIENT) * one
+        return Hessian(layout, loss, gradient, product, Method.RECOMPUTED, reason, 0.0, memory)
     if not any(entry.requires_grad for graph in graphs for entry in graph):
         reason = "the gradient does not depend on the parameters"
         zero = Hessian(layout, loss, gradient, torch.zeros_like, Method.ZERO, reason, 0.0, 0)
         require_constant_gradient(zero, problem)
         return zero
     product = retained_graph(graphs, weights, layout, leaves)
-    rows = retained_graph_in_rows(graphs, weights, layout, leaves)
-    return Hessian(layout, loss, gradient, product, Method.RETAINED, None, 0.0, graph_bytes, rows)
+    roomy = total + ROWS * TRANSIENT * one <= problem.graph_memory
+    rows = retained_graph_in_rows(graphs, weights, layout, leaves) if roomy else None
+    return Hessian(layout, loss, gradient, product, Method.RETAINED, None, 0.0, total + TRANSIENT * one, rows)

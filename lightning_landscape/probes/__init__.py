@@ -12,3 +12,4 @@ from lightning_landscape.probes.symmetry import symmetry as symmetry
 from lightning_landscape.probes.trials import CopyTrials as CopyTrials
 from lightning_landscape.probes.trials import RedrawnRestart as RedrawnRestart
 from lightning_landscape.probes.trials import input_use as input_use
+from lightning_landscape.probes.trials import starting_point as starting_point

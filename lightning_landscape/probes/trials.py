@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_landscape.evidence import InputUse, Restart, Trials
+from lightning_landscape.evidence import InputUse, Restart, StartingPoint, Trials
+from lightning_landscape.functional.interpolation import interpolate
 from lightning_landscape.surface import LossSurface, Params
 
 RESCUE_RATE = 1e-2
@@ -18,6 +19,19 @@ ROUNDING = 1e-5
 """relative difference of two losses that are the same but for the order of summation"""
 FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
 """trials with the run's own optimizer, by the factor on its learning rate"""
+
+
+def starting_point(surface: LossSurface) -> StartingPoint | None:
+    """The loss of the initial weights beside that of the present ones; None where nobody kept the initial ones.
+
+    The first losses of a run are noisy, and those of a run that blows up at once say nothing of where it began.
+    """
+    start = surface.anchors.get("initial")
+    if start is None:
+        return None
+    return StartingPoint(
+        _judged(surface.loss, interpolate(start, surface.here, 0.0)), _judged(surface.loss, surface.here)
+    )
 
 
 def input_use(surface: LossSurface) -> InputUse | None:

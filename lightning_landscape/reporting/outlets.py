@@ -1,137 +1,221 @@
-"""The loggers of a trainer, each served with what it can take and none able to stop the others or the run."""
+"""Everything that a run says, to loggers, files and the terminal; none of them can stop the others or the run."""
 
 from __future__ import annotations
 
+import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 
-from lightning_landscape.reporting.words import announce
+from lightning_landscape import __version__
+from lightning_landscape.evidence import Evidence, Verdict
+from lightning_landscape.reporting import loggers as kinds
+from lightning_landscape.reporting.events import FILE, append_event, event_line
+from lightning_landscape.reporting.page import report_page
+from lightning_landscape.reporting.report import Report
+from lightning_landscape.reporting.terminal import announced, say
+from lightning_landscape.reporting.words import announce, card
 
 log = logging.getLogger("lightning_landscape")
 
 STRIKES = 3
-"""failures after which a logger gets nothing more from us"""
-LONGEST_NAME = 100
-"""characters of a tag that go into a file's name"""
+"""failures after which a logger gets no more of a kind, numbers or media; and nothing at all if nothing succeeded"""
+FREELY, GROWTH = 20, 1.1
+"""pictures and records of one name that are sent as they come; after that, one whenever the run has grown by 10%"""
+REPORT = "landscape_report.html"
 
 
 class Outlets:
-    """Scalars, pictures, cards and warnings: what a run says, to its loggers and to the terminal.
-
-    TensorBoard, W&B, MLflow and Comet get pictures and text through their own interfaces; for every other logger with a
-    directory they become files in `<log_dir>/landscape`.
+    """Scalars, pictures, cards, records, events and warnings.
 
     Args:
         loggers: those of the trainer; None on a rank that is to be silent, where warnings are not raised either.
+        folder: where events and the report go; empty for the first logger's directory, and nowhere without one; None
+            where the run's events, report and records are left to another monitor.
     """
 
-    def __init__(self, loggers: Iterable[Any] | None) -> None:
+    def __init__(self, loggers: Iterable[Any] | None, folder: str | None = None) -> None:
         self.silent = loggers is None
         self._loggers = list(loggers or ())
+        self._chronicles = folder is not None and not self.silent
+        self._folder = Path(folder) if folder and self._chronicles else None
+        self._searched = self._folder is not None or not self._chronicles
+        self._step = 0
         self.failures = [0] * len(self._loggers)
+        self._strikes: dict[tuple[int, str], int] = {}
+        self._reached: set[int] = set()
+        self._file_failures = 0
+        self._written: Path | None = None
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._parts: dict[str, str] = {}
+
+    def begin(self, step: int, **fields: Any) -> None:
+        """A fit begins, or goes on."""
+        self.event("start", step, version=__version__, **fields)
+
+    def verdict(self, verdict: Verdict) -> None:
+        """A verdict, for the Text tab and the event log."""
+        self.card("landscape/verdict_card", card(verdict), verdict.step)
+        self.event("verdict", **verdict.to_dict())
+
+    def escaped(self, verdict: Verdict, step: int) -> None:
+        """The run has left behind what this alarm was about."""
+        text = f"Escaped at step {step}: the loss falls again (`{verdict.cause}` since step {verdict.since})."
+        self.card("landscape/verdict_card", text, step)
+        self.event("escaped", step, cause=verdict.cause.value, since=verdict.since)
+
+    def readings(self, step: int, readings: Iterable[object]) -> None:
+        """What an examination found."""
+        self.event("readings", step, readings=Evidence(*readings).to_dict())
+
+    def end(self, step: int, report: Report, status: str) -> None:
+        """A fit is over: the last record, the report, and a summary where there is something to say."""
+        if not self._chronicles or not report.steps:
+            return
+        course = {**report.document.get("course", {}), "status": status}
+        document = {**report.document, "course": course}
+        self.records(lambda: document, step, last=True)
+        self.event("end", step, status=status, **{k: v for k, v in report.to_dict().items() if k != "verdicts"})
+        self.report(document)
+        if report.alarms or log.isEnabledFor(logging.INFO):
+            self.tell(report.summary(status, self._written))
+
+    # Loggers.
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """One row of numbers at the loggers' own x."""
-        self._each(lambda logger: logger.log_metrics(dict(values), step=step))
+        self._step = step
+        self._each("numbers", lambda logger: logger.log_metrics(dict(values), step=step))
 
     def picture(self, tag: str, pixels: np.ndarray[Any, Any], step: int) -> None:
         """One picture, an array of shape (height, width, 3) in uint8."""
-        self._each(lambda logger: _show(logger, tag, pixels, step))
+        self._each("media", lambda logger: kinds.show(logger, tag, pixels, step))
 
-    def figures(self, figures: Mapping[str, Any], step: int) -> None:
-        """Matplotlib figures by name, under ``landscape/``."""
-        if figures:
-            from lightning_landscape.plots import render  # matplotlib takes a second: not before it is needed
+    def pictures(self, draw: Callable[[], Mapping[str, Any]], step: int, *, last: bool = False) -> None:
+        """All figures of a run as they are now, unless there have been many since it was much shorter."""
+        if self._loggers and (self._due("pictures", step) or last):
+            from lightning_landscape.plots import render
 
-            for name, figure in figures.items():
+            for name, figure in draw().items():
                 self.picture(f"landscape/{name}", render(figure), step)
 
     def card(self, tag: str, markdown: str, step: int) -> None:
         """One piece of Markdown."""
-        self._each(lambda logger: _write(logger, tag, markdown, step))
+        self._each("media", lambda logger: kinds.write(logger, tag, markdown, step))
+
+    def records(
+        self, document: Callable[[], Mapping[str, Mapping[str, Any]]], step: int, *, last: bool = False
+    ) -> None:
+        """The parts of the run's document that have changed, for the Landscape tab."""
+        if not self._chronicles or not self._loggers or not (self._due("records", step) or last):
+            return
+        for part, content in document().items():
+            text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+            if self._parts.get(part) != text:
+                self._parts[part] = text
+                self._each("media", partial(kinds.record, part=part, text=text, step=step))
+
+    # Files.
+
+    @property
+    def folder(self) -> Path | None:
+        """Where events and the report go; None for nowhere."""
+        if not self._searched:
+            self._searched = True
+            try:
+                self._folder = next(filter(None, map(kinds.own_folder, self._loggers)), None)
+            except Exception as error:  # a property of somebody's logger
+                log.warning("no directory for events and report: %s: %s", type(error).__name__, error)
+        return self._folder
+
+    def event(self, event: str, step: int, **fields: Any) -> None:
+        """One line in ``events.jsonl``."""
+        self._step = step
+        if (folder := self.folder) is not None:
+            self._file(lambda: append_event(folder / FILE, event_line(event, step, fields)))
+
+    def report(self, document: Mapping[str, Mapping[str, Any]]) -> None:
+        """The report as one HTML file that needs nothing else, and a copy for loggers that keep files elsewhere."""
+        if (folder := self.folder) is None:
+            return
+        path = folder / REPORT
+        page = report_page({_title(folder): document})
+        if self._file(lambda: kinds.replace(path, lambda draft: draft.write_text(page, encoding="utf-8"))):
+            self._written = path
+            self._each("media", lambda logger: kinds.upload(logger, path))
+
+    # The terminal.
 
     def warn(self, text: str, kind: type[Warning]) -> None:
         """One warning in the terminal, not torn by a progress bar."""
         if not self.silent:
+            self.event("warning", self._step, category=kind.__name__, text=text)
             announce(text, kind)
+
+    def tell(self, text: str) -> None:
+        """Something that is no warning, not torn by a progress bar."""
+        if not self.silent:
+            say(text)
+
+    def waiting(self, what: str) -> AbstractContextManager[None]:
+        """Around work that may take long enough for a person to wonder."""
+        return nullcontext() if self.silent else announced(what)
 
     def notes(self) -> list[str]:
         """Which loggers failed, and how often."""
         counts = zip(self._loggers, self.failures, strict=True)
-        return [f"{type(logger).__name__} refused what it was sent {n} times" for logger, n in counts if n]
+        notes = [f"{type(logger).__name__} refused what it was sent {_times(n)}" for logger, n in counts if n]
+        failed = self._file_failures
+        return [*notes, *([f"{self.folder} could not be written {_times(failed)}"] if failed else [])]
 
     def __bool__(self) -> bool:
         return bool(self._loggers)
 
-    def _each(self, send: Callable[[Any], None]) -> None:
+    def _each(self, kind: str, send: Callable[[Any], None]) -> None:
         for i, logger in enumerate(self._loggers):
-            if self.failures[i] >= STRIKES:
+            if self._muted(i, kind):
                 continue
             try:
                 send(logger)
             except Exception as error:
                 self.failures[i] += 1
-                end = "; it gets nothing more from lightning_landscape" if self.failures[i] == STRIKES else ""
+                self._strikes[i, kind] = self._strikes.get((i, kind), 0) + 1
+                end = f"; it gets no more {kind} from lightning_landscape" if self._muted(i, kind) else ""
                 log.warning("%s: %s: %s%s", type(logger).__name__, type(error).__name__, error, end)
+            else:
+                self._reached.add(i)
+
+    def _muted(self, i: int, kind: str) -> bool:
+        return self._strikes.get((i, kind), 0) >= STRIKES or (self.failures[i] >= STRIKES and i not in self._reached)
+
+    def _file(self, write: Callable[[], Any]) -> bool:
+        if self._file_failures >= STRIKES:
+            return False
+        try:
+            write()
+        except Exception as error:
+            self._file_failures += 1
+            log.warning("%s: %s: %s", self.folder, type(error).__name__, error)
+            return False
+        return True
+
+    def _due(self, name: str, step: int) -> bool:
+        count, latest = self._sent.get(name, (0, 0))
+        if count >= FREELY and step < GROWTH * latest:
+            return False
+        self._sent[name] = (count + 1, step)
+        return True
 
 
-def _show(logger: Any, tag: str, pixels: np.ndarray[Any, Any], step: int) -> None:
-    experiment: Any = getattr(logger, "experiment", None)
-    if hasattr(experiment, "add_image"):  # TensorBoard, tensorboardX
-        experiment.add_image(tag, pixels, global_step=step, dataformats="HWC")
-    elif callable(getattr(logger, "log_image", None)):  # W&B
-        logger.log_image(key=tag, images=[pixels], step=step)
-    elif hasattr(experiment, "log_image") and hasattr(logger, "run_id"):  # MLflow
-        experiment.log_image(logger.run_id, pixels, key=_plain(tag), step=step)
-    elif hasattr(experiment, "log_image"):  # Comet
-        experiment.log_image(pixels, name=tag, step=step)
-    elif (path := _file(logger, tag, step, "png")) is not None:
-        from PIL import Image
-
-        _replace(path, lambda draft: Image.fromarray(pixels).save(draft, format="PNG"))
+def _title(folder: Path) -> str:
+    """The run's name as people know it: the last two directories above the folder."""
+    return "/".join(folder.absolute().parts[1:-1][-2:]) or "run"
 
 
-def _write(logger: Any, tag: str, markdown: str, step: int) -> None:
-    experiment: Any = getattr(logger, "experiment", None)
-    if hasattr(experiment, "add_text"):  # TensorBoard, tensorboardX
-        experiment.add_text(tag, markdown, global_step=step)
-    elif callable(getattr(logger, "log_text", None)):  # W&B
-        logger.log_text(key=tag, columns=["verdict"], data=[[markdown]], step=step)
-    elif hasattr(experiment, "log_text") and hasattr(logger, "run_id"):  # MLflow
-        experiment.log_text(logger.run_id, markdown, f"landscape/{_plain(tag)}-{step:08d}.md")
-    elif hasattr(experiment, "log_text"):  # Comet
-        experiment.log_text(markdown, step=step)
-    elif (path := _file(logger, tag, step, "md")) is not None:
-        _replace(path, lambda draft: draft.write_text(markdown + "\n", encoding="utf-8"))
-
-
-def _file(logger: Any, tag: str, step: int, ending: str) -> Path | None:
-    """Where a logger without pictures keeps its files; None where it has no directory on this machine."""
-    folder = getattr(logger, "log_dir", None) or getattr(logger, "save_dir", None)
-    if not folder or "://" in str(folder):
-        return None
-    return Path(folder) / "landscape" / f"{_plain(tag)}-{step:08d}.{ending}"
-
-
-def _plain(tag: str) -> str:
-    """The tag as a file name on any system; one that is too long keeps its end and a checksum of the whole."""
-    bare = tag.removeprefix("landscape/")
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in bare) or "unnamed"
-    return name if len(name) <= LONGEST_NAME else f"{crc32(bare.encode(errors='replace')):08x}_{name[-LONGEST_NAME:]}"
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside the file and move it into place, so that a reader never finds half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    try:
-        write(draft)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+def _times(count: int) -> str:
+    return f"{count} time{'s' * (count > 1)}"

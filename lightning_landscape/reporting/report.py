@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from lightning_landscape.advice import CODES, TITLES
 from lightning_landscape.evidence import Cause, LossLevel, Verdict
+from lightning_landscape.reporting.page import framed, report_page
+from lightning_landscape.reporting.terminal import table
 from lightning_landscape.reporting.words import card, message
 
 FINE = {Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW}
@@ -21,22 +25,55 @@ class Report(str):
         level: where the loss started and where it is; None where no loss was seen.
         verdicts: one per episode, in order.
         notes: what could not be watched, and why.
+        document: what the Landscape tab draws; None where only words are wanted.
     """
 
     _steps: int
     _level: LossLevel | None
     _verdicts: tuple[Verdict, ...]
     _notes: tuple[str, ...]
+    _document: Mapping[str, Mapping[str, Any]] | None
 
     def __new__(
-        cls, steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], notes: Sequence[str] = ()
+        cls,
+        steps: int,
+        level: LossLevel | None,
+        verdicts: Sequence[Verdict],
+        notes: Sequence[str] = (),
+        document: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Report:
         """A string first, so that it prints and logs like one."""
         lines = [_headline(steps, level, verdicts), *(message(verdict) for verdict in verdicts), *notes]
         report = super().__new__(cls, "\n".join(lines))
         report._steps, report._level = steps, level
-        report._verdicts, report._notes = tuple(verdicts), tuple(notes)
+        report._verdicts, report._notes, report._document = tuple(verdicts), tuple(notes), document
         return report
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that were watched."""
+        return self._steps
+
+    @property
+    def document(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the Landscape tab draws of this run; empty where only words are known."""
+        return self._document or {}
+
+    @property
+    def alarms(self) -> int:
+        """How many of the verdicts alarm."""
+        return sum(verdict.stuck for verdict in self._verdicts)
+
+    def summary(self, status: str = "", written: Path | None = None, width: int | None = None) -> str:
+        """A table for the terminal: what happened, and where to see more."""
+        rows = [("run", f"{_headline(self._steps, self._level, self._verdicts)}{f' {status}.' if status else ''}")]
+        for verdict in self._verdicts[-5:]:
+            mark = "stuck" if verdict.stuck else "verdict"
+            rows.append((mark, f"step {verdict.step}: {TITLES[verdict.cause]} [{CODES[verdict.cause]}]"))
+        if self.alarms and (advice := next(v.advice for v in reversed(self._verdicts) if v.stuck)):
+            rows.append(("try", advice))
+        rows += [("note", note) for note in self._notes]
+        return table("Loss landscape", rows + ([("report", str(written))] if written else []), width)
 
     def to_dict(self) -> dict[str, Any]:
         """Builtins only."""
@@ -57,10 +94,12 @@ class Report(str):
 
     def __reduce__(self) -> tuple[type[Report], tuple[Any, ...]]:
         """What copies and pickles are made of."""
-        return Report, (self._steps, self._level, self._verdicts, self._notes)
+        return Report, (self._steps, self._level, self._verdicts, self._notes, self._document)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self)}</pre>"
+        if not self._document or not self._steps:
+            return f"<pre>{html.escape(self)}</pre>"
+        return framed(report_page({"this run": self._document}), "Loss landscape")
 
 
 def _headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import warnings
-from contextlib import nullcontext
 from typing import Any
 
 from lightning_landscape.advice import CODES, TITLES
 from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
 from lightning_landscape.evidence import Cause, Evidence, Verdict
+from lightning_landscape.reporting.terminal import past_the_bar
 
 
 def message(verdict: Verdict, code: str | None = None) -> str:
@@ -54,9 +54,7 @@ def evidence_rows(evidence: Evidence) -> list[tuple[str, str]]:
 
 def announce(text: str, kind: type[Warning]) -> None:
     """Raise a real warning, on a line of its own where a tqdm progress bar is being drawn."""
-    tqdm: Any = sys.modules.get("tqdm")
-    bar = tqdm.tqdm.external_write_mode(file=sys.stderr) if hasattr(tqdm, "tqdm") else nullcontext()
-    with bar:
+    with past_the_bar(sys.stderr):
         warnings.warn(text, kind, stacklevel=2)
 
 

@@ -14,7 +14,7 @@ from benchmarks.stuck_runs.scoring import Alarm, judge, summarise
 from benchmarks.stuck_runs.trace import Check, Trace, record
 from benchmarks.stuck_runs.training import fit, run
 from benchmarks.stuck_runs.truth import Label, load_labels, merge, plateaus, without
-from benchmarks.stuck_runs.watching import Watched, quiet
+from benchmarks.stuck_runs.watching import Order, Watched, quiet, watch
 from lightning_landscape.evidence import Cause
 
 
@@ -306,7 +306,15 @@ def test_a_trace_sees_dead_and_saturated_layers():
     assert all(rule(saturated) is not None for rule in baselines.RULES.values())
 
 
-# --- the command
+# --- the whole
+
+
+@pytest.mark.parametrize("mode", ["default", "no_horizon", "cheap"])
+def test_a_run_is_watched_to_its_end(mode):
+    watched = watch(Order("overflow", 0, mode, only_monitor=True))
+    assert watched.error is None
+    assert watched.rules == {}
+    assert all(0 <= alarm.step <= 1000 for alarm in watched.alarms)
 
 
 def test_without_a_split_the_score_is_of_the_open_one():

@@ -157,7 +157,7 @@ def test_tensorboard_holds_every_scalar_at_the_x_of_train_loss_and_the_pictures_
     for name in SCALARS:
         assert set(at[f"landscape/{name}"]) <= set(at["train_loss"])
     assert {"landscape/grad_norms", "landscape/line_from_initial"} <= set(events.Tags()["images"])
-    assert "landscape/verdict/text_summary" in events.Tags()["tensors"]
+    assert "landscape/verdict_card/text_summary" in events.Tags()["tensors"]
 
 
 def test_scalars_are_there_for_other_callbacks_from_the_first_step_on(tmp_path):
@@ -394,7 +394,7 @@ def test_the_report_is_text_data_and_markdown(tmp_path):
     report = monitor.report
     assert report.to_dict()["verdicts"][0]["cause"] == "flat_region"
     assert "| Trend.level |" in report.to_markdown()
-    assert report._repr_html_().startswith("<pre>")
+    assert report._repr_html_().startswith("<iframe srcdoc=")
     assert math.isfinite(report.to_dict()["loss"]["now"])
 
 

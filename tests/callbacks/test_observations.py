@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import LandscapeMonitor
-from lightning_landscape.callbacks.observations import Observations
+from lightning_landscape.callbacks.observations import SCHEMA, Observations
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.evidence import Cause, InputUse, Trend, Trials, Verdict
 from lightning_landscape.progress import StepRecord
@@ -167,6 +167,17 @@ def test_information_is_examined_again_after_a_tenth_of_the_run_and_an_alarm_is_
     assert episode(seen, 1).stalled is again
 
 
+def test_each_examination_leaves_the_run_alone_for_twice_as_long():
+    seen, waits = episode(Observations(HORIZON), 400), []
+    for _ in range(3):
+        seen.judge(judged(Cause.SETTLED, 400, 0, stuck=False))
+        before = seen.steps
+        while not seen.stalled:
+            episode(seen, 1)
+        waits.append(seen.steps - before)
+    assert waits == [400, 800, 1600]
+
+
 def test_a_short_run_is_examined_again_after_200_steps_at_the_earliest():
     seen = episode(Observations(500), 100)
     seen.judge(judged(Cause.SETTLED, 100, 0, stuck=False))
@@ -209,7 +220,7 @@ def test_evidence_of_a_plateau_is_that_of_its_opening():
 
 
 def test_a_state_of_another_schema_is_refused():
-    with pytest.raises(ValueError, match="schema 1 is understood, got 0"):
+    with pytest.raises(ValueError, match=f"schema {SCHEMA} is understood, got 0"):
         Observations(10).load_state_dict({**Observations(10).state_dict(), "schema": 0})
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_landscape.errors import PlateauWarning
-from lightning_landscape.reporting.outlets import LONGEST_NAME, STRIKES, Outlets
+from lightning_landscape.reporting.loggers import LONGEST_NAME
+from lightning_landscape.reporting.outlets import STRIKES, Outlets
 
 PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 HOSTILE = [
@@ -201,7 +202,7 @@ def test_a_logger_that_raises_on_everything_is_silenced_after_3_failures_and_the
     assert [record.getMessage() for record in caplog.records] == [
         "Broken: ConnectionError: no network",
         "Broken: ConnectionError: no network",
-        "Broken: ConnectionError: no network; it gets nothing more from lightning_landscape",
+        "Broken: ConnectionError: no network; it gets no more media from lightning_landscape",
     ]
 
 

@@ -1,0 +1,127 @@
+"""How each kind of logger takes a picture, a text and a file; told apart by what they can do, never by type.
+
+`lightning.pytorch` and `pytorch_lightning` are two disjoint trees of classes, and anybody may write a third.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+PLUGIN = "lightning_landscape"
+"""by this name the Landscape tab finds its records in an event file"""
+LONGEST_NAME = 100
+"""characters of a tag that go into a file's name"""
+
+
+def show(logger: Any, tag: str, pixels: np.ndarray[Any, Any], step: int) -> None:
+    """A picture, where the logger takes pictures; else a PNG file in its directory."""
+    experiment: Any = getattr(logger, "experiment", None)
+    if hasattr(experiment, "add_image"):  # TensorBoard, tensorboardX
+        experiment.add_image(tag, pixels, global_step=step, dataformats="HWC")
+    elif callable(getattr(logger, "log_image", None)):  # W&B
+        logger.log_image(key=tag, images=[pixels], step=step)
+    elif hasattr(experiment, "log_image") and hasattr(logger, "run_id"):  # MLflow
+        experiment.log_image(logger.run_id, pixels, key=file_name(tag), step=step)
+    elif hasattr(experiment, "log_image"):  # Comet
+        experiment.log_image(pixels, name=tag, step=step)
+    elif (folder := own_folder(logger)) is not None:
+        from PIL import Image
+
+        path = folder / f"{file_name(tag)}-{step:08d}.png"
+        replace(path, lambda draft: Image.fromarray(pixels).save(draft, format="PNG"))
+        upload(logger, path)
+
+
+def write(logger: Any, tag: str, markdown: str, step: int) -> None:
+    """A piece of Markdown, where the logger takes text; else a file in its directory."""
+    experiment: Any = getattr(logger, "experiment", None)
+    if hasattr(experiment, "add_text"):  # TensorBoard, tensorboardX
+        experiment.add_text(tag, markdown, global_step=step)
+    elif callable(getattr(logger, "log_text", None)):  # W&B
+        logger.log_text(key=tag, columns=["verdict"], data=[[markdown]], step=step)
+    elif hasattr(experiment, "log_text") and hasattr(logger, "run_id"):  # MLflow
+        experiment.log_text(logger.run_id, markdown, f"landscape/{file_name(tag)}-{step:08d}.md")
+    elif hasattr(experiment, "log_text"):  # Comet
+        experiment.log_text(markdown, step=step)
+    elif (folder := own_folder(logger)) is not None:
+        path = folder / f"{file_name(tag)}-{step:08d}.md"
+        replace(path, lambda draft: draft.write_text(markdown + "\n", encoding="utf-8"))
+        upload(logger, path)
+
+
+def record(logger: Any, part: str, text: str, step: int) -> None:
+    """A part of the run's document for the Landscape tab, where the logger writes TensorBoard's event files.
+
+    It goes through the logger's own writer: of two writers in one directory, TensorBoard may never read the older one.
+    """
+    experiment: Any = getattr(logger, "experiment", None)
+    if not type(experiment).__module__.startswith("torch.utils.tensorboard"):
+        return
+    from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+
+    metadata = summary_pb2.SummaryMetadata(
+        plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN),
+        data_class=summary_pb2.DATA_CLASS_TENSOR,
+    )
+    tensor = tensor_pb2.TensorProto(
+        dtype=types_pb2.DT_STRING, tensor_shape=tensor_shape_pb2.TensorShapeProto(), string_val=[text.encode()]
+    )
+    value = summary_pb2.Summary.Value(tag=f"{PLUGIN}/{part}", tensor=tensor, metadata=metadata)
+    experiment._get_file_writer().add_summary(summary_pb2.Summary(value=[value]), step)
+
+
+def upload(logger: Any, path: Path) -> None:
+    """A file that was written here, for a logger that keeps files elsewhere."""
+    experiment: Any = getattr(logger, "experiment", None)
+    if callable(getattr(logger, "log_file", None)):  # Lit
+        logger.log_file(str(path))
+    elif callable(getattr(experiment, "log_artifact", None)) and hasattr(logger, "run_id"):  # MLflow
+        experiment.log_artifact(logger.run_id, str(path), "landscape")
+    elif callable(getattr(experiment, "log_asset", None)):  # Comet
+        experiment.log_asset(str(path))
+    elif isinstance(getattr(experiment, "dir", None), str) and callable(getattr(experiment, "save", None)):  # W&B
+        experiment.save(str(path), base_path=str(path.parent.parent), policy="now")
+
+
+def own_folder(logger: Any) -> Path | None:
+    """Where this logger's run keeps files on this machine; None where it has no place here.
+
+    ``log_dir``, or like Lightning's own checkpoints ``save_dir/name/version``.
+    """
+    log_dir, save_dir = (_local(getattr(logger, name, None)) for name in ("log_dir", "save_dir"))
+    if log_dir is not None:
+        return log_dir / "landscape"
+    if save_dir is None:
+        return None
+    parts = [str(part) for part in (getattr(logger, "name", None), getattr(logger, "version", None)) if part]
+    return save_dir.joinpath(*parts) / "landscape"
+
+
+def file_name(tag: str) -> str:
+    """The tag as a file name on any system; one that is too long keeps its end and a checksum of the whole."""
+    bare = tag.removeprefix("landscape/")
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in bare) or "unnamed"
+    return name if len(name) <= LONGEST_NAME else f"{crc32(bare.encode(errors='replace')):08x}_{name[-LONGEST_NAME:]}"
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside the file and move it into place, so that a reader never finds half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    try:
+        write(draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _local(folder: Any) -> Path | None:
+    """The folder as a path, where it is one on this machine; a dummy logger answers to any name with a function."""
+    usable = isinstance(folder, (str, os.PathLike)) and bool(str(folder)) and "://" not in str(folder)
+    return Path(folder) if usable else None

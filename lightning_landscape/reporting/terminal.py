@@ -1,0 +1,59 @@
+"""Words in the terminal that no progress bar tears: a line, a wait, a table."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from threading import Timer
+from typing import Any, TextIO
+
+LONG = 5.0
+"""seconds after which a piece of work says that it is at work"""
+
+
+@contextmanager
+def past_the_bar(stream: TextIO) -> Iterator[None]:
+    """Where tqdm draws a bar on this terminal, take it away and draw it again afterwards; Rich needs no help."""
+    tqdm: Any = sys.modules.get("tqdm")
+    with tqdm.tqdm.external_write_mode(file=stream) if hasattr(tqdm, "tqdm") else nullcontext():
+        yield
+
+
+def say(text: str) -> None:
+    """Lines on standard output, whole."""
+    with past_the_bar(sys.stdout):
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def announced(what: str, after: float | None = None) -> Iterator[None]:
+    """Say one line if the work inside takes longer than `after` seconds, or `LONG`: who waits wonders for what."""
+    timer = Timer(LONG if after is None else after, say, [f"lightning_landscape: {what} …"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def table(title: str, rows: Sequence[tuple[str, str]], width: int | None = None) -> str:
+    """Names and what is to be said of them, between two rules, no wider than the terminal.
+
+    >>> print(table("Loss landscape", [("verdict", "settled"), ("steps", "200")], width=40))
+    ── Loss landscape ──────────────────────
+      verdict  settled
+      steps    200
+    ────────────────────────────────────────
+    """
+    width = max(40, min(width or shutil.get_terminal_size((100, 24)).columns, 110))
+    column = max((len(name) for name, _ in rows), default=0)
+    lines = [f"── {title} ".ljust(width, "─")]
+    for name, text in rows:
+        head, *rest = textwrap.wrap(text, width - column - 4) or [""]
+        lines += [f"  {name:<{column}}  {head}", *(f"  {'':<{column}}  {line}" for line in rest)]
+    return "\n".join([*lines, "─" * width])

@@ -1,0 +1,259 @@
+"""Real loggers, offline: TensorBoard, CSV, W&B and MLflow get everything, at the x of `train_loss`."""
+
+import json
+import warnings
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import Logger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_landscape import LandscapeMonitor, PlateauMonitor, read_events
+from lightning_landscape.errors import LandscapeWarning
+
+NAMES = {"grad_norm", "plateau_length", "loss_trend", "verdict"}
+
+
+class Stuck(L.LightningModule):
+    """Sigmoids so deep that no gradient comes through."""
+
+    def __init__(self):
+        super().__init__()
+        hidden = [part for _ in range(8) for part in (nn.Linear(16, 16), nn.Sigmoid())]
+        self.net = nn.Sequential(nn.Linear(8, 16), nn.Sigmoid(), *hidden, nn.Linear(16, 3))
+
+    def training_step(self, batch, batch_idx):
+        loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        self.log("train_loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
+
+
+NO_LOGGER = False
+
+
+def fit(logger, monitor=None, module=None, **settings):
+    torch.manual_seed(7)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(640, 8, generator=generator)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = L.Trainer(
+        **{"max_steps": 300, "log_every_n_steps": 10, **quiet, **settings},
+        accelerator="cpu",
+        logger=logger,
+        callbacks=[LandscapeMonitor(batches=1) if monitor is None else monitor],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LandscapeWarning)
+        trainer.fit(
+            Stuck() if module is None else module, DataLoader(TensorDataset(inputs, inputs[:, :3].argmax(1)), 32)
+        )
+    return trainer
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_without_a_logger_and_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit(NO_LOGGER, default_root_dir=tmp_path)
+    assert files(tmp_path) == []
+
+
+def test_a_folder_of_ones_own_gets_the_events_and_the_report_without_any_logger(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit(NO_LOGGER, LandscapeMonitor(folder="mine"), default_root_dir=tmp_path)
+    assert files(tmp_path) == ["mine/events.jsonl", "mine/landscape_report.html"]
+
+
+def test_fast_dev_run_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit(CSVLogger(tmp_path), fast_dev_run=True, default_root_dir=tmp_path)
+    assert files(tmp_path) == []
+
+
+@pytest.fixture
+def run(tmp_path):
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    fit(logger)
+    return tmp_path / "run"
+
+
+def test_the_events_tell_the_run_in_order_and_agree_with_the_verdict(run):
+    events = read_events(run)
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "start"
+    assert kinds[-1] == "end"
+    assert {"readings", "verdict", "warning"} <= set(kinds)
+    assert kinds.index("verdict") < kinds.index("warning")
+    (verdict,) = (event for event in events if event["event"] == "verdict")
+    assert verdict["cause"] == "flat_region"
+    assert verdict["evidence"]["Trend"]["window"] > 0
+    assert events[0]["horizon"] == 300
+    assert events[-1]["status"] == "ended"
+    assert events[-1]["steps"] == 300
+    assert all(event["v"] == 1 and event["time"].endswith("+00:00") for event in events)
+
+
+def test_a_report_is_written_where_the_user_s_own_error_ends_the_run(tmp_path):
+    class Fails(Stuck):
+        def training_step(self, batch, batch_idx):
+            if self.global_step == 120:
+                raise KeyError("mine")
+            return super().training_step(batch, batch_idx)
+
+    with pytest.raises(KeyError, match="mine"):
+        fit(CSVLogger(tmp_path, name="", version="run"), module=Fails())
+    assert read_events(tmp_path / "run")[-1]["status"] == "stopped by KeyError"
+    assert "stopped by KeyError" in (tmp_path / "run/landscape/landscape_report.html").read_text(encoding="utf-8")
+
+
+def test_every_record_for_the_tab_holds_all_that_came_before_and_there_are_few_of_them(run):
+    events = EventAccumulator(str(run), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.PluginTagToContent("lightning_landscape")
+    assert set(tags) >= {f"lightning_landscape/{part}" for part in ("course", "lines", "gradients")}
+    records = [json.loads(e.tensor_proto.string_val[0]) for e in events.Tensors("lightning_landscape/course")]
+    assert all(record["curve"]["step"][0] <= 1 for record in records)
+    latest = [record["curve"]["step"][-1] for record in records]
+    assert latest == sorted(latest)
+    assert latest[-1] == 299
+    assert len(records) <= 25
+    assert records[-1]["segments"][-1][1] == "flat_region"
+    assert records[-1]["status"] == "ended"
+
+
+def test_one_monitor_alone_leaves_the_story_of_the_run_to_the_whole(tmp_path):
+    fit(CSVLogger(tmp_path, name="", version="run"), PlateauMonitor())
+    assert not (tmp_path / "run/landscape/events.jsonl").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pydantic.warnings.PydanticDeprecatedSince20")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_wandb_offline_gets_numbers_pictures_card_and_report(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    for name, value in {"MODE": "offline", "SILENT": "true", "DIR": tmp_path, "CONSOLE": "off"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", str(value))
+    logger = WandbLogger(save_dir=tmp_path, offline=True, project="landscape")
+    monitor = LandscapeMonitor(batches=1)
+    fit(logger, monitor)
+    run = logger.experiment
+    summary = dict(run.summary)
+    own = [name for name in files(tmp_path) if "landscape_report" in name or "events.jsonl" in name]
+    wandb.finish()
+    assert {f"landscape/{name}" for name in NAMES} <= summary.keys()
+    assert summary["landscape/line_from_initial"]["_type"] == "images/separated"
+    assert summary["landscape/verdict_card"]["_type"] == "table-file"
+    assert any(name.endswith("landscape/events.jsonl") for name in own)
+    assert any(name.startswith("wandb/") and name.endswith("landscape_report.html") for name in own)
+    assert monitor._outlets.failures == [0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_mlflow_s_file_store_gets_numbers_pictures_card_and_report_at_the_x_of_train_loss(tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    logger = MLFlowLogger("landscape", tracking_uri=(tmp_path / "mlruns").as_uri())
+    monitor = LandscapeMonitor(batches=1)
+    fit(logger, monitor, accumulate_grad_batches=2)
+    client, run = logger.experiment, logger.run_id
+    at = {
+        name: [m.step for m in client.get_metric_history(run, name)] for name in ("train_loss", "landscape/grad_norm")
+    }
+    assert at["train_loss"] == at["landscape/grad_norm"]
+    assert {f"landscape/{name}" for name in NAMES} <= client.get_run(run).data.metrics.keys()
+    artifacts = {item.path for item in client.list_artifacts(run, "landscape")}
+    assert "landscape/landscape_report.html" in artifacts
+    assert any(path.startswith("landscape/verdict_card-") for path in artifacts)
+    assert any("line_from_initial" in item.path for item in client.list_artifacts(run, "images"))
+    assert monitor._outlets.failures == [0]
+
+
+class Bare(Logger):
+    """A logger of somebody's own: numbers and a directory."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder, self.rows = folder, []
+
+    @property
+    def name(self):
+        return "bare"
+
+    @property
+    def version(self):
+        return 3
+
+    @property
+    def save_dir(self):
+        return str(self.folder)
+
+    def log_hyperparams(self, *args, **kwargs):
+        pass
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append((step, metrics))
+
+
+def test_an_unknown_logger_gets_numbers_and_pictures_as_files_beside_its_checkpoints(tmp_path):
+    logger = Bare(tmp_path)
+    fit(logger)
+    assert any("landscape/grad_norm" in row for _, row in logger.rows)
+    names = files(tmp_path)
+    assert "bare/3/landscape/events.jsonl" in names
+    assert "bare/3/landscape/landscape_report.html" in names
+    assert any(name.startswith("bare/3/landscape/grad_norms-") for name in names)
+
+
+def test_a_logger_that_refuses_pictures_keeps_its_numbers_and_the_others_everything(tmp_path):
+    class Refuses(Bare):
+        def log_image(self, key, images, step=None):
+            raise OSError("no pictures here")
+
+    refuses, csv = Refuses(tmp_path / "a"), CSVLogger(tmp_path / "b", name="", version="")
+    monitor = LandscapeMonitor(batches=1)
+    fit([refuses, csv], monitor)
+    assert monitor._outlets.failures == [3, 0]
+    assert refuses.rows[-1][0] == 299
+    assert any(name.endswith(".png") for name in files(tmp_path / "b"))
+    assert "Refuses refused what it was sent 3 times" in monitor.report
+
+
+def test_a_logger_that_hangs_up_in_the_middle_of_the_run_is_muted_alone(tmp_path):
+    class HangsUp(Bare):
+        def log_metrics(self, metrics, step=None):
+            if step > 100 and any(name.startswith("landscape/") for name in metrics):
+                raise ConnectionError("gone")
+            super().log_metrics(metrics, step)
+
+    gone, csv = HangsUp(tmp_path / "a"), CSVLogger(tmp_path / "b", name="", version="")
+    monitor = LandscapeMonitor(batches=1)
+    trainer = fit([gone, csv], monitor)
+    assert trainer.global_step == 300
+    assert monitor._outlets.failures[0] == 3
+    assert "landscape/grad_norm" in (tmp_path / "b/metrics.csv").read_text(encoding="utf-8")
+
+
+def test_a_directory_that_cannot_be_written_is_told_in_the_report_and_the_run_goes_on(tmp_path):
+    (tmp_path / "file").write_text("no directory")
+    monitor = LandscapeMonitor(folder=str(tmp_path / "file" / "below"))
+    trainer = fit(NO_LOGGER, monitor)
+    assert trainer.global_step == 300
+    assert "could not be written 3 times" in monitor._outlets.notes()[0]
+
+
+def test_many_pictures_of_a_long_run_are_thinned():
+    from lightning_landscape.reporting.outlets import Outlets
+
+    drawn = []
+    outlets = Outlets([object()], "")
+    for step in range(0, 100_000, 10):
+        outlets.pictures(lambda: drawn.append(1) or {}, step)
+    assert 40 < len(drawn) < 130

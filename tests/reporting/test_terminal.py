@@ -1,0 +1,149 @@
+"""What a person sees in the terminal: whole lines beside the bar, one warning, a table at the end, and else nothing."""
+
+import os
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import pytest
+
+from lightning_landscape.evidence import Cause, LossLevel, Verdict
+from lightning_landscape.reporting.report import Report
+from lightning_landscape.reporting.terminal import announced, say, table
+
+STUCK = Verdict(Cause.FLAT_REGION, 203, 90, stuck=True, reason="Flat.", advice="another initialisation " * 9)
+
+TRAINING = """
+import logging, sys, time, warnings
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from lightning_landscape import LandscapeMonitor, LandscapeWarning
+from lightning_landscape.reporting import terminal
+
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+warnings.simplefilter("ignore")
+warnings.simplefilter("always", LandscapeWarning)
+terminal.LONG = 0.1
+
+class Classifier(L.LightningModule):
+    def __init__(self, depth, activation):
+        super().__init__()
+        hidden = [part for _ in range(depth) for part in (nn.Linear(16, 16), activation())]
+        self.net = nn.Sequential(nn.Linear(8, 16), activation(), *hidden, nn.Linear(16, 3))
+    def training_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
+
+def slow(surface):
+    time.sleep(0.3)
+
+inputs = torch.randn(640, 8, generator=torch.Generator().manual_seed(0))
+data = DataLoader(TensorDataset(inputs, inputs[:, :3].argmax(1)), batch_size=32)
+for bar in (TQDMProgressBar(refresh_rate=1), RichProgressBar()):
+    for depth, activation in ((1, nn.ReLU), (8, nn.Sigmoid)):
+        torch.manual_seed(7)
+        print(f"begin {type(bar).__name__} {depth}", flush=True)
+        probes = (slow,) if depth == 8 else ()
+        L.Trainer(
+            max_steps=300, logger=False, enable_checkpointing=False, enable_model_summary=False, accelerator="cpu",
+            callbacks=[type(bar)(), LandscapeMonitor(probes=probes)],
+        ).fit(Classifier(depth, activation), data)
+print("done", flush=True)
+"""
+
+
+def in_a_terminal(program, columns):
+    """The rows that a terminal of that width shows, those that have scrolled away included."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    pyte = pytest.importorskip("pyte")
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 300, columns, 0, 0))
+    environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color"}
+    screen = pyte.Screen(columns, 300)
+    stream = pyte.ByteStream(screen)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=its_end, stderr=its_end, stdin=its_end, env=environment
+    ) as process:
+        os.close(its_end)
+        while True:
+            try:
+                piece = os.read(terminal, 65536)
+            except OSError:  # Linux's way of saying that the other end is closed
+                break
+            if not piece:
+                break
+            stream.feed(piece)
+    os.close(terminal)
+    assert process.returncode == 0, screen.display
+    return [row.rstrip() for row in screen.display]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_under_either_bar_a_stuck_run_says_one_warning_and_a_table_and_a_healthy_run_nothing():
+    pytest.importorskip("rich")
+    rows = in_a_terminal(TRAINING, columns=150)
+    starts = [i for i, row in enumerate(rows) if row.startswith("begin ")] + [rows.index("done")]
+    assert len(starts) == 5, rows
+    for start, end in pairwise(starts):
+        said = rows[start:end]
+        ours = [row for row in said if "[LL" in row or "Try:" in row or "landscape" in row.lower()]
+        if said[0].endswith(" 1"):
+            assert ours == []
+            continue
+        assert len([row for row in said if "[LL202] step" in row]) == 1, said
+        assert [row for row in said if row.startswith("  Try: an initialisation made for the activation")], said
+        assert len([row for row in said if row.startswith("── Loss landscape ──")]) == 1, said
+        assert [row for row in said if row == "lightning_landscape: examining the loss surface …"], said
+        bars = [row for row in said if "it/s" in row]
+        assert 1 <= len(bars) <= 2, bars  # none was left behind where a line was said
+        assert not [row for row in bars if "LL202" in row or "Try" in row or "──" in row]
+
+
+def test_importing_prints_nothing():
+    program = "import lightning_landscape.reporting.outlets, lightning_landscape.tensorboard_plugin"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == done.stderr == ""
+
+
+def test_work_that_takes_long_says_so_in_one_line_and_quick_work_says_nothing(capsys):
+    with announced("measuring the curvature", after=0.05):
+        time.sleep(0.3)
+    assert capsys.readouterr().out == "lightning_landscape: measuring the curvature …\n"
+    with announced("measuring the curvature", after=5):
+        pass
+    time.sleep(0.05)
+    assert capsys.readouterr().out == ""
+
+
+def test_work_that_fails_is_not_announced_afterwards(capsys):
+    with pytest.raises(KeyError), announced("it", after=0.05):
+        raise KeyError
+    time.sleep(0.1)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_line_is_said_whole(capsys):
+    say("one\ntwo")
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 110, 500])
+def test_the_table_fits_the_terminal_and_loses_no_word(width):
+    text = Report(300, LossLevel(2.3, 2.2, 2.25), [STUCK], ["a note"]).summary("ended", width=width)
+    assert max(map(len, text.splitlines())) <= max(40, min(width, 110))
+    for part in ("300 steps watched", "1 alarm", "ended", "step 203: stuck on a flat region", "[LL202]", "a note"):
+        assert part in " ".join(text.split())
+    assert text.count("initialisation") == 9
+
+
+def test_a_table_without_rows_is_two_rules():
+    assert len(table("Nothing", [], width=60).splitlines()) == 2

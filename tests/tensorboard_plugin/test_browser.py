@@ -1,0 +1,272 @@
+"""What a person sees: the tab and the report in a real browser."""
+
+import json
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+pytest.importorskip("selenium", reason="needs selenium")
+from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.common.by import By
+
+from tests.tensorboard_plugin.conftest import HOSTILE, tensorboard, until
+
+pytestmark = pytest.mark.browser
+
+
+class Page:
+    """One page in the browser, and what it asked for."""
+
+    def __init__(self, browser, url, *, dark=False, frame=False):
+        self.browser = browser
+        browser.get_log("browser"), browser.get_log("performance")
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+        browser.get("about:blank")
+        browser.get(url)
+        if frame:
+            until(lambda: browser.find_elements(By.CSS_SELECTOR, "iframe"))
+            browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe"))
+        until(lambda: self.all(".verdict"))
+        until(lambda: self.all("figure.course svg path.line"))
+
+    def all(self, selector):
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector):
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, selector):
+        return [found.text for found in self.all(selector)]
+
+    def show_only(self, run):
+        for box in self.all(".chips input"):
+            if box.is_selected() != (box.get_attribute("value") == run):
+                box.click()
+        until(lambda: [panel.get_attribute("aria-label") for panel in self.all("article")] == [run])
+        until(lambda: self.all("figure.course svg path.line"))
+
+    def run(self, name):
+        return next(panel for panel in self.all("article") if panel.get_attribute("aria-label") == name)
+
+    def hosts(self):
+        """Every host that was asked for something."""
+        messages = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
+        urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        return {urlsplit(url).hostname for url in urls if urlsplit(url).scheme in {"http", "https", "ws", "wss"}}
+
+    def errors(self):
+        severe = [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+        return [
+            message for message in severe if "/font-roboto/" not in message
+        ]  # behind a prefix, TensorBoard misses it
+
+    def colour(self, selector, name):
+        return self.one(selector).value_of_css_property(name)
+
+
+@pytest.fixture
+def tab(browser, server):
+    return Page(browser, f"{server.url}/#lightning_landscape", frame=True)
+
+
+def test_the_tab_says_why_the_stuck_run_is_stuck_and_raises_no_alarm_for_the_healthy_one(tab):
+    tab.show_only("stuck")
+    assert tab.text("h2") == ["Stuck on a flat region"]
+    assert "would have been seen" in tab.one(".why").text
+    assert tab.one(".try").text.startswith("Try an initialisation")
+    assert "LL202" in tab.one(".facts").text
+    tab.show_only("healthy")
+    assert "alarm" not in tab.one(".verdict").get_attribute("class")
+    assert not tab.all(".segment.alarm")
+
+
+def test_every_figure_that_the_run_has_data_for_is_drawn(tab):
+    tab.show_only("stuck")
+    assert {
+        "Training loss and verdicts",
+        "Loss on straight lines to now",
+        "Gradient norm by part of the model",
+    } <= set(tab.text("h3"))
+    assert len(tab.all(".gradients canvas")) == 1
+    assert not tab.all(".note")
+
+
+def test_several_runs_stand_side_by_side_and_can_share_their_axes(tab):
+    for box in tab.all(".chips input"):
+        if not box.is_selected():
+            box.click()
+    until(lambda: len(tab.all("article")) == 3)
+    tops = {panel.find_element(By.CSS_SELECTOR, "figure.course").rect["y"] for panel in tab.all("article")}
+    assert len(tops) == 1
+
+    def ticks():
+        return [
+            [label.text for label in panel.find_elements(By.CSS_SELECTOR, ".course .ticks text")]
+            for panel in tab.all("article")
+        ]
+
+    assert len({str(found) for found in ticks()}) > 1
+    tab.one("nav button[aria-pressed]").click()
+    until(lambda: len({str(found) for found in ticks()}) == 1)
+
+
+def test_the_slider_goes_through_the_curves_of_the_run(tab):
+    tab.show_only("healthy")
+    slider, output = tab.one(".lines input[type=range]"), tab.one(".lines output")
+    newest, drawn = output.text, tab.one(".lines path.line").get_attribute("d")
+    assert len(tab.all(".lines path.ghost")) >= 5
+    slider.send_keys(Keys.HOME)
+    until(lambda: tab.one(".lines output").text.startswith("step 29 · 1 of"))
+    assert tab.one(".lines path.line").get_attribute("d") != drawn
+    slider.send_keys(Keys.END)
+    until(lambda: tab.one(".lines output").text == newest)
+    assert tab.one(".lines path.line").get_attribute("d") == drawn
+
+
+def test_the_keyboard_alone_reaches_another_anchor_and_keeps_its_place(tab):
+    tab.show_only("healthy")
+    button = next(found for found in tab.all(".lines .choice button") if found.text == "previous")
+    button.send_keys(Keys.ENTER)
+    until(lambda: button.get_attribute("aria-pressed") == "true")
+    until(lambda: tab.browser.switch_to.active_element.text == "previous")
+    tab.browser.switch_to.active_element.send_keys(Keys.TAB, Keys.TAB)
+    assert "previous" in " ".join(tab.text(".lines .ticks .name"))
+
+
+def test_hovering_the_timeline_tells_the_reason_and_so_do_the_arrow_keys(tab):
+    tab.show_only("stuck")
+    bar = tab.one(".course .segment.alarm rect")
+    ActionChains(tab.browser).move_to_element(bar).perform()
+    tip = until(lambda: [found.text for found in tab.all(".course .tip") if found.is_displayed()])[0]
+    assert tip.startswith("step ")
+    assert "flat region since step" in tip
+    assert "has not fallen" in tip
+    ActionChains(tab.browser).move_to_element(tab.one("h1")).perform()
+    stage = tab.one(".course .explore")
+    stage.send_keys(Keys.HOME)
+    first = tab.one(".course .tip").text
+    stage.send_keys(Keys.ARROW_RIGHT)
+    assert tab.one(".course .tip").text != first
+    stage.send_keys(Keys.ESCAPE)
+    assert not tab.one(".course .tip").is_displayed()
+
+
+def test_the_heat_map_tells_group_step_and_norm(tab):
+    tab.show_only("stuck")
+    stage = tab.one(".gradients .explore")
+    stage.send_keys(Keys.HOME)
+    first = tab.one(".gradients .tip").text.splitlines()
+    assert first[0].startswith("net.")
+    assert first[2].startswith("gradient norm")
+    stage.send_keys(Keys.ARROW_DOWN)
+    assert tab.one(".gradients .tip").text.splitlines()[0] != first[0]
+
+
+def test_dark_mode_follows_the_system_the_switch_and_tensorboard_itself(browser, server):
+    light = Page(browser, f"{server.url}/#lightning_landscape", frame=True)
+    ground = light.colour(".landscape", "background-color")
+    dark = Page(browser, f"{server.url}/#lightning_landscape", dark=True, frame=True)
+    night = dark.colour(".landscape", "background-color")
+    assert ground == "rgba(246, 247, 248, 1)"
+    assert night == "rgba(22, 25, 28, 1)"
+    switch = next(found for found in dark.all("nav button") if found.text == "Colours: auto")
+    switch.click()
+    assert dark.colour(".landscape", "background-color") == ground
+    switch.click()
+    assert dark.colour(".landscape", "background-color") == night
+    light = Page(browser, f"{server.url}/#lightning_landscape", frame=True)
+    browser.switch_to.default_content()
+    browser.execute_script("document.body.classList.add('dark-mode')")
+    browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe"))
+    until(lambda: light.colour(".landscape", "background-color") == night)
+
+
+def test_it_asks_nobody_else_and_complains_of_nothing(tab):
+    for run in ("stuck", "healthy", HOSTILE):
+        tab.show_only(run)
+    assert tab.errors() == []
+    assert tab.hosts() == {"127.0.0.1"}
+
+
+def test_a_hostile_name_is_shown_and_not_obeyed(tab):
+    tab.show_only(HOSTILE)
+    assert tab.text(".run") == [HOSTILE]
+    assert not tab.all("article img")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prefix"),
+    [(("--path_prefix", "/tb/x"), "/tb/x"), (("--load_fast=false",), "")],
+    ids=["prefix", "slow loader"],
+)
+def test_it_works_behind_a_prefix_and_with_the_slow_loader(browser, installed, logdir, arguments, prefix):
+    with tensorboard(installed, logdir, *arguments, prefix=prefix) as running:
+        until(lambda: len(running.ask("/data/plugin/lightning_landscape/runs")) == 3)
+        page = Page(browser, f"{running.url}/#lightning_landscape", frame=True)
+        page.show_only("stuck")
+        assert page.text("h2") == ["Stuck on a flat region"]
+        assert page.errors() == []
+
+
+def test_the_report_opens_from_a_file_and_asks_nobody(browser, logdir):
+    path = logdir / "stuck" / "landscape" / "landscape_report.html"
+    page = Page(browser, path.as_uri())
+    assert page.text("h2") == ["Stuck on a flat region"]
+    assert len(page.all("figure")) >= 3
+    assert "Reload" not in page.text("nav button")
+    assert page.errors() == []
+    assert page.hosts() == set()
+
+
+def test_in_a_notebook_the_report_draws_itself_inside_its_frame(browser, tmp_path):
+    from lightning_landscape.evidence import LossLevel
+    from lightning_landscape.reporting.chronicle import Chronicle
+    from lightning_landscape.reporting.report import Report
+
+    chronicle = Chronicle()
+    for step in range(50):
+        chronicle.update(step, 2.0 - 0.01 * step, 0.1)
+    chronicle.mark(49, "learning")
+    report = Report(50, LossLevel(2.0, 1.5, 1.5), [], document=chronicle.document([], steps=50, loss={}, notes=[]))
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<!doctype html><body>{report._repr_html_()}</body>", encoding="utf-8")
+    page = Page(browser, notebook.as_uri(), frame=True)
+    assert page.text("h2") == ["No plateau so far"]
+    assert page.errors() == []
+
+
+def test_records_that_cannot_be_read_are_counted_and_new_ones_arrive_on_reload(browser, installed, tmp_path):
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from lightning_landscape.reporting import loggers
+    from lightning_landscape.reporting.chronicle import Chronicle
+
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    chronicle = Chronicle()
+    for step in range(20):
+        chronicle.update(step, 1.0, None)
+    chronicle.mark(19, "learning")
+    parts = chronicle.document([], steps=20, loss={}, notes=[])
+    loggers.record(logger, "lines", '{"schema": 1, "initial": [{"strange": true}]}', 0)
+    loggers.record(logger, "course", "\udc00 no JSON".encode("utf-8", "replace").decode(), 0)
+    loggers.record(logger, "course", "[1, 2]", 1)
+    loggers.record(logger, "course", json.dumps(parts["course"]), 2)
+    logger.experiment.flush()
+    with tensorboard(installed, tmp_path, "--reload_interval", "1") as running:
+        until(lambda: running.ask("/data/plugin/lightning_landscape/runs"))
+        page = Page(browser, f"{running.url}/#lightning_landscape", frame=True)
+        assert page.text(".notes li") == ["2 unreadable records skipped"]
+        assert "not in a form that can be drawn" in page.one(".note").text
+        chronicle.mark(20, "diverged")
+        loggers.record(logger, "course", json.dumps(chronicle.document([], steps=21, loss={}, notes=[])["course"]), 3)
+        logger.experiment.flush()
+        reload = next(found for found in page.all("nav button") if found.text == "Reload")
+
+        def renewed():
+            reload.click()
+            time.sleep(0.2)
+            return page.text("h2") == ["Diverged"]
+
+        until(renewed)

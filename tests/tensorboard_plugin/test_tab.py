@@ -1,0 +1,101 @@
+"""The plugin cannot keep TensorBoard from starting, costs next to nothing, and takes nothing from strangers."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lightning_landscape.tensorboard_plugin import LandscapeLoader
+from tests.tensorboard_plugin.conftest import ROOT, tensorboard
+
+MODULE = (ROOT / "lightning_landscape/tensorboard_plugin/static/landscape.js").read_text(encoding="utf-8")
+ROUTE = "/data/plugin/lightning_landscape"
+
+
+def listing(server):
+    return server.ask("/data/plugins_listing")
+
+
+def test_the_tab_is_there_where_a_run_has_our_records_and_only_there(server, installed, tmp_path):
+    assert listing(server)["lightning_landscape"]["enabled"] is True
+    assert listing(server)["lightning_landscape"]["tab_name"] == "Landscape"
+    with tensorboard(installed, tmp_path) as empty:
+        assert listing(empty)["lightning_landscape"]["enabled"] is False
+
+
+def test_the_latest_run_comes_first_and_each_has_its_parts(server):
+    assert server.ask(f"{ROUTE}/runs")[-1] == "healthy"
+    answer = server.ask(f"{ROUTE}/run?run=stuck")
+    assert answer["skipped"] == 0
+    assert set(answer["parts"]) >= {"course", "lines", "gradients"}
+    assert answer["parts"]["course"]["verdicts"][0]["cause"] == "flat_region"
+    assert answer["parts"]["course"]["status"] == "ended"
+    assert server.ask(f"{ROUTE}/run?run=../../etc") == {"parts": {}, "skipped": 0}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        'raise ImportError("broken on purpose")',
+        "class LandscapeTab:\n    def __init__(self, context):\n        raise RuntimeError",
+        "syntax error here",
+        "",
+    ],
+    ids=["raises", "constructor raises", "no python", "empty"],
+)
+def test_tensorboard_starts_without_the_tab_where_its_module_is_broken(installed, tmp_path, fault):
+    copy = tmp_path / "site"
+    subprocess.run(["cp", "-r", str(installed), str(copy)], check=True)
+    (copy / "lightning_landscape/tensorboard_plugin/tab.py").write_text(fault, encoding="utf-8")
+    (tmp_path / "logs").mkdir()
+    with tensorboard(copy, tmp_path / "logs") as running:
+        assert "scalars" in listing(running)
+        assert "lightning_landscape" not in listing(running)
+
+
+def test_the_tab_needs_no_torch(installed, logdir):
+    absent = "import sys\nfor name in ('torch', 'lightning', 'matplotlib', 'torchmetrics'): sys.modules[name] = None"
+    with tensorboard(installed, logdir, before=absent) as running:
+        assert "lightning_landscape" in listing(running)
+
+
+def test_the_loader_never_raises():
+    assert LandscapeLoader().load(SimpleNamespace()) is None
+    assert LandscapeLoader().load(None) is None
+
+
+def test_the_plugin_costs_tensorboard_less_than_a_fifth_of_a_second():
+    program = (
+        "import sys, time, tensorboard.main\nfrom types import SimpleNamespace\nstart = time.perf_counter()\n"
+        "from lightning_landscape.tensorboard_plugin import LandscapeLoader\n"
+        "assert LandscapeLoader().load(SimpleNamespace(data_provider=None, logdir=''))\n"
+        "print(time.perf_counter() - start)\nassert not {'torch', 'lightning', 'matplotlib'} & set(sys.modules)"
+    )
+    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True) for _ in "123"]
+    assert min(float(run.stdout) for run in runs) < 0.2
+
+
+def test_the_module_never_turns_text_into_markup_or_code_and_names_no_other_host():
+    forbidden = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|on\w+\s*=\s*[\"']|import\s"
+    )
+    assert not re.findall(forbidden, MODULE)
+    assert set(re.findall(r"https?://[\w.]+", MODULE)) == {"http://www.w3.org"}  # a name space, not an address
+    assert "</script" not in MODULE
+
+
+def test_the_module_is_served_with_the_type_that_browsers_ask_for(server):
+    import urllib.request
+
+    with urllib.request.urlopen(f"{server.url}{ROUTE}/landscape.js", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/javascript")
+        assert answer.read().decode() == MODULE
+
+
+def test_the_wheel_holds_the_module_and_the_entry_point(installed):
+    assert (installed / "lightning_landscape/tensorboard_plugin/static/landscape.js").is_file()
+    (points,) = Path(installed).glob("*.dist-info/entry_points.txt")
+    assert "lightning_landscape.tensorboard_plugin:LandscapeLoader" in points.read_text(encoding="utf-8")

@@ -1,0 +1,26 @@
+"""The pages name every code, every picture is there and small, and every page can be found."""
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_every_code_that_the_package_speaks_is_explained():
+    package = DOCS.parent / "lightning_landscape"
+    spoken = {code for path in package.rglob("*.py") for code in re.findall(r"\[(LL\d{3})\]", path.read_text("utf-8"))}
+    assert spoken <= set(re.findall(r"LL\d{3}", (DOCS / "causes.md").read_text(encoding="utf-8")))
+
+
+def test_every_picture_is_there_used_and_small():
+    names = [
+        name for page in DOCS.glob("*.md") for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text("utf-8"))
+    ]
+    shown = {(DOCS / name).resolve() for name in names}
+    assert all(path.is_file() for path in shown)
+    assert all(path.stat().st_size < 200_000 for path in shown)
+
+
+def test_every_page_is_in_the_navigation():
+    listed = set(re.findall(r": (\w+\.md)$", (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE))
+    assert listed == {path.name for path in DOCS.glob("*.md")}
