@@ -26,6 +26,7 @@ from lightning_landscape.evidence import (
     Plateau,
     Restart,
     Schedule,
+    StartingPoint,
     Symmetry,
     Trend,
     Trials,
@@ -219,6 +220,22 @@ def test_who_uses_the_inputs_has_learned_wherever_the_loss_is_and_else_the_loss_
     assert not learned(Evidence())
 
 
+def test_the_initial_weights_on_the_same_batches_tell_more_than_the_first_losses():
+    assert learned(BASE.including(UNLEARNED, StartingPoint(loss=1.0, now=0.9)))
+    assert not learned(BASE.including(LEARNED, StartingPoint(loss=1.0, now=0.9001)))
+    assert not learned(BASE.including(LEARNED, USED, StartingPoint(loss=1.0, now=1.2001)))
+    assert cause(replace(MOVING, not_held=1.0), StartingPoint(loss=1.0, now=0.9)) is Cause.SETTLED
+    assert cause(replace(MOVING, not_held=1.0), LEARNED, StartingPoint(loss=1.0, now=0.9001)) is Cause.NOT_UPDATING
+    assert diagnose(BASE.including(StartingPoint(loss=1.0, now=0.9001))).stuck
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_starting_point_that_is_not_finite_tells_nothing(loss):
+    assert learned(BASE.including(LEARNED, StartingPoint(loss=loss, now=1.0)))
+    assert not learned(BASE.including(UNLEARNED, StartingPoint(loss=loss, now=1.0)))
+    assert learned(BASE.including(LEARNED, StartingPoint(loss=1.0, now=loss)))
+
+
 def test_where_the_loss_looks_at_inputs_alone_they_tell_nothing_about_learning():
     unpaired = replace(UNUSED, moved=0.3)
     assert unpaired.unpaired
@@ -399,7 +416,8 @@ def test_dearer_probes_run_only_while_they_can_change_the_verdict():
     assert open_()
     assert open_(LEARNED)
     assert open_(replace(ACTIVE, saturated=1.0))
-    assert not open_(replace(ACTIVE, saturated=1.0), gained())
+    assert open_(replace(ACTIVE, saturated=0.9), gained())
+    assert not open_(replace(ACTIVE, saturated=0.9), gained(), NO_BETTER)
     assert not open_(LEARNED, gained())
     assert open_(gained())
     assert not open_(gained(adam=0.5))
@@ -412,7 +430,7 @@ def test_dearer_probes_run_only_while_they_can_change_the_verdict():
 
 EVERYTHING = (
     *(PLATEAU, STALLED, UNLEARNED, NAN, MIDWAY, MOVING, EVEN, ACTIVE, USED, gained(adam=0.5), curved(drop=0.5)),
-    *(NO_BETTER, TWINS),
+    *(NO_BETTER, TWINS, StartingPoint(loss=2.3, now=2.3)),
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lightning_landscape.advice import ADVICE, tried
 from lightning_landscape.evidence import (
     Cause,
@@ -61,7 +63,7 @@ INFORMATION = frozenset({Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW, Cause.U
 def share_of_start(evidence: Evidence) -> float:
     """Present loss over that of the initial weights: on the same batches where a probe could, else from the losses."""
     start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
-    if start is not None and start.loss == start.loss:
+    if start is not None and math.isfinite(start.loss) and math.isfinite(start.now):
         return LossLevel(start.loss, start.now, start.now).share_of_start
     return level.share_of_start if level is not None else 1.0
 

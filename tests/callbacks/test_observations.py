@@ -6,12 +6,16 @@ import json
 import math
 from dataclasses import replace
 
+import lightning as L
 import pytest
+import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_landscape.callbacks.observations import Observations
+from lightning_landscape import LandscapeMonitor
+from lightning_landscape.callbacks.observations import SCHEMA, Observations
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.evidence import Cause, InputUse, Trend, Trials, Verdict
 from lightning_landscape.progress import StepRecord
@@ -163,6 +167,17 @@ def test_information_is_examined_again_after_a_tenth_of_the_run_and_an_alarm_is_
     assert episode(seen, 1).stalled is again
 
 
+def test_each_examination_leaves_the_run_alone_for_twice_as_long():
+    seen, waits = episode(Observations(HORIZON), 400), []
+    for _ in range(3):
+        seen.judge(judged(Cause.SETTLED, 400, 0, stuck=False))
+        before = seen.steps
+        while not seen.stalled:
+            episode(seen, 1)
+        waits.append(seen.steps - before)
+    assert waits == [400, 800, 1600]
+
+
 def test_a_short_run_is_examined_again_after_200_steps_at_the_earliest():
     seen = episode(Observations(500), 100)
     seen.judge(judged(Cause.SETTLED, 100, 0, stuck=False))
@@ -205,8 +220,39 @@ def test_evidence_of_a_plateau_is_that_of_its_opening():
 
 
 def test_a_state_of_another_schema_is_refused():
-    with pytest.raises(ValueError, match="schema 1 is understood, got 0"):
+    with pytest.raises(ValueError, match=f"schema {SCHEMA} is understood, got 0"):
         Observations(10).load_state_dict({**Observations(10).state_dict(), "schema": 0})
+
+
+class Players(L.LightningModule):
+    """Two optimizers, and losses that stand still."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.automatic_optimization = torch.nn.Linear(1, 1), False
+
+    def training_step(self, batch, batch_idx):
+        for optimizer in self.optimizers():
+            loss = 2.0 + 0 * self.net(batch[0]).sum()
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+        return loss.detach()
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD([parameter], lr=0.1) for parameter in self.net.parameters()]
+
+
+def test_a_standstill_of_several_players_is_no_verdict_and_is_not_examined_at_every_look():
+    looks = []
+    monitor = LandscapeMonitor(probes=(lambda surface: looks.append(1),))
+    trainer = L.Trainer(
+        max_steps=1600, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+        enable_model_summary=False, callbacks=[monitor],
+    )  # fmt: skip
+    trainer.fit(Players(), DataLoader(TensorDataset(torch.ones(800, 1)), batch_size=1))
+    assert monitor.verdict is None
+    assert 1 <= len(looks) <= 8  # 1600 optimizer steps, and 200 at least between two examinations
 
 
 LEVELS = st.sampled_from([0.01, 0.5, 1.0, 2.2, 2.3, 2.4, 9.0])

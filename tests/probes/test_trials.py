@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_landscape.advice import tried
 from lightning_landscape.evidence import InputUse
 from lightning_landscape.probes.symmetry import symmetry, twin_share
-from lightning_landscape.probes.trials import RESCUE_RATE, CopyTrials, RedrawnRestart, input_use
+from lightning_landscape.probes.trials import RESCUE_RATE, CopyTrials, RedrawnRestart, input_use, starting_point
 from lightning_landscape.surface import LossSurface
 
 
@@ -269,3 +269,9 @@ def test_filters_are_compared_whole():
     kernels = torch.zeros(3, 2, 2, 2)
     kernels[0, 1, 0, 0] = kernels[1, 0, 1, 1] = kernels[2, 1, 0, 0] = 1.0
     assert twin_share(kernels) == pytest.approx(2 / 3)
+
+
+def test_the_starting_point_is_the_loss_of_the_initial_weights_on_the_same_batches():
+    found = starting_point(surface(bowl, at(1.0), anchors={"initial": at(3.0)}))
+    assert (found.loss, found.now) == (4.5, 0.5)
+    assert starting_point(surface(bowl, at(1.0))) is None
