@@ -174,9 +174,7 @@ def assert_right(found: Extremes, truth: tuple[float, float], tolerance: float =
         torch.tanh,
         SelfAttention(),
         seeded(MultiHead),
-        nn.Sequential(
-            nn.Unflatten(1, (3, 2)), nn.TransformerEncoderLayer(2, 1, 4, 0.0, batch_first=True), nn.Flatten()
-        ),
+        seeded(Encoder),
         nn.BatchNorm1d(6),
         nn.Sequential(nn.BatchNorm1d(6), nn.Tanh()).eval(),
         seeded(Recurrent),
