@@ -35,6 +35,7 @@ class Examination:
         anchors: points of the run that the probes may start from.
         batches: how many batches an examination sees at most.
         loss_fn: evaluates the loss in place of `training_step`.
+        keeps_batches: whether batches are wanted at every look, by somebody other than the probes.
 
     Raises:
         ValueError: if `every` or `batches` is below 1.
@@ -49,12 +50,13 @@ class Examination:
         anchors: Sequence[str] = (),
         batches: int = 32,
         loss_fn: Any = None,
+        keeps_batches: bool = False,
     ) -> None:
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1 optimizer step, or None for a tenth of the run, got {every}")
         self.probe_set = ProbeSet(batches)
         self._probes, self._scheduled = tuple(probes), tuple(scheduled)
-        self._every, self._loss_fn = every, loss_fn
+        self._every, self._loss_fn, self._keeps_batches = every, loss_fn, keeps_batches
         self._snapshots = Snapshots(anchors)
         self.forget()
 
@@ -86,7 +88,8 @@ class Examination:
 
     def plan(self, seen: Observations, ahead: int) -> None:
         """Decide whether batches are kept for probes at the next look, `ahead` steps from here."""
-        self.planned = bool(self.wanted(seen) or (self._scheduled and self._due(seen.steps + ahead)))
+        due = self._scheduled and self._due(seen.steps + ahead)
+        self.planned = bool(self.wanted(seen) or due or self._keeps_batches)
         self.probe_set.clear()
 
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:

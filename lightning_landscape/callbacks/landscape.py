@@ -87,7 +87,7 @@ class LandscapeMonitor(Monitor):
         check_numbers(every=every, points=points, batches=batches, norms_every=norms_every)
         check_functions(loss_fn=loss_fn)
         check_probes(probes)
-        lines = line_probes(anchors, points)
+        lines, remedying = line_probes(anchors, points), Remedying(remedies)
         examination = Examination(
             EXAMINATION if probes is None else probes,
             scheduled=lines if probes is None else (),
@@ -95,10 +95,11 @@ class LandscapeMonitor(Monitor):
             anchors=anchors,
             batches=batches,
             loss_fn=loss_fn,
+            keeps_batches=remedying.needs_batches,
         )
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
         super().__init__(StepRecorder(norms_every=norms_every), examination, settings | {"norms_every": norms_every})
-        self._remedying = Remedying(remedies)
+        self._remedying = remedying
         self._folder = folder or ""
 
     @property

@@ -32,8 +32,10 @@ class PlateauMonitor(Monitor):
 
     def __init__(self, *, norms_every: int = 10, remedies: Sequence[Remedy] = ()) -> None:
         check_numbers(norms_every=norms_every)
-        super().__init__(StepRecorder(norms_every=norms_every), Examination(()), {"norms_every": norms_every})
-        self._remedying = Remedying(remedies)
+        remedying = Remedying(remedies)
+        examination = Examination((), keeps_batches=remedying.needs_batches)
+        super().__init__(StepRecorder(norms_every=norms_every), examination, {"norms_every": norms_every})
+        self._remedying = remedying
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:

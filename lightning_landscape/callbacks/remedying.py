@@ -35,6 +35,8 @@ class Remedying:
 
     def __init__(self, remedies: Sequence[Remedy]) -> None:
         self.remedies = checked_remedies(remedies)
+        self.needs_batches = any(WayDown in getattr(remedy, "needs", ()) for remedy in self.remedies)
+        """whether a remedy needs a direction, which is measured on batches"""
 
     def __call__(
         self, trainer: Any, pl_module: Any, seen: Observations, examination: Examination, guard: Guard, outlets: Outlets
@@ -95,8 +97,7 @@ class Remedying:
 
         The verdict that is kept and reported stays without: a direction is as large as the model.
         """
-        wanted = any(WayDown in getattr(remedy, "needs", ()) for remedy in self.remedies)
-        if not wanted or verdict.cause is Cause.DIVERGED:
+        if not self.needs_batches or verdict.cause is Cause.DIVERGED:
             return verdict
         found: list[object] = []
         with guard("finding the smallest curvature"):

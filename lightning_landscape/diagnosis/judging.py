@@ -54,7 +54,7 @@ DECAYED = 0.05
 LATE = 0.6
 """share of the run after which a decayed learning rate is meant"""
 BALANCED = 0.3
-"""pull of the weight decay over that of the gradient, from which on the two hold each other"""
+"""pull of the weight decay over that of the gradient, or the inverse, from which on the two hold each other"""
 
 INFORMATION = frozenset({Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW, Cause.UNDECIDED})
 """causes that do not alarm by themselves"""

@@ -115,7 +115,7 @@ def motionless(evidence: Evidence) -> Verdict | None:
 def balanced(evidence: Evidence) -> Verdict | None:
     """Weight decay and gradient hold each other: an equilibrium that was asked for."""
     trials = evidence.get(Trials)
-    if trials is None or trials.decay_pull < BALANCED:
+    if trials is None or not BALANCED <= trials.decay_pull <= 1 / BALANCED:
         return None
     reason = f"The weight decay pulls {trials.decay_pull:.2g} times as hard as the gradient (threshold {BALANCED:g})"
     return verdict_of(evidence, Cause.SETTLED, f"{reason}: the two are in balance.")
