@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_landscape.callbacks.treatment import Treatment
-from lightning_landscape.evidence import Cause, Evidence, Movement, Plateau, Verdict, plain, restored
+from lightning_landscape.evidence import Cause, Evidence, LossLevel, Movement, Plateau, Verdict, plain, restored
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.history import FIRST_HORIZON
 from lightning_landscape.progress import Progress, StepRecord
@@ -36,6 +36,8 @@ class Observations:
         """what remedies did, one for each alarm"""
         self.told: list[str] = []
         """codes of what is said once per fit"""
+        self.first_loss: float | None = None
+        """the loss before any step"""
         self.steps = 0
         self.step = 0
         """the loggers' x of the latest step"""
@@ -55,6 +57,7 @@ class Observations:
         self.gradients.update(record)
         if record.optimizer == 0:
             self.progress.update(record)
+            self.first_loss = record.loss if self.first_loss is None else self.first_loss
             self.chronicle.update(record.step, record.loss, record.grad_norm)
             self.missing = self.missing if record.missing is None else record.missing
 
@@ -76,16 +79,20 @@ class Observations:
 
     @property
     def unclear(self) -> bool:
-        """Whether noise hides how a run goes on that is still, after a long time, about where it started.
+        """Whether a run is, after a long time, about where it started, and its losses alone do not say why.
 
-        Trials may tell what the loss alone cannot; they speak without its trend, so only plain evidence alarms.
+        Noise may hide how it goes on, or a loss that blew up in the first steps may pass for where it started. Trials
+        may tell what the losses cannot; they speak without a trend, so only plain evidence alarms.
         """
-        progress, steps = self.progress, self.steps
-        if progress.trend is None or progress.level is None or progress.stalled or progress.hold is not None:
+        progress, first = self.progress, self.first_loss
+        if progress.trend is None or progress.level is None or progress.stalled or first is None:
             return False
-        late = steps >= UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON)
-        hidden = not progress.trend.falling and not progress.trend.powered
-        return late and hidden and progress.level.share_of_start > HIGH
+        if self.steps < UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON) or progress.trend.falling:
+            return False
+        start = min(first, progress.level.start)
+        high = LossLevel(start, progress.level.best, progress.level.now).share_of_start > HIGH
+        hidden = progress.hold is None and not progress.trend.powered
+        return high and (hidden or progress.hold == "solved")
 
     def pass_over(self) -> None:
         """Leave the present episode without a verdict, until it is due again."""
@@ -158,6 +165,7 @@ class Observations:
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "treatments": [plain(treatment) for treatment in self.treatments],
             "told": list(self.told),
+            "first_loss": self.first_loss,
             "steps": self.steps,
             "step": self.step,
             "judged_at": self.judged_at,
@@ -181,6 +189,6 @@ class Observations:
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
         self.treatments = [restored(Treatment, treatment) for treatment in state.get("treatments", ())]
         self.told = [str(code) for code in state["told"]]
-        self.steps, self.step = int(state["steps"]), int(state["step"])
+        self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
         self.judgements, self.missing = int(state["judgements"]), float(state["missing"])
