@@ -9,8 +9,13 @@ from lightning_landscape.callbacks.arguments import check_functions, check_numbe
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.recorder import StepRecorder
-from lightning_landscape.callbacks.views import curvature_pictures, curvature_scalars
-from lightning_landscape.probes import CopyTrials, HessianExtremes
+from lightning_landscape.callbacks.views import (
+    curvature_pictures,
+    curvature_scalars,
+    spectrum_pictures,
+    spectrum_scalars,
+)
+from lightning_landscape.probes import CopyTrials, HessianExtremes, HessianSpectrum
 from lightning_landscape.progress import StepRecord
 
 
@@ -18,9 +23,11 @@ class CurvatureMonitor(Monitor):
     """Measure the smallest and the largest curvature of the loss, and warn when a stalled run sits at a saddle.
 
     It does so every so many steps, after a checkpoint was written, and when the loss stalls. Scalars:
-    ``landscape/lambda_min``, ``landscape/lambda_max``, ``landscape/sharpness_ratio``. Picture: ``landscape/descent``,
-    the loss along the most negative curvature on the batches that found it and on others. A negative curvature alone
-    is no alarm: half of all healthy runs have it.
+    ``landscape/lambda_min``, ``landscape/lambda_max``, ``landscape/sharpness_ratio``, ``landscape/trace``,
+    ``landscape/share_negative``. Pictures: ``landscape/spectrum``, and ``landscape/descent``, the loss along the most
+    negative curvature on the batches that found it and on others. A negative curvature alone is no alarm: half of all
+    healthy runs have it. The price of a measurement is `iterations` + 23 Hessian-vector products, about two gradients
+    each.
 
     Args:
         every: optimizer steps between measurements; None for a tenth of the run.
@@ -42,13 +49,14 @@ class CurvatureMonitor(Monitor):
     ) -> None:
         check_numbers(every=every, iterations=iterations, batches=batches)
         check_functions(loss_fn=loss_fn)
-        extremes = HessianExtremes(iterations=iterations)
-        examination = Examination((CopyTrials(),), scheduled=(extremes,), every=every, batches=batches, loss_fn=loss_fn)
+        measured = (HessianExtremes(iterations=iterations), HessianSpectrum(runs=1, iterations=15, products=8))
+        examination = Examination((CopyTrials(),), scheduled=measured, every=every, batches=batches, loss_fn=loss_fn)
         settings = {"every": every, "iterations": iterations, "batches": batches}
         super().__init__(StepRecorder(norms_every=10), examination, settings)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
-        return curvature_scalars(self._examination.curvature, record.learning_rate)
+        seen = self._examination
+        return curvature_scalars(seen.curvature, record.learning_rate) | spectrum_scalars(seen.spectrum)
 
     def _pictures(self) -> Mapping[str, Any]:
-        return curvature_pictures(self._examination.curvature)
+        return curvature_pictures(self._examination.curvature) | spectrum_pictures(self._examination.spectrum)

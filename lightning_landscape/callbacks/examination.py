@@ -11,8 +11,8 @@ from lightning_landscape.callbacks.module_surface import module_surface
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
 from lightning_landscape.diagnosis import undiscerned
-from lightning_landscape.errors import SurfaceError
-from lightning_landscape.evidence import Curvature, Line, plain, restored
+from lightning_landscape.errors import LandscapeError, SurfaceError
+from lightning_landscape.evidence import Curvature, Line, Spectrum, plain, restored
 from lightning_landscape.surface import LossSurface, Probe
 
 CURVES = 12
@@ -64,6 +64,7 @@ class Examination:
         """Start as if nothing had been seen."""
         self.lines: dict[str, list[tuple[int, Line]]] = {}
         self.curvature: Curvature | None = None
+        self.spectrum: Spectrum | None = None
         self.skipped: dict[str, str] = {}
         self.checkpointed = False
         self.planned = False
@@ -116,7 +117,7 @@ class Examination:
             with module_surface(trainer, pl_module, batches, anchors=anchors, loss_fn=self._loss_fn) as surface:
                 for probe in probes:
                     if probe not in self._probes or undiscerned(seen.evidence(readings)):
-                        readings += _reading(probe, surface, guard)
+                        readings += self._reading(probe, surface, guard)
         except SurfaceError as error:
             self.skipped["the loss surface"] = str(error)
         self.skipped.update(self._snapshots.skipped)
@@ -126,6 +127,18 @@ class Examination:
             self._snapshots.take_best(seen.progress.level.now, pl_module)
         return readings
 
+    def _reading(self, probe: Probe, surface: LossSurface, guard: Guard) -> list[object]:
+        """What the probe has to say, in a list; empty where it is silent, will not speak, failed or is switched off."""
+        name = getattr(probe, "__name__", None) or repr(probe)
+        reading = None
+        if guard.allows(name):
+            with guard(name):
+                try:
+                    reading = probe(surface)
+                except LandscapeError as error:  # no failure: what it measures does not exist here
+                    self.skipped[name] = str(error)
+        return [] if reading is None else [reading]
+
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:
         seen.chronicle.read(seen.step, readings)
         for reading in readings:
@@ -134,6 +147,8 @@ class Examination:
                 del self.lines[reading.anchor][:-CURVES]
             elif isinstance(reading, Curvature):
                 self.curvature = reading
+            elif isinstance(reading, Spectrum):
+                self.spectrum = reading
 
     def state_dict(self) -> dict[str, Any]:
         """What was observed, in builtins and tensors."""
@@ -144,6 +159,7 @@ class Examination:
             "planned": self.planned,
             "latest": self._latest,
             "curvature": None if self.curvature is None else plain(self.curvature),
+            "spectrum": None if self.spectrum is None else plain(self.spectrum),
             "snapshots": self._snapshots.state_dict(),
         }
 
@@ -154,6 +170,7 @@ class Examination:
         }
         self.checkpointed, self.planned, self._latest = state["checkpointed"], state["planned"], state["latest"]
         self.curvature = None if state["curvature"] is None else restored(Curvature, state["curvature"])
+        self.spectrum = None if state["spectrum"] is None else restored(Spectrum, state["spectrum"])
         self._snapshots.load_state_dict(state["snapshots"])
 
     def _due(self, steps: int) -> bool:
@@ -166,13 +183,3 @@ class Examination:
         if self._horizon is None:  # further and further apart
             return max(500, steps // 2)
         return max(self._horizon // 10, min(500, self._horizon // 3), 1)
-
-
-def _reading(probe: Probe, surface: LossSurface, guard: Guard) -> list[object]:
-    """What the probe has to say, in a list; empty where it has nothing, failed, or is switched off."""
-    name = getattr(probe, "__name__", None) or repr(probe)
-    reading = None
-    if guard.allows(name):
-        with guard(name):
-            reading = probe(surface)
-    return [] if reading is None else [reading]

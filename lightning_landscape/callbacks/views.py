@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.evidence import Cause, Curvature, Line, Verdict
+from lightning_landscape.evidence import Cause, Curvature, Line, Spectrum, Verdict
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.progress import Progress, StepRecord
 from lightning_landscape.reporting.chronicle import heat_map
@@ -66,6 +66,18 @@ def gradient_pictures(gradients: GradientNorms) -> dict[str, Figure]:
         return {}
     norms = [[0.0 if norm is None else norm for norm in column] for column in gradients.history]
     return {"grad_norms": gradient_norm_figure(gradients.steps, gradients.groups, norms)}
+
+
+def spectrum_scalars(spectrum: Spectrum | None) -> dict[str, float]:
+    """Sum of all curvatures as last measured, and the share of the directions that bend down."""
+    return {} if spectrum is None else {"trace": spectrum.trace, "share_negative": spectrum.share_negative}
+
+
+def spectrum_pictures(spectrum: Spectrum | None) -> dict[str, Figure]:
+    """The density of curvatures as last measured."""
+    from lightning_landscape.plots import spectrum_figure
+
+    return {} if spectrum is None else {"spectrum": spectrum_figure(spectrum)}
 
 
 def curvature_pictures(curvature: Curvature | None) -> dict[str, Figure]:

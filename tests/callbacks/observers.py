@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from lightning_landscape.callbacks import (
+    CurvatureMonitor,
     GradientNormMonitor,
     LandscapeMonitor,
     LossInterpolationMonitor,
@@ -97,5 +98,6 @@ OBSERVERS: dict[str, Callable[[], Callback]] = {
     "LossInterpolationMonitor": lambda: LossInterpolationMonitor(every=3, points=3),
     "GradientNormMonitor": GradientNormMonitor,
     "PlateauMonitor": PlateauMonitor,
+    "CurvatureMonitor": lambda: CurvatureMonitor(every=6, iterations=3, batches=2),
 }
 """every monitor belongs here; one line is enough"""

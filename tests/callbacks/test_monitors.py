@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import (
     Cause,
+    CurvatureMonitor,
     GradientNormMonitor,
     LandscapeMonitor,
     LandscapeWarning,
@@ -29,6 +30,7 @@ MONITORS = {
     "gradient norm": lambda: GradientNormMonitor(every=2),
     "plateau": PlateauMonitor,
     "interpolation": lambda: LossInterpolationMonitor(every=20),
+    "curvature": lambda: CurvatureMonitor(every=60, iterations=6, batches=2),
 }
 SCALARS = {"grad_norm", "grad_norm_clipped", "update_ratio", "plateau_length", "loss_trend", "barrier", "verdict"}
 
@@ -192,6 +194,20 @@ def test_the_gradient_monitor_warns_of_an_explosion(tmp_path):
 
     with pytest.warns(GradientWarning, match="LL111"):
         fit(tmp_path, Explodes(lr=1e-9), [GradientNormMonitor()])
+
+
+def test_the_curvature_monitor_shows_both_ends_the_trace_and_the_share_of_negative_directions(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    monitor = CurvatureMonitor(every=50)
+    run = fit(tmp_path, Classifier(), [monitor], logger=logger, log_every_n_steps=5)
+    found = {name.removeprefix("landscape/"): value.item() for name, value in run.callback_metrics.items()}
+    assert found["lambda_min"] <= 0 < found["lambda_max"]
+    assert found["sharpness_ratio"] == pytest.approx(found["lambda_max"] * 0.05 / 2)
+    assert 0 <= found["share_negative"] <= 1
+    assert monitor._examination.curvature.products <= 20
+    events = scalars_of(logger.log_dir)
+    assert {"landscape/lambda_min", "landscape/trace"} <= set(events.Tags()["scalars"])
+    assert "landscape/spectrum" in events.Tags()["images"]
 
 
 def test_the_interpolation_monitor_adds_its_lines_to_the_warning(tmp_path):
@@ -412,6 +428,7 @@ def test_the_report_is_text_data_and_markdown(tmp_path):
         (lambda: LandscapeMonitor(loss_fn=3), "loss_fn must be a function, got 3"),
         (lambda: LandscapeMonitor(probes=3), "probes must be a sequence of functions, got 3"),
         (lambda: LandscapeMonitor(norms_every=-1), "norms_every must be at least 1, got -1"),
+        (lambda: CurvatureMonitor(iterations=0), "iterations must be at least 1, got 0"),
         (lambda: GradientNormMonitor(every=0), "every must be at least 1 optimizer step, got 0"),
         (lambda: PlateauMonitor(norms_every=0), "norms_every must be at least 1, got 0"),
         (lambda: LossInterpolationMonitor(every=-5), "every must be at least 1 optimizer step.*got -5"),
