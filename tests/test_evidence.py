@@ -125,6 +125,12 @@ def test_a_loss_falls_when_a_fall_above_the_threshold_is_beyond_doubt(progress, 
         # Here noise would hide 1.2%, so the sentence must not promise it.
         (replace(FLAT, progress=-0.1, margin=0.09), "not fallen at all in 100 steps (a fall of 4.5% would have been"),
         (replace(FLAT, margin=1.0, predicted=2e-5), "updates of 100 steps could not lower the training loss by more"),
+        (replace(FLAT, margin=1.0, predicted=0.0), "The weights have not moved in 100 steps."),
+        (replace(FLAT, progress=0.1), "has fallen by 5.0% in 100 steps (give or take 1.0%)"),
+        (
+            replace(FLAT, margin=0.1),
+            "may have fallen by up to 5.0% in 100 steps; the noise hides whether it has by the 1.2%",
+        ),
         (replace(FLAT, level=0.0), "averages zero over 100 steps"),
     ],
 )

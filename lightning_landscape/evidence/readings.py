@@ -84,10 +84,22 @@ class Trend:
                 return f"The weights have not moved in {self.window} steps."
             most = f"{self.predicted / self.level:.1e}"
             return f"The updates of {self.window} steps could not lower the training loss by more than {most} of it."
+        if not self.stalled:
+            return self._open_sentence()
         if self.largest_fall <= 0:
             return f"The training loss has not fallen at all in {self.window} steps {seen}."
         most = f"{self.largest_fall / self.level:.1%}"
         return f"The training loss has not fallen by more than {most} in {self.window} steps {seen}."
+
+    def _open_sentence(self) -> str:
+        """What the test leaves open."""
+        if self.falling:
+            fallen, around = self.progress / self.level, self.margin / self.level
+            return f"The training loss has fallen by {fallen:.1%} in {self.window} steps (give or take {around:.1%})."
+        return (
+            f"The training loss may have fallen by up to {self.largest_fall / self.level:.1%} in {self.window} steps; "
+            f"the noise hides whether it has by the {self.tolerance:.1%} that count."
+        )
 
 
 @dataclass(frozen=True)

@@ -177,27 +177,3 @@ def _inflation(phi: float, steps: int) -> float:
     phi = min(max(phi, 0.0), 1.0)
     phi = min(phi + 1.64 * sqrt((1 - phi * phi) / steps), 1 - 1 / steps)
     return (1 + phi) / (1 - phi)
-
-
-def describe(trend: Trend) -> str:
-    """The test as the second half of a sentence about the loss, with its power.
-
-    >>> describe(Trend(window=620, level=2.0, progress=0.002, margin=0.006, tolerance=0.012))
-    'has not fallen by more than 0.4% in 620 steps (a fall of 1.2% would have been seen)'
-    """
-    if trend.level == 0:
-        return f"averages zero over {trend.window} steps, so that no share of it can be said to fall"
-
-    def percent(value: float) -> str:
-        return f"{max(0.0, 100 * value / trend.level):.2g}%"
-
-    span = f"in {trend.window} steps"
-    most = percent(trend.largest_fall)
-    if trend.largest_fall < trend.threshold:
-        seen = percent(max(trend.threshold, trend.margin))
-        return f"has not fallen by more than {most} {span} (a fall of {seen} would have been seen)"
-    if trend.predicted is not None and trend.bounded:
-        return f"cannot have fallen by more than {percent(trend.predicted)} {span}: the updates are too small for that"
-    if trend.falling:
-        return f"has fallen by {percent(trend.progress)} {span} (give or take {percent(trend.margin)})"
-    return f"may have fallen by up to {most} {span} (a fall of {percent(trend.threshold)} would count)"

@@ -308,7 +308,8 @@ def test_a_second_fit_starts_afresh(tmp_path):
 
 
 def test_two_monitors_with_different_settings_have_their_own_states(tmp_path):
-    trainer(tmp_path, [LandscapeMonitor(), LandscapeMonitor(every=3)])
+    run = trainer(tmp_path, [LandscapeMonitor(), LandscapeMonitor(every=3)])
+    assert len({callback.state_key for callback in run.callbacks if isinstance(callback, LandscapeMonitor)}) == 2
 
 
 @pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_landscape.evidence import Trend
-from lightning_landscape.functional.trend import Block, describe, fit_trend, fold, mean_loss, merge, summarize
+from lightning_landscape.functional.trend import Block, fit_trend, fold, mean_loss, merge, summarize
 
 losses = st.integers(-(10**5), 10**5).map(lambda thousandths: thousandths / 1000)
 
@@ -91,7 +91,7 @@ def test_constant_loss_has_stalled_exactly(loss):
 def test_loss_of_zero_has_no_scale_and_so_no_stall():
     trend = fit_trend(blocks_of([0.0] * 40, 4), tolerance=0.012)
     assert not trend.stalled
-    assert "averages zero" in describe(trend)
+    assert "averages zero" in trend.sentence()
 
 
 def test_blocks_of_unequal_width_lie_where_their_steps_lie():
@@ -192,28 +192,3 @@ def test_the_margin_shrinks_with_longer_windows():
 
 
 # The sentence
-
-
-@pytest.mark.parametrize(
-    ("trend", "sentence"),
-    [
-        (
-            Trend(620, level=2.0, progress=-0.1, margin=0.06, tolerance=0.012),
-            "has not fallen by more than 0% in 620 steps (a fall of 3% would have been seen)",
-        ),
-        (
-            Trend(620, level=2.0, progress=0.1, margin=0.5, tolerance=0.01, predicted=0.002),
-            "cannot have fallen by more than 0.1% in 620 steps: the updates are too small for that",
-        ),
-        (
-            Trend(620, level=2.0, progress=0.1, margin=0.01, tolerance=0.01),
-            "has fallen by 5% in 620 steps (give or take 0.5%)",
-        ),
-        (
-            Trend(620, level=2.0, progress=0.01, margin=0.05, tolerance=0.01),
-            "may have fallen by up to 3% in 620 steps (a fall of 1% would count)",
-        ),
-    ],
-)
-def test_the_sentence_states_the_power(trend, sentence):
-    assert describe(trend) == sentence
