@@ -70,7 +70,7 @@ def tensorboard(site, logdir, *arguments, before="", prefix=""):
         process.communicate(timeout=20)
 
 
-def until(found, seconds=20):
+def until(found, seconds=60):
     """What `found` returns as soon as it returns something; TensorBoard reads its files in the background."""
     end = time.monotonic() + seconds
     while True:

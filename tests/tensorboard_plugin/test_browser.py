@@ -127,9 +127,14 @@ def test_the_slider_goes_through_the_curves_of_the_run(tab):
 
 def test_the_keyboard_alone_reaches_another_anchor_and_keeps_its_place(tab):
     tab.show_only("healthy")
-    button = next(found for found in tab.all(".lines .choice button") if found.text == "previous")
-    button.send_keys(Keys.ENTER)
-    until(lambda: button.get_attribute("aria-pressed") == "true")
+
+    def pressed():  # the page may be drawn anew at any moment, so the button is looked up every time
+        button = next(found for found in tab.all(".lines .choice button") if found.text == "previous")
+        if button.get_attribute("aria-pressed") != "true":
+            button.send_keys(Keys.ENTER)
+        return button.get_attribute("aria-pressed") == "true"
+
+    until(pressed)
     until(lambda: tab.browser.switch_to.active_element.text == "previous")
     tab.browser.switch_to.active_element.send_keys(Keys.TAB, Keys.TAB)
     assert "previous" in " ".join(tab.text(".lines .ticks .name"))
