@@ -22,6 +22,10 @@ class CurvatureError(LandscapeError):
     """The curvature cannot be measured here, and the message says why."""
 
 
+class OverBudgetError(LandscapeError):
+    """What is left of the budget does not pay for a probe, and the message says how much it takes."""
+
+
 class LandscapeWarning(UserWarning):
     """Everything this library warns about; filter on this to silence all of it."""
 

@@ -109,6 +109,11 @@ class LossHistory:
         """Whether the open block has reached its width."""
         return self._n >= self.width
 
+    @property
+    def left(self) -> int:
+        """Losses that the open block has yet to take in."""
+        return self.width - self._n
+
     def close(self) -> None:
         """End the open block, and widen all of them where the run has outgrown its believed horizon."""
         block = Block(self._n, self._mean, self._m2, self._d2, self._pairs, self._predicted, self._sampled)

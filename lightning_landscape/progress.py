@@ -137,6 +137,11 @@ class Progress:
             start = self._history.start.mean if self._history.count else nan
             self.divergence = Divergence(self._not_finite_since, finite=False, start=start, now=self._not_finite_loss)
 
+    def judges_within(self, steps: int) -> bool:
+        """Whether the next so many optimizer steps complete a block after which conclusions are drawn."""
+        history = self._history
+        return history.left + (0 if history.closed % 2 else history.width) <= steps
+
     @property
     def stalled(self) -> bool:
         """Whether the run is on a plateau."""
@@ -210,8 +215,11 @@ class Progress:
         now = mean_loss(recent[-2:])
         if not plateau.is_far_above(start, now):
             self.divergence = None
-        elif self.divergence is None and len(recent) == 8 and plateau.is_growing(recent):
-            self.divergence = Divergence(self._history.stretches[-8].step, finite=True, start=start.mean, now=now)
+        elif self.divergence is None and (
+            plateau.is_out_of_reach(start, now) or (len(recent) == 8 and plateau.is_growing(recent))
+        ):
+            first = self._history.stretches[-len(recent)]
+            self.divergence = Divergence(first.step, finite=True, start=start.mean, now=now)
 
     def _judge_plateau(self, trends: Sequence[Trend], level: LossLevel) -> None:
         """Begin, prove or end the plateau."""

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from lightning_landscape.errors import LandscapeError
 from lightning_landscape.evidence import Cause, Verdict
+from lightning_landscape.functional.perturbation import random_step, usual_norm
 
 Remedy: TypeAlias = Callable[[Verdict, Optimizer], str | None]
 """Says in a sentence what it did; None where it did nothing. Under DDP it must do the same on every rank."""
@@ -108,10 +109,7 @@ class Perturb:
             return self._along(way, weights)
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + verdict.step) % 2**63)
         for weight in weights:
-            kind = weight.dtype if weight.is_complex() else torch.float32
-            noise = torch.randn(weight.shape, dtype=kind, generator=generator)  # on the CPU: the same on every device
-            length = self.scale * usual_norm(weight) / max(float(noise.norm()), 1e-30)
-            weight.add_((noise * length).to(weight))
+            weight.add_(random_step(weight, self.scale, generator))
         why = "; no direction that bends down was found" if self.direction == "lambda_min" else ""
         return f"moved {len(weights)} tensors by {self.scale:.3g} of their norm in random directions{why}"
 
@@ -154,15 +152,6 @@ class ScaleLearningRate:
                 if name in group:
                     group[name] = _scaled(group[name], self.factor)
         return f"scaled the learning rate by {self.factor:g}, from {before} to {_rates(optimizer)}"
-
-
-def usual_norm(weight: Tensor) -> float:
-    """The norm of a tensor; of a matrix or a kernel, at least what torch's own initialisation would give it.
-
-    ``nn.Linear`` and ``nn.Conv2d`` draw from ±1/√fan_in: a variance of 1/(3 fan_in), a squared norm of fan_out/3.
-    """
-    norm = float(weight.detach().float().norm()) if not weight.is_complex() else float(weight.detach().norm())
-    return norm if weight.ndim < 2 else max(norm, math.sqrt(weight.shape[0] / 3))
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:

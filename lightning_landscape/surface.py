@@ -67,6 +67,12 @@ class LossSurface:
     """whether the decay acts on the weights (AdamW), not through the gradient"""
     samples: int = 0
     """how many samples `loss` averages over; 0 where that is not known"""
+    gradients: int | None = None
+    """how many gradients of one batch a probe should make do with; None where nobody counts"""
+
+    def affordable(self, wanted: int, price: int = 1) -> int:
+        """As many of the wanted steps as `gradients` pays for, at this many gradients of one batch each."""
+        return wanted if self.gradients is None else max(0, min(wanted, self.gradients // max(1, price)))
 
 
 Probe: TypeAlias = Callable[[LossSurface], object | None]

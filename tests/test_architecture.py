@@ -47,7 +47,7 @@ HOUSE = {
     "checkpoints": room("errors surface", "torch"),
     "functional": room(f"{NOUNS} surface", "torch numpy"),  # surface for the noun `Params`
     "probes": room(f"{NOUNS} surface functional", "torch"),
-    "remedies": room(f"{NOUNS} surface", "torch"),
+    "remedies": room(f"{NOUNS} surface functional", "torch"),
     "metrics": room("errors functional", "torch torchmetrics"),
     "plots": room(NOUNS, "matplotlib numpy"),
     "reporting": room(f"{NOUNS} advice plots", "torch tensorboard numpy PIL", "matplotlib"),

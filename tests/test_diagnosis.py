@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_landscape.advice import ADVICE, CODES, TITLES
+from lightning_landscape.advice import CODES, GENERAL, TITLES
 from lightning_landscape.diagnosis import DETECTORS, diagnose, undiscerned
 from lightning_landscape.diagnosis.judging import INFORMATION, learned
 from lightning_landscape.evidence import (
@@ -571,7 +571,7 @@ def test_a_verdict_says_where_and_since_when_and_carries_its_evidence(changed):
     verdict = diagnose(known)
     assert (verdict.step, verdict.since) == (300, 100)
     assert verdict.evidence == known
-    assert verdict.advice == ADVICE[verdict.cause]
+    assert verdict.advice == GENERAL[verdict.cause]
     assert verdict.stuck is (verdict.cause not in {Cause.SETTLED, Cause.SCHEDULED_END})
 
 
@@ -590,10 +590,10 @@ def test_a_detector_of_your_own_is_a_function_and_its_place_is_its_rank():
 
 
 def test_every_cause_has_a_code_of_its_own_a_title_and_advice():
-    assert set(CODES) == set(TITLES) == set(ADVICE) == set(Cause)
-    assert len(set(CODES.values())) == len(set(TITLES.values())) == len(set(ADVICE.values())) == len(Cause)
+    assert set(CODES) == set(TITLES) == set(GENERAL) == set(Cause)
+    assert len(set(CODES.values())) == len(set(TITLES.values())) == len(set(GENERAL.values())) == len(Cause)
     assert all(code.startswith("LL2") and len(code) == 5 for code in CODES.values())
-    assert all(text == text.strip() and text.endswith((".", "?")) for text in ADVICE.values())
+    assert all(text == text.strip() and text.endswith((".", "?")) for text in GENERAL.values())
 
 
 def test_exactly_the_last_four_causes_are_information():

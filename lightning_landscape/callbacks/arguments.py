@@ -36,3 +36,14 @@ def check_probes(probes: Any) -> None:
     """
     if probes is not None and not (isinstance(probes, Iterable) and all(map(callable, probes))):
         raise ValueError(f"probes must be a sequence of functions, got {probes!r}")
+
+
+def check_share(**shares: Any) -> None:
+    """Refuse what is not a share in (0, 1].
+
+    Raises:
+        ValueError: naming the first such argument.
+    """
+    for name, value in shares.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+            raise ValueError(f"{name} must be a share above 0 and at most 1, got {value!r}")

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lightning_landscape.callbacks.batches import ProbeSet
+from lightning_landscape.callbacks.budget import Allowance
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.module_surface import module_surface
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
-from lightning_landscape.diagnosis import undiscerned
-from lightning_landscape.errors import LandscapeError, SurfaceError
-from lightning_landscape.evidence import Curvature, Line, Spectrum, plain, restored
+from lightning_landscape.callbacks.trainer import agreed_upon
+from lightning_landscape.diagnosis import diagnose, undiscerned
+from lightning_landscape.errors import LandscapeError, OverBudgetError, SurfaceError
+from lightning_landscape.evidence import Curvature, Evidence, Line, Spectrum, plain, restored
 from lightning_landscape.surface import LossSurface, Probe
 
 CURVES = 12
 """interpolation curves that are kept for each anchor"""
 GLANCE = 4
 """batches of a scheduled look, which shows a trend and decides nothing"""
+FEWEST = 6
+"""batches of an examination, however small its allowance: fewer do not tell use of the inputs from chance"""
+GRADIENTS_FOR_A_BATCH = 12
+"""what is left of the budget, in gradients, for each batch that an examination looks at"""
 SAMPLES = 512
 """samples after which an examination needs no further batches"""
 
@@ -31,6 +38,7 @@ class Examination:
     Args:
         probes: run where the loss has stalled, in this order, until the cause is clear.
         scheduled: run every so many steps, after a checkpoint, and at the end of an examination.
+        advising: run once the others have found the run stuck, to see what would help.
         every: optimizer steps between two scheduled runs; None for a tenth of the run.
         anchors: points of the run that the probes may start from.
         batches: how many batches an examination sees at most.
@@ -46,6 +54,7 @@ class Examination:
         probes: Sequence[Probe],
         *,
         scheduled: Sequence[Probe] = (),
+        advising: Sequence[Probe] = (),
         every: int | None = None,
         anchors: Sequence[str] = (),
         batches: int = 32,
@@ -55,7 +64,7 @@ class Examination:
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1 optimizer step, or None for a tenth of the run, got {every}")
         self.probe_set = ProbeSet(batches)
-        self._probes, self._scheduled = tuple(probes), tuple(scheduled)
+        self._probes, self._scheduled, self._advising = tuple(probes), tuple(scheduled), tuple(advising)
         self._every, self._loss_fn, self._keeps_batches = every, loss_fn, keeps_batches
         self._snapshots = Snapshots(anchors)
         self.forget()
@@ -66,6 +75,7 @@ class Examination:
         self.curvature: Curvature | None = None
         self.spectrum: Spectrum | None = None
         self.skipped: dict[str, str] = {}
+        self.shortened: dict[str, str] = {}
         self.checkpointed = False
         self.planned = False
         self._latest = 0
@@ -75,7 +85,8 @@ class Examination:
 
     def notes(self) -> list[str]:
         """What was skipped, and why."""
-        return [f"{what} was skipped: {reason}" for what, reason in self.skipped.items()]
+        without = {**self.shortened, **self.skipped}
+        return [f"{what} was skipped: {reason}" for what, reason in without.items()]
 
     def begin(self, pl_module: Any, horizon: int | None) -> None:
         """Keep the point from which this run starts, unless a resumed run brought its own."""
@@ -90,34 +101,52 @@ class Examination:
     def plan(self, seen: Observations, ahead: int) -> None:
         """Decide whether batches are kept for probes at the next look, `ahead` steps from here."""
         due = self._scheduled and self._due(seen.steps + ahead)
-        self.planned = bool(self.wanted(seen) or due or self._keeps_batches)
+        soon = bool(self._probes) and seen.may_stall_within(ahead)
+        self.planned = bool(self.wanted(seen) or due or soon or self._keeps_batches)
         self.probe_set.clear()
 
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
         if seen.stalled and (self._probes or self._scheduled):
-            return (*self._probes, *self._scheduled)
+            return (*self._probes, *self._advising, *self._scheduled)
         return self._scheduled if self._due(seen.steps) else ()
 
     def run(
-        self, trainer: Any, pl_module: Any, probes: Sequence[Probe], guard: Guard, seen: Observations
+        self,
+        trainer: Any,
+        pl_module: Any,
+        probes: Sequence[Probe],
+        guard: Guard,
+        seen: Observations,
+        allowance: Allowance | None = None,
     ) -> list[object]:
         """Readings of the probes that have something to say; where the surface refuses, none, and `skipped` says why.
 
         Afterwards this point is the "previous" one, and the "best" one if the loss has never been lower.
+
+        Args:
+            trainer: in whose fit the module is.
+            pl_module: whose loss is probed.
+            probes: in the order in which they run, as `wanted` gives them.
+            guard: counts what fails.
+            seen: what is known without probes.
+            allowance: what all of them together may cost; None where nobody counts.
         """
         self._latest, self.checkpointed = seen.steps, False
         readings: list[object] = []
         thorough = any(probe in self._probes for probe in probes)
-        batches = (
-            self.probe_set.latest(self.probe_set.max_batches, SAMPLES) if thorough else self.probe_set.latest(GLANCE)
-        )
+        most = self.probe_set.max_batches if thorough else GLANCE
+        gradients = agreed_upon(trainer, None if allowance is None else allowance.gradients)
+        if gradients is not None:
+            most = min(most, max(FEWEST if thorough else 1, gradients // GRADIENTS_FOR_A_BATCH))
+        batches = self.probe_set.latest(most, SAMPLES if thorough else None)
         try:
             anchors = self._snapshots.points(parameters_of(pl_module))
             with module_surface(trainer, pl_module, batches, anchors=anchors, loss_fn=self._loss_fn) as surface:
                 for probe in probes:
-                    if probe not in self._probes or undiscerned(seen.evidence(readings)):
-                        readings += self._reading(probe, surface, guard)
+                    if self._has_its_turn(probe, seen.evidence(readings)):
+                        left = agreed_upon(trainer, None if allowance is None else allowance.gradients)
+                        readings += self._reading(probe, replace(surface, gradients=left), guard)
         except SurfaceError as error:
             self.skipped["the loss surface"] = str(error)
         self.skipped.update(self._snapshots.skipped)
@@ -127,6 +156,15 @@ class Examination:
             self._snapshots.take_best(seen.progress.level.now, pl_module)
         return readings
 
+    def _has_its_turn(self, probe: Probe, evidence: Evidence) -> bool:
+        """Whether the cause is still open, or the run known to be stuck, as this kind of probe asks for."""
+        if probe in self._probes:
+            return undiscerned(evidence)
+        if probe in self._advising:
+            verdict = diagnose(evidence)
+            return verdict is not None and verdict.stuck
+        return True
+
     def _reading(self, probe: Probe, surface: LossSurface, guard: Guard) -> list[object]:
         """What the probe has to say, in a list; empty where it is silent, will not speak, failed or is switched off."""
         name = getattr(probe, "__name__", None) or repr(probe)
@@ -135,6 +173,8 @@ class Examination:
             with guard(name):
                 try:
                     reading = probe(surface)
+                except OverBudgetError as error:
+                    self.shortened[name] = str(error)
                 except LandscapeError as error:  # no failure: what it measures does not exist here
                     self.skipped[name] = str(error)
         return [] if reading is None else [reading]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.callbacks.arguments import check_functions, check_numbers, check_probes
+from lightning_landscape.callbacks.arguments import check_functions, check_numbers, check_probes, check_share
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
@@ -27,6 +27,7 @@ from lightning_landscape.probes import (
     CopyTrials,
     HessianExtremes,
     RedrawnRestart,
+    TryAlternatives,
     activity,
     input_use,
     starting_point,
@@ -41,6 +42,8 @@ EXAMINATION: tuple[Probe, ...] = (
     *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
 )
 """in the order of their price; the next one runs only while the cause is open"""
+ADVICE: tuple[Probe, ...] = (TryAlternatives(),)
+"""run once the run is known to be stuck, to see what would help"""
 
 
 class LandscapeMonitor(Monitor):
@@ -50,9 +53,10 @@ class LandscapeMonitor(Monitor):
     training without.
 
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
-    ``barrier`` and ``verdict``, and after an examination ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also
-    in ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>`` and
-    ``descent``. For each verdict a card in the Text tab, for each alarm a `LandscapeWarning`, and a tab of its own.
+    ``barrier``, ``verdict`` and ``overhead`` (the monitor's own time over that of training), and after an examination
+    ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also in ``trainer.callback_metrics``. Pictures:
+    ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>`` and ``descent``. For each verdict a card in the Text
+    tab, for each alarm a `LandscapeWarning`, and a tab of its own.
 
     Args:
         every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
@@ -64,6 +68,8 @@ class LandscapeMonitor(Monitor):
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
         remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
             remedies does training differ from training without the monitor.
+        budget: share of the training time that watching and examining together may take, such as 0.02; it shortens and
+            puts off examinations, but not below 1.2 seconds in all, and silences none that an episode begins with.
         folder: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of the
             first logger, and nowhere without one.
 
@@ -82,15 +88,18 @@ class LandscapeMonitor(Monitor):
         probes: Sequence[Probe] | None = None,
         loss_fn: Callable[..., Any] | None = None,
         remedies: Sequence[Remedy] = (),
+        budget: float = 0.02,
         folder: str | None = None,
     ) -> None:
         check_numbers(every=every, points=points, batches=batches, norms_every=norms_every)
         check_functions(loss_fn=loss_fn)
+        check_share(budget=budget)
         check_probes(probes)
         lines, remedying = line_probes(anchors, points), Remedying(remedies)
         examination = Examination(
             EXAMINATION if probes is None else probes,
             scheduled=lines if probes is None else (),
+            advising=ADVICE if probes is None else (),
             every=every,
             anchors=anchors,
             batches=batches,
@@ -98,7 +107,8 @@ class LandscapeMonitor(Monitor):
             keeps_batches=remedying.needs_batches,
         )
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
-        super().__init__(StepRecorder(norms_every=norms_every), examination, settings | {"norms_every": norms_every})
+        settings |= {"norms_every": norms_every}
+        super().__init__(StepRecorder(norms_every=norms_every), examination, settings, budget)
         self._remedying = remedying
         self._folder = folder or ""
 
@@ -114,6 +124,7 @@ class LandscapeMonitor(Monitor):
             | line_scalars(self._examination.lines)
             | curvature_scalars(self._examination.curvature, record.learning_rate)
             | verdict_scalar(self._seen.verdicts, self._seen.progress)
+            | {"overhead": self._overhead}
         )
 
     def _pictures(self) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ A public monitor is a `Monitor` that has chosen what is recorded and examined, w
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,13 +16,22 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from lightning_landscape.callbacks._compat import logger_step
+from lightning_landscape.callbacks.budget import Budget
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
-from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published, taken_up
+from lightning_landscape.callbacks.trainer import (
+    agreed,
+    agreed_upon,
+    frozen_share,
+    horizon_of,
+    not_held,
+    published,
+    taken_up,
+)
 from lightning_landscape.callbacks.views import document_of, report_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
@@ -39,14 +49,22 @@ class Monitor(Callback):
         recorder: what is measured of a step.
         examination: the probes, the batches and the points that they use, and how often they run unasked.
         settings: the arguments of the public monitor, by which Lightning tells two instances apart.
+        share: of the training time, that all of it together may take; None where nobody counts.
     """
 
-    def __init__(self, recorder: StepRecorder, examination: Examination, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        recorder: StepRecorder,
+        examination: Examination,
+        settings: Mapping[str, Any],
+        share: float | None = None,
+    ) -> None:
         super().__init__()
         # Lightning asks for it at every hook.
         self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
         self._recorder = recorder
         self._examination = examination
+        self._share = share
         self._folder: str | None = None  # the events and the report of the run are another monitor's
         self._loaded: dict[str, Any] | None = None
         self._clear()
@@ -64,7 +82,8 @@ class Monitor(Callback):
     @property
     def report(self) -> Report:
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
-        return report_of(self._seen, self._guard.notes() + self._examination.notes() + self._outlets.notes())
+        kept = [] if self._budget is None else [self._budget.sentence()]
+        return report_of(self._seen, kept + self._guard.notes() + self._examination.notes() + self._outlets.notes())
 
     _remedying = Remedying(())
 
@@ -176,12 +195,14 @@ class Monitor(Callback):
         self._recorder.drain()
         self._examination.forget()
         self._pace = Pace()
-        self._batches, self._players, self._watching = 0, 1, False
+        self._budget: Budget | None = None
+        self._batches, self._players, self._watching, self._overhead = 0, 1, False, 0.0
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
         total, past = horizon_of(trainer), 0 if loaded else logger_step(trainer)
         self._pace = Pace(total - past if total is not None and total > past else None)
+        self._budget = None if self._share is None else Budget(self._share, self._pace.horizon)
         self._players = len(trainer.optimizers)
         self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder)
         self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
@@ -190,7 +211,7 @@ class Monitor(Callback):
             self._seen = Observations(self._pace.horizon, self._recorder.groups)
             self._recorder.drain()
             self._examination.forget()
-        self._seen.not_held = not_held(trainer, pl_module)
+        self._seen.not_held, self._seen.frozen = not_held(trainer, pl_module), frozen_share(pl_module)
         self._examination.begin(pl_module, self._pace.horizon)
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
         if not loaded:
@@ -206,20 +227,27 @@ class Monitor(Callback):
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
-        with self._guard("watching"):
-            values = self._watch(agreed(trainer, self._recorder.drain()), trainer.log_every_n_steps)
-            trainer.callback_metrics.update(published(values))
-        with self._guard("examining"):
-            self._examine(trainer, pl_module)
-            self._outlets.records(lambda: document_of(self._seen), self._seen.step)
-        self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
-        self._examination.plan(self._seen, self._pace.stride)
+        with contextlib.nullcontext() if self._budget is None else self._budget.spending():
+            with self._guard("watching"):
+                cost = 0.0 if self._budget is None else self._budget.overhead
+                records, self._overhead = agreed(trainer, self._recorder.drain(), cost)
+                values = self._watch(records, trainer.log_every_n_steps)
+                trainer.callback_metrics.update(published(values))
+            with self._guard("examining"):
+                self._examine(trainer, pl_module)
+                self._outlets.records(lambda: document_of(self._seen), self._seen.step)
+            self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
+            self._examination.plan(self._seen, self._pace.stride)
 
     def _examine(self, trainer: Any, pl_module: Any) -> None:
         """Probe, if batches have been kept for it, and judge a run that has stalled or diverged."""
         probes = self._examination.wanted(self._seen)
         stalled, ready = self._seen.stalled, self._examination.planned or not probes
         possible = probes and ready and self._seen.progress.divergence is None
+        if possible and self._budget is not None and not agreed_upon(trainer, self._can_pay()):
+            if stalled:
+                self._seen.pass_over()
+            possible = stalled = False
         readings = self._probe(trainer, pl_module, probes) if possible else []
         if self._seen.diverged or (stalled and ready):
             self._judge(readings)
@@ -227,6 +255,12 @@ class Monitor(Callback):
         if readings:
             with self._guard("drawing"):
                 self._outlets.pictures(self._pictures, self._seen.step)
+
+    def _can_pay(self) -> bool:
+        """Whether the budget allows what is due: always the first examination of an episode, if a shorter one."""
+        if self._budget is None or not self._seen.stalled:
+            return self._budget is None or self._budget.can_look
+        return self._seen.anew or self._budget.can_examine
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
@@ -238,6 +272,8 @@ class Monitor(Callback):
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
         latest: dict[str, float] = {}
+        if self._budget is not None:
+            self._budget.count(len(records))
         for record in records:
             self._seen.update(record)
             values = {name: value for name, value in self._scalars(record).items() if math.isfinite(value)}
@@ -249,7 +285,9 @@ class Monitor(Callback):
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
         before = set(self._examination.skipped)
         with self._outlets.waiting("examining the loss surface"):
-            readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen)
+            self._seen.frozen = frozen_share(pl_module)
+            allowance = self._budget.allowance(first=self._seen.anew) if self._budget is not None else None
+            readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen, allowance)
         self._outlets.readings(self._seen.step, readings)
         for what in self._examination.skipped.keys() - before:
             self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)

@@ -13,9 +13,9 @@ from lightning_landscape.progress import Progress, StepRecord
 from lightning_landscape.reporting.chronicle import Chronicle
 
 SCHEMA = 2
-HIGH = 0.75
+HIGH = 0.7
 """share of the first losses above which a run that noise hides is worth an examination; the trials decide"""
-UNCLEAR = 0.25
+UNCLEAR = 0.1
 """share of the run after which a loss that noise hides is examined all the same"""
 
 
@@ -49,6 +49,7 @@ class Observations:
         """whether the plateau was proven by then"""
         self.missing = 0.0
         self.not_held = 0.0
+        self.frozen = 0.0
 
     def update(self, record: StepRecord) -> None:
         """Take in one optimizer step; the trend follows the first optimizer."""
@@ -93,6 +94,18 @@ class Observations:
         high = LossLevel(start, progress.level.best, progress.level.now).share_of_start > HIGH
         hidden = progress.hold is None and not progress.trend.powered
         return high and (hidden or progress.hold == "solved")
+
+    def may_stall_within(self, steps: int) -> bool:
+        """Whether the next so many steps may show a plateau that is not known yet: then batches are worth keeping."""
+        progress = self.progress
+        if self.judged_at is not None or not progress.judges_within(steps):
+            return False
+        return progress.trend is None or progress.trend.progress < 2 * progress.trend.threshold
+
+    @property
+    def anew(self) -> bool:
+        """Whether the present episode has not been examined yet."""
+        return self.judged_at is None
 
     def pass_over(self) -> None:
         """Leave the present episode without a verdict, until it is due again."""
@@ -140,7 +153,7 @@ class Observations:
         return Evidence(
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
-            Movement(progress.update_ratio, progress.travelled, self.missing, self.not_held),
+            Movement(progress.update_ratio, progress.travelled, self.missing, self.not_held, self.frozen),
             *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
         )
 

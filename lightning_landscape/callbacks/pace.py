@@ -17,8 +17,8 @@ class Pace:
 
     @property
     def stride(self) -> int:
-        """Steps that are drained together: 2% of the run, from 10 to 50."""
-        return min(50, max(10, (self.horizon or 2500) // 50))
+        """Steps that are drained together: 1% of the run, as often as conclusions are drawn, from 10 to 50."""
+        return min(50, max(10, (self.horizon or 2000) // 100))
 
     def due(self, steps: int, waiting: int) -> bool:
         """Whether to look now, with `steps` looked at already and `waiting` recorded since."""

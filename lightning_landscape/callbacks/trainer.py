@@ -47,13 +47,26 @@ def not_held(trainer: Any, pl_module: nn.Module) -> float:
     return sum(p.numel() for p in trainable if id(p) not in held) / max(1, sum(p.numel() for p in trainable))
 
 
-def agreed(trainer: Any, records: list[StepRecord]) -> list[StepRecord]:
-    """The records with the loss averaged over the ranks, so that every rank decides the same."""
-    if trainer.world_size == 1 or not records:
-        return records
-    local = torch.tensor([math.nan if r.loss is None else r.loss for r in records], device=trainer.strategy.root_device)
-    losses = trainer.strategy.reduce(local, reduce_op="mean").tolist()
-    return [r._replace(loss=None if r.loss is None else loss) for r, loss in zip(records, losses, strict=True)]
+def frozen_share(pl_module: nn.Module) -> float:
+    """Share of the module's parameters that require no gradient, in [0, 1]."""
+    sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters() if not nn.parameter.is_lazy(p)]
+    return sum(size for size, trained in sizes if not trained) / max(1, sum(size for size, _ in sizes))
+
+
+def agreed(trainer: Any, records: list[StepRecord], overhead: float) -> tuple[list[StepRecord], float]:
+    """The records with the loss averaged over the ranks, and so the overhead: every rank decides and shows the same."""
+    if trainer.world_size == 1:
+        return records, overhead
+    local = [math.nan if record.loss is None else record.loss for record in records]
+    numbers = torch.tensor([*local, overhead], device=trainer.strategy.root_device)
+    *losses, overhead = trainer.strategy.reduce(numbers, reduce_op="mean").tolist()
+    pairs = zip(records, losses, strict=True)
+    return [r._replace(loss=None if r.loss is None else loss) for r, loss in pairs], overhead
+
+
+def agreed_upon(trainer: Any, value: Any) -> Any:
+    """What the first rank says, on every rank: clocks differ from one to the next."""
+    return value if trainer.world_size == 1 else trainer.strategy.broadcast(value)
 
 
 def published(values: Mapping[str, float]) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ DETECTORS: tuple[Detector, ...] = (
     machinery.balanced,
     machinery.unpaired_minimum,
     machinery.constant_inputs,
+    machinery.barely_trained,
     geometry.too_small,
     geometry.twins,
     geometry.saturated,

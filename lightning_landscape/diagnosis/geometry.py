@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lightning_landscape.diagnosis.judging import (
     CREEPING,
+    FORGED_AHEAD,
     GAINED,
     LEVEL,
     MUCH_LEFT,
@@ -58,11 +59,14 @@ def twins(evidence: Evidence) -> Verdict | None:
     symmetry, restart = evidence.get(Symmetry), evidence.get(Restart)
     if symmetry is None or symmetry.share <= TWINS or restart is None or restart.gain < 0.1:
         return None
+    trials = evidence.get(Trials)
+    plain = restart.gain > MUCH_LEFT and trials is not None and trials.own <= FORGED_AHEAD
     return verdict_of(
         evidence,
         Cause.SADDLE_POINT,
         f"In {symmetry.layer} {symmetry.share:.0%} of the units started alike or empty (threshold {TWINS:.0%}); a "
         f"run from weights drawn at random lowers the loss by {restart.gain:.0%} in {restart.steps} steps.",
+        stuck=True if plain else None,
     )
 
 
@@ -148,13 +152,21 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
 
 def slow(evidence: Evidence) -> Verdict | None:
     """The loss could fall much further, and nothing is in its way."""
-    trials = evidence.get(Trials)
-    if trials is None or not learned(evidence) or trials.gain("adam") <= MUCH_LEFT:
+    trials, trend = evidence.get(Trials), evidence.get(Trend)
+    if trials is None or trend is None or not learned(evidence) or trials.gain("adam") <= MUCH_LEFT:
         return None
-    gain = trials.gain("adam")
-    return verdict_of(
-        evidence, Cause.SLOW, f"{trials.steps} steps of Adam lower it by {gain:.0%}; no obstacle was found."
-    )
+    found = f"{trials.steps} steps of Adam lower it by {trials.gain('adam'):.0%}; no obstacle was found"
+    return verdict_of(evidence, Cause.SLOW, f"{found}. {forecast(trend)}")
+
+
+def forecast(trend: Trend) -> str:
+    """When the loss will have fallen by a further 1%, if it goes on as it did."""
+    steps = trend.steps_to_fall(0.01)
+    if steps is None:
+        return "At its present pace it does not fall at all."
+    fewest, expected, most = steps
+    until = "without end" if most == float("inf") else f"{most:.0f}"
+    return f"At its present pace it takes {expected:.0f} steps to fall by a further 1% (from {fewest:.0f} to {until})."
 
 
 def settled(evidence: Evidence) -> Verdict | None:
@@ -166,7 +178,7 @@ def settled(evidence: Evidence) -> Verdict | None:
         evidence,
         Cause.SETTLED,
         f"It came from {level.start:.4g} to {level.now:.4g} and stays there; that is a minimum, the noise floor, "
-        "or the balance with weight decay.",
+        "or the balance with weight decay, and nobody can tell from here whether a minimum is a good one.",
     )
 
 

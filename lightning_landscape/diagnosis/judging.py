@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lightning_landscape.advice import ADVICE, tried
+from lightning_landscape.advice import advice, tried
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
@@ -19,6 +19,10 @@ from lightning_landscape.evidence import (
 
 UNLEARNED = 0.9
 """share of the starting loss above which a stalled run has not learned (separates stuck from settled, AUC 0.96)"""
+HARDLY_BELOW = 0.8
+"""share of the starting loss above which steps that go far have brought little"""
+HALF_WAY = 0.6
+"""the same where smaller steps from the same point do better beyond doubt"""
 RISEN = 1.2
 """share of the starting loss above which a run has lost what it could do"""
 UNUSED = 0.02
@@ -47,6 +51,12 @@ WAY_DOWN = 0.05
 """fall of the loss along the most negative curvature, on other batches, that makes a saddle [Dauphin 2014]"""
 MUCH_LEFT = 0.4
 """gain of Adam above which a run that has learned was far from done"""
+FORGED_AHEAD = 0.02
+"""gain of simply going on above which a run that noise hides is not standing still"""
+BLOWN_UP = 2.0
+"""first losses over the loss before any step: above it the first steps did damage"""
+FROZEN = 0.9
+"""share of the parameters that require no gradient, above which hardly anything is trained"""
 TWINS = 0.5
 """share of twin units from which on a layer is a fraction of its width"""
 DECAYED = 0.05
@@ -82,19 +92,21 @@ def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | N
     """The verdict with its sentences: what the test of the loss found, the reason, and what was tried."""
     plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
     step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
-    # A chance of noise may look like a plateau of a run that has learned: without power, only plain evidence alarms.
-    chance = cause is not Cause.DIVERGED and trend is not None and not trend.powered and learned(evidence)
-    alarms = cause not in INFORMATION and not chance if stuck is None else stuck
+    # A chance of noise may look like a plateau: without power, only plain evidence alarms of a run that has learned, or
+    # that gains on other batches by going on as it is.
+    goes_on = trials is not None and trials.own > FORGED_AHEAD
+    chance = trend is not None and not trend.powered and (learned(evidence) or goes_on)
+    alarms = cause not in INFORMATION and not (chance and cause is not Cause.DIVERGED) if stuck is None else stuck
     lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines.append(reason)
     if trials is not None and alarms:
-        lines.append(tried(trials))
+        lines.append(tried(evidence))
     return Verdict(
         cause=cause,
         step=step,
         since=since,
         stuck=alarms,
         reason="\n".join(lines),
-        advice=ADVICE[cause],
+        advice=advice(cause, evidence),
         evidence=evidence,
     )

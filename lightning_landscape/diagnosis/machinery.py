@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from lightning_landscape.diagnosis.judging import (
     BALANCED,
+    BLOWN_UP,
     DEAD,
     DECAYED,
+    FROZEN,
     GAINED,
+    HALF_WAY,
+    HARDLY_BELOW,
     HAS_GRADIENT,
     LATE,
+    MUCH_LEFT,
     PART_OF_THE_MODEL,
     RISEN,
     ROAMING,
@@ -27,6 +34,7 @@ from lightning_landscape.evidence import (
     LossLevel,
     Movement,
     Schedule,
+    StartingPoint,
     Trials,
     Verdict,
 )
@@ -71,17 +79,45 @@ def too_large(evidence: Evidence) -> Verdict | None:
     movement, level, trials = evidence.get(Movement), evidence.get(LossLevel), evidence.get(Trials)
     if movement is None or level is None or trials is None or movement.travelled is None:
         return None
-    smaller = max(trials.gain("mean of the path"), trials.gain("learning rate x0.1"))
-    far = movement.travelled > ROAMING
-    if far and share_of_start(evidence) > 0.8 and (smaller > GAINED or share_of_start(evidence) > RISEN):
-        gain = f"smaller steps lower it by {smaller:.0%}" if smaller > GAINED else "the loss lies above its start"
-        return verdict_of(
-            evidence,
-            Cause.LEARNING_RATE_TOO_LARGE,
-            f"In 5% of the run the updates add up to {movement.travelled:.2g} times the weights (threshold "
-            f"{ROAMING:g}) and lead nowhere; {gain}.",
-        )
-    return None
+    smaller, share = trials.smaller_steps, share_of_start(evidence)
+    plain = smaller - max(0.0, trials.own) > MUCH_LEFT  # on the same batches, whatever the noise hides
+    if movement.travelled <= ROAMING or share <= (HALF_WAY if plain else HARDLY_BELOW):
+        return None
+    plain = plain or share > RISEN
+    if smaller > GAINED:
+        why = f"smaller steps lower it by {smaller:.0%}"
+    elif share > RISEN:
+        why = "the loss lies above its start"
+    elif share > UNLEARNED and (rise := _first_rise(evidence)) > BLOWN_UP:
+        why, plain = f"the first steps raised the loss {rise:.2g}-fold, and it has not come below its start since", True
+    else:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.LEARNING_RATE_TOO_LARGE,
+        f"In 5% of the run the updates add up to {movement.travelled:.2g} times the weights (threshold "
+        f"{ROAMING:g}) and lead nowhere; {why}.",
+        stuck=True if plain else None,
+    )
+
+
+def _first_rise(evidence: Evidence) -> float:
+    """Mean of the first losses over the loss before any step; 1 where that is not known or has no scale."""
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if start is None or level is None or not 0 < start.loss < math.inf:
+        return 1.0
+    return level.start / start.loss
+
+
+def barely_trained(evidence: Evidence) -> Verdict | None:
+    """Next to all parameters are frozen, and those that are not cannot lower the loss."""
+    movement, use, trials = evidence.get(Movement), evidence.get(InputUse), evidence.get(Trials)
+    if movement is None or use is None or trials is None or movement.frozen <= FROZEN:
+        return None
+    if learned(evidence) or use.unpaired or trials.best > GAINED:
+        return None
+    reason = f"{movement.frozen:.0%} of the parameters are frozen (threshold {FROZEN:.0%})"
+    return verdict_of(evidence, Cause.NOT_UPDATING, f"{reason}, and the others alone make no use of the inputs.")
 
 
 def scheduled_end(evidence: Evidence) -> Verdict | None:

@@ -20,6 +20,7 @@ from lightning_landscape.evidence.readings import Movement as Movement
 from lightning_landscape.evidence.readings import Plateau as Plateau
 from lightning_landscape.evidence.readings import Schedule as Schedule
 from lightning_landscape.evidence.readings import Trend as Trend
+from lightning_landscape.evidence.trials import Alternatives as Alternatives
 from lightning_landscape.evidence.trials import InputUse as InputUse
 from lightning_landscape.evidence.trials import Restart as Restart
 from lightning_landscape.evidence.trials import StartingPoint as StartingPoint

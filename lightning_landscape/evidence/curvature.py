@@ -69,6 +69,9 @@ class Curvature:
     """how many the loss averages over; 0 where that is not known; few samples bias both ends outward"""
     descent: Descent | None = None
     """the loss along the direction of `lambda_min`; None where that is not negative"""
+    followed: float | None = None
+    """fall of the loss by the step to the lowest point of `descent` and 40 steps of the run's own optimizer from there,
+    over the loss, on other batches; None where no way down was found, or the optimizer cannot be copied"""
 
     @property
     def degenerate(self) -> bool:

@@ -72,6 +72,18 @@ class Trend:
         """Whether a fall above the threshold is certain."""
         return self.progress - self.margin > 0 and self.progress > self.threshold
 
+    def steps_to_fall(self, share: float) -> tuple[float, float, float] | None:
+        """Steps until the loss has fallen by a further `share` of its level, as (fewest, expected, most).
+
+        The line through the window goes on as it is; "most" is inf where the noise leaves open that it does not fall.
+        None where it does not fall at all.
+        """
+        if self.progress <= 0:
+            return None
+        goal = share * self.level * self.window
+        least = self.progress - self.margin
+        return goal / self.largest_fall, goal / self.progress, goal / least if least > 0 else math.inf
+
     def sentence(self) -> str:
         """What the test found, with the fall that it would have seen."""
         if self.level == 0:
@@ -170,6 +182,8 @@ class Movement:
     """share of the optimizers' parameters that received no gradient, in [0, 1]"""
     not_held: float
     """share of the module's trainable parameters that no optimizer holds, in [0, 1]"""
+    frozen: float = 0.0
+    """share of the module's parameters that require no gradient, in [0, 1]"""
 
 
 @dataclass(frozen=True)

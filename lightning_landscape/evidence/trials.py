@@ -52,6 +52,8 @@ class Trials:
     decay_pull: float
     """pull of the weight decay over that of the gradient; about 1 where the two are in balance"""
     samples: int
+    batches: int = 1
+    """batches that the trials walked over, one a step"""
 
     def gain(self, trial: str) -> float:
         """Gain of a trial, 0 where it was not run."""
@@ -61,6 +63,26 @@ class Trials:
     def best(self) -> float:
         """The largest gain of all trials; never negative."""
         return max(0.0, *self.gains.values()) if self.gains else 0.0
+
+    @property
+    def own(self) -> float:
+        """Gain of simply going on, 0 where that was not tried."""
+        return self.gain("this optimizer")
+
+    @property
+    def smaller_steps(self) -> float:
+        """What a tenth of the learning rate gains, or the mean of the path, which is as good as that."""
+        return max(self.gain("mean of the path"), self.gain("learning rate x0.1"))
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """What other ways to go on gained, judged as `Trials` are; they decide nothing, the advice is drawn from them."""
+
+    gains: Mapping[str, float]
+    """as in `Trials`"""
+    steps: int
+    batches: int
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Probes: each takes a `LossSurface` and returns one reading, or None where it has nothing to say."""
 
 from lightning_landscape.probes.activity import activity as activity
+from lightning_landscape.probes.alternatives import TryAlternatives as TryAlternatives
 from lightning_landscape.probes.curvature import HessianExtremes as HessianExtremes
 from lightning_landscape.probes.curvature import HessianSpectrum as HessianSpectrum
 from lightning_landscape.probes.line import LossLine as LossLine

@@ -8,16 +8,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.evidence import Curvature, Descent, Spectrum
 from lightning_landscape.functional.density import spectral_density
 from lightning_landscape.functional.extremes import Extremes, hessian_extremes, sign_of_lambda_min
 from lightning_landscape.functional.layout import Layout
 from lightning_landscape.functional.operator import DEFAULT_MEMORY
 from lightning_landscape.functional.trace import hessian_trace
+from lightning_landscape.probes.trials import FEWEST, gained, judged, walk
 from lightning_landscape.surface import LossSurface, Params
 
 REACH = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """distances along a direction as shares of the weights' norm"""
+WAY_DOWN = 0.05
+"""fall of the held-out loss, over the loss, from which on a direction is worth following"""
+FEWEST_PRODUCTS = 4
+"""below which neither end of a spectrum shows"""
+STEPS = 40
+"""of the run's own optimizer, from the lowest point of a direction"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,9 @@ class HessianExtremes:
         descent = None
         if found.lambda_min < 0:
             descent = losses_along(surface, found.v_min, reach(surface.here))
+        followed = None
+        if descent is not None and (descent.held_out_drop or 0.0) > WAY_DOWN * abs(found.loss):
+            followed = _followed(surface, found.v_min, descent.distance)
         return Curvature(
             lambda_min=found.lambda_min,
             lambda_max=found.lambda_max,
@@ -59,14 +70,22 @@ class HessianExtremes:
             parameters=Layout.of(surface.here).size,
             samples=surface.samples,
             descent=descent,
+            followed=followed,
         )
 
     def extremes(self, surface: LossSurface) -> Extremes:
-        """The same with the directions themselves."""
+        """The same with the directions themselves.
+
+        Raises:
+            OverBudgetError: if the surface's `gradients` do not pay for a few products, of two gradients a batch each.
+        """
+        products = surface.affordable(self.iterations, 2 * max(1, len(surface.parts)))
+        if products < min(FEWEST_PRODUCTS, self.iterations):
+            raise OverBudgetError(f"a curvature takes {FEWEST_PRODUCTS} Hessian products, the budget leaves {products}")
         return hessian_extremes(
             surface.loss,
             surface.here,
-            iterations=self.iterations,
+            iterations=products,
             stop=sign_of_lambda_min(self.tolerance),
             memory=self.memory,
             seed=self.seed,
@@ -130,6 +149,16 @@ def losses_along(surface: LossSurface, direction: Params, distances: Sequence[fl
 
     held_out = None if surface.held_out is None else along(surface.held_out)
     return Descent(tuple(distances), along(surface.loss), held_out)
+
+
+def _followed(surface: LossSurface, direction: Params, distance: float) -> float | None:
+    """Gain of a step along the direction and the run's own optimizer from there, on batches not used to find it."""
+    steps = surface.affordable(STEPS)
+    if surface.held_out is None or surface.continued is None or steps < FEWEST:
+        return None
+    start = {name: weight + distance * direction[name].to(weight) for name, weight in surface.here.items()}
+    end, _ = walk(surface, start, surface.continued(1.0), steps)
+    return gained(surface.held_out, end, judged(surface.held_out, surface.here))
 
 
 def _norm(params: Params) -> float:

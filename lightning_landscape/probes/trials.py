@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.evidence import InputUse, Restart, StartingPoint, Trials
 from lightning_landscape.functional.interpolation import interpolate
 from lightning_landscape.surface import LossSurface, Params
@@ -19,6 +20,12 @@ ROUNDING = 1e-5
 """relative difference of two losses that are the same but for the order of summation"""
 FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
 """trials with the run's own optimizer, by the factor on its learning rate"""
+FEWEST = 10
+"""steps below which a trial shows nothing; a budget that is spent shortens trials to this"""
+SHORTEST = 100
+"""steps below which a run from re-drawn weights shows nothing"""
+PLAIN = 0.3
+"""gain of a restart after which no further one is made"""
 
 
 def starting_point(surface: LossSurface) -> StartingPoint | None:
@@ -30,7 +37,7 @@ def starting_point(surface: LossSurface) -> StartingPoint | None:
     if start is None:
         return None
     return StartingPoint(
-        _judged(surface.loss, interpolate(start, surface.here, 0.0)), _judged(surface.loss, surface.here)
+        judged(surface.loss, interpolate(start, surface.here, 0.0)), judged(surface.loss, surface.here)
     )
 
 
@@ -40,7 +47,7 @@ def input_use(surface: LossSurface) -> InputUse | None:
     That is where inputs and targets cannot be told apart, where a loss is not finite, and where one batch, or several
     alike, keep their loss: either the outputs are constant, or the loss looks at the inputs alone.
     """
-    losses = [(_judged(whole, surface.here), _judged(broken, surface.here)) for whole, broken in surface.pairs]
+    losses = [(judged(whole, surface.here), judged(broken, surface.here)) for whole, broken in surface.pairs]
     if not losses or not all(math.isfinite(loss) for pair in losses for loss in pair):
         return None
     loss, shuffled = (sum(values) / len(losses) for values in zip(*losses, strict=True))
@@ -53,7 +60,11 @@ def input_use(surface: LossSurface) -> InputUse | None:
 
 @dataclass(frozen=True)
 class CopyTrials:
-    """Try on a copy: the run's own optimizer at several learning rates, Adam, a line search, the mean of the path."""
+    """Try on a copy: the run's own optimizer at several learning rates, Adam, a line search, the mean of the path.
+
+    The price is `steps` gradients of one batch for each of four walks; where the surface's `gradients` do not pay for
+    that, the walks are shorter.
+    """
 
     steps: int = 40
 
@@ -66,36 +77,47 @@ class CopyTrials:
         judge = surface.held_out
         if judge is None:
             return None
-        here = _judged(judge, surface.here)
+        here = judged(judge, surface.here)
         gradient = _gradient(surface.loss, surface.here)
         size = {name: _norm(list(params.values())) for name, params in (("g", gradient), ("w", surface.here))}
-        ends = {"adam": self.walk(surface, adam(surface))[0], "line search": _line_search(surface, gradient, size)}
+        walks = 1 if surface.continued is None else 1 + len(FACTORS)
+        steps = max(min(FEWEST, self.steps), surface.affordable(self.steps, walks))
+        ends = {
+            "adam": walk(surface, surface.here, adam(surface), steps)[0],
+            "line search": _line_search(surface, gradient, size),
+        }
         if surface.continued is not None:
             for name, factor in FACTORS.items():
-                end, mean = self.walk(surface, surface.continued(factor))
+                end, mean = walk(surface, surface.here, surface.continued(factor), steps)
                 ends |= {name: end, "mean of the path": mean} if factor == 1.0 else {name: end}
         return Trials(
-            gains={name: _share(here - _judged(judge, end), here) for name, end in ends.items()},
-            steps=self.steps,
+            gains={name: gained(judge, end, here) for name, end in ends.items()},
+            steps=steps,
             relative_gradient=size["g"] * max(size["w"], 1.0) / abs(here) if here else math.inf,
             decay_pull=_decay_pull(surface, size),
             samples=surface.samples,
+            batches=max(1, len(surface.parts)),
         )
 
-    def walk(self, surface: LossSurface, step: Step) -> tuple[Params, Params]:
-        """Where that many steps lead from here, and the mean of the points on the way."""
-        point = {name: weight.detach().clone() for name, weight in surface.here.items()}
-        mean = {name: torch.zeros_like(weight) for name, weight in point.items()}
-        for i in range(self.steps):
-            step(point, list(_gradient(_part(surface, i), point).values()))
-            for name, weight in point.items():
-                mean[name] += weight / self.steps
-        return point, mean
+
+def walk(surface: LossSurface, start: Params, step: Step, steps: int, batches: int = 1) -> tuple[Params, Params]:
+    """Where so many steps on so many batches each lead from `start`, and the mean of the points on the way."""
+    point = {name: weight.detach().clone() for name, weight in start.items()}
+    mean = {name: torch.zeros_like(weight) for name, weight in point.items()}
+    for i in range(steps):
+        slopes = [_gradient(_part(surface, i * batches + k), point).values() for k in range(batches)]
+        step(point, list(slopes[0]) if batches == 1 else [torch.stack(s).mean(0) for s in zip(*slopes, strict=True)])
+        for name, weight in point.items():
+            mean[name] += weight / steps
+    return point, mean
 
 
 @dataclass(frozen=True)
 class RedrawnRestart:
-    """Train anew from re-drawn weights with Adam; the price is `seeds` · `steps` gradients, so it comes last."""
+    """Train anew from re-drawn weights with Adam; the price is `seeds` · `steps` gradients, so it comes last.
+
+    A gain of `PLAIN` needs no second opinion, and where the surface's `gradients` do not pay for all, there are fewer.
+    """
 
     seeds: int = 2
     steps: int = 300
@@ -105,19 +127,25 @@ class RedrawnRestart:
             raise ValueError(f"seeds and steps must be at least 1, got {self.seeds} and {self.steps}")
 
     def __call__(self, surface: LossSurface) -> Restart | None:
-        """The best gain, or None where the weights cannot be re-drawn."""
+        """The best gain, or None where the weights cannot be re-drawn.
+
+        Raises:
+            OverBudgetError: if not even a short run is paid for.
+        """
         judge = surface.held_out
         if surface.redrawn is None or judge is None:
             return None
-        here = _judged(judge, surface.here)
-        gains = []
-        for seed in range(self.seeds):
-            point = {name: weight.detach().clone() for name, weight in surface.redrawn(seed).items()}
-            step = adam(surface)
-            for i in range(self.steps):
-                step(point, list(_gradient(_part(surface, i), point).values()))
-            gains.append(_share(here - _judged(judge, point), here))
-        return Restart(max(gains), self.seeds, self.steps)
+        steps = surface.affordable(self.steps)
+        if steps < min(SHORTEST, self.steps):
+            raise OverBudgetError(f"a restart takes at least {SHORTEST} gradients, and the budget leaves {steps}")
+        here = judged(judge, surface.here)
+        gains: list[float] = []
+        for seed in range(max(1, surface.affordable(self.seeds, steps))):
+            end, _ = walk(surface, surface.redrawn(seed), adam(surface), steps)
+            gains.append(gained(judge, end, here))
+            if gains[-1] > PLAIN:
+                break
+        return Restart(max(gains), len(gains), steps)
 
 
 Step = Callable[[Mapping[str, Tensor], Sequence[Tensor]], None]
@@ -152,7 +180,7 @@ def _line_search(surface: LossSurface, gradient: Params, size: Mapping[str, floa
         return surface.here
     reach = [share * max(size["w"], 1.0) / size["g"] for share in (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
     points = [{n: w - distance * gradient[n] for n, w in surface.here.items()} for distance in reach]
-    losses = [_judged(surface.loss, point) for point in points]
+    losses = [judged(surface.loss, point) for point in points]
     return min(zip(losses, points, strict=True), key=lambda pair: pair[0] if pair[0] == pair[0] else math.inf)[1]
 
 
@@ -177,12 +205,14 @@ def _gradient(loss: Callable[[Params], Tensor], point: Params) -> dict[str, Tens
 
 
 @torch.no_grad()
-def _judged(loss: Callable[[Params], Tensor], point: Params) -> float:
+def judged(loss: Callable[[Params], Tensor], point: Params) -> float:
+    """The loss at a point, as a number."""
     return float(loss(point))
 
 
-def _share(fall: float, loss: float) -> float:
-    share = fall / abs(loss) if loss else 0.0
+def gained(judge: Callable[[Params], Tensor], end: Params, here: float) -> float:
+    """Fall of the judged loss from `here` to this point, over the loss; -inf where it is not finite."""
+    share = (here - judged(judge, end)) / abs(here) if here else 0.0
     return share if math.isfinite(share) else -math.inf
 
 

@@ -1,0 +1,126 @@
+"""What a monitor may cost: a share of the training time, measured by itself and kept to by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LEAST = 1.2
+"""seconds that every run may spend, however short: 2% of a minute"""
+SHORT_RUN = 10.0
+"""seconds of training below which a run is examined in full, whatever its share"""
+IN_FULL = 1500
+"""gradients of one batch that an examination in full may take"""
+FIRST = 0.25
+"""share of the whole budget that the first examination of an episode may take even where nothing is left"""
+LOOK = 0.05
+"""share of the whole budget below which no look is taken that can wait"""
+FEWEST_GRADIENTS = 60
+"""of one batch, for the first examination of an episode in any case: the shortest trials, and a look at the units"""
+
+
+class Allowance:
+    """So many seconds from now on, reckoned in gradients.
+
+    Args:
+        seconds: until it is used up.
+        gradient: seconds that one gradient of one batch takes.
+    """
+
+    def __init__(self, seconds: float, gradient: float) -> None:
+        self._until = time.perf_counter() + seconds
+        self._gradient = gradient
+
+    @property
+    def gradients(self) -> int:
+        """How many gradients of one batch are left; never negative."""
+        return max(0, int((self._until - time.perf_counter()) / self._gradient))
+
+
+class Budget:
+    """How much time watching has taken, and how much an examination may take.
+
+    Training time is that of the fit without the monitor's own; what is left is reckoned in gradients of one batch, as a
+    training step takes one, so that in a run that is long enough the clock decides nothing.
+
+    Args:
+        share: of the training time, for watching and probing together.
+        horizon: optimizer steps that this fit will take, or None where nobody knows.
+    """
+
+    def __init__(self, share: float, horizon: int | None = None) -> None:
+        self.share = share
+        self.horizon = horizon
+        self._spent = 0.0
+        self._since: float | None = None  # the beginning of what is being spent now
+        self._began = time.perf_counter()
+        self._steps = 0
+
+    @contextmanager
+    def spending(self) -> Iterator[None]:
+        """Count the time inside as spent."""
+        self._since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spent, self._since = self.spent, None
+
+    @property
+    def spent(self) -> float:
+        """Seconds in the monitor itself."""
+        return self._spent + (0.0 if self._since is None else time.perf_counter() - self._since)
+
+    def count(self, steps: int) -> None:
+        """So many more optimizer steps have been taken."""
+        self._steps += steps
+
+    @property
+    def training(self) -> float:
+        """Seconds of the fit so far without the monitor's own."""
+        return max(time.perf_counter() - self._began - self.spent, 0.0)
+
+    @property
+    def overhead(self) -> float:
+        """Seconds in the monitor over those of training so far; 0 before any."""
+        training = self.training
+        return self.spent / training if training > 0 else 0.0
+
+    def allowance(self, *, first: bool) -> Allowance | None:
+        """What an examination that begins now may cost; None while no step has been timed.
+
+        Args:
+            first: whether it is the first of its episode, which a budget that is spent shortens and does not silence.
+        """
+        if not self._steps or not self.training:
+            return None
+        seconds = self._whole - self.spent
+        if first:
+            seconds = max(seconds, FIRST * self._whole, FEWEST_GRADIENTS * self._step_seconds)
+        return Allowance(seconds, self._step_seconds)
+
+    @property
+    def can_examine(self) -> bool:
+        """Whether an examination that could wait is paid for."""
+        return self._whole - self.spent > FEWEST_GRADIENTS * self._step_seconds
+
+    def sentence(self) -> str:
+        """What it has cost so far."""
+        return f"watching took {self.spent:.1f} s, {self.overhead:.1%} of the training time (budget {self.share:.0%})"
+
+    @property
+    def can_look(self) -> bool:
+        """Whether a look that could wait is paid for by the time that has passed."""
+        earned = max(self.share * self.training, LEAST)
+        return earned - self.spent > LOOK * self._whole
+
+    @property
+    def _step_seconds(self) -> float:
+        return self.training / max(self._steps, 1)
+
+    @property
+    def _whole(self) -> float:
+        """Seconds that the whole run may spend, as far as it is known how long it will be."""
+        training = self._step_seconds * max(self.horizon or 0, self._steps)
+        in_full = IN_FULL * self._step_seconds if training < SHORT_RUN else 0.0
+        return max(self.share * training, LEAST, in_full)

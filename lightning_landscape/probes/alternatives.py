@@ -1,0 +1,63 @@
+"""Other ways to go on, tried on a copy once a run is known to be stuck: they decide nothing, they are the advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lightning_landscape.errors import OverBudgetError
+from lightning_landscape.evidence import Alternatives
+from lightning_landscape.functional.perturbation import random_step
+from lightning_landscape.probes.trials import FEWEST, gained, judged, walk
+from lightning_landscape.surface import LossSurface, Params
+
+MORE_BATCHES = 4
+"""batches a step of the trial with a larger batch"""
+NUDGE = 0.1
+"""length of the perturbation in the norm of each tensor"""
+HALF_A_DECADE = 3.0
+"""factor on the learning rate, between those that the diagnosis has tried"""
+
+
+@dataclass(frozen=True)
+class TryAlternatives:
+    """A learning rate three times as large, a perturbation, and a larger batch, each with the run's own optimizer.
+
+    The price is `steps` gradients of one batch for each of the first two and four times that for the last.
+    """
+
+    steps: int = 40
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+
+    def __call__(self, surface: LossSurface) -> Alternatives | None:
+        """The gains, or None where the optimizer cannot be copied or there are no batches to judge on.
+
+        Raises:
+            OverBudgetError: if not even the shortest trials are paid for.
+        """
+        judge = surface.held_out
+        if judge is None or surface.continued is None:
+            return None
+        steps = surface.affordable(self.steps, 2)
+        if steps < min(FEWEST, self.steps):
+            raise OverBudgetError(f"trials of {FEWEST} steps take {2 * FEWEST} gradients, the budget leaves {steps}")
+        here = judged(judge, surface.here)
+        ends = {
+            "learning rate x3": walk(surface, surface.here, surface.continued(HALF_A_DECADE), steps)[0],
+            "a perturbation": walk(surface, perturbed(surface.here), surface.continued(1.0), steps)[0],
+        }
+        larger = 2 + MORE_BATCHES  # in all
+        if len(surface.parts) >= MORE_BATCHES and surface.affordable(steps, larger) == steps:
+            ends["batch x4"] = walk(surface, surface.here, surface.continued(1.0), steps, MORE_BATCHES)[0]
+        gains = {name: gained(judge, end, here) for name, end in ends.items()}
+        return Alternatives(gains, steps, max(1, len(surface.parts)))
+
+
+def perturbed(point: Params, seed: int = 0) -> Params:
+    """The point moved as `remedies.Perturb` with its default settings would move it, in other random directions."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: weight.detach() + random_step(weight, NUDGE, generator) for name, weight in point.items()}

@@ -1,0 +1,121 @@
+"""What a monitor may cost, on a clock that stands still but where it is told to move."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lightning_landscape import LandscapeMonitor
+from lightning_landscape.callbacks import budget as module
+from lightning_landscape.callbacks.budget import FEWEST_GRADIENTS, FIRST, IN_FULL, LEAST, Budget
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def trained(clock, budget, steps: int, each: float) -> None:
+    clock.now += steps * each
+    budget.count(steps)
+
+
+def spend(clock, budget, seconds: float) -> None:
+    with budget.spending():
+        clock.now += seconds
+
+
+def test_before_the_first_step_nobody_counts(clock):
+    assert Budget(0.02, 100).allowance(first=True) is None
+    assert Budget(0.02, 100).overhead == 0.0
+
+
+def test_the_overhead_is_the_time_spent_over_that_of_training(clock):
+    budget = Budget(0.02, 1000)
+    trained(clock, budget, 100, 0.1)
+    spend(clock, budget, 0.5)
+    assert budget.overhead == pytest.approx(0.05)
+    assert budget.sentence() == "watching took 0.5 s, 5.0% of the training time (budget 2%)"
+
+
+def test_a_long_run_may_spend_its_share_of_what_it_will_take(clock):
+    budget = Budget(0.02, 100_000)
+    trained(clock, budget, 1000, 0.1)
+    assert budget.allowance(first=True).gradients == pytest.approx(2000, abs=1)
+    spend(clock, budget, 50.0)
+    assert budget.allowance(first=False).gradients == pytest.approx(1500, abs=1)
+
+
+def test_an_allowance_runs_out_as_the_clock_goes_on(clock):
+    budget = Budget(0.02, 100_000)
+    trained(clock, budget, 1000, 0.1)
+    allowance = budget.allowance(first=True)
+    clock.now += 150.0
+    assert allowance.gradients == pytest.approx(500, abs=1)
+    clock.now += 1000.0
+    assert allowance.gradients == 0
+
+
+def test_where_nothing_is_left_the_first_examination_of_an_episode_is_shorter_and_the_others_wait(clock):
+    budget = Budget(0.02, 100_000)
+    trained(clock, budget, 1000, 0.1)
+    spend(clock, budget, 300.0)
+    assert budget.allowance(first=True).gradients == pytest.approx(FIRST * 2000, abs=1)
+    assert not budget.can_examine
+    assert not budget.can_look
+
+
+def test_dear_steps_leave_the_shortest_trials(clock):
+    budget = Budget(0.02, 1200)
+    trained(clock, budget, 100, 0.05)
+    spend(clock, budget, 10.0)
+    assert budget.allowance(first=True).gradients == pytest.approx(FEWEST_GRADIENTS, abs=1)
+
+
+@pytest.mark.parametrize(("each", "gradients"), [(0.001, IN_FULL), (0.05, LEAST / 0.05)])
+def test_a_run_of_seconds_is_examined_in_full_and_a_minute_is_not(clock, each, gradients):
+    budget = Budget(0.02, 1200)
+    trained(clock, budget, 100, each)
+    assert budget.allowance(first=True).gradients == pytest.approx(gradients, abs=1)
+
+
+def test_a_look_that_can_wait_waits_for_the_time_that_pays_for_it(clock):
+    budget = Budget(0.02, 100_000)
+    trained(clock, budget, 1000, 0.1)  # 100 s: 2 s earned, of 200 s in all
+    assert not budget.can_look
+    trained(clock, budget, 9000, 0.1)
+    assert budget.can_look
+    spend(clock, budget, 15.0)
+    assert not budget.can_look
+
+
+def test_a_run_of_unknown_length_may_spend_its_share_of_what_has_passed(clock):
+    budget = Budget(0.02)
+    trained(clock, budget, 100_000, 0.1)
+    assert budget.allowance(first=False).gradients == pytest.approx(2000, abs=1)
+
+
+def test_a_clock_that_stands_still_divides_nothing_by_zero(clock):
+    budget = Budget(0.02, 10)
+    budget.count(10)
+    assert budget.allowance(first=True) is None
+    assert budget.overhead == 0.0
+    spend(clock, budget, 1.0)
+    assert budget.overhead == 0.0
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5, math.nan, True, "2%"])
+def test_a_share_that_is_none_is_refused_with_its_value(share):
+    with pytest.raises(ValueError, match=f"budget must be a share above 0 and at most 1, got {share!r}"):
+        LandscapeMonitor(budget=share)

@@ -1,0 +1,121 @@
+"""Other ways to go on, on surfaces that are known by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lightning_landscape.errors import OverBudgetError
+from lightning_landscape.probes import CopyTrials, HessianExtremes, LossLine, RedrawnRestart, TryAlternatives
+from lightning_landscape.probes.alternatives import NUDGE, perturbed
+from lightning_landscape.probes.trials import FEWEST, SHORTEST
+from lightning_landscape.surface import LossSurface
+
+
+def bowl(params):
+    return 1 + 0.5 * (params["w"] ** 2).sum()
+
+
+def saddle(params):
+    return 3 + params["w"][0] ** 2 - params["w"][1] ** 2
+
+
+def descend(rate):
+    def continued(factor):
+        def step(point, gradient):
+            for weight, slope in zip(point.values(), gradient, strict=True):
+                weight.sub_(rate * factor * slope)
+
+        return step
+
+    return continued
+
+
+def surface(loss, *values, **known):
+    return LossSurface(loss, {"w": torch.tensor(values)}, held_out=loss, continued=descend(0.05), **known)
+
+
+def test_three_times_the_rate_goes_as_far_as_gradient_descent_does():
+    found = TryAlternatives(steps=10)(surface(bowl, 2.0, 0.0))
+    assert found.gains["learning rate x3"] == pytest.approx(1 - (1 + 2 * (1 - 0.15) ** 20) / 3, rel=1e-5)
+    assert (found.steps, found.batches) == (10, 1)
+
+
+def test_from_an_exact_saddle_only_the_perturbation_leads_down():
+    found = TryAlternatives()(surface(saddle, 0.0, 0.0))
+    # One dimension is no matrix, so the usual length of a step from zero is zero as well.
+    assert found.gains == {"learning rate x3": 0.0, "a perturbation": 0.0}
+    beside = TryAlternatives()(surface(lambda p: saddle({"w": p["w"][0]}), (0.0, 0.0), (1.0, 1.0)))
+    assert beside.gains["learning rate x3"] == 0.0
+    assert beside.gains["a perturbation"] > 0.1
+
+
+def test_a_larger_batch_averages_over_four():
+    seen = []
+
+    def part(name):
+        def loss(params):
+            seen.append(name)
+            return bowl(params)
+
+        return loss
+
+    found = TryAlternatives(steps=10)(surface(bowl, 2.0, parts=tuple(map(part, "abcde"))))
+    assert found.gains["batch x4"] == pytest.approx(1 - (1 + 2 * (1 - 0.05) ** 20) / 3, rel=1e-5)
+    assert seen[20:28] == ["a", "b", "c", "d", "e", "a", "b", "c"]
+    assert len(seen) == 10 + 10 + 40
+
+
+def test_with_less_than_four_batches_there_is_no_larger_one():
+    assert "batch x4" not in TryAlternatives()(surface(bowl, 2.0, parts=(bowl,) * 3)).gains
+
+
+def test_without_an_optimizer_to_copy_or_other_batches_nothing_is_claimed():
+    here = {"w": torch.ones(1)}
+    assert TryAlternatives()(LossSurface(bowl, here, held_out=bowl)) is None
+    assert TryAlternatives()(LossSurface(bowl, here, continued=descend(0.1))) is None
+
+
+def test_a_perturbation_has_its_length_and_its_seed():
+    here = {"w": torch.ones(3, 4)}
+    moved = perturbed(here)["w"] - here["w"]
+    assert float(moved.norm()) == pytest.approx(NUDGE * 12**0.5, rel=1e-5)
+    assert torch.equal(perturbed(here)["w"], perturbed(here)["w"])
+    assert not torch.equal(perturbed(here, seed=1)["w"], perturbed(here)["w"])
+
+
+@pytest.mark.parametrize(("gradients", "steps"), [(None, 40), (160, 40), (80, 20), (40, FEWEST), (0, FEWEST)])
+def test_trials_are_shortened_to_what_is_paid_for_but_never_to_nothing(gradients, steps):
+    assert CopyTrials()(surface(bowl, 2.0, gradients=gradients)).steps == steps
+
+
+@pytest.mark.parametrize(
+    ("probe", "pays", "short"),
+    [
+        (TryAlternatives(), 2 * FEWEST, 2 * FEWEST - 1),
+        (RedrawnRestart(), SHORTEST, SHORTEST - 1),
+        (HessianExtremes(), 8, 7),
+        (LossLine("there", points=11), 4, 3),
+    ],
+)
+def test_what_cannot_wait_with_less_says_what_it_takes(probe, pays, short):
+    known = {"anchors": {"there": {"w": torch.zeros(2)}}, "redrawn": lambda seed: {"w": torch.zeros(2)}}
+    assert probe(surface(bowl, 2.0, 1.0, gradients=pays, **known)) is not None
+    with pytest.raises(OverBudgetError, match="budget leaves"):
+        probe(surface(bowl, 2.0, 1.0, gradients=short, **known))
+
+
+def test_a_restart_that_is_plainly_better_is_not_repeated():
+    def redrawn(seed):
+        return {"w": torch.full((1,), float(seed))}
+
+    better = surface(bowl, 30.0, redrawn=redrawn)
+    assert RedrawnRestart(seeds=3, steps=5)(better).seeds == 1
+    no_better = surface(bowl, 0.0, redrawn=redrawn)
+    assert RedrawnRestart(seeds=3, steps=5)(no_better).seeds == 3
+
+
+def test_steps_that_are_affordable_are_counted_by_their_price():
+    assert surface(bowl, 1.0).affordable(40, 7) == 40
+    assert surface(bowl, 1.0, gradients=100).affordable(40, 7) == 14
+    assert surface(bowl, 1.0, gradients=0).affordable(40) == 0
