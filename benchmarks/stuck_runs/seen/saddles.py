@@ -1,4 +1,4 @@
-"""Held-out runs at saddle points."""
+"""Runs at saddle points."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Generator, nn
 
 from benchmarks.stuck_runs.data import digits, entropy, gaussian_weights, table
-from benchmarks.stuck_runs.held_out import networks
 from benchmarks.stuck_runs.networks import mlp
-from benchmarks.stuck_runs.open_split.healthy import on_digits
 from benchmarks.stuck_runs.problem import Batch, Problem, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.seen import networks
+from benchmarks.stuck_runs.tasks import on_digits
 
 
 def phase_retrieval(seed: int) -> Problem:

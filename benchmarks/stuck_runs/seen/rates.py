@@ -1,4 +1,4 @@
-"""Held-out runs with a learning rate that is too small or too large."""
+"""Runs with a learning rate that is too small or too large."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.stuck_runs.data import digit_images, entropy, gaussian_weights, linear_map
-from benchmarks.stuck_runs.held_out import networks
-from benchmarks.stuck_runs.held_out.tasks import friedman, language_model, on_images
 from benchmarks.stuck_runs.networks import mlp
 from benchmarks.stuck_runs.problem import Problem, adam, by, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.seen import networks
+from benchmarks.stuck_runs.seen.tasks import friedman, language_model, on_images
 
 
 def decayed_too_early(seed: int) -> Problem:

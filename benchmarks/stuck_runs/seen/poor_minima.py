@@ -1,4 +1,4 @@
-"""Held-out runs that come to rest in a poor local minimum."""
+"""Runs that come to rest in a poor local minimum."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from benchmarks.stuck_runs.held_out import networks
 from benchmarks.stuck_runs.problem import Batch, Problem, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.seen import networks
 
 
 def wave(frequency: float) -> Problem:

@@ -1,15 +1,15 @@
-"""Healthy runs of the held-out split."""
+"""Healthy runs of the seen split."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from benchmarks.stuck_runs.held_out import fitting, networks, representations
-from benchmarks.stuck_runs.held_out.tasks import language_model, on_images
 from benchmarks.stuck_runs.networks import mlp
-from benchmarks.stuck_runs.open_split.healthy import on_digits
 from benchmarks.stuck_runs.problem import adam, healthy, sgd
 from benchmarks.stuck_runs.schedules import cosine, triangle
+from benchmarks.stuck_runs.seen import fitting, networks, representations
+from benchmarks.stuck_runs.seen.tasks import language_model, on_images
+from benchmarks.stuck_runs.tasks import on_digits
 
 HEALTHY = (
     healthy(

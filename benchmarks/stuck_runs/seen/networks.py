@@ -1,4 +1,4 @@
-"""Networks that only the held-out configurations use."""
+"""Networks that only the seen configurations use."""
 
 from __future__ import annotations
 
@@ -30,18 +30,6 @@ class LanguageModel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(samples, length) to logits (samples, tokens, length)."""
         return self.head(self.norm(self.block(self.embedding(x) + self.position))).transpose(1, 2)
-
-
-class Recurrent(nn.Module):
-    """A recurrent layer, read off at its last step: (samples, length, 1) to (samples, 1)."""
-
-    def __init__(self, layer: nn.Module, width: int) -> None:
-        super().__init__()
-        self.layer, self.head = layer, nn.Linear(width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Predictions."""
-        return self.head(self.layer(x)[0][:, -1])
 
 
 class LinearRecurrence(nn.Module):

@@ -1,4 +1,4 @@
-"""Held-out runs in flat regions."""
+"""Runs in flat regions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sklearn import datasets
 from torch import Generator, nn
 
 from benchmarks.stuck_runs.data import digits, table
-from benchmarks.stuck_runs.held_out import networks
-from benchmarks.stuck_runs.held_out.tasks import on_images
 from benchmarks.stuck_runs.networks import mlp
-from benchmarks.stuck_runs.open_split.healthy import on_digits
 from benchmarks.stuck_runs.problem import Batch, Problem, adam, finite, resampled, sgd, stuck
+from benchmarks.stuck_runs.seen import networks
+from benchmarks.stuck_runs.seen.tasks import on_images
+from benchmarks.stuck_runs.tasks import on_digits
 
 
 def circles(seed: int) -> Problem:
