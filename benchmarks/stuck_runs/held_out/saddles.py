@@ -1,0 +1,118 @@
+"""Held-out runs at saddle points."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from benchmarks.stuck_runs.data import digits, entropy
+from benchmarks.stuck_runs.held_out import networks
+from benchmarks.stuck_runs.held_out.structures import adapters
+from benchmarks.stuck_runs.problem import Batch, Problem, adam, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.tasks import pretrained
+
+
+class Pooling(nn.Module):
+    """One query attends to all elements: (samples, elements, features) to (samples, 1)."""
+
+    def __init__(self, features: int, width: int, deviation: float) -> None:
+        super().__init__()
+        self.score, self.value = nn.Linear(features, 1), nn.Linear(features, width, bias=False)
+        self.head = nn.Linear(width, 1, bias=False)
+        for layer in (self.value, self.head):
+            nn.init.normal_(layer.weight, std=deviation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the query finds."""
+        return self.head((torch.softmax(self.score(x), 1) * self.value(x)).sum(1))
+
+
+def attention_without_values(seed: int) -> Problem:
+    """Attention whose values and output projection both begin near zero has to find the marked element."""
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = torch.randn(count, 5, 6, generator=generator)
+        x[..., 0] = F.one_hot(torch.randint(0, 5, (count,), generator=generator), 5)
+        return x, (x[..., :1] * x[..., 1:2]).sum(1)
+
+    return endless(Pooling(6, 8, 1e-4), F.mse_loss, sample, 32, sgd(0.03), trivial=1.0, floor=0.0)
+
+
+def adapters_from_nothing(seed: int) -> Problem:
+    """Both matrices of every low-rank adapter begin at zero, so that neither ever gets a gradient."""
+    x, y = digits()
+    model = pretrained((20, 24, 10), (x[y < 5], y[y < 5]), 60)
+    adapted = nn.Sequential(networks.Adapter(model[0], 4), nn.ReLU(), networks.Adapter(model[2], 4))
+    for adapter in (adapted[0], adapted[2]):
+        nn.init.zeros_(adapter.down.weight)
+        adapter.up.bias.requires_grad_(requires_grad=False)
+    return finite(adapted, F.cross_entropy, (x, y), 32, adam(2e-3), trivial=entropy(y))
+
+
+class Product(nn.Module):
+    """x ↦ (a·x)(b·x)(c·x) + d·x, (samples, 1)."""
+
+    def __init__(self, inputs: int, deviation: float) -> None:
+        super().__init__()
+        self.factors = nn.Linear(inputs, 3, bias=False)
+        nn.init.normal_(self.factors.weight, std=deviation)
+        self.line = nn.Linear(inputs, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The product of three projections, and a fourth."""
+        return self.factors(x).prod(1, keepdim=True) + self.line(x)
+
+
+def product_after_a_line(seed: int) -> Problem:
+    """A linear part is learnt at once; of a product of three projections near zero the first two derivatives vanish."""
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = torch.randn(count, 6, generator=generator)
+        return x, x[:, :3].prod(1, keepdim=True) + x[:, 3:4]
+
+    return endless(Product(6, 0.06), F.mse_loss, sample, 32, sgd(0.01), judged_on=4096, trivial=2.0, floor=0.0)
+
+
+class Opposed(nn.Module):
+    """Negative log-likelihood under either of two linear regressions: (samples, inputs + 1) to (samples,)."""
+
+    def __init__(self, inputs: int, deviation: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(deviation * torch.randn(inputs, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Up to a constant, with residuals of deviation 1/2."""
+        return -torch.logsumexp(-2 * (x[:, -1:] - x[:, :-1] @ self.weight) ** 2, 1) + math.log(2)
+
+
+def two_regressions_alike(seed: int) -> Problem:
+    """A mixture of two opposite regressions, whose two begin as one."""
+    direction = torch.randn(8, 1, generator=Generator().manual_seed(seed))
+    direction /= direction.norm()
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = torch.randn(count, 8, generator=generator)
+        sign = 2.0 * torch.randint(0, 2, (count, 1), generator=generator) - 1
+        y = sign * (x @ direction) + 0.5 * torch.randn(count, 1, generator=generator)
+        return torch.cat([x, y], 1), y
+
+    return endless(Opposed(8, 1e-5), lambda out, y: out.mean(), sample, 32, sgd(1e-3), judged_on=4096, trivial=2.5)
+
+
+SADDLES = (
+    stuck("attention_without_values", 1500, "saddle_point", attention_without_values),
+    stuck(
+        "adapters_from_nothing",
+        1200,
+        "saddle_point",
+        adapters_from_nothing,
+        "flat_region",
+        "not_updating",
+        cure=adapters,
+    ),
+    stuck("product_after_a_line", 2000, "saddle_point", product_after_a_line),
+    stuck("two_regressions_alike", 2000, "saddle_point", two_regressions_alike),
+)
