@@ -28,7 +28,7 @@ HEALTHY = (
     healthy("distillation", 2000, "schedule", structures.distillation, future=1.2),
     healthy("adapters", 1500, "improving", structures.adapters),
     healthy("triplets", 1500, "noisy", structures.triplets),
-    healthy("long_reading", 800, "schedule", structures.long_reading, future=1.2),
-    healthy("long_looking", 900, "schedule", structures.long_looking, future=1.2),
+    healthy("long_reading", 1500, "schedule", structures.long_reading, future=1.2),
+    healthy("long_looking", 1500, "schedule", structures.long_looking, future=1.2),
     healthy("temporal_difference", 1500, "minimum", structures.temporal_difference),
 )

@@ -111,7 +111,7 @@ TOO_LARGE = (
     ),
     stuck(
         "long_without_warm_up",
-        800,
+        1200,
         "learning_rate_too_large",
         without_warm_up,
         "flat_region",

@@ -230,10 +230,10 @@ def on_brackets(model: nn.Module, optimizer: MakesOptimizer, **rest: object) -> 
 
 
 def long_reading(seed: int) -> Problem:
-    """Two transformer layers, a warm-up, a cosine, clipping, and every step of four batches."""
+    """Two transformer layers, with a warm-up, a cosine and clipping."""
 
     def schedule(step: int) -> float:
-        return warm_up(80)(step) * cosine(800)(step)
+        return warm_up(150)(step) * cosine(1500)(step)
 
     return on_brackets(networks.Reader(6, 40, 32), adam(3e-3, decay=0.1), schedule=schedule, clip=1.0)
 
@@ -243,7 +243,7 @@ def long_looking(seed: int) -> Problem:
     x, y = digit_images()
     loss = nn.CrossEntropyLoss(label_smoothing=0.1)
     model = networks.residual_net(16, 3)
-    return finite(model, loss, (x, y), 64, sgd(0.02, 0.9, 5e-4), trivial=entropy(y), schedule=polynomial(900, 2.0))
+    return finite(model, loss, (x, y), 64, sgd(0.02, 0.9, 5e-4), trivial=entropy(y), schedule=polynomial(1500, 2.0))
 
 
 def temporal_difference(seed: int) -> Problem:
