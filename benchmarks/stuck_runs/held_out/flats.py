@@ -12,16 +12,15 @@ from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, fin
 
 
 def sure_policy(seed: int) -> Problem:
-    """The expected reward of a policy whose temperature is so small that it begins sure of everything it does."""
-
-    def sample(count: int, generator: Generator) -> Batch:
-        x = torch.randn(count, 10, generator=generator)
-        return x, x[:, :5].argmax(1)
+    """The expected reward of a policy whose temperature is so small that it is sure of everything it does."""
+    x, y = table("wine")
 
     def regret(output: Tensor, target: Tensor) -> Tensor:
-        return 1 - torch.softmax(output / 0.002, 1).gather(1, target[:, None]).mean()
+        return 1 - torch.softmax(output / 1e-5, 1).gather(1, target[:, None]).mean()
 
-    return endless(mlp(10, 16, 5, activation="tanh"), regret, sample, 32, sgd(1e-4), trivial=0.8, floor=0.0)
+    model = mlp(13, 16, 3, activation="tanh")
+    trivial = 1 - float(torch.bincount(y).max()) / len(y)
+    return finite(model, regret, (x, y), 32, sgd(1e-2), trivial=trivial, floor=0.0, clip=1.0)
 
 
 def running_sums(count: int, generator: Generator) -> Batch:
@@ -108,7 +107,7 @@ def narrow_kernels(seed: int) -> Problem:
 
 
 FLAT = (
-    stuck("sure_policy", 1500, "flat_region", sure_policy),
+    stuck("sure_policy", 1500, "flat_region", sure_policy, "not_updating"),
     stuck("closed_gates", 1200, "flat_region", closed_gates),
     stuck("forgotten_beginning", 1000, "flat_region", forgotten_beginning, "saddle_point"),
     stuck("long_fading_stack", 1200, "flat_region", fading_stack, "saddle_point"),

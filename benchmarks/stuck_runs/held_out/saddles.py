@@ -38,7 +38,7 @@ def attention_without_values(seed: int) -> Problem:
         x[..., 0] = F.one_hot(torch.randint(0, 5, (count,), generator=generator), 5)
         return x, (x[..., :1] * x[..., 1:2]).sum(1)
 
-    return endless(Pooling(6, 8, 1e-4), F.mse_loss, sample, 32, sgd(0.03), trivial=1.0, floor=0.0)
+    return endless(Pooling(6, 8, 1e-10), F.mse_loss, sample, 32, sgd(0.15), trivial=1.0, floor=0.0)
 
 
 def adapters_from_nothing(seed: int) -> Problem:
@@ -79,17 +79,17 @@ def product_after_a_line(seed: int) -> Problem:
 class Opposed(nn.Module):
     """Negative log-likelihood under either of two linear regressions: (samples, inputs + 1) to (samples,)."""
 
-    def __init__(self, inputs: int, deviation: float) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.weight = nn.Parameter(deviation * torch.randn(inputs, 2))
+        self.weight = nn.Parameter(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Up to a constant, with residuals of deviation 1/2."""
         return -torch.logsumexp(-2 * (x[:, -1:] - x[:, :-1] @ self.weight) ** 2, 1) + math.log(2)
 
 
-def two_regressions_alike(seed: int) -> Problem:
-    """A mixture of two opposite regressions, whose two begin as one."""
+def two_regressions(seed: int, starts: int) -> Problem:
+    """A mixture of two opposite regressions, with as many starts; with one for both, they can never part."""
     direction = torch.randn(8, 1, generator=Generator().manual_seed(seed))
     direction /= direction.norm()
 
@@ -99,7 +99,8 @@ def two_regressions_alike(seed: int) -> Problem:
         y = sign * (x @ direction) + 0.5 * torch.randn(count, 1, generator=generator)
         return torch.cat([x, y], 1), y
 
-    return endless(Opposed(8, 1e-5), lambda out, y: out.mean(), sample, 32, sgd(1e-3), judged_on=4096, trivial=2.5)
+    model = Opposed((0.1 * torch.randn(8, starts)).repeat(1, 2 // starts))
+    return endless(model, lambda out, y: out.mean(), sample, 32, sgd(0.02), judged_on=4096, trivial=2.5)
 
 
 SADDLES = (
@@ -114,5 +115,11 @@ SADDLES = (
         cure=adapters,
     ),
     stuck("product_after_a_line", 2000, "saddle_point", product_after_a_line),
-    stuck("two_regressions_alike", 2000, "saddle_point", two_regressions_alike),
+    stuck(
+        "two_regressions_alike",
+        1500,
+        "saddle_point",
+        lambda seed: two_regressions(seed, 1),
+        cure=lambda seed: two_regressions(seed, 2),
+    ),
 )
