@@ -53,7 +53,7 @@ def scaling(seed: int, order: tuple[int, ...]) -> Problem:
         return pairs, distance + 0.1 * torch.randn(count, 1, generator=generator)
 
     start = torch.tensor(order).float() + 0.1 * torch.randn(10, generator=Generator().manual_seed(seed))
-    return endless(Positions(start), F.mse_loss, sample, 45, sgd(0.05), judged_on=2048, trivial=5.0)
+    return endless(Positions(start), F.mse_loss, sample, 90, sgd(0.02), judged_on=2048, trivial=5.0)
 
 
 class Turned(nn.Module):

@@ -44,7 +44,7 @@ def scaled_with_the_batch(seed: int, rate: float) -> Problem:
 
 
 def without_warm_up(seed: int) -> Problem:
-    """A transformer that normalises after every layer, at a rate that it would only bear after a warm-up."""
+    """A transformer that normalises after every layer, at a rate for something shallow and at once."""
     layers = [nn.TransformerEncoderLayer(32, 4, 128, 0.0, batch_first=True) for _ in range(2)]
     return on_brackets(Causal(6, 40, 32, *layers), adam(5e-2))
 
