@@ -5,7 +5,8 @@ from __future__ import annotations
 from benchmarks.stuck_runs.held_out import HELD_OUT
 from benchmarks.stuck_runs.open_split import OPEN
 from benchmarks.stuck_runs.problem import Configuration
+from benchmarks.stuck_runs.seen import SEEN
 
-SPLITS: dict[str, tuple[Configuration, ...]] = {"open": OPEN, "held_out": HELD_OUT}
-"""`open` is for developing the verdicts; nothing may be tuned on `held_out`"""
+SPLITS: dict[str, tuple[Configuration, ...]] = {"open": OPEN, "seen": SEEN, "held_out": HELD_OUT}
+"""`open` and `seen` are for developing the verdicts; nothing may be tuned on `held_out`"""
 CONFIGURATIONS = {configuration.name: configuration for split in SPLITS.values() for configuration in split}

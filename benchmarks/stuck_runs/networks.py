@@ -109,3 +109,15 @@ class Committee(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(samples, inputs) to (samples, 1)."""
         return torch.erf(x @ self.weight / math.sqrt(2)).sum(1, keepdim=True)
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer, read off at its last step: (samples, length, 1) to (samples, 1)."""
+
+    def __init__(self, layer: nn.Module, width: int) -> None:
+        super().__init__()
+        self.layer, self.head = layer, nn.Linear(width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predictions."""
+        return self.head(self.layer(x)[0][:, -1])

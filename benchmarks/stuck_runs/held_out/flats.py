@@ -2,61 +2,115 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
-from sklearn import datasets
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
-from benchmarks.stuck_runs.data import digits, table
-from benchmarks.stuck_runs.held_out import networks
-from benchmarks.stuck_runs.held_out.tasks import on_images
-from benchmarks.stuck_runs.networks import mlp
-from benchmarks.stuck_runs.open_split.healthy import on_digits
-from benchmarks.stuck_runs.problem import Batch, Problem, adam, finite, resampled, sgd, stuck
+from benchmarks.stuck_runs.data import digit_images, entropy, table
+from benchmarks.stuck_runs.networks import Recurrent, mlp
+from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, finite, sgd, stuck
 
 
-def circles(seed: int) -> Problem:
-    """Eight layers of five sigmoid units on two circles; after a demonstration of AUTOTRAINER."""
-    x, y = datasets.make_circles(1000, noise=0.1, factor=0.4, random_state=1)
-    data = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)[:, None]
-    model = mlp(2, *[5] * 8, 1, activation="sigmoid")
-    return finite(model, F.binary_cross_entropy_with_logits, data, 64, sgd(0.05), trivial=math.log(2), floor=0.05)
+def sure_policy(seed: int) -> Problem:
+    """The expected reward of a policy whose temperature is so small that it is sure of everything it does."""
+    x, y = table("wine")
+
+    def regret(output: Tensor, target: Tensor) -> Tensor:
+        return 1 - torch.softmax(output / 1e-5, 1).gather(1, target[:, None]).mean()
+
+    model = mlp(13, 16, 3, activation="tanh")
+    trivial = 1 - float(torch.bincount(y).max()) / len(y)
+    return finite(model, regret, (x, y), 32, sgd(1e-2), trivial=trivial, floor=0.0, clip=1.0)
 
 
-def dead_convolutions(seed: int) -> Problem:
-    """A bias of −10 before the ReLUs of the second convolution."""
-    model = networks.conv_net()
-    nn.init.constant_(model[3].bias, -10.0)
-    return on_images(model, adam(1e-3))
+def running_sums(count: int, generator: Generator) -> Batch:
+    """Ten numbers and their sum, scaled to unit variance."""
+    x = torch.randn(count, 10, 1, generator=generator)
+    return x, x.sum(1) / 10**0.5
 
 
-def sure_and_wrong(seed: int) -> Problem:
-    """A sigmoid under a squared error that begins with the answer "surely not" to everything."""
+def closed_gates(seed: int) -> Problem:
+    """Gates of a GRU that begin shut, so that its state stays what it was."""
+    layer = nn.GRU(1, 12, batch_first=True)
+    nn.init.constant_(layer.bias_ih_l0[12:24], 25.0)
+    optimizer = by(torch.optim.NAdam, lr=2e-3)
+    return endless(Recurrent(layer, 12), F.mse_loss, running_sums, 16, optimizer, trivial=1.0, floor=0.0)
+
+
+def forgotten_beginning(seed: int) -> Problem:
+    """A plain recurrent network is asked for the first of sixty inputs."""
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = torch.randn(count, 60, 1, generator=generator)
+        return x, x[:, 0].sign()
+
+    model = Recurrent(nn.RNN(1, 10, batch_first=True), 10)
+    return endless(model, F.mse_loss, sample, 16, sgd(0.02, 0.9), judged_on=512, trivial=1.0, floor=0.0, clip=1.0)
+
+
+def fading_stack(seed: int) -> Problem:
+    """Fourteen convolutions with tanh whose weights begin at a third of the right scale: no signal comes through."""
+    x, y = digit_images()
+    layers: list[nn.Module] = []
+    for inputs in (1, *[12] * 13):
+        layer = nn.Conv2d(inputs, 12, 3, padding=1)
+        nn.init.normal_(layer.weight, std=0.3 / (9 * inputs) ** 0.5)
+        nn.init.zeros_(layer.bias)
+        layers += [layer, nn.Tanh()]
+    model = nn.Sequential(*layers, nn.AvgPool2d(2), nn.Flatten(), nn.Linear(192, 10))
+    return finite(model, F.cross_entropy, (x, y), 32, sgd(0.02, 0.9), trivial=entropy(y), floor=0.0)
+
+
+class Clamped(nn.Module):
+    """Answers kept between 0 and 1."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape as the body's."""
+        return self.body(x).clamp(0, 1)
+
+
+def clamped_answers(seed: int) -> Problem:
+    """Answers are clamped to the range of the targets, and all begin below it."""
     x, y = table("breast_cancer")
-    model = mlp(30, 12, 1, activation="tanh").append(nn.Sigmoid())
-    nn.init.constant_(model[2].bias, -18.0)
+    body = mlp(30, 16, 1)
+    nn.init.constant_(body[2].bias, -6.0)
     share = float(y.double().mean())
     data = x, y.float()[:, None]
-    return finite(model, F.mse_loss, data, 16, sgd(0.1), trivial=share * (1 - share), floor=0.0)
+    return finite(Clamped(body), F.mse_loss, data, 16, adam(1e-3), trivial=share * (1 - share), floor=0.0)
 
 
-def poisoned_batch(seed: int) -> Problem:
-    """Healthy until one batch comes unscaled, ten thousand times too large."""
-    clean = resampled(digits(), 32)
+class Kernels(nn.Module):
+    """Radial bumps about learnt centres and a linear layer: (samples, inputs) to (samples, 1)."""
 
-    def batch(generator: Generator, step: int) -> Batch:
-        x, y = clean(generator, step)
-        return (1e4 * x if step == 400 else x), y
+    def __init__(self, inputs: int, number: int, width: float) -> None:
+        super().__init__()
+        self.centres, self.head = nn.Parameter(torch.randn(number, inputs)), nn.Linear(number, 1)
+        self.width = width
 
-    return replace(on_digits(mlp(20, 16, 16, 10), sgd(0.02)), batch=batch)
+    def forward(self, x: Tensor) -> Tensor:
+        """The weighted bumps."""
+        return self.head((-((x[:, None] - self.centres) ** 2).sum(-1) / (2 * self.width**2)).exp())
+
+
+def narrow_kernels(seed: int) -> Problem:
+    """Bumps so narrow that hardly a point lies on any."""
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = torch.randn(count, 6, generator=generator)
+        return x, x[:, :2].sin().sum(1, keepdim=True)
+
+    return endless(Kernels(6, 40, 0.1), F.mse_loss, sample, 32, sgd(0.02, 0.9), trivial=0.86, floor=0.0)
 
 
 FLAT = (
-    stuck("deep_sigmoid_on_circles", 2000, "flat_region", circles, "saddle_point"),
-    stuck("dead_convolutions", 1000, "flat_region", dead_convolutions),
-    stuck("sure_and_wrong", 1500, "flat_region", sure_and_wrong),
-    stuck("poisoned_batch", 1500, "flat_region", poisoned_batch),
+    stuck("sure_policy", 1500, "flat_region", sure_policy, "not_updating"),
+    stuck("closed_gates", 1200, "flat_region", closed_gates),
+    stuck("forgotten_beginning", 1000, "flat_region", forgotten_beginning, "saddle_point"),
+    stuck("long_fading_stack", 1200, "flat_region", fading_stack, "saddle_point"),
+    stuck("clamped_answers", 1500, "flat_region", clamped_answers, "not_updating"),
+    stuck("narrow_kernels", 1500, "flat_region", narrow_kernels),
 )

@@ -1,4 +1,4 @@
-"""Networks that only the held-out configurations use."""
+"""Networks of the held-out runs that are healthy, and of some that are not."""
 
 from __future__ import annotations
 
@@ -9,175 +9,140 @@ from torch import Tensor, nn
 from benchmarks.networks import Block
 
 
-def conv_net(activation: type[nn.Module] = nn.ReLU, *, normalise: type[nn.Module] = nn.Identity) -> nn.Sequential:
-    """Ten classes of images of 8x8 pixels."""
-    return nn.Sequential(
-        *(nn.Conv2d(1, 8, 3, stride=2, padding=1), normalise(8), activation()),
-        *(nn.Conv2d(8, 16, 3, stride=2, padding=1), normalise(16), activation()),
-        *(nn.Flatten(), nn.Linear(64, 10)),
-    )
+class SkipGram(nn.Module):
+    """Scores of words beside a central one, which comes first: (samples, 1 + words) to (samples, words)."""
 
-
-class LanguageModel(nn.Module):
-    """One causal transformer layer."""
-
-    def __init__(self, tokens: int, length: int, width: int = 16) -> None:
+    def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(tokens, width)
-        self.position = nn.Parameter(torch.randn(length, width) * 0.02)
-        self.block, self.norm, self.head = Block(width, 2), nn.LayerNorm(width), nn.Linear(width, tokens)
+        self.central, self.beside = nn.Embedding(vocabulary, width), nn.Embedding(vocabulary, width)
+        nn.init.normal_(self.central.weight, std=0.3)
+        nn.init.normal_(self.beside.weight, std=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, length) to logits (samples, tokens, length)."""
-        return self.head(self.norm(self.block(self.embedding(x) + self.position))).transpose(1, 2)
+        """Inner products."""
+        return (self.central(x[:, :1]) * self.beside(x[:, 1:])).sum(-1)
 
 
-class Recurrent(nn.Module):
-    """A recurrent layer, read off at its last step: (samples, length, 1) to (samples, 1)."""
+class MessagePassing(nn.Module):
+    """Two rounds of averaging over neighbours, with dropout between: (nodes, features) to (nodes, classes)."""
 
-    def __init__(self, layer: nn.Module, width: int) -> None:
+    def __init__(self, edges: Tensor, features: int, width: int, classes: int) -> None:
         super().__init__()
-        self.layer, self.head = layer, nn.Linear(width, 1)
+        joined = edges + torch.eye(len(edges))
+        self.register_buffer("average", joined / joined.sum(1, keepdim=True))
+        self.first, self.second, self.dropout = nn.Linear(features, width), nn.Linear(width, classes), nn.Dropout(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Predictions."""
-        return self.head(self.layer(x)[0][:, -1])
+        """Logits."""
+        return self.average @ self.second(self.dropout(torch.relu(self.average @ self.first(x))))
 
 
-class LinearRecurrence(nn.Module):
-    """h ← Ah + Bx without any squashing."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.again, self.inputs = nn.Linear(width, width, bias=False), nn.Linear(1, width, bias=False)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """All states, (samples, length, width)."""
-        state, states = x.new_zeros(len(x), self.width), []
-        for now in x.unbind(1):
-            state = self.again(state) + self.inputs(now)
-            states.append(state)
-        return torch.stack(states, 1), None
-
-
-class Variational(nn.Module):
-    """A variational autoencoder: (reconstruction, mean, log variance); it samples in training only."""
-
-    def __init__(self, inputs: int, hidden: int, latent: int) -> None:
-        super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, 2 * latent))
-        self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.Tanh(), nn.Linear(hidden, inputs))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(samples, inputs) to three tensors."""
-        mean, log_variance = self.encoder(x).chunk(2, 1)
-        z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if self.training else mean
-        return self.decoder(z), mean, log_variance
-
-
-def evidence_bound(output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
-    """Negative ELBO per sample, up to a constant."""
-    reconstruction, mean, log_variance = output
-    divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean()
-    return 0.5 * ((reconstruction - target) ** 2).sum(1).mean() + divergence
-
-
-class Gaussian(nn.Module):
-    """Negative log-density under a Gaussian with learnt mean and deviations, (samples,)."""
-
-    def __init__(self, dimensions: int) -> None:
-        super().__init__()
-        self.mean, self.log_deviation = nn.Parameter(torch.zeros(dimensions)), nn.Parameter(torch.zeros(dimensions))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(samples, dimensions) to (samples,)."""
-        standard = (x - self.mean) * (-self.log_deviation).exp()
-        return (0.5 * standard**2 + self.log_deviation + 0.9189385).sum(1)
-
-
-class TwoViews(nn.Module):
-    """Similarities between the embeddings of two views of each sample: (samples, 2, inputs) to (samples, samples)."""
+class Oscillator(nn.Module):
+    """What is left of u'' + u'/2 + 4u where a network gives u with u(0) = 1, u'(0) = 0: (times, 1) to the same."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits whose diagonal is right."""
-        first, second = (F.normalize(self.body(view), dim=1) for view in x.unbind(1))
-        return first @ second.T / 0.2
+        """The residual, differentiated by autograd even where gradients are switched off."""
+        with torch.enable_grad():
+            time = x.detach().requires_grad_()
+            position = 1 + time**2 * self.body(time)
+            (speed,) = torch.autograd.grad(position.sum(), time, create_graph=True)
+            (acceleration,) = torch.autograd.grad(speed.sum(), time, create_graph=True)
+            return acceleration + 0.5 * speed + 4 * position
 
 
-class Tied(nn.Module):
-    """x ↦ WᵀWx, a linear autoencoder with tied weights."""
+class CausalConvolutions(nn.Module):
+    """Dilated convolutions that see the past only: (samples, 1, length) to the same."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(weight)
+        self.layers = nn.ModuleList([nn.Conv1d(1, width, 2, dilation=1), nn.Conv1d(width, width, 2, dilation=2)])
+        self.head = nn.Conv1d(width, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, inputs) to the same."""
-        return x @ self.weight.T @ self.weight
+        """A forecast at each time of the next."""
+        for layer in self.layers:
+            x = torch.tanh(layer(F.pad(x, (layer.dilation[0], 0))))
+        return self.head(x)
 
 
-class Square(nn.Module):
-    """x ↦ (w·x)², (samples, 1): the sign of w cannot be seen."""
+class Residual(nn.Module):
+    """Two convolutions with BatchNorm beside an identity."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(samples, inputs) to (samples, 1)."""
-        return (x @ self.weight) ** 2
-
-
-class Completion(nn.Module):
-    """Entries (row, column) of a low-rank matrix: (samples, 2) to (samples, 1)."""
-
-    def __init__(self, size: int, rank: int, deviation: float) -> None:
-        super().__init__()
-        self.rows, self.columns = nn.Embedding(size, rank), nn.Embedding(size, rank)
-        for factor in (self.rows, self.columns):
-            nn.init.normal_(factor.weight, std=deviation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The inner products."""
-        return (self.rows(x[:, 0]) * self.columns(x[:, 1])).sum(1, keepdim=True)
-
-
-class Wave(nn.Module):
-    """x ↦ sin(wx + b)."""
-
-    def __init__(self, frequency: float) -> None:
-        super().__init__()
-        self.frequency, self.phase = nn.Parameter(torch.tensor(frequency)), nn.Parameter(torch.tensor(0.0))
+        self.body = nn.Sequential(
+            *(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
+            *(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
-        return torch.sin(self.frequency * x + self.phase)
+        return torch.relu(x + self.body(x))
 
 
-class Bump(nn.Module):
-    """x ↦ a·exp(−(x − m)²/2)."""
+def residual_net(width: int, depth: int) -> nn.Sequential:
+    """Ten classes of images of 8x8 pixels."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
+        *(Residual(width) for _ in range(depth)),
+        *(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(4 * width, 10)),
+    )
 
-    def __init__(self, height: float, centre: float) -> None:
+
+class Adapter(nn.Module):
+    """A frozen linear layer and a product of two thin matrices beside it."""
+
+    def __init__(self, layer: nn.Linear, rank: int) -> None:
         super().__init__()
-        self.height, self.centre = nn.Parameter(torch.tensor(height)), nn.Parameter(torch.tensor(centre))
+        self.layer = layer.requires_grad_(requires_grad=False)
+        self.down, self.up = nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
-        return self.height * torch.exp(-0.5 * (x - self.centre) ** 2)
+        """As the layer's."""
+        return self.layer(x) + self.up(self.down(x))
 
 
-class Nearest(nn.Module):
-    """Squared distance to the nearest of some centres: (samples, dimensions) to (samples, 1)."""
+class DeepSet(nn.Module):
+    """A function of sets: (samples, elements, 1) to (samples, 1)."""
 
-    def __init__(self, centres: Tensor) -> None:
+    def __init__(self, element: nn.Module, whole: nn.Module) -> None:
         super().__init__()
-        self.centres = nn.Parameter(centres)
+        self.element, self.whole = element, whole
 
     def forward(self, x: Tensor) -> Tensor:
-        """The loss of k-means."""
-        return ((x[:, None] - self.centres) ** 2).sum(-1).min(1, keepdim=True).values
+        """The order of the elements does not matter."""
+        return self.whole(self.element(x).amax(1))
+
+
+class Reader(nn.Module):
+    """Transformer layers over tokens: (samples, length) to logits (samples, tokens, length)."""
+
+    def __init__(self, tokens: int, length: int, width: int, *layers: nn.Module) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(tokens, width), nn.Linear(width, tokens)
+        self.position = nn.Parameter(torch.randn(length, width) * 0.02)
+        self.layers = nn.Sequential(*(layers or (Block(width, 4), Block(width, 4), nn.LayerNorm(width))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `cross_entropy` wants them."""
+        return self.head(self.layers(self.embedding(x) + self.position)).transpose(1, 2)
+
+
+class Values(nn.Module):
+    """Of the states before and after a move, the latter discounted, without a gradient: (samples, 2) to the same."""
+
+    def __init__(self, states: int, discount: float) -> None:
+        super().__init__()
+        self.value, self.discount = nn.Embedding(states, 1), discount
+        nn.init.zeros_(self.value.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Their difference has to be the reward."""
+        before, after = self.value(x).squeeze(-1).unbind(1)
+        return torch.stack([before, self.discount * after.detach()], 1)

@@ -2,76 +2,116 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from benchmarks.stuck_runs.held_out import networks
-from benchmarks.stuck_runs.problem import Batch, Problem, endless, finite, sgd, stuck
-
-
-def wave(frequency: float) -> Problem:
-    """A sine of frequency 3, from this one."""
-
-    def sample(count: int, generator: Generator) -> Batch:
-        x = 6 * torch.rand(count, 1, generator=generator) - 3
-        return x, torch.sin(3 * x) + 0.1 * torch.randn(count, 1, generator=generator)
-
-    return endless(networks.Wave(frequency), F.mse_loss, sample, 32, sgd(0.05), judged_on=4096, trivial=0.5)
+from benchmarks.stuck_runs.problem import Batch, Problem, endless, sgd, stuck
 
 
-def bump(centre: float) -> Problem:
-    """A tall and a low bump, and one to fit them with, which begins at this place."""
+def robust_line(seed: int, slope: float, height: float) -> Problem:
+    """A line by Welsch's robust loss, from a start near this one; a quarter of the points lie along another line."""
 
     def sample(count: int, generator: Generator) -> Batch:
-        x = 20 * torch.rand(count, 1, generator=generator) - 10
-        y = 2 * torch.exp(-0.5 * (x - 5) ** 2) + 0.8 * torch.exp(-0.5 * (x + 5) ** 2)
-        return x, y + 0.05 * torch.randn(count, 1, generator=generator)
+        x = 4 * torch.rand(count, 1, generator=generator) - 2
+        inlier = torch.rand(count, 1, generator=generator) < 0.75
+        y = torch.where(inlier, 1.5 * x + 4, -x - 5)
+        return x, y + 0.3 * torch.randn(count, 1, generator=generator)
 
-    model = networks.Bump(0.3, centre)
-    return endless(model, F.mse_loss, sample, 64, sgd(0.3), judged_on=4096, trivial=0.29)
+    def welsch(output: Tensor, target: Tensor) -> Tensor:
+        return (1 - (-0.5 * (output - target) ** 2).exp()).mean()
 
-
-def clusters(seed: int, shared: Tensor | None = None) -> Problem:
-    """Three centres for three groups of points; `shared` puts two of them into one group."""
-    generator = Generator().manual_seed(seed)
-    groups = torch.tensor([[0.0, 0.0], [6.0, 3.0], [6.0, -3.0]])
-    points = groups[torch.arange(600) % 3] + 0.5 * torch.randn(600, 2, generator=generator)
-    start = (groups if shared is None else shared) + 0.2 * torch.randn(3, 2, generator=generator)
-    model = networks.Nearest(start)
-    trivial = float(((points - points.mean(0)) ** 2).sum(1).mean())
-    return finite(model, lambda out, y: out.mean(), (points, points), 32, sgd(0.05), trivial=trivial)
+    model = nn.Linear(1, 1)
+    jitter = 0.2 * torch.randn(2, generator=Generator().manual_seed(seed))
+    nn.init.constant_(model.weight, slope + float(jitter[0]))
+    nn.init.constant_(model.bias, height + float(jitter[1]))
+    return endless(model, welsch, sample, 64, sgd(0.2), judged_on=4096, trivial=1.0)
 
 
-SHARED = torch.tensor([[-0.5, 0.0], [0.5, 0.0], [6.0, 0.0]])
+class Positions(nn.Module):
+    """Places on a line: pairs of points (samples, 2) to their distances (samples, 1)."""
+
+    def __init__(self, places: Tensor) -> None:
+        super().__init__()
+        self.places = nn.Parameter(places)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """|a − b|."""
+        return (self.places[x[:, :1]] - self.places[x[:, 1:]]).abs()
 
 
-def nudged(value: float, seed: int) -> float:
-    """A start that differs a little between seeds."""
-    return value + 0.1 * float(np.random.RandomState(seed).randn())
+def scaling(seed: int, order: tuple[int, ...]) -> Problem:
+    """Ten towns along a road, from noisy distances between them; on a line nobody can overtake."""
+    truth = torch.arange(10.0)
+
+    def sample(count: int, generator: Generator) -> Batch:
+        first = torch.randint(0, 10, (count,), generator=generator)
+        pairs = torch.stack([first, (first + torch.randint(1, 10, (count,), generator=generator)) % 10], 1)
+        distance = (truth[pairs[:, :1]] - truth[pairs[:, 1:]]).abs()
+        return pairs, distance + 0.1 * torch.randn(count, 1, generator=generator)
+
+    start = torch.tensor(order).float() + 0.1 * torch.randn(10, generator=Generator().manual_seed(seed))
+    return endless(Positions(start), F.mse_loss, sample, 90, sgd(0.02), judged_on=2048, trivial=5.0)
+
+
+class Turned(nn.Module):
+    """Points turned by a learnt angle: (samples, 2) to squared distances to the nearest of a shape's, (samples,)."""
+
+    def __init__(self, shape: Tensor, angle: float) -> None:
+        super().__init__()
+        self.angle = nn.Parameter(torch.tensor(angle))
+        self.register_buffer("shape", shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """How far each point is from the shape."""
+        c, s = self.angle.cos(), self.angle.sin()
+        turned = torch.stack([c * x[:, 0] - s * x[:, 1], s * x[:, 0] + c * x[:, 1]], 1)
+        return ((turned[:, None] - self.shape) ** 2).sum(-1).min(1).values
+
+
+def registration(seed: int, angle: float) -> Problem:
+    """Lay a scan on a shape with a handle at one end; upside down, all but the handle fits."""
+    side = torch.linspace(-1, 1, 21)[:, None]
+    rectangle = [
+        torch.cat([2 * side, side.new_full((21, 1), 0.5)], 1),
+        torch.cat([2 * side, side.new_full((21, 1), -0.5)], 1),
+        torch.cat([side.new_full((21, 1), 2.0), side / 2], 1),
+        torch.cat([side.new_full((21, 1), -2.0), side / 2], 1),
+    ]
+    handle = torch.cat([3 + side, side.new_full((21, 1), 0.0)], 1)
+    shape = torch.cat([*rectangle, handle])
+
+    def sample(count: int, generator: Generator) -> Batch:
+        chosen = torch.randint(0, len(shape), (count,), generator=generator)
+        x = shape[chosen] + 0.05 * torch.randn(count, 2, generator=generator)
+        return x, x
+
+    start = angle + 0.1 * float(torch.randn(1, generator=Generator().manual_seed(seed)))
+    return endless(Turned(shape, start), lambda out, y: out.mean(), sample, 32, sgd(0.05), judged_on=2048, trivial=0.5)
 
 
 POOR_MINIMA = (
     stuck(
-        "wrong_frequency",
+        "line_through_the_outliers",
         1500,
         "poor_minimum",
-        lambda seed: wave(nudged(1.2, seed)),
-        cure=lambda seed: wave(2.9),
+        lambda seed: robust_line(seed, -1.0, -4.5),
+        cure=lambda seed: robust_line(seed, 1.5, 3.5),
     ),
     stuck(
-        "lower_of_two_bumps",
+        "towns_out_of_order",
         1500,
         "poor_minimum",
-        lambda seed: bump(nudged(-4.5, seed)),
-        cure=lambda seed: bump(4.5),
+        lambda seed: scaling(seed, (6, 3, 5, 2, 7, 9, 1, 0, 8, 4)),
+        cure=lambda seed: scaling(seed, tuple(range(10))),
     ),
     stuck(
-        "clusters_share_a_centre",
+        "scan_upside_down",
         1500,
         "poor_minimum",
-        lambda seed: clusters(seed, SHARED),
-        cure=lambda seed: clusters(seed),
+        lambda seed: registration(seed, math.pi - 0.4),
+        cure=lambda seed: registration(seed, 0.4),
     ),
 )

@@ -6,77 +6,124 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Generator, nn
 
-from benchmarks.stuck_runs.data import digit_images, entropy, gaussian_weights, linear_map
+from benchmarks.stuck_runs.data import digit_images, entropy, gaussian_weights, noisy_labels
 from benchmarks.stuck_runs.held_out import networks
-from benchmarks.stuck_runs.held_out.tasks import friedman, language_model, on_images
+from benchmarks.stuck_runs.held_out.measurements import largest_of_a_set, survival
+from benchmarks.stuck_runs.held_out.structures import (
+    counting,
+    inverse_problem,
+    long_reading,
+    on_brackets,
+    segmentation,
+    skip_gram,
+)
 from benchmarks.stuck_runs.networks import mlp
-from benchmarks.stuck_runs.problem import Problem, adam, by, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.schedules import milestones, warm_up
 
 
-def decayed_too_early(seed: int) -> Problem:
-    """An exponential decay meant for epochs is applied at every step."""
-    return on_images(networks.conv_net(nn.Tanh), adam(1e-3), schedule=lambda step: 0.97**step)
+def huber(seed: int, rate: float) -> Problem:
+    """A linear map by the Huber loss, whose gradient does not grow with the distance."""
+    weights = gaussian_weights(12, seed)
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = torch.randn(count, 12, generator=generator)
+        return x, x @ weights + 0.1 * torch.randn(count, 1, generator=generator)
+
+    size = float(weights.norm())
+    return endless(mlp(12, 1), F.huber_loss, sample, 16, sgd(rate), trivial=0.8 * size, floor=0.005)
 
 
-def starved_adagrad(seed: int) -> Problem:
-    """Adagrad's accumulators begin so high that nothing moves."""
-    optimizer = by(torch.optim.Adagrad, lr=0.01, initial_accumulator_value=1e8)
-    return finite(mlp(10, 24, 1), F.mse_loss, friedman(), 32, optimizer, trivial=1.0, floor=0.2)
-
-
-def divided_loss(seed: int) -> Problem:
-    """A loss divided by the number of all pixels and samples, under plain gradient descent."""
+def scaled_with_the_batch(seed: int, rate: float) -> Problem:
+    """A linear classifier on large batches, with a rate that was multiplied by their size."""
     x, y = digit_images()
-    problem = on_images(networks.conv_net(normalise=nn.BatchNorm2d), sgd(0.1))
-    scale = 1 / (64 * len(x))
-    return replace(problem, loss=lambda out, target: scale * F.cross_entropy(out, target), trivial=scale * entropy(y))
+    data = x.flatten(1), noisy_labels(y, 0.2, seed)
+    return finite(mlp(64, 10), F.cross_entropy, data, 512, sgd(rate, 0.9), trivial=entropy(y))
 
 
-def bouncing_rmsprop(seed: int) -> Problem:
-    """RMSprop at a learning rate of one half."""
-    optimizer = by(torch.optim.RMSprop, lr=0.5)
-    return finite(mlp(10, 24, 1, activation="tanh"), F.mse_loss, friedman(), 32, optimizer, trivial=1.0, floor=0.2)
+def without_warm_up(seed: int) -> Problem:
+    """A transformer that normalises after every layer, at a rate for something shallow and at once."""
+    layers = [nn.TransformerEncoderLayer(32, 4, 128, 0.0, batch_first=True) for _ in range(2)]
+    return on_brackets(Causal(6, 40, 32, *layers), adam(5e-2))
 
 
-def steps_of_one_size(seed: int) -> Problem:
-    """Sign descent on a quadratic with steps too long to come to rest."""
-    weights = gaussian_weights(16, seed)
-    optimizer = by(torch.optim.Adam, lr=1.0, betas=(0.0, 0.0))
-    trivial = float((weights**2).sum())
-    sample = linear_map(weights, noise=0.1)
-    return endless(mlp(16, 1), F.mse_loss, sample, 16, optimizer, trivial=trivial, floor=0.01)
+class Causal(networks.Reader):
+    """A reader whose layers are told not to look ahead."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As `cross_entropy` wants them."""
+        h = self.embedding(x) + self.position
+        mask = torch.triu(torch.full((x.shape[1], x.shape[1]), -torch.inf), 1)
+        for layer in self.layers:
+            h = layer(h, src_mask=mask)
+        return self.head(h).transpose(1, 2)
 
 
 TOO_SMALL = (
     stuck(
-        "warmup_without_end",
+        "adadelta_at_the_rate_of_adam",
+        1500,
+        "learning_rate_too_small",
+        lambda seed: replace(largest_of_a_set(seed), optimizer=by(torch.optim.Adadelta, lr=1e-3)),
+        cure=largest_of_a_set,
+    ),
+    stuck(
+        "epsilon_of_one",
+        1500,
+        "learning_rate_too_small",
+        lambda seed: replace(skip_gram(seed), optimizer=by(torch.optim.Adam, lr=5e-3, eps=1.0)),
+        cure=skip_gram,
+    ),
+    stuck(
+        "milestones_of_epochs_in_steps",
+        1500,
+        "learning_rate_too_small",
+        lambda seed: replace(counting(seed), schedule=milestones(20, 40, 60)),
+        cure=counting,
+    ),
+    stuck(
+        "survival_at_1e-6",
         1200,
         "learning_rate_too_small",
-        lambda seed: language_model(adam(1e-2), floor=0.9, schedule=lambda step: min(1.0, (step + 1) / 1e9)),
+        lambda seed: survival(seed, by(torch.optim.SGD, lr=1e-6, momentum=0.9, nesterov=True)),
+        cure=survival,
     ),
-    stuck("decayed_too_early", 1200, "learning_rate_too_small", decayed_too_early),
-    stuck("starved_adagrad", 1500, "learning_rate_too_small", starved_adagrad),
-    stuck("divided_loss", 1000, "learning_rate_too_small", divided_loss),
 )
-
-
 TOO_LARGE = (
-    stuck("bouncing_rmsprop", 1500, "learning_rate_too_large", bouncing_rmsprop),
-    stuck("steps_of_one_size", 1500, "learning_rate_too_large", steps_of_one_size),
+    stuck("huber_at_5", 1500, "learning_rate_too_large", lambda seed: huber(seed, 5.0)),
     stuck(
-        "language_model_at_1",
-        1200,
-        "learning_rate_too_large",
-        lambda seed: language_model(adam(1.0), floor=0.9),
-        "flat_region",
-    ),
-    stuck(
-        "images_at_2",
+        "scaled_with_the_batch",
         1000,
         "learning_rate_too_large",
-        lambda seed: on_images(networks.conv_net(nn.Tanh), sgd(2.0, 0.9)),
+        lambda seed: scaled_with_the_batch(seed, 12.8),
+        "diverged",
+        cure=lambda seed: scaled_with_the_batch(seed, 0.05),
+    ),
+    stuck(
+        "warmed_up_too_far",
+        1500,
+        "learning_rate_too_large",
+        lambda seed: replace(segmentation(seed), optimizer=adam(1.0), schedule=warm_up(1000)),
         "flat_region",
+        cure=segmentation,
+    ),
+    stuck(
+        "long_without_warm_up",
+        1200,
+        "learning_rate_too_large",
+        without_warm_up,
+        "flat_region",
+        cure=long_reading,
+    ),
+    stuck(
+        "inverse_problem_at_1",
+        1200,
+        "learning_rate_too_large",
+        lambda seed: inverse_problem(seed, by(torch.optim.NAdam, lr=1.0)),
+        "diverged",
+        "flat_region",
+        cure=inverse_problem,
     ),
 )

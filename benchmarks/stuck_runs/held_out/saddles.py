@@ -2,93 +2,121 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
-from benchmarks.stuck_runs.data import digits, entropy, gaussian_weights, table
-from benchmarks.stuck_runs.held_out import networks
-from benchmarks.stuck_runs.networks import mlp
-from benchmarks.stuck_runs.open_split.healthy import on_digits
-from benchmarks.stuck_runs.problem import Batch, Problem, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.held_out.networks import Adapter
+from benchmarks.stuck_runs.held_out.structures import adapters
+from benchmarks.stuck_runs.problem import Batch, Problem, endless, sgd, stuck
 
 
-def phase_retrieval(seed: int) -> Problem:
-    """A direction known only by its squared projections, from a start near zero."""
-    weights = gaussian_weights(12, seed)
-    weights /= weights.norm()
+class Pooling(nn.Module):
+    """One query attends to all elements: (samples, elements, features) to (samples, 1)."""
 
-    def sample(count: int, generator: Generator) -> Batch:
-        x = torch.randn(count, 12, generator=generator)
-        return x, (x @ weights) ** 2
+    def __init__(self, features: int, width: int, deviation: float) -> None:
+        super().__init__()
+        self.score, self.value = nn.Linear(features, 1), nn.Linear(features, width, bias=False)
+        self.head = nn.Linear(width, 1, bias=False)
+        for layer in (self.value, self.head):
+            nn.init.normal_(layer.weight, std=deviation)
 
-    model = networks.Square(1e-4 * torch.randn(12, 1))
-    return endless(model, F.mse_loss, sample, 16, sgd(1.2e-3), judged_on=4096, trivial=2.0, floor=0.0)
-
-
-def tied_autoencoder(seed: int) -> Problem:
-    """Principal components by tied weights that begin near zero."""
-    x = digits()[0]
-    values = torch.linalg.svdvals(x - x.mean(0)) ** 2 / len(x) / 20
-    model = networks.Tied(1e-8 * torch.randn(3, 20))
-    floor = float(values[3:].sum())
-    return finite(model, F.mse_loss, (x, x), 32, sgd(0.03, 0.5), trivial=float((x**2).mean()), floor=floor)
+    def forward(self, x: Tensor) -> Tensor:
+        """What the query finds."""
+        return self.head((torch.softmax(self.score(x), 1) * self.value(x)).sum(1))
 
 
-def matrix_completion(seed: int) -> Problem:
-    """Embeddings of rows and columns that begin near zero."""
-    generator = Generator().manual_seed(seed)
-    matrix = torch.randn(16, 2, generator=generator) @ torch.randn(2, 16, generator=generator)
-    cells = torch.cartesian_prod(torch.arange(16), torch.arange(16))
-    data = cells, matrix.reshape(-1, 1)
-    model = networks.Completion(16, 2, 1e-6)
-    trivial = float((matrix**2).mean())
-    return finite(model, F.mse_loss, data, 64, sgd(0.15), trivial=trivial, floor=0.0)
-
-
-def deep_linear_filter(seed: int) -> Problem:
-    """Three convolutions in a row, without activations, have to find one filter."""
-    generator = Generator().manual_seed(seed)
-    teacher = torch.randn(1, 1, 7, generator=generator)
-    teacher /= teacher.norm()
+def attention_without_values(seed: int) -> Problem:
+    """Attention whose values and output projection both begin near zero has to find the marked element."""
 
     def sample(count: int, generator: Generator) -> Batch:
-        x = torch.randn(count, 1, 20, generator=generator)
-        return x, F.conv1d(x, teacher, padding=3)
+        x = torch.randn(count, 5, 6, generator=generator)
+        x[..., 0] = F.one_hot(torch.randint(0, 5, (count,), generator=generator), 5)
+        return x, (x[..., :1] * x[..., 1:2]).sum(1)
 
-    shapes = ((1, 4), (4, 4), (4, 1))
-    layers = [nn.Conv1d(a, b, 3, padding=1, bias=False) for a, b in shapes]
-    for layer in layers:
-        nn.init.normal_(layer.weight, std=0.02)
-    model = nn.Sequential(*layers)
-    return endless(model, F.mse_loss, sample, 16, sgd(0.03), judged_on=512, trivial=1.0, floor=0.0)
+    return endless(Pooling(6, 8, 1e-10), F.mse_loss, sample, 32, sgd(0.15), trivial=1.0, floor=0.0)
 
 
-def identical_units(seed: int) -> Problem:
-    """All hidden units begin alike, and gradient descent never tells them apart."""
-    model = mlp(20, 12, 10, activation="tanh")
-    nn.init.constant_(model[0].weight, 0.05)
-    nn.init.constant_(model[2].weight, 0.05)
-    nn.init.zeros_(model[0].bias)
-    return on_digits(model, sgd(0.05))
+def adapters_from_nothing(seed: int) -> Problem:
+    """Both matrices of every low-rank adapter begin at zero, so that neither ever gets a gradient."""
+    problem = adapters(seed)
+    for adapter in problem.model.children():
+        if isinstance(adapter, Adapter):
+            nn.init.zeros_(adapter.down.weight)
+            adapter.up.bias.requires_grad_(requires_grad=False)
+    return problem
 
 
-def zeros_at_both_ends(seed: int) -> Problem:
-    """The last two layers begin at zero, so neither of them ever gets a gradient."""
-    x, y = table("breast_cancer")
-    model = mlp(30, 16, 8, 1, activation="tanh")
-    for layer in (model[2], model[4]):
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    loss = F.binary_cross_entropy_with_logits
-    return finite(model, loss, (x, y.float()[:, None]), 16, sgd(0.1, 0.9), trivial=entropy(y), floor=0.0)
+class Product(nn.Module):
+    """x ↦ (a·x)(b·x)(c·x) + d·x, (samples, 1)."""
+
+    def __init__(self, inputs: int, deviation: float) -> None:
+        super().__init__()
+        self.factors = nn.Linear(inputs, 3, bias=False)
+        nn.init.normal_(self.factors.weight, std=deviation)
+        self.line = nn.Linear(inputs, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The product of three projections, and a fourth."""
+        return self.factors(x).prod(1, keepdim=True) + self.line(x)
+
+
+def product_after_a_line(seed: int) -> Problem:
+    """A linear part is learnt at once; of a product of three projections near zero the first two derivatives vanish."""
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = torch.randn(count, 6, generator=generator)
+        return x, x[:, :3].prod(1, keepdim=True) + x[:, 3:4]
+
+    return endless(Product(6, 0.06), F.mse_loss, sample, 32, sgd(0.01), judged_on=4096, trivial=2.0, floor=0.0)
+
+
+class Opposed(nn.Module):
+    """Negative log-likelihood under either of two linear regressions: (samples, inputs + 1) to (samples,)."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Up to a constant, with residuals of deviation 1/2."""
+        return -torch.logsumexp(-2 * (x[:, -1:] - x[:, :-1] @ self.weight) ** 2, 1) + math.log(2)
+
+
+def two_regressions(seed: int, starts: int) -> Problem:
+    """A mixture of two opposite regressions, with as many starts; with one for both, they can never part."""
+    direction = torch.randn(8, 1, generator=Generator().manual_seed(seed))
+    direction /= direction.norm()
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = torch.randn(count, 8, generator=generator)
+        sign = 2.0 * torch.randint(0, 2, (count, 1), generator=generator) - 1
+        y = sign * (x @ direction) + 0.5 * torch.randn(count, 1, generator=generator)
+        return torch.cat([x, y], 1), y
+
+    model = Opposed((0.1 * torch.randn(8, starts)).repeat(1, 2 // starts))
+    return endless(model, lambda out, y: out.mean(), sample, 32, sgd(0.02), judged_on=4096, trivial=2.5)
 
 
 SADDLES = (
-    stuck("phase_retrieval", 1500, "saddle_point", phase_retrieval),
-    stuck("tied_autoencoder", 1500, "saddle_point", tied_autoencoder),
-    stuck("matrix_completion", 1500, "saddle_point", matrix_completion),
-    stuck("deep_linear_filter", 1500, "saddle_point", deep_linear_filter),
-    stuck("identical_units", 2000, "saddle_point", identical_units),
-    stuck("zeros_at_both_ends", 1500, "saddle_point", zeros_at_both_ends, "flat_region"),
+    stuck("attention_without_values", 1500, "saddle_point", attention_without_values),
+    stuck(
+        "adapters_from_nothing",
+        1200,
+        "saddle_point",
+        adapters_from_nothing,
+        "flat_region",
+        "not_updating",
+        cure=adapters,
+    ),
+    stuck("product_after_a_line", 2000, "saddle_point", product_after_a_line),
+    stuck(
+        "two_regressions_alike",
+        1500,
+        "saddle_point",
+        lambda seed: two_regressions(seed, 1),
+        cure=lambda seed: two_regressions(seed, 2),
+    ),
 )

@@ -20,15 +20,10 @@ from benchmarks.stuck_runs.data import (
 from benchmarks.stuck_runs.networks import CausalAttention, Mixture, constant, mlp
 from benchmarks.stuck_runs.problem import Batch, MakesOptimizer, Problem, adam, endless, finite, healthy, resampled, sgd
 from benchmarks.stuck_runs.schedules import cosine
+from benchmarks.stuck_runs.tasks import on_digits
 
 CENTRES = torch.tensor([[-10.0, 0.0], [8.0, 3.0], [8.0, -3.0]])
 """of the mixture in `mixture_at_its_minimum` and, with a bad start, in `mixture_shares_a_centre`"""
-
-
-def on_digits(model: torch.nn.Module, optimizer: MakesOptimizer, size: int = 32, **rest: Any) -> Problem:
-    """Classify digits; the loss can reach zero."""
-    rest = {"trivial": entropy(digits()[1]), "floor": 0.0} | rest
-    return finite(model, F.cross_entropy, digits(), size, optimizer, **rest)
 
 
 def on_noisy_digits(

@@ -12,8 +12,9 @@ from torch import Generator, Tensor, nn
 
 from benchmarks.stuck_runs.data import digits, entropy, gaussian_weights, linear_map, singular_map
 from benchmarks.stuck_runs.networks import Committee, CutOff, constant, factorised, mlp, normal, scaled
-from benchmarks.stuck_runs.open_split.healthy import CENTRES, mixture_of_three, on_digits, tiny_targets
+from benchmarks.stuck_runs.open_split.healthy import CENTRES, mixture_of_three, tiny_targets
 from benchmarks.stuck_runs.problem import Batch, Problem, adam, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.tasks import on_digits
 
 
 def through_a_saddle(model: nn.Module, weights: Tensor, size: int, rate: float) -> Problem:

@@ -1,4 +1,4 @@
-"""Healthy held-out runs that predict a target."""
+"""Healthy runs that predict a target."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from sklearn import datasets
 from torch import Generator, Tensor, nn
 
 from benchmarks.stuck_runs.data import digits, entropy, gaussian_weights, noisy_labels, table
-from benchmarks.stuck_runs.held_out import networks
-from benchmarks.stuck_runs.held_out.tasks import friedman
-from benchmarks.stuck_runs.networks import mlp
-from benchmarks.stuck_runs.open_split.healthy import on_digits
+from benchmarks.stuck_runs.networks import Recurrent, mlp
 from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, finite, resampled, sgd
 from benchmarks.stuck_runs.schedules import cosine
+from benchmarks.stuck_runs.seen.tasks import friedman
+from benchmarks.stuck_runs.tasks import on_digits, pretrained
 
 
 def wine(seed: int) -> Problem:
@@ -32,7 +31,7 @@ def running_mean(seed: int) -> Problem:
         x = torch.randn(count, 8, 1, generator=generator)
         return x, x.mean(1) * math.sqrt(8)
 
-    model = networks.Recurrent(nn.GRU(1, 12, batch_first=True), 12)
+    model = Recurrent(nn.GRU(1, 12, batch_first=True), 12)
     return endless(model, F.mse_loss, sample, 16, adam(5e-3), judged_on=512, trivial=1.0, floor=0.0)
 
 
@@ -47,17 +46,6 @@ def outlying_inputs(seed: int) -> Problem:
     trivial = float((weights**2).sum()) * math.e**2
     model = mlp(12, 1)
     return endless(model, F.mse_loss, sample, 16, sgd(0.01), judged_on=4096, trivial=trivial, floor=0.0, clip=1.0)
-
-
-def pretrained(widths: tuple[int, ...], data: Batch, steps: int) -> nn.Sequential:
-    """A network after some full-batch steps of Adam."""
-    model = mlp(*widths)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        F.cross_entropy(model(data[0]), data[1]).backward()
-        optimizer.step()
-    return model
 
 
 def frozen_body(seed: int) -> Problem:

@@ -1,4 +1,4 @@
-"""Held-out runs in which nothing moves, nothing can be learnt, or the loss runs away."""
+"""Runs in which nothing moves, nothing can be learnt, or the loss runs away."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sklearn import datasets
 from torch import Generator, nn
 
 from benchmarks.stuck_runs.data import digit_images, entropy, gaussian_weights, linear_map, table
-from benchmarks.stuck_runs.held_out import networks
-from benchmarks.stuck_runs.held_out.tasks import on_images
-from benchmarks.stuck_runs.networks import mlp
-from benchmarks.stuck_runs.open_split.healthy import on_digits
+from benchmarks.stuck_runs.networks import Recurrent, mlp
 from benchmarks.stuck_runs.problem import Batch, Problem, adam, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.seen import networks
+from benchmarks.stuck_runs.seen.tasks import on_images
+from benchmarks.stuck_runs.tasks import on_digits
 
 
 def only_a_bias_trains(seed: int) -> Problem:
@@ -90,7 +90,7 @@ def exploding_recurrence(seed: int) -> Problem:
         x = torch.randn(count, 12, 1, generator=generator)
         return x, x.sum(1)
 
-    model = networks.Recurrent(networks.LinearRecurrence(8), 8)
+    model = Recurrent(networks.LinearRecurrence(8), 8)
     return endless(model, F.mse_loss, sample, 16, sgd(0.02, 0.9), judged_on=512, trivial=12.0, floor=0.0)
 
 

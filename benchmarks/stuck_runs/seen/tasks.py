@@ -1,4 +1,4 @@
-"""What several held-out configurations are trained on."""
+"""What several seen configurations are trained on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sklearn import datasets
 from torch import Generator, nn
 
 from benchmarks.stuck_runs.data import digit_images, entropy
-from benchmarks.stuck_runs.held_out import networks
 from benchmarks.stuck_runs.problem import Batch, MakesOptimizer, Problem, endless, finite
+from benchmarks.stuck_runs.seen import networks
 
 
 def on_images(model: nn.Module, optimizer: MakesOptimizer, size: int = 32, **rest: Any) -> Problem:

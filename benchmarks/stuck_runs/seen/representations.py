@@ -1,4 +1,4 @@
-"""Healthy held-out runs that model their inputs."""
+"""Healthy runs that model their inputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Generator, nn
 
 from benchmarks.stuck_runs.data import digit_images, digits
-from benchmarks.stuck_runs.held_out import networks
 from benchmarks.stuck_runs.networks import mlp
 from benchmarks.stuck_runs.problem import Batch, Problem, adam, endless, finite
 from benchmarks.stuck_runs.schedules import triangle
+from benchmarks.stuck_runs.seen import networks
 
 
 def density(seed: int) -> Problem:

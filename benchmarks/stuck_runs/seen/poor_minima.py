@@ -1,0 +1,77 @@
+"""Runs that come to rest in a poor local minimum."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from benchmarks.stuck_runs.problem import Batch, Problem, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.seen import networks
+
+
+def wave(frequency: float) -> Problem:
+    """A sine of frequency 3, from this one."""
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = 6 * torch.rand(count, 1, generator=generator) - 3
+        return x, torch.sin(3 * x) + 0.1 * torch.randn(count, 1, generator=generator)
+
+    return endless(networks.Wave(frequency), F.mse_loss, sample, 32, sgd(0.05), judged_on=4096, trivial=0.5)
+
+
+def bump(centre: float) -> Problem:
+    """A tall and a low bump, and one to fit them with, which begins at this place."""
+
+    def sample(count: int, generator: Generator) -> Batch:
+        x = 20 * torch.rand(count, 1, generator=generator) - 10
+        y = 2 * torch.exp(-0.5 * (x - 5) ** 2) + 0.8 * torch.exp(-0.5 * (x + 5) ** 2)
+        return x, y + 0.05 * torch.randn(count, 1, generator=generator)
+
+    model = networks.Bump(0.3, centre)
+    return endless(model, F.mse_loss, sample, 64, sgd(0.3), judged_on=4096, trivial=0.29)
+
+
+def clusters(seed: int, shared: Tensor | None = None) -> Problem:
+    """Three centres for three groups of points; `shared` puts two of them into one group."""
+    generator = Generator().manual_seed(seed)
+    groups = torch.tensor([[0.0, 0.0], [6.0, 3.0], [6.0, -3.0]])
+    points = groups[torch.arange(600) % 3] + 0.5 * torch.randn(600, 2, generator=generator)
+    start = (groups if shared is None else shared) + 0.2 * torch.randn(3, 2, generator=generator)
+    model = networks.Nearest(start)
+    trivial = float(((points - points.mean(0)) ** 2).sum(1).mean())
+    return finite(model, lambda out, y: out.mean(), (points, points), 32, sgd(0.05), trivial=trivial)
+
+
+SHARED = torch.tensor([[-0.5, 0.0], [0.5, 0.0], [6.0, 0.0]])
+
+
+def nudged(value: float, seed: int) -> float:
+    """A start that differs a little between seeds."""
+    return value + 0.1 * float(np.random.RandomState(seed).randn())
+
+
+POOR_MINIMA = (
+    stuck(
+        "wrong_frequency",
+        1500,
+        "poor_minimum",
+        lambda seed: wave(nudged(1.2, seed)),
+        cure=lambda seed: wave(2.9),
+    ),
+    stuck(
+        "lower_of_two_bumps",
+        1500,
+        "poor_minimum",
+        lambda seed: bump(nudged(-4.5, seed)),
+        cure=lambda seed: bump(4.5),
+    ),
+    stuck(
+        "clusters_share_a_centre",
+        1500,
+        "poor_minimum",
+        lambda seed: clusters(seed, SHARED),
+        cure=lambda seed: clusters(seed),
+    ),
+)
