@@ -216,7 +216,7 @@ class Progress:
         if not plateau.is_far_above(start, now):
             self.divergence = None
         elif self.divergence is None and (
-            plateau.is_out_of_reach(start, now) or (len(recent) == 8 and plateau.is_growing(recent))
+            plateau.is_out_of_reach(start, recent[-2:]) or (len(recent) == 8 and plateau.is_growing(recent))
         ):
             first = self._history.stretches[-len(recent)]
             self.divergence = Divergence(first.step, finite=True, start=start.mean, now=now)

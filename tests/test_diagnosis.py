@@ -391,7 +391,7 @@ def test_an_alarm_lists_what_was_tried_the_best_first_and_information_does_not()
     tried = gained(adam=0.5, relative_gradient=0.5, **{"line search": 0.7, "learning rate x10": -math.inf})
     lines = diagnose(BASE.including(tried)).reason.splitlines()
     assert lines[-1].startswith(
-        "Tried on a copy, 40 steps each, judged on other batches: line search -70%; adam -50%; "
+        "Tried on a copy, 40 steps each on 1 batch, judged on others: line search -70%; adam -50%; "
     )
     assert lines[-1].endswith("learning rate x10 not finite.")
     assert "Tried" not in diagnose(BASE.including(LEARNED, tried)).reason
@@ -598,3 +598,65 @@ def test_every_cause_has_a_code_of_its_own_a_title_and_advice():
 
 def test_exactly_the_last_four_causes_are_information():
     assert frozenset(list(Cause)[-4:]) == INFORMATION
+
+
+NOISY = replace(STALLED, progress=-1.0, margin=1.0)
+"""a trend that noise hides"""
+
+
+def smaller_steps(gain, own=0.0):
+    return replace(NOTHING_GAINED, gains={**NOTHING_GAINED.gains, "learning rate x0.1": gain, "this optimizer": own})
+
+
+@pytest.mark.parametrize(("gain", "own", "stuck"), [(0.41, 0.0, True), (0.39, 0.0, False), (0.6, 0.3, False)])
+def test_noise_hides_no_step_that_is_too_large_where_smaller_ones_are_plainly_better(gain, own, stuck):
+    level = LossLevel(start=2.3, best=1.9, now=2.0)
+    verdict = diagnose(BASE.including(NOISY, USED, level, MOVING, smaller_steps(gain, own)))
+    assert (verdict.cause, verdict.stuck) == (Cause.LEARNING_RATE_TOO_LARGE, stuck)
+
+
+@pytest.mark.parametrize(("now", "expected"), [(0.61, Cause.LEARNING_RATE_TOO_LARGE), (0.59, Cause.SETTLED)])
+def test_plainly_better_smaller_steps_count_from_half_way_down(now, expected):
+    level = LossLevel(start=2.3, best=1.0, now=now * 2.3)
+    assert cause(USED, level, MOVING, smaller_steps(0.9)) is expected
+
+
+@pytest.mark.parametrize(("first", "expected"), [(2.1, Cause.LEARNING_RATE_TOO_LARGE), (1.9, Cause.SETTLED)])
+def test_a_loss_that_the_first_steps_blew_up_was_stepped_too_far(first, expected):
+    level = LossLevel(start=2.3 * first, best=2.2, now=2.2)
+    changed = [NOISY, USED, level, MOVING, NOTHING_GAINED, StartingPoint(loss=2.3, now=2.2)]
+    verdict = diagnose(BASE.including(*changed))
+    assert verdict.cause is expected
+    assert verdict.stuck is (expected is Cause.LEARNING_RATE_TOO_LARGE)
+
+
+@pytest.mark.parametrize(("frozen", "expected"), [(0.91, Cause.NOT_UPDATING), (0.89, Cause.NOTHING_TO_LEARN)])
+def test_next_to_everything_frozen_and_nothing_gained_is_not_updating(frozen, expected):
+    assert cause(replace(MOVING, frozen=frozen), UNUSED, NOTHING_GAINED, NO_BETTER) is expected
+
+
+def test_a_frozen_body_whose_head_learns_is_left_alone():
+    assert cause(replace(MOVING, frozen=0.99), USED, LEARNED, NOTHING_GAINED) is Cause.SETTLED
+    assert cause(replace(MOVING, frozen=0.99), UNUSED, gained(adam=0.5)) is Cause.SADDLE_POINT
+
+
+@pytest.mark.parametrize(("own", "stuck"), [(0.021, False), (0.019, True)])
+def test_a_run_that_noise_hides_and_that_gains_by_going_on_is_not_alarmed(own, stuck):
+    verdict = diagnose(BASE.including(NOISY, UNUSED, gained(adam=0.5, this_optimizer=own)))
+    assert (verdict.cause, verdict.stuck) == (Cause.SADDLE_POINT, stuck)
+
+
+@pytest.mark.parametrize(("gain", "own", "stuck"), [(0.41, 0.0, True), (0.39, 0.0, False), (0.8, 0.03, False)])
+def test_twins_that_a_restart_leaves_far_behind_alarm_through_the_noise(gain, own, stuck):
+    verdict = diagnose(BASE.including(NOISY, USED, TWINS, gained(this_optimizer=own), replace(NO_BETTER, gain=gain)))
+    assert (verdict.cause, verdict.stuck) == (Cause.SADDLE_POINT, stuck)
+
+
+def test_a_slow_run_is_told_how_long_a_further_percent_takes():
+    falling = Trend(window=100, level=2.0, progress=0.01, margin=0.005, tolerance=0.012)
+    assert falling.steps_to_fall(0.01) == pytest.approx((133.33, 200.0, 400.0), rel=1e-3)
+    reason = diagnose(BASE.including(falling, USED, LEARNED, gained(adam=0.5, relative_gradient=0.2))).reason
+    assert "it takes 200 steps to fall by a further 1% (from 133 to 400)" in reason
+    hidden = replace(falling, margin=0.02)
+    assert hidden.steps_to_fall(0.01)[2] == math.inf
+    assert replace(falling, progress=0.0).steps_to_fall(0.01) is None

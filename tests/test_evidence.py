@@ -9,6 +9,7 @@ import pytest
 from lightning_landscape import evidence
 from lightning_landscape.evidence import (
     Activity,
+    Alternatives,
     Cause,
     Curvature,
     Descent,
@@ -67,6 +68,7 @@ READINGS = (
     StartingPoint(loss=2.3, now=2.2),
     InputUse(loss=2.3, shuffled=2.31, moved=0.02, varied=True),
     Trials({"adam": 0.2, "line search": -math.inf}, steps=40, relative_gradient=0.5, decay_pull=0.0, samples=64),
+    Alternatives({"a perturbation": 0.3}, steps=40, batches=8),
     Restart(gain=0.4, seeds=2, steps=300),
     Symmetry(share=0.75, layer="net.0"),
     RunComparison(("a", "b"), (0.5, 0.4), ((0.0, 0.1), (0.1, 0.0)), samples=64, points=11, notes=("Mind the gap.",)),

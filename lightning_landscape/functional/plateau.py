@@ -106,9 +106,9 @@ def is_far_above(start: Block, now: float) -> bool:
     return now - start.mean > 2 * max(abs(start.mean), sqrt(start.m2 / start.n))
 
 
-def is_out_of_reach(start: Block, now: float) -> bool:
-    """Whether the loss has risen to 10,000 times its start, from where no run of any use comes back."""
-    return now - start.mean > 1e4 * max(abs(start.mean), sqrt(start.m2 / start.n))
+def is_out_of_reach(start: Block, latest: Sequence[Block]) -> bool:
+    """Whether the loss of all these blocks is 10,000 times its start, from where no run of any use comes back."""
+    return all(block.mean - start.mean > 1e4 * max(abs(start.mean), sqrt(start.m2 / start.n)) for block in latest)
 
 
 def is_growing(blocks: Sequence[Block]) -> bool:

@@ -83,7 +83,7 @@ def test_dear_steps_leave_the_shortest_trials(clock):
     assert budget.allowance(first=True).gradients == pytest.approx(FEWEST_GRADIENTS, abs=1)
 
 
-@pytest.mark.parametrize(("each", "gradients"), [(0.001, IN_FULL), (0.05, LEAST / 0.05)])
+@pytest.mark.parametrize(("each", "gradients"), [(0.001, IN_FULL), (0.01, LEAST / 0.01)])
 def test_a_run_of_seconds_is_examined_in_full_and_a_minute_is_not(clock, each, gradients):
     budget = Budget(0.02, 1200)
     trained(clock, budget, 100, each)

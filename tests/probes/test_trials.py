@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.advice import tried
-from lightning_landscape.evidence import InputUse
+from lightning_landscape.evidence import Evidence, InputUse
 from lightning_landscape.probes.symmetry import symmetry, twin_share
 from lightning_landscape.probes.trials import RESCUE_RATE, CopyTrials, RedrawnRestart, input_use, starting_point
 from lightning_landscape.surface import LossSurface
@@ -165,7 +165,7 @@ def test_steps_that_jump_from_wall_to_wall_have_a_better_mean():
 def test_a_trial_that_leaves_the_finite_numbers_gained_less_than_any_other():
     found = CopyTrials()(surface(lambda p: 1 + p["w"].sqrt().sum(), at(0.5), continued=descend(1.0)))
     assert found.gains["learning rate x10"] == -math.inf
-    assert "learning rate x10 not finite" in tried(found)
+    assert "learning rate x10 not finite" in tried(Evidence(found))
     downwards = CopyTrials()(
         surface(lambda p: p["w"].log().sum(), at(0.5), continued=lambda f: lambda p, g: p["w"].zero_())
     )
