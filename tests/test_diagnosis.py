@@ -59,6 +59,8 @@ NOTHING_GAINED = Trials(
 )
 NO_BETTER = Restart(gain=0.0, seeds=2, steps=300)
 TWINS = Symmetry(share=0.75, layer="net.0")
+NOISY = replace(STALLED, progress=-1.0, margin=1.0)
+"""a trend that noise hides"""
 
 
 def gained(relative_gradient=0.01, decay_pull=0.0, **gains):
@@ -202,9 +204,28 @@ def test_a_gradient_of_zero_throughout_does_not_fade():
     assert cause(GradientScale(0.0, 0.0, {"first": 0.0, "last": 0.0})) is Cause.UNDECIDED
 
 
-@pytest.mark.parametrize(("now", "found"), [(0.9 * 2.3, Cause.SETTLED), (0.9001 * 2.3, Cause.UNDECIDED)])
-def test_a_run_that_came_down_by_a_tenth_has_settled(now, found):
+@pytest.mark.parametrize(("now", "found"), [(0.85 * 2.3, Cause.SETTLED), (0.8501 * 2.3, Cause.UNDECIDED)])
+def test_where_the_loss_is_all_there_is_a_run_that_came_down_by_a_seventh_has_settled(now, found):
     assert cause(LossLevel(2.3, now, now)) is found
+
+
+@pytest.mark.parametrize(("now", "found"), [(0.9 * 2.3, Cause.SETTLED), (0.9001 * 2.3, Cause.UNDECIDED)])
+def test_on_the_same_batches_a_tenth_is_enough(now, found):
+    assert cause(LossLevel(2.3, now, now), StartingPoint(2.3, now)) is found
+
+
+def test_of_a_loss_that_the_first_steps_blew_up_the_very_first_is_its_start():
+    blown_up = LossLevel(start=20.0, best=2.2, now=2.3, first=2.3)
+    assert cause(blown_up) is Cause.UNDECIDED
+    assert cause(replace(blown_up, first=None)) is Cause.SETTLED
+    assert cause(replace(blown_up, first=10.1)) is Cause.SETTLED  # not even twice as high
+
+
+@pytest.mark.parametrize(("now", "travelled", "stuck"), [(1.21, 0.31, True), (1.19, 0.31, False), (1.21, 0.29, False)])
+def test_a_loss_above_its_start_that_keeps_moving_alarms_through_the_noise(now, travelled, stuck):
+    level = LossLevel(start=2.3, best=2.0, now=now * 2.3)
+    verdict = diagnose(BASE.including(NOISY, level, replace(MOVING, travelled=travelled)))
+    assert (verdict.cause, verdict.stuck) == (Cause.UNDECIDED, stuck)
 
 
 def test_who_uses_the_inputs_has_learned_wherever_the_loss_is_and_else_the_loss_decides():
@@ -215,7 +236,9 @@ def test_who_uses_the_inputs_has_learned_wherever_the_loss_is_and_else_the_loss_
     assert not known(LEARNED, replace(UNUSED, shuffled=2.0 * 1.0199))
     assert not known(LossLevel(1.0, 1.0, 1.2001), USED)
     assert known(LossLevel(1.0, 1.0, 1.2), USED)
-    assert known(LossLevel(1.0, 0.9, 0.9))
+    assert known(LossLevel(1.0, 0.85, 0.85))
+    assert not known(LossLevel(1.0, 0.8501, 0.8501))
+    assert known(LossLevel(1.0, 0.9, 0.9), replace(UNUSED, moved=0.3))  # unpaired
     assert not known(LossLevel(1.0, 0.9, 0.9001))
     assert not learned(Evidence())
 
@@ -598,10 +621,6 @@ def test_every_cause_has_a_code_of_its_own_a_title_and_advice():
 
 def test_exactly_the_last_four_causes_are_information():
     assert frozenset(list(Cause)[-4:]) == INFORMATION
-
-
-NOISY = replace(STALLED, progress=-1.0, margin=1.0)
-"""a trend that noise hides"""
 
 
 def smaller_steps(gain, own=0.0):

@@ -1,4 +1,4 @@
-"""The command line: ``score`` (the default) and ``label``."""
+"""The command line: ``score`` (the default), ``ablate`` and ``label``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.stuck_runs.configurations import CONFIGURATIONS, SPLITS
+from benchmarks.stuck_runs.hiding import ABLATIONS
 from benchmarks.stuck_runs.processes import in_processes
-from benchmarks.stuck_runs.report import report
+from benchmarks.stuck_runs.report import ablations, report
 from benchmarks.stuck_runs.truth import LABELS, Label, load_labels, measure, save_labels
-from benchmarks.stuck_runs.watching import Order, watch
+from benchmarks.stuck_runs.watching import Order, Watched, watch
 
 Run = tuple[str, int]
 
@@ -22,7 +23,7 @@ Run = tuple[str, int]
 def parser() -> ArgumentParser:
     """Every option of both commands."""
     options = ArgumentParser(prog="python -m benchmarks.stuck_runs")
-    options.add_argument("command", nargs="?", choices=("score", "label"), default="score")
+    options.add_argument("command", nargs="?", choices=("score", "ablate", "label"), default="score")
     options.add_argument("--split", choices=tuple(SPLITS), action="append", help="default: open; all for labels")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--names", nargs="+", choices=tuple(CONFIGURATIONS), metavar="NAME")
@@ -74,7 +75,19 @@ def score(options: Namespace) -> None:
     print(report(seen, labels))
 
 
+def ablate(options: Namespace) -> None:
+    """Watch every run that has a certain label once for each signal, which is hidden, and print the table."""
+    labels = load_labels()
+    runs = [run for run in chosen(options, ["open"]) if labels[run].label != "ambiguous"]
+    orders = [Order(*run, options.mode, only_monitor=True, hidden=what) for what in ABLATIONS for run in runs]
+    seen: dict[str, list[Watched]] = {what: [] for what in ABLATIONS}
+    for order, watched in in_processes(watch, orders, options.jobs):
+        seen[order.hidden].append(watched)
+        print(f"{sum(map(len, seen.values()))} of {len(orders)}", end="\r", file=sys.stderr)
+    print(ablations(seen, labels))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    (label if options.command == "label" else score)(options)
+    {"score": score, "ablate": ablate, "label": label}[options.command](options)

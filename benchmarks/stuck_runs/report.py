@@ -64,6 +64,18 @@ def of_cause(cause: str, outcomes: Mapping[str, Sequence[Outcome]]) -> str:
     return f"## {cause}: {len(of_monitor)} runs\n\n{markdown(headers, rows)}"
 
 
+def ablations(seen: Mapping[str, Sequence[Watched]], labels: Labels) -> str:
+    """One row for each signal that was hidden."""
+    rows = []
+    for what, runs in seen.items():
+        score = summarise([of_monitor(run, labels) for run in runs])
+        cause = f"{percent(score.strict)} / {percent(score.lenient)}"
+        delay = f"{number(score.delay)} / {number(score.delay_p90)}"
+        rows.append([what, percent(score.recall), percent(score.false_alarm_runs), cause, delay])
+    headers = ["hidden", "recall", "healthy runs with an alarm", "cause, strict / lenient", "delay, median / p90"]
+    return markdown(headers, rows)
+
+
 def mishaps(runs: Sequence[Watched], outcomes: Sequence[Outcome]) -> str:
     """Every run on which the monitor erred, in a line."""
     lines = [f"- error in {_key(run)}: {run.error}" for run in runs if run.error]

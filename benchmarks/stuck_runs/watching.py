@@ -12,6 +12,7 @@ from typing import Literal
 
 from benchmarks.stuck_runs.baselines import RULES
 from benchmarks.stuck_runs.configurations import CONFIGURATIONS
+from benchmarks.stuck_runs.hiding import hidden
 from benchmarks.stuck_runs.scoring import Alarm
 from benchmarks.stuck_runs.trace import record
 from benchmarks.stuck_runs.training import fit
@@ -28,6 +29,8 @@ class Order:
     seed: int
     mode: Mode = "default"
     only_monitor: bool = False
+    hidden: str = "nothing"
+    """from the monitor; a key of `ablation.ABLATIONS`"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def watch(order: Order) -> Watched:
             rules = {name: rule(trace) for name, rule in RULES.items()}
         start = time.perf_counter()
         try:
-            fit(configuration.problem(order.seed), order.seed, horizon, monitor, horizon_known=known)
+            with hidden(order.hidden):
+                fit(configuration.problem(order.seed), order.seed, horizon, monitor, horizon_known=known)
         except Exception as exception:
             error = f"{type(exception).__name__}: {exception}"[:300]
     said = [(verdict.stuck, Alarm(verdict.step, verdict.cause.value)) for verdict in monitor.verdicts]

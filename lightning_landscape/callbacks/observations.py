@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lightning_landscape.callbacks.treatment import Treatment
@@ -149,7 +150,8 @@ class Observations:
             since = max(0, self.step - progress.trend.window)
         # Since it began, noise may have blurred the test; what it showed then stands until the loss falls.
         trend = progress.opening if progress.stalled else progress.trend
-        known = (trend, progress.level, progress.divergence, progress.schedule, self.gradients.scale())
+        level = None if progress.level is None else replace(progress.level, first=self.first_loss)
+        known = (trend, level, progress.divergence, progress.schedule, self.gradients.scale())
         return Evidence(
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),

@@ -8,15 +8,17 @@ from lightning_landscape.diagnosis.judging import (
     GAINED,
     LEVEL,
     MUCH_LEFT,
+    RISEN,
+    ROAMING,
     SATURATED,
     STEEP,
     TWINS,
-    UNLEARNED,
     UNUSED,
     VANISHED,
     WAY_DOWN,
     learned,
     share_of_start,
+    still_high,
     verdict_of,
 )
 from lightning_landscape.evidence import (
@@ -191,7 +193,10 @@ def undecided(evidence: Evidence) -> Verdict | None:
     missing = [name for name, kind in wanted.items() if evidence.get(kind) is None]
     unknown = f"; not known: {', '.join(missing)}" if missing else ""
     reason = f"It is at {level.now:.4g}, and started at {level.start:.4g}; nothing that was measured says why{unknown}."
-    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=trend.powered and share_of_start(evidence) > UNLEARNED)
+    share, movement = share_of_start(evidence), evidence.get(Movement)
+    thrown = share > RISEN and movement is not None and (movement.travelled or 0.0) > ROAMING
+    high = trend.powered and share > still_high(evidence)
+    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=high or thrown)
 
 
 def asks_for_restart(evidence: Evidence) -> bool:

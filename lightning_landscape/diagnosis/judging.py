@@ -19,6 +19,8 @@ from lightning_landscape.evidence import (
 
 UNLEARNED = 0.9
 """share of the starting loss above which a stalled run has not learned (separates stuck from settled, AUC 0.96)"""
+FALLEN = 0.85
+"""the same where the loss is all there is to go by"""
 HARDLY_BELOW = 0.8
 """share of the starting loss above which steps that go far have brought little"""
 HALF_WAY = 0.6
@@ -75,7 +77,15 @@ def share_of_start(evidence: Evidence) -> float:
     start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
     if start is not None and math.isfinite(start.loss) and math.isfinite(start.now):
         return LossLevel(start.loss, start.now, start.now).share_of_start
-    return level.share_of_start if level is not None else 1.0
+    if level is None:
+        return 1.0
+    # The first losses of a run that blows up at once say nothing of where it began.
+    blown_up = level.first is not None and level.start > BLOWN_UP * level.first > 0
+    return (
+        LossLevel(level.first, level.best, level.now).share_of_start
+        if blown_up and level.first
+        else level.share_of_start
+    )
 
 
 def learned(evidence: Evidence) -> bool:
@@ -84,8 +94,14 @@ def learned(evidence: Evidence) -> bool:
     if share > RISEN:
         return False
     if use is None or use.unpaired:
-        return share <= UNLEARNED
+        return share <= still_high(evidence)
     return use.share >= UNUSED
+
+
+def still_high(evidence: Evidence) -> float:
+    """The share of the starting loss above which a run has not come down; less where only single losses tell it."""
+    measured = evidence.get(InputUse) is not None or evidence.get(StartingPoint) is not None
+    return UNLEARNED if measured else FALLEN
 
 
 def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | None = None) -> Verdict:

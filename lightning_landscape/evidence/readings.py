@@ -121,6 +121,8 @@ class LossLevel:
     start: float
     best: float
     now: float
+    first: float | None = None
+    """the loss of the very first batch, before any step; None where it was not kept"""
 
     @property
     def share_of_start(self) -> float:

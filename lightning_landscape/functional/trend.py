@@ -17,6 +17,8 @@ from lightning_landscape.evidence import Trend
 
 STANDARD_ERRORS = 2.5
 """half the width of every interval here, in standard errors"""
+FEWEST_PREDICTIONS = 3
+"""measurements of |g·Δw| in a window, below which they bound nothing"""
 COARSE = 10
 """number of blocks to which longer windows are also folded, against noise that outlives a short block"""
 
@@ -97,7 +99,7 @@ def _edges(length: int, count: int) -> list[int]:
     return [length * i // count for i in range(count + 1)]
 
 
-def fit_trend(blocks: Sequence[Block], tolerance: float, min_samples: int = 3) -> Trend:
+def fit_trend(blocks: Sequence[Block], tolerance: float) -> Trend:
     r"""Fall of the loss over the blocks, with the error bar that an equivalence test [Schuirmann87]_ needs.
 
     The line is fitted by least squares to the block means. Its standard error is the largest of three, since each
@@ -121,7 +123,6 @@ def fit_trend(blocks: Sequence[Block], tolerance: float, min_samples: int = 3) -
     Args:
         blocks: in the order of the run, at least 3.
         tolerance: share of the level that a fall over the window must reach to count as progress.
-        min_samples: fewer measurements of |g·Δw| than this in the window give no bound.
 
     Raises:
         ValueError: if there are fewer than 3 blocks.
@@ -144,7 +145,7 @@ def fit_trend(blocks: Sequence[Block], tolerance: float, min_samples: int = 3) -
     if variance > 0 and sum(pairs) > 0:
         inflation = _inflation(1 - sum(d2) / sum(pairs) / (2 * variance), window)
         error = max(error, sqrt(12 * variance / window * inflation) / window)
-    bound = sum(predicted) / sum(sampled) * window if sum(sampled) >= min_samples else None
+    bound = sum(predicted) / sum(sampled) * window if sum(sampled) >= FEWEST_PREDICTIONS else None
     return Trend(window, abs(mean), -slope * window, STANDARD_ERRORS * error * window, tolerance, bound)
 
 

@@ -103,7 +103,9 @@ def test_blocks_of_unequal_width_lie_where_their_steps_lie():
 def test_predicted_decrease_is_the_sampled_mean_times_the_window():
     blocks = [block._replace(predicted=0.2, sampled=1) for block in blocks_of([1.0] * 40, 10)]
     assert fit_trend(blocks, tolerance=0.01).predicted == pytest.approx(0.2 * 40)
-    assert fit_trend(blocks, tolerance=0.01, min_samples=5).predicted is None
+    assert fit_trend([block._replace(sampled=0) for block in blocks], tolerance=0.01).predicted is None
+    few = [block._replace(sampled=int(i < 2)) for i, block in enumerate(blocks)]
+    assert fit_trend(few, tolerance=0.01).predicted is None
 
 
 def test_small_updates_bound_the_fall_that_noise_hides():
