@@ -40,12 +40,17 @@ class Guard:
         """
         try:
             yield
-        except LandscapeWarning:
-            raise
         except Exception as error:
-            self._count(part, error)
+            self.failed(part, error)
 
-    def _count(self, part: str, error: Exception) -> None:
+    def failed(self, part: str, error: Exception) -> None:
+        """Count what went wrong, and say it the first time; for where a `with` at every step costs too much.
+
+        Raises:
+            LandscapeWarning: where the user's filters turn warnings into errors.
+        """
+        if isinstance(error, LandscapeWarning):
+            raise error
         count = self.failures[part] = self.failures.get(part, 0) + 1
         log.debug("%s failed", part, exc_info=error)
         if count == 1:

@@ -115,23 +115,29 @@ class Monitor(Callback):
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         """See which loss a manual step follows."""
         if self._watching:
-            with self._guard("recording"):
+            try:
                 self._recorder.before_backward(loss)
+            except Exception as error:
+                self._guard.failed("recording", error)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Measure the gradient before it is clipped."""
         if self._watching:
-            with self._guard("recording"):
+            try:
                 self._recorder.before_step(optimizer)
+            except Exception as error:
+                self._guard.failed("recording", error)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Close the step; every so many steps, look at what they were."""
         if not self._watching:
             return
-        with self._guard("recording"):
+        try:
             self._recorder.end_batch(outputs)
             if self._near():
                 self._examination.probe_set.capture_drawn(batch, batch_idx)
+        except Exception as error:
+            self._guard.failed("recording", error)
         self._batches += 1
         if self._batches == WITHOUT_STEPS and self._recorder.blind:
             self._tell("LL101", NO_STEPS)
@@ -184,7 +190,7 @@ class Monitor(Callback):
         self._pace = Pace(total - past if total is not None and total > past else None)
         self._players = len(trainer.optimizers)
         self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder)
-        self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
+        self._recorder.attach(trainer, pl_module, self._pace.rarest)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
         if loaded and not taken_up(loaded, recorder=self._recorder, seen=self._seen, examination=self._examination):
             self._seen = Observations(self._pace.horizon, self._recorder.groups)
@@ -237,14 +243,17 @@ class Monitor(Callback):
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
-        latest: dict[str, float] = {}
+        measured = None
         for record in records:
             self._seen.update(record)
-            values = {name: value for name, value in self._scalars(record).items() if math.isfinite(value)}
-            if values and log_every and (record.step + 1) % log_every == 0:
+            if record.grad_norm is not None:
+                measured = record
+            if log_every and (record.step + 1) % log_every == 0 and (values := self._finite(record)):
                 self._outlets.scalars({f"landscape/{name}": value for name, value in values.items()}, record.step)
-            latest |= values
-        return latest
+        return (self._finite(measured) if measured else {}) | (self._finite(records[-1]) if records else {})
+
+    def _finite(self, record: StepRecord) -> dict[str, float]:
+        return {name: value for name, value in self._scalars(record).items() if math.isfinite(value)}
 
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
         before = set(self._examination.skipped)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+
+from lightning_landscape.history import FIRST_HORIZON
 
 
 @dataclass(frozen=True)
@@ -15,10 +18,15 @@ class Pace:
 
     horizon: int | None = None
 
-    @property
+    @cached_property
     def stride(self) -> int:
         """Steps that are drained together: 2% of the run, from 10 to 50."""
         return min(50, max(10, (self.horizon or 2500) // 50))
+
+    @property
+    def rarest(self) -> int:
+        """Steps from one measured update to the next, so that five fall into the shortest window of `Progress`."""
+        return max(1, (self.horizon or FIRST_HORIZON) // 100)
 
     def due(self, steps: int, waiting: int) -> bool:
         """Whether to look now, with `steps` looked at already and `waiting` recorded since."""

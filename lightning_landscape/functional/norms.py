@@ -40,7 +40,7 @@ def inner_product(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
     """
     if not left and not right:
         return torch.zeros(())
-    parts = [(_real(a) * _real(b)).sum() for a, b in zip(left, right, strict=True)]
+    parts = [torch.dot(_real(a).reshape(-1), _real(b).reshape(-1)) for a, b in zip(left, right, strict=True)]
     return torch.stack([part.to(parts[0].device) for part in parts]).sum()
 
 

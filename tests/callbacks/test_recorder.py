@@ -46,7 +46,7 @@ class Witness(L.Callback):
         self.updates: list[float] = []
 
     def on_train_start(self, trainer, pl_module):
-        self.recorder.attach(trainer, pl_module, 4)
+        self.recorder.attach(trainer, pl_module)
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.weights = flat(pl_module)
@@ -415,7 +415,7 @@ def test_a_state_taken_in_mid_run_continues_the_same_records():
                 self.recorder.detach()
                 self.recorder = StepRecorder(updates_every=3)
                 self.recorder.load_state_dict(state)
-                self.recorder.attach(trainer, pl_module, 4)
+                self.recorder.attach(trainer, pl_module)
 
     assert fit(Classifier(), Stops(updates_every=3)).records == whole
 
