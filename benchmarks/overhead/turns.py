@@ -59,13 +59,16 @@ class Race(NamedTuple):
 class Seat:
     """One fit's batches: an iterable that hands on the baton after every `turn` of them."""
 
-    def __init__(self, batches: Sequence[Any], turns: int, turn: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, batches: Sequence[Any], turns: int, turn: int, clock: Callable[[], float], horizon: int = 0
+    ) -> None:
         self.batches, self.turns, self.turn, self.clock = batches, turns, turn, clock
+        self.horizon = max(horizon, turns * turn)
         self.seconds: list[float] = []
         self.called, self.left = threading.Semaphore(0), threading.Semaphore(0)
 
     def __len__(self) -> int:
-        return self.turns * self.turn
+        return self.horizon
 
     def __iter__(self) -> Iterator[Any]:
         for turn in range(self.turns):
@@ -78,7 +81,9 @@ class Seat:
             self.seconds.append(self.clock() - start)
 
 
-def race(fits: Mapping[str, Fit], batches: Sequence[Any], *, turns: int, turn: int, clock: Any = None) -> Race:
+def race(
+    fits: Mapping[str, Fit], batches: Sequence[Any], *, turns: int, turn: int, horizon: int = 0, clock: Any = None
+) -> Race:
     """Let every fit take `turns` turns of `turn` steps, round after round, in an order that rotates.
 
     Args:
@@ -86,10 +91,11 @@ def race(fits: Mapping[str, Fit], batches: Sequence[Any], *, turns: int, turn: i
         batches: they are used in a circle.
         turns: of each fit; the first is not counted.
         turn: steps of a turn.
+        horizon: steps that the Trainers are to believe their runs will take, if it is more than they do take.
         clock: seconds; by default processor time, or with a GPU the time on the wall once it has finished its work.
     """
     clock = clock or (synchronised if torch.cuda.is_available() else time.process_time)
-    seats = {name: Seat(batches, turns, turn, clock) for name in fits}
+    seats = {name: Seat(batches, turns, turn, clock, horizon) for name in fits}
     failed: dict[str, str] = {}
 
     def run(name: str) -> None:

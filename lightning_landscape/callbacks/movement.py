@@ -11,7 +11,7 @@ from lightning_landscape.callbacks._compat import joined
 from lightning_landscape.functional.norms import inner_product
 
 LONGEST = 2**18
-"""numbers up to which neighbouring tensors are treated as one vector: few calls, and what is copied stays in the cache"""
+"""numbers up to which neighbouring tensors are treated as one vector: few calls, and the copy stays in the cache"""
 
 
 class Movement:
@@ -31,7 +31,7 @@ class Movement:
         self._before = [_copied(parameters[run]) for run in runs]
 
     def measured(self) -> dict[str, Tensor]:
-        """After the step, by run: "movement", |w| before it and |Δw|, shape (2, runs); "predicted", g·Δw, shape (runs,).
+        """After the step, by run: "movement", |w| before it and |Δw|, shape (2, runs), and "predicted", g·Δw.
 
         Without any dense gradient nothing is predicted. The copy is used up.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from lightning_landscape.history import FIRST_HORIZON
+from lightning_landscape.history import BLOCKS_PER_RUN, FIRST_HORIZON
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,18 @@ class Pace:
         """Steps that are drained together: 2% of the run, from 10 to 50."""
         return min(50, max(10, (self.horizon or 2500) // 50))
 
-    @property
-    def rarest(self) -> int:
-        """Steps from one measured update to the next, so that five fall into the shortest window of `Progress`."""
-        return max(1, (self.horizon or FIRST_HORIZON) // 100)
+    @cached_property
+    def norms_every(self) -> int:
+        """Steps from one measured gradient to the next: 10, or a thousandth of a long run.
+
+        The medians of `GradientNorms`, over 50 of them, then span the shortest window of `Progress`.
+        """
+        return max(10, (self.horizon or FIRST_HORIZON) // 1000)
+
+    @cached_property
+    def updates_every(self) -> int:
+        """Steps from one measured update to the next: 10, or a block of `LossHistory` where that is longer."""
+        return max(10, (self.horizon or FIRST_HORIZON) // BLOCKS_PER_RUN)
 
     def due(self, steps: int, waiting: int) -> bool:
         """Whether to look now, with `steps` looked at already and `waiting` recorded since."""

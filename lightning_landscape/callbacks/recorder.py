@@ -1,7 +1,7 @@
 """Watch every optimizer step on the device, and hand the numbers over many steps at a time.
 
-Most steps leave a reference to their loss, which Lightning has copied anyway; every so many are measured. Nothing waits
-for the device until `StepRecorder.drain`. Where each number is read, and why there, is said at the method that reads it.
+Most steps leave a reference to their loss, which Lightning has copied anyway; every so many are measured. Nothing
+waits for the device until `StepRecorder.drain`. Where each number is read, and why there, is said at its method.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_landscape.callbacks._compat import logger_step, overrides
 from lightning_landscape.callbacks.movement import Movement, runs_of
+from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.rows import Held, Row, fetched
+from lightning_landscape.callbacks.trainer import learning_rate_of, parameters_of, size_of
 from lightning_landscape.functional.norms import group_names, tensor_norms
 from lightning_landscape.progress import StepRecord
 
@@ -35,17 +37,20 @@ class StepRecorder:
     """One `StepRecord` per optimizer step.
 
     Args:
-        norms_every: measure gradient norms at every so many steps of an optimizer, and at those that are logged.
-        updates_every: measure the true update, which costs a copy of the weights, at every so many steps.
+        norms_every: measure gradient norms at every so many steps, and at those that are logged; None for `Pace`'s.
+        updates_every: measure the true update, which costs a copy of the weights, at every so many steps of an
+            optimizer; None for `Pace`'s, and of more than `MANY` parameters half as often.
         max_copy_bytes: parameters larger than this in total are not copied, so their updates are not measured.
 
     Raises:
         ValueError: if one of the intervals is below 1.
     """
 
-    def __init__(self, *, norms_every: int = 1, updates_every: int = 10, max_copy_bytes: int = 2**30) -> None:
+    def __init__(
+        self, *, norms_every: int | None = 1, updates_every: int | None = None, max_copy_bytes: int = 2**30
+    ) -> None:
         for name, value in (("norms_every", norms_every), ("updates_every", updates_every)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.norms_every = norms_every
         self.updates_every = updates_every
@@ -59,13 +64,11 @@ class StepRecorder:
         self._handles: list[RemovableHandle] = []
         self._losses: list[Tensor] = []
 
-    def attach(self, trainer: Any, pl_module: nn.Module, rarest: int = 1) -> None:
-        """Learn the optimizers' parameters and start listening to their steps.
-
-        Where there are many parameters their update is measured only every `rarest` steps.
-        """
+    def attach(self, trainer: Any, pl_module: nn.Module, pace: Pace) -> None:
+        """Learn the optimizers' parameters and start listening to their steps."""
         self.detach()
-        self._trainer, self._module, self._rarest = trainer, pl_module, rarest
+        self._trainer, self._module, self._pace = trainer, pl_module, pace
+        self._norms_every = self.norms_every or pace.norms_every
         self._automatic = bool(pl_module.automatic_optimization)
         self._clips = bool(trainer.gradient_clip_val) or overrides(pl_module, "configure_gradient_clipping")
         scaler = getattr(trainer.precision_plugin, "scaler", None)
@@ -108,41 +111,27 @@ class StepRecorder:
         held = self._held.get(id(optimizer))
         if held is None:
             return
-        row = self._running(held)
-        if row is None:
-            row = self._opened(held, optimizer)
-            held = row.held
-            if held.seen % held.every == 0:
-                self._follow(held)
+        row = held.row or self._opened(held, optimizer)
         row.evaluations += 1
         # A fused optimizer unscales inside its own step: up to then the gradient carries the loss scale.
-        fused = self._scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False)
-        if not fused and self._is_measured(row):
+        if row.measured and not (self._scaler and getattr(optimizer, "_step_supports_amp_scaling", False)):
             self._measure(row)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Gradients are clipped and the weights have moved; a step that a GradScaler skips never comes here."""
         held = self._held.get(id(optimizer))
-        row = None if held is None else self._running(held)
-        if held is None or row is None:
+        if held is None or held.row is None:
             return
+        row, held.row = held.row, None
         held.seen += 1
-        row.stepped, row.moving = True, any(p.grad is not None for p in held.parameters)
-        if self._scaler is not None and isinstance(skipped := getattr(optimizer, "found_inf", None), Tensor):
-            row.measured["skipped"] = skipped.clone()
-        if not row.moving:
-            return
-        if row.with_gradient is None:
-            if self._is_measured(row):
-                self._measure(row)
-        elif self._clips:
-            row.measured["clipped"] = _norms(held)
-        if held.movement is not None:
-            with torch.no_grad():
-                moved = held.movement.measured()
-            if row.evaluations > 1:  # LBFGS: no single gradient is the one that made the update
-                moved.pop("predicted", None)
-            row.measured |= moved
+        for parameter in held.parameters:
+            if parameter.grad is not None:
+                row.moving = True
+                break
+        if self._scaler and isinstance(skipped := getattr(optimizer, "found_inf", None), Tensor):
+            row.numbers["skipped"] = skipped.clone()
+        if row.moving and (row.measured or held.movement is not None):
+            self._compare(row)
 
     def end_batch(self, outputs: Any) -> None:
         """Close this batch's rows with their loss: the mean over the micro-batches that the step accumulated."""
@@ -150,20 +139,22 @@ class StepRecorder:
         if not isinstance(loss, Tensor):
             loss = None
         elif self._automatic:
-            self._losses.append(loss.detach())  # Lightning's own copy: nobody writes to it
+            # Lightning's own copy, which nobody writes to.
+            self._losses.append(loss.detach() if loss.requires_grad else loss)
         if self._unseen and not self._open:
             # Nobody steps where it can be seen: the loss of the batch is all there is.
-            self._open.append(Row(logger_step(self._trainer), _NOBODY, stepped=True, moving=True))
+            self._open.append(Row(logger_step(self._trainer), _NOBODY, learning_rate=0.0, moving=True))
         if not self._open:
             return
         for row in self._open:
-            if self._automatic and self._losses:
+            if not self._automatic:
+                if row.loss is None and loss is not None:
+                    row.loss = loss.detach().clone()
+            elif self._losses:
                 row.loss = self._losses[0] if len(self._losses) == 1 else _stacked(self._losses).mean()
                 # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
                 row.parts = self._trainer.accumulate_grad_batches
-            elif row.loss is None and loss is not None:
-                row.loss = loss.detach().clone()
-            row.held.movement = None
+            row.held.row = row.held.movement = None
         self._rows += self._open
         self._open.clear()
         if self._automatic:
@@ -202,52 +193,44 @@ class StepRecorder:
         self._fetch()  # while the groups are those of its rows
         seen = self._phases()
         names = {id(p): name for name, p in self._module.named_parameters()}
-        members = [_parameters(optimizer) for optimizer in self._trainer.optimizers]
+        members = [parameters_of(optimizer) for optimizer in self._trainer.optimizers]
         labels = group_names([names.get(id(p), f"optimizer.{i}") for i, held in enumerate(members) for p in held])
         self.groups = tuple(dict.fromkeys(labels))
         label = iter(labels)
         self._held = {}
         for i, (optimizer, held) in enumerate(zip(self._trainer.optimizers, members, strict=True)):
             groups = [self.groups.index(next(label)) for _ in held]
-            many = sum(p.numel() for p in held) >= MANY
-            every = max(self.updates_every, self._rarest if many else 1)
+            many = sum(p.numel() for p in held) > MANY
+            every = self.updates_every or self._pace.updates_every * (2 if many else 1)
             phase = seen[i] if i < len(seen) else 0
-            self._held[id(optimizer)] = Held(i, held, groups, runs_of(held), _size(optimizer), every, phase)
+            self._held[id(optimizer)] = Held(i, held, groups, runs_of(held), size_of(optimizer), every, phase)
         self._unseen = not any(members)
 
-    def _running(self, held: Held) -> Row | None:
-        for row in self._open:
-            if row.held is held and not row.stepped:
-                return row
-        return None
-
     def _opened(self, held: Held, optimizer: Optimizer) -> Row:
-        if held.size != _size(optimizer) and not self._open:  # fine-tuning has added a parameter group
+        step, logged = logger_step(self._trainer), self._trainer.log_every_n_steps
+        # In step with the loggers, which take every tenth step as 9, 19, 29 ...
+        measured = (step + 1) % self._norms_every == 0 or (logged > 0 and (step + 1) % logged == 0)
+        if measured and held.size != size_of(optimizer) and not self._open:  # fine-tuning has added a parameter group
             self._learn()
             held = self._held[id(optimizer)]
-        row = Row(logger_step(self._trainer), held, _learning_rate(optimizer))
+        row = held.row = Row(step, held, learning_rate_of(optimizer), measured)
+        self._open.append(row)
         if self._losses and not self._automatic:
             row.loss = _stacked(self._losses).sum()
             self._losses.clear()
-        self._open.append(row)
+        if held.seen % held.every == 0:
+            self._follow(held)
         return row
-
-    def _is_measured(self, row: Row) -> bool:
-        # In step with the loggers, which take every tenth step as 9, 19, 29 ...
-        count, logged = row.step + 1, self._trainer.log_every_n_steps
-        return count % self.norms_every == 0 or (logged > 0 and count % logged == 0)
 
     def _measure(self, row: Row) -> None:
         """Put the norm of each gradient into the row, and which parameters have none."""
-        held = row.held
-        row.with_gradient = [i for i, p in enumerate(held.parameters) if p.grad is not None]
-        if not row.with_gradient:
-            row.with_gradient = None
-            return
-        row.measured["norms"] = _norms(held)
-        if len(row.with_gradient) < len(held.parameters):
-            idle = sum(p.numel() for p in held.parameters if p.requires_grad and p.grad is None)
-            row.missing = idle / max(1, idle + sum(held.parameters[i].numel() for i in row.with_gradient))
+        parameters = row.held.parameters
+        with_gradient = [i for i, p in enumerate(parameters) if p.grad is not None]
+        if with_gradient:
+            row.with_gradient, row.numbers["norms"] = with_gradient, _norms(row.held)
+        if len(with_gradient) < len(parameters):
+            idle = sum(p.numel() for p in parameters if p.requires_grad and p.grad is None)
+            row.missing = idle / max(1, idle + sum(parameters[i].numel() for i in with_gradient))
 
     @torch.no_grad()
     def _follow(self, held: Held) -> None:
@@ -256,6 +239,19 @@ class StepRecorder:
             gradients = [p.grad for p in held.parameters] if self._clips else None
             held.movement = Movement(held.parameters, held.runs, gradients)
 
+    @torch.no_grad()
+    def _compare(self, row: Row) -> None:
+        """Measure what the step has made of the gradients and of the weights."""
+        held = row.held
+        if row.measured and row.with_gradient is None:
+            self._measure(row)
+        elif row.measured and self._clips:
+            row.numbers["clipped"] = _norms(held)
+        if held.movement is not None:
+            row.numbers |= held.movement.measured()
+            if row.evaluations > 1:  # LBFGS: no single gradient is the one that made the update
+                row.numbers.pop("predicted", None)
+
 
 _NOBODY = Held(0, [], [], [], 0, 1)
 
@@ -263,22 +259,6 @@ _NOBODY = Held(0, [], [], [], 0, 1)
 @torch.no_grad()
 def _norms(held: Held) -> Tensor:
     return tensor_norms([p.grad for p in held.parameters if p.grad is not None])
-
-
-def _learning_rate(optimizer: Optimizer) -> float | Tensor:
-    """The largest of the groups'; a tensor where reading it would wait for the device."""
-    rates = [group.get("lr", 0.0) for group in optimizer.param_groups]
-    if any(isinstance(rate, Tensor) for rate in rates):
-        return _stacked([torch.as_tensor(rate) for rate in rates]).max()
-    return float(max(rates))
-
-
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return list({id(p): p for group in optimizer.param_groups for p in group["params"]}.values())
-
-
-def _size(optimizer: Optimizer) -> int:
-    return sum(len(group["params"]) for group in optimizer.param_groups)
 
 
 def _stacked(values: list[Tensor]) -> Tensor:

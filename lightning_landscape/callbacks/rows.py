@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks._compat import joined
@@ -30,6 +31,8 @@ class Held:
     """steps from one measured movement to the next"""
     seen: int = 0
     """steps so far"""
+    row: Row | None = None
+    """of the step that is under way"""
     movement: Movement | None = None
 
 
@@ -39,17 +42,18 @@ class Row:
 
     step: int
     held: Held
-    learning_rate: float | Tensor = 0.0
+    learning_rate: float | Tensor
+    measured: bool = False
+    """whether the norms of the gradients are measured at this step"""
     evaluations: int = 0
-    stepped: bool = False
     moving: bool = False
     loss: Tensor | None = None
     parts: int = 1
     """by which Lightning has divided the loss"""
     with_gradient: list[int] | None = None
-    """indices of the parameters whose norms are in `norms`"""
+    """indices of the parameters whose norms were measured"""
     missing: float = 0.0
-    measured: dict[str, Tensor] = field(default_factory=dict)
+    numbers: dict[str, Tensor] = field(default_factory=dict)
     """norms, clipped, movement, predicted, skipped"""
 
 
@@ -60,33 +64,42 @@ def fetched(rows: Sequence[Row], groups: int) -> list[StepRecord]:
         rows: of finished steps.
         groups: how many groups of parameters there are.
     """
-    waiting = [value for row in rows for value in _tensors(row)]
-    values = iter(waiting if all(value.is_cpu for value in waiting) else _transferred(waiting))
+    if any(row.loss is not None and not row.loss.is_cpu for row in rows):
+        _transfer(rows)
     records = []
     for row in rows:
-        loss = None if row.loss is None else next(values).item() * row.parts
-        rate = next(values).item() if isinstance(row.learning_rate, Tensor) else row.learning_rate
-        record = StepRecord(row.step, row.held.index, loss, rate, row.moving)
-        if row.measured:
-            record = _completed(record, row, {name: next(values).tolist() for name in row.measured}, groups)
-        records.append(record)
+        rate, loss = row.learning_rate, row.loss
+        record = StepRecord(
+            row.step,
+            row.held.index,
+            None if loss is None else loss.item() * row.parts,
+            rate.item() if isinstance(rate, Tensor) else rate,
+            row.moving,
+        )
+        records.append(_completed(record, row, groups) if row.numbers else record)
     return records
 
 
-def _tensors(row: Row) -> list[Tensor]:
-    first = [value for value in (row.loss, row.learning_rate) if isinstance(value, Tensor)]
-    return [*first, *row.measured.values()] if row.measured else first
+def _transfer(rows: Sequence[Row]) -> None:
+    """Bring what the rows hold to the host in one piece."""
+    places: list[tuple[Row, str, Tensor]] = []
+    for row in rows:
+        fields = (("loss", row.loss), ("learning_rate", row.learning_rate), *row.numbers.items())
+        places += [(row, name, value) for name, value in fields if isinstance(value, Tensor)]
+    device = places[0][2].device
+    together = joined([value if value.device == device else value.to(device) for _, _, value in places]).cpu()
+    parts = torch.split(together, [value.numel() for _, _, value in places])
+    for (row, name, value), part in zip(places, parts, strict=True):
+        here = part.reshape(value.shape)
+        if name in row.numbers:
+            row.numbers[name] = here
+        else:
+            setattr(row, name, here)
 
 
-def _transferred(values: Sequence[Tensor]) -> Sequence[Tensor]:
-    device = values[0].device
-    together = joined([value if value.device == device else value.to(device) for value in values]).cpu()
-    parts = together.split([value.numel() for value in values])
-    return [part.reshape(value.shape) for part, value in zip(parts, values, strict=True)]
-
-
-def _completed(record: StepRecord, row: Row, measured: dict[str, Any], groups: int) -> StepRecord:
+def _completed(record: StepRecord, row: Row, groups: int) -> StepRecord:
     """The record with what was measured at this step in particular."""
+    measured = {name: value.tolist() for name, value in row.numbers.items()}
     known: dict[str, Any] = {"stepped": row.moving and not measured.get("skipped")}
     if row.with_gradient is not None:
         norms = measured["norms"]

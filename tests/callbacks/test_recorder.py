@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.progress import StepRecord
 
@@ -46,7 +47,7 @@ class Witness(L.Callback):
         self.updates: list[float] = []
 
     def on_train_start(self, trainer, pl_module):
-        self.recorder.attach(trainer, pl_module)
+        self.recorder.attach(trainer, pl_module, Pace())
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.weights = flat(pl_module)
@@ -259,10 +260,10 @@ def test_two_optimizers_by_hand_have_their_own_losses_norms_and_rates():
     assert all(record.group_norms[1] is None for record in first)
 
 
-def test_many_steps_in_one_batch_do_not_overflow_the_ring():
+def test_many_steps_in_one_batch_are_many_records():
     class Restless(Players):
         def training_step(self, batch, batch_idx):
-            for _ in range(6):  # the ring has place for 4
+            for _ in range(6):
                 super().training_step(batch, batch_idx)
 
     assert len(fit(Restless(), Witness()).records) == 7 * 6 * 2
@@ -415,7 +416,7 @@ def test_a_state_taken_in_mid_run_continues_the_same_records():
                 self.recorder.detach()
                 self.recorder = StepRecorder(updates_every=3)
                 self.recorder.load_state_dict(state)
-                self.recorder.attach(trainer, pl_module)
+                self.recorder.attach(trainer, pl_module, Pace())
 
     assert fit(Classifier(), Stops(updates_every=3)).records == whole
 
