@@ -11,9 +11,10 @@ from itertools import islice
 from typing import Any
 
 from benchmarks.overhead import peers, timing
+from benchmarks.overhead.floors import HEADERS, floors_row
 from benchmarks.overhead.models import MODELS, Module, chain, clusters, residual
 
-SECTIONS = ("steps", "runs", "growth", "import")
+SECTIONS = ("steps", "runs", "growth", "floors", "import")
 
 
 def parser() -> ArgumentParser:
@@ -67,6 +68,11 @@ def growth(options: Namespace) -> str:
     return "\n".join([table, *(ranks or ["| 2 ranks | | did not run | |"])])
 
 
+def floors(options: Namespace) -> str:
+    """How far a measured step is from its floor."""
+    return timing.markdown(HEADERS, [floors_row(model) for model in chosen(options)])
+
+
 def imports(options: Namespace) -> str:
     """What the import adds."""
     return timing.import_table()
@@ -80,9 +86,7 @@ def own(options: Namespace) -> str:
         data.setup("fit")
         data = data.train_dataloader()
     batches = list(islice(data, 32))
-    found = timing.against(
-        make, peers.OURS, batches, turns=11, turn=max(1, options.steps // 11), horizon=options.steps
-    )
+    found = timing.against(make, peers.OURS, batches, turns=11, turn=max(1, options.steps // 11), horizon=options.steps)
     return timing.markdown(timing.HEADERS, timing.rows(options.module, len(batches), found))
 
 
@@ -118,6 +122,12 @@ PARTS: Mapping[str, tuple[str, str, Callable[[Namespace], str]]] = {
         runs,
     ),
     "growth": ("Growth", "`LandscapeMonitor(probes=())` over an empty callback.", growth),
+    "floors": (
+        "A measured step and its floor",
+        "Norms: of every gradient, over one norm of as many numbers in a row. Update: a copy of the weights, and after the "
+        "step |w|, |Δw| and g·Δw, over one copy and one inner product of as many numbers.",
+        floors,
+    ),
     "import": ("Import", "Processor time in a fresh interpreter, medians.", imports),
 }
 

@@ -58,7 +58,9 @@ class WatchOfWandb(L.Callback):
 
         settings = wandb.Settings(silent=True)
         # Its hooks write to the process's only run.
-        self.run = wandb.run or wandb.init(mode="offline", dir=tempfile.mkdtemp(), project="overhead", settings=settings)
+        self.run = wandb.run or wandb.init(
+            mode="offline", dir=tempfile.mkdtemp(), project="overhead", settings=settings
+        )
         self.run.watch(pl_module, log="gradients", log_freq=self.log_freq)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -99,7 +99,9 @@ def steps_table(
         for size in model.sizes:
             batches, known = model.batches(size), {"horizon": model.minute}
             turns = max(4, round(model.turns * shorten))
-            table += rows(model.name, size, against(model.made, watchers, batches, turns=turns, turn=model.turn, **known))
+            table += rows(
+                model.name, size, against(model.made, watchers, batches, turns=turns, turn=model.turn, **known)
+            )
             if heavy:
                 racing = {name: OURS[name] for name in (BARE, EMPTY)} | dict(heavy)
                 found = against(model.made, racing, batches, turns=4, turn=max(4, model.turn // 5), **known)

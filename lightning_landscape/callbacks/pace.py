@@ -31,10 +31,9 @@ class Pace:
         """
         return max(10, (self.horizon or FIRST_HORIZON) // 1000)
 
-    @cached_property
-    def updates_every(self) -> int:
-        """Steps from one measured update to the next: 10, or a block of `LossHistory` where that is longer."""
-        return max(10, (self.horizon or FIRST_HORIZON) // BLOCKS_PER_RUN)
+    def updates_every(self, blocks: int) -> int:
+        """Steps from one measured update to the next: 10, or so many blocks of `LossHistory` where they are longer."""
+        return max(10, blocks * (self.horizon or FIRST_HORIZON) // BLOCKS_PER_RUN)
 
     def due(self, steps: int, waiting: int) -> bool:
         """Whether to look now, with `steps` looked at already and `waiting` recorded since."""

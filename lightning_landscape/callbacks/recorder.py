@@ -39,7 +39,7 @@ class StepRecorder:
     Args:
         norms_every: measure gradient norms at every so many steps, and at those that are logged; None for `Pace`'s.
         updates_every: measure the true update, which costs a copy of the weights, at every so many steps of an
-            optimizer; None for `Pace`'s, and of more than `MANY` parameters half as often.
+            optimizer; None for once in a block of the history, and of more than `MANY` parameters in two.
         max_copy_bytes: parameters larger than this in total are not copied, so their updates are not measured.
 
     Raises:
@@ -201,7 +201,7 @@ class StepRecorder:
         for i, (optimizer, held) in enumerate(zip(self._trainer.optimizers, members, strict=True)):
             groups = [self.groups.index(next(label)) for _ in held]
             many = sum(p.numel() for p in held) > MANY
-            every = self.updates_every or self._pace.updates_every * (2 if many else 1)
+            every = self.updates_every or self._pace.updates_every(2 if many else 1)
             phase = seen[i] if i < len(seen) else 0
             self._held[id(optimizer)] = Held(i, held, groups, runs_of(held), size_of(optimizer), every, phase)
         self._unseen = not any(members)
