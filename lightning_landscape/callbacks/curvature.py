@@ -52,7 +52,7 @@ class CurvatureMonitor(Monitor):
         measured = (HessianExtremes(iterations=iterations), HessianSpectrum(runs=1, iterations=15, products=8))
         examination = Examination((CopyTrials(),), scheduled=measured, every=every, batches=batches, loss_fn=loss_fn)
         settings = {"every": every, "iterations": iterations, "batches": batches}
-        super().__init__(StepRecorder(norms_every=10), examination, settings)
+        super().__init__(StepRecorder(norms_every=None), examination, settings)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         seen = self._examination

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from lightning_landscape.errors import LandscapeWarning, ProbeFailedWarning
 from lightning_landscape.reporting.words import announce
@@ -12,6 +14,29 @@ from lightning_landscape.reporting.words import announce
 log = logging.getLogger("lightning_landscape")
 
 STRIKES = 3
+
+
+Hook = TypeVar("Hook", bound=Callable[..., None])
+
+
+def guarded(part: str) -> Callable[[Hook], Hook]:
+    """A monitor's hook that does nothing while it is not watching, and whose failures are counted by its `Guard`.
+
+    It is the guard for what is called at every step, where a `with` would cost more than what stands in it.
+    """
+
+    def decorated(hook: Hook) -> Hook:
+        @wraps(hook)
+        def called(self: Any, *args: Any, **kwargs: Any) -> None:
+            if self._watching:
+                try:
+                    hook(self, *args, **kwargs)
+                except Exception as error:
+                    self._guard.failed(part, error)
+
+        return cast("Hook", called)
+
+    return decorated
 
 
 class Guard:
@@ -33,19 +58,16 @@ class Guard:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Count what goes wrong inside, say it the first time, and go on behind the block.
-
-        Raises:
-            LandscapeWarning: where the user's filters turn warnings into errors.
-        """
+        """Count what goes wrong inside, say it the first time, and go on behind the block."""
         try:
             yield
-        except LandscapeWarning:
-            raise
         except Exception as error:
-            self._count(part, error)
+            self.failed(part, error)
 
-    def _count(self, part: str, error: Exception) -> None:
+    def failed(self, part: str, error: Exception) -> None:
+        """Count what went wrong, and say it the first time; a `LandscapeWarning` is raised again."""
+        if isinstance(error, LandscapeWarning):
+            raise error
         count = self.failures[part] = self.failures.get(part, 0) + 1
         log.debug("%s failed", part, exc_info=error)
         if count == 1:

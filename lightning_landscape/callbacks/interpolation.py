@@ -51,7 +51,7 @@ class LossInterpolationMonitor(Monitor):
             lines, scheduled=lines, every=every, anchors=anchors, batches=batches, loss_fn=loss_fn
         )
         settings = {"anchors": tuple(anchors), "every": every, "points": points, "batches": batches}
-        super().__init__(StepRecorder(norms_every=10), examination, settings)
+        super().__init__(StepRecorder(norms_every=None), examination, settings)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return line_scalars(self._examination.lines)

@@ -63,7 +63,8 @@ class LandscapeMonitor(Monitor):
         anchors: where the lines start: "initial", "previous", "best", or paths of checkpoint files.
         points: positions on a line from α = 0 to α = 1, both included.
         batches: how many of the latest batches an examination sees at most.
-        norms_every: measure gradient norms at every so many optimizer steps, and at those that are logged.
+        norms_every: measure gradient norms at every so many optimizer steps, and at those that are logged; None for 10,
+            or a thousandth of a run of over 10,000 steps.
         probes: what examines the loss surface once the loss has stalled, in place of the usual ones; `()` for none.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
         remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
@@ -84,7 +85,7 @@ class LandscapeMonitor(Monitor):
         anchors: Sequence[str] = ("initial", "previous", "best"),
         points: int = 11,
         batches: int = 32,
-        norms_every: int = 10,
+        norms_every: int | None = None,
         probes: Sequence[Probe] | None = None,
         loss_fn: Callable[..., Any] | None = None,
         remedies: Sequence[Remedy] = (),

@@ -18,7 +18,7 @@ from torch import Tensor
 from lightning_landscape.callbacks._compat import logger_step
 from lightning_landscape.callbacks.budget import Budget
 from lightning_landscape.callbacks.examination import Examination
-from lightning_landscape.callbacks.guard import Guard
+from lightning_landscape.callbacks.guard import Guard, guarded
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
@@ -125,34 +125,30 @@ class Monitor(Callback):
         with self._guard("starting"):
             self._begin(trainer, pl_module, loaded)
 
+    @guarded("keeping batches")
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Keep a copy of the batch where a probe may follow."""
-        if self._watching and self._near() and self._guard.allows("keeping batches"):
-            with self._guard("keeping batches"):
-                self._examination.probe_set.capture(pl_module, batch, batch_idx)
+        if self._examination.planned and self._near() and self._guard.allows("keeping batches"):
+            self._examination.probe_set.capture(pl_module, batch, batch_idx)
 
+    @guarded("recording")
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         """See which loss a manual step follows."""
-        if self._watching:
-            with self._guard("recording"):
-                self._recorder.before_backward(loss)
+        self._recorder.before_backward(loss)
 
+    @guarded("recording")
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Measure the gradient before it is clipped."""
-        if self._watching:
-            with self._guard("recording"):
-                self._recorder.before_step(optimizer)
+        self._recorder.before_step(optimizer)
 
+    @guarded("recording")
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Close the step; every so many steps, look at what they were."""
-        if not self._watching:
-            return
-        with self._guard("recording"):
-            self._recorder.end_batch(outputs)
-            if self._near():
-                self._examination.probe_set.capture_drawn(batch, batch_idx)
+        self._recorder.end_batch(outputs)
+        if self._examination.planned and self._near():
+            self._examination.probe_set.capture_drawn(batch, batch_idx)
         self._batches += 1
-        if self._batches == WITHOUT_STEPS and self._recorder.blind:
+        if self._batches == WITHOUT_STEPS * trainer.accumulate_grad_batches and self._recorder.blind:
             self._tell("LL101", NO_STEPS)
         if self._pace.due(self._seen.steps, self._recorder.waiting):
             self._process(trainer, pl_module)
@@ -205,7 +201,7 @@ class Monitor(Callback):
         self._budget = None if self._share is None else Budget(self._share, self._pace.horizon)
         self._players = len(trainer.optimizers)
         self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder)
-        self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
+        self._recorder.attach(trainer, pl_module, self._pace)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
         if loaded and not taken_up(loaded, recorder=self._recorder, seen=self._seen, examination=self._examination):
             self._seen = Observations(self._pace.horizon, self._recorder.groups)
@@ -217,13 +213,13 @@ class Monitor(Callback):
         if not loaded:
             self._examination.plan(self._seen, self._pace.stride)
         # What other callbacks monitor has to be there before the first step has been looked at.
-        trainer.callback_metrics.update(published(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False))))
+        trainer.callback_metrics.update(published(self._values(StepRecord(0, 0, None, 0.0, stepped=False))))
         self._watching = True
 
     def _near(self) -> bool:
-        """Whether probes are about to follow that would look at this batch."""
+        """Whether the probes that are planned would look at this batch."""
         most = self._examination.probe_set.max_batches
-        return self._examination.planned and self._pace.near(self._seen.steps, self._recorder.waiting, most)
+        return self._pace.near(self._seen.steps, self._recorder.waiting, most)
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
@@ -271,16 +267,19 @@ class Monitor(Callback):
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
-        latest: dict[str, float] = {}
         if self._budget is not None:
             self._budget.count(len(records))
+        measured: list[StepRecord] = []
         for record in records:
             self._seen.update(record)
-            values = {name: value for name, value in self._scalars(record).items() if math.isfinite(value)}
-            if values and log_every and (record.step + 1) % log_every == 0:
-                self._outlets.scalars({f"landscape/{name}": value for name, value in values.items()}, record.step)
-            latest |= values
-        return latest
+            if record.grad_norm is not None:
+                measured = [record]
+            if log_every and (record.step + 1) % log_every == 0:
+                self._outlets.scalars(self._values(record), record.step)
+        return dict(pair for record in (*measured, *records[-1:]) for pair in self._values(record).items())
+
+    def _values(self, record: StepRecord) -> dict[str, float]:
+        return {f"landscape/{name}": value for name, value in self._scalars(record).items() if math.isfinite(value)}
 
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
         before = set(self._examination.skipped)

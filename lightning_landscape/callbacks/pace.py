@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+
+from lightning_landscape.history import BLOCKS_PER_RUN, FIRST_HORIZON
 
 
 @dataclass(frozen=True)
@@ -15,10 +18,22 @@ class Pace:
 
     horizon: int | None = None
 
-    @property
+    @cached_property
     def stride(self) -> int:
         """Steps that are drained together: 1% of the run, as often as conclusions are drawn, from 10 to 50."""
         return min(50, max(10, (self.horizon or 2000) // 100))
+
+    @cached_property
+    def norms_every(self) -> int:
+        """Steps from one measured gradient to the next: 10, or a thousandth of a long run.
+
+        The medians of `GradientNorms`, over 50 of them, then span the shortest window of `Progress`.
+        """
+        return max(10, (self.horizon or FIRST_HORIZON) // 1000)
+
+    def updates_every(self, blocks: int) -> int:
+        """Steps from one measured update to the next: 10, or so many blocks of `LossHistory` where they are longer."""
+        return max(10, blocks * (self.horizon or FIRST_HORIZON) // BLOCKS_PER_RUN)
 
     def due(self, steps: int, waiting: int) -> bool:
         """Whether to look now, with `steps` looked at already and `waiting` recorded since."""

@@ -23,14 +23,14 @@ class PlateauMonitor(Monitor):
     ``landscape/verdict``.
 
     Args:
-        norms_every: measure the gradient at every so many optimizer steps.
+        norms_every: measure the gradient at every so many optimizer steps; None for 10, or a thousandth of a long run.
         remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm.
 
     Raises:
         ValueError: if `norms_every` is below 1, or a remedy is no function.
     """
 
-    def __init__(self, *, norms_every: int = 10, remedies: Sequence[Remedy] = ()) -> None:
+    def __init__(self, *, norms_every: int | None = None, remedies: Sequence[Remedy] = ()) -> None:
         check_numbers(norms_every=norms_every)
         remedying = Remedying(remedies)
         examination = Examination((), keeps_batches=remedying.needs_batches)

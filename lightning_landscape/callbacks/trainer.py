@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lightning_landscape.progress import StepRecord
 
@@ -71,4 +72,27 @@ def agreed_upon(trainer: Any, value: Any) -> Any:
 
 def published(values: Mapping[str, float]) -> dict[str, Tensor]:
     """The values as Lightning's `callback_metrics` want them."""
-    return {f"landscape/{name}": torch.tensor(value) for name, value in values.items()}
+    return {name: torch.tensor(value) for name, value in values.items()}
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """What it holds, each once."""
+    return list({id(p): p for group in optimizer.param_groups for p in group["params"]}.values())
+
+
+def size_of(optimizer: Optimizer) -> int:
+    """How many parameters it holds, each as often as it holds it."""
+    return sum(len(group["params"]) for group in optimizer.param_groups)
+
+
+def learning_rate_of(optimizer: Optimizer) -> float | Tensor:
+    """The largest of its groups', now; a tensor where reading it would wait for the device."""
+    largest = 0.0
+    for group in optimizer.param_groups:
+        rate = group.get("lr", 0.0)
+        if isinstance(rate, Tensor):  # a capturable optimizer
+            rates = [torch.as_tensor(group.get("lr", 0.0), device=rate.device) for group in optimizer.param_groups]
+            return torch.stack([rate.reshape(()) for rate in rates]).max()
+        if rate > largest:
+            largest = float(rate)
+    return largest

@@ -12,10 +12,11 @@ def tensor_norms(tensors: Sequence[Tensor]) -> Tensor:
     """Euclidean norm of each tensor, shape (n,), accumulated in float32 or better, on the first tensor's device."""
     if not tensors:
         return torch.zeros(0)
-    if any(tensor.is_sparse for tensor in tensors):
+    if {tensor.layout for tensor in tensors} != {torch.strided}:
         tensors = [tensor.coalesce().values() if tensor.is_sparse else tensor for tensor in tensors]
-    low = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
-    if low and any(tensor.is_complex() or tensor.dtype == torch.float64 for tensor in tensors):
+    kinds = {tensor.dtype for tensor in tensors}
+    low = not kinds.isdisjoint((torch.float16, torch.bfloat16))
+    if low and any(kind.is_complex or kind == torch.float64 for kind in kinds):
         # `_foreach_norm` accumulates all in one precision, which must not be narrower than any of them.
         tensors, low = [tensor.float() if tensor.itemsize < 4 else tensor for tensor in tensors], False
     norms = torch._foreach_norm(list(tensors), 2, torch.float32) if low else torch._foreach_norm(list(tensors))
@@ -40,7 +41,7 @@ def inner_product(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
     """
     if not left and not right:
         return torch.zeros(())
-    parts = [(_real(a) * _real(b)).sum() for a, b in zip(left, right, strict=True)]
+    parts = [torch.dot(_real(a).reshape(-1), _real(b).reshape(-1)) for a, b in zip(left, right, strict=True)]
     return torch.stack([part.to(parts[0].device) for part in parts]).sum()
 
 

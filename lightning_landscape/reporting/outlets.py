@@ -90,7 +90,8 @@ class Outlets:
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """One row of numbers at the loggers' own x."""
         self._step = step
-        self._each("numbers", lambda logger: logger.log_metrics(dict(values), step=step))
+        if values:
+            self._each("numbers", lambda logger: logger.log_metrics(dict(values), step=step))
 
     def picture(self, tag: str, pixels: np.ndarray[Any, Any], step: int) -> None:
         """One picture, an array of shape (height, width, 3) in uint8."""

@@ -334,6 +334,14 @@ def test_a_trainer_without_visible_steps_is_told_once_and_its_loss_is_watched(tm
     assert monitor._seen.steps == 60
 
 
+def test_a_step_that_accumulates_more_batches_than_are_waited_for_is_seen_all_the_same(tmp_path):
+    monitor = PlateauMonitor()
+    batches = DataLoader(data().dataset, batch_size=8)  # 80 of them
+    trainer(tmp_path, [monitor], max_steps=2, accumulate_grad_batches=32).fit(Classifier(), batches)
+    assert "LL101" not in monitor._seen.told
+    assert monitor._seen.steps == 2
+
+
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
 @pytest.mark.parametrize("logger", [False, CSVLogger], ids=["none", "csv"])
 def test_any_logger_or_none_will_do(tmp_path, logger):

@@ -1,5 +1,6 @@
 """Every number of a `StepRecord`, against a computation of its own in each way that Lightning can take a step."""
 
+import contextlib
 import math
 
 import lightning as L
@@ -10,8 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import StepRecorder
-from lightning_landscape.progress import StepRecord
+from lightning_landscape.history import LossHistory
+from lightning_landscape.progress import SHORT, StepRecord
 
 
 class Classifier(L.LightningModule):
@@ -46,7 +49,7 @@ class Witness(L.Callback):
         self.updates: list[float] = []
 
     def on_train_start(self, trainer, pl_module):
-        self.recorder.attach(trainer, pl_module, 4)
+        self.recorder.attach(trainer, pl_module, Pace())
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.weights = flat(pl_module)
@@ -259,10 +262,10 @@ def test_two_optimizers_by_hand_have_their_own_losses_norms_and_rates():
     assert all(record.group_norms[1] is None for record in first)
 
 
-def test_many_steps_in_one_batch_do_not_overflow_the_ring():
+def test_many_steps_in_one_batch_are_many_records():
     class Restless(Players):
         def training_step(self, batch, batch_idx):
-            for _ in range(6):  # the ring has place for 4
+            for _ in range(6):
                 super().training_step(batch, batch_idx)
 
     assert len(fit(Restless(), Witness()).records) == 7 * 6 * 2
@@ -415,7 +418,7 @@ def test_a_state_taken_in_mid_run_continues_the_same_records():
                 self.recorder.detach()
                 self.recorder = StepRecorder(updates_every=3)
                 self.recorder.load_state_dict(state)
-                self.recorder.attach(trainer, pl_module, 4)
+                self.recorder.attach(trainer, pl_module, Pace())
 
     assert fit(Classifier(), Stops(updates_every=3)).records == whole
 
@@ -440,3 +443,141 @@ def test_detaching_leaves_no_hook_behind():
 def test_an_interval_below_one_is_refused_with_its_value(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         StepRecorder(**{name: 0})
+
+
+class LongRun(Witness):
+    """Believes that the run will take so many steps."""
+
+    def __init__(self, horizon, **settings):
+        super().__init__(**{"norms_every": None, "updates_every": None, **settings})
+        self.pace = Pace(horizon)
+
+    def on_train_start(self, trainer, pl_module):
+        self.recorder.attach(trainer, pl_module, self.pace)
+
+
+def measured_steps(witness, name):
+    return [record.step for record in witness.records if getattr(record, name) is not None]
+
+
+@pytest.mark.parametrize(
+    ("horizon", "norms", "updates"),
+    [(None, 10, 10), (2000, 10, 10), (6000, 10, 30), (30_000, 30, 150)],
+)
+def test_a_long_run_is_measured_as_rarely_as_its_windows_allow(horizon, norms, updates):
+    pace = Pace(horizon)
+    assert (pace.norms_every, pace.updates_every(1)) == (norms, updates)
+    witness = fit(Classifier(), LongRun(horizon), max_epochs=6, log_every_n_steps=0)
+    assert measured_steps(witness, "grad_norm") == [step for step in range(42) if (step + 1) % norms == 0]
+    assert measured_steps(witness, "update_norm") == list(range(0, 42, updates))
+
+
+@pytest.mark.parametrize("horizon", [200, 500, 1000, 5000, 100_000])
+def test_the_shortest_window_of_progress_holds_enough_measured_updates_of_the_largest_model(horizon):
+    window = SHORT * LossHistory(horizon).width
+    assert window // Pace(horizon).updates_every(2) >= 4  # `fit_trend` asks for three
+
+
+def test_many_parameters_are_copied_half_as_often():
+    class Large(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(8, 16_000)
+            self.head = nn.Linear(16_000, 3)
+
+    witness = fit(Large(), LongRun(None), max_epochs=4)
+    assert measured_steps(witness, "update_norm") == [0, 20]
+    assert column(witness, "update_norm")[20] == pytest.approx(witness.updates[20], rel=1e-4)
+
+
+def test_the_movement_of_tensors_of_every_size_and_kind_is_that_of_all_of_them(monkeypatch):
+    from lightning_landscape.callbacks import movement
+
+    class Mixed(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(8, 16).double(), nn.Linear(16, 3)
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.body(x.double())).float())
+
+    monkeypatch.setattr(movement, "LONGEST", 20)  # the body's weights alone, the rest together
+    module = Mixed()
+    witness = fit(module, Witness())
+    assert len(movement.runs_of(list(module.parameters()))) == 4
+    assert column(witness, "update_norm") == pytest.approx(witness.updates, rel=1e-4)
+    assert column(witness, "predicted") == pytest.approx([0.1 * n**2 for n in witness.before], rel=1e-4)
+
+
+def test_watching_keeps_no_graph_and_no_weights_alive():
+    class Keeps(Witness):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            rows = self.recorder._rows
+            assert all(row.loss is None or (row.loss.grad_fn is None and row.loss.numel() == 1) for row in rows)
+            assert all(held.row is None and held.movement is None for held in self.recorder._held.values())
+
+    assert len(fit(Classifier(), Keeps()).records) == 7
+
+
+def test_a_loss_that_a_manual_step_overwrites_is_recorded_as_it_was():
+    class Reuses(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+            self.shown = torch.zeros(())
+
+        def training_step(self, batch, batch_idx):
+            optimizer = self.optimizers()
+            optimizer.zero_grad()
+            loss = super().training_step(batch, batch_idx)
+            self.manual_backward(loss)
+            optimizer.step()
+            return self.shown.copy_(loss.detach())
+
+    module = Reuses()
+    assert column(fit(module, Witness()), "loss") == pytest.approx(module.losses, rel=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_watched_step_never_waits_for_the_device():
+    class Strict(LongRun):
+        """Any synchronisation in a hook is an error; Lightning's own, outside of them, are not ours."""
+
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            with unsynchronised():
+                self.recorder.before_step(optimizer)
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            with unsynchronised():
+                self.recorder.end_batch(outputs)
+
+        def on_train_start(self, trainer, pl_module):
+            after = self.recorder._after_step
+
+            def strictly(*args):
+                with unsynchronised():
+                    after(*args)
+
+            self.recorder._after_step = strictly
+            super().on_train_start(trainer, pl_module)
+
+        def on_train_batch_start(self, *args):
+            """The witness's own sums wait for the device."""
+
+    witness = fit(
+        Classifier(), Strict(None, norms_every=1, updates_every=1), accelerator="gpu", devices=1, gradient_clip_val=0.5
+    )
+    assert len(witness.records) == 7
+    assert all(record.update_norm > 0 for record in witness.records)
+
+
+@contextlib.contextmanager
+def unsynchronised():
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
