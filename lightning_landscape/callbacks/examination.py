@@ -10,7 +10,7 @@ from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.module_surface import module_surface
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
-from lightning_landscape.diagnosis import undiscerned
+from lightning_landscape.diagnosis import diagnose, undiscerned
 from lightning_landscape.errors import LandscapeError, SurfaceError
 from lightning_landscape.evidence import Curvature, Line, Spectrum, plain, restored
 from lightning_landscape.surface import LossSurface, Probe
@@ -31,6 +31,7 @@ class Examination:
     Args:
         probes: run where the loss has stalled, in this order, until the cause is clear.
         scheduled: run every so many steps, after a checkpoint, and at the end of an examination.
+        pictured: run once for each plateau that alarms, after all others: they show it and decide nothing.
         every: optimizer steps between two scheduled runs; None for a tenth of the run.
         anchors: points of the run that the probes may start from.
         batches: how many batches an examination sees at most.
@@ -46,6 +47,7 @@ class Examination:
         probes: Sequence[Probe],
         *,
         scheduled: Sequence[Probe] = (),
+        pictured: Sequence[Probe] = (),
         every: int | None = None,
         anchors: Sequence[str] = (),
         batches: int = 32,
@@ -55,7 +57,7 @@ class Examination:
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1 optimizer step, or None for a tenth of the run, got {every}")
         self.probe_set = ProbeSet(batches)
-        self._probes, self._scheduled = tuple(probes), tuple(scheduled)
+        self._probes, self._scheduled, self._pictured = tuple(probes), tuple(scheduled), tuple(pictured)
         self._every, self._loss_fn, self._keeps_batches = every, loss_fn, keeps_batches
         self._snapshots = Snapshots(anchors)
         self.forget()
@@ -118,13 +120,18 @@ class Examination:
                 for probe in probes:
                     if probe not in self._probes or undiscerned(seen.evidence(readings)):
                         readings += self._reading(probe, surface, guard)
+                if thorough and unpictured(seen, readings):
+                    for probe in self._pictured:
+                        readings += self._reading(probe, surface, guard)
         except SurfaceError as error:
             self.skipped["the loss surface"] = str(error)
         self.skipped.update(self._snapshots.skipped)
         self._keep(readings, seen)
-        self._snapshots.take("previous", pl_module)
+        self._snapshots.take("previous", pl_module, seen.step)
         if seen.progress.level is not None:
-            self._snapshots.take_best(seen.progress.level.now, pl_module)
+            self._snapshots.take_best(seen.progress.level.now, pl_module, seen.step)
+        if self._pictured:
+            self._snapshots.follow(pl_module, seen.step)
         return readings
 
     def _reading(self, probe: Probe, surface: LossSurface, guard: Guard) -> list[object]:
@@ -183,3 +190,10 @@ class Examination:
         if self._horizon is None:  # further and further apart
             return max(500, steps // 2)
         return max(self._horizon // 10, min(500, self._horizon // 3), 1)
+
+
+def unpictured(seen: Observations, readings: Sequence[object]) -> bool:
+    """Whether these readings make an alarm of a plateau of which there is no picture yet."""
+    verdict = diagnose(seen.evidence(readings))
+    drawn = [step for step, _ in seen.chronicle.readings.get("Plane", ())]
+    return verdict is not None and verdict.stuck and (not drawn or drawn[-1] < verdict.since)

@@ -19,6 +19,8 @@ from lightning_landscape.callbacks.views import (
     gradient_scalars,
     line_pictures,
     line_scalars,
+    noise_scalar,
+    plane_picture,
     progress_scalars,
     timeline_picture,
     verdict_scalar,
@@ -26,8 +28,10 @@ from lightning_landscape.callbacks.views import (
 from lightning_landscape.probes import (
     CopyTrials,
     HessianExtremes,
+    PathPlane,
     RedrawnRestart,
     activity,
+    gradient_noise,
     input_use,
     starting_point,
     symmetry,
@@ -50,9 +54,10 @@ class LandscapeMonitor(Monitor):
     training without.
 
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
-    ``barrier`` and ``verdict``, and after an examination ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also
-    in ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>`` and
-    ``descent``. For each verdict a card in the Text tab, for each alarm a `LandscapeWarning`, and a tab of its own.
+    ``noise_scale``, ``barrier`` and ``verdict``, and after an examination ``lambda_min``, ``lambda_max`` and
+    ``sharpness_ratio``; also in ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``,
+    ``line_from_<anchor>``, and once for each alarm ``plane`` and ``descent``. For each verdict a card in the Text tab,
+    for each alarm a `LandscapeWarning`, and a tab of its own.
 
     Args:
         every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
@@ -90,7 +95,8 @@ class LandscapeMonitor(Monitor):
         lines, remedying = line_probes(anchors, points), Remedying(remedies)
         examination = Examination(
             EXAMINATION if probes is None else probes,
-            scheduled=lines if probes is None else (),
+            scheduled=(*lines, gradient_noise) if probes is None else (),
+            pictured=(PathPlane(),) if probes is None else (),
             every=every,
             anchors=anchors,
             batches=batches,
@@ -112,6 +118,7 @@ class LandscapeMonitor(Monitor):
             gradient_scalars(record)
             | progress_scalars(self._seen.progress)
             | line_scalars(self._examination.lines)
+            | noise_scalar(self._seen)
             | curvature_scalars(self._examination.curvature, record.learning_rate)
             | verdict_scalar(self._seen.verdicts, self._seen.progress)
         )
@@ -121,5 +128,6 @@ class LandscapeMonitor(Monitor):
             timeline_picture(self._seen)
             | gradient_pictures(self._seen.gradients)
             | line_pictures(self._examination.lines)
+            | plane_picture(self._seen)
             | curvature_pictures(self._examination.curvature)
         )

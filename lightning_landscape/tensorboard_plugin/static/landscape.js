@@ -420,8 +420,9 @@ function heatMap(part) {
     });
     stage.prepend(canvas);
     const latest = norms[norms.length - 1].filter((norm) => typeof norm === "number");
-    const ratioWords = latest.length > 1 && latest[latest.length - 1] > 0 ? `first to last ${number(latest[0] / latest[latest.length - 1])}` : "";
-    return { nodes: [stage], numbers: ratioWords };
+    const facts = [latest.length > 1 && latest[latest.length - 1] > 0 && `first to last ${number(latest[0] / latest[latest.length - 1])}`,
+      typeof part.noise_scale === "number" && `noise scale ${number(part.noise_scale)} samples`];
+    return { nodes: [stage], numbers: facts.filter(Boolean).join(" · ") };
   });
 }
 
