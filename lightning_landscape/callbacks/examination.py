@@ -120,7 +120,7 @@ class Examination:
                 for probe in probes:
                     if probe not in self._probes or undiscerned(seen.evidence(readings)):
                         readings += self._reading(probe, surface, guard)
-                if thorough and unpictured(seen, readings):
+                if thorough and self._unpictured(seen, readings):
                     for probe in self._pictured:
                         readings += self._reading(probe, surface, guard)
         except SurfaceError as error:
@@ -145,6 +145,14 @@ class Examination:
                 except LandscapeError as error:  # no failure: what it measures does not exist here
                     self.skipped[name] = str(error)
         return [] if reading is None else [reading]
+
+    def _unpictured(self, seen: Observations, readings: Sequence[object]) -> bool:
+        """Whether these readings make an alarm, and the plateau began long after that of the last picture."""
+        verdict = diagnose(seen.evidence(readings))
+        if verdict is None or not verdict.stuck:
+            return False
+        drawn = [step for step, _ in seen.chronicle.readings.get("Plane", ())]
+        return not drawn or verdict.since - drawn[-1] >= self._interval(seen.steps)
 
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:
         seen.chronicle.read(seen.step, readings)
@@ -190,10 +198,3 @@ class Examination:
         if self._horizon is None:  # further and further apart
             return max(500, steps // 2)
         return max(self._horizon // 10, min(500, self._horizon // 3), 1)
-
-
-def unpictured(seen: Observations, readings: Sequence[object]) -> bool:
-    """Whether these readings make an alarm of a plateau of which there is no picture yet."""
-    verdict = diagnose(seen.evidence(readings))
-    drawn = [step for step, _ in seen.chronicle.readings.get("Plane", ())]
-    return verdict is not None and verdict.stuck and (not drawn or drawn[-1] < verdict.since)

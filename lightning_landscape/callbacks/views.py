@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.evidence import Cause, Curvature, Line, Plane, Spectrum, Verdict, restored
+from lightning_landscape.evidence import Cause, Curvature, GradientNoise, Line, Plane, Spectrum, Verdict, restored
 from lightning_landscape.functional.noise import gradient_noise_scale
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.progress import Progress, StepRecord
@@ -50,11 +50,11 @@ def noise_scalar(seen: Observations) -> dict[str, float]:
 
     Signal and noise are means over the last few looks: the ratio of two noisy numbers is biased.
     """
-    latest = [(fields["signal"], fields["noise"]) for _, fields in seen.chronicle.readings.get("GradientNoise", ())]
-    finite = [terms for terms in latest if all(map(math.isfinite, terms))][-LOOKS:]
-    if not finite:
-        return {}
-    scale = gradient_noise_scale(*(sum(terms) / len(finite) for terms in zip(*finite, strict=True)))
+    kept = [restored(GradientNoise, fields) for _, fields in seen.chronicle.readings.get("GradientNoise", ())]
+    latest = [reading for reading in kept if math.isfinite(reading.signal) and math.isfinite(reading.noise)][-LOOKS:]
+    # More batches make a better estimate; the weights need not sum to 1, since only the ratio counts.
+    signal, noise = (sum((r.batches - 1) * getattr(r, name) for r in latest) for name in ("signal", "noise"))
+    scale = gradient_noise_scale(signal, noise)
     return {} if scale is None else {"noise_scale": scale}
 
 
