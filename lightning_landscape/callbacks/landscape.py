@@ -25,6 +25,7 @@ from lightning_landscape.callbacks.views import (
     timeline_picture,
     verdict_scalar,
 )
+from lightning_landscape.evidence import Plane, restored
 from lightning_landscape.probes import (
     CopyTrials,
     HessianExtremes,
@@ -107,6 +108,11 @@ class LandscapeMonitor(Monitor):
         super().__init__(StepRecorder(norms_every=norms_every), examination, settings | {"norms_every": norms_every})
         self._remedying = remedying
         self._folder = folder or ""
+
+    @property
+    def planes(self) -> tuple[tuple[int, Plane], ...]:
+        """The planes that were drawn, with their optimizer steps; the last few of a run."""
+        return tuple((step, restored(Plane, fields)) for step, fields in self._seen.chronicle.readings.get("Plane", ()))
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:
