@@ -25,6 +25,7 @@ _HOMES = {
     "GradientNorm": "lightning_landscape.metrics",
     "PlateauLength": "lightning_landscape.metrics",
     "GradientNoiseScale": "lightning_landscape.metrics",
+    "add_surface": "lightning_landscape.reporting.mesh",
     "landscape_layout": "lightning_landscape.reporting.layout",
     "read_events": "lightning_landscape.reporting.events",
     "LandscapeError": "lightning_landscape.errors",

@@ -67,6 +67,8 @@ class LossSurface:
     """whether the decay acts on the weights (AdamW), not through the gradient"""
     samples: int = 0
     """how many samples `loss` averages over; 0 where that is not known"""
+    batch_samples: float = 0.0
+    """samples behind one of `parts`, the harmonic mean where they differ; 0 where that is not known"""
     gradients: int | None = None
     """how many gradients of one batch a probe should make do with; None where nobody counts"""
 

@@ -1,7 +1,14 @@
 """The pages name every code, every picture is there and small, and every page can be found."""
 
+import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
+
+import lightning_landscape
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -18,7 +25,35 @@ def test_every_picture_is_there_used_and_small():
     ]
     shown = {(DOCS / name).resolve() for name in names}
     assert all(path.is_file() for path in shown)
-    assert all(path.stat().st_size < 200_000 for path in shown)
+    assert all(path.stat().st_size < 100_000 for path in shown)
+
+
+@pytest.mark.slow
+def test_the_pages_build_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    made = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    page = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    assert "<blockquote>" not in page  # what a doctest is in plain Markdown
+    assert (tmp_path / "images" / "tab.png").is_file()
+
+
+def test_every_name_of_the_api_page_is_there_to_be_described():
+    names = re.findall(r"^::: ([\w.]+)$", (DOCS / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(names) == len(set(names)) > 20
+    for name in names:
+        assert pkgutil.resolve_name(name).__doc__, name
+
+
+def test_every_public_name_is_on_the_api_page():
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    homes = {name: getattr(lightning_landscape, name) for name in lightning_landscape.__all__ if name != "__version__"}
+    missing = [
+        n for n, it in homes.items() if f"{it.__module__}.{n}\n" not in page and f"{it.__module__}\n" not in page
+    ]
+    assert missing == []
 
 
 def test_every_page_is_in_the_navigation():

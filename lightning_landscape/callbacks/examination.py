@@ -15,7 +15,7 @@ from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
 from lightning_landscape.callbacks.trainer import agreed_upon
 from lightning_landscape.diagnosis import diagnose, undiscerned
 from lightning_landscape.errors import LandscapeError, OverBudgetError, SurfaceError
-from lightning_landscape.evidence import Curvature, Evidence, Line, Spectrum, plain, restored
+from lightning_landscape.evidence import Curvature, Line, Spectrum, plain, restored
 from lightning_landscape.surface import LossSurface, Probe
 
 CURVES = 12
@@ -38,7 +38,7 @@ class Examination:
     Args:
         probes: run where the loss has stalled, in this order, until the cause is clear.
         scheduled: run every so many steps, after a checkpoint, and at the end of an examination.
-        advising: run once the others have found the run stuck, to see what would help.
+        afterwards: run once for each plateau that alarms, after the others: they show it, or what would help.
         every: optimizer steps between two scheduled runs; None for a tenth of the run.
         anchors: points of the run that the probes may start from.
         batches: how many batches an examination sees at most.
@@ -54,7 +54,7 @@ class Examination:
         probes: Sequence[Probe],
         *,
         scheduled: Sequence[Probe] = (),
-        advising: Sequence[Probe] = (),
+        afterwards: Sequence[Probe] = (),
         every: int | None = None,
         anchors: Sequence[str] = (),
         batches: int = 32,
@@ -64,7 +64,7 @@ class Examination:
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1 optimizer step, or None for a tenth of the run, got {every}")
         self.probe_set = ProbeSet(batches)
-        self._probes, self._scheduled, self._advising = tuple(probes), tuple(scheduled), tuple(advising)
+        self._probes, self._scheduled, self._afterwards = tuple(probes), tuple(scheduled), tuple(afterwards)
         self._every, self._loss_fn, self._keeps_batches = every, loss_fn, keeps_batches
         self._snapshots = Snapshots(anchors)
         self.forget()
@@ -108,7 +108,7 @@ class Examination:
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
         if seen.stalled and (self._probes or self._scheduled):
-            return (*self._probes, *self._advising, *self._scheduled)
+            return (*self._probes, *self._afterwards, *self._scheduled)
         return self._scheduled if self._due(seen.steps) else ()
 
     def run(
@@ -144,26 +144,25 @@ class Examination:
             anchors = self._snapshots.points(parameters_of(pl_module))
             with module_surface(trainer, pl_module, batches, anchors=anchors, loss_fn=self._loss_fn) as surface:
                 for probe in probes:
-                    if self._has_its_turn(probe, seen.evidence(readings)):
+                    if self._has_its_turn(probe, seen, readings):
                         left = agreed_upon(trainer, None if allowance is None else allowance.gradients)
                         readings += self._reading(probe, replace(surface, gradients=left), guard)
         except SurfaceError as error:
             self.skipped["the loss surface"] = str(error)
         self.skipped.update(self._snapshots.skipped)
         self._keep(readings, seen)
-        self._snapshots.take("previous", pl_module)
+        self._snapshots.take("previous", pl_module, seen.step)
         if seen.progress.level is not None:
-            self._snapshots.take_best(seen.progress.level.now, pl_module)
+            self._snapshots.take_best(seen.progress.level.now, pl_module, seen.step)
+        if self._afterwards:
+            self._snapshots.follow(pl_module, seen.step)
         return readings
 
-    def _has_its_turn(self, probe: Probe, evidence: Evidence) -> bool:
-        """Whether the cause is still open, or the run known to be stuck, as this kind of probe asks for."""
+    def _has_its_turn(self, probe: Probe, seen: Observations, readings: Sequence[object]) -> bool:
+        """Whether the cause is still open, or the alarm news, as this kind of probe asks for."""
         if probe in self._probes:
-            return undiscerned(evidence)
-        if probe in self._advising:
-            verdict = diagnose(evidence)
-            return verdict is not None and verdict.stuck
-        return True
+            return undiscerned(seen.evidence(readings))
+        return probe not in self._afterwards or self._alarms_anew(seen, readings)
 
     def _reading(self, probe: Probe, surface: LossSurface, guard: Guard) -> list[object]:
         """What the probe has to say, in a list; empty where it is silent, will not speak, failed or is switched off."""
@@ -178,6 +177,14 @@ class Examination:
                 except LandscapeError as error:  # no failure: what it measures does not exist here
                     self.skipped[name] = str(error)
         return [] if reading is None else [reading]
+
+    def _alarms_anew(self, seen: Observations, readings: Sequence[object]) -> bool:
+        """Whether these readings make an alarm, and the plateau began long after the last one that was pictured."""
+        verdict = diagnose(seen.evidence(readings))
+        if verdict is None or not verdict.stuck:
+            return False
+        drawn = [step for step, _ in seen.chronicle.readings.get("Plane", ())]
+        return not drawn or verdict.since - drawn[-1] >= self._interval(seen.steps)
 
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:
         seen.chronicle.read(seen.step, readings)

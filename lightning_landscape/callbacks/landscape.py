@@ -19,16 +19,21 @@ from lightning_landscape.callbacks.views import (
     gradient_scalars,
     line_pictures,
     line_scalars,
+    noise_scalar,
+    plane_picture,
     progress_scalars,
     timeline_picture,
     verdict_scalar,
 )
+from lightning_landscape.evidence import Plane, restored
 from lightning_landscape.probes import (
     CopyTrials,
     HessianExtremes,
+    PathPlane,
     RedrawnRestart,
     TryAlternatives,
     activity,
+    gradient_noise,
     input_use,
     starting_point,
     symmetry,
@@ -42,8 +47,8 @@ EXAMINATION: tuple[Probe, ...] = (
     *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
 )
 """in the order of their price; the next one runs only while the cause is open"""
-ADVICE: tuple[Probe, ...] = (TryAlternatives(),)
-"""run once the run is known to be stuck, to see what would help"""
+AFTERWARDS: tuple[Probe, ...] = (TryAlternatives(), PathPlane())
+"""run once the run is known to be stuck: what would help, and a picture of where it is"""
 
 
 class LandscapeMonitor(Monitor):
@@ -53,10 +58,10 @@ class LandscapeMonitor(Monitor):
     training without.
 
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
-    ``barrier``, ``verdict`` and ``overhead`` (the monitor's own time over that of training), and after an examination
-    ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also in ``trainer.callback_metrics``. Pictures:
-    ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>`` and ``descent``. For each verdict a card in the Text
-    tab, for each alarm a `LandscapeWarning`, and a tab of its own.
+    ``noise_scale``, ``barrier``, ``verdict`` and ``overhead`` (the monitor's own time over that of training), and after
+    an examination ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also in ``trainer.callback_metrics``.
+    Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>``, and once for each alarm ``plane`` and
+    ``descent``. For each verdict a card in the Text tab, for each alarm a `LandscapeWarning`, and a tab of its own.
 
     Args:
         every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
@@ -99,8 +104,8 @@ class LandscapeMonitor(Monitor):
         lines, remedying = line_probes(anchors, points), Remedying(remedies)
         examination = Examination(
             EXAMINATION if probes is None else probes,
-            scheduled=lines if probes is None else (),
-            advising=ADVICE if probes is None else (),
+            scheduled=(*lines, gradient_noise) if probes is None else (),
+            afterwards=AFTERWARDS if probes is None else (),
             every=every,
             anchors=anchors,
             batches=batches,
@@ -114,6 +119,11 @@ class LandscapeMonitor(Monitor):
         self._folder = folder or ""
 
     @property
+    def planes(self) -> tuple[tuple[int, Plane], ...]:
+        """The planes that were drawn, with their optimizer steps; the last few of a run."""
+        return tuple((step, restored(Plane, fields)) for step, fields in self._seen.chronicle.readings.get("Plane", ()))
+
+    @property
     def treatments(self) -> tuple[Treatment, ...]:
         """What remedies did about each alarm, and whether the run escaped."""
         return tuple(self._seen.treatments)
@@ -123,6 +133,7 @@ class LandscapeMonitor(Monitor):
             gradient_scalars(record)
             | progress_scalars(self._seen.progress)
             | line_scalars(self._examination.lines)
+            | noise_scalar(self._seen)
             | curvature_scalars(self._examination.curvature, record.learning_rate)
             | verdict_scalar(self._seen.verdicts, self._seen.progress)
             | {"overhead": self._overhead}
@@ -133,5 +144,6 @@ class LandscapeMonitor(Monitor):
             timeline_picture(self._seen)
             | gradient_pictures(self._seen.gradients)
             | line_pictures(self._examination.lines)
+            | plane_picture(self._seen)
             | curvature_pictures(self._examination.curvature)
         )

@@ -86,6 +86,7 @@ def module_surface(
                 decoupled_decay=decoupled,
                 activations=functools.partial(watch_activations, measured),
                 samples=measured.samples,
+                batch_samples=measured.samples_of_a_batch(),
             )
         ranks.meet(Status.CLOSING)
     except Exception:

@@ -37,6 +37,14 @@ class MeanLoss:
         counts = [batch.samples for batch in self.batches]
         return sum(count for count in counts if count) if all(counts) else 0
 
+    def samples_of_a_batch(self) -> float:
+        """Samples of one batch on all ranks together, the harmonic mean over batches; 0 where that is not known."""
+        counts = [batch.samples for batch in self.batches]
+        with self.evaluator.ranks.together():
+            own = len(counts) / sum(1 / count for count in counts if count) if all(counts) else 0.0
+        ranks = self.evaluator.ranks
+        return ranks.size * float(ranks.mean(torch.tensor(own, device=ranks.device)))
+
     def _weighted(self) -> Iterator[tuple[ProbeBatch, float]]:
         for batch in self.batches:
             yield batch, (batch.samples or 0) / self.samples if self.samples else 1 / len(self.batches)

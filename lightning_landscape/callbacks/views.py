@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.evidence import Cause, Curvature, Line, Spectrum, Verdict
+from lightning_landscape.evidence import Cause, Curvature, GradientNoise, Line, Plane, Spectrum, Verdict, restored
+from lightning_landscape.functional.noise import gradient_noise_scale
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.progress import Progress, StepRecord
 from lightning_landscape.reporting.chronicle import heat_map
@@ -15,6 +17,8 @@ from lightning_landscape.reporting.report import Report
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LOOKS = 5
+"""latest looks at the gradient's noise that are averaged"""
 VERDICT_CODES = {cause: code for code, cause in enumerate(Cause, start=1)}
 """`landscape/verdict`: 0 while there is nothing to say, else the position of the cause in `Cause`, from 1"""
 
@@ -39,6 +43,27 @@ def progress_scalars(progress: Progress) -> dict[str, float]:
 def line_scalars(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, float]:
     """The barrier on the latest line from the first anchor, in units of the loss."""
     return next(({"barrier": curves[-1][1].barrier} for curves in lines.values() if curves), {})
+
+
+def noise_scalar(seen: Observations) -> dict[str, float]:
+    """Batch size at which the gradient's noise equals its signal, in samples; nothing while that cannot be told.
+
+    Signal and noise are means over the last few looks: the ratio of two noisy numbers is biased.
+    """
+    kept = [restored(GradientNoise, fields) for _, fields in seen.chronicle.readings.get("GradientNoise", ())]
+    latest = [reading for reading in kept if math.isfinite(reading.signal) and math.isfinite(reading.noise)][-LOOKS:]
+    # More batches make a better estimate; the weights need not sum to 1, since only the ratio counts.
+    signal, noise = (sum((r.batches - 1) * getattr(r, name) for r in latest) for name in ("signal", "noise"))
+    scale = gradient_noise_scale(signal, noise)
+    return {} if scale is None else {"noise_scale": scale}
+
+
+def plane_picture(seen: Observations) -> dict[str, Figure]:
+    """The latest plane; nothing before a run was stuck."""
+    from lightning_landscape.plots import plane_figure
+
+    kept = seen.chronicle.readings.get("Plane")
+    return {"plane": plane_figure(restored(Plane, kept[-1][1]))} if kept else {}
 
 
 def curvature_scalars(curvature: Curvature | None, learning_rate: float) -> dict[str, float]:
@@ -117,5 +142,5 @@ def document_of(seen: Observations, notes: Sequence[str] = ()) -> dict[str, dict
     known = {"steps": seen.steps, "horizon": seen.progress.horizon, "loss": loss, "notes": list(notes)}
     parts = seen.chronicle.document(seen.verdicts, **known)
     if gradients.history:
-        parts["gradients"] = heat_map(gradients.steps, gradients.groups, gradients.history)
+        parts["gradients"] = {**heat_map(gradients.steps, gradients.groups, gradients.history), **noise_scalar(seen)}
     return parts

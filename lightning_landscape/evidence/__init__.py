@@ -13,6 +13,7 @@ from lightning_landscape.evidence.curvature import Plane as Plane
 from lightning_landscape.evidence.curvature import Spectrum as Spectrum
 from lightning_landscape.evidence.readings import Activity as Activity
 from lightning_landscape.evidence.readings import Divergence as Divergence
+from lightning_landscape.evidence.readings import GradientNoise as GradientNoise
 from lightning_landscape.evidence.readings import GradientScale as GradientScale
 from lightning_landscape.evidence.readings import Line as Line
 from lightning_landscape.evidence.readings import LossLevel as LossLevel

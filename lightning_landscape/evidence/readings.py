@@ -241,3 +241,20 @@ class Line:
         ends = [loss for alpha, loss in zip(self.alphas, self.losses, strict=True) if alpha in (0.0, 1.0)]
         top = max(ends)
         return self.barrier / top if top > 0 else math.nan
+
+
+@dataclass(frozen=True)
+class GradientNoise:
+    """How much of a batch's gradient is the gradient, and how much the choice of the batch [McCandlish18]_.
+
+    .. [McCandlish18] An empirical model of large-batch training, arXiv:1812.06162.
+    """
+
+    signal: float
+    """estimate of |G|², the square of the gradient without noise; by chance it may be negative"""
+    noise: float
+    """estimate of tr Σ, the variance of a single sample's gradient; by chance it may be negative"""
+    batches: int
+    """how many were compared"""
+    batch_samples: float
+    """samples in each"""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -20,16 +22,17 @@ def plane_figure(plane: Plane) -> Figure:
         figure, axes = new_axes(4.6)
         if losses.count():
             levels, scale = _levels(losses.compressed())
-            drawn = axes.contourf(plane.xs, plane.ys, losses, levels=levels, norm=scale, cmap="viridis", extend="both")
-            axes.contour(plane.xs, plane.ys, losses, levels=levels, colors="white", linewidths=0.3, alpha=0.6)
+            between = _smooth(plane.xs, plane.ys, losses)
+            drawn = axes.contourf(*between, levels=levels, norm=scale, cmap="viridis", extend="neither")
+            axes.contour(*between, levels=levels, colors="white", linewidths=0.3, alpha=0.6)
             bar = figure.colorbar(drawn, ax=axes, label="loss", format="%.3g")
             bar.set_ticks([float(level) for level in levels[:: max(1, len(levels) // 8)]])
             bar.ax.minorticks_off()
         else:
             axes.text(0.5, 0.5, "no finite loss on this plane", transform=axes.transAxes, ha="center", color=VERMILION)
         _draw_path(axes, list(plane.points.items()))
-        axes.set_xlabel(plane.x_name)
-        axes.set_ylabel(plane.y_name)
+        axes.set_xlabel(f"{plane.x_name} (distance)")
+        axes.set_ylabel(f"{plane.y_name} (distance)")
         numbers = [f"{len(plane.xs)} × {len(plane.ys)} points"]
         if losses.count():
             numbers.append(f"loss from {losses.min():.3g} to {losses.max():.3g}")
@@ -51,18 +54,64 @@ def _draw_path(axes: Axes, points: Sequence[tuple[str, tuple[float, float]]]) ->
     axes.scatter(xs, ys, s=18, color=VERMILION, edgecolors="white", linewidths=0.8, zorder=5)
     named = points if len(points) <= 4 else [points[0], points[-1]]
     for name, place in named:
-        note = axes.annotate(
-            label(name, 24), place, xytext=(5, 5), textcoords="offset points", color=INK, fontsize=8, zorder=6
+        k = points.index((name, place))
+        beside = points[k + 1 if k + 1 < len(points) else k - 1][1]
+        note = axes.annotate(  # away from the path
+            label(name, 24),
+            place,
+            xytext=(0, 8 if place[1] >= beside[1] else -8),
+            textcoords="offset points",
+            ha="right" if place[0] > beside[0] else "left",
+            va="bottom" if place[1] >= beside[1] else "top",
+            color=INK,
+            fontsize=8,
+            zorder=6,
         )
         note.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5})
 
 
-def _levels(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
-    """Twenty levels: logarithmic where the losses are positive and span a factor of five."""
+FINER = 4
+"""points drawn for each that was measured, along each axis"""
+
+
+def _smooth(
+    xs: Sequence[float], ys: Sequence[float], losses: np.ma.MaskedArray[Any, Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], np.ma.MaskedArray[Any, Any]]:
+    """A smooth surface through all losses and in their range; where one is not finite, the losses as they are."""
+    if losses.mask.any() or min(losses.shape) < 2:
+        return np.array(xs), np.array(ys), losses
+    values = np.asarray(losses)
+    rows, columns = (_cubic(count) for count in values.shape)
+    between = np.clip(rows @ values @ columns.T, values.min(), values.max())
+    return _finer(xs), _finer(ys), np.ma.masked_invalid(between)
+
+
+def _finer(places: Sequence[float]) -> NDArray[np.float64]:
+    steps = np.arange(len(places))
+    return np.interp(np.linspace(0, steps[-1], FINER * steps[-1] + 1), steps, places)
+
+
+def _cubic(count: int) -> NDArray[np.float64]:
+    """Catmull and Rom's spline through `count` equally spaced values, as a matrix that makes them finer."""
+    matrix = np.zeros((FINER * (count - 1) + 1, count))
+    for row in range(len(matrix)):
+        cell = min(row // FINER, count - 2)
+        t = row / FINER - cell
+        weights = (-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2)
+        for k, weight in enumerate(weights):
+            matrix[row, min(max(cell - 1 + k, 0), count - 1)] += weight / 2
+    return matrix
+
+
+def _levels(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Normalize]:
+    """Levels, closer where the loss is low: one steep corner must not leave the floor of the valley one colour.
+
+    Logarithmic where the losses are positive and span a factor of thirty, squares otherwise.
+    """
     low, high = float(values.min()), float(values.max())
-    if low > 0 and high > 5 * low:
-        return np.geomspace(low, high, 21), "log"
+    if low > 0 and high > 30 * low:
+        return np.geomspace(low, high, 21), LogNorm(low, high)
     if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
         pad = max(abs(low), 1.0) * 1e-3
-        return np.linspace(low - pad, high + pad, 3), "linear"
-    return np.linspace(low, high, 21), "linear"
+        return np.linspace(low - pad, high + pad, 3), Normalize(low - pad, high + pad)
+    return low + (high - low) * np.linspace(0, 1, 15) ** 2, PowerNorm(0.5, low, high)

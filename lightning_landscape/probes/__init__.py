@@ -5,6 +5,8 @@ from lightning_landscape.probes.alternatives import TryAlternatives as TryAltern
 from lightning_landscape.probes.curvature import HessianExtremes as HessianExtremes
 from lightning_landscape.probes.curvature import HessianSpectrum as HessianSpectrum
 from lightning_landscape.probes.line import LossLine as LossLine
+from lightning_landscape.probes.noise import gradient_noise as gradient_noise
+from lightning_landscape.probes.path import PathPlane as PathPlane
 from lightning_landscape.probes.planes import AnchorPlane as AnchorPlane
 from lightning_landscape.probes.planes import CurvaturePlane as CurvaturePlane
 from lightning_landscape.probes.planes import RandomPlane as RandomPlane

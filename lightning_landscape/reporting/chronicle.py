@@ -15,8 +15,10 @@ SCHEMA = 1
 POINTS = 200
 """points of the loss curve; when they are used up, neighbours are merged"""
 SEGMENTS = 100
-READINGS = {"Line": 48, "Plane": 6, "Spectrum": 12, "Curvature": 100}
+READINGS = {"Line": 48, "Plane": 6, "Spectrum": 12, "Curvature": 100, "GradientNoise": 20}
 """readings that are kept of each kind, by anchor for lines; beyond that, every other one of the older half goes"""
+DRAWN = {"Plane": ("planes", "planes"), "Spectrum": ("curvature", "spectra"), "Curvature": ("curvature", "ends")}
+"""where readings stand in the document, besides lines"""
 COLUMNS, GROUPS = 100, 64
 """of the heat map of gradient norms"""
 VERDICTS = 50
@@ -108,10 +110,9 @@ class Chronicle:
             items = [{"step": step, **fields} for step, fields in kept]
             if kind == "Line":
                 parts["lines"][clean(anchor)] = items
-            elif kind == "Plane":
-                parts["planes"]["planes"] = items
-            else:
-                parts["curvature"]["spectra" if kind == "Spectrum" else "ends"] = items
+            elif kind in DRAWN:
+                part, field = DRAWN[kind]
+                parts[part][field] = items
         return {name: {"schema": SCHEMA, **rounded(part)} for name, part in parts.items() if part}
 
 

@@ -20,6 +20,7 @@ def landscape_layout() -> Layout:
         "plateau": ["plateau_length"],
         "trend of the loss": ["loss_trend"],
         "update ratio": ["update_ratio"],
+        "gradient noise scale": ["noise_scale"],
         "barrier": ["barrier"],
         "ends of the spectrum": ["lambda_max", "lambda_min"],
         "verdict": ["verdict"],

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -53,6 +54,7 @@ class Outlets:
         self._written: Path | None = None
         self._sent: dict[str, tuple[int, int]] = {}
         self._parts: dict[str, str] = {}
+        self._drawn: dict[str, int] = {}
 
     def begin(self, step: int, **fields: Any) -> None:
         """A fit begins, or goes on."""
@@ -98,12 +100,16 @@ class Outlets:
         self._each("media", lambda logger: kinds.show(logger, tag, pixels, step))
 
     def pictures(self, draw: Callable[[], Mapping[str, Any]], step: int, *, last: bool = False) -> None:
-        """All figures of a run as they are now, unless there have been many since it was much shorter."""
+        """Those figures of a run that have changed, unless there have been many since it was much shorter."""
         if self._loggers and (self._due("pictures", step) or last):
             from lightning_landscape.plots import render
 
             for name, figure in draw().items():
-                self.picture(f"landscape/{name}", render(figure), step)
+                pixels = render(figure)
+                digest = crc32(pixels.tobytes())
+                if self._drawn.get(name) != digest:  # nothing new since the last time
+                    self._drawn[name] = digest
+                    self.picture(f"landscape/{name}", pixels, step)
 
     def card(self, tag: str, markdown: str, step: int) -> None:
         """One piece of Markdown."""

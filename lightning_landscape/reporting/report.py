@@ -18,15 +18,7 @@ FINE = {Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW}
 
 
 class Report(str):
-    """The report as a string, with the same content in other forms.
-
-    Args:
-        steps: optimizer steps that were watched.
-        level: where the loss started and where it is; None where no loss was seen.
-        verdicts: one per episode, in order.
-        notes: what could not be watched, and why.
-        document: what the Landscape tab draws; None where only words are wanted.
-    """
+    """The report as a string, with the same content in other forms."""
 
     _steps: int
     _level: LossLevel | None
@@ -42,7 +34,15 @@ class Report(str):
         notes: Sequence[str] = (),
         document: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Report:
-        """A string first, so that it prints and logs like one."""
+        """A string first, so that it prints and logs like one.
+
+        Args:
+            steps: optimizer steps that were watched.
+            level: where the loss started and where it is; None where no loss was seen.
+            verdicts: one per episode, in order.
+            notes: what could not be watched, and why.
+            document: what the Landscape tab draws; None where only words are wanted.
+        """
         lines = [_headline(steps, level, verdicts), *(message(verdict) for verdict in verdicts), *notes]
         report = super().__new__(cls, "\n".join(lines))
         report._steps, report._level = steps, level

@@ -119,7 +119,7 @@ def test_every_record_for_the_tab_holds_all_that_came_before_and_there_are_few_o
     events = EventAccumulator(str(run), size_guidance={"tensors": 0})
     events.Reload()
     tags = events.PluginTagToContent("lightning_landscape")
-    assert set(tags) >= {f"lightning_landscape/{part}" for part in ("course", "lines", "gradients")}
+    assert set(tags) >= {f"lightning_landscape/{part}" for part in ("course", "lines", "planes", "gradients")}
     records = [json.loads(e.tensor_proto.string_val[0]) for e in events.Tensors("lightning_landscape/course")]
     assert all(record["curve"]["step"][0] <= 1 for record in records)
     latest = [record["curve"]["step"][-1] for record in records]
@@ -128,6 +128,19 @@ def test_every_record_for_the_tab_holds_all_that_came_before_and_there_are_few_o
     assert len(records) <= 25
     assert records[-1]["segments"][-1][1] == "flat_region"
     assert records[-1]["status"] == "ended"
+
+
+def test_a_stuck_run_draws_one_plane_with_its_path_and_shows_it_everywhere(run):
+    found = [(e["step"], e["readings"].get("Plane")) for e in read_events(run) if e["event"] == "readings"]
+    ((step, plane),) = [(step, plane) for step, plane in found if plane is not None]
+    assert (len(plane["xs"]), len(plane["ys"])) == (11, 11)
+    assert next(iter(plane["points"])).startswith("initial")
+    events = EventAccumulator(str(run), size_guidance={"tensors": 0, "images": 0})
+    events.Reload()
+    assert len(events.Images("landscape/plane")) == 1
+    (record,) = events.Tensors("lightning_landscape/planes")
+    assert json.loads(record.tensor_proto.string_val[0])["planes"][0]["step"] == step
+    assert '"planes"' in (run / "landscape/landscape_report.html").read_text(encoding="utf-8")
 
 
 def test_one_monitor_alone_leaves_the_story_of_the_run_to_the_whole(tmp_path):

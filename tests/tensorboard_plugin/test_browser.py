@@ -87,10 +87,34 @@ def test_every_figure_that_the_run_has_data_for_is_drawn(tab):
     assert {
         "Training loss and verdicts",
         "Loss on straight lines to now",
+        "Loss on a plane through the weights",
         "Gradient norm by part of the model",
     } <= set(tab.text("h3"))
     assert len(tab.all(".gradients canvas")) == 1
     assert not tab.all(".note")
+
+
+def test_the_plane_of_a_stuck_run_shows_its_path_and_tells_the_loss_under_the_pointer(tab):
+    tab.show_only("stuck")
+    names = tab.text(".plane text.place")
+    assert names[0].endswith("now")
+    assert any(name.startswith("initial") for name in names)
+    assert len(tab.all(".plane circle.spot")) >= 2
+    colours = tab.browser.execute_script(
+        "const c = document.querySelector('.plane canvas');"
+        "const p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const seen = new Set();"
+        "for (let i = 0; i < p.length; i += 4) seen.add(`${p[i]} ${p[i + 1]} ${p[i + 2]} ${p[i + 3]}`);"
+        "return seen.size;"
+    )
+    assert 3 <= colours <= 20
+    ActionChains(tab.browser).move_to_element(tab.one(".plane .explore")).perform()
+    tip = until(lambda: [found.text for found in tab.all(".plane .tip") if found.is_displayed()])[0].splitlines()
+    assert tip[0].startswith("loss ")
+    stage = tab.one(".plane .explore")
+    stage.send_keys(Keys.ARROW_UP)
+    assert tab.one(".plane .tip").text.splitlines() != tip
+    tab.show_only("healthy")
+    assert not tab.all(".plane")
 
 
 def test_several_runs_stand_side_by_side_and_can_share_their_axes(tab):

@@ -364,18 +364,25 @@ function lineFigure(lines, memory, shared) {
 
 // ---------------------------------------------------------------- gradient norms
 
+/** A bar of all colours, with what its ends and it itself stand for. */
+const colourKey = (x, y, width, ends, words) => s("g", { class: "key" },
+  Array.from({ length: 40 }, (_, i) => s("rect", { x: x + (i * width) / 40, y, width: width / 40 + 0.5, height: 8, fill: `rgb(${viridis(i / 39)})` })),
+  ends && [s("text", { class: "label", x, y: y + 21 }, number(ends[0])), s("text", { class: "label", x: x + width, y: y + 21, "text-anchor": "end" }, number(ends[1]))],
+  s("text", { class: "label", x: x + width / 2, y: y + 21, "text-anchor": "middle" }, words));
+
 const rowHeight = (rows) => (rows > 20 ? 13 : rows > 10 ? 16 : 20);
 
-function heatMap(part) {
+function heatMap(part, beside) {
   const { steps, groups, norms } = part;
   if (!steps.length || !groups.length) return null;
   const positive = known(norms.flat()).filter((norm) => norm > 0), [low, high] = extent(positive);
-  const row = rowHeight(groups.length);
   const letters = Math.min(24, Math.max(...groups.map((group) => group.length)));
   const margin = { left: 14 + 6.2 * letters, right: 8, top: 8, bottom: 66 };
-  const height = margin.top + row * groups.length + margin.bottom;
   const share = (norm) => (high > low ? Math.log(norm / low) / Math.log(high / low) : 0.5);
   return figure("Gradient norm by part of the model", (width) => {
+    const room = beside ? planeHeight(width) + KEY - margin.top - margin.bottom : 0;
+    const row = clamp(Math.floor(room / groups.length), rowHeight(groups.length), 40);
+    const height = margin.top + row * groups.length + margin.bottom;
     const inner = width - margin.left - margin.right, cell = inner / steps.length;
     const ratio = window.devicePixelRatio || 1;
     const canvas = h("canvas", { width: Math.round(width * ratio), height: Math.round(height * ratio), "aria-hidden": "true" });
@@ -401,15 +408,13 @@ function heatMap(part) {
     for (const i of new Set([0, Math.floor((steps.length - 1) / 2), steps.length - 1])) {
       root.append(s("text", { class: "label", x: margin.left + (i + 0.5) * cell, y: bottom + 14, "text-anchor": i === 0 ? "start" : i === steps.length - 1 ? "end" : "middle" }, count(steps[i])));
     }
+    root.append(s("text", { class: "label", x: margin.left + inner / 2, y: bottom + 28, "text-anchor": "middle" }, "optimizer step"));
     const bar = Math.min(220, inner * 0.6), from = margin.left;
-    for (let i = 0; i < 40; i++) root.append(s("rect", { x: from + (i * bar) / 40, y: bottom + 30, width: bar / 40 + 0.5, height: 8, fill: `rgb(${viridis(i / 39)})` }));
-    if (positive.length) {
-      root.append(s("text", { class: "label", x: from, y: bottom + 52 }, number(low)), s("text", { class: "label", x: from + bar, y: bottom + 52, "text-anchor": "end" }, number(high)));
-    }
+    root.append(colourKey(from, bottom + 38, bar, positive.length ? [low, high] : null, "gradient norm"));
     const kinds = [[norms.flat().includes(0), "--zero", "exactly zero"], [norms.flat().some((norm) => typeof norm === "string"), "--alarm", "not finite"]];
     kinds.filter(([found]) => found).forEach(([, color, words], k) => root.append(
-      s("rect", { x: from + bar + 24, y: bottom + 30 + 16 * k, width: 10, height: 8, fill: `var(${color})` }),
-      s("text", { class: "label", x: from + bar + 40, y: bottom + 38 + 16 * k }, words)));
+      s("rect", { x: from + bar + 24, y: bottom + 38 + 16 * k, width: 10, height: 8, fill: `var(${color})` }),
+      s("text", { class: "label", x: from + bar + 40, y: bottom + 46 + 16 * k }, words)));
     const stage = explore(root, "Gradient norm by step and part of the model", {
       columns: steps.length, rows: groups.length,
       place: (i, j) => [margin.left + (i + 0.5) * cell, margin.top + (j + 0.5) * row],
@@ -420,27 +425,54 @@ function heatMap(part) {
     });
     stage.prepend(canvas);
     const latest = norms[norms.length - 1].filter((norm) => typeof norm === "number");
-    const ratioWords = latest.length > 1 && latest[latest.length - 1] > 0 ? `first to last ${number(latest[0] / latest[latest.length - 1])}` : "";
-    return { nodes: [stage], numbers: ratioWords };
+    const facts = [latest.length > 1 && latest[latest.length - 1] > 0 && `first to last ${number(latest[0] / latest[latest.length - 1])}`,
+      typeof part.noise_scale === "number" && `noise scale ${number(part.noise_scale)} samples`];
+    return { nodes: [stage], numbers: facts.filter(Boolean).join(" · ") };
   });
 }
 
 // ---------------------------------------------------------------- planes
 
+/** A smooth surface through all values, the spline of Catmull and Rom. */
+function smooth(rows, i, j, u, v) {
+  const cubic = (at, t) => {
+    const [a, b, c, d] = [at(-1), at(0), at(1), at(2)];
+    return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)));
+  };
+  const along = (row) => cubic((k) => row[clamp(i + k, 0, row.length - 1)], u);
+  return cubic((k) => along(rows[clamp(j + k, 0, rows.length - 1)]), v);
+}
+
+const KEY = 38;
 const planeHeight = (width) => Math.min(360, Math.max(240, width * 0.72));
+
+/** The names of places, the last and the first of all; one that would cover another is left out. */
+function placeNames(places, end) {
+  const taken = [], labels = [];
+  const order = [places.length - 1, ...places.keys()].filter((k, i, all) => k >= 0 && all.indexOf(k) === i);
+  for (const k of order) {
+    const [name, px, py] = places[k], other = places[k + 1] || places[k - 1], wide = 6.2 * name.length + 12;
+    const up = !other || py <= other[2], left = px + wide > end, at = [left ? px - wide : px, py + (up ? -9 : 17)];
+    if (taken.some(([a, b, w]) => at[0] < a + w && a < at[0] + wide && Math.abs(b - at[1]) < 13)) continue;
+    taken.push([...at, wide]);
+    labels.push(s("text", { class: "place", x: left ? px - 7 : px + 7, y: at[1], "text-anchor": left ? "end" : "start" }, name));
+  }
+  return labels;
+}
 
 function planeFigure(planes, memory) {
   if (!Array.isArray(planes) || !planes.length) return null;
   const chosen = () => clamp(memory.plane ?? planes.length - 1, 0, planes.length - 1);
   const output = h("output", {});
   const slider = h("input", { type: "range", min: 0, max: planes.length - 1, step: 1, "aria-label": "Optimizer step of the plane", input: () => { memory.plane = +slider.value; node.redraw(); } });
-  const margin = { left: 52, right: 8, top: 22, bottom: 40 };
+  const margin = { left: 52, right: 8, top: 22, bottom: 40 + KEY };
   const node = figure("Loss on a plane through the weights", (width) => {
-    const plane = planes[chosen()], { xs, ys, losses } = plane, height = planeHeight(width);
+    const plane = planes[chosen()], { xs, ys, losses } = plane, height = planeHeight(width) + KEY;
     slider.value = chosen();
     output.textContent = `step ${count(plane.step)}`;
     const flat = known(losses.flat()), [low, high] = extent(flat), log = low > 0 && high > 30 * low;
-    const share = (loss) => (high > low ? (log ? Math.log(loss / low) / Math.log(high / low) : (loss - low) / (high - low)) : 0.5);
+    // The floor of the valley is of interest, and a single steep corner would leave it one colour.
+    const share = (loss) => (high > low ? (log ? Math.log(loss / low) / Math.log(high / low) : Math.sqrt((loss - low) / (high - low))) : 0.5);
     const x = linear([xs[0], xs[xs.length - 1]], [margin.left, width - margin.right]);
     const y = linear([ys[0], ys[ys.length - 1]], [height - margin.bottom, margin.top]);
     const canvas = h("canvas", { width: Math.round(width - margin.left - margin.right), height: Math.round(height - margin.top - margin.bottom), "aria-hidden": "true", class: "under" });
@@ -453,19 +485,26 @@ function planeFigure(planes, memory) {
       return [i, clamp((at - values[i]) / (values[i + 1] - values[i] || 1), 0, 1)];
     });
     const across = places(xs, canvas.width, false), down = places(ys, canvas.height, true);
+    const all = flat.length === xs.length * ys.length;
     down.forEach(([j, v], row) => across.forEach(([i, u], column) => {
       const corners = [losses[j][i], losses[j][i + 1], losses[j + 1]?.[i], losses[j + 1]?.[i + 1]];
       if (corners.some((corner) => typeof corner !== "number")) return;
-      const loss = (1 - v) * ((1 - u) * corners[0] + u * corners[1]) + v * ((1 - u) * corners[2] + u * corners[3]);
+      const loss = all ? clamp(smooth(losses, i, j, u, v), low, high)
+        : (1 - v) * ((1 - u) * corners[0] + u * corners[1]) + v * ((1 - u) * corners[2] + u * corners[3]);
       image.data.set([...viridis(Math.round(share(loss) * 14) / 14), 255], 4 * (row * canvas.width + column));
     }));
     paint.putImageData(image, 0, 0);
-    const { root, inside } = axes(width, height, { x, y }, { x: plane.x_name, y: plane.y_name }, margin);
+    const { root, inside } = axes(width, height, { x, y }, { y: `${plane.y_name} (distance)` }, margin);
+    const below = height - margin.bottom;
+    inside.append(s("text", { class: "name", x: (margin.left + width - margin.right) / 2, y: below + 32, "text-anchor": "middle" }, `${plane.x_name} (distance)`),
+      colourKey(margin.left, height - 30, Math.min(220, (width - margin.left - margin.right) * 0.6), flat.length ? [low, high] : null, log ? "loss, logarithmic" : "loss, finer where low"));
+
     fill(root, { class: "over plain" }, []);
     const points = Object.entries(plane.points || {});
     inside.append(s("path", { class: "track under", d: path(points.map(([, p]) => x(p[0])), points.map(([, p]) => y(p[1]))) }),
       s("path", { class: "track", d: path(points.map(([, p]) => x(p[0])), points.map(([, p]) => y(p[1]))) }));
     points.forEach(([name, p], k) => inside.append(s("circle", { class: k === points.length - 1 ? "spot now" : "spot", cx: x(p[0]), cy: y(p[1]), r: k === points.length - 1 ? 5 : 3.2 }, s("title", {}, name))));
+    inside.append(...placeNames(points.map(([name, p]) => [name, x(p[0]), y(p[1])]), width - margin.right));
     const px = xs.map(x), py = ys.map(y);
     const stage = explore(root, "Loss on a plane", {
       columns: xs.length, rows: ys.length, start: Math.floor(xs.length / 2),
@@ -480,7 +519,8 @@ function planeFigure(planes, memory) {
     });
     stage.prepend(canvas);
     const controls = planes.length > 1 ? [h("div", { class: "controls" }, h("label", {}, slider, output))] : [];
-    return { nodes: [stage, ...controls], numbers: `${number(low)} to ${number(high)}${log ? ", logarithmic colours" : ""}` };
+    const off = plane.off_plane > 0.01 && `${percent(plane.off_plane)} of the path lies off it`;
+    return { nodes: [stage, ...controls], numbers: [`step ${count(plane.step)}`, off].filter(Boolean).join(" · ") };
   });
   return node;
 }
@@ -577,7 +617,7 @@ function runPanel(name, { parts, skipped }, memory, shared) {
     ["plane", usable(parts.planes) && (() => planeFigure(parts.planes.planes, memory))],
     ["spectrum", usable(parts.curvature) && (() => spectrumFigure(parts.curvature.spectra, parts.planes?.planes?.length))],
     ["ends", usable(parts.curvature) && (() => endsFigure(parts.curvature.ends, parts.gradients?.groups?.length ?? 0))],
-    ["gradients", usable(parts.gradients) && (() => heatMap(parts.gradients))],
+    ["gradients", usable(parts.gradients) && (() => heatMap(parts.gradients, parts.planes?.planes?.length && !parts.curvature?.spectra?.length))],
   ].map(([slot, make]) => {
     const node = make && attempt(make);
     node?.classList?.add(slot);
@@ -783,6 +823,7 @@ body { margin: 0; background: var(--ground); }
 .landscape canvas.under { border-radius: 2px; }
 .landscape text { font-size: 11px; fill: var(--soft); font-variant-numeric: tabular-nums; }
 .landscape text.label { font-size: 10.5px; }
+.landscape text.place { font-size: 11.5px; fill: #fff; paint-order: stroke; stroke: #000a; stroke-width: 3px; stroke-linejoin: round; }
 .landscape text.name { fill: var(--soft); }
 .landscape .plain .grid line:not(.axis):not(.tick) { display: none; }
 .landscape .grid line { stroke: var(--faint); } .landscape .grid .axis, .landscape .grid .tick { stroke: var(--edge); }

@@ -1,0 +1,50 @@
+"""The noise of the gradient, where it is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lightning_landscape.functional.noise import gradient_noise_scale
+from lightning_landscape.probes import gradient_noise
+from lightning_landscape.surface import LossSurface
+
+
+def noisy(seed, batches, samples=16, width=64, signal=0.5, deviation=2.0):
+    """Losses whose gradients are the same vector and noise of a known variance per sample."""
+    generator = torch.Generator().manual_seed(seed)
+    slopes = [signal + deviation * torch.randn(samples, width, generator=generator).mean(0) for _ in range(batches)]
+    parts = tuple(lambda p, slope=slope: (p["w"] * slope).sum() for slope in slopes)
+    here = {"w": torch.zeros(width)}
+    return LossSurface(lambda p: sum(part(p) for part in parts) / batches, here, parts=parts, batch_samples=samples)
+
+
+def test_signal_and_noise_are_estimated_without_bias():
+    found = [gradient_noise(noisy(seed, batches=4)) for seed in range(200)]
+    signal, noise = (sum(getattr(f, name) for f in found) / len(found) for name in ("signal", "noise"))
+    assert signal == pytest.approx(64 * 0.5**2, rel=0.05)
+    assert noise == pytest.approx(64 * 2.0**2, rel=0.05)
+    assert gradient_noise_scale(signal, noise) == pytest.approx(16.0, rel=0.08)
+
+
+def test_batches_that_agree_have_no_noise():
+    found = gradient_noise(noisy(0, batches=3, deviation=0.0))
+    assert found.noise == pytest.approx(0.0, abs=1e-6)
+    assert found.signal == pytest.approx(16.0)
+    assert (found.batches, found.batch_samples) == (3, 16)
+
+
+def test_no_more_than_eight_batches_are_paid_for():
+    assert gradient_noise(noisy(0, batches=12)).batches == 8
+
+
+def test_a_parameter_that_the_loss_does_not_use_counts_as_zero():
+    surface = noisy(0, batches=2, deviation=0.0)
+    wider = LossSurface(surface.loss, {**surface.here, "unused": torch.ones(3)}, parts=surface.parts, batch_samples=16)
+    assert gradient_noise(wider) == gradient_noise(surface)
+
+
+def test_what_cannot_be_told_is_none():
+    one, several = noisy(0, batches=1), noisy(0, batches=2)
+    assert gradient_noise(one) is None
+    assert gradient_noise(LossSurface(several.loss, several.here, parts=several.parts)) is None

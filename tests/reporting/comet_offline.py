@@ -1,0 +1,23 @@
+"""A stuck run with a real Comet experiment, kept on disk: ``python -m tests.reporting.comet_offline FOLDER``.
+
+Lightning's own logger switches an experiment that is not online off, so it is given one of Comet's offline ones.
+Comet changes other libraries when it is imported, and therefore has a process of its own.
+"""
+
+import sys
+
+import comet_ml
+from lightning.pytorch.loggers import CometLogger
+
+from lightning_landscape import LandscapeMonitor
+from tests.reporting.test_loggers import fit
+
+if __name__ == "__main__":
+    logger = CometLogger(project="landscape", online=False, offline_directory=sys.argv[1])
+    logger._experiment = comet_ml.OfflineExperiment(
+        project_name="landscape", offline_directory=sys.argv[1], log_code=False, log_env_details=False
+    )
+    monitor = LandscapeMonitor(batches=1)
+    fit(logger, monitor)
+    logger.experiment.end()
+    assert monitor._outlets.failures == [0], monitor.report
