@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 
 from lightning_landscape.evidence import Plane
 from lightning_landscape.plots import descent_figure, plane_figure, render, spectrum_figure
+from lightning_landscape.plots.plane import FINER, _smooth
 from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum
 from lightning_landscape.probes.planes import CurvaturePlane
 from lightning_landscape.surface import LossSurface
@@ -57,3 +59,25 @@ def test_no_way_down_is_refused():
     minimum = LossSurface(lambda p: (p["x"] ** 2).sum(), {"x": torch.ones(3)})
     with pytest.raises(ValueError, match="no direction down"):
         descent_figure(HessianExtremes()(minimum))
+
+
+def test_a_plane_is_smoothed_through_its_values_and_within_their_range():
+    axis = np.linspace(-1, 1, 6)
+    losses = np.ma.masked_invalid(np.round(np.random.default_rng(0).random((6, 6)), 1))
+    xs, ys, between = _smooth(axis, axis, losses)
+    assert between.shape == (len(ys), len(xs)) == (5 * FINER + 1, 5 * FINER + 1)
+    np.testing.assert_allclose(between[::FINER, ::FINER], losses)
+    np.testing.assert_allclose(xs[::FINER], axis)
+    assert between.min() == losses.min()
+    assert between.max() == losses.max()
+    straight = np.ma.masked_invalid(np.add.outer(axis, 2 * axis))
+    np.testing.assert_allclose(
+        _smooth(axis, axis, straight)[2][FINER:-FINER, FINER:-FINER],
+        np.add.outer(ys, 2 * xs)[FINER:-FINER, FINER:-FINER],
+        atol=1e-12,
+    )
+
+
+def test_a_plane_with_a_hole_is_drawn_as_it_was_measured():
+    losses = np.ma.masked_invalid([[1.0, 2.0], [math.nan, 3.0]])
+    assert _smooth([0.0, 1.0], [0.0, 1.0], losses)[2] is losses

@@ -306,3 +306,14 @@ def test_a_warning_is_raised_with_loggers_and_without_but_not_on_a_silent_rank()
         with pytest.warns(PlateauWarning, match="stuck"):
             Outlets(loggers).warn("stuck", PlateauWarning)
     Outlets(None).warn("stuck", PlateauWarning)  # here a warning would be an error
+
+
+def test_a_picture_that_has_not_changed_is_not_sent_again():
+    from lightning_landscape.plots import loss_figure
+
+    logger = FakeWandb()
+    outlets = Outlets([logger])
+    for step, height in [(10, 1.0), (20, 1.0), (30, 2.0), (40, 2.0)]:
+        figure = loss_figure({"run": [(0, height), (10, 0.5)]})
+        outlets.pictures(lambda figure=figure: {"plane": figure}, step, last=step == 40)
+    assert [call[3] for call in logger.calls] == [10, 30]
