@@ -1,4 +1,4 @@
-"""Every benchmark, into one page of the documentation: ``python -m benchmarks.all [--quick] [--into docs/measured.md]``.
+"""Every benchmark, into one page of the docs: ``python -m benchmarks.all [--quick] [--into docs/measured.md]``.
 
 Each runs in a process of its own; what one could not measure here, for want of a package or a GPU, its section says.
 """

@@ -117,15 +117,16 @@ PARTS: Mapping[str, tuple[str, str, Callable[[Namespace], str]]] = {
     ),
     "runs": (
         "A whole run",
-        "With TensorBoard's logger; scheduled lines, records and pictures included, and of the run that cannot learn the "
-        "verdict with its trials.",
+        "With TensorBoard's logger; scheduled lines, records and pictures included, and of the run that cannot learn "
+        "the verdict with its trials.",
         runs,
     ),
     "growth": ("Growth", "`LandscapeMonitor(probes=())` over an empty callback.", growth),
     "floors": (
         "A measured step and its floor",
-        "Norms: of every gradient, over one norm of as many numbers in a row. Update: a copy of the weights, and after the "
-        "step |w|, |Δw| and g·Δw, over one copy and one inner product of as many numbers.",
+        "Norms: of every gradient, over one norm of as many numbers in a row. Update: a copy of the weights, and "
+        "after the step their length, that of the change and its product with the gradient, over one copy and one "
+        "inner product of as many numbers.",
         floors,
     ),
     "import": ("Import", "Processor time in a fresh interpreter, medians.", imports),

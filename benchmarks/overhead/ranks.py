@@ -1,4 +1,4 @@
-"""What watching costs on two ranks: run as a module of its own, since Lightning starts the second rank by its command."""
+"""What watching costs on two ranks; a module of its own, since Lightning starts the second rank by its command."""
 
 from __future__ import annotations
 

@@ -38,22 +38,27 @@ class Movement:
         gradients = self._gradients or [parameter.grad for parameter in self._parameters]
         weights, changes, products = [], [], []
         for run, vector in zip(self._runs, self._before, strict=True):
-            weights.append(_norm(vector))
+            weights.append(whole(_norm(vector)))
             vector.sub_(_joined(self._parameters[run]))
-            changes.append(_norm(vector))
+            changes.append(whole(_norm(vector)))
             slope = _slope(self._parameters[run], gradients[run])
             if slope is not None:
-                products.append(inner_product([slope], [vector]))
+                products.append(whole(inner_product([slope], [vector])))
         movement = {"movement": _stacked([*weights, *changes]).view(2, -1)}
         return movement | ({"predicted": _stacked(products)} if products else {})
 
 
+def whole(value: Tensor) -> Tensor:
+    """The value itself, or over all ranks where it was computed from shards (FSDP2), of which each rank has its own."""
+    return value.full_tensor() if hasattr(value, "full_tensor") else value
+
+
 def runs_of(tensors: Sequence[Tensor]) -> list[slice]:
-    """Neighbours of one kind, up to `LONGEST` numbers together; what is longer stands alone."""
+    """Neighbours of one kind, up to `LONGEST` numbers together; what is longer, or sharded, stands alone."""
     starts, kind, length = [0], None, 0
     for i, tensor in enumerate(tensors):
         length += tensor.numel()
-        if i and ((tensor.dtype, tensor.device) != kind or length > LONGEST):
+        if i and ((tensor.dtype, tensor.device) != kind or length > LONGEST or hasattr(tensor, "full_tensor")):
             starts.append(i)
             length = tensor.numel()
         kind = tensor.dtype, tensor.device

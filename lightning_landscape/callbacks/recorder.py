@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lightning_landscape.callbacks._compat import logger_step, overrides
-from lightning_landscape.callbacks.movement import Movement, runs_of
+from lightning_landscape.callbacks.movement import Movement, runs_of, whole
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.rows import Held, Row, fetched
 from lightning_landscape.callbacks.trainer import learning_rate_of, parameters_of, size_of
@@ -258,7 +258,7 @@ _NOBODY = Held(0, [], [], [], 0, 1)
 
 @torch.no_grad()
 def _norms(held: Held) -> Tensor:
-    return tensor_norms([p.grad for p in held.parameters if p.grad is not None])
+    return whole(tensor_norms([p.grad for p in held.parameters if p.grad is not None]))
 
 
 def _stacked(values: list[Tensor]) -> Tensor:
