@@ -143,6 +143,11 @@ class Progress:
         return self.since is not None
 
     @property
+    def finite(self) -> bool:
+        """Whether the latest loss was a number; one that is not may be the first of a divergence."""
+        return self._not_finite == 0
+
+    @property
     def plateau_length(self) -> int:
         """Optimizer steps since the plateau began; 0 where there is none."""
         return self._history.count - self._began if self.stalled else 0

@@ -7,13 +7,12 @@ from typing import Any
 
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.guard import Guard
-from lightning_landscape.callbacks.module_surface import module_surface
 from lightning_landscape.callbacks.observations import Observations
+from lightning_landscape.callbacks.probing import Probing
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
 from lightning_landscape.diagnosis import undiscerned
-from lightning_landscape.errors import LandscapeError, SurfaceError
 from lightning_landscape.evidence import Curvature, Line, Spectrum, plain, restored
-from lightning_landscape.surface import LossSurface, Probe
+from lightning_landscape.surface import Probe
 
 CURVES = 12
 """interpolation curves that are kept for each anchor"""
@@ -107,37 +106,25 @@ class Examination:
         Afterwards this point is the "previous" one, and the "best" one if the loss has never been lower.
         """
         self._latest, self.checkpointed = seen.steps, False
-        readings: list[object] = []
         thorough = any(probe in self._probes for probe in probes)
         batches = (
             self.probe_set.latest(self.probe_set.max_batches, SAMPLES) if thorough else self.probe_set.latest(GLANCE)
         )
-        try:
-            anchors = self._snapshots.points(parameters_of(pl_module))
-            with module_surface(trainer, pl_module, batches, anchors=anchors, loss_fn=self._loss_fn) as surface:
-                for probe in probes:
-                    if probe not in self._probes or undiscerned(seen.evidence(readings)):
-                        readings += self._reading(probe, surface, guard)
-        except SurfaceError as error:
-            self.skipped["the loss surface"] = str(error)
+        probing = Probing(trainer, pl_module, guard, self._loss_fn)
+        probing.run(
+            probes,
+            batches,
+            lambda: self._snapshots.points(parameters_of(pl_module)),
+            lambda probe, so_far: probe not in self._probes or undiscerned(seen.evidence(so_far)),
+        )
+        readings = probing.readings
+        self.skipped.update(probing.skipped)
         self.skipped.update(self._snapshots.skipped)
         self._keep(readings, seen)
         self._snapshots.take("previous", pl_module)
         if seen.progress.level is not None:
             self._snapshots.take_best(seen.progress.level.now, pl_module)
         return readings
-
-    def _reading(self, probe: Probe, surface: LossSurface, guard: Guard) -> list[object]:
-        """What the probe has to say, in a list; empty where it is silent, will not speak, failed or is switched off."""
-        name = getattr(probe, "__name__", None) or repr(probe)
-        reading = None
-        if guard.allows(name):
-            with guard(name):
-                try:
-                    reading = probe(surface)
-                except LandscapeError as error:  # no failure: what it measures does not exist here
-                    self.skipped[name] = str(error)
-        return [] if reading is None else [reading]
 
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:
         seen.chronicle.read(seen.step, readings)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from lightning_landscape.errors import LandscapeWarning, ProbeFailedWarning
 from lightning_landscape.reporting.words import announce
@@ -45,6 +46,17 @@ class Guard:
         except Exception as error:
             self._count(part, error)
 
+    def give_up(self, part: str, reason: str) -> None:
+        """Switch it off at once, and say why."""
+        self._count(part, MemoryError(reason))
+        self.failures[part] = STRIKES
+
+    def attempt(self, part: str, work: Callable[[], object]) -> None:
+        """Do it, unless it is switched off."""
+        if self.allows(part):
+            with self(part):
+                work()
+
     def _count(self, part: str, error: Exception) -> None:
         count = self.failures[part] = self.failures.get(part, 0) + 1
         log.debug("%s failed", part, exc_info=error)
@@ -54,3 +66,11 @@ class Guard:
                 f"It is switched off after {STRIKES} failures.",
                 ProbeFailedWarning,
             )
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """What is said while somebody else's error ends the run: nothing that is raised here takes the place of that."""
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("default", LandscapeWarning)
+        yield

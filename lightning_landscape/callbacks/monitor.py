@@ -16,12 +16,12 @@ from torch import Tensor
 
 from lightning_landscape.callbacks._compat import logger_step
 from lightning_landscape.callbacks.examination import Examination
-from lightning_landscape.callbacks.guard import Guard
+from lightning_landscape.callbacks.guard import Guard, last_words
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
-from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published, taken_up
+from lightning_landscape.callbacks.trainer import agreed, horizon_of, not_held, published, state_of_another, taken_up
 from lightning_landscape.callbacks.views import document_of, report_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
@@ -43,7 +43,6 @@ class Monitor(Callback):
 
     def __init__(self, recorder: StepRecorder, examination: Examination, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        # Lightning asks for it at every hook.
         self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
         self._recorder = recorder
         self._examination = examination
@@ -92,8 +91,6 @@ class Monitor(Callback):
     def _look(self) -> None:
         """Look at what was watched, whenever a stretch of steps has come in."""
 
-    # Lightning's hooks.
-
     @property
     def state_key(self) -> str:
         """The class and its settings, so that two instances do not share a state."""
@@ -108,9 +105,9 @@ class Monitor(Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Keep a copy of the batch where a probe may follow."""
-        if self._watching and self._near() and self._guard.allows("keeping batches"):
-            with self._guard("keeping batches"):
-                self._examination.probe_set.capture(pl_module, batch, batch_idx)
+        if self._watching and self._near():
+            probe_set = self._examination.probe_set
+            self._guard.attempt("keeping batches", lambda: probe_set.capture(pl_module, batch, batch_idx))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
         """See which loss a manual step follows."""
@@ -133,14 +130,14 @@ class Monitor(Callback):
             if self._near():
                 self._examination.probe_set.capture_drawn(batch, batch_idx)
         self._batches += 1
-        if self._batches == WITHOUT_STEPS and self._recorder.blind:
-            self._tell("LL101", NO_STEPS)
+        if self._batches == WITHOUT_STEPS * trainer.accumulate_grad_batches and self._recorder.blind:
+            self._guard.attempt("warning", lambda: self._tell("LL101", NO_STEPS))
         if self._pace.due(self._seen.steps, self._recorder.waiting):
             self._process(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Remember that a checkpoint was written: the loss on the way to it is of interest."""
-        self._examination.checkpointed = True
+        self._examination.saved()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Look at the last steps, without probes: other callbacks may be swapping weights here."""
@@ -148,7 +145,8 @@ class Monitor(Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what was seen and let go of everything; no other rank is spoken to from here."""
-        self._finish(f"stopped by {type(exception).__name__}")
+        with last_words():
+            self._finish(f"stopped by {type(exception).__name__}")
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let go of everything, if nothing else came before."""
@@ -158,11 +156,15 @@ class Monitor(Callback):
         """What was observed, in builtins and tensors; settings are not part of it."""
         if self._loaded is not None:
             return self._loaded
-        return {
-            "recorder": self._recorder.state_dict(),
-            "seen": self._seen.state_dict(),
-            "examination": self._examination.state_dict(),
-        }
+        parts: dict[str, Any] = {"recorder": self._recorder, "seen": self._seen, "examination": self._examination}
+        state: dict[str, Any] = {}
+        with self._guard("saving"):
+            state.update({name: part.state_dict() for name, part in parts.items()})
+        return state
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Where the checkpoint knows this monitor by other settings only, take up what that one has seen."""
+        self._loaded = state_of_another(self, trainer.callbacks, checkpoint.get("callbacks"))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state for the fit that is about to begin."""
@@ -172,8 +174,7 @@ class Monitor(Callback):
         self._guard = Guard()
         self._outlets = Outlets(None)
         self._seen = Observations()
-        self._recorder.detach()
-        self._recorder.drain()
+        self._recorder.forget()
         self._examination.forget()
         self._pace = Pace()
         self._batches, self._players, self._watching = 0, 1, False
@@ -187,9 +188,9 @@ class Monitor(Callback):
         self._recorder.attach(trainer, pl_module, self._pace.stride + 1)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
         if loaded and not taken_up(loaded, recorder=self._recorder, seen=self._seen, examination=self._examination):
-            self._seen = Observations(self._pace.horizon, self._recorder.groups)
-            self._recorder.drain()
-            self._examination.forget()
+            self._clear()
+            self._begin(trainer, pl_module, None)
+            return
         self._seen.not_held = not_held(trainer, pl_module)
         self._examination.begin(pl_module, self._pace.horizon)
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
@@ -207,26 +208,25 @@ class Monitor(Callback):
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
         with self._guard("watching"):
-            values = self._watch(agreed(trainer, self._recorder.drain()), trainer.log_every_n_steps)
-            trainer.callback_metrics.update(published(values))
+            records = agreed(trainer, self._recorder.drain())
+            trainer.callback_metrics.update(published(self._watch(records, trainer.log_every_n_steps)))
         with self._guard("examining"):
             self._examine(trainer, pl_module)
             self._outlets.records(lambda: document_of(self._seen), self._seen.step)
         self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
-        self._examination.plan(self._seen, self._pace.stride)
+        self._guard.attempt("planning", lambda: self._examination.plan(self._seen, self._pace.stride))
 
     def _examine(self, trainer: Any, pl_module: Any) -> None:
         """Probe, if batches have been kept for it, and judge a run that has stalled or diverged."""
-        probes = self._examination.wanted(self._seen)
-        stalled, ready = self._seen.stalled, self._examination.planned or not probes
-        possible = probes and ready and self._seen.progress.divergence is None
-        readings = self._probe(trainer, pl_module, probes) if possible else []
+        probes, progress = self._examination.wanted(self._seen), self._seen.progress
+        sound = self._examination.planned and progress.divergence is None and progress.finite
+        stalled, ready = self._seen.stalled, sound or not probes
+        readings = self._probe(trainer, pl_module, probes) if probes and sound else []
         if self._seen.diverged or (stalled and ready):
             self._judge(readings)
         self._part()
         if readings:
-            with self._guard("drawing"):
-                self._outlets.pictures(self._pictures, self._seen.step)
+            self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step))
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
@@ -262,11 +262,12 @@ class Monitor(Callback):
             self._outlets.warn(text, kind)
 
     def _finish(self, status: str = "ended") -> None:
+        self._loaded = None  # read for a validation, or for a fit that never began
+        self._guard.attempt("letting go", self._recorder.detach)
         if not self._watching:
             return
         self._watching = False
         with self._guard("finishing"):
-            self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
             # What probes have yet to look at stays unjudged: there is nothing more to save in this run.
@@ -274,7 +275,6 @@ class Monitor(Callback):
                 self._judge(())
             self._part()
             self._remedying.finish(self._seen, self._outlets)
-        with self._guard("reporting"):
-            self._outlets.end(self._seen.step, self.report, status)
-            self._outlets.pictures(self._pictures, self._seen.step, last=True)
+        self._guard.attempt("reporting", lambda: self._outlets.end(self._seen.step, self.report, status))
+        self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step, last=True))
         self._examination.end()

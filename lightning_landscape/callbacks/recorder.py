@@ -51,6 +51,7 @@ class StepRecorder:
         self._held: dict[int, Held] = {}
         self._handles: list[RemovableHandle] = []
         self._losses: list[Tensor] = []
+        self._met = False
         self._ring = Ring(1, 0, 0, torch.float32, torch.device("cpu"))
 
     def attach(self, trainer: Any, pl_module: nn.Module, capacity: int) -> None:
@@ -76,6 +77,11 @@ class StepRecorder:
         self._held.clear()
         self._losses.clear()
 
+    def forget(self) -> None:
+        """Start as if nothing had been recorded."""
+        self.detach()
+        self._pending, self._seen, self._met = [], [], False
+
     @property
     def waiting(self) -> int:
         """How many rows the next `drain` will return."""
@@ -83,8 +89,8 @@ class StepRecorder:
 
     @property
     def blind(self) -> bool:
-        """Whether no optimizer has been seen to step."""
-        return not any(held.seen for held in self._held.values())
+        """Whether no optimizer has come by; one whose steps a GradScaler skips has."""
+        return not self._met and not any(held.seen for held in self._held.values())
 
     @torch.no_grad()
     def before_backward(self, loss: Tensor) -> None:
@@ -99,6 +105,7 @@ class StepRecorder:
         held = self._held.get(id(optimizer))
         if held is None:
             return
+        self._met = True
         if held.size != _size(optimizer) and not self._ring.open_rows:  # fine-tuning has added a parameter group
             self._learn()
             held = self._held[id(optimizer)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -20,10 +20,24 @@ def taken_up(state: Mapping[str, Any], **parts: Any) -> bool:
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            part.state_dict()
+    except Exception as error:  # a stranger may have written it
         log.info("the state in the checkpoint is not used, watching starts afresh: %r", error)
         return False
     return True
+
+
+def state_of_another(callback: Any, callbacks: Iterable[Any], states: Any) -> dict[str, Any] | None:
+    """The state of the one callback of this class that went by other settings and is not there any more, or None.
+
+    Settings are part of the key that Lightning keeps a state under, and the settings of the new run win.
+    """
+    if not isinstance(states, Mapping) or callback.state_key in states:
+        return None
+    present = {other.state_key for other in callbacks}
+    kind = f"{type(callback).__qualname__}{{"
+    strays = [state for key, state in states.items() if str(key).startswith(kind) and key not in present]
+    return strays[0] if len(strays) == 1 else None
 
 
 def horizon_of(trainer: Any) -> int | None:

@@ -1,0 +1,174 @@
+"""Run probes on the surface of a module: the same ones on every rank, and on fewer batches where memory lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from lightning_landscape.callbacks.batches import ProbeSet
+from lightning_landscape.callbacks.distributed import Ranks
+from lightning_landscape.callbacks.guard import Guard
+from lightning_landscape.callbacks.module_surface import module_surface
+from lightning_landscape.errors import LandscapeError, SurfaceError
+from lightning_landscape.evidence import Evidence
+from lightning_landscape.surface import LossSurface, Params, Probe
+
+log = logging.getLogger("lightning_landscape")
+
+SURFACE = "the loss surface"
+"""by this name it is skipped, and switched off"""
+
+
+@dataclass
+class Probing:
+    """One examination: its readings, in the order of the probes, and what was skipped.
+
+    Args:
+        trainer: in a hook where a surface may be opened.
+        pl_module: the module that is being trained.
+        guard: counts what fails.
+        loss_fn: evaluates the loss in place of `training_step`.
+    """
+
+    trainer: Any
+    pl_module: Any
+    guard: Guard
+    loss_fn: Any = None
+    readings: list[object] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    starved: str = ""
+    """what ran out of memory in the present attempt, on this rank"""
+
+    def run(
+        self,
+        probes: Sequence[Probe],
+        batches: ProbeSet,
+        anchors: Callable[[], Mapping[str, Params]],
+        wanted: Callable[[Probe, Sequence[object]], bool],
+    ) -> None:
+        """Apply the probes, each if it is still `wanted` after the readings before it.
+
+        Where the memory does not suffice, everything is let go of and the rest of the probes is run once more on half
+        of the batches; a probe that does not get by with these either is switched off.
+        """
+        if not self.guard.allows(SURFACE):
+            return
+        ranks = Ranks(self.trainer)
+        points: Mapping[str, Params] = {}
+        with self.guard("reading points of the run"):
+            points = anchors()
+        # A file that lies on one machine alone is no anchor: the others would wait for a line that they cannot follow.
+        offered = [set(names) for names in ranks.all(sorted(points))]
+        points = {name: point for name, point in points.items() if all(name in names for names in offered)}
+        rest = list(probes)
+        if self._starves(rest, batches, points, wanted) and (
+            starved := self._starves(rest, batches.half(), points, wanted)
+        ):
+            self.guard.give_up(starved, f"out of memory on {len(batches)} batches, and on half of them")
+        self._share_failures(ranks)
+
+    def _starves(
+        self,
+        rest: list[Probe],
+        batches: ProbeSet,
+        points: Mapping[str, Params],
+        wanted: Callable[[Probe, Sequence[object]], bool],
+    ) -> str:
+        """Attempt it on all ranks, and say what ran out of memory on any of them; empty where nothing did."""
+        ranks, self.starved = Ranks(self.trainer), ""
+        self._attempt(rest, batches, points, wanted, ranks)
+        starved = next(filter(None, ranks.all(self.starved)), "")
+        if starved:
+            log.info("%s ran out of memory on %d batches", starved, len(batches))
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        return starved
+
+    def _attempt(
+        self,
+        rest: list[Probe],
+        batches: ProbeSet,
+        points: Mapping[str, Params],
+        wanted: Callable[[Probe, Sequence[object]], bool],
+        ranks: Ranks,
+    ) -> None:
+        """Take probes off `rest` and apply them, until one runs out of memory or the ranks have parted."""
+        with self.guard(SURFACE):
+            try:
+                surface = module_surface(
+                    self.trainer, self.pl_module, batches, anchors=points, loss_fn=self.loss_fn, ranks=ranks
+                )
+                with surface as opened:
+                    while rest and not self.starved and not ranks.parted:
+                        probe = rest[0]
+                        if wanted(probe, self.readings):
+                            self._apply(probe, opened, ranks)
+                        if not self.starved:
+                            rest.pop(0)
+            except SurfaceError as error:
+                self.skipped[SURFACE] = str(error)
+                self.starved = SURFACE if out_of_memory(error) else ""
+
+    def _apply(self, probe: Probe, surface: LossSurface, ranks: Ranks) -> None:
+        """Keep what the probe has to say; nothing where it is silent, will not speak, failed or is switched off."""
+        name = getattr(probe, "__name__", None) or repr(probe)
+        if not self.guard.allows(name):
+            return
+        with self.guard(name):
+            try:
+                with ranks.together():
+                    reading = self._asked(probe, name, surface)
+                reading = _of_the_first(ranks, reading)
+            except Exception as error:
+                if out_of_memory(error):
+                    self.starved = name
+                elif isinstance(error, SurfaceError):
+                    self.skipped[name] = str(error)
+                else:
+                    raise
+            else:
+                self.readings += [] if reading is None else [reading]
+
+    def _asked(self, probe: Probe, name: str, surface: LossSurface) -> object:
+        try:
+            return probe(surface)
+        except SurfaceError:
+            raise
+        except LandscapeError as error:  # no failure: what it measures does not exist here
+            self.skipped[name] = str(error)
+            return None
+
+    def _share_failures(self, ranks: Ranks) -> None:
+        """Switch off on every rank what failed on one: what one rank leaves out, no other can do alone."""
+        for failures in ranks.all(dict(self.guard.failures)):
+            for part, count in failures.items():
+                self.guard.failures[part] = max(count, self.guard.failures.get(part, 0))
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether this error, or one that it was raised from, is a device's or the host's lack of memory."""
+    while error is not None:
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _of_the_first(ranks: Ranks, reading: object) -> object:
+    """The reading of the first rank: what is seen of a rank's own batches must not lead the ranks different ways."""
+    if ranks.size == 1:
+        return reading
+    said: dict[str, Any] = {}
+    with contextlib.suppress(Exception):  # a stranger's reading may be anything, and then each rank has its own
+        said = {} if reading is None else Evidence(reading).to_dict()
+    said = ranks.all(said)[0]
+    if not said:
+        return None if reading is None or type(reading).__module__.startswith(__package__.split(".")[0]) else reading
+    return next(iter(Evidence.from_dict(said)), reading)
