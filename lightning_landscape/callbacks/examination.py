@@ -66,7 +66,7 @@ class Examination:
         self.spectrum: Spectrum | None = None
         self.skipped: dict[str, str] = {}
         self.checkpointed = False
-        self.planned = False
+        self.planned = self._put_off = False
         self._latest = 0
         self._horizon: int | None = None
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
@@ -90,7 +90,24 @@ class Examination:
         """Decide whether batches are kept for probes at the next look, `ahead` steps from here."""
         due = self._scheduled and self._due(seen.steps + ahead)
         self.planned = bool(self.wanted(seen) or due or self._keeps_batches)
+        self._put_off = self._put_off and self.planned
         self.probe_set.clear()
+
+    def saved(self) -> None:
+        """A checkpoint was written: the loss on the way to it is of interest.
+
+        It does not hold the batches that were kept for the next look, so that look does without them, here and in a run
+        that resumes, and probes wait for the one after it; not twice, or frequent checkpoints would end all probing.
+        """
+        self.checkpointed = True
+        if self._spoiled:
+            self.planned, self._put_off = False, True
+            self.probe_set.clear()
+
+    @property
+    def _spoiled(self) -> bool:
+        """Whether a run that resumes from here would lack batches that this one has."""
+        return self.planned and not self._put_off and len(self.probe_set) > 0
 
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
@@ -105,7 +122,7 @@ class Examination:
 
         Afterwards this point is the "previous" one, and the "best" one if the loss has never been lower.
         """
-        self._latest, self.checkpointed = seen.steps, False
+        self._latest, self.checkpointed, self._put_off = seen.steps, False, False
         thorough = any(probe in self._probes for probe in probes)
         batches = (
             self.probe_set.latest(self.probe_set.max_batches, SAMPLES) if thorough else self.probe_set.latest(GLANCE)
@@ -143,7 +160,8 @@ class Examination:
             "lines": {name: [[step, plain(line)] for step, line in curves] for name, curves in self.lines.items()},
             # Lightning asks for the state first and for `on_save_checkpoint` second; both mean this checkpoint.
             "checkpointed": True,
-            "planned": self.planned,
+            "planned": self.planned and not self._spoiled,
+            "put_off": self._put_off or self._spoiled,
             "latest": self._latest,
             "curvature": None if self.curvature is None else plain(self.curvature),
             "spectrum": None if self.spectrum is None else plain(self.spectrum),
@@ -156,6 +174,7 @@ class Examination:
             name: [(step, restored(Line, line)) for step, line in curves] for name, curves in state["lines"].items()
         }
         self.checkpointed, self.planned, self._latest = state["checkpointed"], state["planned"], state["latest"]
+        self._put_off = bool(state.get("put_off"))
         self.curvature = None if state["curvature"] is None else restored(Curvature, state["curvature"])
         self.spectrum = None if state["spectrum"] is None else restored(Spectrum, state["spectrum"])
         self._snapshots.load_state_dict(state["snapshots"])

@@ -67,9 +67,8 @@ class Probing:
         offered = [set(names) for names in ranks.all(sorted(points))]
         points = {name: point for name, point in points.items() if all(name in names for names in offered)}
         rest = list(probes)
-        if self._starves(rest, batches, points, wanted) and (
-            starved := self._starves(rest, batches.half(), points, wanted)
-        ):
+        starved = self._starves(rest, batches, points, wanted)
+        if starved and (starved := self._starves(rest, batches.half(), points, wanted)):
             self.guard.give_up(starved, f"out of memory on {len(batches)} batches, and on half of them")
         self._share_failures(ranks)
 

@@ -62,7 +62,8 @@ class Snapshots:
                 points[name] = self._points[name]
             elif name not in KEPT:
                 try:
-                    points[name] = read_weights(name, like)
+                    # Copied: a mapped file that is overwritten in place while it is looked at kills the process.
+                    points[name] = {key: _copied(weight) for key, weight in read_weights(name, like).items()}
                     self.skipped.pop(name, None)
                 except CheckpointError as error:
                     self.skipped[name] = str(error)

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from lightning_landscape import Cause
-from tests.faults.runs import MONITORS, PROBING, Flat, Net, fit, said_by, watched
+from tests.faults.runs import MONITORS, PROBING, Flat, Net, fit, loader, said_by, watched
 
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 SAYS_IT = {"landscape": "LL208", "gradient norm": "LL111", "plateau": "LL208", "interpolation": "LL208"} | {
@@ -92,9 +92,10 @@ def test_f02_a_run_of_which_the_scaler_skips_every_step_is_stuck_and_told_so_onc
             self.net[0].bias.grad.fill_(math.inf)
 
     monitor = MONITORS["plateau"]()
-    said = watched(monitor, Never, steps=120, plugins=[scaled()])
+    said = said_by(lambda: fit(Never(), monitor, steps=120, plugins=[scaled()]))
     assert len(said) == 1
-    assert monitor.verdict.cause is Cause.NOT_UPDATING
+    assert monitor.verdict.stuck
+    assert "The weights have not moved" in said[0]
 
 
 @every_monitor
@@ -209,6 +210,10 @@ def test_f05_two_optimizers_by_hand_share_the_x_of_train_loss_and_are_not_counte
     assert at["train_loss"] == [4, 9, 14, 19, 24, 29]
     if name == "gradient norm":
         assert set(at["landscape/grad_norm"]) == set(at["train_loss"])
+
+
+def test_f06_a_window_of_many_batches_is_not_taken_for_a_trainer_without_steps():
+    assert watched(MONITORS["plateau"](), steps=3, accumulate_grad_batches=40, data=loader(80)) == []
 
 
 @every_monitor
