@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -72,7 +73,7 @@ def trainer(*callbacks: Any, steps: int = 40, **settings: Any) -> L.Trainer:
     quiet = {
         "accelerator": "cpu",
         "logger": NO_LOGGER,
-        "enable_checkpointing": False,
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "log_every_n_steps": 5,

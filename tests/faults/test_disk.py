@@ -46,7 +46,11 @@ class Rows(Logger):
 
     def __init__(self, folder):
         super().__init__()
-        self.save_dir, self.rows = str(folder), []
+        self.place, self.rows = str(folder), []
+
+    @property
+    def save_dir(self):
+        return self.place
 
     def log_hyperparams(self, *args, **kwargs): ...
 
@@ -144,7 +148,7 @@ def test_f20_a_directory_that_vanishes_in_mid_run_is_made_anew(tmp_path):
 def test_f20_a_logger_that_keeps_its_files_elsewhere_gets_none_here(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     logger = Rows(tmp_path)
-    logger.save_dir = place
+    logger.place = place
     monitor = landscape()
     said_by(lambda: fit(Flat(), monitor, steps=60, logger=[logger], default_root_dir=tmp_path))
     assert monitor._outlets.failures == [0]

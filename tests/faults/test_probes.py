@@ -145,8 +145,11 @@ class Odd(Net):
         self.frozen = nn.Linear(4, 4).requires_grad_(requires_grad=False)
         self.unused, self.lazy = nn.Linear(2, 2), nn.LazyLinear(3)
         self.register_buffer("calls", torch.zeros(()))
-        self.net.register_forward_hook(lambda module, inputs, output: self.calls.add_(1))
+        self.net.register_forward_hook(self.count)
         self.first.weight.register_hook(lambda gradient: gradient * 0.5)
+
+    def count(self, module, inputs, output):
+        self.calls += 1
 
     def loss(self, batch):
         inputs, labels = batch
