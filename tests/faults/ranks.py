@@ -1,4 +1,4 @@
-"""Runs on two processes, alone and watched; ``python -m tests.faults.ranks FOLDER CASE...`` writes what each rank saw."""
+"""Two processes, alone and watched: ``python -m tests.faults.ranks FOLDER CASE...`` writes what each rank has seen."""
 
 from __future__ import annotations
 
