@@ -50,7 +50,7 @@ class Snapshots:
 
     def take_best(self, loss: float, module: nn.Module) -> None:
         """Keep the present weights as "best" if no loss so far was lower."""
-        if self._best_loss is None or loss < self._best_loss:
+        if "best" in self.names and (self._best_loss is None or loss < self._best_loss):
             self._best_loss = loss
             self.take("best", module)
 

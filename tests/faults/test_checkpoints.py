@@ -132,7 +132,7 @@ def test_f30_a_checkpoint_that_is_not_finite_makes_a_curve_with_gaps_that_can_be
     assert not torch.tensor(line.losses[0]).isfinite()
     assert torch.tensor(line.losses[2]).isfinite()
     document = json.loads(json.dumps(monitor.report.document, allow_nan=False))
-    (curves,) = document["lines"].values()
+    (curves,) = (part for part in document["lines"].values() if isinstance(part, list))
     assert curves[0]["losses"][0] is None
 
 
@@ -160,6 +160,8 @@ import os, sys, torch
 from tests.faults.runs import *
 path = sys.argv[1]
 def overwrites(surface):
+    if path not in surface.anchors:
+        return
     os.truncate(path, 0)  # cp another.ckpt last.ckpt, in the midst of an examination
     assert surface.loss(dict(surface.anchors[path])) > 0
 monitor = LandscapeMonitor(anchors=[path], batches=2)

@@ -156,6 +156,7 @@ def test_f20_a_logger_that_keeps_its_files_elsewhere_gets_none_here(tmp_path, mo
 
 
 MODULE = "tests.faults.killed"
+mid_epoch = pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 
 
 def killed(moment, folder):
@@ -172,6 +173,7 @@ def resumed(folder, path):
     return trace(runs[0]), monitor
 
 
+@mid_epoch
 @pytest.mark.slow
 def test_f21_a_run_that_is_killed_in_mid_probe_and_resumed_ends_as_if_nothing_had_been(tmp_path):
     killed("probe", tmp_path / "killed")
@@ -195,6 +197,7 @@ def test_f21_a_run_that_is_killed_in_mid_probe_and_resumed_ends_as_if_nothing_ha
     assert not torn.exists()
 
 
+@mid_epoch
 @pytest.mark.slow
 def test_f22_a_run_that_is_killed_while_its_checkpoint_is_written_leaves_the_one_before(tmp_path):
     killed("checkpoint", tmp_path)
@@ -207,6 +210,7 @@ def test_f22_a_run_that_is_killed_while_its_checkpoint_is_written_leaves_the_one
     assert monitor.verdict.stuck
 
 
+@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty")
 def test_f22_what_a_killed_writer_left_of_a_file_is_replaced_and_never_read(tmp_path):
     folder = tmp_path / "run" / "landscape"
     folder.mkdir(parents=True)
