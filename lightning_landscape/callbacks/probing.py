@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,8 @@ log = logging.getLogger("lightning_landscape")
 
 SURFACE = "the loss surface"
 """by this name it is skipped, and switched off"""
+READINGS = Evidence.__module__.rpartition(".")[0]
+"""where this library's own readings are defined"""
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Probing:
     loss_fn: Any = None
     readings: list[object] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    done: int = 0
+    """how many of the probes have had their turn"""
     starved: str = ""
     """what ran out of memory in the present attempt, on this rank"""
 
@@ -66,24 +69,25 @@ class Probing:
         # A file that lies on one machine alone is no anchor: the others would wait for a line that they cannot follow.
         offered = [set(names) for names in ranks.all(sorted(points))]
         points = {name: point for name, point in points.items() if all(name in names for names in offered)}
-        rest = list(probes)
-        starved = self._starves(rest, batches, points, wanted)
-        if starved and (starved := self._starves(rest, batches.half(), points, wanted)):
+        starved = self._starves(probes, batches, points, wanted)
+        if starved and (starved := self._starves(probes, batches.half(), points, wanted)):
             self.guard.give_up(starved, f"out of memory on {len(batches)} batches, and on half of them")
         self._share_failures(ranks)
 
     def _starves(
         self,
-        rest: list[Probe],
+        probes: Sequence[Probe],
         batches: ProbeSet,
         points: Mapping[str, Params],
         wanted: Callable[[Probe, Sequence[object]], bool],
     ) -> str:
         """Attempt it on all ranks, and say what ran out of memory on any of them; empty where nothing did."""
         ranks, self.starved = Ranks(self.trainer), ""
-        self._attempt(rest, batches, points, wanted, ranks)
+        self._attempt(probes, batches, points, wanted, ranks)
         starved = next(filter(None, ranks.all(self.starved)), "")
+        self.done = min(ranks.all(self.done))
         if starved:
+            self.skipped.pop(starved, None)  # on the other ranks, since it failed on one
             log.info("%s ran out of memory on %d batches", starved, len(batches))
             gc.collect()
             if torch.cuda.is_available():
@@ -92,25 +96,23 @@ class Probing:
 
     def _attempt(
         self,
-        rest: list[Probe],
+        probes: Sequence[Probe],
         batches: ProbeSet,
         points: Mapping[str, Params],
         wanted: Callable[[Probe, Sequence[object]], bool],
         ranks: Ranks,
     ) -> None:
-        """Take probes off `rest` and apply them, until one runs out of memory or the ranks have parted."""
+        """Apply the probes that are not done, until one runs out of memory or the ranks have parted."""
         with self.guard(SURFACE):
             try:
                 surface = module_surface(
                     self.trainer, self.pl_module, batches, anchors=points, loss_fn=self.loss_fn, ranks=ranks
                 )
                 with surface as opened:
-                    while rest and not self.starved and not ranks.parted:
-                        probe = rest[0]
-                        if wanted(probe, self.readings):
-                            self._apply(probe, opened, ranks)
-                        if not self.starved:
-                            rest.pop(0)
+                    while self.done < len(probes) and not self.starved and not ranks.parted:
+                        if wanted(probes[self.done], self.readings):
+                            self._apply(probes[self.done], opened, ranks)
+                        self.done += not self.starved
             except SurfaceError as error:
                 self.skipped[SURFACE] = str(error)
                 self.starved = SURFACE if out_of_memory(error) else ""
@@ -164,10 +166,10 @@ def _of_the_first(ranks: Ranks, reading: object) -> object:
     """The reading of the first rank: what is seen of a rank's own batches must not lead the ranks different ways."""
     if ranks.size == 1:
         return reading
-    said: dict[str, Any] = {}
-    with contextlib.suppress(Exception):  # a stranger's reading may be anything, and then each rank has its own
-        said = {} if reading is None else Evidence(reading).to_dict()
-    said = ranks.all(said)[0]
+    ours = reading is None or type(reading).__module__.startswith(READINGS)
+    # A stranger's reading may be anything, and of any size: each rank has its own.
+    mine: dict[str, Any] = {} if reading is None else Evidence(reading).to_dict() if ours else {"": {}}
+    said = ranks.all(mine)[0]
     if not said:
-        return None if reading is None or type(reading).__module__.startswith(__package__.split(".")[0]) else reading
+        return None if ours else reading
     return next(iter(Evidence.from_dict(said)), reading)

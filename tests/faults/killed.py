@@ -13,14 +13,14 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_landscape import LandscapeMonitor
-from tests.faults.runs import Flat, fit
+from tests.faults.runs import Stuck, fit
 
 
 def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DiesInAProbe(Flat):
+class DiesInAProbe(Stuck):
     """At other weights, in the midst of an evaluation, after the checkpoint at step 30."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -42,7 +42,7 @@ def main(moment: str, folder: Path) -> None:
                 kill()
 
         torch.save = dies
-    fit(Flat() if moment == "checkpoint" else DiesInAProbe(), monitor, saves, steps=60)
+    fit(Stuck() if moment == "checkpoint" else DiesInAProbe(), monitor, saves, steps=60)
 
 
 if __name__ == "__main__":

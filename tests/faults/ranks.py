@@ -165,7 +165,7 @@ class Report(L.Callback):
                 "norms": monitor._seen.gradients.history,
                 "judged_at": monitor._seen.judged_at,
             }
-        self.file.with_suffix(f".{trainer.global_rank}.json").write_text(json.dumps(report))
+        self.file.with_name(f"{self.file.name}.{trainer.global_rank}.json").write_text(json.dumps(report))
 
 
 def main(folder: Path, cases: list[str]) -> None:

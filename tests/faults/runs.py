@@ -63,6 +63,19 @@ class Flat(Net):
         return 2.0 + 0.0 * super().loss(batch)
 
 
+class Stuck(Net):
+    """Falls for a third of the run and then stands still, so that there is something to resume: a plateau, an alarm.
+
+    Its batches depend on the step alone: the state of a data loader is Lightning's to keep.
+    """
+
+    def loss(self, batch):
+        generator = torch.Generator().manual_seed(self.global_step)
+        inputs = torch.randn(8, 4, generator=generator)
+        loss = F.cross_entropy(self.net[4](self.net[2](self.net[0](inputs))), inputs[:, :3].argmax(1))
+        return 2.0 + 0.2 * (max(0.0, 30 - self.global_step) / 30 + 1e-3 * loss)
+
+
 def loader(batches: int = 16, size: int = 8) -> DataLoader[Any]:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(batches * size, 4, generator=generator)

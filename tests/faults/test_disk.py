@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import Logger
 
 from lightning_landscape import LandscapeMonitor, read_events
-from tests.faults.runs import NO_LOGGER, Flat, Net, fit, said_by, trace
+from tests.faults.runs import NO_LOGGER, Flat, Net, Stuck, fit, said_by, trace
 
 ROOT = Path(__file__).parents[2]
 
@@ -169,7 +169,7 @@ def killed(moment, folder):
 def resumed(folder, path):
     monitor = landscape(folder=str(folder / "landscape"))
     saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=15, save_top_k=-1)
-    said_by(lambda: runs.append(fit(Flat(), monitor, saves, steps=60, ckpt_path=path)), runs := [])
+    said_by(lambda: runs.append(fit(Stuck(), monitor, saves, steps=60, ckpt_path=path)), runs := [])
     return trace(runs[0]), monitor
 
 
@@ -207,7 +207,6 @@ def test_f22_a_run_that_is_killed_while_its_checkpoint_is_written_leaves_the_one
     assert any(key.startswith("LandscapeMonitor") for key in state["callbacks"])
     _, monitor = resumed(tmp_path, tmp_path / left[0])
     assert monitor._seen.steps == 60
-    assert monitor.verdict.stuck
 
 
 @pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty")

@@ -16,7 +16,6 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from torch.nn import functional as F
 
 from lightning_landscape import (
     CurvatureMonitor,
@@ -25,26 +24,13 @@ from lightning_landscape import (
     LossInterpolationMonitor,
     PlateauMonitor,
 )
-from tests.faults.runs import MONITORS, Net, bits, fit, said_by, trace
+from tests.faults.runs import MONITORS, Net, Stuck, bits, fit, said_by, trace
 
 STEPS = 120
 STOPS = sorted(random.Random(4).sample(range(1, STEPS), 20))
 """of epochs of 16 batches: nearly all lie in the midst of one"""
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 pytestmark = pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-
-
-class Stuck(Net):
-    """Falls for a third of the run and then stands still, so that there is something to resume: a plateau, an alarm.
-
-    Its batches depend on the step alone: the state of a data loader is Lightning's to keep.
-    """
-
-    def loss(self, batch):
-        generator = torch.Generator().manual_seed(self.global_step)
-        inputs = torch.randn(8, 4, generator=generator)
-        loss = F.cross_entropy(self.net[4](self.net[2](self.net[0](inputs))), inputs[:, :3].argmax(1))
-        return 2.0 + 0.2 * (max(0.0, 30 - self.global_step) / 30 + 1e-3 * loss)
 
 
 class Saves(L.Callback):
