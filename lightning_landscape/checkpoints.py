@@ -81,13 +81,20 @@ def _matching(path: Path, content: Any, like: Params) -> dict[str, Tensor]:
             f"{path} has no {', '.join(missing[:3])} ({len(missing)} of {len(wanted)} parameters missing)"
         )
     other = [
-        f"{name}: {tuple(found[plain].shape)} in the file, {tuple(like[name].shape)} in the model"
+        f"{name}: {in_file} in the file, {in_model} in the model"
         for name, plain in wanted.items()
-        if found[plain].shape != like[name].shape
+        if (in_file := _kind(found[plain])) != (in_model := _kind(like[name]))
     ]
     if other:
         raise CheckpointError(f"{path} belongs to another model: {'; '.join(other[:3])}")
     return {name: found[plain] for name, plain in wanted.items()}
+
+
+def _kind(weight: Tensor) -> str:
+    """What has to agree: the shape, and the kind of numbers; their precision does not."""
+    numbers = "complex" if weight.is_complex() else "" if weight.is_floating_point() else str(weight.dtype)
+    layout = "" if weight.layout is torch.strided else str(weight.layout)
+    return " ".join(filter(None, (str(tuple(weight.shape)), numbers.removeprefix("torch."), layout)))
 
 
 def plain_name(name: str) -> str:

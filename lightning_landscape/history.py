@@ -131,6 +131,15 @@ class LossHistory:
         """The last `count` blocks, oldest first, or as many as there are."""
         return [stretch.block for stretch in self.stretches[-count:]]
 
+    def movement(self, count: int) -> tuple[float, float] | None:
+        """Means of |Δw|/max(|w|, 1) and |Δw|/|w| of a step over the last `count` blocks; None where not measured."""
+        recent = self.stretches[-count:]
+        measured = sum(stretch.measured for stretch in recent)
+        if not measured:
+            return None
+        travelled, ratio = sum(s.travelled for s in recent), sum(s.update_ratio for s in recent)
+        return travelled / measured, ratio / measured
+
     def state_dict(self) -> dict[str, Any]:
         """What was observed, in builtins."""
         state = {name: getattr(self, name) for name in _OBSERVED}

@@ -100,8 +100,7 @@ class Progress:
         self._not_finite_since = 0
         self._not_finite_loss = 0.0
         self._began = 0
-        self._plateau_level = 0.0
-        self._plateau_error = 0.0
+        self._plateau_level = self._plateau_error = 0.0
 
     def update(self, record: StepRecord) -> None:
         """Take in one optimizer step."""
@@ -148,6 +147,11 @@ class Progress:
         return self.since is not None
 
     @property
+    def finite(self) -> bool:
+        """Whether the latest loss was a number; one that is not may be the first of a divergence."""
+        return self._not_finite == 0
+
+    @property
     def plateau_length(self) -> int:
         """Optimizer steps since the plateau began; 0 where there is none."""
         return self._history.count - self._began if self.stalled else 0
@@ -163,17 +167,14 @@ class Progress:
     @property
     def travelled(self) -> float | None:
         """Σ|Δw|/max(|w|, 1) over 5% of the horizon at the present pace; None where it was not measured."""
-        recent = self._history.stretches[-SHORT:]
-        measured = sum(stretch.measured for stretch in recent)
-        share = 0.05 * self._history.believed_horizon
-        return share * sum(stretch.travelled for stretch in recent) / measured if measured else None
+        moved = self._history.movement(SHORT)
+        return None if moved is None else 0.05 * self._history.believed_horizon * moved[0]
 
     @property
     def update_ratio(self) -> float | None:
         """Mean |Δw|/|w| of one step over the last 5% of the horizon; None where it was not measured."""
-        recent = self._history.stretches[-SHORT:]
-        measured = sum(stretch.measured for stretch in recent)
-        return sum(stretch.update_ratio for stretch in recent) / measured if measured else None
+        moved = self._history.movement(SHORT)
+        return None if moved is None else moved[1]
 
     def state_dict(self) -> dict[str, Any]:
         """What was observed, in builtins; fed the rest of the run, its loader equals the straight run."""
@@ -215,9 +216,7 @@ class Progress:
         now = mean_loss(recent[-2:])
         if not plateau.is_far_above(start, now):
             self.divergence = None
-        elif self.divergence is None and (
-            plateau.is_out_of_reach(start, recent[-2:]) or (len(recent) == 8 and plateau.is_growing(recent))
-        ):
+        elif self.divergence is None and plateau.is_lost(start, recent):
             first = self._history.stretches[-len(recent)]
             self.divergence = Divergence(first.step, finite=True, start=start.mean, now=now)
 

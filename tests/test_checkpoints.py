@@ -92,7 +92,8 @@ def test_weights_are_mapped_from_the_file_and_not_read_into_memory(path):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.complex64])
 def test_a_checkpoint_keeps_its_precision(path, dtype):
     converted = {name: tensor.to(dtype) for name, tensor in WEIGHTS.items()}
-    assert same(read_weights(saved(converted, path), WEIGHTS), converted)
+    like = converted if dtype.is_complex else WEIGHTS
+    assert same(read_weights(saved(converted, path), like), converted)
 
 
 def test_what_is_not_finite_is_read_as_it_is(path):

@@ -96,6 +96,10 @@ class ProbeSet:
         some.left_out = self.left_out
         return some
 
+    def half(self) -> ProbeSet:
+        """The later half of the batches, at least one."""
+        return self.latest(max(1, len(self) // 2))
+
     def clear(self) -> None:
         """Forget all batches."""
         self._held.clear()

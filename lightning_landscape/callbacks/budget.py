@@ -45,11 +45,11 @@ class Budget:
     training step takes one, so that in a run that is long enough the clock decides nothing.
 
     Args:
-        share: of the training time, for watching and probing together.
+        share: of the training time, for watching and probing together; None where nobody counts.
         horizon: optimizer steps that this fit will take, or None where nobody knows.
     """
 
-    def __init__(self, share: float, horizon: int | None = None) -> None:
+    def __init__(self, share: float | None, horizon: int | None = None) -> None:
         self.share = share
         self.horizon = horizon
         self._spent = 0.0
@@ -87,32 +87,37 @@ class Budget:
         return self.spent / training if training > 0 else 0.0
 
     def allowance(self, *, first: bool) -> Allowance | None:
-        """What an examination that begins now may cost; None while no step has been timed.
+        """What an examination that begins now may cost; None where nobody counts, or no step has been timed.
 
         Args:
             first: whether it is the first of its episode, which a budget that is spent shortens and does not silence.
         """
-        if not self._steps or not self.training:
+        if self.share is None or not self._steps or not self.training:
             return None
         seconds = self._whole - self.spent
         if first:
             seconds = max(seconds, FIRST * self._whole, FEWEST_GRADIENTS * self._step_seconds)
         return Allowance(seconds, self._step_seconds)
 
-    @property
-    def can_examine(self) -> bool:
-        """Whether an examination that could wait is paid for."""
-        return self._whole - self.spent > FEWEST_GRADIENTS * self._step_seconds
+    def pays(self, *, stalled: bool, anew: bool) -> bool:
+        """Whether what is due may begin: always the first examination of an episode; what can wait, if it is paid for.
 
-    def sentence(self) -> str:
-        """What it has cost so far."""
-        return f"watching took {self.spent:.1f} s, {self.overhead:.1%} of the training time (budget {self.share:.0%})"
-
-    @property
-    def can_look(self) -> bool:
-        """Whether a look that could wait is paid for by the time that has passed."""
+        Args:
+            stalled: whether an examination is due; a look otherwise.
+            anew: whether it is the first of its episode.
+        """
+        if self.share is None or (stalled and anew):
+            return True
+        if stalled:
+            return self._whole - self.spent > FEWEST_GRADIENTS * self._step_seconds
         earned = max(self.share * self.training, LEAST)
         return earned - self.spent > LOOK * self._whole
+
+    def notes(self) -> list[str]:
+        """What it has cost so far; nothing where nobody counts."""
+        if self.share is None:
+            return []
+        return [f"watching took {self.spent:.1f} s, {self.overhead:.1%} of the training time (budget {self.share:.0%})"]
 
     @property
     def _step_seconds(self) -> float:
@@ -123,4 +128,4 @@ class Budget:
         """Seconds that the whole run may spend, as far as it is known how long it will be."""
         training = self._step_seconds * max(self.horizon or 0, self._steps)
         in_full = IN_FULL * self._step_seconds if training < SHORT_RUN else 0.0
-        return max(self.share * training, LEAST, in_full)
+        return max((self.share or 0.0) * training, LEAST, in_full)

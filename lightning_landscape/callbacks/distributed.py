@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import enum
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from lightning_landscape.errors import SurfaceError
+
+T = TypeVar("T")
 
 
 class Status(enum.IntEnum):
@@ -70,6 +72,14 @@ class Ranks:
             self.meet(Status.FAILED)
             raise
         self.meet(Status.DONE)
+
+    def all(self, mine: T) -> list[T]:
+        """What every rank has to say, in the order of the ranks; all of them have to come here."""
+        if self.size == 1:
+            return [mine]
+        said: list[Any] = [None] * self.size
+        dist.all_gather_object(said, mine)
+        return said
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over ranks; what is sharded over them is a mean already."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from lightning_landscape.callbacks.batches import ProbeSet
-from lightning_landscape.callbacks.budget import Allowance
+from lightning_landscape.callbacks.budget import Allowance, Budget
 from lightning_landscape.callbacks.guard import Guard
-from lightning_landscape.callbacks.module_surface import module_surface
 from lightning_landscape.callbacks.observations import Observations
+from lightning_landscape.callbacks.pace import Pace
+from lightning_landscape.callbacks.probing import Probing
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
 from lightning_landscape.callbacks.trainer import agreed_upon
 from lightning_landscape.diagnosis import diagnose, undiscerned
-from lightning_landscape.errors import LandscapeError, OverBudgetError, SurfaceError
 from lightning_landscape.evidence import Curvature, Line, Spectrum, plain, restored
-from lightning_landscape.surface import LossSurface, Probe
+from lightning_landscape.surface import Probe
 
 CURVES = 12
 """interpolation curves that are kept for each anchor"""
@@ -75,9 +74,10 @@ class Examination:
         self.curvature: Curvature | None = None
         self.spectrum: Spectrum | None = None
         self.skipped: dict[str, str] = {}
-        self.shortened: dict[str, str] = {}
+        self.put_off: dict[str, str] = {}
+        """what the budget did not pay for, and when it was short"""
         self.checkpointed = False
-        self.planned = False
+        self.planned = self._put_off = False
         self._latest = 0
         self._horizon: int | None = None
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
@@ -85,8 +85,7 @@ class Examination:
 
     def notes(self) -> list[str]:
         """What was skipped, and why."""
-        without = {**self.shortened, **self.skipped}
-        return [f"{what} was skipped: {reason}" for what, reason in without.items()]
+        return [f"{what} was skipped: {reason}" for what, reason in {**self.put_off, **self.skipped}.items()]
 
     def begin(self, pl_module: Any, horizon: int | None) -> None:
         """Keep the point from which this run starts, unless a resumed run brought its own."""
@@ -103,13 +102,43 @@ class Examination:
         due = self._scheduled and self._due(seen.steps + ahead)
         soon = bool(self._probes) and seen.may_stall_within(ahead)
         self.planned = bool(self.wanted(seen) or due or soon or self._keeps_batches)
+        self._put_off = self._put_off and self.planned
         self.probe_set.clear()
+
+    def keeps(self, pace: Pace, steps: int, waiting: int) -> bool:
+        """Whether the batch that is being trained on is one that planned probes would look at."""
+        return self.planned and pace.near(steps, waiting, self.probe_set.max_batches)
+
+    def saved(self) -> None:
+        """A checkpoint was written: the loss on the way to it is of interest.
+
+        It does not hold the batches that were kept for the next look, so that look does without them, here and in a run
+        that resumes, and probes wait for the one after it; not twice, or frequent checkpoints would end all probing.
+        """
+        self.checkpointed = True
+        if self._spoiled:
+            self.planned, self._put_off = False, True
+            self.probe_set.clear()
+
+    @property
+    def _spoiled(self) -> bool:
+        """Whether a run that resumes from here would lack batches that this one has."""
+        return self.planned and not self._put_off and len(self.probe_set) > 0
 
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
         if seen.stalled and (self._probes or self._scheduled):
             return (*self._probes, *self._afterwards, *self._scheduled)
         return self._scheduled if self._due(seen.steps) else ()
+
+    def paid(self, trainer: Any, budget: Budget, seen: Observations) -> bool:
+        """Whether the budget allows what is due, on every rank alike; what it does not waits until it is due again."""
+        if agreed_upon(trainer, budget.pays(stalled=seen.stalled, anew=seen.anew)):
+            return True
+        self._latest = seen.steps
+        if seen.stalled:
+            seen.pass_over()
+        return False
 
     def run(
         self,
@@ -132,23 +161,21 @@ class Examination:
             seen: what is known without probes.
             allowance: what all of them together may cost; None where nobody counts.
         """
-        self._latest, self.checkpointed = seen.steps, False
-        readings: list[object] = []
+        self._latest, self.checkpointed, self._put_off = seen.steps, False, False
         thorough = any(probe in self._probes for probe in probes)
+        probing = Probing(trainer, pl_module, guard, allowance, self._loss_fn)
         most = self.probe_set.max_batches if thorough else GLANCE
-        gradients = agreed_upon(trainer, None if allowance is None else allowance.gradients)
-        if gradients is not None:
+        if (gradients := probing.left) is not None:
             most = min(most, max(FEWEST if thorough else 1, gradients // GRADIENTS_FOR_A_BATCH))
-        batches = self.probe_set.latest(most, SAMPLES if thorough else None)
-        try:
-            anchors = self._snapshots.points(parameters_of(pl_module))
-            with module_surface(trainer, pl_module, batches, anchors=anchors, loss_fn=self._loss_fn) as surface:
-                for probe in probes:
-                    if self._has_its_turn(probe, seen, readings):
-                        left = agreed_upon(trainer, None if allowance is None else allowance.gradients)
-                        readings += self._reading(probe, replace(surface, gradients=left), guard)
-        except SurfaceError as error:
-            self.skipped["the loss surface"] = str(error)
+        probing.run(
+            probes,
+            self.probe_set.latest(most, SAMPLES if thorough else None),
+            lambda: self._snapshots.points(parameters_of(pl_module)),
+            lambda probe, so_far: self._has_its_turn(probe, seen, so_far),
+        )
+        readings = probing.readings
+        self.skipped.update(probing.skipped)
+        self.put_off.update(probing.unpaid)
         self.skipped.update(self._snapshots.skipped)
         self._keep(readings, seen)
         self._snapshots.take("previous", pl_module, seen.step)
@@ -163,20 +190,6 @@ class Examination:
         if probe in self._probes:
             return undiscerned(seen.evidence(readings))
         return probe not in self._afterwards or self._alarms_anew(seen, readings)
-
-    def _reading(self, probe: Probe, surface: LossSurface, guard: Guard) -> list[object]:
-        """What the probe has to say, in a list; empty where it is silent, will not speak, failed or is switched off."""
-        name = getattr(probe, "__name__", None) or repr(probe)
-        reading = None
-        if guard.allows(name):
-            with guard(name):
-                try:
-                    reading = probe(surface)
-                except OverBudgetError as error:
-                    self.shortened[name] = str(error)
-                except LandscapeError as error:  # no failure: what it measures does not exist here
-                    self.skipped[name] = str(error)
-        return [] if reading is None else [reading]
 
     def _alarms_anew(self, seen: Observations, readings: Sequence[object]) -> bool:
         """Whether these readings make an alarm, and the plateau began long after the last one that was pictured."""
@@ -203,7 +216,8 @@ class Examination:
             "lines": {name: [[step, plain(line)] for step, line in curves] for name, curves in self.lines.items()},
             # Lightning asks for the state first and for `on_save_checkpoint` second; both mean this checkpoint.
             "checkpointed": True,
-            "planned": self.planned,
+            "planned": self.planned and not self._spoiled,
+            "put_off": self._put_off or self._spoiled,
             "latest": self._latest,
             "curvature": None if self.curvature is None else plain(self.curvature),
             "spectrum": None if self.spectrum is None else plain(self.spectrum),
@@ -216,6 +230,7 @@ class Examination:
             name: [(step, restored(Line, line)) for step, line in curves] for name, curves in state["lines"].items()
         }
         self.checkpointed, self.planned, self._latest = state["checkpointed"], state["planned"], state["latest"]
+        self._put_off = bool(state.get("put_off"))
         self.curvature = None if state["curvature"] is None else restored(Curvature, state["curvature"])
         self.spectrum = None if state["spectrum"] is None else restored(Spectrum, state["spectrum"])
         self._snapshots.load_state_dict(state["snapshots"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -64,6 +65,17 @@ class Guard:
         except Exception as error:
             self.failed(part, error)
 
+    def give_up(self, part: str, reason: str) -> None:
+        """Switch it off at once, and say why."""
+        self.failed(part, MemoryError(reason))
+        self.failures[part] = STRIKES
+
+    def attempt(self, part: str, work: Callable[[], object]) -> None:
+        """Do it, unless it is switched off."""
+        if self.allows(part):
+            with self(part):
+                work()
+
     def failed(self, part: str, error: Exception) -> None:
         """Count what went wrong, and say it the first time; a `LandscapeWarning` is raised again."""
         if isinstance(error, LandscapeWarning):
@@ -76,3 +88,11 @@ class Guard:
                 f"It is switched off after {STRIKES} failures.",
                 ProbeFailedWarning,
             )
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """What is said while somebody else's error ends the run: nothing that is raised here takes the place of that."""
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("default", LandscapeWarning)
+        yield

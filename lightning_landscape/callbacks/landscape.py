@@ -114,9 +114,9 @@ class LandscapeMonitor(Monitor):
         )
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
         settings |= {"norms_every": norms_every}
-        super().__init__(StepRecorder(norms_every=norms_every), examination, settings, budget)
+        super().__init__(StepRecorder(norms_every=norms_every), examination, settings)
         self._remedying = remedying
-        self._folder = folder or ""
+        self._share, self._folder = budget, folder or ""
 
     @property
     def planes(self) -> tuple[tuple[int, Plane], ...]:

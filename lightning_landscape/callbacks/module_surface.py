@@ -38,6 +38,7 @@ def module_surface(
     anchors: Mapping[str, Params] = MappingProxyType({}),
     loss_fn: LossFn | None = None,
     mode: Mode = "as_trained",
+    ranks: Ranks | None = None,
 ) -> Iterator[LossSurface]:
     """Open the loss of `pl_module` on the batches of `probe_set` as a function of its trainable parameters.
 
@@ -53,6 +54,7 @@ def module_surface(
         loss_fn: what to evaluate in place of ``training_step``; a method ``landscape_loss(self, batch)`` does as well
         mode: "as_trained" keeps the flags that the module was trained with, BatchNorm and dropout included; "eval"
             evaluates in eval mode with BatchNorm statistics collected anew at each point
+        ranks: where the ranks meet, for who wants to know whether they have parted
 
     Yields:
         the surface; it and the graphs made from it are closed with the block
@@ -63,7 +65,7 @@ def module_surface(
     weights_type = _kind_of_strategy(trainer)
     if reason := _out_of_place(trainer, pl_module):
         raise SurfaceError(reason)
-    ranks = Ranks(trainer)
+    ranks = Ranks(trainer) if ranks is None else ranks
     try:
         with _opened(trainer, pl_module, probe_set, loss_fn, mode, ranks, weights_type) as (
             evaluator,

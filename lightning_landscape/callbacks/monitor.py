@@ -7,8 +7,6 @@ A public monitor is a `Monitor` that has chosen what is recorded and examined, w
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,21 +16,13 @@ from torch import Tensor
 from lightning_landscape.callbacks._compat import logger_step
 from lightning_landscape.callbacks.budget import Budget
 from lightning_landscape.callbacks.examination import Examination
-from lightning_landscape.callbacks.guard import Guard, guarded
+from lightning_landscape.callbacks.guard import Guard, guarded, last_words
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
-from lightning_landscape.callbacks.trainer import (
-    agreed,
-    agreed_upon,
-    frozen_share,
-    horizon_of,
-    not_held,
-    published,
-    taken_up,
-)
-from lightning_landscape.callbacks.views import document_of, report_of
+from lightning_landscape.callbacks.trainer import agreed, horizon_of, published, state_of_another, taken_up, untrained
+from lightning_landscape.callbacks.views import document_of, named, report_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict
@@ -49,22 +39,14 @@ class Monitor(Callback):
         recorder: what is measured of a step.
         examination: the probes, the batches and the points that they use, and how often they run unasked.
         settings: the arguments of the public monitor, by which Lightning tells two instances apart.
-        share: of the training time, that all of it together may take; None where nobody counts.
     """
 
-    def __init__(
-        self,
-        recorder: StepRecorder,
-        examination: Examination,
-        settings: Mapping[str, Any],
-        share: float | None = None,
-    ) -> None:
+    def __init__(self, recorder: StepRecorder, examination: Examination, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        # Lightning asks for it at every hook.
         self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
         self._recorder = recorder
         self._examination = examination
-        self._share = share
+        self._share: float | None = None  # of the training time, that all of it together may take
         self._folder: str | None = None  # the events and the report of the run are another monitor's
         self._loaded: dict[str, Any] | None = None
         self._clear()
@@ -82,8 +64,7 @@ class Monitor(Callback):
     @property
     def report(self) -> Report:
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
-        kept = [] if self._budget is None else [self._budget.sentence()]
-        return report_of(self._seen, kept + self._guard.notes() + self._examination.notes() + self._outlets.notes())
+        return report_of(self._seen, self._budget, self._guard, self._examination, self._outlets)
 
     _remedying = Remedying(())
 
@@ -96,7 +77,7 @@ class Monitor(Callback):
         return {}
 
     def _judge(self, readings: Sequence[object]) -> None:
-        """What to make of a run that has just stalled or diverged: by default, a verdict."""
+        """What to make of a run that has just stalled or diverged: a verdict."""
         verdict = diagnose(self._seen.evidence(readings))
         if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
             self._seen.pass_over()  # the losses of several players need not fall
@@ -110,8 +91,6 @@ class Monitor(Callback):
 
     def _look(self) -> None:
         """Look at what was watched, whenever a stretch of steps has come in."""
-
-    # Lightning's hooks.
 
     @property
     def state_key(self) -> str:
@@ -128,8 +107,9 @@ class Monitor(Callback):
     @guarded("keeping batches")
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Keep a copy of the batch where a probe may follow."""
-        if self._examination.planned and self._near() and self._guard.allows("keeping batches"):
-            self._examination.probe_set.capture(pl_module, batch, batch_idx)
+        if self._examination.keeps(self._pace, self._seen.steps, self._recorder.waiting):
+            probe_set = self._examination.probe_set
+            self._guard.attempt("keeping batches", lambda: probe_set.capture(pl_module, batch, batch_idx))
 
     @guarded("recording")
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
@@ -145,17 +125,17 @@ class Monitor(Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Close the step; every so many steps, look at what they were."""
         self._recorder.end_batch(outputs)
-        if self._examination.planned and self._near():
+        if self._examination.keeps(self._pace, self._seen.steps, self._recorder.waiting):
             self._examination.probe_set.capture_drawn(batch, batch_idx)
         self._batches += 1
         if self._batches == WITHOUT_STEPS * trainer.accumulate_grad_batches and self._recorder.blind:
-            self._tell("LL101", NO_STEPS)
+            self._guard.attempt("warning", lambda: self._tell("LL101", NO_STEPS))
         if self._pace.due(self._seen.steps, self._recorder.waiting):
             self._process(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Remember that a checkpoint was written: the loss on the way to it is of interest."""
-        self._examination.checkpointed = True
+        self._examination.saved()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Look at the last steps, without probes: other callbacks may be swapping weights here."""
@@ -163,7 +143,8 @@ class Monitor(Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what was seen and let go of everything; no other rank is spoken to from here."""
-        self._finish(f"stopped by {type(exception).__name__}")
+        with last_words():
+            self._finish(f"stopped by {type(exception).__name__}")
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Let go of everything, if nothing else came before."""
@@ -173,90 +154,76 @@ class Monitor(Callback):
         """What was observed, in builtins and tensors; settings are not part of it."""
         if self._loaded is not None:
             return self._loaded
-        return {
-            "recorder": self._recorder.state_dict(),
-            "seen": self._seen.state_dict(),
-            "examination": self._examination.state_dict(),
-        }
+        state: dict[str, Any] = {}
+        with self._guard("saving"):
+            state.update({name: part.state_dict() for name, part in self._observed.items()})
+        return state
+
+    @property
+    def _observed(self) -> dict[str, Any]:
+        return {"recorder": self._recorder, "seen": self._seen, "examination": self._examination}
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Where the checkpoint knows this monitor by other settings only, take up what that one has seen."""
+        self._loaded = state_of_another(self, trainer.callbacks, checkpoint.get("callbacks"))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state for the fit that is about to begin."""
         self._loaded = state_dict
 
     def _clear(self) -> None:
-        self._guard = Guard()
-        self._outlets = Outlets(None)
-        self._seen = Observations()
-        self._recorder.detach()
-        self._recorder.drain()
+        self._guard, self._outlets, self._seen = Guard(), Outlets(None), Observations()
+        self._recorder.forget()
         self._examination.forget()
-        self._pace = Pace()
-        self._budget: Budget | None = None
+        self._pace, self._budget = Pace(), Budget(self._share)
         self._batches, self._players, self._watching, self._overhead = 0, 1, False, 0.0
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
         total, past = horizon_of(trainer), 0 if loaded else logger_step(trainer)
         self._pace = Pace(total - past if total is not None and total > past else None)
-        self._budget = None if self._share is None else Budget(self._share, self._pace.horizon)
-        self._players = len(trainer.optimizers)
+        self._budget, self._players = Budget(self._share, self._pace.horizon), len(trainer.optimizers)
         self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder)
         self._recorder.attach(trainer, pl_module, self._pace)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
-        if loaded and not taken_up(loaded, recorder=self._recorder, seen=self._seen, examination=self._examination):
-            self._seen = Observations(self._pace.horizon, self._recorder.groups)
-            self._recorder.drain()
-            self._examination.forget()
-        self._seen.not_held, self._seen.frozen = not_held(trainer, pl_module), frozen_share(pl_module)
+        if loaded and not taken_up(loaded, **self._observed):
+            self._clear()
+            self._begin(trainer, pl_module, None)
+            return
+        self._seen.not_held, self._seen.frozen = untrained(trainer, pl_module)
         self._examination.begin(pl_module, self._pace.horizon)
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
         if not loaded:
             self._examination.plan(self._seen, self._pace.stride)
         # What other callbacks monitor has to be there before the first step has been looked at.
-        trainer.callback_metrics.update(published(self._values(StepRecord(0, 0, None, 0.0, stepped=False))))
+        trainer.callback_metrics.update(published(named(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False)))))
         self._watching = True
-
-    def _near(self) -> bool:
-        """Whether the probes that are planned would look at this batch."""
-        most = self._examination.probe_set.max_batches
-        return self._pace.near(self._seen.steps, self._recorder.waiting, most)
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
-        with contextlib.nullcontext() if self._budget is None else self._budget.spending():
+        with self._budget.spending():
             with self._guard("watching"):
-                cost = 0.0 if self._budget is None else self._budget.overhead
-                records, self._overhead = agreed(trainer, self._recorder.drain(), cost)
-                values = self._watch(records, trainer.log_every_n_steps)
-                trainer.callback_metrics.update(published(values))
+                records, self._overhead = agreed(trainer, self._recorder.drain(), self._budget.overhead)
+                trainer.callback_metrics.update(published(self._watch(records, trainer.log_every_n_steps)))
             with self._guard("examining"):
                 self._examine(trainer, pl_module)
                 self._outlets.records(lambda: document_of(self._seen), self._seen.step)
             self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
-            self._examination.plan(self._seen, self._pace.stride)
+            self._guard.attempt("planning", lambda: self._examination.plan(self._seen, self._pace.stride))
 
     def _examine(self, trainer: Any, pl_module: Any) -> None:
         """Probe, if batches have been kept for it, and judge a run that has stalled or diverged."""
-        probes = self._examination.wanted(self._seen)
-        stalled, ready = self._seen.stalled, self._examination.planned or not probes
-        possible = probes and ready and self._seen.progress.divergence is None
-        if possible and self._budget is not None and not agreed_upon(trainer, self._can_pay()):
-            if stalled:
-                self._seen.pass_over()
-            possible = stalled = False
-        readings = self._probe(trainer, pl_module, probes) if possible else []
+        probes, progress = self._examination.wanted(self._seen), self._seen.progress
+        sound = self._examination.planned and progress.divergence is None and progress.finite
+        stalled, ready = self._seen.stalled, sound or not probes
+        if probes and sound and not self._examination.paid(trainer, self._budget, self._seen):
+            probes, stalled = (), False
+        readings = self._probe(trainer, pl_module, probes) if probes and sound else []
         if self._seen.diverged or (stalled and ready):
             self._judge(readings)
         self._part()
         if readings:
-            with self._guard("drawing"):
-                self._outlets.pictures(self._pictures, self._seen.step)
-
-    def _can_pay(self) -> bool:
-        """Whether the budget allows what is due: always the first examination of an episode, if a shorter one."""
-        if self._budget is None or not self._seen.stalled:
-            return self._budget is None or self._budget.can_look
-        return self._seen.anew or self._budget.can_examine
+            self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step))
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
@@ -267,25 +234,21 @@ class Monitor(Callback):
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
-        if self._budget is not None:
-            self._budget.count(len(records))
+        self._budget.count(len(records))
         measured: list[StepRecord] = []
         for record in records:
             self._seen.update(record)
             if record.grad_norm is not None:
                 measured = [record]
             if log_every and (record.step + 1) % log_every == 0:
-                self._outlets.scalars(self._values(record), record.step)
-        return dict(pair for record in (*measured, *records[-1:]) for pair in self._values(record).items())
-
-    def _values(self, record: StepRecord) -> dict[str, float]:
-        return {f"landscape/{name}": value for name, value in self._scalars(record).items() if math.isfinite(value)}
+                self._outlets.scalars(named(self._scalars(record)), record.step)
+        return dict(pair for record in (*measured, *records[-1:]) for pair in named(self._scalars(record)).items())
 
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
         before = set(self._examination.skipped)
         with self._outlets.waiting("examining the loss surface"):
-            self._seen.frozen = frozen_share(pl_module)
-            allowance = self._budget.allowance(first=self._seen.anew) if self._budget is not None else None
+            self._seen.not_held, self._seen.frozen = untrained(trainer, pl_module)
+            allowance = self._budget.allowance(first=self._seen.anew)
             readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen, allowance)
         self._outlets.readings(self._seen.step, readings)
         for what in self._examination.skipped.keys() - before:
@@ -299,11 +262,12 @@ class Monitor(Callback):
             self._outlets.warn(text, kind)
 
     def _finish(self, status: str = "ended") -> None:
+        self._loaded = None  # read for a validation, or for a fit that never began
+        self._guard.attempt("letting go", self._recorder.detach)
         if not self._watching:
             return
         self._watching = False
         with self._guard("finishing"):
-            self._recorder.detach()
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
             # What probes have yet to look at stays unjudged: there is nothing more to save in this run.
@@ -311,7 +275,6 @@ class Monitor(Callback):
                 self._judge(())
             self._part()
             self._remedying.finish(self._seen, self._outlets)
-        with self._guard("reporting"):
-            self._outlets.end(self._seen.step, self.report, status)
-            self._outlets.pictures(self._pictures, self._seen.step, last=True)
+        self._guard.attempt("reporting", lambda: self._outlets.end(self._seen.step, self.report, status))
+        self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step, last=True))
         self._examination.end()

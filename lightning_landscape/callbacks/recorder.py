@@ -63,6 +63,7 @@ class StepRecorder:
         self._held: dict[int, Held] = {}
         self._handles: list[RemovableHandle] = []
         self._losses: list[Tensor] = []
+        self._met = False
 
     def attach(self, trainer: Any, pl_module: nn.Module, pace: Pace) -> None:
         """Learn the optimizers' parameters and start listening to their steps."""
@@ -89,6 +90,12 @@ class StepRecorder:
         self._held.clear()
         self._losses.clear()
 
+    def forget(self) -> None:
+        """Start as if nothing had been recorded."""
+        self.detach()
+        self._records.clear()
+        self._seen, self._met = [], False
+
     @property
     def waiting(self) -> int:
         """How many rows the next `drain` will return."""
@@ -96,8 +103,8 @@ class StepRecorder:
 
     @property
     def blind(self) -> bool:
-        """Whether no optimizer has been seen to step."""
-        return not any(held.seen for held in self._held.values())
+        """Whether no optimizer has come by; one whose steps a GradScaler skips has."""
+        return not self._met and not any(held.seen for held in self._held.values())
 
     def before_backward(self, loss: Tensor) -> None:
         """Manual optimization says which loss an optimizer follows only by differentiating it."""
@@ -111,6 +118,7 @@ class StepRecorder:
         held = self._held.get(id(optimizer))
         if held is None:
             return
+        self._met = True
         row = held.row or self._opened(held, optimizer)
         row.evaluations += 1
         # A fused optimizer unscales inside its own step: up to then the gradient carries the loss scale.

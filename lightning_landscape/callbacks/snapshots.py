@@ -57,7 +57,7 @@ class Snapshots:
 
     def take_best(self, loss: float, module: nn.Module, step: int = 0) -> None:
         """Keep the present weights as "best" if no loss so far was lower."""
-        if self._best_loss is None or loss < self._best_loss:
+        if "best" in self.names and (self._best_loss is None or loss < self._best_loss):
             self._best_loss = loss
             self.take("best", module, step)
 
@@ -84,7 +84,8 @@ class Snapshots:
         for name in self.names:
             if name not in KEPT:
                 try:
-                    points[name] = read_weights(name, like)
+                    # Copied: a mapped file that is overwritten in place while it is looked at kills the process.
+                    points[name] = {key: _copied(weight) for key, weight in read_weights(name, like).items()}
                     self.skipped.pop(name, None)
                 except CheckpointError as error:
                     self.skipped[name] = str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -21,10 +21,24 @@ def taken_up(state: Mapping[str, Any], **parts: Any) -> bool:
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            part.state_dict()
+    except Exception as error:  # a stranger may have written it
         log.info("the state in the checkpoint is not used, watching starts afresh: %r", error)
         return False
     return True
+
+
+def state_of_another(callback: Any, callbacks: Iterable[Any], states: Any) -> dict[str, Any] | None:
+    """The state of the one callback of this class that went by other settings and is not there any more, or None.
+
+    Settings are part of the key that Lightning keeps a state under, and the settings of the new run win.
+    """
+    if not isinstance(states, Mapping) or callback.state_key in states:
+        return None
+    present = {other.state_key for other in callbacks}
+    kind = f"{type(callback).__qualname__}{{"
+    strays = [state for key, state in states.items() if str(key).startswith(kind) and key not in present]
+    return strays[0] if len(strays) == 1 else None
 
 
 def horizon_of(trainer: Any) -> int | None:
@@ -39,19 +53,17 @@ def horizon_of(trainer: Any) -> int | None:
     return int(steps) if math.isfinite(steps) and steps >= 1 else None
 
 
-def not_held(trainer: Any, pl_module: nn.Module) -> float:
-    """Share of the trainable parameters that no optimizer holds, in [0, 1]; 0 where there are no optimizers."""
+def untrained(trainer: Any, pl_module: nn.Module) -> tuple[float, float]:
+    """Shares of the parameters that are not trained, in [0, 1].
+
+    First that of the trainable ones which no optimizer holds, 0 where there are no optimizers; then that of all which
+    require no gradient.
+    """
     held = {id(p) for o in trainer.optimizers for group in o.param_groups for p in group["params"]}
-    trainable = [p for p in pl_module.parameters() if p.requires_grad]
-    if not held:
-        return 0.0
-    return sum(p.numel() for p in trainable if id(p) not in held) / max(1, sum(p.numel() for p in trainable))
-
-
-def frozen_share(pl_module: nn.Module) -> float:
-    """Share of the module's parameters that require no gradient, in [0, 1]."""
-    sizes = [(p.numel(), p.requires_grad) for p in pl_module.parameters() if not nn.parameter.is_lazy(p)]
-    return sum(size for size, trained in sizes if not trained) / max(1, sum(size for size, _ in sizes))
+    sizes = {p: p.numel() for p in pl_module.parameters() if not nn.parameter.is_lazy(p)}
+    trainable = sum(size for p, size in sizes.items() if p.requires_grad)
+    loose = sum(size for p, size in sizes.items() if p.requires_grad and id(p) not in held) if held else 0
+    return loose / max(1, trainable), 1 - trainable / sum(sizes.values()) if sizes else 0.0
 
 
 def agreed(trainer: Any, records: list[StepRecord], overhead: float) -> tuple[list[StepRecord], float]:

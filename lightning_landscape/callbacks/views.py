@@ -23,6 +23,11 @@ VERDICT_CODES = {cause: code for code, cause in enumerate(Cause, start=1)}
 """`landscape/verdict`: 0 while there is nothing to say, else the position of the cause in `Cause`, from 1"""
 
 
+def named(values: Mapping[str, float]) -> dict[str, float]:
+    """The values that are numbers, by the names under which they are logged."""
+    return {f"landscape/{name}": value for name, value in values.items() if math.isfinite(value)}
+
+
 def gradient_scalars(record: StepRecord) -> dict[str, float]:
     """Norms before and after clipping, where this step was measured."""
     if record.grad_norm is None or record.grad_norm_clipped is None:
@@ -129,9 +134,9 @@ def timeline_picture(seen: Observations) -> dict[str, Figure]:
     return {"timeline": timeline_figure(curve["step"], curve["loss"], seen.chronicle.segments, seen.verdicts)}
 
 
-def report_of(seen: Observations, notes: Sequence[str]) -> Report:
-    """What was seen, in words and as the document that is drawn."""
-    notes = [*notes, *seen.notes()]
+def report_of(seen: Observations, *parts: Any) -> Report:
+    """What was seen, in words and as the document that is drawn, with the notes of the other parts of a monitor."""
+    notes = [note for part in (*parts, seen) for note in part.notes()]
     return Report(seen.steps, seen.progress.level, seen.verdicts, notes, document_of(seen, notes))
 
 

@@ -106,6 +106,11 @@ def is_far_above(start: Block, now: float) -> bool:
     return now - start.mean > 2 * max(abs(start.mean), sqrt(start.m2 / start.n))
 
 
+def is_lost(start: Block, recent: Sequence[Block]) -> bool:
+    """Whether a loss far above its start does not come back: it grows over 8 blocks, or is out of reach by now."""
+    return is_out_of_reach(start, recent[-2:]) or (len(recent) == 8 and is_growing(recent))
+
+
 def is_out_of_reach(start: Block, latest: Sequence[Block]) -> bool:
     """Whether the loss of all these blocks is 10,000 times its start, from where no run of any use comes back."""
     return all(block.mean - start.mean > 1e4 * max(abs(start.mean), sqrt(start.m2 / start.n)) for block in latest)

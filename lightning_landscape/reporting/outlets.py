@@ -207,7 +207,9 @@ class Outlets:
             write()
         except Exception as error:
             self._file_failures += 1
-            log.warning("%s: %s: %s", self.folder, type(error).__name__, error)
+            # Once is enough for people: it will be the same the next time, and the report counts.
+            level = logging.WARNING if self._file_failures == 1 else logging.DEBUG
+            log.log(level, "%s cannot be written: %s: %s", self.folder, type(error).__name__, error)
             return False
         return True
 

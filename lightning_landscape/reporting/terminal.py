@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from threading import Timer
 from typing import Any, TextIO
 
@@ -23,10 +23,12 @@ def past_the_bar(stream: TextIO) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Lines on standard output, whole."""
-    with past_the_bar(sys.stdout):
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+    """Lines on standard output, whole; where nobody can read it, nothing."""
+    stream = sys.stdout
+    with suppress(AttributeError, OSError, ValueError), past_the_bar(stream):  # None, a broken pipe, a closed file
+        readable = text.encode(stream.encoding or "utf-8", "replace").decode(stream.encoding or "utf-8")
+        stream.write(readable + "\n")
+        stream.flush()
 
 
 @contextmanager

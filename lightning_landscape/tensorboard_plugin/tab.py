@@ -89,6 +89,7 @@ def _content(record: Any) -> dict[str, Any] | None:
         raw = record.numpy.item()
         text = raw.decode("utf-8") if isinstance(raw, bytes) else str(raw)
         content = json.loads(text, parse_constant=_refuse) if len(text) <= LARGEST else None
+        json.dumps(content, allow_nan=False)  # 1e999 is JSON, and infinite: the answer would break on it
     except (ValueError, AttributeError, RecursionError):
         return None
     return content if isinstance(content, dict) and isinstance(content.get("schema"), int) else None

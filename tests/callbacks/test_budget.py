@@ -46,7 +46,7 @@ def test_the_overhead_is_the_time_spent_over_that_of_training(clock):
     trained(clock, budget, 100, 0.1)
     spend(clock, budget, 0.5)
     assert budget.overhead == pytest.approx(0.05)
-    assert budget.sentence() == "watching took 0.5 s, 5.0% of the training time (budget 2%)"
+    assert budget.notes() == ["watching took 0.5 s, 5.0% of the training time (budget 2%)"]
 
 
 def test_a_long_run_may_spend_its_share_of_what_it_will_take(clock):
@@ -72,8 +72,19 @@ def test_where_nothing_is_left_the_first_examination_of_an_episode_is_shorter_an
     trained(clock, budget, 1000, 0.1)
     spend(clock, budget, 300.0)
     assert budget.allowance(first=True).gradients == pytest.approx(FIRST * 2000, abs=1)
-    assert not budget.can_examine
-    assert not budget.can_look
+    assert budget.pays(stalled=True, anew=True)
+    assert not budget.pays(stalled=True, anew=False)
+    assert not budget.pays(stalled=False, anew=True)
+
+
+def test_where_nobody_counts_everything_is_paid_for_and_nothing_told(clock):
+    budget = Budget(None, 100)
+    trained(clock, budget, 50, 0.1)
+    spend(clock, budget, 1000.0)
+    assert budget.pays(stalled=True, anew=False)
+    assert budget.pays(stalled=False, anew=False)
+    assert budget.allowance(first=False) is None
+    assert budget.notes() == []
 
 
 def test_dear_steps_leave_the_shortest_trials(clock):
@@ -93,11 +104,11 @@ def test_a_run_of_seconds_is_examined_in_full_and_a_minute_is_not(clock, each, g
 def test_a_look_that_can_wait_waits_for_the_time_that_pays_for_it(clock):
     budget = Budget(0.02, 100_000)
     trained(clock, budget, 1000, 0.1)  # 100 s: 2 s earned, of 200 s in all
-    assert not budget.can_look
+    assert not budget.pays(stalled=False, anew=False)
     trained(clock, budget, 9000, 0.1)
-    assert budget.can_look
+    assert budget.pays(stalled=False, anew=False)
     spend(clock, budget, 15.0)
-    assert not budget.can_look
+    assert not budget.pays(stalled=False, anew=False)
 
 
 def test_a_run_of_unknown_length_may_spend_its_share_of_what_has_passed(clock):

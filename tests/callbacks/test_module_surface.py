@@ -305,7 +305,7 @@ def test_a_surface_opens_only_between_steps_and_at_the_end_of_an_epoch():
 
 
 @pytest.mark.parametrize("name", ["FSDPStrategy", "DeepSpeedStrategy"])
-def test_strategies_that_keep_the_weights_out_of_reach_are_refused(name: str):
+def test_f38_strategies_that_keep_the_weights_out_of_reach_are_refused(name: str):
     trainer = type("Trainer", (), {"strategy": type(name, (), {})()})()
 
     with pytest.raises(SurfaceError, match=f"LL312.* {name} "), module_surface(trainer, nn.Linear(1, 1), ProbeSet()):

@@ -23,7 +23,7 @@ from lightning_landscape import (
     LossInterpolationMonitor,
     PlateauMonitor,
 )
-from lightning_landscape.errors import BarrierWarning, DivergenceWarning, GradientWarning, PlateauWarning
+from lightning_landscape.errors import BarrierWarning, GradientWarning, PlateauWarning
 
 MONITORS = {
     "landscape": LandscapeMonitor,
@@ -215,19 +215,6 @@ def test_the_interpolation_monitor_adds_its_lines_to_the_warning(tmp_path):
         fit(tmp_path, stuck(), [LossInterpolationMonitor()])
 
 
-def test_a_run_that_becomes_nan_has_diverged_and_is_not_probed(tmp_path):
-    class Breaks(Classifier):
-        def training_step(self, batch, batch_idx):
-            loss = super().training_step(batch, batch_idx)
-            return loss * float("nan") if self.global_step == 120 else loss
-
-    monitor = LandscapeMonitor()
-    with pytest.warns(DivergenceWarning, match="LL208"):
-        fit(tmp_path, Breaks(), [monitor])
-    assert [verdict.cause for verdict in monitor.verdicts if verdict.stuck] == [Cause.DIVERGED]
-    assert monitor.verdict.since == 120
-
-
 def test_a_line_has_both_ends_and_a_step_beyond_and_ends_at_the_loss_of_now(tmp_path):
     monitor = LossInterpolationMonitor(every=50, anchors=["initial"])
     fit(tmp_path, Classifier(), [monitor])
@@ -254,62 +241,6 @@ def test_a_written_checkpoint_brings_the_next_line_forward(tmp_path):
     fit(tmp_path, Classifier(), [saves, monitor], enable_checkpointing=True)
     first, _ = monitor._examination.lines["initial"][0]
     assert 69 <= first < 99
-
-
-class Steady(Classifier):
-    """Its batches depend on the step alone: the order of a shuffling loader is no part of a checkpoint."""
-
-    def __init__(self, dies_at=None):
-        super().__init__(depth=8, activation=nn.Sigmoid)
-        self.dies_at = dies_at
-
-    def training_step(self, batch, batch_idx):
-        if self.global_step == self.dies_at:
-            raise InterruptedError
-        generator = torch.Generator().manual_seed(self.global_step)
-        inputs = torch.randn(batch[0].shape, generator=generator)
-        return super().training_step((inputs, inputs[:, :3].argmax(1)), batch_idx)
-
-
-@pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
-@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-@pytest.mark.parametrize("monitor", MONITORS.values(), ids=MONITORS)
-@pytest.mark.parametrize("stop", [27, 100, 143])
-def test_stop_and_resume_sees_what_the_straight_run_sees(tmp_path, monitor, stop):
-    def run(module, watching, ckpt_path=None):
-        saves = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=stop, save_top_k=-1)
-        fit(tmp_path, module, [watching, saves], ckpt_path, enable_checkpointing=True)
-
-    whole, half, rest = monitor(), monitor(), monitor()
-    run(Steady(), whole)
-    with pytest.raises(InterruptedError):
-        run(Steady(dies_at=stop + 5), half)
-    path = tmp_path / f"step={stop}.ckpt"
-    assert torch.load(path, weights_only=True)["callbacks"]
-    run(Steady(), rest, path)
-    assert rest.verdicts == whole.verdicts
-    assert rest._seen.state_dict() == whole._seen.state_dict()
-    assert rest._examination.lines == whole._examination.lines
-
-
-@pytest.mark.parametrize("state", [{}, {"seen": 3}, {"recorder": None, "seen": {"schema": 99}}])
-def test_a_state_of_another_kind_starts_afresh(tmp_path, state):
-    monitor = LandscapeMonitor()
-    monitor.load_state_dict(state)
-    fit(tmp_path, Classifier(), [monitor])
-    assert monitor._seen.steps == 200
-
-
-def test_a_second_fit_starts_afresh(tmp_path):
-    monitor = LandscapeMonitor()
-    fit(tmp_path, Classifier(), [monitor], max_steps=50)
-    fit(tmp_path, Classifier(), [monitor], max_steps=50)
-    assert monitor._seen.steps == 50
-
-
-def test_two_monitors_with_different_settings_have_their_own_states(tmp_path):
-    run = trainer(tmp_path, [LandscapeMonitor(), LandscapeMonitor(every=3)])
-    assert len({callback.state_key for callback in run.callbacks if isinstance(callback, LandscapeMonitor)}) == 2
 
 
 @pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer")
@@ -349,37 +280,6 @@ def test_any_logger_or_none_will_do(tmp_path, logger):
     fit(tmp_path, stuck(), [LandscapeMonitor()], logger=logger, log_every_n_steps=5)
     pictures = list(tmp_path.rglob("*.png"))
     assert bool(pictures) == bool(logger)
-
-
-def test_the_users_own_error_passes_through_and_what_was_seen_stays(tmp_path):
-    class Fails(Classifier):
-        def training_step(self, batch, batch_idx):
-            if self.global_step == 120:
-                raise KeyError("mine")
-            return super().training_step(batch, batch_idx)
-
-    monitor = LandscapeMonitor()
-    module = Fails()
-    with pytest.raises(KeyError, match="mine"):
-        fit(tmp_path, module, [monitor])
-    assert monitor._seen.steps == 120
-    assert not module.trainer.optimizers[0]._optimizer_step_post_hooks
-
-
-def test_a_probe_that_fails_is_told_once_and_switched_off(tmp_path):
-    calls = []
-
-    def broken(surface):
-        calls.append(1)
-        raise RuntimeError("no such luck")
-
-    monitor = LandscapeMonitor(probes=(broken,))
-    with pytest.warns(LandscapeWarning) as caught:
-        fit(tmp_path, stuck(), [monitor], max_steps=400)
-    told = [str(w.message) for w in caught if "no such luck" in str(w.message)]
-    assert len(told) == 1
-    assert "broken failed 1 time" in monitor.report
-    assert monitor.verdict.stuck
 
 
 def test_a_warning_that_is_made_an_error_stops_the_run(tmp_path):

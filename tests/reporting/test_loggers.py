@@ -225,43 +225,6 @@ def test_an_unknown_logger_gets_numbers_and_pictures_as_files_beside_its_checkpo
     assert any(name.startswith("bare/3/landscape/grad_norms-") for name in names)
 
 
-def test_a_logger_that_refuses_pictures_keeps_its_numbers_and_the_others_everything(tmp_path):
-    class Refuses(Bare):
-        def log_image(self, key, images, step=None):
-            raise OSError("no pictures here")
-
-    refuses, csv = Refuses(tmp_path / "a"), CSVLogger(tmp_path / "b", name="", version="")
-    monitor = LandscapeMonitor(batches=1)
-    fit([refuses, csv], monitor)
-    assert monitor._outlets.failures == [3, 0]
-    assert refuses.rows[-1][0] == 299
-    assert any(name.endswith(".png") for name in files(tmp_path / "b"))
-    assert "Refuses refused what it was sent 3 times" in monitor.report
-
-
-def test_a_logger_that_hangs_up_in_the_middle_of_the_run_is_muted_alone(tmp_path):
-    class HangsUp(Bare):
-        def log_metrics(self, metrics, step=None):
-            if step > 100 and any(name.startswith("landscape/") for name in metrics):
-                raise ConnectionError("gone")
-            super().log_metrics(metrics, step)
-
-    gone, csv = HangsUp(tmp_path / "a"), CSVLogger(tmp_path / "b", name="", version="")
-    monitor = LandscapeMonitor(batches=1)
-    trainer = fit([gone, csv], monitor)
-    assert trainer.global_step == 300
-    assert monitor._outlets.failures[0] == 3
-    assert "landscape/grad_norm" in (tmp_path / "b/metrics.csv").read_text(encoding="utf-8")
-
-
-def test_a_directory_that_cannot_be_written_is_told_in_the_report_and_the_run_goes_on(tmp_path):
-    (tmp_path / "file").write_text("no directory")
-    monitor = LandscapeMonitor(folder=str(tmp_path / "file" / "below"))
-    trainer = fit(NO_LOGGER, monitor)
-    assert trainer.global_step == 300
-    assert "could not be written 3 times" in monitor._outlets.notes()[0]
-
-
 def test_many_pictures_of_a_long_run_are_thinned():
     from lightning_landscape.reporting.outlets import Outlets
 

@@ -266,7 +266,7 @@ def test_in_a_notebook_the_report_draws_itself_inside_its_frame(browser, tmp_pat
     assert page.errors() == []
 
 
-def test_records_that_cannot_be_read_are_counted_and_new_ones_arrive_on_reload(browser, installed, tmp_path):
+def test_f32_records_that_cannot_be_read_are_counted_and_new_ones_arrive_on_reload(browser, installed, tmp_path):
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from lightning_landscape.reporting import loggers

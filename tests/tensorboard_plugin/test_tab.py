@@ -46,7 +46,7 @@ def test_the_latest_run_comes_first_and_each_has_its_parts(server):
     ],
     ids=["raises", "constructor raises", "no python", "empty"],
 )
-def test_tensorboard_starts_without_the_tab_where_its_module_is_broken(installed, tmp_path, fault):
+def test_f33_tensorboard_starts_without_the_tab_where_its_module_is_broken(installed, tmp_path, fault):
     copy = tmp_path / "site"
     subprocess.run(["cp", "-r", str(installed), str(copy)], check=True)
     (copy / "lightning_landscape/tensorboard_plugin/tab.py").write_text(fault, encoding="utf-8")
@@ -56,13 +56,13 @@ def test_tensorboard_starts_without_the_tab_where_its_module_is_broken(installed
         assert "lightning_landscape" not in listing(running)
 
 
-def test_the_tab_needs_no_torch(installed, logdir):
+def test_f33_the_tab_needs_no_torch(installed, logdir):
     absent = "import sys\nfor name in ('torch', 'lightning', 'matplotlib', 'torchmetrics'): sys.modules[name] = None"
     with tensorboard(installed, logdir, before=absent) as running:
         assert "lightning_landscape" in listing(running)
 
 
-def test_the_loader_never_raises():
+def test_f33_the_loader_never_raises():
     assert LandscapeLoader().load(SimpleNamespace()) is None
     assert LandscapeLoader().load(None) is None
 

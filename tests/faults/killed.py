@@ -1,0 +1,50 @@
+"""A run that kills itself as nobody can prevent: ``python -m tests.faults.killed MOMENT FOLDER``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from lightning_landscape import LandscapeMonitor
+from tests.faults.runs import Stuck, fit
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DiesInAProbe(Stuck):
+    """At other weights, in the midst of an evaluation, after the checkpoint at step 30."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if "log" in vars(self) and self.global_step >= 40:  # it is being evaluated again
+            kill()
+        return super().training_step(batch, batch_idx)
+
+
+def main(moment: str, folder: Path) -> None:
+    monitor = LandscapeMonitor(every=10, points=3, batches=2, norms_every=1, folder=str(folder / "landscape"))
+    saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=15, save_top_k=-1)
+    if moment == "checkpoint":
+        save, count = torch.save, [0]
+
+        def dies(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+            count[0] += 1
+            save(content, file, *args, **kwargs)
+            if count[0] == 2:  # the bytes are there, the file is not
+                kill()
+
+        torch.save = dies
+    fit(Stuck() if moment == "checkpoint" else DiesInAProbe(), monitor, saves, steps=60)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main(sys.argv[1], Path(sys.argv[2]))

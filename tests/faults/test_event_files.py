@@ -1,0 +1,79 @@
+"""F32: event files that are damaged, and records in them that nobody can read."""
+
+from __future__ import annotations
+
+import json
+import struct
+from types import SimpleNamespace
+
+import pytest
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from werkzeug.test import Client
+from werkzeug.wrappers import Response
+
+from lightning_landscape.reporting import loggers
+from lightning_landscape.tensorboard_plugin import LandscapeLoader
+from tests.faults.runs import MONITORS, Flat, fit, said_by
+
+
+def asked(folder):
+    """What the tab's server answers for the one run in this directory."""
+    multiplexer = EventMultiplexer(tensor_size_guidance={}).AddRunsFromDirectory(str(folder))
+    multiplexer.Reload()
+    context = SimpleNamespace(data_provider=MultiplexerDataProvider(multiplexer, str(folder)), logdir=str(folder))
+    tab = LandscapeLoader().load(context)
+    client = Client(tab.get_plugin_apps()["/run"], Response)
+    answer = client.get("/run?run=run", environ_overrides={"tensorboard.experiment_id": ""})
+    return answer.status_code, json.loads(answer.data)
+
+
+@pytest.fixture
+def written(tmp_path):
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    said_by(lambda: fit(Flat(), MONITORS["landscape"](), steps=60, logger=logger))
+    return tmp_path, logger
+
+
+def test_f32_a_sound_file_is_read_whole(written):
+    folder, _ = written
+    status, answer = asked(folder)
+    assert status == 200
+    assert answer["skipped"] == 0
+    assert answer["parts"]["course"]["verdicts"]
+
+
+UNREADABLE = ["{", "[1, 2]", "null", "NaN", "\ud83e\udde0", "[" * 10_000]
+UNREADABLE += ['{"schema": 1, "x": 1e999}', '{"schema": "x"}']
+
+
+@pytest.mark.parametrize("text", UNREADABLE, ids=range(len(UNREADABLE)))
+def test_f32_a_record_that_cannot_be_read_is_counted_and_the_others_are_shown(written, text):
+    folder, logger = written
+    logger = TensorBoardLogger(folder, name="", version="run")
+    loggers.record(logger, "strange", text.encode("utf-8", "replace").decode(), 99)
+    logger.experiment.close()
+    status, answer = asked(folder)
+    assert status == 200
+    assert answer["skipped"] <= 1
+    assert answer["parts"]["course"]["verdicts"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "a flipped byte", "garbage", "a wrong length"])
+def test_f32_a_damaged_file_shows_what_can_be_read_and_the_tab_stays_alive(written, damage):
+    folder, _ = written
+    (path,) = (folder / "run").glob("events.out.*")
+    data = bytearray(path.read_bytes())
+    if damage == "truncated":
+        del data[len(data) // 2 :]
+    elif damage == "a flipped byte":
+        data[len(data) // 2] ^= 0xFF
+    elif damage == "garbage":
+        data[:] = b"nothing of the kind" * 50
+    else:
+        data[:8] = struct.pack("<Q", 2**40)
+    path.write_bytes(data)
+    status, answer = asked(folder)
+    assert status == 200
+    assert isinstance(answer["parts"], dict)

@@ -1,0 +1,166 @@
+"""F39-F42: short runs, trial runs, second runs and copies."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import weakref
+
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.tuner import Tuner
+
+from lightning_landscape import GradientNormMonitor, LandscapeMonitor
+from tests.faults.runs import MONITORS, Flat, Net, bits, fit, loader, said_by, trainer, watched
+
+every_monitor = pytest.mark.parametrize("name", MONITORS)
+
+
+@every_monitor
+@pytest.mark.filterwarnings("ignore:`Trainer.fit` stopped")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fast_dev_run": 3},
+        {"overfit_batches": 2},
+        {"limit_train_batches": 1, "max_epochs": 2, "steps": -1},
+        {"limit_train_batches": 0, "max_epochs": 2, "steps": -1},
+        {"steps": 0},
+        {"max_epochs": 0, "steps": -1},
+    ],
+    ids=lambda settings: "-".join(f"{key}={value}" for key, value in settings.items()),
+)
+def test_f39_the_shortest_of_runs_pass_without_a_word_or_a_file(name, settings, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monitor = MONITORS[name]()
+    assert watched(monitor, **settings) == []
+    assert list(tmp_path.iterdir()) == []
+    assert "landscape" not in capsys.readouterr().out
+    assert not monitor._guard.failures
+    assert "steps watched" in monitor.report or "No optimizer step" in monitor.report
+
+
+@every_monitor
+def test_f39_a_sanity_check_is_not_looked_at(name):
+    class Validates(Net):
+        def validation_step(self, batch, batch_idx):
+            self.log("val_loss", self.loss(batch))
+
+        def val_dataloader(self):
+            return loader(4)
+
+    monitor = MONITORS[name]()
+    assert watched(monitor, Validates, steps=32, num_sanity_val_steps=2) == []
+    assert monitor._seen.steps == 32
+
+
+@every_monitor
+@pytest.mark.parametrize("tune", ["lr_find", "scale_batch_size"])
+@pytest.mark.filterwarnings("ignore")
+def test_f40_trial_runs_before_the_fit_leave_no_mark_on_what_is_seen_of_it(name, tune, tmp_path):
+    class Tuned(Net):
+        def __init__(self):
+            super().__init__()
+            self.batch_size = 8
+
+        def train_dataloader(self):
+            return loader(16, self.batch_size)
+
+    def run(*monitors, tuned):
+        L_run, module = trainer(*monitors, steps=40, default_root_dir=tmp_path), Tuned()
+        torch.manual_seed(3)
+        if tuned and tune == "lr_find":
+            Tuner(L_run).lr_find(module, num_training=20, update_attr=False)
+        elif tuned:
+            Tuner(L_run).scale_batch_size(module, max_trials=2, init_val=4, steps_per_trial=2)
+            module.batch_size = 8
+        for layer in module.modules():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+        torch.manual_seed(5)
+        L_run.fit(module)
+        return L_run
+
+    monitor = MONITORS[name]()
+    assert said_by(lambda: runs.append(run(monitor, tuned=True)), runs := []) == []
+    without = run(tuned=True)
+    assert bits(runs[0].lightning_module.state_dict()) == bits(without.lightning_module.state_dict())
+    assert monitor._seen.steps == 40
+    assert monitor._seen.step == 39
+    assert monitor._pace.horizon == 40
+
+
+@every_monitor
+def test_f41_a_second_fit_starts_afresh_and_ends_as_it_would_have_in_a_new_process(name):
+    used, new = MONITORS[name](), MONITORS[name]()
+    fit(Net(), used, steps=27)
+    said_by(lambda: fit(Flat(), used, steps=60))
+    said_by(lambda: fit(Flat(), new, steps=60))
+    assert used._seen.state_dict() == new._seen.state_dict()
+    assert used._recorder.state_dict() == new._recorder.state_dict()
+    assert used._examination.lines == new._examination.lines
+
+
+@every_monitor
+def test_f41_a_validation_from_a_checkpoint_does_not_make_the_next_fit_go_on_from_it(name, tmp_path):
+    class Validates(Net):
+        def validation_step(self, batch, batch_idx):
+            self.log("val_loss", self.loss(batch))
+
+    path = tmp_path / "some.ckpt"
+    fit(Net(), MONITORS[name](), steps=30).save_checkpoint(path)
+    monitor, module = MONITORS[name](), Validates()
+    run = trainer(monitor, steps=20)
+    run.validate(module, loader(2), ckpt_path=path, verbose=False, weights_only=True)
+    run.fit(module, loader())
+    assert monitor._seen.steps == 20
+
+
+def test_f41_two_instances_keep_their_states_apart_where_their_settings_differ(tmp_path):
+    def pair():
+        return GradientNormMonitor(every=1), GradientNormMonitor(every=3)
+
+    first, second = pair()
+    assert first.state_key != second.state_key
+    run = fit(Net(), first, second, steps=20)
+    run.save_checkpoint(tmp_path / "both.ckpt")
+    states = torch.load(tmp_path / "both.ckpt", weights_only=True)["callbacks"]
+    assert {first.state_key, second.state_key} <= states.keys()
+    again = pair()
+    fit(Net(), *again, steps=21, ckpt_path=tmp_path / "both.ckpt")
+    assert [len(monitor._seen.gradients.history) for monitor in again] == [21, 21 // 3 + 20 // 5 - 20 // 15]
+
+
+@every_monitor
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_f42_a_monitor_can_be_copied_and_sent_to_another_process_before_a_fit_and_after(name, copied, when, tmp_path):
+    monitor = MONITORS[name]()
+    if when == "after":
+        said_by(lambda: fit(Flat(), monitor, steps=60, logger=CSVLogger(tmp_path)))
+    twin = copied(monitor)
+    assert twin.state_key == monitor.state_key
+    assert twin.verdicts == monitor.verdicts
+    assert twin.report == monitor.report
+    new = MONITORS[name]()
+    said_by(lambda: fit(Flat(), twin, steps=60))
+    said_by(lambda: fit(Flat(), new, steps=60))
+    assert twin._seen.state_dict() == new._seen.state_dict()
+
+
+@every_monitor
+def test_f42_after_the_fit_a_monitor_keeps_neither_the_trainer_nor_the_module_alive(name):
+    monitor, module = MONITORS[name](), Net()
+    run = fit(module, monitor)
+    held = weakref.ref(run), weakref.ref(module)
+    del run, module
+    gc.collect()
+    assert [thing() for thing in held] == [None, None]
+    assert "40 steps watched" in monitor.report
+
+
+def test_f41_the_same_settings_twice_are_refused_by_lightning_at_once():
+    with pytest.raises(RuntimeError, match="more than one stateful callback of type `LandscapeMonitor`"):
+        trainer(LandscapeMonitor(), LandscapeMonitor())

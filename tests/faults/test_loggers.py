@@ -1,0 +1,188 @@
+"""F14-F18: loggers that fail, none or many of them, packages that are missing, and no display."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers.logger import Logger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.faults.runs import MONITORS, NO_LOGGER, Flat, Net, fit, said_by, watched
+
+ROOT = Path(__file__).parents[2]
+every_monitor = pytest.mark.parametrize("name", MONITORS)
+
+
+class Memory(Logger):
+    """Keeps its rows; takes pictures as W&B does."""
+
+    name, version = "memory", 0
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.pictures = [], []
+
+    def log_hyperparams(self, *args, **kwargs): ...
+
+    def log_metrics(self, metrics, step=None):
+        self.rows.append((step, metrics))
+
+    def log_image(self, key, images, step=None):
+        self.pictures.append((key, step))
+
+    def ours(self):
+        return [step for step, metrics in self.rows if any(key.startswith("landscape/") for key in metrics)]
+
+
+class NoPictures(Memory):
+    tried = 0
+
+    def log_image(self, key, images, step=None):
+        self.tried += 1
+        raise ConnectionError("the network is down")
+
+
+class NoNumbersOfOurs(Memory):
+    tried = 0
+
+    def log_metrics(self, metrics, step=None):
+        if any(key.startswith("landscape/") for key in metrics):
+            self.tried += 1
+            raise OSError("gone")
+        super().log_metrics(metrics, step)
+
+
+class NoExperiment(Memory):
+    @property
+    def experiment(self):
+        raise RuntimeError("not initialised")
+
+
+@every_monitor
+@pytest.mark.parametrize("kind", [NoPictures, NoNumbersOfOurs, NoExperiment])
+def test_f14_a_logger_that_raises_is_muted_after_three_and_the_others_get_everything(name, kind):
+    expected, bad, good, monitor = Memory(), kind(), Memory(), MONITORS[name]()
+    said_by(lambda: fit(Flat(), MONITORS[name](), steps=120, logger=[expected]))
+    said = said_by(lambda: fit(Flat(), monitor, steps=120, logger=[bad, good]))
+    assert len(said) <= 1  # the alarm; a logger's failure is no warning of its own
+    assert good.rows == expected.rows
+    assert good.pictures == expected.pictures
+    assert getattr(bad, "tried", 0) <= 3
+    assert monitor._outlets.failures[1] == 0
+    if monitor._outlets.failures[0]:
+        assert f"{kind.__name__} refused what it was sent" in monitor.report
+    if kind is NoPictures:
+        assert bad.ours() == expected.ours()
+
+
+@every_monitor
+@pytest.mark.parametrize("logger", [NO_LOGGER, None], ids=["False", "None"])
+def test_f15_without_a_logger_warnings_and_report_remain(name, logger, tmp_path):
+    monitor = MONITORS[name]()
+    settings = {"logger": logger, "default_root_dir": tmp_path}
+    said = said_by(lambda: fit(Flat(), monitor, steps=120, **settings))
+    assert len(said) <= 1
+    assert not monitor._guard.failures
+    assert bool(monitor.verdicts) is (name != "gradient norm")
+    assert "120 steps watched" in monitor.report
+
+
+@every_monitor
+def test_f16_of_three_loggers_each_gets_the_numbers_and_csv_gets_pictures_as_files(name, tmp_path):
+    loggers = [Memory(), CSVLogger(tmp_path / "csv", name="", version=""), TensorBoardLogger(tmp_path / "tb", name="")]
+    monitor = MONITORS[name]()
+    said_by(lambda: fit(Flat(), monitor, steps=120, logger=loggers))
+    assert monitor._outlets.failures == [0, 0, 0]
+    ours = {key for _, metrics in loggers[0].rows for key in metrics if key.startswith("landscape/")}
+    assert ours
+    header = (tmp_path / "csv/metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    events = EventAccumulator(loggers[2].log_dir).Reload()
+    assert ours <= set(header)
+    assert ours <= set(events.Tags()["scalars"])
+    drawn = {key for key, _ in loggers[0].pictures}
+    assert drawn == {tag for tag in events.Tags()["images"] if tag.startswith("landscape/")}
+    files = {path.name.rsplit("-", 1)[0] for path in (tmp_path / "csv/landscape").glob("*.png")}
+    assert files == {key.removeprefix("landscape/") for key in drawn}
+
+
+MISSING = """
+import sys, logging
+sys.modules[sys.argv[1]] = None
+for name in [name for name in sys.modules if name.startswith(sys.argv[1] + ".")]:
+    del sys.modules[name]
+import lightning_landscape
+from tests.faults.test_loggers import *
+for name in MONITORS:
+    logger, monitor = Memory(), MONITORS[name]()
+    said = said_by(lambda: fit(Flat(), monitor, steps=120, logger=[logger]))
+    print(name, monitor._seen.steps, len(logger.ours()), sum("failed" in text for text in said), len(said))
+"""
+
+
+def output_of(code, *arguments, **environment):
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=settings | environment, timeout=300, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_f17_where_drawing_is_impossible_it_is_told_once_and_all_numbers_are_there():
+    lines = [line.split() for line in output_of(MISSING, "matplotlib").splitlines() if "120" in line.split()]
+    assert len(lines) == len(MONITORS)
+    for *name, steps, rows, failed, said in lines:
+        assert steps == "120"
+        assert int(rows) > 0, name
+        assert int(failed) <= 1
+        assert int(said) - int(failed) <= 1
+
+
+@pytest.mark.slow
+def test_f17_rich_and_a_notebook_are_not_needed():
+    for missing in ("rich", "IPython"):
+        assert output_of(MISSING, missing).count(" 120 ") == len(MONITORS)
+
+
+HEADLESS = """
+import sys
+from tests.faults.test_loggers import *
+for name in MONITORS:
+    logger, monitor = Memory(), MONITORS[name]()
+    said_by(lambda: fit(Flat(), monitor, steps=120, logger=[logger]))
+    print("drawn", len(logger.pictures), monitor._guard.failures, monitor._outlets.failures)
+pyplot = sys.modules.get("matplotlib.pyplot")
+print("figures left", [] if pyplot is None else pyplot.get_fignums())
+"""
+
+
+@pytest.mark.slow
+def test_f18_without_a_display_and_with_a_backend_that_needs_one_pictures_are_drawn_and_none_is_left():
+    said = output_of(HEADLESS, MPLBACKEND="TkAgg", DISPLAY="")
+    drawn = [line.split(" ", 2) for line in said.splitlines() if line.startswith("drawn")]
+    assert [rest for _, _, rest in drawn] == ["{} [0]"] * len(MONITORS)
+    assert sum(int(count) for _, count, _ in drawn) > 5
+    assert "figures left []" in said
+
+
+@every_monitor
+def test_f14_a_logger_whose_every_attribute_raises_is_no_reason_to_fail(name):
+    class Hostile(Memory):
+        @property
+        def log_dir(self):
+            raise PermissionError("log_dir")
+
+        @property
+        def save_dir(self):
+            raise PermissionError("save_dir")
+
+    monitor = MONITORS[name]()
+    assert watched(monitor, Net, logger=[Hostile()]) == []
+    assert not monitor._guard.failures

@@ -1,0 +1,123 @@
+"""F46: names from users' code are data: in tags, in files, in pictures and in the report, and never too many."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from lightning_landscape import LandscapeMonitor, LossInterpolationMonitor
+from tests.faults.runs import MONITORS, Flat, fit, said_by
+from tests.faults.test_loggers import Memory
+
+every_monitor = pytest.mark.parametrize("name", MONITORS)
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(1)>",
+    "${alert(1)}",
+    "../../outside",
+    "line\nbreak\r\0",
+    "$\\frac{1}{0}$ %s {0}",
+    "日本語 🧠 \u202e",
+    "'\"`;--",
+    "x" * 3000,
+]
+
+
+class Named(Flat):
+    """Parts whose names nobody would think of."""
+
+    def __init__(self):
+        super().__init__()
+        for hostile in HOSTILE:
+            self.add_module(hostile, nn.Linear(4, 4))
+
+    def loss(self, batch):
+        inputs, labels = batch
+        for hostile in HOSTILE:
+            inputs = inputs + self.get_submodule(hostile)(inputs)
+        return super().loss((inputs, labels))
+
+    def get_submodule(self, target):
+        return self._modules[target]
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and every attribute that could run something."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.armed = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append(tag)
+        self.armed += [name for name, _ in attributes if name.startswith("on")]
+
+
+PLAIN = ["html", "head", "meta", "meta", "meta", "title", "body", "noscript", "p", "script"]
+
+
+@every_monitor
+def test_f46_no_name_of_a_layer_makes_a_tag_a_file_or_an_element_of_its_own(name, tmp_path):
+    monitor, plain = MONITORS[name](), MONITORS[name]()
+    logger = TensorBoardLogger(tmp_path / "hostile", name="", version="run")
+    said_by(lambda: fit(Named(), monitor, steps=60, logger=logger))
+    said_by(lambda: fit(Flat(), plain, steps=60, logger=TensorBoardLogger(tmp_path / "plain", name="", version="run")))
+    assert not monitor._guard.failures
+    assert monitor._outlets.failures == [0]
+
+    def tags(folder):
+        found = EventAccumulator(str(folder / "run")).Reload().Tags()
+        return {kind: sorted(found[kind]) for kind in ("scalars", "images", "tensors")}
+
+    assert tags(tmp_path / "hostile") == tags(tmp_path / "plain")
+    files = {path.relative_to(tmp_path / "hostile").as_posix() for path in (tmp_path / "hostile").rglob("*")}
+    expected = {path.relative_to(tmp_path / "plain").as_posix() for path in (tmp_path / "plain").rglob("*")}
+    assert {file for file in files if "tfevents" not in file} == {file for file in expected if "tfevents" not in file}
+    for page in (tmp_path / "hostile").rglob("*.html"):
+        elements = Elements(page.read_text(encoding="utf-8"))
+        assert elements.found == PLAIN
+        assert elements.armed == []
+    notebook = Elements(monitor.report._repr_html_())
+    assert set(notebook.found) <= {"iframe", "pre"}
+    assert notebook.armed == []
+
+
+@pytest.mark.parametrize("make", [LandscapeMonitor, LossInterpolationMonitor])
+@pytest.mark.parametrize("anchor", HOSTILE, ids=range(len(HOSTILE)))
+def test_f46_an_anchor_of_any_name_leads_nowhere_but_to_a_reason(make, anchor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monitor, logger = make(anchors=["initial", anchor], every=10, points=3, batches=2), Memory()
+    said = said_by(lambda: fit(Flat(), monitor, steps=20, logger=[logger], default_root_dir=tmp_path))
+    assert len([text for text in said if "is skipped" in text]) == 1
+    assert list(monitor._examination.lines) == ["initial"]
+    assert list(tmp_path.iterdir()) == []
+
+
+class Many(Flat):
+    """Ten thousand parameters, a layer each."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleDict({f"layer{i}": nn.Linear(1, 1) for i in range(5000)})
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr, foreach=True)
+
+
+@pytest.mark.slow
+@every_monitor
+def test_f46_ten_thousand_parameters_make_no_more_tags_than_ten_and_no_large_report(name):
+    logger, monitor = Memory(), MONITORS[name]()
+    said_by(lambda: fit(Many(), monitor, steps=10, logger=[logger]))
+    assert not monitor._guard.failures
+    tags = {key for _, metrics in logger.rows for key in metrics if key.startswith("landscape/")}
+    assert len(tags) <= 12
+    assert all(re.fullmatch(r"landscape/\w+", tag) for tag in tags)
+    assert len(str(monitor.report.document)) < 200_000
