@@ -43,7 +43,7 @@ class Movement:
             changes.append(whole(_norm(vector)))
             slope = _slope(self._parameters[run], gradients[run])
             if slope is not None:
-                products.append(whole(inner_product([slope], [vector])))
+                products.append(_product(slope, vector))
         movement = {"movement": _stacked([*weights, *changes]).view(2, -1)}
         return movement | ({"predicted": _stacked(products)} if products else {})
 
@@ -67,11 +67,11 @@ def runs_of(tensors: Sequence[Tensor]) -> list[slice]:
 
 
 def _copied(tensors: Sequence[Tensor]) -> Tensor:
-    return tensors[0].reshape(-1).clone() if len(tensors) == 1 else joined(tensors)
+    return tensors[0].clone() if len(tensors) == 1 else joined(tensors)
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:
-    return tensors[0].reshape(-1) if len(tensors) == 1 else joined(tensors)
+    return tensors[0] if len(tensors) == 1 else joined(tensors)
 
 
 def _slope(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor | None:
@@ -81,6 +81,12 @@ def _slope(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> 
         return None
     pairs = zip(parameters, dense, strict=True)
     return _joined([torch.zeros_like(p) if gradient is None else gradient for p, gradient in pairs])
+
+
+def _product(slope: Tensor, change: Tensor) -> Tensor:
+    if hasattr(change, "full_tensor"):  # shards cannot be laid out in a row
+        return whole((slope * change).sum())
+    return inner_product([slope], [change])
 
 
 def _norm(vector: Tensor) -> Tensor:
