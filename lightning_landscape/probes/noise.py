@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import OverBudgetError
+from lightning_landscape.errors import OverBudgetError, SurfaceError
 from lightning_landscape.evidence import GradientNoise
 from lightning_landscape.functional.noise import gradient_noise_terms
 from lightning_landscape.functional.norms import global_norm
@@ -18,7 +18,8 @@ MOST = 8
 def gradient_noise(surface: LossSurface) -> GradientNoise | None:
     """Signal and noise of the gradient here, from the gradients of up to 8 batches and their mean.
 
-    None with fewer than two batches, where nobody knows how many samples they hold, and where weights are sharded.
+    None with fewer than two batches, where nobody knows how many samples they hold, where weights are sharded, and
+    where the loss has no gradient.
 
     Raises:
         OverBudgetError: if the surface's `gradients` do not pay for two.
@@ -34,8 +35,11 @@ def gradient_noise(surface: LossSurface) -> GradientNoise | None:
     total = [torch.zeros_like(weight, requires_grad=False) for weight in weights]
     squares: list[Tensor] = []
     for part in parts:
-        with torch.enable_grad():
-            loss = part(point)
+        try:
+            with torch.enable_grad():
+                loss = part(point)
+        except SurfaceError:  # a step that moves its weights by itself; no reason to speak up in a healthy run
+            return None
         gradient = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
         squares.append(global_norm(gradient).double() ** 2)
         torch._foreach_add_(total, gradient)

@@ -35,7 +35,7 @@ class PathPlane:
     """
 
     resolution: int = 11
-    batches: int = 2
+    batches: int = 1
 
     def __post_init__(self) -> None:
         require_resolution(self.resolution)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lightning_landscape.errors import SurfaceError
 from lightning_landscape.functional.noise import gradient_noise_scale
 from lightning_landscape.probes import gradient_noise
 from lightning_landscape.surface import LossSurface
@@ -48,3 +49,8 @@ def test_what_cannot_be_told_is_none():
     one, several = noisy(0, batches=1), noisy(0, batches=2)
     assert gradient_noise(one) is None
     assert gradient_noise(LossSurface(several.loss, several.here, parts=several.parts)) is None
+
+    def refuses(point):
+        raise SurfaceError("[LL314] no gradient")
+
+    assert gradient_noise(LossSurface(refuses, several.here, parts=(refuses, refuses), batch_samples=16)) is None

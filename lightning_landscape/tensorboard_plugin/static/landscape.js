@@ -520,7 +520,7 @@ function planeFigure(planes, memory) {
     stage.prepend(canvas);
     const controls = planes.length > 1 ? [h("div", { class: "controls" }, h("label", {}, slider, output))] : [];
     const off = plane.off_plane > 0.01 && `${percent(plane.off_plane)} of the path lies off it`;
-    return { nodes: [stage, ...controls], numbers: [`step ${count(plane.step)}`, off].filter(Boolean).join(" · ") };
+    return { nodes: [stage, ...controls], numbers: [`step ${count(plane.step)}`, plane.samples > 0 && `${count(plane.samples)} samples`, off].filter(Boolean).join(" · ") };
   });
   return node;
 }
