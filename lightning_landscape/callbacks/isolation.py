@@ -142,7 +142,7 @@ class Isolation:
             _become(group, original)
         for parameter, _, requires_grad in self._grads:
             parameter.grad = None
-            parameter.requires_grad_(requires_grad)
+            _flag(parameter, requires_grad)
 
     def put_back(self) -> None:
         """Return every original. Interrupted anywhere, it can be called again and completes."""
@@ -157,7 +157,7 @@ class Isolation:
         self.weights.put_back()
         for parameter, grad, requires_grad in self._grads:
             parameter.grad = grad
-            parameter.requires_grad_(requires_grad)
+            _flag(parameter, requires_grad)
         for hooks, original in self._hooks:
             _become(hooks, original)
         self._contexts.close()  # what it has closed, it does not close twice
@@ -220,3 +220,8 @@ def _stand_ins(trainer: Any) -> list[tuple[object, object]]:
     """A module may have kept a logger, or what a logger writes to, in an attribute."""
     dummies = [(logger, DummyLogger()) for logger in trainer.loggers]
     return dummies + [(handle, dummy.experiment) for logger, dummy in dummies for handle in logger_handles(logger)]
+
+
+def _flag(parameter: nn.Parameter, requires_grad: bool) -> None:  # noqa: FBT001 - the flag is the value
+    if parameter.requires_grad != requires_grad:  # a lazy parameter that never got its shape can only be asked
+        parameter.requires_grad_(requires_grad)

@@ -208,7 +208,7 @@ class StepRecorder:
         self._held = {}
         for i, (optimizer, held) in enumerate(zip(self._trainer.optimizers, members, strict=True)):
             groups = [self.groups.index(next(label)) for _ in held]
-            many = sum(p.numel() for p in held if not nn.parameter.is_lazy(p)) > MANY
+            many = sum(p.numel() for p in held) > MANY
             every = self.updates_every or self._pace.updates_every(2 if many else 1)
             phase = seen[i] if i < len(seen) else 0
             self._held[id(optimizer)] = Held(i, held, groups, runs_of(held), size_of(optimizer), every, phase)

@@ -88,13 +88,14 @@ def published(values: Mapping[str, float]) -> dict[str, Tensor]:
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
-    """What it holds, each once."""
-    return list({id(p): p for group in optimizer.param_groups for p in group["params"]}.values())
+    """What it holds, each once; a lazy parameter from when it has a shape."""
+    held = (p for group in optimizer.param_groups for p in group["params"] if not nn.parameter.is_lazy(p))
+    return list({id(p): p for p in held}.values())
 
 
 def size_of(optimizer: Optimizer) -> int:
-    """How many parameters it holds, each as often as it holds it."""
-    return sum(len(group["params"]) for group in optimizer.param_groups)
+    """How many parameters with a shape it holds, each as often as it holds it."""
+    return sum(not nn.parameter.is_lazy(p) for group in optimizer.param_groups for p in group["params"])
 
 
 def learning_rate_of(optimizer: Optimizer) -> float | Tensor:
