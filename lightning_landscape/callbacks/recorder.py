@@ -52,6 +52,9 @@ class StepRecorder:
         self._handles: list[RemovableHandle] = []
         self._losses: list[Tensor] = []
         self._met = False
+        self._trainer: Any = None
+        self._module: Any = None
+        self._scaler: Any = None
         self._ring = Ring(1, 0, 0, torch.float32, torch.device("cpu"))
 
     def attach(self, trainer: Any, pl_module: nn.Module, capacity: int) -> None:
@@ -76,6 +79,7 @@ class StepRecorder:
         self._seen = [held.seen for held in self._held.values()] or self._seen
         self._held.clear()
         self._losses.clear()
+        self._trainer = self._module = self._scaler = None  # nothing of the run is kept alive
 
     def forget(self) -> None:
         """Start as if nothing had been recorded."""
