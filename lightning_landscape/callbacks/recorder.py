@@ -64,6 +64,9 @@ class StepRecorder:
         self._handles: list[RemovableHandle] = []
         self._losses: list[Tensor] = []
         self._met = False
+        self._trainer: Any = None
+        self._module: Any = None
+        self._scaler: Any = None
 
     def attach(self, trainer: Any, pl_module: nn.Module, pace: Pace) -> None:
         """Learn the optimizers' parameters and start listening to their steps."""
@@ -89,6 +92,7 @@ class StepRecorder:
         self._open.clear()
         self._held.clear()
         self._losses.clear()
+        self._trainer = self._module = self._scaler = None  # nothing of the run is kept alive
 
     def forget(self) -> None:
         """Start as if nothing had been recorded."""

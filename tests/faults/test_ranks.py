@@ -70,7 +70,7 @@ def test_f37_where_one_rank_runs_out_of_memory_both_go_on_with_half_of_the_batch
     for report in reports["starves"]["watched"]:
         assert not report["failures"]
         (verdict,) = report["verdicts"]
-        assert verdict["evidence"]["StartingPoint"]["initial"] in (1.0, 3.0)
+        assert verdict["evidence"]["StartingPoint"]["loss"] in (1.0, 3.0)
 
 
 def test_f37_a_rank_that_is_slow_is_waited_for(reports):
@@ -89,7 +89,7 @@ def test_f37_what_does_not_exist_on_any_rank_leaves_the_other_probes_their_turn(
     for report in reports["no curvature"]["watched"]:
         assert not report["failures"]
         (verdict,) = report["verdicts"]
-        assert verdict["evidence"]["StartingPoint"]["initial"] == 3.0
+        assert verdict["evidence"]["StartingPoint"]["loss"] == 3.0
 
 
 def test_f37_a_file_that_lies_on_one_machine_alone_is_no_anchor_on_any(reports):
