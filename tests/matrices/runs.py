@@ -9,20 +9,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape.errors import LandscapeWarning
 from tests.zoo.plain import Perceptron
-from tests.zoo.specimen import labelled
 from tests.zoo.training import Diary, MemoryLogger, Trace, trace_of
 
 STEPS = 40
 """optimizer steps of a run that is not otherwise set: five epochs of eight batches"""
 
 
-def batches(seed: int = 0, samples: int = 64) -> DataLoader[Any]:
-    return DataLoader(labelled(seed, samples), batch_size=8, shuffle=True)
+def learnable(seed: int = 0, samples: int = 64) -> TensorDataset:
+    inputs = torch.randn(samples, 8, generator=torch.Generator().manual_seed(seed))
+    return TensorDataset(inputs, inputs[:, :3].argmax(1))
+
+
+def batches() -> DataLoader[Any]:
+    return DataLoader(learnable(), batch_size=8, shuffle=True)
+
+
+def held_out() -> DataLoader[Any]:
+    return DataLoader(learnable(1, 16), batch_size=8)
 
 
 @dataclass
@@ -52,7 +61,7 @@ class Run:
         return self.trainer
 
     def fit(self, **settings: Any) -> None:
-        self.trainer.fit(self.setting.prepare(self.module), self.setting.loader(), batches(1, 16), **settings)
+        self.trainer.fit(self.setting.prepare(self.module), self.setting.loader(), held_out(), **settings)
 
 
 def once(run: Run) -> None:
@@ -71,8 +80,8 @@ class Setting:
     drive: Callable[[Run], None] = once
     steps: int = STEPS
     """optimizer steps that a callback has seen in the end; 0 where there is nothing to see"""
-    says: str = ""
-    """the code of what a callback that probes has to say, and to say only once"""
+    may_say: tuple[str, ...] = ()
+    """codes of what some callback has good reason to say here, at most once; everybody else is silent"""
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,11 @@ from lightning.pytorch.tuner import Tuner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from tests.matrices.runs import Run, Setting, batches
+from tests.matrices.runs import Run, Setting, held_out, learnable
 from tests.zoo.batches import Stream, TwoLoaders, two_loaders
 from tests.zoo.layers import CompiledPart, CompiledWhole
 from tests.zoo.manual import Adversaries, OptimizerInBackward
 from tests.zoo.plain import Classifier, Convolutional, Perceptron, SecondOrder
-from tests.zoo.specimen import labelled
 
 
 class Sized(Perceptron):
@@ -41,7 +40,7 @@ class Sized(Perceptron):
         self.batch_size, self.lr = 4, 3e-3
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(labelled(samples=64), batch_size=self.batch_size, shuffle=True)
+        return DataLoader(learnable(), batch_size=self.batch_size, shuffle=True)
 
     def configure_optimizers(self) -> Any:
         return torch.optim.AdamW(self.parameters(), self.lr)
@@ -96,13 +95,13 @@ def second_fit(run: Run) -> None:
 
 def tuned(run: Run) -> None:
     trainer = run.begin()
-    Tuner(trainer).lr_find(run.module, num_training=10)
-    trainer.fit(run.module, val_dataloaders=batches(1, 16))
+    Tuner(trainer).lr_find(run.module, num_training=20)
+    trainer.fit(run.module, val_dataloaders=held_out())
 
 
 def own_loader(run: Run) -> None:
     run.begin()
-    run.trainer.fit(run.module, val_dataloaders=batches(1, 16))
+    run.trainer.fit(run.module, val_dataloaders=held_out())
 
 
 def fails(run: Run) -> None:
@@ -113,11 +112,11 @@ def fails(run: Run) -> None:
             if trainer.global_step == 25:
                 raise InterruptedError
 
-    run.begin(Bomb())
+    run.begin(Bomb(), enable_checkpointing=True)
     try:
         run.fit()
     except InterruptedError:
-        run.begin()
+        run.begin(enable_checkpointing=True)
         run.fit(ckpt_path=run.folder / "on_exception.ckpt")
 
 
@@ -150,8 +149,8 @@ SETTINGS = {
     "bf16": Setting(Convolutional, trainer=lambda: {"precision": "bf16-mixed"}),
     "fp16 with a scaler": Setting(trainer=_scaled),
     "double": Setting(trainer=lambda: {"precision": "64-true"}),
-    "manual, two optimizers": Setting(Adversaries, steps=80),
-    "optimizer in backward": Setting(OptimizerInBackward),
+    "manual, two optimizers": Setting(Adversaries, steps=80, may_say=("[LL301]",)),
+    "optimizer in backward": Setting(OptimizerInBackward, may_say=("[LL101]",)),
     "LBFGS": Setting(SecondOrder),
     "compiled part": Setting(CompiledPart),
     "compiled whole": Setting(CompiledWhole, prepare=lambda module: torch.compile(module, backend="aot_eager")),
@@ -167,13 +166,13 @@ SETTINGS = {
     "resumed mid-epoch": Setting(drive=mid_epoch),
     "second fit": Setting(drive=second_fit, steps=24),
     "lr_find": Setting(Sized, drive=tuned, steps=80),
-    "LearningRateFinder": Setting(Sized, others=_finders(LearningRateFinder, num_training_steps=8), drive=own_loader, steps=80),
+    "LearningRateFinder": Setting(Sized, others=_finders(LearningRateFinder, num_training_steps=20), drive=own_loader, steps=80),
     "BatchSizeFinder": Setting(
         Sized, others=_finders(BatchSizeFinder, steps_per_trial=2, init_val=4, max_trials=2), drive=own_loader
     ),
     "WeightAveraging": Setting(Convolutional, others=_finders(WeightAveraging)),
     "EMA": Setting(Convolutional, others=_finders(EMAWeightAveraging, decay=0.9)),
-    "SWA": Setting(Convolutional, others=_finders(StochasticWeightAveraging, swa_lrs=1e-3, swa_epoch_start=2)),
+    "SWA": Setting(Convolutional, others=_finders(StochasticWeightAveraging, swa_lrs=1e-3, swa_epoch_start=2), steps=41),
     "EarlyStopping": Setting(others=_stops, steps=16),
     "OnExceptionCheckpoint": Setting(others=lambda folder: [OnExceptionCheckpoint(folder)], drive=fails),
     "GradientAccumulationScheduler": Setting(
@@ -184,5 +183,5 @@ SETTINGS = {
     ),
     "ModelPruning": Setting(others=_prunes),
     "validation within epochs": Setting(Convolutional, trainer=lambda: {"val_check_interval": 3}),
-    "stuck": Setting(Immovable, trainer=lambda: {"max_epochs": 15}, steps=120),
+    "stuck": Setting(Immovable, trainer=lambda: {"max_epochs": 15}, steps=120, may_say=("[LL204]", "[LL207]", "[LL209]")),
 }
