@@ -51,6 +51,7 @@ class StepRecorder:
         self._held: dict[int, Held] = {}
         self._handles: list[RemovableHandle] = []
         self._losses: list[Tensor] = []
+        self._failure: Exception | None = None
         self._ring = Ring(1, 0, 0, torch.float32, torch.device("cpu"))
 
     def attach(self, trainer: Any, pl_module: nn.Module, capacity: int) -> None:
@@ -64,7 +65,7 @@ class StepRecorder:
         self._learn()
         for optimizer in trainer.optimizers:
             if hasattr(optimizer, "register_step_post_hook"):
-                self._handles.append(optimizer.register_step_post_hook(self._after_step))
+                self._handles.append(optimizer.register_step_post_hook(self._after_step_of))
 
     def detach(self) -> None:
         """Stop listening; what was recorded stays until it is drained."""
@@ -115,6 +116,13 @@ class StepRecorder:
         if gradients and not fused and self._measures_norms(row):
             self._ring.write_norms(row, gradients)
 
+    def _after_step_of(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """What fails where torch calls, it fails again in `end_batch`, where the monitor guards the run."""
+        try:
+            self._after_step(optimizer, args, kwargs)
+        except Exception as error:
+            self._failure = error
+
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Gradients are clipped and the weights have moved; a step that a GradScaler skips never comes here."""
@@ -137,7 +145,11 @@ class StepRecorder:
 
     @torch.no_grad()
     def end_batch(self, outputs: Any) -> None:
-        """Close this batch's rows with their loss: the mean over the micro-batches that the step accumulated."""
+        """Close this batch's rows with their loss: the mean over the micro-batches that the step accumulated.
+
+        Raises:
+            Exception: what failed in the optimizer's hook
+        """
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and self._automatic:
             # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
@@ -157,6 +169,9 @@ class StepRecorder:
         if self._ring.open_rows and self._automatic:
             self._losses.clear()
         self._ring.open_rows.clear()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def drain(self) -> list[StepRecord]:
         """All finished rows since the last drain, in order: one transfer from the device."""

@@ -54,6 +54,7 @@ class Bomb(Callback):
 
 def killed(hook: str, watcher: str | None, folder: Path) -> tuple[Any, Any, BaseException | None]:
     """A run that dies at `hook`: what is left of it, the callback that watched, and of what it died."""
+    checkpoint = resumable() if "load" in hook else None
     seed_everything(7, verbose=False)
     module, bomb = Perceptron(), Bomb(hook)
     watching = None if watcher is None else WATCHERS[watcher].make()
@@ -68,7 +69,7 @@ def killed(hook: str, watcher: str | None, folder: Path) -> tuple[Any, Any, Base
     )
     died = None
     try:
-        trainer.fit(module, batches(), held_out(), ckpt_path=resumable() if "load" in hook else None)
+        trainer.fit(module, batches(), held_out(), ckpt_path=checkpoint)
         for step in ("test", "predict"):
             if step in hook:
                 setattr(module, f"{step}_step", lambda batch, batch_idx: module.net(batch[0]))

@@ -141,6 +141,7 @@ def _offline(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.usefixtures("only_the_last_pictures")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("watcher", WATCHERS)
 @pytest.mark.parametrize("name", OUTLETS)
