@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+
+TRAINERS = frozenset({"_trainer", "_fabric", "_fabric_optimizers", "_device_mesh", "_compiler_ctx"})
+"""attributes in which a LightningModule keeps what belongs to its trainer"""
 
 
 def current_hook(pl_module: Any) -> str | None:
     """The hook that Lightning is running right now, such as ``"on_train_batch_end"``; None outside of hooks."""
     hook: str | None = getattr(pl_module, "_current_fx_name", None)
     return hook
+
+
+def trainer_of(pl_module: Any) -> Any:
+    """The trainer that the module is attached to, or None; `pl_module.trainer` would raise where there is none."""
+    return getattr(pl_module, "_trainer", None)
+
+
+def take_loggers(trainer: Any, stand_ins: Sequence[Any]) -> None:
+    """Let the trainer log to these; by its own dict, since the setter of `loggers` may do more in another release."""
+    if "_loggers" in vars(trainer):
+        vars(trainer)["_loggers"] = list(stand_ins)
+    else:
+        trainer.loggers = list(stand_ins)
 
 
 def logger_handles(logger: Any) -> list[object]:

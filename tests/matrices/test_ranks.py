@@ -64,8 +64,9 @@ def ranks(kind: str) -> list[dict[str, Any]]:
 def test_both_ranks_end_identical_to_the_bit_and_publish_the_same(name, watcher):
     both = [rank[name] for rank in ranks(name.partition(",")[0])]
     for rank in both:
-        for what in ("digest", "theirs", "rows", "warnings"):
+        for what in ("digest", "theirs", "rows"):
             assert rank[watcher][what] == rank["alone"][what], what
+        assert set(rank[watcher]["warnings"]) <= set(rank["alone"]["warnings"])  # some come once for each process
         assert rank[watcher]["steps"] == (12 if "accumulate" in name else 24)
     first, second = (rank[watcher] for rank in both)
     assert first["ours"] == second["ours"]
