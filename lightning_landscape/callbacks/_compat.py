@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.callbacks import Callback as _Callback
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+else:
+    # The other namespace's Trainer takes any callback in a list, but one without a list only of its own class. That
+    # class is not imported for this: who uses the other namespace has imported it.
+    _other = getattr(sys.modules.get("pytorch_lightning"), "Callback", _Callback)
+    Callback = _Callback if issubclass(_Callback, _other) else type("Callback", (_Callback, _other), {})
 
 TRAINERS = frozenset({"_trainer", "_fabric", "_fabric_optimizers", "_device_mesh", "_compiler_ctx"})
 """attributes in which a LightningModule keeps what belongs to its trainer"""

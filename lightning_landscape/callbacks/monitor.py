@@ -11,10 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from lightning_landscape.callbacks._compat import logger_step
+from lightning_landscape.callbacks._compat import Callback, logger_step
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations

@@ -71,6 +71,8 @@ def test_both_ranks_end_identical_to_the_bit_and_publish_the_same(name, watcher)
     first, second = (rank[watcher] for rank in both)
     assert first["ours"] == second["ours"]
     assert second["said"] == []
-    assert {text[:7] for text in first["said"]} <= {"[LL301]"} if name == "FSDP2" else first["said"] == []
+    # Curvature of shards is not measured, and that is said; everything else is as silent as anywhere.
+    assert all("LL407" in text for text in first["said"]) if name == "FSDP2" else first["said"] == []
+    assert not [note for note in first["notes"] if "failed" in note]
     published = {name.removeprefix("landscape/") for name in first["ours"]}
     assert "FSDP2" in name or published >= WATCHERS[watcher].scalars
