@@ -10,7 +10,7 @@ import pytest
 from benchmarks.soak import LIMITS, Holdings, all_monitors, growth, soak, unbounded
 from lightning_landscape import GradientNormMonitor, LandscapeMonitor, PlateauMonitor
 from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.evidence import Cause, Evidence, Line, Verdict
+from lightning_landscape.evidence import Cause, Line, Verdict
 from lightning_landscape.progress import StepRecord
 
 FLAT = dataclasses.asdict(Holdings(0, 0, 0, 0, 0, 0, 0))
@@ -39,11 +39,21 @@ def test_what_grows_without_bound_is_found(name):
 def long_life(steps: int) -> Observations:
     """A run of which nobody knows the length, with every kind of trouble again and again, driven without a trainer."""
     seen = Observations(None, tuple(f"layer{i}" for i in range(32)))
+    norms = tuple(0.1 * (i + 1) for i in range(32))
+    usual = StepRecord(
+        *(0, 0, None, 0.1),
+        stepped=True,
+        grad_norm=1.0,
+        group_norms=norms,
+        missing=0.0,
+        update_norm=0.01,
+        weight_norm=1.0,
+        predicted=0.001,
+    )
     for step in range(steps):
         wave = 1.0 if (step // 3000) % 2 else 0.3
-        norms = tuple(0.1 * (i + 1) for i in range(32))
         loss = float("nan") if step % 10_000 == 9_999 else wave + 0.01 * ((step * 7919) % 13)
-        seen.update(StepRecord(step, 0, loss, 0.1, True, 1.0, 1.0, norms, 0.0, 0.01, 1.0, 0.001))
+        seen.update(usual._replace(step=step, loss=loss))
         if step % 50 == 0:
             seen.mark()
         if step % 500 == 0:
@@ -51,7 +61,7 @@ def long_life(steps: int) -> Observations:
             seen.chronicle.read(step, [line])
         if step % 2000 == 1999:
             cause = Cause.SADDLE_POINT if (step // 2000) % 2 else Cause.FLAT_REGION
-            seen.judge(Verdict(cause, step, step - 10, True, "why", "what", Evidence()))
+            seen.judge(Verdict(cause, step, step - 10, stuck=True, reason="why"))
             seen.escaped()
     return seen
 

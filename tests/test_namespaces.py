@@ -97,7 +97,13 @@ def _noted(seen: set[str], hook: str, original: Any, *args: Any, **kwargs: Any) 
 def test_a_checkpoint_goes_from_one_namespace_to_the_other(tmp_path):
     namespace = importlib.import_module(NAMESPACES[0])
     saver = namespace.callbacks.ModelCheckpoint(tmp_path, "last")
-    fit(NAMESPACES[0], [WATCHERS["PlateauMonitor"].make(), saver], tmp_path / "a", max_steps=24, enable_checkpointing=True)
+    fit(
+        NAMESPACES[0],
+        [WATCHERS["PlateauMonitor"].make(), saver],
+        tmp_path / "a",
+        max_steps=24,
+        enable_checkpointing=True,
+    )
     states = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]
     (state,) = (value for key, value in states.items() if key.startswith("PlateauMonitor"))
     monitor = WATCHERS["PlateauMonitor"].make()

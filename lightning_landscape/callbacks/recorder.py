@@ -145,11 +145,7 @@ class StepRecorder:
 
     @torch.no_grad()
     def end_batch(self, outputs: Any) -> None:
-        """Close this batch's rows with their loss: the mean over the micro-batches that the step accumulated.
-
-        Raises:
-            Exception: what failed in the optimizer's hook
-        """
+        """Close this batch's rows with their loss: the mean over the micro-batches that the step accumulated."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and self._automatic:
             # Lightning has divided this loss by `accumulate_grad_batches`; undo it.

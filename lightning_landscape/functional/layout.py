@@ -41,7 +41,9 @@ class Layout:
             if not tensor.is_floating_point():
                 raise ValueError(f"parameter {name!r} must be real floating point, got {tensor.dtype}")
             if hasattr(tensor, "to_local"):
-                raise CurvatureError(f"[LL407] parameter {name!r} is sharded over ranks, where curvature is not measured")
+                raise CurvatureError(
+                    f"[LL407] parameter {name!r} is sharded over ranks, where curvature is not measured"
+                )
         dtype = torch.float32
         for tensor in params.values():
             dtype = torch.promote_types(dtype, tensor.dtype)

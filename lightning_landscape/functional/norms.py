@@ -12,7 +12,7 @@ from torch import Tensor
 def tensor_norms(tensors: Sequence[Tensor]) -> Tensor:
     """Euclidean norm of each tensor, shape (n,), accumulated in float32 or better, on the first tensor's device.
 
-    Of tensors that are sharded over ranks (FSDP2) it is the norm of the whole, and all of these ranks have to come here.
+    Of tensors that are sharded over ranks (FSDP2) it is the norm of the whole; all of these ranks have to come here.
     """
     if not tensors:
         return torch.zeros(0)

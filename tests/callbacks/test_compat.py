@@ -19,8 +19,8 @@ from lightning_landscape.callbacks import _compat
 from tests.matrices.runs import held_out
 from tests.zoo.manual import Adversaries
 from tests.zoo.plain import OwnClipping, Perceptron
-from tests.zoo.training import MemoryLogger, make_trainer
 from tests.zoo.specimen import SPECIMENS, shuffled
+from tests.zoo.training import MemoryLogger, make_trainer
 
 ROOT = Path(__file__).parents[2] / "lightning_landscape"
 
@@ -166,7 +166,14 @@ def test_without_stances_nothing_is_forced(monkeypatch):
 def private_names() -> set[str]:
     """Every private name that Lightning's objects have and plain torch modules have not."""
     trainer, module = make_trainer(SPECIMENS["Perceptron"]), Perceptron()
-    objects = [trainer, module, trainer.fit_loop, trainer.fit_loop.epoch_loop, trainer.strategy, trainer.precision_plugin]
+    objects = [
+        trainer,
+        module,
+        trainer.fit_loop,
+        trainer.fit_loop.epoch_loop,
+        trainer.strategy,
+        trainer.precision_plugin,
+    ]
     objects += [DummyLogger(), CSVLogger("nowhere"), trainer._logger_connector, trainer._callback_connector, Callback()]
     names = {name for value in objects for name in (*vars(value), *dir(type(value)))}
     return {name for name in names - set(dir(nn.Module())) if re.fullmatch(r"_[a-z]\w*", name)}

@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, callbacks
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
     BatchSizeFinder,
     EarlyStopping,
-    EMAWeightAveraging,
     GradientAccumulationScheduler,
     LearningRateFinder,
     ModelCheckpoint,
     ModelPruning,
     OnExceptionCheckpoint,
     StochasticWeightAveraging,
-    WeightAveraging,
 )
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.tuner import Tuner
@@ -166,13 +164,15 @@ SETTINGS = {
     "resumed mid-epoch": Setting(drive=mid_epoch),
     "second fit": Setting(drive=second_fit, steps=24),
     "lr_find": Setting(Sized, drive=tuned, steps=80),
-    "LearningRateFinder": Setting(Sized, others=_finders(LearningRateFinder, num_training_steps=20), drive=own_loader, steps=80),
+    "LearningRateFinder": Setting(
+        Sized, others=_finders(LearningRateFinder, num_training_steps=20), drive=own_loader, steps=80
+    ),
     "BatchSizeFinder": Setting(
         Sized, others=_finders(BatchSizeFinder, steps_per_trial=2, init_val=4, max_trials=2), drive=own_loader
     ),
-    "WeightAveraging": Setting(Convolutional, others=_finders(WeightAveraging)),
-    "EMA": Setting(Convolutional, others=_finders(EMAWeightAveraging, decay=0.9)),
-    "SWA": Setting(Convolutional, others=_finders(StochasticWeightAveraging, swa_lrs=1e-3, swa_epoch_start=2), steps=41),
+    "SWA": Setting(
+        Convolutional, others=_finders(StochasticWeightAveraging, swa_lrs=1e-3, swa_epoch_start=2), steps=41
+    ),
     "EarlyStopping": Setting(others=_stops, steps=16),
     "OnExceptionCheckpoint": Setting(others=lambda folder: [OnExceptionCheckpoint(folder)], drive=fails),
     "GradientAccumulationScheduler": Setting(
@@ -183,5 +183,11 @@ SETTINGS = {
     ),
     "ModelPruning": Setting(others=_prunes),
     "validation within epochs": Setting(Convolutional, trainer=lambda: {"val_check_interval": 3}),
-    "stuck": Setting(Immovable, trainer=lambda: {"max_epochs": 15}, steps=120, may_say=("[LL204]", "[LL207]", "[LL209]")),
+    "stuck": Setting(
+        Immovable, trainer=lambda: {"max_epochs": 15}, steps=120, may_say=("[LL204]", "[LL207]", "[LL209]")
+    ),
 }
+
+if hasattr(callbacks, "EMAWeightAveraging"):  # Lightning 2.6
+    SETTINGS["WeightAveraging"] = Setting(Convolutional, others=_finders(callbacks.WeightAveraging))
+    SETTINGS["EMA"] = Setting(Convolutional, others=_finders(callbacks.EMAWeightAveraging, decay=0.9))

@@ -57,7 +57,6 @@ def process() -> dict[str, Any]:
         "benchmark": torch.backends.cudnn.benchmark,
         "precision": (torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cpu")),
         "attention": (torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.math_sdp_enabled()),
-        "autograd": torch.autograd.is_multithreading_enabled() if hasattr(torch.autograd, "is_multithreading_enabled") else 0,
         "numpy": np.geterr(),
         "directory": os.getcwd(),
         "environment": dict(os.environ),

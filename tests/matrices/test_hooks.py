@@ -21,9 +21,7 @@ from tests.zoo.training import fingerprint
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
 SHORT = Setting(trainer=lambda: {"max_epochs": 3}, steps=24)
-HOOKS = sorted(
-    name for name in vars(Callback) if name.startswith("on_") or name in {"setup", "teardown", "state_dict"}
-)
+HOOKS = sorted(name for name in vars(Callback) if name.startswith("on_") or name in {"setup", "teardown", "state_dict"})
 OURS = [name for name in HOOKS if name in vars(Monitor)]
 NEVER = {"on_exception"}
 """hooks that come only when a run dies"""
@@ -88,13 +86,15 @@ def killed(hook: str, watcher: str | None, folder: Path) -> tuple[Any, Any, Base
     return left, watching, died
 
 
+def quiet(folder: Any, **settings: Any) -> Trainer:
+    off = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "logger"), False)
+    return Trainer(accelerator="cpu", default_root_dir=folder, **off, **settings)
+
+
 @functools.cache
 def resumable() -> str:
     folder = tempfile.mkdtemp()
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, callbacks=[WATCHERS["PlateauMonitor"].make()],
-    )  # fmt: skip
+    trainer = quiet(folder, max_epochs=1, callbacks=[WATCHERS["PlateauMonitor"].make()])
     trainer.fit(Perceptron(), batches(), held_out())
     trainer.save_checkpoint(f"{folder}/resumable.ckpt")
     return f"{folder}/resumable.ckpt"
@@ -176,12 +176,9 @@ def _twice(hook: Any, *args: Any, **kwargs: Any) -> Any:
 
 @pytest.mark.parametrize("watcher", WATCHERS)
 @pytest.mark.parametrize("hook", OURS)
-def test_a_callback_that_has_seen_no_run_answers_to_any_hook(hook, watcher):
+def test_a_callback_that_has_seen_no_run_answers_to_any_hook(hook, watcher, tmp_path):
     monitor, module = WATCHERS[watcher].make(), Perceptron()
-    trainer = Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, max_epochs=1,
-    )  # fmt: skip
+    trainer = quiet(tmp_path, max_epochs=1)
     given: dict[str, tuple[Any, ...]] = {
         "on_exception": (trainer, module, KeyError("mine")),
         "on_train_batch_start": (trainer, module, None, 0),
@@ -195,5 +192,3 @@ def test_a_callback_that_has_seen_no_run_answers_to_any_hook(hook, watcher):
     getattr(monitor, hook)(*given.get(hook, (trainer, module)))
     assert monitor.report.steps == 0
     assert monitor.verdicts == ()
-
-

@@ -1,6 +1,6 @@
-"""Every callback on one of two ranks; run as ``python -m tests.matrices.two_ranks KIND FOLDER`` with the rank's environment.
+"""Every callback on one of two ranks; run as ``python -m tests.matrices.two_ranks KIND FOLDER``.
 
-Each rank writes what it saw to FOLDER, for `test_ranks.py` to compare.
+The environment says which rank it is. Each writes what it saw to FOLDER, for `test_ranks.py` to compare.
 """
 
 from __future__ import annotations
