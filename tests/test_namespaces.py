@@ -10,8 +10,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import lightning
 import pytest
 import torch
+from packaging.version import Version
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -20,6 +22,12 @@ from tests.matrices.watchers import WATCHERS
 
 ROOT = Path(__file__).parents[1]
 NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
+
+
+both = pytest.mark.skipif(
+    Version(lightning.__version__) < Version("2.6"),
+    reason="before 2.6, pytorch_lightning has to be imported before the monitors; see the test in a process of its own",
+)
 
 
 def module_of(namespace: Any) -> Any:
@@ -57,6 +65,7 @@ def fit(name: str, watching: Any, folder: Path, **settings: Any) -> tuple[Any, l
     return trainer, said
 
 
+@both
 @pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("watcher", WATCHERS)
 def test_a_monitor_sees_and_publishes_the_same_in_either_namespace(watcher, tmp_path):
@@ -75,6 +84,7 @@ def test_a_monitor_sees_and_publishes_the_same_in_either_namespace(watcher, tmp_
     assert first == second
 
 
+@both
 def test_every_hook_of_ours_is_called_in_either_namespace(tmp_path):
     calls: dict[str, set[str]] = {}
     for name in NAMESPACES:
@@ -94,6 +104,7 @@ def _noted(seen: set[str], hook: str, original: Any, *args: Any, **kwargs: Any) 
     return original(*args, **kwargs)
 
 
+@both
 def test_a_checkpoint_goes_from_one_namespace_to_the_other(tmp_path):
     namespace = importlib.import_module(NAMESPACES[0])
     saver = namespace.callbacks.ModelCheckpoint(tmp_path, "last")

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback as _Callback
 
 if TYPE_CHECKING:
-    from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.callbacks import Callback as Callback
 else:
     # The other namespace's Trainer takes any callback in a list, but one without a list only of its own class. That
     # class is not imported for this: who uses the other namespace has imported it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import logging
 import os
@@ -163,18 +162,6 @@ def test_the_comparison_notices_what_a_bad_guest_leaves(tmp_path):
         warnings.filters.pop(0)
         guest.thread.cancel()
         guest.file.close()
-
-
-def test_a_run_that_is_over_can_be_forgotten_whole(tmp_path):
-    """Nobody of ours holds on to the module or the batches by a global, a cache or a cycle that has no end."""
-    import weakref
-
-    run, _ = train("LandscapeMonitor", tmp_path, Convolutional, logger=False)
-    module, monitor = weakref.ref(run.module), weakref.ref(run.watching)
-    run.trainer = run.module = run.watching = None
-    gc.collect()
-    assert module() is None
-    assert monitor() is None
 
 
 def test_a_monitor_that_is_kept_after_the_run_keeps_no_batches(tmp_path):
