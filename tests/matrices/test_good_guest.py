@@ -95,7 +95,7 @@ def train(watcher: str, folder: Path, module: Any, **settings: Any) -> tuple[Run
 ENDINGS = {"ends": Convolutional, "dies": Fails}
 
 
-@pytest.mark.usefixtures("only_the_last_pictures")
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("module", ENDINGS.values(), ids=ENDINGS)
 @pytest.mark.parametrize("watcher", WATCHERS)
 def test_nothing_of_the_process_is_changed_by_a_run_that(watcher, module, tmp_path):
