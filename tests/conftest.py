@@ -2,6 +2,8 @@
 
 import pytest
 
+from lightning_landscape.reporting.outlets import Outlets
+
 EXPECTED = (
     "ignore:.*the loss surface is skipped:lightning_landscape.errors.ProbeSkippedWarning",
     "ignore:Found `dataloader_iter` argument in the `training_step`",
@@ -16,3 +18,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "tests/callbacks/" in item.nodeid:
             for filter_ in EXPECTED:
                 item.add_marker(pytest.mark.filterwarnings(filter_))
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Drawing is most of the price of such a short run; the matrix of loggers is there for it."""
+    monkeypatch.setattr(Outlets, "pictures", lambda *args, **kwargs: None)
+
+
+@pytest.fixture
+def only_the_last_pictures(monkeypatch):
+    """Every picture is drawn once, and not again at every look."""
+    draw = Outlets.pictures
+
+    def pictures(outlets, figures, step, *, last=False):
+        if last:
+            draw(outlets, figures, step, last=last)
+
+    monkeypatch.setattr(Outlets, "pictures", pictures)

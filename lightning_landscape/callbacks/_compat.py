@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.callbacks import Callback as _Callback
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback as Callback
+else:
+    # The other namespace's Trainer takes any callback in a list, but one without a list only of its own class. That
+    # class is not imported for this: who uses the other namespace has imported it.
+    _other = getattr(sys.modules.get("pytorch_lightning"), "Callback", _Callback)
+    Callback = _Callback if issubclass(_Callback, _other) else type("Callback", (_Callback, _other), {})
+
+TRAINERS = frozenset({"_trainer", "_fabric", "_fabric_optimizers", "_device_mesh", "_compiler_ctx"})
+"""attributes in which a LightningModule keeps what belongs to its trainer"""
 
 
 def current_hook(pl_module: Any) -> str | None:
     """The hook that Lightning is running right now, such as ``"on_train_batch_end"``; None outside of hooks."""
     hook: str | None = getattr(pl_module, "_current_fx_name", None)
     return hook
+
+
+def trainer_of(pl_module: Any) -> Any:
+    """The trainer that the module is attached to, or None; `pl_module.trainer` would raise where there is none."""
+    return getattr(pl_module, "_trainer", None)
+
+
+def take_loggers(trainer: Any, stand_ins: Sequence[Any]) -> None:
+    """Let the trainer log to these; by its own dict, since the setter of `loggers` may do more in another release."""
+    if "_loggers" in vars(trainer):
+        vars(trainer)["_loggers"] = list(stand_ins)
+    else:
+        trainer.loggers = list(stand_ins)
 
 
 def logger_handles(logger: Any) -> list[object]:

@@ -91,11 +91,11 @@ def redraw(evaluator: Evaluator) -> Callable[[int], Params]:
             for parameter in weights.parameters.values():
                 parameter.data = parameter.data.clone()  # frozen ones included: drawing writes in place
             seed_streams(seed)
-            drawn = set()
-            for prefix, layer in modules.items():
+            for layer in modules.values():
                 if callable(reset := getattr(layer, "reset_parameters", None)):
                     reset()
-                    drawn |= {f"{prefix}.{name}".lstrip(".") for name, _ in layer.named_parameters()}
+            # A pruned or reparametrized layer draws what is computed from its parameters, and leaves these as they are.
+            drawn = {name for name, p in weights.parameters.items() if not torch.equal(p, weights.own[name])}
             point = {name: parameter.detach().clone() for name, parameter in weights.trainable.items()}
             for name, weight in point.items():
                 # Scales of 1 and biases of 0 stay what they are.

@@ -136,8 +136,8 @@ class Copier:
 
 
 def _clone(value: Tensor) -> Tensor:
-    if not value.is_leaf:  # part of a graph (old weight_norm, a hidden state): nobody writes into it in place
-        return value
+    if not value.is_leaf:  # part of a graph (a pruned weight, old weight_norm, a hidden state), and so is its copy
+        return value.clone()
     clone = value.detach().clone()
     if isinstance(value, torch.nn.Parameter):
         return torch.nn.Parameter(clone, requires_grad=value.requires_grad)

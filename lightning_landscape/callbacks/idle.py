@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
-from lightning_landscape.callbacks._compat import forced_eager
+from lightning_landscape.callbacks._compat import forced_eager, trainer_of
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.differentiation import differentiable
 from lightning_landscape.callbacks.distributed import Ranks
@@ -76,7 +76,7 @@ def _borrowed(pl_module: Any) -> Iterator[Trainer]:
     Yields:
         that trainer
     """
-    before: Any = getattr(pl_module, "_trainer", None)
+    before = trainer_of(pl_module)
     modes = {module: module.training for module in pl_module.modules()}
     flags = {parameter: parameter.requires_grad for parameter in pl_module.parameters() if _is_real(parameter)}
     trainer = _unstarted_trainer()

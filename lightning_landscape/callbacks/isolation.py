@@ -17,7 +17,13 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from lightning_landscape.callbacks._compat import forced_eager, is_lightning_module, logger_handles
+from lightning_landscape.callbacks._compat import (
+    TRAINERS,
+    forced_eager,
+    is_lightning_module,
+    logger_handles,
+    take_loggers,
+)
 from lightning_landscape.callbacks.copying import Copier, is_immutable
 from lightning_landscape.callbacks.rng import RandomStreams
 from lightning_landscape.callbacks.switches import Switches
@@ -42,7 +48,6 @@ _REGISTRIES = frozenset({
 })
 # Backward hooks watch training (gradient logging); a probe takes gradients behind their back.
 _BACKWARD_HOOKS = frozenset({"_backward_hooks", "_backward_pre_hooks"})
-_TRAINERS = frozenset({"_trainer", "_fabric", "_fabric_optimizers", "_device_mesh", "_compiler_ctx"})
 
 
 class Isolation:
@@ -58,7 +63,7 @@ class Isolation:
         self.modules = dict(pl_module.named_modules())
         self._originals = {name: dict(module.__dict__) for name, module in self.modules.items()}
         self._changeable = {
-            name: [key for key, value in original.items() if key not in _TRAINERS and not is_immutable(value)]
+            name: [key for key, value in original.items() if key not in TRAINERS and not is_immutable(value)]
             for name, original in self._originals.items()
         }
         self._metrics = {name for name, module in self.modules.items() if isinstance(module, Metric)}
@@ -90,8 +95,7 @@ class Isolation:
         self._contexts.enter_context(forced_eager())
         self._contexts.enter_context(torch.inference_mode(mode=False))
         torch.set_grad_enabled(True)
-        # The trainer's own dict, since the setter of `loggers` may do more in another release.
-        vars(self._trainer)["_loggers"] = [DummyLogger() for _ in self._trainer.loggers]
+        take_loggers(self._trainer, [DummyLogger() for _ in self._trainer.loggers])
         vars(self._trainer)["profiler"] = PassThroughProfiler()
         for parameter, _, _ in self._grads:
             parameter.grad = None

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from lightning_landscape.callbacks._compat import logger_step
+from lightning_landscape.callbacks._compat import Callback, logger_step
 from lightning_landscape.callbacks.budget import Budget
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.guard import Guard, guarded, last_words
 from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.callbacks.pace import Pace
-from lightning_landscape.callbacks.recorder import NO_STEPS, WITHOUT_STEPS, StepRecorder
+from lightning_landscape.callbacks.pace import WITHOUT_STEPS, Pace
+from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
 from lightning_landscape.callbacks.trainer import agreed, horizon_of, published, state_of_another, taken_up, untrained
 from lightning_landscape.callbacks.views import document_of, named, report_of
@@ -29,7 +28,7 @@ from lightning_landscape.evidence import Cause, Verdict
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.reporting.outlets import Outlets
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.words import category, message
+from lightning_landscape.reporting.words import NO_STEPS, category, message
 
 
 class Monitor(Callback):

@@ -44,8 +44,8 @@ class Movement:
             slope = _slope(self._parameters[run], gradients[run])
             if slope is not None:
                 products.append(_product(slope, vector))
-        movement = {"movement": _stacked([*weights, *changes]).view(2, -1)}
-        return movement | ({"predicted": _stacked(products)} if products else {})
+        movement = {"movement": stacked([*weights, *changes]).view(2, -1)}
+        return movement | ({"predicted": stacked(products)} if products else {})
 
 
 def whole(value: Tensor) -> Tensor:
@@ -94,6 +94,7 @@ def _norm(vector: Tensor) -> Tensor:
     return norm
 
 
-def _stacked(values: Sequence[Tensor]) -> Tensor:
+def stacked(values: Sequence[Tensor]) -> Tensor:
+    """Tensors of one element each as a vector, on the device of the first."""
     device = values[0].device
-    return torch.stack([value if value.device == device else value.to(device) for value in values])
+    return torch.stack([(value if value.device == device else value.to(device)).reshape(()) for value in values])

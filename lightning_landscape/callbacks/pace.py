@@ -7,6 +7,9 @@ from functools import cached_property
 
 from lightning_landscape.history import BLOCKS_PER_RUN, FIRST_HORIZON
 
+WITHOUT_STEPS = 20
+"""batches without any optimizer step after which a trainer is said to take none that can be seen"""
+
 
 @dataclass(frozen=True)
 class Pace:

@@ -14,20 +14,12 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lightning_landscape.callbacks._compat import logger_step, overrides
-from lightning_landscape.callbacks.movement import Movement, runs_of, whole
+from lightning_landscape.callbacks.movement import Movement, runs_of, stacked, whole
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.rows import Held, Row, fetched
 from lightning_landscape.callbacks.trainer import learning_rate_of, parameters_of, size_of
 from lightning_landscape.functional.norms import group_names, tensor_norms
 from lightning_landscape.progress import StepRecord
-
-WITHOUT_STEPS = 20
-"""batches without any optimizer step after which a trainer is said to take none that can be seen"""
-NO_STEPS = (
-    "[LL101] this Trainer has taken no optimizer step that can be seen (does the optimizer step inside the backward "
-    "pass?), so gradient norms and updates are not watched; the trend of the loss is watched by batches instead."
-)
-
 
 MANY = 100_000
 """parameters from which on copying them is what watching costs most"""
@@ -64,6 +56,7 @@ class StepRecorder:
         self._handles: list[RemovableHandle] = []
         self._losses: list[Tensor] = []
         self._met = False
+        self._failure: Exception | None = None
         self._trainer: Any = None
         self._module: Any = None
         self._scaler: Any = None
@@ -80,7 +73,7 @@ class StepRecorder:
         self._learn()
         for optimizer in trainer.optimizers:
             if hasattr(optimizer, "register_step_post_hook"):
-                self._handles.append(optimizer.register_step_post_hook(self._after_step))
+                self._handles.append(optimizer.register_step_post_hook(self._after_step_of))
 
     def detach(self) -> None:
         """Stop listening; what was recorded stays until it is drained."""
@@ -129,6 +122,13 @@ class StepRecorder:
         if row.measured and not (self._scaler and getattr(optimizer, "_step_supports_amp_scaling", False)):
             self._measure(row)
 
+    def _after_step_of(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """What fails where torch calls, it fails again in `end_batch`, where the monitor guards the run."""
+        try:
+            self._after_step(optimizer, args, kwargs)
+        except Exception as error:
+            self._failure = error
+
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Gradients are clipped and the weights have moved; a step that a GradScaler skips never comes here."""
         held = self._held.get(id(optimizer))
@@ -146,7 +146,14 @@ class StepRecorder:
             self._compare(row)
 
     def end_batch(self, outputs: Any) -> None:
-        """Close this batch's rows with their loss: the mean over the micro-batches that the step accumulated."""
+        """Close this batch's rows; what failed in the optimizer's hook fails here."""
+        self._close(outputs)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def _close(self, outputs: Any) -> None:
+        """The loss of a row is the mean over the micro-batches that its step accumulated."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if not isinstance(loss, Tensor):
             loss = None
@@ -163,7 +170,7 @@ class StepRecorder:
                 if row.loss is None and loss is not None:
                     row.loss = loss.detach().clone()
             elif self._losses:
-                row.loss = self._losses[0] if len(self._losses) == 1 else _stacked(self._losses).mean()
+                row.loss = self._losses[0] if len(self._losses) == 1 else stacked(self._losses).mean()
                 # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
                 row.parts = self._trainer.accumulate_grad_batches
             row.held.row = row.held.movement = None
@@ -228,7 +235,7 @@ class StepRecorder:
         row = held.row = Row(step, held, learning_rate_of(optimizer), measured)
         self._open.append(row)
         if self._losses and not self._automatic:
-            row.loss = _stacked(self._losses).sum()
+            row.loss = stacked(self._losses).sum()
             self._losses.clear()
         if held.seen % held.every == 0:
             self._follow(held)
@@ -271,7 +278,3 @@ _NOBODY = Held(0, [], [], [], 0, 1)
 @torch.no_grad()
 def _norms(held: Held) -> Tensor:
     return whole(tensor_norms([p.grad for p in held.parameters if p.grad is not None]))
-
-
-def _stacked(values: list[Tensor]) -> Tensor:
-    return torch.stack([value.reshape(()) for value in values])

@@ -33,12 +33,17 @@ class Layout:
 
         Raises:
             ValueError: if there are none, or if one is not a real floating-point tensor.
+            CurvatureError: if they are sharded over ranks: there is no flat vector of them on any.
         """
         if not params:
             raise ValueError("params must hold at least one tensor, got none")
         for name, tensor in params.items():
             if not tensor.is_floating_point():
                 raise ValueError(f"parameter {name!r} must be real floating point, got {tensor.dtype}")
+            if hasattr(tensor, "to_local"):
+                raise CurvatureError(
+                    f"[LL407] parameter {name!r} is sharded over ranks, where curvature is not measured"
+                )
         dtype = torch.float32
         for tensor in params.values():
             dtype = torch.promote_types(dtype, tensor.dtype)

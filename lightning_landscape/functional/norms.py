@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 
 def tensor_norms(tensors: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of each tensor, shape (n,), accumulated in float32 or better, on the first tensor's device."""
+    """Euclidean norm of each tensor, shape (n,), accumulated in float32 or better, on the first tensor's device.
+
+    Of tensors that are sharded over ranks (FSDP2) it is the norm of the whole; all of these ranks have to come here.
+    """
     if not tensors:
         return torch.zeros(0)
+    if any(map(_is_sharded, tensors)):
+        return _over_ranks(tensor_norms(_here(tensors)).square(), tensors).sqrt()
     if {tensor.layout for tensor in tensors} != {torch.strided}:
         tensors = [tensor.coalesce().values() if tensor.is_sparse else tensor for tensor in tensors]
     kinds = {tensor.dtype for tensor in tensors}
@@ -37,10 +43,13 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
 def inner_product(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
     """Sum of the products of corresponding entries, 0-dim, in float32 or better, on the device of the first tensor.
 
-    A complex entry counts as its two real ones.
+    A complex entry counts as its two real ones. Sharded tensors are summed over their ranks as in `tensor_norms`.
     """
     if not left and not right:
         return torch.zeros(())
+    if any(map(_is_sharded, left)):
+        pairs = zip(_here(left), _here(right), strict=True)
+        return _over_ranks(torch.stack([inner_product([a], [b]) for a, b in pairs]), left).sum()
     parts = [torch.dot(_real(a).reshape(-1), _real(b).reshape(-1)) for a, b in zip(left, right, strict=True)]
     return torch.stack([part.to(parts[0].device) for part in parts]).sum()
 
@@ -82,6 +91,30 @@ def _folded(groups: list[str], limit: int) -> list[str]:
 def _real(tensor: Tensor) -> Tensor:
     tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     return tensor.float() if tensor.itemsize < 4 else tensor
+
+
+def _is_sharded(tensor: Tensor) -> bool:
+    return hasattr(tensor, "to_local")
+
+
+def _here(tensors: Sequence[Any]) -> list[Tensor]:
+    """The part of each tensor that lives on this rank."""
+    return [tensor.to_local() if _is_sharded(tensor) else tensor for tensor in tensors]
+
+
+def _over_ranks(sums: Tensor, tensors: Sequence[Any]) -> Tensor:
+    """Sums of local parts, shape (n,), added up over the shards: one collective for all that are sharded alike."""
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for i, tensor in enumerate(tensors):
+        if _is_sharded(tensor):
+            alike.setdefault((tensor.device_mesh, *tensor.placements), []).append(i)
+    for (mesh, *placements), members in alike.items():
+        part = sums[members]
+        for dimension, placement in enumerate(placements):
+            if placement.is_shard():
+                torch.distributed.all_reduce(part, group=mesh.get_group(dimension))
+        sums[members] = part
+    return sums
 
 
 def _scattered(tensors: Sequence[Tensor]) -> bool:

@@ -12,10 +12,13 @@ from lightning_landscape.surface import LossSurface
 def symmetry(surface: LossSurface) -> Symmetry | None:
     """The layer with the largest share of twin or empty units at the start of the run, by its weight matrix.
 
-    Only matrices with another one behind them are hidden layers; of the output layer, rows may well be alike.
+    Only matrices with another one behind them are hidden layers; of the output layer, rows may well be alike. None
+    where there is no such layer, or where weights are sharded over ranks.
     """
     start = surface.anchors.get("initial", surface.here)
     names = [name for name in start if start[name].ndim >= 2]
+    if any(hasattr(start[name], "to_local") for name in names):  # twins may live on different ranks
+        return None
     shares = {name: twin_share(start[name]) for name in names[:-1]}
     if not shares:
         return None

@@ -11,6 +11,12 @@ from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, Plat
 from lightning_landscape.evidence import Cause, Evidence, Verdict
 from lightning_landscape.reporting.terminal import past_the_bar
 
+NO_STEPS = (
+    "[LL101] this Trainer has taken no optimizer step that can be seen (does the optimizer step inside the backward "
+    "pass?), so gradient norms and updates are not watched; the trend of the loss is watched by batches instead."
+)
+"""said of a Trainer whose steps nobody can see"""
+
 
 def message(verdict: Verdict, code: str | None = None) -> str:
     """The text of the warning: what and where, why, what to try; one line each."""

@@ -73,12 +73,12 @@ class NestedBatch(Linear):
         return (losses * weights).mean() + batch.extra["weights"].pop()
 
 
-def _two_loaders() -> CombinedLoader:
+def two_loaders() -> CombinedLoader:
     first, second = (DataLoader(labelled(seed), batch_size=8, shuffle=True) for seed in (0, 5))
     return CombinedLoader({"a": first, "b": second}, mode="max_size_cycle")
 
 
-@specimen(loader=_two_loaders)
+@specimen(loader=two_loaders)
 class TwoLoaders(Linear):
     """A batch from each of two loaders."""
 

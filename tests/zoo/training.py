@@ -57,7 +57,7 @@ class MemoryLogger(Logger):
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None: ...
 
 
-class _Diary(Callback):
+class Diary(Callback):
     """The order of the data, and where the random streams stand between steps."""
 
     def __init__(self) -> None:
@@ -85,9 +85,14 @@ class Trace:
 def train(specimen: Specimen, *callbacks: Callback) -> Trace:
     seed_everything(7, verbose=False)
     module = specimen.module()
-    diary, logger = _Diary(), MemoryLogger()
+    diary, logger = Diary(), MemoryLogger()
     trainer = make_trainer(specimen, *callbacks, diary, logger=logger)
     fit(specimen, trainer, module)
+    return trace_of(trainer, module, diary, logger)
+
+
+def trace_of(trainer: Trainer, module: Any, diary: Diary, logger: MemoryLogger) -> Trace:
+    """What a run has left behind, apart from what the library reports of itself."""
     return Trace(
         weights={name: fingerprint(value) for name, value in module.state_dict().items()},
         optimizers=[fingerprint(list(optimizer.state.values())) for optimizer in trainer.optimizers],
@@ -101,7 +106,7 @@ def train(specimen: Specimen, *callbacks: Callback) -> Trace:
             "trainer": {
                 key: value
                 for key, value in vars(trainer).items()
-                if key != "_last_val_time" and isinstance(value, (bool, int, float, str))
+                if key not in {"_last_val_time", "_default_root_dir"} and isinstance(value, (bool, int, float, str))
             }
         },
     )

@@ -1,0 +1,65 @@
+"""Every callback of the library, in a hurry: what it does every thousand steps of a run it does here every ten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lightning_landscape.callbacks import (
+    CurvatureMonitor,
+    GradientNormMonitor,
+    LandscapeMonitor,
+    LossInterpolationMonitor,
+    PlateauMonitor,
+)
+from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks.monitor import Monitor
+from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.probes import (
+    CopyTrials,
+    HessianExtremes,
+    RedrawnRestart,
+    activity,
+    input_use,
+    starting_point,
+    symmetry,
+)
+
+EVERYTHING = (
+    *(starting_point, activity, symmetry, input_use),
+    *(CopyTrials(steps=2), HessianExtremes(iterations=2), RedrawnRestart(seeds=1, steps=2)),
+)
+
+
+def examining() -> Monitor:
+    """A stalled run's whole examination, on schedule: a run that stalls for real is too long for a matrix."""
+    examination = Examination((), scheduled=EVERYTHING, every=20, anchors=("initial",), batches=2)
+    return Monitor(StepRecorder(updates_every=2), examination, {})
+
+
+@dataclass(frozen=True)
+class Watcher:
+    make: Callable[[], Monitor]
+    scalars: frozenset[str] = field(default=frozenset())
+    """names under ``landscape/`` that a logger has after a run of 40 steps, of those that are always there"""
+    probes: bool = True
+    """whether it looks at the loss surface"""
+
+
+def _watcher(make: Callable[[], Monitor], scalars: str, *without: str) -> Watcher:
+    return Watcher(make, frozenset(scalars.split()), probes="probes" not in without)
+
+
+WATCHERS = {
+    "LandscapeMonitor": _watcher(
+        lambda: LandscapeMonitor(every=10, points=3, batches=4, norms_every=1),
+        "grad_norm grad_norm_clipped update_ratio plateau_length barrier verdict",
+    ),
+    "GradientNormMonitor": _watcher(GradientNormMonitor, "grad_norm grad_norm_clipped update_ratio", "probes"),
+    "PlateauMonitor": _watcher(lambda: PlateauMonitor(norms_every=1), "plateau_length update_ratio verdict", "probes"),
+    "LossInterpolationMonitor": _watcher(lambda: LossInterpolationMonitor(every=10, points=3), "barrier"),
+    "CurvatureMonitor": _watcher(
+        lambda: CurvatureMonitor(every=10, iterations=2, batches=2), "lambda_min lambda_max sharpness_ratio trace"
+    ),
+    "whole examination": _watcher(examining, ""),
+}
