@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import gc
 import pickle
-import weakref
 
 import pytest
 import torch
@@ -150,17 +148,6 @@ def test_f42_a_monitor_can_be_copied_and_sent_to_another_process_before_a_fit_an
     said_by(lambda: fit(Flat(), twin, steps=60))
     said_by(lambda: fit(Flat(), new, steps=60))
     assert twin._seen.state_dict() == new._seen.state_dict()
-
-
-@every_monitor
-def test_f42_after_the_fit_a_monitor_keeps_neither_the_trainer_nor_the_module_alive(name):
-    monitor, module = MONITORS[name](), Net()
-    run = fit(module, monitor)
-    held = weakref.ref(run), weakref.ref(module)
-    del run, module
-    gc.collect()
-    assert [thing() for thing in held] == [None, None]
-    assert "40 steps watched" in monitor.report
 
 
 def test_f41_the_same_settings_twice_are_refused_by_lightning_at_once():
