@@ -39,11 +39,13 @@ def check_probes(probes: Any) -> None:
 
 
 def check_share(**shares: Any) -> None:
-    """Refuse what is not a share in (0, 1].
+    """Refuse what is not a share in (0, 1]; None stands for "no limit".
 
     Raises:
         ValueError: naming the first such argument.
     """
     for name, value in shares.items():
+        if value is None:
+            continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
             raise ValueError(f"{name} must be a share above 0 and at most 1, got {value!r}")

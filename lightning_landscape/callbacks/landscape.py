@@ -75,7 +75,8 @@ class LandscapeMonitor(Monitor):
         remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
             remedies does training differ from training without the monitor.
         budget: share of the training time that watching and examining together may take, such as 0.02; it shortens and
-            puts off examinations, but not below 1.2 seconds in all, and silences none that an episode begins with.
+            puts off examinations, but not below 1.2 seconds in all, and silences none that an episode begins with. None
+            for whatever they take: then the clock decides nothing, and equal runs are watched alike to the last bit.
         folder: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of the
             first logger, and nowhere without one.
 
@@ -94,7 +95,7 @@ class LandscapeMonitor(Monitor):
         probes: Sequence[Probe] | None = None,
         loss_fn: Callable[..., Any] | None = None,
         remedies: Sequence[Remedy] = (),
-        budget: float = 0.02,
+        budget: float | None = 0.02,
         folder: str | None = None,
     ) -> None:
         check_numbers(every=every, points=points, batches=batches, norms_every=norms_every)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.callbacks.observations import SCHEMA, Observations
+from lightning_landscape.callbacks.trainer import agreed
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.evidence import Cause, InputUse, Trend, Trials, Verdict
 from lightning_landscape.progress import StepRecord
@@ -255,6 +257,24 @@ def test_a_standstill_of_several_players_is_no_verdict_and_is_not_examined_at_ev
     assert 1 <= len(looks) <= 8  # 1600 optimizer steps, and 200 at least between two examinations
 
 
+def on_two_ranks(*losses):
+    """What each of two ranks is told of the losses of both."""
+    sent = []
+
+    def reduce(numbers, reduce_op):
+        sent.append(numbers)
+        return torch.stack(sent[:2]).mean(0)
+
+    trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device="cpu", reduce=reduce))
+    records = [[StepRecord(0, 0, loss, learning_rate=0.1, stepped=True) for loss in rank] for rank in losses]
+    agreed(trainer, records[0], 0.0)  # only to send them
+    return [[record.loss for record in agreed(trainer, rank, 0.0)[0]] for rank in (records[1], records[0])]
+
+
+def test_two_ranks_are_told_the_mean_of_their_losses():
+    assert on_two_ranks([1.0, 2.0], [3.0, 2.0]) == [[2.0, 2.0], [2.0, 2.0]]
+
+
 LEVELS = st.sampled_from([0.01, 0.5, 1.0, 2.2, 2.3, 2.4, 9.0])
 
 
@@ -293,6 +313,12 @@ class Episodes(RuleBasedStateMachine):
     @rule()
     def no_loss(self):
         self.feed([None] * 5)
+
+    @rule(steps=st.integers(1, 100), apart=st.sampled_from([0.0, 0.1, 3.0]))
+    def see_other_losses_on_another_rank(self, steps, apart):
+        one, other = on_two_ranks(flat(self.level, steps), flat(self.level + apart, steps))
+        self.straight.feed(one)
+        self.broken.feed(other)
 
     @precondition(lambda self: self.straight.seen.steps > 0)
     @rule()

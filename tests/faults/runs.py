@@ -25,7 +25,7 @@ from lightning_landscape import (
 )
 
 MONITORS: dict[str, Callable[[], Any]] = {
-    "landscape": lambda: LandscapeMonitor(every=10, points=3, batches=2, norms_every=1),
+    "landscape": lambda: LandscapeMonitor(every=10, points=3, batches=2, norms_every=1, budget=None),
     "gradient norm": GradientNormMonitor,
     "plateau": lambda: PlateauMonitor(norms_every=1),
     "interpolation": lambda: LossInterpolationMonitor(every=10, points=3, batches=2),

@@ -52,6 +52,7 @@ class Rows(L.Callback):
 
     def on_train_batch_end(self, trainer, *args):
         values = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("landscape/")}
+        values.pop("landscape/overhead", None)  # the clock's
         self.seen[trainer.global_step] = {name: repr(value) for name, value in values.items()}
 
 
