@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ def read_content(path: Path) -> Any:
     Raises:
         CheckpointError: if the file is missing, damaged, or holds other objects than tensors and builtins.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # of a name that no file can have, `Path.is_dir` raises
         raise CheckpointError(f"{path} is a directory (a sharded checkpoint?); a single file is needed")
     _check_integrity(path)
     try:
@@ -64,7 +65,8 @@ def _check_integrity(path: Path) -> None:
             f"{path} is damaged, or was written by torch before 1.6 without checksums; load and save it again ({error})"
         ) from error
     except Exception as error:
-        raise CheckpointError(f"{path} is not a readable checkpoint: {type(error).__name__}: {error}") from error
+        said = f"{path} is not a readable checkpoint: {type(error).__name__}: {error}"
+        raise CheckpointError(said if len(said) < 1000 else f"{said[:1000]} …") from error
     if damaged is not None:
         raise CheckpointError(f"{path} is damaged: the checksum of {damaged} does not hold")
 

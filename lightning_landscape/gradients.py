@@ -98,7 +98,14 @@ class GradientNorms:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
+        """Continue where `state_dict` was taken.
+
+        Raises:
+            ValueError: if the columns do not fit the steps or the groups.
+        """
+        steps, width = len(state["steps"]), len(state["groups"])
+        if len(state["history"]) != steps or any(len(c) != width for c in (*state["history"], *state["run"])):
+            raise ValueError(f"a history of {steps} steps and {width} groups has other columns than that")
         self.groups = tuple(state["groups"])
         self.steps = list(state["steps"])
         self.history = [list(column) for column in state["history"]]

@@ -84,7 +84,7 @@ def test_each_monitor_alone_does_its_one_thing(tmp_path):
         "GradientNormMonitor": gradient | ratio,
         "PlateauMonitor": progress | ratio,
         "LossInterpolationMonitor": line,
-        "LandscapeMonitor": gradient | progress | ratio | line,
+        "LandscapeMonitor": gradient | progress | ratio | line | {"landscape/overhead"},
     }
     assert "[LL110]" in err
     assert err.count("From initial to here the loss goes from") >= 1

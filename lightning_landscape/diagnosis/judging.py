@@ -98,10 +98,14 @@ def learned(evidence: Evidence) -> bool:
     return use.share >= UNUSED
 
 
+def measured(evidence: Evidence) -> bool:
+    """Whether what the model has learned was measured on fixed batches, and not read off the run's own losses."""
+    return evidence.get(InputUse) is not None or evidence.get(StartingPoint) is not None
+
+
 def still_high(evidence: Evidence) -> float:
     """The share of the starting loss above which a run has not come down; less where only single losses tell it."""
-    measured = evidence.get(InputUse) is not None or evidence.get(StartingPoint) is not None
-    return UNLEARNED if measured else FALLEN
+    return UNLEARNED if measured(evidence) else FALLEN
 
 
 def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | None = None) -> Verdict:
@@ -109,9 +113,10 @@ def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | N
     plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
     step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
     # A chance of noise may look like a plateau: without power, only plain evidence alarms of a run that has learned, or
-    # that gains on other batches by going on as it is.
-    goes_on = trials is not None and trials.own > FORGED_AHEAD
-    chance = trend is not None and not trend.powered and (learned(evidence) or goes_on)
+    # that gains on other batches by going on as it is, or of which only noisy losses tell that it has not learned.
+    hidden = trend is not None and not trend.powered
+    goes_on = trials is not None and (trials.own > FORGED_AHEAD or not measured(evidence))
+    chance = hidden and (learned(evidence) or goes_on)
     alarms = cause not in INFORMATION and not (chance and cause is not Cause.DIVERGED) if stuck is None else stuck
     lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines.append(reason)

@@ -57,6 +57,11 @@ class NoNumbersOfOurs(Memory):
         super().log_metrics(metrics, step)
 
 
+def timeless(rows):
+    """The rows without what the clock says."""
+    return [(step, {key: row[key] for key in row if key != "landscape/overhead"}) for step, row in rows]
+
+
 @every_monitor
 @pytest.mark.parametrize("kind", [NoPictures, NoNumbersOfOurs])
 def test_f14_a_logger_that_raises_is_muted_after_three_and_the_others_get_everything(name, kind):
@@ -64,7 +69,7 @@ def test_f14_a_logger_that_raises_is_muted_after_three_and_the_others_get_everyt
     said_by(lambda: fit(Flat(), MONITORS[name](), steps=120, logger=[expected]))
     said = said_by(lambda: fit(Flat(), monitor, steps=120, logger=[bad, good]))
     assert len(said) <= 1  # the alarm; a logger's failure is no warning of its own
-    assert good.rows == expected.rows
+    assert timeless(good.rows) == timeless(expected.rows)
     assert good.pictures == expected.pictures
     assert getattr(bad, "tried", 0) <= 3
     assert monitor._outlets.failures[1] == 0
@@ -106,6 +111,7 @@ def test_f16_of_three_loggers_each_gets_the_numbers_and_csv_gets_pictures_as_fil
 
 MISSING = """
 import sys, logging
+import lightning.pytorch, torchmetrics  # they want it where it is installed
 sys.modules[sys.argv[1]] = None
 for name in [name for name in sys.modules if name.startswith(sys.argv[1] + ".")]:
     del sys.modules[name]

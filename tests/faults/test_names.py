@@ -29,17 +29,21 @@ HOSTILE = [
 ]
 
 
+LAYERS = [name for name in HOSTILE if "." not in name]
+"""what torch takes as the name of a layer"""
+
+
 class Named(Flat):
     """Parts whose names nobody would think of."""
 
     def __init__(self):
         super().__init__()
-        for hostile in HOSTILE:
+        for hostile in LAYERS:
             self.add_module(hostile, nn.Linear(4, 4))
 
     def loss(self, batch):
         inputs, labels = batch
-        for hostile in HOSTILE:
+        for hostile in LAYERS:
             inputs = inputs + self.get_submodule(hostile)(inputs)
         return super().loss((inputs, labels))
 

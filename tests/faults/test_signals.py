@@ -249,6 +249,7 @@ def test_f35_a_terminal_that_cannot_be_written_to_is_no_reason_to_fail(output, t
 
 
 @pytest.mark.filterwarnings("ignore:.*was called without a model")
+@pytest.mark.filterwarnings("ignore:.*there is no last checkpoint available")
 def test_f34_a_checkpoint_on_exception_holds_what_was_seen(tmp_path):
     def fails():
         raise Mine("mine", code=7)

@@ -186,6 +186,7 @@ def test_a_callback_that_has_seen_no_run_answers_to_any_hook(hook, watcher, tmp_
         "on_before_backward": (trainer, module, torch.zeros(())),
         "on_before_optimizer_step": (trainer, module, torch.optim.SGD(module.parameters(), 0.1)),
         "on_save_checkpoint": (trainer, module, {}),
+        "on_load_checkpoint": (trainer, module, {}),
         "teardown": (trainer, module, "fit"),
         "state_dict": (),
     }

@@ -52,7 +52,7 @@ def _watcher(make: Callable[[], Monitor], scalars: str, *without: str) -> Watche
 
 WATCHERS = {
     "LandscapeMonitor": _watcher(
-        lambda: LandscapeMonitor(every=10, points=3, batches=4, norms_every=1),
+        lambda: LandscapeMonitor(every=10, points=3, batches=4, norms_every=1, budget=None),
         "grad_norm grad_norm_clipped update_ratio plateau_length barrier verdict",
     ),
     "GradientNormMonitor": _watcher(GradientNormMonitor, "grad_norm grad_norm_clipped update_ratio", "probes"),

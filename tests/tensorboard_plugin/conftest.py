@@ -119,7 +119,11 @@ def logdir(tmp_path_factory):
         torch.manual_seed(7)
         logger = TensorBoardLogger(folder, name="", version=name)
         trainer = L.Trainer(
-            max_steps=300, accelerator="cpu", logger=logger, callbacks=[LandscapeMonitor(every=30, batches=1)], **quiet
+            max_steps=300,
+            accelerator="cpu",
+            logger=logger,
+            callbacks=[LandscapeMonitor(every=30, batches=1, budget=None)],
+            **quiet,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
