@@ -271,9 +271,19 @@ def test_a_decay_that_pulls_like_the_gradient_is_an_equilibrium(pull, found):
     assert cause(gained(decay_pull=pull)) is found
 
 
-@pytest.mark.parametrize(("gain", "found"), [(0.15, Cause.SETTLED), (0.1501, Cause.SADDLE_POINT)])
-def test_a_loss_of_inputs_alone_that_no_trial_lowers_has_settled(gain, found):
-    assert cause(replace(UNUSED, moved=0.3), gained(adam=gain)) is found
+UNPAIRED = replace(UNUSED, moved=0.3)
+"""batches exchange their losses: the loss looks at inputs alone"""
+
+
+@pytest.mark.parametrize(("gain", "slow"), [(0.15, False), (0.41, True)])
+def test_a_loss_of_inputs_alone_that_came_down_and_that_no_trial_lowers_has_settled(gain, slow):
+    verdict = diagnose(BASE.including(LEARNED, UNPAIRED, gained(adam=gain, relative_gradient=0.2)))
+    assert verdict.cause is (Cause.SLOW if slow else Cause.SETTLED)
+    assert ("No trial lowered it" in verdict.reason) is not slow
+
+
+def test_a_loss_of_inputs_alone_that_never_came_down_has_not_settled():
+    assert cause(UNPAIRED, gained()) is Cause.UNDECIDED
 
 
 def test_inputs_that_are_all_the_same_have_nothing_to_learn_from():
@@ -427,7 +437,8 @@ def test_what_noise_may_have_made_is_no_alarm_in_a_run_that_has_learned():
     assert diagnose(BASE.including(*found)).stuck
     quiet = diagnose(BASE.including(*found, noisy))
     assert (quiet.cause, quiet.stuck) == (Cause.SADDLE_POINT, False)
-    assert diagnose(BASE.including(gained(adam=0.5), noisy)).stuck
+    assert diagnose(BASE.including(gained(adam=0.5), noisy, UNUSED)).stuck
+    assert not diagnose(BASE.including(gained(adam=0.5), noisy)).stuck  # noisy losses alone say that it has not
     assert diagnose(BASE.including(LEARNED, noisy, NAN)).stuck
 
 
@@ -453,7 +464,7 @@ def test_dearer_probes_run_only_while_they_can_change_the_verdict():
 
 EVERYTHING = (
     *(PLATEAU, STALLED, UNLEARNED, NAN, MIDWAY, MOVING, EVEN, ACTIVE, USED, gained(adam=0.5), curved(drop=0.5)),
-    *(NO_BETTER, TWINS, StartingPoint(loss=2.3, now=2.3)),
+    *(NO_BETTER, TWINS, StartingPoint(loss=2.3, now=2.29)),
 )
 
 
@@ -571,7 +582,7 @@ def test_further_readings_change_no_verdict():
         ([gained(**{"mean of the path": 0.2})], ["up to 0.5 times", "threshold 0.3", "by 20%"]),
         ([LossLevel(1.0, 1.0, 2.0), gained()], ["up to 0.5 times", "the loss lies above its start"]),
         ([gained(decay_pull=1.0)], ["pulls 1 times", "threshold 0.3"]),
-        ([replace(UNUSED, moved=0.3), gained(adam=0.1)], ["more than 10.0%"]),
+        ([LEARNED, replace(UNUSED, moved=0.3), gained(adam=0.1)], ["more than 10.0%"]),
         ([TWINS, replace(NO_BETTER, gain=0.5)], ["net.0", "75%", "threshold 50%", "by 50% in 300 steps"]),
         ([gained(), curved(drop=0.5)], ["falls by 50% on batches not used to find it", "loss = 0.01"]),
         ([gained(adam=0.5)], ["40 steps of Adam lower it by 50%", "loss = 0.01"]),
@@ -679,3 +690,59 @@ def test_a_slow_run_is_told_how_long_a_further_percent_takes():
     hidden = replace(falling, margin=0.02)
     assert hidden.steps_to_fall(0.01)[2] == math.inf
     assert replace(falling, progress=0.0).steps_to_fall(0.01) is None
+
+
+@pytest.mark.parametrize(("tenfold", "found"), [(0.0019, Cause.LEARNING_RATE_TOO_SMALL), (0.0021, Cause.UNDECIDED)])
+def test_ten_times_the_step_and_ten_times_the_gain_is_a_step_that_is_far_too_short(tenfold, found):
+    gains = {"adam": 0.02, "this optimizer": 1e-4, "learning rate x10": tenfold}
+    trials = replace(NOTHING_GAINED, gains={**NOTHING_GAINED.gains, **gains}, relative_gradient=0.2)
+    assert cause(CREEPING, trials) is found
+    assert cause(CREEPING, replace(trials, relative_gradient=0.05)) is Cause.UNDECIDED  # no slope to speak of
+
+
+def test_a_gradient_that_is_exactly_zero_is_a_flat_region_whatever_the_inputs_do():
+    nothing = replace(NOTHING_GAINED, relative_gradient=0.0)
+    verdict = diagnose(BASE.including(NOISY, USED, nothing))
+    assert (verdict.cause, verdict.stuck) == (Cause.FLAT_REGION, True)
+    assert "exactly zero on all 64 samples" in verdict.reason
+    assert cause(USED, replace(nothing, relative_gradient=1e-12)) is Cause.SETTLED
+    assert cause(nothing, curved(drop=0.0)) is not Cause.FLAT_REGION  # a saddle bends
+
+
+@pytest.mark.parametrize(("adam", "kappa", "found"), [
+    (0.06, 0.0009, Cause.SADDLE_POINT), (0.04, 0.0009, Cause.FLAT_REGION), (0.06, 0.0011, Cause.FLAT_REGION)
+])  # fmt: skip
+def test_at_a_critical_point_a_smaller_gain_shows_a_way_and_no_layer_is_to_blame(adam, kappa, found):
+    assert cause(UNUSED, FADING, gained(adam=adam, relative_gradient=kappa)) is found
+
+
+def test_weights_that_come_back_to_where_they_began_are_not_updated():
+    back = diagnose(BASE.including(NOISY, USED, StartingPoint(loss=2.3, now=2.3)))
+    assert (back.cause, back.stuck) == (Cause.NOT_UPDATING, True)
+    assert "to the bit" in back.reason
+    assert cause(USED, StartingPoint(loss=2.3, now=2.3 + 1e-15)) is not Cause.NOT_UPDATING
+
+
+RISING = replace(STALLED, progress=-0.5, margin=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, Cause.DIVERGED),
+        ({"line search": 0.04}, Cause.UNDECIDED),
+        ({"learning rate x0.1": 0.01}, Cause.UNDECIDED),
+        ({"this optimizer": -0.04}, Cause.UNDECIDED),
+        ({"learning rate x0.1": -0.3}, Cause.UNDECIDED),
+    ],
+)
+def test_steps_that_raise_the_loss_where_the_slope_lowers_it_go_uphill(changed, found):
+    gains = {"line search": 0.1, "this optimizer": -0.2, "learning rate x0.1": -0.02, **changed}
+    trials = replace(NOTHING_GAINED, gains={**NOTHING_GAINED.gains, **gains})
+    assert cause(RISING, LossLevel(2.3, 2.3, 2.5), trials) is found
+    assert cause(replace(RISING, margin=0.6), LossLevel(2.3, 2.3, 2.5), trials) is not Cause.DIVERGED
+
+
+@pytest.mark.parametrize(("best", "found"), [(1.14, Cause.LEARNING_RATE_TOO_LARGE), (1.16, Cause.UNDECIDED)])
+def test_what_was_learned_and_lost_again_by_long_steps_was_stepped_too_far(best, found):
+    assert cause(LossLevel(2.3, best, 2.3), NOTHING_GAINED) is found

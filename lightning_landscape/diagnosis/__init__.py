@@ -17,6 +17,7 @@ Detector: TypeAlias = Callable[[Evidence], Verdict | None]
 
 DETECTORS: tuple[Detector, ...] = (
     machinery.diverged,
+    machinery.uphill,
     machinery.dead,
     machinery.not_updating,
     machinery.too_large,
@@ -29,6 +30,7 @@ DETECTORS: tuple[Detector, ...] = (
     geometry.too_small,
     geometry.twins,
     geometry.saturated,
+    geometry.without_slope,
     geometry.saddle,
     geometry.vanishing,
     geometry.elsewhere_better,

@@ -6,7 +6,9 @@ from lightning_landscape.diagnosis.judging import (
     CREEPING,
     FORGED_AHEAD,
     GAINED,
+    HAS_GRADIENT,
     LEVEL,
+    LINEAR,
     MUCH_LEFT,
     RISEN,
     ROAMING,
@@ -43,17 +45,31 @@ def too_small(evidence: Evidence) -> Verdict | None:
     movement, trials = evidence.get(Movement), evidence.get(Trials)
     if movement is None or trials is None or movement.travelled is None:
         return None
-    gain = max(trials.gain("adam"), trials.gain("line search"), trials.gain("learning rate x10"))
-    wanted = GAINED if not learned(evidence) else MUCH_LEFT
-    if movement.travelled >= CREEPING or trials.relative_gradient < STEEP or gain < wanted:
+    gain, tenfold = max(trials.gain("adam"), trials.gain("line search")), trials.gain("learning rate x10")
+    wanted, steep = GAINED if not learned(evidence) else MUCH_LEFT, STEEP
+    if trials.own > 0 and LINEAR[0] < tenfold / trials.own < LINEAR[1] and not learned(evidence):
+        wanted, steep = FORGED_AHEAD / 2, LEVEL  # ten times the step, ten times the gain: the slope goes on
+    if movement.travelled >= CREEPING or trials.relative_gradient < steep or max(gain, tenfold) < wanted:
         return None
     return verdict_of(
         evidence,
         Cause.LEARNING_RATE_TOO_SMALL,
         f"In 5% of the run the updates add up to {movement.travelled:.1g} of the weights (threshold {CREEPING:g}) on a "
-        f"slope of relative size {trials.relative_gradient:.2g} (threshold {STEEP:g}); larger steps lower the loss by "
-        f"{gain:.0%}.",
+        f"slope of relative size {trials.relative_gradient:.2g} (threshold {steep:g}); larger steps lower the loss by "
+        f"{max(gain, tenfold):.0%}.",
     )
+
+
+def without_slope(evidence: Evidence) -> Verdict | None:
+    """The gradient is exactly zero where the loss is not: nothing that follows it can move."""
+    trials, level = evidence.get(Trials), evidence.get(LossLevel)
+    if trials is None or level is None or trials.relative_gradient != 0 or trials.best > 0 or level.now == 0:
+        return None
+    curvature = evidence.get(Curvature)
+    if curvature is not None and not curvature.degenerate:
+        return None
+    reason = f"The gradient is exactly zero on all {trials.samples} samples, and so is what every trial gained."
+    return verdict_of(evidence, Cause.FLAT_REGION, reason, stuck=True)
 
 
 def twins(evidence: Evidence) -> Verdict | None:
@@ -88,12 +104,15 @@ def saddle(evidence: Evidence) -> Verdict | None:
     curvature, trials, gradient = evidence.get(Curvature), evidence.get(Trials), evidence.get(GradientScale)
     if trials is None:
         return None
-    drop = _drop(curvature)
+    drop, critical = _drop(curvature), trials.relative_gradient < HAS_GRADIENT
     if learned(evidence):
         found = trials.gain("adam") > MUCH_LEFT and (drop > WAY_DOWN or trials.relative_gradient < LEVEL)
     else:
-        found = trials.gain("adam") > GAINED or drop > WAY_DOWN
-    if not found or (gradient is not None and gradient.first_to_last < VANISHED and drop <= WAY_DOWN):
+        # Where the run as good as stands, a smaller gain by other steps shows a way.
+        wanted = WAY_DOWN if critical else GAINED
+        found = trials.gain("adam") > wanted or drop > WAY_DOWN
+    fades = gradient is not None and gradient.first_to_last < VANISHED and not critical
+    if not found or (fades and drop <= WAY_DOWN):
         return None
     way = (
         f"Along the direction of most negative curvature the loss falls by {drop:.0%} on batches not used to find it"

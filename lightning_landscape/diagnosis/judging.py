@@ -57,6 +57,10 @@ FORGED_AHEAD = 0.02
 """gain of simply going on above which a run that noise hides is not standing still"""
 BLOWN_UP = 2.0
 """first losses over the loss before any step: above it the first steps did damage"""
+LOST = 2.0
+"""present loss over its best, from which on what was learned is lost"""
+LINEAR = (5.0, 20.0)
+"""gain at ten times the learning rate over that at the run's own, where steps are too short to feel any curvature"""
 FROZEN = 0.9
 """share of the parameters that require no gradient, above which hardly anything is trained"""
 TWINS = 0.5

@@ -15,11 +15,13 @@ from lightning_landscape.diagnosis.judging import (
     HARDLY_BELOW,
     HAS_GRADIENT,
     LATE,
+    LOST,
     MUCH_LEFT,
     PART_OF_THE_MODEL,
     RISEN,
     ROAMING,
     UNLEARNED,
+    WAY_DOWN,
     learned,
     share_of_start,
     verdict_of,
@@ -35,6 +37,7 @@ from lightning_landscape.evidence import (
     Movement,
     Schedule,
     StartingPoint,
+    Trend,
     Trials,
     Verdict,
 )
@@ -88,6 +91,8 @@ def too_large(evidence: Evidence) -> Verdict | None:
         why = f"smaller steps lower it by {smaller:.0%}"
     elif share > RISEN:
         why = "the loss lies above its start"
+    elif level.best > 0 and level.now > LOST * level.best:
+        why = f"the loss was as low as {level.best:.3g} before"
     elif share > UNLEARNED and (rise := _first_rise(evidence)) > BLOWN_UP:
         why, plain = f"the first steps raised the loss {rise:.2g}-fold, and it has not come below its start since", True
     else:
@@ -136,15 +141,36 @@ def scheduled_end(evidence: Evidence) -> Verdict | None:
 
 
 def motionless(evidence: Evidence) -> Verdict | None:
-    """The weights stand still although they have a gradient."""
-    movement, gradient = evidence.get(Movement), evidence.get(GradientScale)
-    if movement is None or movement.travelled != 0 or gradient is None or gradient.relative <= HAS_GRADIENT:
+    """The weights are where they were at the start although they have a gradient."""
+    movement, gradient, start = evidence.get(Movement), evidence.get(GradientScale), evidence.get(StartingPoint)
+    if movement is None or gradient is None or not gradient.relative > HAS_GRADIENT:
         return None
+    returned = start is not None and start.loss == start.now and bool(movement.travelled)
+    if movement.travelled != 0 and not returned:
+        return None
+    what = "come back to where they began, to the bit" if returned else "not moved at all"
     return verdict_of(
         evidence,
         Cause.NOT_UPDATING,
-        f"The weights have not moved at all, though the gradient is {gradient.norm:.3g} "
+        f"The weights have {what}, though the gradient is {gradient.norm:.3g} "
         f"(relative size {gradient.relative:.2g}, threshold {HAS_GRADIENT:g}).",
+        stuck=True if returned else None,
+    )
+
+
+def uphill(evidence: Evidence) -> Verdict | None:
+    """The steps go up: a sign is wrong, in the loss, in the gradient or in the optimizer."""
+    trend, trials = evidence.get(Trend), evidence.get(Trials)
+    if trend is None or trials is None or not 0 < trend.margin < -trend.progress:
+        return None
+    downhill, tenth = trials.gain("line search"), trials.gain("learning rate x0.1")
+    if share_of_start(evidence) <= 1.0 or downhill < WAY_DOWN or trials.own > -WAY_DOWN or not trials.own < tenth < 0:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.DIVERGED,
+        f"The steps go uphill: they raise the loss by {-trials.own:.0%}, and at a tenth of the learning rate by "
+        f"{-tenth:.1%}, where a step against the gradient lowers it by {downhill:.0%}. Is a sign wrong?",
     )
 
 
@@ -158,9 +184,9 @@ def balanced(evidence: Evidence) -> Verdict | None:
 
 
 def unpaired_minimum(evidence: Evidence) -> Verdict | None:
-    """The loss looks at inputs alone, and nothing that was tried lowers it."""
+    """The loss looks at inputs alone, it has come down, and nothing that was tried lowers it further."""
     use, trials = evidence.get(InputUse), evidence.get(Trials)
-    if use is None or not use.unpaired or trials is None or trials.best > GAINED:
+    if use is None or not use.unpaired or trials is None or trials.best > GAINED or not learned(evidence):
         return None
     return verdict_of(evidence, Cause.SETTLED, f"No trial lowered it by more than {trials.best:.1%} on other batches.")
 
