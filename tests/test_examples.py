@@ -93,7 +93,8 @@ def test_each_monitor_alone_does_its_one_thing(tmp_path):
     assert pictures["PlateauMonitor"] == set()
     assert "landscape/line_from_initial" in pictures["LossInterpolationMonitor"]
     assert pictures["LandscapeMonitor"] == pictures["GradientNormMonitor"] | pictures["LossInterpolationMonitor"] | {
-        "landscape/timeline"
+        "landscape/timeline",
+        "landscape/plane",
     }
     assert out.endswith("To see more: tensorboard --logdir out\n")
 

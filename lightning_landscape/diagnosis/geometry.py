@@ -9,6 +9,7 @@ from lightning_landscape.diagnosis.judging import (
     HAS_GRADIENT,
     LEVEL,
     LINEAR,
+    LITTLE,
     MUCH_LEFT,
     RISEN,
     ROAMING,
@@ -48,7 +49,7 @@ def too_small(evidence: Evidence) -> Verdict | None:
     gain, tenfold = max(trials.gain("adam"), trials.gain("line search")), trials.gain("learning rate x10")
     wanted, steep = GAINED if not learned(evidence) else MUCH_LEFT, STEEP
     if trials.own > 0 and LINEAR[0] < tenfold / trials.own < LINEAR[1] and not learned(evidence):
-        wanted, steep = FORGED_AHEAD / 2, LEVEL  # ten times the step, ten times the gain: the slope goes on
+        wanted, steep = LITTLE, LEVEL  # ten times the step, ten times the gain: the slope goes on
     if movement.travelled >= CREEPING or trials.relative_gradient < steep or max(gain, tenfold) < wanted:
         return None
     return verdict_of(

@@ -55,6 +55,8 @@ MUCH_LEFT = 0.4
 """gain of Adam above which a run that has learned was far from done"""
 FORGED_AHEAD = 0.02
 """gain of simply going on above which a run that noise hides is not standing still"""
+LITTLE = 0.01
+"""gain that every trial stays below at the bottom of a minimum, and that none needs to show that a slope goes on"""
 BLOWN_UP = 2.0
 """first losses over the loss before any step: above it the first steps did damage"""
 LOST = 2.0

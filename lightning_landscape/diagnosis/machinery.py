@@ -15,6 +15,7 @@ from lightning_landscape.diagnosis.judging import (
     HARDLY_BELOW,
     HAS_GRADIENT,
     LATE,
+    LITTLE,
     LOST,
     MUCH_LEFT,
     PART_OF_THE_MODEL,
@@ -184,9 +185,11 @@ def balanced(evidence: Evidence) -> Verdict | None:
 
 
 def unpaired_minimum(evidence: Evidence) -> Verdict | None:
-    """The loss looks at inputs alone, it has come down, and nothing that was tried lowers it further."""
+    """The loss looks at inputs alone, and nothing that was tried lowers it: less will do where it never came down."""
     use, trials = evidence.get(InputUse), evidence.get(Trials)
-    if use is None or not use.unpaired or trials is None or trials.best > GAINED or not learned(evidence):
+    if use is None or not use.unpaired or trials is None:
+        return None
+    if trials.best > (GAINED if learned(evidence) else LITTLE):
         return None
     return verdict_of(evidence, Cause.SETTLED, f"No trial lowered it by more than {trials.best:.1%} on other batches.")
 

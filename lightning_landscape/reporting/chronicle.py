@@ -87,6 +87,7 @@ class Chronicle:
         self._first = state["first"]
         self._span, self.segments = int(state["span"]), [list(segment) for segment in state["segments"]]
         self.readings = {name: [(step, fields) for step, fields in kept] for name, kept in state["readings"].items()}
+        self.document([])  # what cannot be drawn is damaged
 
     def document(self, verdicts: Sequence[Verdict], **known: Any) -> dict[str, dict[str, Any]]:
         """Everything as JSON-able parts of bounded size, numbers rounded and what is not finite as None.

@@ -120,7 +120,7 @@ from tests.faults.test_loggers import *
 for name in MONITORS:
     logger, monitor = Memory(), MONITORS[name]()
     said = said_by(lambda: fit(Flat(), monitor, steps=120, logger=[logger]))
-    print(name, monitor._seen.steps, len(logger.ours()), sum("failed" in text for text in said), len(said))
+    print("watched", name, monitor._seen.steps, len(logger.ours()), sum("failed" in text for text in said), len(said))
 """
 
 
@@ -136,7 +136,7 @@ def output_of(code, *arguments, **environment):
 
 @pytest.mark.slow
 def test_f17_where_drawing_is_impossible_it_is_told_once_and_all_numbers_are_there():
-    lines = [line.split() for line in output_of(MISSING, "matplotlib").splitlines() if "120" in line.split()]
+    lines = [line.split() for line in output_of(MISSING, "matplotlib").splitlines() if line.startswith("watched")]
     assert len(lines) == len(MONITORS)
     for *name, steps, rows, failed, said in lines:
         assert steps == "120"
@@ -148,7 +148,7 @@ def test_f17_where_drawing_is_impossible_it_is_told_once_and_all_numbers_are_the
 @pytest.mark.slow
 def test_f17_rich_and_a_notebook_are_not_needed():
     for missing in ("rich", "IPython"):
-        assert output_of(MISSING, missing).count(" 120 ") == len(MONITORS)
+        assert output_of(MISSING, missing).count("watched ") == len(MONITORS)
 
 
 HEADLESS = """
