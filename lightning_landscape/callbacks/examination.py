@@ -136,6 +136,9 @@ class Examination:
         if agreed_upon(trainer, budget.pays(stalled=seen.stalled, anew=seen.anew)):
             return True
         self._latest = seen.steps
+        self.put_off["another examination" if seen.stalled else "a look"] = (
+            "the budget did not pay for it when it was due"
+        )
         if seen.stalled:
             seen.pass_over()
         return False
