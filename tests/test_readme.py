@@ -44,10 +44,12 @@ def test_a_make_command_of_a_shell_block_exists(block):
     assert set(re.findall(r"\bmake ([a-z]+)", block.source)) <= targets
 
 
-def test_both_commands_stand_at_the_top():
-    first = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:8]
+def test_both_commands_and_a_picture_stand_before_the_first_heading():
+    first = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## ")[0].splitlines()
     assert any(line.startswith("make demo") for line in first)
     assert any(line.startswith("make test") for line in first)
+    (picture,) = [line for line in first if line.startswith("![")]
+    assert (ROOT / re.search(r"\((.+)\)", picture)[1]).exists()
 
 
 def test_the_table_of_causes_is_complete_and_in_order():

@@ -54,6 +54,7 @@ class Budget:
         self.horizon = horizon
         self._spent = 0.0
         self._since: float | None = None  # the beginning of what is being spent now
+        self._drawn = self._last_drawing = 0.0
         self._began = time.perf_counter()
         self._steps = 0
 
@@ -70,6 +71,21 @@ class Budget:
     def spent(self) -> float:
         """Seconds in the monitor itself."""
         return self._spent + (0.0 if self._since is None else time.perf_counter() - self._since)
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Count the time inside as taken for pictures."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._last_drawing = time.perf_counter() - start
+            self._drawn += self._last_drawing
+
+    @property
+    def can_draw(self) -> bool:
+        """Whether pictures that could wait are paid for: they may take half of it all, measurements come first."""
+        return self.share is None or self._earned / 2 - self._drawn > self._last_drawing
 
     def count(self, steps: int) -> None:
         """So many more optimizer steps have been taken."""
@@ -110,14 +126,19 @@ class Budget:
             return True
         if stalled:
             return self._whole - self.spent > FEWEST_GRADIENTS * self._step_seconds
-        earned = max(self.share * self.training, LEAST)
-        return earned - self.spent > LOOK * self._whole
+        return self._earned - self.spent > LOOK * self._whole
 
     def notes(self) -> list[str]:
         """What it has cost so far; nothing where nobody counts."""
         if self.share is None:
             return []
-        return [f"watching took {self.spent:.1f} s, {self.overhead:.1%} of the training time (budget {self.share:.0%})"]
+        allowed = f"budget {self.share:.3g}, or {LEAST:g} s where that is more"
+        return [f"watching took {self.spent:.1f} s, {self.overhead:.1%} of the training time ({allowed})"]
+
+    @property
+    def _earned(self) -> float:
+        """Seconds that the time that has passed pays for."""
+        return max((self.share or 0.0) * self.training, LEAST)
 
     @property
     def _step_seconds(self) -> float:

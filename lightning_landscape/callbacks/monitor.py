@@ -221,8 +221,9 @@ class Monitor(Callback):
         if self._seen.diverged or (stalled and ready):
             self._judge(readings)
         self._part()
-        if readings:
-            self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step))
+        if readings and (self._seen.judged_at == self._seen.steps or self._budget.can_draw):
+            with self._budget.drawing():
+                self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step))
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""

@@ -46,7 +46,9 @@ def test_the_overhead_is_the_time_spent_over_that_of_training(clock):
     trained(clock, budget, 100, 0.1)
     spend(clock, budget, 0.5)
     assert budget.overhead == pytest.approx(0.05)
-    assert budget.notes() == ["watching took 0.5 s, 5.0% of the training time (budget 2%)"]
+    assert budget.notes() == [
+        "watching took 0.5 s, 5.0% of the training time (budget 0.02, or 1.2 s where that is more)"
+    ]
 
 
 def test_a_long_run_may_spend_its_share_of_what_it_will_take(clock):
@@ -130,3 +132,16 @@ def test_a_clock_that_stands_still_divides_nothing_by_zero(clock):
 def test_a_share_that_is_none_is_refused_with_its_value(share):
     with pytest.raises(ValueError, match=f"budget must be a share above 0 and at most 1, got {share!r}"):
         LandscapeMonitor(budget=share)
+
+
+def test_pictures_that_could_wait_take_half_of_what_is_earned_at_most(clock):
+    budget = Budget(0.02, 100_000)
+    trained(clock, budget, 10_000, 0.1)  # 20 s earned
+    assert budget.can_draw
+    with budget.drawing():
+        clock.now += 4.0
+    assert budget.can_draw  # another one like it fits into 10 s
+    with budget.drawing():
+        clock.now += 4.0
+    assert not budget.can_draw
+    assert Budget(None).can_draw

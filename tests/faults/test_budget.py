@@ -42,7 +42,7 @@ def test_f09_looks_that_the_budget_does_not_pay_for_wait_and_the_report_says_so(
     assert without >= 8
     assert len(looks) <= without // 4
     assert "a look was skipped: the budget did not pay for it when it was due" in limited.report
-    assert "of the training time (budget 2%)" in limited.report
+    assert "of the training time (budget 0.02" in limited.report
 
 
 def test_f09_a_budget_that_is_spent_silences_no_first_examination_of_an_episode(looks):
