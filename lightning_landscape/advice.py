@@ -95,7 +95,7 @@ def advice(cause: Cause, evidence: Evidence) -> str:
         return GENERAL[cause]
     own = max(0.0, gains(evidence).get("this optimizer", 0.0))
     shown = [
-        f"{MEASURED[name]}: {-gain:+.0%} in {_lengths(name, evidence)}"
+        f"{MEASURED[name]}: {_change(gain)} in {_lengths(name, evidence)}"
         for name, gain in ranked(evidence)
         if name in MEASURED and gain - own > WORTH
     ]
@@ -122,12 +122,8 @@ def tried(evidence: Evidence) -> str:
     trials, restart = evidence.get(Trials), evidence.get(Restart)
     if trials is None:
         return ""
-    each = "; ".join(
-        f"{name} {-gain:+.0%}" if gain > -math.inf else f"{name} not finite"
-        for name, gain in ranked(evidence)
-        if name != "re-drawn weights"
-    )
-    anew = f"; re-drawn weights {-restart.gain:+.0%} in {restart.steps} steps" if restart is not None else ""
+    each = "; ".join(f"{name} {_change(gain)}" for name, gain in ranked(evidence) if name != "re-drawn weights")
+    anew = f"; re-drawn weights {_change(restart.gain)} in {restart.steps} steps" if restart is not None else ""
     batches = f"{trials.batches} batch{'es' * (trials.batches > 1)}"
     return f"Tried on a copy, {trials.steps} steps each on {batches}, judged on others: {each}{anew}."
 
@@ -139,3 +135,10 @@ def _lengths(name: str, evidence: Evidence) -> str:
         return f"{restart.steps} steps"
     source = others if others is not None and name in others.gains else trials
     return "40 steps" if source is None else f"{source.steps} steps"
+
+
+def _change(gain: float) -> str:
+    """Change of the loss by this gain: a fall is negative."""
+    if gain == -math.inf:
+        return "not finite"
+    return f"{-gain:+.0%}" if abs(gain) >= 0.005 else "0%"
