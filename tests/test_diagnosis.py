@@ -747,3 +747,15 @@ def test_steps_that_raise_the_loss_where_the_slope_lowers_it_go_uphill(changed, 
 @pytest.mark.parametrize(("best", "found"), [(1.14, Cause.LEARNING_RATE_TOO_LARGE), (1.16, Cause.UNDECIDED)])
 def test_what_was_learned_and_lost_again_by_long_steps_was_stepped_too_far(best, found):
     assert cause(LossLevel(2.3, best, 2.3), NOTHING_GAINED) is found
+
+
+@pytest.mark.parametrize(("first", "found"), [(0.9, Cause.LEARNING_RATE_TOO_LARGE), (1.2, Cause.FLAT_REGION)])
+def test_units_that_died_when_the_first_steps_blew_up_were_killed_by_the_learning_rate(first, found):
+    assert cause(replace(ACTIVE, dead=1.0), UNUSED, StartingPoint(loss=first, now=2.3)) is found
+
+
+@pytest.mark.parametrize(("travelled", "found"), [(9e-5, Cause.LEARNING_RATE_TOO_SMALL), (2e-4, Cause.UNDECIDED)])
+def test_of_weights_that_as_good_as_stand_on_a_slope_the_data_are_not_to_blame(travelled, found):
+    standing, slope = replace(MOVING, travelled=travelled), gained(relative_gradient=0.31)
+    assert cause(standing, UNUSED, slope) is found
+    assert cause(standing, UNUSED, gained(relative_gradient=0.29)) is Cause.UNDECIDED

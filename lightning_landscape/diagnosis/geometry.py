@@ -14,6 +14,7 @@ from lightning_landscape.diagnosis.judging import (
     RISEN,
     ROAMING,
     SATURATED,
+    STANDING,
     STEEP,
     TWINS,
     UNUSED,
@@ -50,14 +51,19 @@ def too_small(evidence: Evidence) -> Verdict | None:
     wanted, steep = GAINED if not learned(evidence) else MUCH_LEFT, STEEP
     if trials.own > 0 and LINEAR[0] < tenfold / trials.own < LINEAR[1] and not learned(evidence):
         wanted, steep = LITTLE, LEVEL  # ten times the step, ten times the gain: the slope goes on
-    if movement.travelled >= CREEPING or trials.relative_gradient < steep or max(gain, tenfold) < wanted:
+    if movement.travelled >= CREEPING or trials.relative_gradient < steep:
+        return None
+    if max(gain, tenfold) >= wanted:
+        why = f"larger steps lower the loss by {max(gain, tenfold):.0%}"
+    elif movement.travelled < STANDING and not learned(evidence):
+        why = "whatever the data hold, steps this short lead nowhere"
+    else:
         return None
     return verdict_of(
         evidence,
         Cause.LEARNING_RATE_TOO_SMALL,
         f"In 5% of the run the updates add up to {movement.travelled:.1g} of the weights (threshold {CREEPING:g}) on a "
-        f"slope of relative size {trials.relative_gradient:.2g} (threshold {steep:g}); larger steps lower the loss by "
-        f"{max(gain, tenfold):.0%}.",
+        f"slope of relative size {trials.relative_gradient:.2g} (threshold {steep:g}); {why}.",
     )
 
 
@@ -192,15 +198,16 @@ def forecast(trend: Trend) -> str:
 
 
 def settled(evidence: Evidence) -> Verdict | None:
-    """The loss has come down and stays down."""
-    level = evidence.get(LossLevel)
-    if level is None or evidence.get(Trend) is None or not learned(evidence):
+    """The loss has come down and stays down, or noise hides whether it still falls."""
+    level, trend = evidence.get(LossLevel), evidence.get(Trend)
+    if level is None or trend is None or not learned(evidence):
         return None
+    stays = "and stays there" if trend.powered else "and does not fall by more than the noise hides"
     return verdict_of(
         evidence,
         Cause.SETTLED,
-        f"It came from {level.start:.4g} to {level.now:.4g} and stays there; that is a minimum, the noise floor, "
-        "or the balance with weight decay, and nobody can tell from here whether a minimum is a good one.",
+        f"It came from {level.start:.4g} to {level.now:.4g} {stays}; that is a minimum, the noise floor, or the balance "
+        "with weight decay, and nobody can tell from here whether a minimum is a good one.",
     )
 
 

@@ -45,6 +45,8 @@ LEVEL = 0.1
 """relative gradient κ below which a run is at a critical point"""
 CREEPING = 5e-3
 """Σ|Δw|/|w| over 5% of the run, below which the weights as good as stand still"""
+STANDING = 1e-4
+"""the same, below which nothing that was measured of the data tells what steps of a usual length would do"""
 ROAMING = 0.3
 """Σ|Δw|/|w| over 5% of the run, above which the weights go a long way for nothing"""
 GAINED = 0.15

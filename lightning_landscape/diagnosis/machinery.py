@@ -60,7 +60,11 @@ def dead(evidence: Evidence) -> Verdict | None:
     if activity is None or activity.dead < DEAD or learned(evidence):
         return None
     reason = f"In {activity.dead_layer} {activity.dead:.0%} of the units are zero on all {activity.samples} samples"
-    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason} (threshold {DEAD:.0%}).")
+    reason = f"{reason} (threshold {DEAD:.0%})"
+    if (rise := _first_rise(evidence)) > BLOWN_UP:
+        why = f"{reason}; they died when the first steps raised the loss {rise:.2g}-fold."
+        return verdict_of(evidence, Cause.LEARNING_RATE_TOO_LARGE, why, stuck=True)
+    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason}.")
 
 
 def not_updating(evidence: Evidence) -> Verdict | None:
