@@ -206,8 +206,8 @@ def settled(evidence: Evidence) -> Verdict | None:
     return verdict_of(
         evidence,
         Cause.SETTLED,
-        f"It came from {level.start:.4g} to {level.now:.4g} {stays}; that is a minimum, the noise floor, or the balance "
-        "with weight decay, and nobody can tell from here whether a minimum is a good one.",
+        f"It came from {level.start:.4g} to {level.now:.4g} {stays}; that is a minimum, the noise floor, or the "
+        "balance with weight decay, and nobody can tell from here whether a minimum is a good one.",
     )
 
 
