@@ -7,6 +7,7 @@ import math
 from lightning_landscape.diagnosis.judging import (
     BALANCED,
     BLOWN_UP,
+    CREEPING,
     DEAD,
     DECAYED,
     FROZEN,
@@ -150,7 +151,8 @@ def motionless(evidence: Evidence) -> Verdict | None:
     movement, gradient, start = evidence.get(Movement), evidence.get(GradientScale), evidence.get(StartingPoint)
     if movement is None or gradient is None or not gradient.relative > HAS_GRADIENT:
         return None
-    returned = start is not None and start.loss == start.now and bool(movement.travelled)
+    # Steps that are next to nothing leave the loss alone to the bit as well.
+    returned = start is not None and start.loss == start.now and (movement.travelled or 0.0) > CREEPING
     if movement.travelled != 0 and not returned:
         return None
     what = "come back to where they began, to the bit" if returned else "not moved at all"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
@@ -139,6 +140,9 @@ def _offline(monkeypatch, tmp_path):
     for name, value in {"MLFLOW_ALLOW_FILE_STORE": "true", "WANDB_SILENT": "true", "WANDB_MODE": "disabled"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    yield
+    if (wandb := sys.modules.get("wandb")) is not None:
+        wandb.finish()  # a run that is left open is the next test's
 
 
 @pytest.mark.usefixtures("only_the_last_pictures")
