@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from benchmarks.stuck_runs.data import digit_images, digits, entropy, table
 from benchmarks.stuck_runs.fresh.healthy import Ratings, diabetes, on_images, rated, small_convolutions, sums_by_gru
 from benchmarks.stuck_runs.networks import factorised, mlp
-from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, finite, sgd, stuck
+from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, finite, resampled, sgd, stuck
 from benchmarks.stuck_runs.tasks import on_digits
 
 
@@ -158,12 +158,14 @@ def summed_errors(seed: int) -> Problem:
     return finite(mlp(10, 1), loss, data, 64, sgd(0.02), trivial=trivial, floor=floor)
 
 
-def no_spread(seed: int) -> Problem:
-    """Pixels that are always white are divided by their deviation, which is zero."""
-    pixels, labels = datasets.load_digits(return_X_y=True)
-    x, y = torch.tensor(pixels, dtype=torch.float32), torch.tensor(labels)
-    x = (x - x.mean(0)) / x.std(0)
-    return finite(mlp(64, 32, 10), F.cross_entropy, (x, y), 32, adam(1e-3), trivial=entropy(y), floor=0.0)
+def missing_value(seed: int) -> Problem:
+    """One of the tumours was not measured whole: the first batch with it makes every weight NaN."""
+    x, y = table("breast_cancer")
+    holed = x.clone()
+    holed[100 + seed, 7] = math.nan
+    optimizer, trivial = adam(1e-3), entropy(y)
+    batch = resampled((holed, y), 16)
+    return Problem(mlp(30, 16, 2), F.cross_entropy, batch, lambda step: (x, y), optimizer, trivial, 0.0)
 
 
 def tiny_ratings(seed: int) -> Problem:
@@ -197,5 +199,5 @@ STUCK = (
     stuck("images_of_others", 600, "nothing_to_learn", images_of_others),
     stuck("wrong_columns", 1000, "nothing_to_learn", wrong_columns),
     stuck("errors_summed_over_the_batch", 1000, "diverged", summed_errors, "learning_rate_too_large"),
-    stuck("pixels_without_spread", 1000, "diverged", no_spread),
+    stuck("a_missing_value", 1000, "diverged", missing_value),
 )
