@@ -37,6 +37,8 @@ def test_the_splits_are_there_and_share_nothing():
     assert len({c.build for split in SPLITS.values() for c in split}) == len(CONFIGURATIONS)
     assert sum(c.stuck for c in SPLITS["held_out"]) >= 18
     assert sum(not c.stuck for c in SPLITS["held_out"]) >= 18
+    assert sum(c.stuck for c in SPLITS["fresh"]) >= 14
+    assert sum(not c.stuck for c in SPLITS["fresh"]) >= 10
 
 
 def test_causes_are_those_of_the_library_and_each_has_stuck_runs_in_every_split():
