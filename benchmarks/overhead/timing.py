@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import tempfile
 import time
@@ -119,7 +121,8 @@ def whole_runs_table(models: Sequence[Model], seconds: float) -> str:
             steps = max(4 * model.turn, round(model.minute * seconds / 60))
             monitor = LandscapeMonitor()
             fits = {BARE: with_logger(model.made, []), DEFAULT: with_logger(model.made, [monitor])}
-            found = race(fits, batches, turns=steps // model.turn, turn=model.turn)
+            with contextlib.redirect_stdout(io.StringIO()):  # the monitor's own summary
+                found = race(fits, batches, turns=steps // model.turn, turn=model.turn)
             if found.failed:
                 table.append([model.name, kind, "", *found.failed.values(), ""])
                 continue
