@@ -1,8 +1,13 @@
 """What Lightning and torch say about the unusual runs of these tests, and is no fault."""
 
+import os
+
 import pytest
 
 from lightning_landscape.reporting.outlets import Outlets
+
+# MLflow would ask the network how much to tell, and draw from `random` in a thread of its own.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 EXPECTED = (
     "ignore:.*the loss surface is skipped:lightning_landscape.errors.ProbeSkippedWarning",

@@ -759,3 +759,4 @@ def test_of_weights_that_as_good_as_stand_on_a_slope_the_data_are_not_to_blame(t
     standing, slope = replace(MOVING, travelled=travelled), gained(relative_gradient=0.31)
     assert cause(standing, UNUSED, slope) is found
     assert cause(standing, UNUSED, gained(relative_gradient=0.29)) is Cause.UNDECIDED
+    assert cause(standing, UNUSED, slope, replace(ACTIVE, saturated=0.9)) is Cause.FLAT_REGION

@@ -55,7 +55,7 @@ def too_small(evidence: Evidence) -> Verdict | None:
         return None
     if max(gain, tenfold) >= wanted:
         why = f"larger steps lower the loss by {max(gain, tenfold):.0%}"
-    elif movement.travelled < STANDING and not learned(evidence):
+    elif movement.travelled < STANDING and not learned(evidence) and not _saturates(evidence):
         why = "whatever the data hold, steps this short lead nowhere"
     else:
         return None
@@ -228,9 +228,15 @@ def undecided(evidence: Evidence) -> Verdict | None:
 
 def asks_for_restart(evidence: Evidence) -> bool:
     """Whether twin or saturated units may be what holds the run, which only a restart can tell."""
-    symmetry, activity = evidence.get(Symmetry), evidence.get(Activity)
+    symmetry = evidence.get(Symmetry)
     twins = symmetry is not None and symmetry.share > TWINS
-    return evidence.get(Restart) is None and (twins or (activity is not None and activity.saturated >= SATURATED))
+    return evidence.get(Restart) is None and (twins or _saturates(evidence))
+
+
+def _saturates(evidence: Evidence) -> bool:
+    """Whether so many values sit at an activation's bounds that this alone keeps the run where it is."""
+    activity = evidence.get(Activity)
+    return activity is not None and activity.saturated >= SATURATED
 
 
 def _drop(curvature: Curvature | None) -> float:

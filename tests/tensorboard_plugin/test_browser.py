@@ -41,10 +41,13 @@ class Page:
         return [found.text for found in self.all(selector)]
 
     def show_only(self, run):
-        for box in self.all(".chips input"):
-            if box.is_selected() != (box.get_attribute("value") == run):
-                box.click()
-        until(lambda: [panel.get_attribute("aria-label") for panel in self.all("article")] == [run])
+        def shown():  # the page may be drawn anew between a look and a click, which is then lost
+            for box in self.all(".chips input"):
+                if box.is_selected() != (box.get_attribute("value") == run):
+                    box.click()
+            return [panel.get_attribute("aria-label") for panel in self.all("article")] == [run]
+
+        until(shown)
         until(lambda: self.all("figure.course svg path.line"))
 
     def run(self, name):
