@@ -50,7 +50,10 @@ def _wandb(folder: Path) -> Any:
 
 def _mlflow(folder: Path) -> Any:
     pytest.importorskip("mlflow")
-    return MLFlowLogger("landscape", tracking_uri=(folder / "mlruns").as_uri())
+    logger = MLFlowLogger("landscape", tracking_uri=(folder / "mlruns").as_uri())
+    # The number of an experiment comes from a UUID, whose leading zeros MLflow replaces by draws from `random`.
+    assert logger.experiment is not None
+    return logger
 
 
 def _of_the_other_namespace(folder: Path) -> Any:
@@ -109,8 +112,9 @@ OUTLETS = {
 
 
 def run(outlet: Outlet, watcher: str | None, folder: Path) -> tuple[Any, Any, Any, list[str]]:
+    logger = outlet.make(folder)
     seed_everything(7, verbose=False)
-    module, diary, logger = Perceptron(), Diary(), outlet.make(folder)
+    module, diary = Perceptron(), Diary()
     watching = None if watcher is None else WATCHERS[watcher].make()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
