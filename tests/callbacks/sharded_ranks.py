@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import StepRecorder
+from tests.ranks import leave
 
 
 class Classifier(L.LightningModule):
@@ -84,3 +85,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     main(Path(sys.argv[1]))
+    leave()

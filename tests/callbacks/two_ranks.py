@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from lightning_landscape.errors import SurfaceError
 from tests.callbacks.observers import Prober, leaves, midpoint
+from tests.ranks import leave
 from tests.zoo.plain import Convolutional, Perceptron, WithMetrics
 from tests.zoo.specimen import labelled
 
@@ -202,3 +203,4 @@ if __name__ == "__main__":
     except SurfaceError as error:
         print(error, file=sys.stderr)
         raise
+    leave()

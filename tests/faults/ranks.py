@@ -23,6 +23,7 @@ from lightning_landscape.callbacks import snapshots
 from lightning_landscape.errors import CheckpointError, CurvatureError
 from lightning_landscape.evidence import InputUse, StartingPoint
 from tests.faults.runs import MONITORS, Flat, Net, loader, restart
+from tests.ranks import leave
 
 LIMIT = timedelta(seconds=60)
 ABSENT = "a file on one machine alone.ckpt"
@@ -197,3 +198,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     main(Path(sys.argv[1]), sys.argv[2:])
+    leave()

@@ -22,6 +22,7 @@ from lightning_landscape.reporting.outlets import Outlets
 from tests.callbacks.two_ranks import Sharded
 from tests.matrices.runs import batches, held_out
 from tests.matrices.watchers import WATCHERS
+from tests.ranks import leave
 from tests.zoo.plain import Convolutional
 from tests.zoo.training import MemoryLogger, _is_ours
 
@@ -92,9 +93,9 @@ def main(kind: str, folder: Path) -> None:
     }
     rank = torch.distributed.get_rank()
     (folder / f"{rank}.json").write_text(json.dumps(seen), encoding="utf-8")
-    torch.distributed.barrier()
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(sys.argv[1], Path(sys.argv[2]))
+    leave()
