@@ -1,7 +1,13 @@
-"""How the processes of a distributed test end."""
+"""How the processes of a distributed test end.
+
+A thread of gloo's may hold the tensors of its last collective a moment longer; where it lets go of them while the
+interpreter is taken down, the process aborts (https://github.com/pytorch/pytorch/issues/190489).
+"""
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import sys
 from typing import NoReturn
@@ -10,13 +16,15 @@ import torch
 
 
 def leave() -> NoReturn:
-    """Ends this process as soon as every rank is through, with no more of Python than that.
-
-    A thread of gloo's may hold the tensors of its last collective a moment longer; where it lets go of them while the
-    interpreter is taken down, the process aborts (https://github.com/pytorch/pytorch/issues/190489).
-    """
+    """Ends this process as soon as every rank is through, without taking the interpreter down."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def part_at_exit() -> None:
+    """In a process that `multiprocessing` has started, which ends on its own terms: waits for those threads first."""
+    if multiprocessing.parent_process() is not None:
+        atexit.register(torch.distributed.destroy_process_group)

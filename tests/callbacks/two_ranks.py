@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from lightning_landscape.errors import SurfaceError
 from tests.callbacks.observers import Prober, leaves, midpoint
-from tests.ranks import leave
+from tests.ranks import leave, part_at_exit
 from tests.zoo.plain import Convolutional, Perceptron, WithMetrics
 from tests.zoo.specimen import labelled
 
@@ -161,6 +161,7 @@ class Report(Prober):
     def on_train_epoch_end(self, *args: Any) -> None: ...
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        part_at_exit()
         digest = hashlib.sha256()
         for tensor in [*pl_module.state_dict().values(), torch.get_rng_state()]:
             local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
