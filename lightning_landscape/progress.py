@@ -137,9 +137,9 @@ class Progress:
             self.divergence = Divergence(self._not_finite_since, finite=False, start=start, now=self._not_finite_loss)
 
     def judges_within(self, steps: int) -> bool:
-        """Whether the next so many optimizer steps complete a block after which conclusions are drawn."""
-        history = self._history
-        return history.left + (0 if history.closed % 2 else history.width) <= steps
+        """Whether the next so many steps complete a block after which a plateau can begin, prove itself or end."""
+        blocks = 1 + (steps - self._history.left) // self._history.width
+        return blocks >= 2 - self._history.closed % 2 and len(self._history.stretches) + blocks >= SHORT
 
     @property
     def stalled(self) -> bool:

@@ -127,8 +127,8 @@ def whole_runs_table(models: Sequence[Model], seconds: float) -> str:
                 table.append([model.name, kind, "", *found.failed.values(), ""])
                 continue
             said = ", ".join(verdict.cause.value for verdict in monitor.verdicts) or "nothing"
-            length = f"{sum(found.seconds[BARE]):.0f} s"
-            whole = f"{found.whole(DEFAULT, BARE):.3f}"
+            length = f"{found.totals[BARE]:.0f} s"
+            whole = f"{found.totals[DEFAULT] / found.totals[BARE]:.3f}"
             table.append([model.name, kind, length, whole, str(found.ratio(DEFAULT, BARE)), said])
     headers = ("model", "run", "bare", "whole run, over bare", "typical turn, over bare", "what it said")
     return markdown(headers, table)

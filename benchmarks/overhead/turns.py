@@ -42,6 +42,8 @@ class Race(NamedTuple):
     """why a fit has no times"""
     turn: int
     """steps"""
+    totals: Mapping[str, float]
+    """seconds of each fit from its beginning to its end, the first turn and what comes before and after included"""
 
     def per_step(self, name: str) -> float:
         """Median seconds of one step."""
@@ -65,7 +67,18 @@ class Seat:
         self.batches, self.turns, self.turn, self.clock = batches, turns, turn, clock
         self.horizon = max(horizon, turns * turn)
         self.seconds: list[float] = []
+        self.total = self.since = 0.0
         self.called, self.left = threading.Semaphore(0), threading.Semaphore(0)
+
+    def sit_down(self) -> None:
+        """Wait for the turn."""
+        self.called.acquire()
+        self.since = self.clock()
+
+    def get_up(self) -> None:
+        """Pass it on."""
+        self.total += self.clock() - self.since
+        self.left.release()
 
     def __len__(self) -> int:
         return self.horizon
@@ -73,8 +86,8 @@ class Seat:
     def __iter__(self) -> Iterator[Any]:
         for turn in range(self.turns):
             if turn:
-                self.left.release()
-                self.called.acquire()
+                self.get_up()
+                self.sit_down()
             start = self.clock()
             for index in range(turn * self.turn, (turn + 1) * self.turn):
                 yield self.batches[index % len(self.batches)]
@@ -99,13 +112,13 @@ def race(
     failed: dict[str, str] = {}
 
     def run(name: str) -> None:
-        seats[name].called.acquire()
+        seats[name].sit_down()
         torch.set_num_threads(1)
         try:
             fits[name](seats[name])
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
-        seats[name].left.release()
+        seats[name].get_up()
 
     threads = {name: threading.Thread(target=run, args=(name,), daemon=True) for name in fits}
     for thread in threads.values():
@@ -119,7 +132,9 @@ def race(
         order = [*order[1:], order[0]]
     for thread in threads.values():
         thread.join()
-    return Race({name: seat.seconds[1:] for name, seat in seats.items() if name not in failed}, failed, turn)
+    done = {name: seat for name, seat in seats.items() if name not in failed}
+    totals = {name: seat.total for name, seat in done.items()}
+    return Race({name: seat.seconds[1:] for name, seat in done.items()}, failed, turn, totals)
 
 
 def synchronised() -> float:

@@ -70,7 +70,8 @@ def logger_step(trainer: Any) -> int:
     `global_step` counts every optimizer's steps and would run twice as fast as `train_loss` with two optimizers.
     """
     try:
-        return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+        step: int = trainer.fit_loop.epoch_loop._batches_that_stepped
+        return step
     except AttributeError:
         return int(trainer.global_step)
 

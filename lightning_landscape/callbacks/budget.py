@@ -19,6 +19,9 @@ LOOK = 0.05
 FEWEST_GRADIENTS = 60
 """of one batch, for the first examination of an episode in any case: the shortest trials, and a look at the units"""
 
+SAMPLED = 17
+"""batches of which the hooks of one are timed, for all of them: a prime, so that nothing else keeps its rhythm"""
+
 
 class Allowance:
     """So many seconds from now on, reckoned in gradients.
@@ -52,11 +55,23 @@ class Budget:
     def __init__(self, share: float | None, horizon: int | None = None) -> None:
         self.share = share
         self.horizon = horizon
+        self.sampling = False
+        """whether the hooks of the present batch are timed"""
         self._spent = 0.0
         self._since: float | None = None  # the beginning of what is being spent now
         self._drawn = self._last_drawing = 0.0
         self._began = time.perf_counter()
-        self._steps = 0
+        self._steps = self._batches = 0
+
+    def end_batch(self) -> int:
+        """One batch more is over; how many there were."""
+        self._batches += 1
+        self.sampling = self._batches % SAMPLED == 0
+        return self._batches
+
+    def sample(self, start: float) -> None:
+        """A hook of a batch that stands for `SAMPLED` is over; it began when `training` was `start`."""
+        self._spent += SAMPLED * (self.training - start)
 
     @contextmanager
     def spending(self) -> Iterator[None]:

@@ -21,19 +21,23 @@ Hook = TypeVar("Hook", bound=Callable[..., None])
 
 
 def guarded(part: str) -> Callable[[Hook], Hook]:
-    """A monitor's hook that does nothing while it is not watching, and whose failures are counted by its `Guard`.
+    """A monitor's hook that does nothing while it is not watching: its `Guard` counts failures, its `Budget` time.
 
     It is the guard for what is called at every step, where a `with` would cost more than what stands in it.
     """
 
     def decorated(hook: Hook) -> Hook:
         @wraps(hook)
-        def called(self: Any, *args: Any, **kwargs: Any) -> None:
+        def called(self: Any, *args: Any) -> None:
             if self._watching:
+                budget = self._budget
+                start = budget.training if budget.sampling else None
                 try:
-                    hook(self, *args, **kwargs)
+                    hook(self, *args)
                 except Exception as error:
                     self._guard.failed(part, error)
+                if start is not None:
+                    budget.sample(start)
 
         return cast("Hook", called)
 

@@ -45,6 +45,7 @@ class Monitor(Callback):
         self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
         self._recorder = recorder
         self._examination = examination
+        self._remedying = Remedying(())
         self._share: float | None = None  # of the training time, that all of it together may take
         self._folder: str | None = None  # the events and the report of the run are another monitor's
         self._loaded: dict[str, Any] | None = None
@@ -64,8 +65,6 @@ class Monitor(Callback):
     def report(self) -> Report:
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
         return report_of(self._seen, self._budget, self._guard, self._examination, self._outlets)
-
-    _remedying = Remedying(())
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         """Numbers under ``landscape/`` that are known after this step; those that are not finite are left out."""
@@ -106,9 +105,9 @@ class Monitor(Callback):
     @guarded("keeping batches")
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Keep a copy of the batch where a probe may follow."""
-        if self._examination.keeps(self._pace, self._seen.steps, self._recorder.waiting):
-            probe_set = self._examination.probe_set
-            self._guard.attempt("keeping batches", lambda: probe_set.capture(pl_module, batch, batch_idx))
+        if self._examination.planned and self._examination.keeps(self._recorder.waiting):
+            keep = self._examination.probe_set.capture
+            self._guard.attempt("keeping batches", lambda: keep(pl_module, batch, batch_idx))
 
     @guarded("recording")
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
@@ -124,12 +123,12 @@ class Monitor(Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Close the step; every so many steps, look at what they were."""
         self._recorder.end_batch(outputs)
-        if self._examination.keeps(self._pace, self._seen.steps, self._recorder.waiting):
+        waiting = self._recorder.waiting
+        if self._examination.planned and self._examination.keeps(waiting):
             self._examination.probe_set.capture_drawn(batch, batch_idx)
-        self._batches += 1
-        if self._batches == WITHOUT_STEPS * trainer.accumulate_grad_batches and self._recorder.blind:
+        if self._budget.end_batch() == WITHOUT_STEPS * trainer.accumulate_grad_batches and self._recorder.blind:
             self._guard.attempt("warning", lambda: self._tell("LL101", NO_STEPS))
-        if self._pace.due(self._seen.steps, self._recorder.waiting):
+        if waiting >= self._stretch:
             self._process(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -175,12 +174,11 @@ class Monitor(Callback):
         self._recorder.forget()
         self._examination.forget()
         self._pace, self._budget = Pace(), Budget(self._share)
-        self._batches, self._players, self._watching, self._overhead = 0, 1, False, 0.0
+        self._players, self._watching, self._overhead = 1, False, 0.0
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
-        total, past = horizon_of(trainer), 0 if loaded else logger_step(trainer)
-        self._pace = Pace(total - past if total is not None and total > past else None)
+        self._pace = Pace(horizon_of(trainer, 0 if loaded else logger_step(trainer)))
         self._budget, self._players = Budget(self._share, self._pace.horizon), len(trainer.optimizers)
         self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder)
         self._recorder.attach(trainer, pl_module, self._pace)
@@ -190,10 +188,11 @@ class Monitor(Callback):
             self._begin(trainer, pl_module, None)
             return
         self._seen.not_held, self._seen.frozen = untrained(trainer, pl_module)
-        self._examination.begin(pl_module, self._pace.horizon)
+        self._stretch = self._pace.stretch(self._seen.steps)
+        self._examination.begin(pl_module, self._pace.horizon, self._stretch)
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
         if not loaded:
-            self._examination.plan(self._seen, self._pace.stride)
+            self._examination.plan(self._seen, self._stretch)
         # What other callbacks monitor has to be there before the first step has been looked at.
         trainer.callback_metrics.update(published(named(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False)))))
         self._watching = True
@@ -208,7 +207,8 @@ class Monitor(Callback):
                 self._examine(trainer, pl_module)
                 self._outlets.records(lambda: document_of(self._seen), self._seen.step)
             self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
-            self._guard.attempt("planning", lambda: self._examination.plan(self._seen, self._pace.stride))
+            self._stretch = self._pace.stretch(self._seen.steps)
+            self._guard.attempt("planning", lambda: self._examination.plan(self._seen, self._stretch))
 
     def _examine(self, trainer: Any, pl_module: Any) -> None:
         """Probe, if batches have been kept for it, and judge a run that has stalled or diverged."""
@@ -238,8 +238,7 @@ class Monitor(Callback):
         measured: list[StepRecord] = []
         for record in records:
             self._seen.update(record)
-            if record.grad_norm is not None:
-                measured = [record]
+            measured = measured if record.grad_norm is None else [record]
             if log_every and (record.step + 1) % log_every == 0:
                 self._outlets.scalars(named(self._scalars(record)), record.step)
         return dict(pair for record in (*measured, *records[-1:]) for pair in named(self._scalars(record)).items())

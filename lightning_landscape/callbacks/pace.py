@@ -23,8 +23,8 @@ class Pace:
 
     @cached_property
     def stride(self) -> int:
-        """Steps that are drained together: 1% of the run, as often as conclusions are drawn, from 10 to 50."""
-        return min(50, max(10, (self.horizon or 2000) // 100))
+        """Steps that are drained together: 1% of the run, as often as conclusions are drawn, from 10 to 100."""
+        return min(100, max(10, (self.horizon or FIRST_HORIZON) // 100))
 
     @cached_property
     def norms_every(self) -> int:
@@ -38,13 +38,7 @@ class Pace:
         """Steps from one measured update to the next: 10, or so many blocks of `LossHistory` where they are longer."""
         return max(10, blocks * (self.horizon or FIRST_HORIZON) // BLOCKS_PER_RUN)
 
-    def due(self, steps: int, waiting: int) -> bool:
-        """Whether to look now, with `steps` looked at already and `waiting` recorded since."""
-        return waiting >= self.stride or steps + waiting == self.horizon
-
-    def near(self, steps: int, waiting: int, within: int) -> bool:
-        """Whether the next look comes within so many steps."""
-        left = self.stride - waiting
-        if self.horizon is not None and self.horizon > steps + waiting:
-            left = min(left, self.horizon - steps - waiting)
-        return left <= within
+    def stretch(self, steps: int) -> int:
+        """Steps from a look after `steps` of them to the next: the stride, or the rest of the run."""
+        left = 0 if self.horizon is None else self.horizon - steps
+        return min(self.stride, left) if left > 0 else self.stride

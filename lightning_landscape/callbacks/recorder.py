@@ -73,7 +73,7 @@ class StepRecorder:
         self._learn()
         for optimizer in trainer.optimizers:
             if hasattr(optimizer, "register_step_post_hook"):
-                self._handles.append(optimizer.register_step_post_hook(self._after_step_of))
+                self._handles.append(optimizer.register_step_post_hook(self._after_step))
 
     def detach(self) -> None:
         """Stop listening; what was recorded stays until it is drained."""
@@ -122,28 +122,27 @@ class StepRecorder:
         if row.measured and not (self._scaler and getattr(optimizer, "_step_supports_amp_scaling", False)):
             self._measure(row)
 
-    def _after_step_of(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """What fails where torch calls, it fails again in `end_batch`, where the monitor guards the run."""
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Gradients are clipped and the weights have moved; a step that a GradScaler skips never comes here.
+
+        What fails where torch calls, it fails again in `end_batch`, where the monitor guards the run.
+        """
         try:
-            self._after_step(optimizer, args, kwargs)
+            held = self._held.get(id(optimizer))
+            if held is None or held.row is None:
+                return
+            row, held.row = held.row, None
+            held.seen += 1
+            for parameter in held.parameters:
+                if parameter.grad is not None:
+                    row.moving = True
+                    break
+            if self._scaler and isinstance(skipped := getattr(optimizer, "found_inf", None), Tensor):
+                row.numbers["skipped"] = skipped.clone()
+            if row.moving and (row.measured or held.movement is not None):
+                self._compare(row)
         except Exception as error:
             self._failure = error
-
-    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """Gradients are clipped and the weights have moved; a step that a GradScaler skips never comes here."""
-        held = self._held.get(id(optimizer))
-        if held is None or held.row is None:
-            return
-        row, held.row = held.row, None
-        held.seen += 1
-        for parameter in held.parameters:
-            if parameter.grad is not None:
-                row.moving = True
-                break
-        if self._scaler and isinstance(skipped := getattr(optimizer, "found_inf", None), Tensor):
-            row.numbers["skipped"] = skipped.clone()
-        if row.moving and (row.measured or held.movement is not None):
-            self._compare(row)
 
     def end_batch(self, outputs: Any) -> None:
         """Close this batch's rows; what failed in the optimizer's hook fails here."""

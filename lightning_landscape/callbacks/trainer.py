@@ -41,8 +41,8 @@ def state_of_another(callback: Any, callbacks: Iterable[Any], states: Any) -> di
     return strays[0] if len(strays) == 1 else None
 
 
-def horizon_of(trainer: Any) -> int | None:
-    """Optimizer steps that this fit will have taken at its end, or None where nobody knows."""
+def horizon_of(trainer: Any, past: int) -> int | None:
+    """Optimizer steps from `past` of them to the end of this fit, or None where nobody knows."""
     try:
         steps = float(trainer.estimated_stepping_batches)
     except Exception:  # accumulation that changes by epoch, or a data loader that fails on its own terms later
@@ -50,7 +50,8 @@ def horizon_of(trainer: Any) -> int | None:
     if trainer.max_steps > 0:  # counts the steps of every optimizer
         most = trainer.max_steps / max(1, len(trainer.optimizers))
         steps = min(steps, most) if steps > 0 else most
-    return int(steps) if math.isfinite(steps) and steps >= 1 else None
+    left = steps - past
+    return int(left) if math.isfinite(left) and left >= 1 else None
 
 
 def untrained(trainer: Any, pl_module: nn.Module) -> tuple[float, float]:
@@ -84,7 +85,7 @@ def agreed_upon(trainer: Any, value: Any) -> Any:
 
 def published(values: Mapping[str, float]) -> dict[str, Tensor]:
     """The values as Lightning's `callback_metrics` want them."""
-    return {name: torch.tensor(value) for name, value in values.items()}
+    return dict(zip(values, torch.tensor(list(values.values())).unbind(), strict=True))
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
@@ -103,7 +104,7 @@ def learning_rate_of(optimizer: Optimizer) -> float | Tensor:
     largest = 0.0
     for group in optimizer.param_groups:
         rate = group.get("lr", 0.0)
-        if isinstance(rate, Tensor):  # a capturable optimizer
+        if type(rate) is not float and isinstance(rate, Tensor):  # a capturable optimizer
             rates = [torch.as_tensor(group.get("lr", 0.0), device=rate.device) for group in optimizer.param_groups]
             return torch.stack([rate.reshape(()) for rate in rates]).max()
         if rate > largest:

@@ -45,7 +45,7 @@ class Chronicle:
         known = loss if loss is not None and math.isfinite(loss) else None
         self._open.append([step, known, known, known, grad_norm])
         if len(self._open) == self._span:
-            self.points.append(_merged(self._open))
+            self.points.append(_merged(self._open) if self._span > 1 else self._open[0])
             self._open = []
             if len(self.points) == POINTS:
                 self.points = [_merged(self.points[i : i + 2]) for i in range(0, POINTS, 2)]
@@ -187,12 +187,10 @@ def _norm(norm: float | None) -> float | str | None:
 
 def _merged(points: Sequence[Sequence[float | None]]) -> list[float | None]:
     """One point for many: the last step, the mean, the lowest and the highest loss, and the largest norm."""
-    steps, means, lows, highs, norms = zip(*points, strict=True)
-    known = [mean for mean in means if mean is not None]
-    return [
-        steps[-1],
-        sum(known) / len(known) if known else None,
-        min((low for low in lows if low is not None), default=None),
-        max((high for high in highs if high is not None), default=None),
-        max((norm for norm in norms if norm is not None and not math.isnan(norm)), default=None),
-    ]
+    steps, *losses, norms = zip(*points, strict=True)
+    known = [norm for norm in norms if norm is not None and not math.isnan(norm)]
+    if None in losses[0]:
+        losses = [tuple(loss for loss in column if loss is not None) for column in losses]
+    means, lows, highs = losses
+    loss = [sum(means) / len(means), min(lows), max(highs)] if means else [None, None, None]
+    return [steps[-1], *loss, max(known, default=None)]

@@ -8,7 +8,7 @@ import pytest
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.callbacks import budget as module
-from lightning_landscape.callbacks.budget import FEWEST_GRADIENTS, FIRST, IN_FULL, LEAST, Budget
+from lightning_landscape.callbacks.budget import FEWEST_GRADIENTS, FIRST, IN_FULL, LEAST, SAMPLED, Budget
 
 
 class Clock:
@@ -49,6 +49,22 @@ def test_the_overhead_is_the_time_spent_over_that_of_training(clock):
     assert budget.notes() == [
         "watching took 0.5 s, 5.0% of the training time (budget 0.02, or 1.2 s where that is more)"
     ]
+
+
+def test_one_batch_in_17_stands_for_the_hooks_of_all_and_what_is_spent_in_them_is_not_counted_twice(clock):
+    budget = Budget(0.02, 1000)
+    sampled = []
+    for batch in range(1, 3 * SAMPLED):
+        clock.now += 0.1
+        if budget.sampling:
+            sampled.append(batch)
+            start = budget.training
+            clock.now += 0.001
+            spend(clock, budget, 0.5)
+            budget.sample(start)
+        assert budget.end_batch() == batch
+    assert sampled == [SAMPLED + 1, 2 * SAMPLED + 1]
+    assert budget.spent == pytest.approx(2 * (0.5 + SAMPLED * 0.001))
 
 
 def test_a_long_run_may_spend_its_share_of_what_it_will_take(clock):
