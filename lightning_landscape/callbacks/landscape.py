@@ -58,7 +58,7 @@ class LandscapeMonitor(Monitor):
     training without.
 
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
-    ``noise_scale``, ``barrier``, ``verdict`` and ``overhead`` (time of all that the monitor does over that of training),
+    ``noise_scale``, ``barrier``, ``verdict`` and ``overhead`` (all that the monitor does, over training time),
     and after an examination ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also in
     ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>``, and once for
     each alarm ``plane`` and ``descent``. For each verdict a card in the Text tab, for each alarm a `LandscapeWarning`,
