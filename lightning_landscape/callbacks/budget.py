@@ -99,8 +99,8 @@ class Budget:
 
     @property
     def can_draw(self) -> bool:
-        """Whether pictures that could wait are paid for, beside those at the end: they may take half of it all."""
-        return self.share is None or self._earned / 2 - self._drawn > 2 * self._last_drawing
+        """Whether pictures that could wait are paid for: they may take half of it all, measurements come first."""
+        return self.share is None or self._earned / 2 - self._drawn > self._last_drawing
 
     def count(self, steps: int) -> None:
         """So many more optimizer steps have been taken."""
@@ -141,7 +141,7 @@ class Budget:
             return True
         if stalled:
             return self._whole - self.spent > FEWEST_GRADIENTS * self._step_seconds
-        return self._earned - self.spent - self._last_drawing > LOOK * self._whole  # pictures are drawn at the end
+        return self._earned - self.spent > LOOK * self._whole
 
     def notes(self) -> list[str]:
         """What it has cost so far; nothing where nobody counts."""
