@@ -10,7 +10,7 @@ from lightning_landscape.callbacks import budget
 from lightning_landscape.reporting.outlets import Outlets
 
 # On a busy machine nothing is to be left out for want of time that others have taken.
-budget.time = SimpleNamespace(perf_counter=time.process_time)  # type: ignore[assignment]
+budget.time = SimpleNamespace(perf_counter=time.process_time)
 
 # MLflow would ask the network how much to tell, and draw from `random` in a thread of its own.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -70,8 +70,7 @@ def logger_step(trainer: Any) -> int:
     `global_step` counts every optimizer's steps and would run twice as fast as `train_loss` with two optimizers.
     """
     try:
-        step: int = trainer.fit_loop.epoch_loop._batches_that_stepped
-        return step
+        return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
     except AttributeError:
         return int(trainer.global_step)
 

@@ -77,7 +77,7 @@ class Examination:
         """what the budget did not pay for, and when it was short"""
         self.checkpointed = False
         self.planned = self._put_off = False
-        self._latest = self._ahead = 0
+        self._latest = 0
         self._horizon: int | None = None
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
         self.probe_set.clear()
@@ -86,9 +86,9 @@ class Examination:
         """What was skipped, and why."""
         return [f"{what} was skipped: {reason}" for what, reason in {**self.put_off, **self.skipped}.items()]
 
-    def begin(self, pl_module: Any, horizon: int | None, ahead: int) -> None:
-        """Keep the point from which this run starts, unless a resumed run brought its own; the next look is `ahead`."""
-        self._horizon, self._ahead = horizon, ahead
+    def begin(self, pl_module: Any, horizon: int | None) -> None:
+        """Keep the point from which this run starts, unless a resumed run brought its own."""
+        self._horizon = horizon
         if not self._snapshots.has("initial") and self._latest == 0:
             self._snapshots.take("initial", pl_module)
 
@@ -98,16 +98,15 @@ class Examination:
 
     def plan(self, seen: Observations, ahead: int) -> None:
         """Decide whether batches are kept for probes at the next look, `ahead` steps from here."""
-        self._ahead = ahead
         due = self._scheduled and self._due(seen.steps + ahead)
         soon = bool(self._probes) and seen.may_stall_within(ahead)
         self.planned = bool(self.wanted(seen) or due or soon or self._keeps_batches)
         self._put_off = self._put_off and self.planned
         self.probe_set.clear()
 
-    def keeps(self, waiting: int) -> bool:
-        """Whether planned probes would look at the batch that comes after so many of the steps to the next look."""
-        return self._ahead - waiting <= self.probe_set.max_batches
+    def keeps(self, left: int) -> bool:
+        """Whether planned probes would look at the batch with which so many steps are left to the next look."""
+        return self.planned and left <= self.probe_set.max_batches
 
     def saved(self) -> None:
         """A checkpoint was written: the loss on the way to it is of interest.

@@ -105,7 +105,7 @@ class Monitor(Callback):
     @guarded("keeping batches")
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Keep a copy of the batch where a probe may follow."""
-        if self._examination.planned and self._examination.keeps(self._recorder.waiting):
+        if self._examination.keeps(self._stretch - self._recorder.waiting):
             keep = self._examination.probe_set.capture
             self._guard.attempt("keeping batches", lambda: keep(pl_module, batch, batch_idx))
 
@@ -123,12 +123,12 @@ class Monitor(Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Close the step; every so many steps, look at what they were."""
         self._recorder.end_batch(outputs)
-        waiting = self._recorder.waiting
-        if self._examination.planned and self._examination.keeps(waiting):
+        left = self._stretch - self._recorder.waiting
+        if self._examination.keeps(left):
             self._examination.probe_set.capture_drawn(batch, batch_idx)
         if self._budget.end_batch() == WITHOUT_STEPS * trainer.accumulate_grad_batches and self._recorder.blind:
             self._guard.attempt("warning", lambda: self._tell("LL101", NO_STEPS))
-        if waiting >= self._stretch:
+        if left <= 0:
             self._process(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -189,7 +189,7 @@ class Monitor(Callback):
             return
         self._seen.not_held, self._seen.frozen = untrained(trainer, pl_module)
         self._stretch = self._pace.stretch(self._seen.steps)
-        self._examination.begin(pl_module, self._pace.horizon, self._stretch)
+        self._examination.begin(pl_module, self._pace.horizon)
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
         if not loaded:
             self._examination.plan(self._seen, self._stretch)

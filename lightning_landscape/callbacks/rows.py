@@ -64,7 +64,7 @@ def fetched(rows: Sequence[Row], groups: int) -> list[StepRecord]:
         rows: of finished steps.
         groups: how many groups of parameters there are.
     """
-    if rows and rows[0].loss is not None and not rows[0].loss.is_cpu:
+    if any(row.loss is not None and not row.loss.is_cpu for row in rows):
         _transfer(rows)
     records = []
     for row in rows:

@@ -104,7 +104,7 @@ def learning_rate_of(optimizer: Optimizer) -> float | Tensor:
     largest = 0.0
     for group in optimizer.param_groups:
         rate = group.get("lr", 0.0)
-        if type(rate) is not float and isinstance(rate, Tensor):  # a capturable optimizer
+        if isinstance(rate, Tensor):  # a capturable optimizer
             rates = [torch.as_tensor(group.get("lr", 0.0), device=rate.device) for group in optimizer.param_groups]
             return torch.stack([rate.reshape(()) for rate in rates]).max()
         if rate > largest:
