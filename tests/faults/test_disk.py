@@ -128,8 +128,8 @@ def test_f20_a_read_only_directory_ends_the_files_with_one_complaint_and_nothing
 
 
 def test_f20_a_file_where_the_directory_should_be_is_met_in_the_same_way(tmp_path, caplog):
-    (tmp_path / "taken").write_text("no directory")
-    assert "Not a directory" in watched_on_a_bad_disk(caplog, tmp_path / "taken" / "landscape", Rows(tmp_path / "taken"))
+    (taken := tmp_path / "taken").write_text("no directory")
+    assert "Not a directory" in watched_on_a_bad_disk(caplog, taken / "landscape", Rows(taken))
 
 
 def test_f20_a_directory_that_vanishes_in_mid_run_is_made_anew(tmp_path):
