@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,8 +61,12 @@ class Budget:
         self._spent = 0.0
         self._since: float | None = None  # the beginning of what is being spent now
         self._drawn = self._last_drawing = 0.0
-        self._began = time.perf_counter()
+        self._began, self._ended = time.perf_counter(), math.inf
         self._steps = self._batches = 0
+
+    def end(self) -> None:
+        """The fit is over: the clock stands still."""
+        self._ended = time.perf_counter()
 
     def end_batch(self) -> int:
         """One batch more is over; how many there were."""
@@ -109,7 +114,7 @@ class Budget:
     @property
     def training(self) -> float:
         """Seconds of the fit so far without the monitor's own."""
-        return max(time.perf_counter() - self._began - self.spent, 0.0)
+        return max(min(time.perf_counter(), self._ended) - self._began - self.spent, 0.0)
 
     @property
     def overhead(self) -> float:

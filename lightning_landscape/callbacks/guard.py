@@ -29,7 +29,7 @@ def guarded(part: str) -> Callable[[Hook], Hook]:
     def decorated(hook: Hook) -> Hook:
         @wraps(hook)
         def called(self: Any, *args: Any) -> None:
-            if self._watching:
+            if self._watching and self._guard.allows(part):
                 budget = self._budget
                 start = budget.training if budget.sampling else None
                 try:

@@ -266,6 +266,7 @@ class Monitor(Callback):
         if not self._watching:
             return
         self._watching = False
+        self._budget.end()
         with self._guard("finishing"):
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()

@@ -246,6 +246,7 @@ class StepRecorder:
         with_gradient = [i for i, p in enumerate(parameters) if p.grad is not None]
         if with_gradient:
             row.with_gradient, row.numbers["norms"] = with_gradient, _norms(row.held)
+        row.missing = 0.0
         if len(with_gradient) < len(parameters):
             idle = sum(p.numel() for p in parameters if p.requires_grad and p.grad is None)
             row.missing = idle / max(1, idle + sum(parameters[i].numel() for i in with_gradient))

@@ -52,7 +52,8 @@ class Row:
     """by which Lightning has divided the loss"""
     with_gradient: list[int] | None = None
     """indices of the parameters whose norms were measured"""
-    missing: float = 0.0
+    missing: float | None = None
+    """share of the parameters that wait for a gradient and have none, where it was measured"""
     numbers: dict[str, Tensor] = field(default_factory=dict)
     """norms, clipped, movement, predicted, skipped"""
 
@@ -76,7 +77,9 @@ def fetched(rows: Sequence[Row], groups: int) -> list[StepRecord]:
             rate.item() if isinstance(rate, Tensor) else rate,
             row.moving,
         )
-        records.append(_completed(record, row, groups) if row.numbers else record)
+        # A step without a loss has no gradient either, and tells nothing of the parameters.
+        measured = row.numbers or (row.missing is not None and loss is not None)
+        records.append(_completed(record, row, groups) if measured else record)
     return records
 
 
@@ -100,12 +103,12 @@ def _transfer(rows: Sequence[Row]) -> None:
 def _completed(record: StepRecord, row: Row, groups: int) -> StepRecord:
     """The record with what was measured at this step in particular."""
     measured = {name: value.tolist() for name, value in row.numbers.items()}
-    known: dict[str, Any] = {"stepped": row.moving and not measured.get("skipped")}
+    known: dict[str, Any] = {"stepped": row.moving and not measured.get("skipped"), "missing": row.missing}
     if row.with_gradient is not None:
         norms = measured["norms"]
         norm = math.hypot(*norms)
         clipped = math.hypot(*measured["clipped"]) if "clipped" in measured else norm
-        known |= {"grad_norm": norm, "grad_norm_clipped": clipped, "missing": row.missing}
+        known |= {"grad_norm": norm, "grad_norm_clipped": clipped}
         known["group_norms"] = _by_group(row, norms, groups)
     if "movement" in measured:
         weights, changes = measured["movement"]

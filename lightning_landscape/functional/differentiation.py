@@ -183,6 +183,9 @@ class SavedBytes:
     def __call__(self, tensor: Tensor) -> Tensor:
         """Count the tensor's storage unless it is known.
 
+        What autograd is to keep is the tensor without its history: an output that is kept by the node that made it is a
+        cycle that nobody ever collects.
+
         Raises:
             GraphTooLarge: above the limit.
         """
@@ -194,7 +197,7 @@ class SavedBytes:
                 raise GraphTooLarge(
                     f"the graph of one batch takes more than the {self.limit / 2**20:.1f} MiB left for it"
                 )
-        return tensor
+        return tensor.detach()
 
 
 def forward_bytes(batch: Batch, layout: Layout, leaves: Sequence[Tensor]) -> tuple[float, int]:

@@ -129,6 +129,16 @@ def test_a_look_that_can_wait_waits_for_the_time_that_pays_for_it(clock):
     assert not budget.pays(stalled=False, anew=False)
 
 
+def test_after_the_fit_the_clock_stands_still(clock):
+    budget = Budget(0.02, 1000)
+    trained(clock, budget, 100, 0.1)
+    spend(clock, budget, 0.5)
+    budget.end()
+    clock.now += 1000.0
+    assert budget.training == pytest.approx(10.0)
+    assert budget.overhead == pytest.approx(0.05)
+
+
 def test_a_run_of_unknown_length_may_spend_its_share_of_what_has_passed(clock):
     budget = Budget(0.02)
     trained(clock, budget, 100_000, 0.1)

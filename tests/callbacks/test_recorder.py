@@ -294,6 +294,7 @@ def test_a_step_without_loss_did_not_step_and_has_no_loss():
     witness = fit(Skips(), Witness())
     assert witness.records[2].loss is None
     assert witness.records[2].grad_norm is None
+    assert witness.records[2].missing is None
     assert column(witness, "stepped") == [True, True, False, True, True, True, True]
 
 
@@ -308,6 +309,17 @@ def test_frozen_parameters_are_not_missed_and_unused_ones_are():
     unused, used = 8 * 16 + 16, 16 * 3 + 3
     assert column(witness, "missing") == pytest.approx([unused / (unused + used)] * 7)
     assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+
+
+def test_where_no_parameter_gets_a_gradient_all_are_missed_and_no_step_moves():
+    class Cut(Classifier):
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx).detach().requires_grad_()
+
+    witness = fit(Cut(), Witness())
+    assert column(witness, "missing") == [1.0] * 7
+    assert column(witness, "stepped") == [False] * 7
+    assert column(witness, "grad_norm") == [None] * 7
 
 
 def test_tied_weights_count_once():

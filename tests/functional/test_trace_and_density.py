@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Mapping
 
@@ -140,6 +141,19 @@ def test_graphs_that_do_not_fit_are_recomputed_and_then_given_up(wide_batches):
     for found in (recomputed, differences):
         assert found.lambda_min == pytest.approx(kept.lambda_min, rel=2e-2)
         assert found.lambda_max == pytest.approx(kept.lambda_max, rel=2e-2)
+
+
+def test_counting_what_a_graph_keeps_keeps_nothing_of_it(wide_batches):
+    def alive():
+        gc.collect()
+        return sum(type(thing) is torch.Tensor for thing in gc.get_objects())
+
+    params, losses = wide_batches
+    hessian_extremes(losses, params)
+    before = alive()
+    for _ in range(5):
+        hessian_extremes(losses, params)
+    assert alive() <= before
 
 
 def would_do(message: str) -> float:
