@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lightning_landscape.evidence import Alternatives, Cause, Curvature, Evidence, Restart, Trials
+from lightning_landscape.evidence import Alternatives, Cause, Curvature, Evidence, Restart, Trials, Verdict
 
 CODES = {
     Cause.SADDLE_POINT: "LL201",
@@ -87,6 +87,12 @@ MECHANICAL = frozenset({Cause.NOT_UPDATING, Cause.NOTHING_TO_LEARN, Cause.DIVERG
 """causes that no other way of stepping mends"""
 WORTH = 0.15
 """gain over that of simply going on, from which on a trial is an answer"""
+
+
+def title_of(verdict: Verdict) -> str:
+    """The cause in words; where it is no alarm, "stuck" is only a possibility."""
+    title = TITLES[verdict.cause]
+    return title if verdict.stuck or not title.startswith("stuck") else f"perhaps {title}"
 
 
 def advice(cause: Cause, evidence: Evidence) -> str:

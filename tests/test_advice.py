@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_landscape.advice import GENERAL, MEASURED, WORTH, advice, ranked, tried
-from lightning_landscape.evidence import Alternatives, Cause, Curvature, Evidence, Restart, Trials
+from lightning_landscape.advice import GENERAL, MEASURED, WORTH, advice, ranked, title_of, tried
+from lightning_landscape.evidence import Alternatives, Cause, Curvature, Evidence, Restart, Trials, Verdict
 
 
 def trials(**gains: float) -> Trials:
@@ -71,3 +71,12 @@ def test_a_trial_that_was_lost_ranks_last_and_says_so():
 def test_every_trial_that_can_be_repeated_has_words():
     assert set(MEASURED) >= {"adam", "learning rate x3", "batch x4", "a perturbation", "re-drawn weights"}
     assert all(not text.endswith(".") for text in MEASURED.values())
+
+
+def test_what_is_no_alarm_is_called_stuck_only_perhaps():
+    def title(cause, stuck):
+        return title_of(Verdict(cause, 203, 90, stuck=stuck, reason="Flat."))
+
+    assert title(Cause.SADDLE_POINT, stuck=True) == "stuck at a saddle point"
+    assert title(Cause.SADDLE_POINT, stuck=False) == "perhaps stuck at a saddle point"
+    assert title(Cause.SETTLED, stuck=False) == "settled"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.advice import CODES, TITLES
+from lightning_landscape.advice import CODES, title_of
 from lightning_landscape.evidence import Verdict, plain
 from lightning_landscape.reporting.words import evidence_rows
 
@@ -139,7 +139,7 @@ def told(verdict: Verdict) -> dict[str, Any]:
     return {
         "cause": verdict.cause.value,
         "code": CODES[verdict.cause],
-        "title": TITLES[verdict.cause],
+        "title": title_of(verdict),
         "step": verdict.step,
         "since": verdict.since,
         "stuck": verdict.stuck,

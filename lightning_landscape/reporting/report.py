@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_landscape.advice import CODES, TITLES
+from lightning_landscape.advice import CODES, title_of
 from lightning_landscape.evidence import Cause, LossLevel, Verdict
 from lightning_landscape.reporting.page import framed, report_page
 from lightning_landscape.reporting.terminal import table
@@ -69,7 +69,7 @@ class Report(str):
         rows = [("run", f"{_headline(self._steps, self._level, self._verdicts)}{f' {status}.' if status else ''}")]
         for verdict in self._verdicts[-5:]:
             mark = "stuck" if verdict.stuck else "verdict"
-            rows.append((mark, f"step {verdict.step}: {TITLES[verdict.cause]} [{CODES[verdict.cause]}]"))
+            rows.append((mark, f"step {verdict.step}: {title_of(verdict)} [{CODES[verdict.cause]}]"))
         if self.alarms and (advice := next(v.advice for v in reversed(self._verdicts) if v.stuck)):
             rows.append(("try", advice))
         rows += [("note", note) for note in self._notes]

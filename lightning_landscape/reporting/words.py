@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import Any
 
-from lightning_landscape.advice import CODES, TITLES
+from lightning_landscape.advice import CODES, title_of
 from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
 from lightning_landscape.evidence import Cause, Evidence, Verdict
 from lightning_landscape.reporting.terminal import past_the_bar
@@ -21,7 +21,7 @@ NO_STEPS = (
 def message(verdict: Verdict, code: str | None = None) -> str:
     """The text of the warning: what and where, why, what to try; one line each."""
     since = "" if verdict.since >= verdict.step else f" since step {verdict.since}"
-    lines = [f"[{code or CODES[verdict.cause]}] step {verdict.step}: {TITLES[verdict.cause]}{since}."]
+    lines = [f"[{code or CODES[verdict.cause]}] step {verdict.step}: {title_of(verdict)}{since}."]
     lines += [f"  {line}" for line in verdict.reason.splitlines()]
     return "\n".join([*lines, f"  Try: {verdict.advice}"] if verdict.advice else lines)
 
@@ -35,7 +35,7 @@ def card(verdict: Verdict) -> str:
     """The verdict as Markdown, with a table of the numbers behind it."""
     tone = "**Stuck**" if verdict.stuck else "For information"
     lines = [
-        f"### {TITLES[verdict.cause].capitalize()}",
+        f"### {title_of(verdict).capitalize()}",
         f"{tone}: `{verdict.cause}` [{CODES[verdict.cause]}], said at step {verdict.step}, since step {verdict.since}.",
         verdict.reason,
     ]
