@@ -29,13 +29,13 @@ def guarded(part: str) -> Callable[[Hook], Hook]:
     def decorated(hook: Hook) -> Hook:
         @wraps(hook)
         def called(self: Any, *args: Any) -> None:
-            if self._watching and self._guard.allows(part):
-                budget = self._budget
+            guard, budget = self._guard, self._budget
+            if self._watching and (not guard.failures or guard.allows(part)):
                 start = budget.training if budget.sampling else None
                 try:
                     hook(self, *args)
                 except Exception as error:
-                    self._guard.failed(part, error)
+                    guard.failed(part, error)
                 if start is not None:
                     budget.sample(start)
 

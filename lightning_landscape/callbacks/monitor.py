@@ -105,7 +105,7 @@ class Monitor(Callback):
     @guarded("keeping batches")
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Keep a copy of the batch where a probe may follow."""
-        if self._examination.keeps(self._stretch - self._recorder.waiting):
+        if self._examination.planned and self._examination.keeps(self._stretch - self._recorder.waiting):
             keep = self._examination.probe_set.capture
             self._guard.attempt("keeping batches", lambda: keep(pl_module, batch, batch_idx))
 
@@ -122,11 +122,11 @@ class Monitor(Callback):
     @guarded("recording")
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Close the step; every so many steps, look at what they were."""
-        self._recorder.end_batch(outputs)
-        left = self._stretch - self._recorder.waiting
-        if self._examination.keeps(left):
+        left = self._stretch - self._recorder.end_batch(outputs)
+        if self._examination.planned and self._examination.keeps(left):
             self._examination.probe_set.capture_drawn(batch, batch_idx)
-        if self._budget.end_batch() == WITHOUT_STEPS * trainer.accumulate_grad_batches and self._recorder.blind:
+        batches = self._budget.end_batch()
+        if not self._recorder.met and batches == WITHOUT_STEPS * trainer.accumulate_grad_batches:
             self._guard.attempt("warning", lambda: self._tell("LL101", NO_STEPS))
         if left <= 0:
             self._process(trainer, pl_module)

@@ -1,7 +1,8 @@
 """Watch every optimizer step on the device, and hand the numbers over many steps at a time.
 
-Most steps leave a reference to their loss, which Lightning has copied anyway; every so many are measured. Nothing
-waits for the device until `StepRecorder.drain`. Where each number is read, and why there, is said at its method.
+Every so many steps are measured. The others leave a reference to their loss, which Lightning has copied anyway; where
+one optimizer steps at every batch, they leave nothing else. Nothing waits for the device until `StepRecorder.drain`.
+Where each number is read, and why there, is said at its method.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lightning_landscape.callbacks._compat import logger_step, overrides
-from lightning_landscape.callbacks.movement import Movement, runs_of, stacked, whole
+from lightning_landscape.callbacks.movement import Movement, runs_of, stacked
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.rows import Held, Row, fetched
 from lightning_landscape.callbacks.trainer import learning_rate_of, parameters_of, size_of
-from lightning_landscape.functional.norms import group_names, tensor_norms
+from lightning_landscape.functional.norms import group_names
 from lightning_landscape.progress import StepRecord
 
 MANY = 100_000
@@ -49,13 +50,17 @@ class StepRecorder:
         self.max_copy_bytes = max_copy_bytes
         self.groups: tuple[str, ...] = ()
         self._records: list[StepRecord] = []
-        self._rows: list[Row] = []
+        self._rows: list[Row | Tensor | None] = []
         self._open: list[Row] = []
         self._seen: list[int] = []
         self._held: dict[int, Held] = {}
         self._handles: list[RemovableHandle] = []
         self._losses: list[Tensor] = []
-        self._met = False
+        self.met = False
+        """whether an optimizer has come by; one whose steps a GradScaler skips has"""
+        self._came = False
+        self._plain = 0  # steps to come that leave only their loss
+        self._last: StepRecord | None = None
         self._failure: Exception | None = None
         self._trainer: Any = None
         self._module: Any = None
@@ -85,23 +90,19 @@ class StepRecorder:
         self._open.clear()
         self._held.clear()
         self._losses.clear()
+        self._came, self._plain = False, 0
         self._trainer = self._module = self._scaler = None  # nothing of the run is kept alive
 
     def forget(self) -> None:
         """Start as if nothing had been recorded."""
         self.detach()
         self._records.clear()
-        self._seen, self._met = [], False
+        self._seen, self.met, self._last = [], False, None
 
     @property
     def waiting(self) -> int:
         """How many rows the next `drain` will return."""
         return len(self._records) + len(self._rows)
-
-    @property
-    def blind(self) -> bool:
-        """Whether no optimizer has come by; one whose steps a GradScaler skips has."""
-        return not self._met and not any(held.seen for held in self._held.values())
 
     def before_backward(self, loss: Tensor) -> None:
         """Manual optimization says which loss an optimizer follows only by differentiating it."""
@@ -112,15 +113,14 @@ class StepRecorder:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Gradients are accumulated, unscaled and not yet clipped here; LBFGS comes by once per evaluation."""
-        held = self._held.get(id(optimizer))
-        if held is None:
+        if self._plain or (held := self._held.get(id(optimizer))) is None:
             return
-        self._met = True
+        self.met = True
         row = held.row or self._opened(held, optimizer)
         row.evaluations += 1
         # A fused optimizer unscales inside its own step: up to then the gradient carries the loss scale.
         if row.measured and not (self._scaler and getattr(optimizer, "_step_supports_amp_scaling", False)):
-            self._measure(row)
+            row.measure()
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Gradients are clipped and the weights have moved; a step that a GradScaler skips never comes here.
@@ -129,10 +129,14 @@ class StepRecorder:
         """
         try:
             held = self._held.get(id(optimizer))
-            if held is None or held.row is None:
+            row = None if held is None else held.row
+            if held is None or not (row or self._plain):
                 return
-            row, held.row = held.row, None
             held.seen += 1
+            if row is None:
+                self._came = True
+                return
+            held.row = None
             for parameter in held.parameters:
                 if parameter.grad is not None:
                     row.moving = True
@@ -140,30 +144,48 @@ class StepRecorder:
             if self._scaler and isinstance(skipped := getattr(optimizer, "found_inf", None), Tensor):
                 row.numbers["skipped"] = skipped.clone()
             if row.moving and (row.measured or held.movement is not None):
-                self._compare(row)
+                row.compare(clips=self._clips)
         except Exception as error:
             self._failure = error
 
-    def end_batch(self, outputs: Any) -> None:
-        """Close this batch's rows; what failed in the optimizer's hook fails here."""
-        self._close(outputs)
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-
-    def _close(self, outputs: Any) -> None:
-        """The loss of a row is the mean over the micro-batches that its step accumulated."""
+    def end_batch(self, outputs: Any) -> int:
+        """Close this batch's rows, and say how many are waiting; what failed in the optimizer's hook fails here."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        if not isinstance(loss, Tensor):
-            loss = None
-        elif self._automatic:
-            # Lightning's own copy, which nobody writes to.
-            self._losses.append(loss.detach() if loss.requires_grad else loss)
+        loss = loss if isinstance(loss, Tensor) else None
+        if self._automatic and loss is not None and loss.requires_grad:
+            loss = loss.detach()  # Lightning's own copy, which nobody writes to
+        came, self._came = self._came, False
+        if came and self._plain:
+            self._plain -= 1
+            self._rows.append(loss)
+        else:
+            row = self._close(loss)
+            self._plain = self._plain_after(row) if row else 0
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+        return len(self._records) + len(self._rows)
+
+    def _plain_after(self, row: Row) -> int:
+        """How many steps are going to be like this one, but for their loss: up to the next that is measured."""
+        if not self._automatic or len(self._held) > 1 or self._scaler or self._trainer.accumulate_grad_batches != 1:
+            return 0
+        return min(self._ahead(row.step + 1), -row.held.seen % row.held.every)
+
+    def _ahead(self, step: int) -> int:
+        """Steps from this one to the next that is measured; in step with the loggers, which take 9, 19, 29 ..."""
+        intervals = (self._norms_every, self._trainer.log_every_n_steps)
+        return min(-(step + 1) % interval for interval in intervals if interval > 0)
+
+    def _close(self, loss: Tensor | None) -> Row | None:
+        """Close the batch's rows, and return the last; its loss is the mean over the batches that were accumulated."""
+        if self._automatic and loss is not None:
+            self._losses.append(loss)
         if self._unseen and not self._open:
             # Nobody steps where it can be seen: the loss of the batch is all there is.
             self._open.append(Row(logger_step(self._trainer), _NOBODY, learning_rate=0.0, moving=True))
         if not self._open:
-            return
+            return None
         for row in self._open:
             if not self._automatic:
                 if row.loss is None and loss is not None:
@@ -177,6 +199,7 @@ class StepRecorder:
         self._open.clear()
         if self._automatic:
             self._losses.clear()
+        return row
 
     def drain(self) -> list[StepRecord]:
         """All finished rows since the last drain, in order: one transfer from the device."""
@@ -187,7 +210,9 @@ class StepRecorder:
     def state_dict(self) -> dict[str, Any]:
         """Rows that nobody has drained yet, and the phase of the sampling."""
         self._fetch()
-        return {"pending": [list(record) for record in self._records], "seen": self._phases()}
+        last = self._last and list(self._last[:5])
+        pending = [list(record) for record in self._records]
+        return {"pending": pending, "seen": self._phases(), "last": last, "plain": self._plain}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken; the settings are this recorder's own."""
@@ -195,13 +220,17 @@ class StepRecorder:
             StepRecord._make(tuple(value) if isinstance(value, list) else value for value in row)
             for row in state["pending"]
         ]
+        self._last = StepRecord(*last) if (last := state.get("last")) else None
+        self._plain = int(state.get("plain", 0)) if self._last else 0
         self._seen = [int(seen) for seen in state["seen"]]
+        self.met = any(self._seen)
         for held, seen in zip(self._held.values(), self._seen, strict=False):
             held.seen = seen
 
     def _fetch(self) -> None:
         rows, self._rows = self._rows, []
-        self._records += fetched(rows, len(self.groups))
+        records, self._last = fetched(rows, len(self.groups), self._last)
+        self._records += records
 
     def _phases(self) -> list[int]:
         return [held.seen for held in self._held.values()] or self._seen
@@ -225,9 +254,8 @@ class StepRecorder:
         self._unseen = not any(members)
 
     def _opened(self, held: Held, optimizer: Optimizer) -> Row:
-        step, logged = logger_step(self._trainer), self._trainer.log_every_n_steps
-        # In step with the loggers, which take every tenth step as 9, 19, 29 ...
-        measured = (step + 1) % self._norms_every == 0 or (logged > 0 and (step + 1) % logged == 0)
+        step = logger_step(self._trainer)
+        measured = self._ahead(step) == 0
         if measured and held.size != size_of(optimizer) and not self._open:  # fine-tuning has added a parameter group
             self._learn()
             held = self._held[id(optimizer)]
@@ -240,17 +268,6 @@ class StepRecorder:
             self._follow(held)
         return row
 
-    def _measure(self, row: Row) -> None:
-        """Put the norm of each gradient into the row, and which parameters have none."""
-        parameters = row.held.parameters
-        with_gradient = [i for i, p in enumerate(parameters) if p.grad is not None]
-        if with_gradient:
-            row.with_gradient, row.numbers["norms"] = with_gradient, _norms(row.held)
-        row.missing = 0.0
-        if len(with_gradient) < len(parameters):
-            idle = sum(p.numel() for p in parameters if p.requires_grad and p.grad is None)
-            row.missing = idle / max(1, idle + sum(parameters[i].numel() for i in with_gradient))
-
     @torch.no_grad()
     def _follow(self, held: Held) -> None:
         """Copy the weights, and the gradients where clipping is going to change them."""
@@ -258,23 +275,5 @@ class StepRecorder:
             gradients = [p.grad for p in held.parameters] if self._clips else None
             held.movement = Movement(held.parameters, held.runs, gradients)
 
-    @torch.no_grad()
-    def _compare(self, row: Row) -> None:
-        """Measure what the step has made of the gradients and of the weights."""
-        held = row.held
-        if row.measured and row.with_gradient is None:
-            self._measure(row)
-        elif row.measured and self._clips:
-            row.numbers["clipped"] = _norms(held)
-        if held.movement is not None:
-            row.numbers |= held.movement.measured()
-            if row.evaluations > 1:  # LBFGS: no single gradient is the one that made the update
-                row.numbers.pop("predicted", None)
-
 
 _NOBODY = Held(0, [], [], [], 0, 1)
-
-
-@torch.no_grad()
-def _norms(held: Held) -> Tensor:
-    return whole(tensor_norms([p.grad for p in held.parameters if p.grad is not None]))

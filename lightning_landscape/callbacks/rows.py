@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.callbacks._compat import joined
-from lightning_landscape.callbacks.movement import Movement
+from lightning_landscape.callbacks.movement import Movement, whole
+from lightning_landscape.functional.norms import tensor_norms
 from lightning_landscape.progress import StepRecord
 
 
@@ -57,47 +58,100 @@ class Row:
     numbers: dict[str, Tensor] = field(default_factory=dict)
     """norms, clipped, movement, predicted, skipped"""
 
+    def measure(self) -> None:
+        """Before the step: the norm of each gradient, and which parameters have none."""
+        parameters = self.held.parameters
+        with_gradient = [i for i, p in enumerate(parameters) if p.grad is not None]
+        if with_gradient:
+            self.with_gradient, self.numbers["norms"] = with_gradient, _norms(parameters)
+        self.missing = 0.0
+        if len(with_gradient) < len(parameters):
+            idle = sum(p.numel() for p in parameters if p.requires_grad and p.grad is None)
+            self.missing = idle / max(1, idle + sum(parameters[i].numel() for i in with_gradient))
 
-def fetched(rows: Sequence[Row], groups: int) -> list[StepRecord]:
-    """The rows as plain numbers, in order.
+    @torch.no_grad()
+    def compare(self, *, clips: bool) -> None:
+        """After the step: what it has made of the gradients, where they are clipped, and of the weights."""
+        held = self.held
+        if self.measured and self.with_gradient is None:
+            self.measure()
+        elif self.measured and clips:
+            self.numbers["clipped"] = _norms(held.parameters)
+        if held.movement is not None:
+            self.numbers |= held.movement.measured()
+            if self.evaluations > 1:  # LBFGS: no single gradient is the one that made the update
+                self.numbers.pop("predicted", None)
+
+
+@torch.no_grad()
+def _norms(parameters: Sequence[Tensor]) -> Tensor:
+    return whole(tensor_norms([p.grad for p in parameters if p.grad is not None]))
+
+
+def fetched(
+    rows: Sequence[Row | Tensor | None], groups: int, last: StepRecord | None
+) -> tuple[list[StepRecord], StepRecord | None]:
+    """The records of these steps, in order, and what the next bare loss follows.
 
     Args:
-        rows: of finished steps.
+        rows: of finished steps; a bare loss stands for a step that is like the one before it.
         groups: how many groups of parameters there are.
+        last: what a bare loss follows at first.
     """
-    if any(row.loss is not None and not row.loss.is_cpu for row in rows):
-        _transfer(rows)
+    if any(loss is not None and not loss.is_cpu for loss in map(_loss_of, rows)):
+        rows = _transferred(rows)
     records = []
     for row in rows:
-        rate, loss = row.learning_rate, row.loss
-        record = StepRecord(
-            row.step,
-            row.held.index,
-            None if loss is None else loss.item() * row.parts,
-            rate.item() if isinstance(rate, Tensor) else rate,
-            row.moving,
-        )
-        # A step without a loss has no gradient either, and tells nothing of the parameters.
-        measured = row.numbers or (row.missing is not None and loss is not None)
-        records.append(_completed(record, row, groups) if measured else record)
-    return records
+        if not isinstance(row, Row):
+            assert last is not None  # a bare loss always follows a row
+            loss = None if row is None else row.item()
+            last = StepRecord(last.step + 1, last.optimizer, loss, last.learning_rate, last.stepped)
+            records.append(last if loss is not None else last._replace(stepped=False))
+        else:
+            last = _recorded(row, groups)
+            records.append(last)
+    return records, last
 
 
-def _transfer(rows: Sequence[Row]) -> None:
-    """Bring what the rows hold to the host in one piece."""
-    places: list[tuple[Row, str, Tensor]] = []
-    for row in rows:
-        fields = (("loss", row.loss), ("learning_rate", row.learning_rate), *row.numbers.items())
-        places += [(row, name, value) for name, value in fields if isinstance(value, Tensor)]
+def _loss_of(row: Row | Tensor | None) -> Tensor | None:
+    return row.loss if isinstance(row, Row) else row
+
+
+def _recorded(row: Row, groups: int) -> StepRecord:
+    rate, loss = row.learning_rate, row.loss
+    record = StepRecord(
+        row.step,
+        row.held.index,
+        None if loss is None else loss.item() * row.parts,
+        rate.item() if isinstance(rate, Tensor) else rate,
+        row.moving,
+    )
+    # A step without a loss has no gradient either, and tells nothing of the parameters.
+    measured = row.numbers or (row.missing is not None and loss is not None)
+    return _completed(record, row, groups) if measured else record
+
+
+def _transferred(rows: Sequence[Row | Tensor | None]) -> list[Row | Tensor | None]:
+    """The same with what they hold on the host, brought there in one piece."""
+    here = list(rows)
+    places: list[tuple[int, str, Tensor]] = []
+    for i, row in enumerate(rows):
+        fields: Any = (("loss", row),)
+        if isinstance(row, Row):
+            fields = (("loss", row.loss), ("learning_rate", row.learning_rate), *row.numbers.items())
+        places += [(i, name, value) for name, value in fields if isinstance(value, Tensor)]
     device = places[0][2].device
     together = joined([value if value.device == device else value.to(device) for _, _, value in places]).cpu()
     parts = torch.split(together, [value.numel() for _, _, value in places])
-    for (row, name, value), part in zip(places, parts, strict=True):
-        here = part.reshape(value.shape)
-        if name in row.numbers:
-            row.numbers[name] = here
+    for (i, name, value), part in zip(places, parts, strict=True):
+        row, part = here[i], part.reshape(value.shape)
+        if not isinstance(row, Row):
+            here[i] = part
+        elif name in row.numbers:
+            row.numbers[name] = part
         else:
-            setattr(row, name, here)
+            setattr(row, name, part)
+    return here
 
 
 def _completed(record: StepRecord, row: Row, groups: int) -> StepRecord:

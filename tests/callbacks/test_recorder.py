@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.callbacks.rows import Row
 from lightning_landscape.history import LossHistory
 from lightning_landscape.progress import SHORT, StepRecord
 
@@ -392,7 +393,7 @@ def test_an_optimizer_inside_the_backward_pass_leaves_the_losses():
 
     module = InBackward()
     witness = fit(module, Witness())
-    assert witness.recorder.blind
+    assert not witness.recorder.met
     assert column(witness, "loss") == pytest.approx(module.losses, rel=1e-6)
     assert column(witness, "grad_norm") == [None] * 7
 
@@ -413,14 +414,85 @@ def test_sampled_steps_alone_are_measured_and_the_logged_ones_are_among_them():
     assert all(record.loss is not None for record in witness.records)
 
 
+class EverySecondBatch(Classifier):
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+        optimizer_closure()
+        if batch_idx % 2:
+            optimizer.step()
+
+
+class SometimesNothing(Classifier):
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        return None if batch_idx % 3 == 1 else loss
+
+
+class Quasi(Classifier):
+    def configure_optimizers(self):
+        return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
+
+
+class ByHand(Classifier):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.manual_backward(loss)
+        if batch_idx % 3:
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+        return loss
+
+
+class Accumulating(Witness):
+    """Changes the accumulation in the middle of an epoch, where Lightning's own callback waits for the next."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if batch_idx == 2:
+            trainer.accumulate_grad_batches = 2
+
+
+@pytest.mark.parametrize("module", [Classifier, EverySecondBatch, SometimesNothing, Quasi, ByHand, Fused])
+@pytest.mark.parametrize("settings", [{}, {"accumulate_grad_batches": 3}, {"max_epochs": 2}])
+def test_steps_that_leave_only_their_loss_are_told_as_those_that_are_measured(module, settings):
+    if module is ByHand and "accumulate_grad_batches" in settings:
+        pytest.skip("Lightning refuses it")
+    measured, plain = (fit(module(), Witness(norms_every=n, updates_every=n), **settings) for n in (1, 10))
+    assert [record[:5] for record in plain.records] == [record[:5] for record in measured.records]
+    assert sum(record.grad_norm is not None for record in plain.records) <= 1
+
+
+def test_accumulation_that_begins_between_two_measured_steps_is_seen():
+    measured, plain = (fit(Classifier(), Accumulating(norms_every=n, updates_every=n)) for n in (1, 10))
+    assert len(measured.records) == 6
+    assert [record[:5] for record in plain.records] == [record[:5] for record in measured.records]
+
+
+class Decaying(Classifier):
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def test_the_learning_rate_is_read_where_more_than_the_loss_is():
+    witness = fit(Decaying(), Witness(norms_every=3, updates_every=100))
+    assert column(witness, "learning_rate") == [0.1, 0.1, 0.1 / 4, 0.1 / 4, 0.1 / 4, 0.1 / 32, 0.1 / 32]
+
+
 def test_weights_beyond_the_cap_are_not_copied():
     witness = fit(Classifier(), Witness(max_copy_bytes=100))
     assert column(witness, "update_norm") == [None] * 7
     assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
 
 
-def test_a_state_taken_in_mid_run_continues_the_same_records():
-    whole = fit(Classifier(), Witness(updates_every=3)).records
+@pytest.mark.parametrize("norms_every", [1, 3, 6])
+def test_a_state_taken_in_mid_run_continues_the_same_records(norms_every):
+    settings = {"norms_every": norms_every, "updates_every": 3}
+    whole = fit(Decaying(), Witness(**settings)).records
 
     class Stops(Witness):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -428,11 +500,11 @@ def test_a_state_taken_in_mid_run_continues_the_same_records():
             if batch_idx == 3:
                 state = torch.load(saved(self.recorder.state_dict()), weights_only=True)
                 self.recorder.detach()
-                self.recorder = StepRecorder(updates_every=3)
-                self.recorder.load_state_dict(state)
+                self.recorder = StepRecorder(**settings)
                 self.recorder.attach(trainer, pl_module, Pace())
+                self.recorder.load_state_dict(state)
 
-    assert fit(Classifier(), Stops(updates_every=3)).records == whole
+    assert fit(Decaying(), Stops(**settings)).records == whole
 
 
 def saved(state):
@@ -526,10 +598,12 @@ def test_watching_keeps_no_graph_and_no_weights_alive():
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
             rows = self.recorder._rows
-            assert all(row.loss is None or (row.loss.grad_fn is None and row.loss.numel() == 1) for row in rows)
+            losses = [row.loss if isinstance(row, Row) else row for row in rows]
+            assert all(loss is None or (loss.grad_fn is None and loss.numel() == 1) for loss in losses)
             assert all(held.row is None and held.movement is None for held in self.recorder._held.values())
 
     assert len(fit(Classifier(), Keeps()).records) == 7
+    assert len(fit(Classifier(), Keeps(norms_every=4)).records) == 7
 
 
 def test_a_loss_that_a_manual_step_overwrites_is_recorded_as_it_was():
