@@ -156,8 +156,8 @@ class StepRecorder:
             loss = loss.detach()  # Lightning's own copy, which nobody writes to
         came, self._came = self._came, False
         if came and self._plain:
-            self._plain -= 1
-            self._rows.append(loss)
+            self._plain, parts = self._plain - 1, self._trainer.accumulate_grad_batches
+            self._rows.append(loss if loss is None or parts == 1 else loss * parts)
         else:
             row = self._close(loss)
             self._plain = self._plain_after(row) if row else 0
