@@ -41,7 +41,7 @@ class StepRecord(NamedTuple):
     missing: float | None = None
     """share of the parameters that require a gradient and got none, in [0, 1]"""
     update_norm: float | None = None
-    """|Δw| of this step"""
+    """|Δw| of this step; it, |w| and g·Δw are estimated from an eighth of the numbers of large tensors"""
     weight_norm: float | None = None
     """|w| before this step"""
     predicted: float | None = None

@@ -19,20 +19,21 @@ def floors_row(model: Model, repetitions: int = 15) -> list[str]:
     """One model's row.
 
     Norms: of every gradient, over one norm of as many numbers in a row. Update: the copy before the step and the three
-    numbers after it, over copying as many numbers in a row and one inner product of two such vectors.
+    numbers after it, of large tensors from a sample, over copying as many numbers as there are in a row, to where there
+    is room for them, and one inner product of two such vectors.
     """
     parameters = list(model.made().parameters())
     gradients = [torch.randn_like(p) for p in parameters]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     count, runs = sum(p.numel() for p in parameters), runs_of(parameters)
-    flat, other = torch.randn(count), torch.randn(count)
+    flat, other, room = torch.randn(count), torch.randn(count), torch.zeros(count)
     seconds = interleaved(
         [
             lambda: tensor_norms(gradients),
             lambda: torch.linalg.vector_norm(flat),
             lambda: Movement(parameters, runs, None).measured(),
-            lambda: (flat.clone(), torch.dot(flat, other)),
+            lambda: (room.copy_(flat), torch.dot(flat, other)),
         ],
         repetitions,
     )
