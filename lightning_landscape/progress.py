@@ -30,6 +30,7 @@ class StepRecord(NamedTuple):
     loss: float | None
     """mean training loss over the micro-batches of this step; NaN and inf are data"""
     learning_rate: float
+    """at this step, or the last before it at which more than the loss was read"""
     stepped: bool
     """whether the weights could move: False for a step skipped by a GradScaler or without any gradient"""
     grad_norm: float | None = None
@@ -96,8 +97,7 @@ class Progress:
         self._peak = 0.0
         self._learning_rate = 0.0
         self._idle = 0
-        self._not_finite = 0
-        self._not_finite_since = 0
+        self._not_finite = self._not_finite_since = 0
         self._not_finite_loss = 0.0
         self._began = 0
         self._plateau_level = self._plateau_error = 0.0

@@ -19,6 +19,8 @@ LOOK = 0.05
 """share of the whole budget below which no look is taken that can wait"""
 FEWEST_GRADIENTS = 60
 """of one batch, for the first examination of an episode in any case: the shortest trials, and a look at the units"""
+PICTURES = 0.4
+"""seconds that the pictures of a run are believed to take until some have been drawn"""
 
 SAMPLED = 17
 """batches of which the hooks of one are timed, for all of them: a prime, so that nothing else keeps its rhythm"""
@@ -60,7 +62,7 @@ class Budget:
         """whether the hooks of the present batch are timed"""
         self._spent = 0.0
         self._since: float | None = None  # the beginning of what is being spent now
-        self._drawn = self._last_drawing = 0.0
+        self._drawn, self._last_drawing = 0.0, PICTURES
         self._began, self._ended = time.perf_counter(), math.inf
         self._steps = self._batches = 0
 
@@ -104,8 +106,8 @@ class Budget:
 
     @property
     def can_draw(self) -> bool:
-        """Whether pictures that could wait are paid for: they may take half of it all, measurements come first."""
-        return self.share is None or self._earned / 2 - self._drawn > self._last_drawing
+        """Whether pictures that could wait are paid for, beside those at the end: they may take half of it all."""
+        return self.share is None or self._earned / 2 - self._drawn > 2 * self._last_drawing
 
     def count(self, steps: int) -> None:
         """So many more optimizer steps have been taken."""
@@ -146,7 +148,7 @@ class Budget:
             return True
         if stalled:
             return self._whole - self.spent > FEWEST_GRADIENTS * self._step_seconds
-        return self._earned - self.spent > LOOK * self._whole
+        return self._earned - self.spent - self._last_drawing > LOOK * self._whole  # pictures are drawn at the end
 
     def notes(self) -> list[str]:
         """What it has cost so far; nothing where nobody counts."""

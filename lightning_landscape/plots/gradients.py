@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from lightning_landscape.plots.canvas import VERMILION, count_steps, frame, label, new_axes, our_look
+from lightning_landscape.plots.canvas import VERMILION, count_steps, frame, label, marks_between, new_axes, our_look
 
 _COLUMNS = 200
 _ROWS = 32
@@ -113,9 +112,9 @@ def _draw(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
         mesh = axes.pcolormesh(
             edges, rows, np.ma.masked_where(~on_scale, cells), norm=LogNorm(low, high), cmap="viridis"
         )
-        ticks = LogLocator(subs=(1, 2, 5) if high < 150 * low else (1,))
+        ticks = marks_between(low, high)
         bar = axes.figure.colorbar(mesh, ax=axes, extend=beyond, ticks=ticks, format="{x:.3g}", pad=0.02, aspect=28)
-        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+        bar.ax.minorticks_off()
         bar.set_label("gradient norm")
         bar.outline.set_visible(False)
     axes.pcolormesh(

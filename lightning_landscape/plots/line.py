@@ -20,6 +20,7 @@ from lightning_landscape.plots.canvas import (
     frame,
     label,
     new_axes,
+    on_log_scale,
     our_look,
 )
 
@@ -168,7 +169,7 @@ def _fit_losses(axes: Axes, curves: Sequence[NDArray[np.float64]]) -> list[str]:
         return []
     low, high = float(losses.min()), float(losses.max())
     if low > 0 and high > _LOG_RATIO * low:
-        axes.set_yscale("log")
+        on_log_scale(axes, low, high)
         axes.set_ylim(low / (high / low) ** 0.06, high * (high / low) ** 0.14)
         return []
     middle = float(np.median(losses))

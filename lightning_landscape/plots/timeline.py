@@ -19,6 +19,7 @@ from lightning_landscape.plots.canvas import (
     in_our_look,
     label,
     new_axes,
+    on_log_scale,
 )
 
 _RUNS = (BLUE, "#7A7F85", "#56B4E9", "#E69F00")
@@ -56,7 +57,7 @@ def loss_figure(runs: Mapping[str, Sequence[tuple[int, float]]], marks: Sequence
         axes.axvline(step, color=colour, linewidth=1.4, linestyle=(0, (4, 2)), label=what)
     losses_drawn = np.concatenate(drawn)
     if losses_drawn.size and losses_drawn.min() > 0 and losses_drawn.max() > 20 * losses_drawn.min():
-        axes.set_yscale("log")
+        on_log_scale(axes, losses_drawn.min(), losses_drawn.max())
     axes.set_ylabel("training loss")
     axes.set_xlabel("optimizer step")
     count_steps(axes)

@@ -11,7 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_landscape.evidence import Cause, Verdict
-from lightning_landscape.plots.canvas import BLUE, INK, SOFT, VERMILION, count_steps, frame, new_axes, our_look
+from lightning_landscape.plots.canvas import (
+    BLUE,
+    INK,
+    SOFT,
+    VERMILION,
+    count_steps,
+    frame,
+    new_axes,
+    on_log_scale,
+    our_look,
+)
 
 _TONES = {"learning": "#BFE3D7", "stalled": "#F3DFB0", "undecided": "#F3DFB0"}
 _QUIET = {Cause.SETTLED.value, Cause.SCHEDULED_END.value, Cause.SLOW.value}
@@ -45,7 +55,7 @@ def timeline_figure(
         axes.plot(steps, values, color=BLUE, linewidth=1.8, marker="." if len(steps) < 3 else None)
         known = values[np.isfinite(values)]
         if known.size and known.min() > 0 and known.max() > 30 * known.min():
-            axes.set_yscale("log")
+            on_log_scale(axes, known.min(), known.max())
         axes.set_xlim(min(0, steps[0]), max(1, steps[-1]))
         for verdict in verdicts:
             axes.axvline(verdict.step, color=VERMILION if verdict.stuck else SOFT, linewidth=1, linestyle=(0, (1, 2)))

@@ -160,14 +160,32 @@ def test_a_share_that_is_none_is_refused_with_its_value(share):
         LandscapeMonitor(budget=share)
 
 
-def test_pictures_that_could_wait_take_half_of_what_is_earned_at_most(clock):
+def test_pictures_that_could_wait_leave_enough_for_those_at_the_end_and_take_half_of_what_is_earned_at_most(clock):
     budget = Budget(0.02, 100_000)
     trained(clock, budget, 10_000, 0.1)  # 20 s earned
     assert budget.can_draw
     with budget.drawing():
-        clock.now += 4.0
-    assert budget.can_draw  # another one like it fits into 10 s
+        clock.now += 3.0
+    assert budget.can_draw  # two more like it fit into 10 s
     with budget.drawing():
-        clock.now += 4.0
-    assert not budget.can_draw
+        clock.now += 3.0
+    assert not budget.can_draw  # only those at the end do
     assert Budget(None).can_draw
+
+
+def test_in_a_run_of_a_minute_only_the_pictures_that_cannot_wait_are_paid_for(clock):
+    budget = Budget(0.02, 600)
+    trained(clock, budget, 599, 0.1)
+    assert not budget.can_draw
+    trained(clock, budget, 601, 0.1)
+    assert budget.can_draw
+
+
+def test_a_look_leaves_enough_for_the_pictures_at_the_end(clock):
+    budget = Budget(0.02, 10_000)
+    trained(clock, budget, 10_000, 0.1)  # 20 s earned
+    spend(clock, budget, 10.0)
+    assert budget.pays(stalled=False, anew=False)
+    with budget.drawing():
+        clock.now += 9.5
+    assert not budget.pays(stalled=False, anew=False)
