@@ -124,9 +124,9 @@ PARTS: Mapping[str, tuple[str, str, Callable[[Namespace], str]]] = {
     "growth": ("Growth", "`LandscapeMonitor(probes=())` over an empty callback.", growth),
     "floors": (
         "A measured step and its floor",
-        "Norms: of every gradient, over one norm of as many numbers in a row. Update: a copy of the weights, and "
-        "after the step their length, that of the change and its product with the gradient, over one copy and one "
-        "inner product of as many numbers.",
+        "Norms: of every gradient, over one norm of as many numbers in a row. Update: a copy of the weights (of "
+        "large tensors, of a sample), and after the step their length, that of the change and its product with the "
+        "gradient, over one copy and one inner product of all of them.",
         floors,
     ),
     "import": ("Import", "Processor time in a fresh interpreter, medians.", imports),

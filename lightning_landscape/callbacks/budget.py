@@ -148,7 +148,8 @@ class Budget:
             return True
         if stalled:
             return self._whole - self.spent > FEWEST_GRADIENTS * self._step_seconds
-        return self._earned - self.spent - self._last_drawing > LOOK * self._whole  # pictures are drawn at the end
+        # In the end there will be pictures; and what a short run may spend in full is for examinations.
+        return self._earned - self.spent - self._last_drawing > LOOK * self._shared
 
     def notes(self) -> list[str]:
         """What it has cost so far; nothing where nobody counts."""
@@ -169,6 +170,14 @@ class Budget:
     @property
     def _whole(self) -> float:
         """Seconds that the whole run may spend, as far as it is known how long it will be."""
-        training = self._step_seconds * max(self.horizon or 0, self._steps)
-        in_full = IN_FULL * self._step_seconds if training < SHORT_RUN else 0.0
-        return max((self.share or 0.0) * training, LEAST, in_full)
+        in_full = IN_FULL * self._step_seconds if self._whole_training < SHORT_RUN else 0.0
+        return max(self._shared, in_full)
+
+    @property
+    def _shared(self) -> float:
+        """Seconds that are the share of the whole run, or what every run may spend."""
+        return max((self.share or 0.0) * self._whole_training, LEAST)
+
+    @property
+    def _whole_training(self) -> float:
+        return self._step_seconds * max(self.horizon or 0, self._steps)

@@ -58,8 +58,7 @@ class StepRecorder:
         self._losses: list[Tensor] = []
         self.met = False
         """whether an optimizer has come by; one whose steps a GradScaler skips has"""
-        self._came = False
-        self._plain = 0  # steps to come that leave only their loss
+        self._came, self._plain = False, 0  # in this batch; steps to come that leave only their loss
         self._last: StepRecord | None = None
         self._failure: Exception | None = None
         self._trainer: Any = None
@@ -69,6 +68,7 @@ class StepRecorder:
     def attach(self, trainer: Any, pl_module: nn.Module, pace: Pace) -> None:
         """Learn the optimizers' parameters and start listening to their steps."""
         self.detach()
+        self._came, self._plain = False, 0
         self._trainer, self._module, self._pace = trainer, pl_module, pace
         self._norms_every = self.norms_every or pace.norms_every
         self._automatic = bool(pl_module.automatic_optimization)
@@ -90,7 +90,6 @@ class StepRecorder:
         self._open.clear()
         self._held.clear()
         self._losses.clear()
-        self._came, self._plain = False, 0
         self._trainer = self._module = self._scaler = None  # nothing of the run is kept alive
 
     def forget(self) -> None:
@@ -168,7 +167,8 @@ class StepRecorder:
 
     def _plain_after(self, row: Row) -> int:
         """How many steps are going to be like this one, but for their loss: up to the next that is measured."""
-        if not self._automatic or len(self._held) > 1 or self._scaler or self._trainer.accumulate_grad_batches != 1:
+        alone = self._automatic and len(self._held) == 1 and not self._scaler
+        if not (alone and row.moving and self._trainer.accumulate_grad_batches == 1):
             return 0
         return min(self._ahead(row.step + 1), -row.held.seen % row.held.every)
 
@@ -210,9 +210,8 @@ class StepRecorder:
     def state_dict(self) -> dict[str, Any]:
         """Rows that nobody has drained yet, and the phase of the sampling."""
         self._fetch()
-        last = self._last and list(self._last[:5])
-        pending = [list(record) for record in self._records]
-        return {"pending": pending, "seen": self._phases(), "last": last, "plain": self._plain}
+        last = self._last and [self._last.step, self._last.learning_rate, self._plain]
+        return {"pending": [list(record) for record in self._records], "seen": self._phases(), "last": last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken; the settings are this recorder's own."""
@@ -220,8 +219,9 @@ class StepRecorder:
             StepRecord._make(tuple(value) if isinstance(value, list) else value for value in row)
             for row in state["pending"]
         ]
-        self._last = StepRecord(*last) if (last := state.get("last")) else None
-        self._plain = int(state.get("plain", 0)) if self._last else 0
+        step, rate, plain = state.get("last") or (0, 0.0, 0)
+        self._last = StepRecord(int(step), 0, None, float(rate), stepped=True)
+        self._plain = max(0, min(int(plain), self._ahead(int(step) + 1)))
         self._seen = [int(seen) for seen in state["seen"]]
         self.met = any(self._seen)
         for held, seen in zip(self._held.values(), self._seen, strict=False):
@@ -229,8 +229,9 @@ class StepRecorder:
 
     def _fetch(self) -> None:
         rows, self._rows = self._rows, []
-        records, self._last = fetched(rows, len(self.groups), self._last)
-        self._records += records
+        if rows:
+            self._records += fetched(rows, len(self.groups), self._last)
+            self._last = self._records[-1]
 
     def _phases(self) -> list[int]:
         return [held.seen for held in self._held.values()] or self._seen

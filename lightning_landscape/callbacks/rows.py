@@ -88,15 +88,13 @@ def _norms(parameters: Sequence[Tensor]) -> Tensor:
     return whole(tensor_norms([p.grad for p in parameters if p.grad is not None]))
 
 
-def fetched(
-    rows: Sequence[Row | Tensor | None], groups: int, last: StepRecord | None
-) -> tuple[list[StepRecord], StepRecord | None]:
-    """The records of these steps, in order, and what the next bare loss follows.
+def fetched(rows: Sequence[Row | Tensor | None], groups: int, last: StepRecord | None) -> list[StepRecord]:
+    """The records of these steps, in order.
 
     Args:
         rows: of finished steps; a bare loss stands for a step that is like the one before it.
         groups: how many groups of parameters there are.
-        last: what a bare loss follows at first.
+        last: the record before these.
     """
     if any(loss is not None and not loss.is_cpu for loss in map(_loss_of, rows)):
         rows = _transferred(rows)
@@ -105,12 +103,11 @@ def fetched(
         if not isinstance(row, Row):
             assert last is not None  # a bare loss always follows a row
             loss = None if row is None else row.item()
-            last = StepRecord(last.step + 1, last.optimizer, loss, last.learning_rate, last.stepped)
-            records.append(last if loss is not None else last._replace(stepped=False))
+            last = StepRecord(last.step + 1, last.optimizer, loss, last.learning_rate, stepped=row is not None)
         else:
             last = _recorded(row, groups)
-            records.append(last)
-    return records, last
+        records.append(last)
+    return records
 
 
 def _loss_of(row: Row | Tensor | None) -> Tensor | None:

@@ -105,7 +105,14 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
-        """The verdict that `to_dict` was taken of."""
+        """The verdict that `to_dict` was taken of.
+
+        Raises:
+            TypeError: if what should be words or numbers is something else.
+        """
+        for name, kind in {"step": int, "since": int, "stuck": bool, "reason": str, "advice": str}.items():
+            if not isinstance(data[name], kind):
+                raise TypeError(f"{name} must be of type {kind.__name__}, got {data[name]!r}")
         return cls(
             cause=Cause(data["cause"]),
             step=data["step"],

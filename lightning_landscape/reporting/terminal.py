@@ -41,6 +41,7 @@ def announced(what: str, after: float | None = None) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        timer.join(1.0)  # no thread stays behind, and a terminal that takes nothing holds nobody up
 
 
 def table(title: str, rows: Sequence[tuple[str, str]], width: int | None = None) -> str:

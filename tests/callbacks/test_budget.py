@@ -129,6 +129,12 @@ def test_a_look_that_can_wait_waits_for_the_time_that_pays_for_it(clock):
     assert not budget.pays(stalled=False, anew=False)
 
 
+def test_what_a_short_run_may_spend_in_full_keeps_no_look_from_it(clock):
+    budget = Budget(0.02, 800)
+    trained(clock, budget, 100, 0.011)  # 1500 of its steps are 16 s
+    assert budget.pays(stalled=False, anew=False)
+
+
 def test_after_the_fit_the_clock_stands_still(clock):
     budget = Budget(0.02, 1000)
     trained(clock, budget, 100, 0.1)
