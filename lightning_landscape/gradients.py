@@ -108,12 +108,12 @@ class GradientNorms:
             raise ValueError(f"a history of {steps} steps and {width} groups has other columns than that")
         self.groups = tuple(state["groups"])
         self.steps = list(state["steps"])
-        self.history = [list(column) for column in state["history"]]
+        self.history = [_numbers(column) for column in state["history"]]
         self._span = state["span"]
-        self._run = [list(column) for column in state["run"]]
-        self._recent = deque(map(list, state["recent"]), maxlen=RECENT)
-        self._norms = deque(state["norms"], maxlen=RECENT)
-        self._losses = deque(state["losses"], maxlen=RECENT)
+        self._run = [_numbers(column) for column in state["run"]]
+        self._recent = deque(map(_numbers, state["recent"]), maxlen=RECENT)
+        self._norms = deque(map(float, state["norms"]), maxlen=RECENT)
+        self._losses = deque(map(float, state["losses"]), maxlen=RECENT)
         self._weight_norm = state["weight_norm"]
         self._bursts = state["bursts"]
         self._finite = state["finite"]
@@ -152,3 +152,8 @@ def _largest(columns: Sequence[Sequence[float | None]]) -> list[float | None]:
 def _size(norm: float) -> float:
     """Such that one that is not a number stays in sight."""
     return math.inf if math.isnan(norm) else norm
+
+
+def _numbers(column: Sequence[Any]) -> list[float | None]:
+    """As they were saved; what is none raises."""
+    return [None if number is None else float(number) for number in column]

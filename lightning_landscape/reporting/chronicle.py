@@ -83,7 +83,7 @@ class Chronicle:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
-        self.points, self._open = [list(p) for p in state["points"]], [list(p) for p in state["open"]]
+        self.points, self._open = [_point(p) for p in state["points"]], [_point(p) for p in state["open"]]
         self._first = state["first"]
         self._span, self.segments = int(state["span"]), [list(segment) for segment in state["segments"]]
         self.readings = {name: [(step, fields) for step, fields in kept] for name, kept in state["readings"].items()}
@@ -183,6 +183,11 @@ def _norm(norm: float | None) -> float | str | None:
     if norm is None:
         return None
     return float(f"{norm:.3g}") if math.isfinite(norm) else "not finite"
+
+
+def _point(numbers: Sequence[Any]) -> list[float | None]:
+    """The step and what is known of it, as numbers."""
+    return [int(numbers[0]), *(None if number is None else float(number) for number in numbers[1:])]
 
 
 def _merged(points: Sequence[Sequence[float | None]]) -> list[float | None]:
