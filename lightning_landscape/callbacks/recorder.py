@@ -50,6 +50,7 @@ class StepRecorder:
         self.max_copy_bytes = max_copy_bytes
         self.groups: tuple[str, ...] = ()
         self._records: list[StepRecord] = []
+        self._last: StepRecord | None = None
         self._rows: list[Row | Tensor | None] = []
         self._open: list[Row] = []
         self._seen: list[int] = []
@@ -59,7 +60,6 @@ class StepRecorder:
         self.met = False
         """whether an optimizer has come by; one whose steps a GradScaler skips has"""
         self._came, self._plain = False, 0  # in this batch; steps to come that leave only their loss
-        self._last: StepRecord | None = None
         self._failure: Exception | None = None
         self._trainer: Any = None
         self._module: Any = None
@@ -167,15 +167,17 @@ class StepRecorder:
 
     def _plain_after(self, row: Row) -> int:
         """How many steps are going to be like this one, but for their loss: up to the next that is measured."""
-        alone = self._automatic and len(self._held) == 1 and not self._scaler
-        if not (alone and row.moving and self._trainer.accumulate_grad_batches == 1):
-            return 0
-        return min(self._ahead(row.step + 1), -row.held.seen % row.held.every)
+        return min(self._ahead(row.step + 1), -row.held.seen % row.held.every) if self._alone and row.moving else 0
+
+    @property
+    def _alone(self) -> bool:
+        """Whether one optimizer steps at every batch."""
+        single = self._automatic and len(self._held) == 1 and not self._scaler
+        return single and self._trainer.accumulate_grad_batches == 1
 
     def _ahead(self, step: int) -> int:
         """Steps from this one to the next that is measured; in step with the loggers, which take 9, 19, 29 ..."""
-        intervals = (self._norms_every, self._trainer.log_every_n_steps)
-        return min(-(step + 1) % interval for interval in intervals if interval > 0)
+        return min(-(step + 1) % n for n in (self._norms_every, self._trainer.log_every_n_steps) if n > 0)
 
     def _close(self, loss: Tensor | None) -> Row | None:
         """Close the batch's rows, and return the last; its loss is the mean over the batches that were accumulated."""
@@ -221,7 +223,7 @@ class StepRecorder:
         ]
         step, rate, plain = state.get("last") or (0, 0.0, 0)
         self._last = StepRecord(int(step), 0, None, float(rate), stepped=True)
-        self._plain = max(0, min(int(plain), self._ahead(int(step) + 1)))
+        self._plain = max(0, min(int(plain), self._ahead(int(step) + 1))) if self._alone else 0
         self._seen = [int(seen) for seen in state["seen"]]
         self.met = any(self._seen)
         for held, seen in zip(self._held.values(), self._seen, strict=False):
@@ -248,15 +250,13 @@ class StepRecorder:
         self._held = {}
         for i, (optimizer, held) in enumerate(zip(self._trainer.optimizers, members, strict=True)):
             groups = [self.groups.index(next(label)) for _ in held]
-            many = sum(p.numel() for p in held) > MANY
-            every = self.updates_every or self._pace.updates_every(2 if many else 1)
+            every = self.updates_every or self._pace.updates_every(1 + (sum(p.numel() for p in held) > MANY))
             phase = seen[i] if i < len(seen) else 0
             self._held[id(optimizer)] = Held(i, held, groups, runs_of(held), size_of(optimizer), every, phase)
         self._unseen = not any(members)
 
     def _opened(self, held: Held, optimizer: Optimizer) -> Row:
-        step = logger_step(self._trainer)
-        measured = self._ahead(step) == 0
+        measured = self._ahead(step := logger_step(self._trainer)) == 0
         if measured and held.size != size_of(optimizer) and not self._open:  # fine-tuning has added a parameter group
             self._learn()
             held = self._held[id(optimizer)]
