@@ -1,5 +1,7 @@
 """Figures are judged by what they draw: the axes' data, the words on them, and what they leave untouched."""
 
+import contextlib
+import gc
 import math
 import os
 import subprocess
@@ -13,7 +15,7 @@ from matplotlib import style
 from matplotlib.colors import to_hex
 
 from lightning_landscape.evidence import Cause, Line, Verdict
-from lightning_landscape.plots import gradient_norm_figure, line_figure, render, save, timeline_figure
+from lightning_landscape.plots import gradient_norm_figure, line_figure, render, save, timeline_figure, uncollected
 from lightning_landscape.plots.canvas import BLUE, VERMILION, label
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
@@ -294,6 +296,19 @@ assert "matplotlib.pyplot" not in sys.modules and "tkinter" not in sys.modules
         [sys.executable, "-W", "error", "-c", program], env=environment, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stdout) == (0, "(400, 640, 3)\n"), result.stderr
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_looked_for_while_pictures_are_drawn_and_then_as_before(enabled):
+    before = gc.isenabled()
+    try:
+        gc.enable() if enabled else gc.disable()
+        with contextlib.suppress(RuntimeError), uncollected():
+            assert not gc.isenabled()
+            raise RuntimeError("in the middle of it")
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable() if before else gc.disable()
 
 
 def test_the_timeline_has_a_gap_where_the_loss_is_not_finite_a_line_for_each_verdict_and_words_on_the_band():

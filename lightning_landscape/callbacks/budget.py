@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 
 LEAST = 1.2
 """seconds that every run may spend, however short: 2% of a minute"""
@@ -15,15 +16,26 @@ IN_FULL = 1500
 """gradients of one batch that an examination in full may take"""
 FIRST = 0.25
 """share of the whole budget that the first examination of an episode may take even where nothing is left"""
-LOOK = 0.05
-"""share of the whole budget below which no look is taken that can wait"""
 FEWEST_GRADIENTS = 60
 """of one batch, for the first examination of an episode in any case: the shortest trials, and a look at the units"""
-PICTURES = 0.4
+LOOK_AT_A_BATCH = 16
+"""gradients that three lines and a noise scale cost on a single batch, without which no look is taken"""
+PICTURES = 0.3
 """seconds that the pictures of a run are believed to take until some have been drawn"""
 
 SAMPLED = 17
 """batches of which the hooks of one are timed, for all of them: a prime, so that nothing else keeps its rhythm"""
+
+
+class Occasion(Enum):
+    """What probes are run for."""
+
+    LOOK = auto()
+    """a scheduled one, which can wait"""
+    FIRST_EXAMINATION = auto()
+    """of an episode: a budget that is spent shortens it and does not silence it"""
+    EXAMINATION = auto()
+    """a later one"""
 
 
 class Allowance:
@@ -62,7 +74,7 @@ class Budget:
         """whether the hooks of the present batch are timed"""
         self._spent = 0.0
         self._since: float | None = None  # the beginning of what is being spent now
-        self._drawn, self._last_drawing = 0.0, PICTURES
+        self._could_wait, self._last_drawing = 0.0, PICTURES
         self._began, self._ended = time.perf_counter(), math.inf
         self._steps = self._batches = 0
 
@@ -102,12 +114,25 @@ class Budget:
             yield
         finally:
             self._last_drawing = time.perf_counter() - start
-            self._drawn += self._last_drawing
+            self._could_wait += self._last_drawing
+
+    @contextmanager
+    def probing(self, occasion: Occasion) -> Iterator[Allowance | None]:
+        """Probes run inside.
+
+        Yields:
+            what they may cost; None where nobody counts, or no step has been timed.
+        """
+        start = time.perf_counter()
+        try:
+            yield self._allowance(occasion)
+        finally:
+            self._could_wait += time.perf_counter() - start if occasion is Occasion.LOOK else 0.0
 
     @property
     def can_draw(self) -> bool:
-        """Whether pictures that could wait are paid for, beside those at the end: they may take half of it all."""
-        return self.share is None or self._earned / 2 - self._drawn > 2 * self._last_drawing
+        """Whether pictures that could wait are paid for."""
+        return self.share is None or self._spare > self._last_drawing
 
     def count(self, steps: int) -> None:
         """So many more optimizer steps have been taken."""
@@ -124,32 +149,13 @@ class Budget:
         training = self.training
         return self.spent / training if training > 0 else 0.0
 
-    def allowance(self, *, first: bool) -> Allowance | None:
-        """What an examination that begins now may cost; None where nobody counts, or no step has been timed.
-
-        Args:
-            first: whether it is the first of its episode, which a budget that is spent shortens and does not silence.
-        """
-        if self.share is None or not self._steps or not self.training:
-            return None
-        seconds = self._whole - self.spent
-        if first:
-            seconds = max(seconds, FIRST * self._whole, FEWEST_GRADIENTS * self._step_seconds)
-        return Allowance(seconds, self._step_seconds)
-
-    def pays(self, *, stalled: bool, anew: bool) -> bool:
-        """Whether what is due may begin: always the first examination of an episode; what can wait, if it is paid for.
-
-        Args:
-            stalled: whether an examination is due; a look otherwise.
-            anew: whether it is the first of its episode.
-        """
-        if self.share is None or (stalled and anew):
+    def pays(self, occasion: Occasion) -> bool:
+        """Whether probes may begin: always in a first examination, else if it is paid for."""
+        if self.share is None or occasion is Occasion.FIRST_EXAMINATION:
             return True
-        if stalled:
+        if occasion is Occasion.EXAMINATION:
             return self._whole - self.spent > FEWEST_GRADIENTS * self._step_seconds
-        # In the end there will be pictures; and what a short run may spend in full is for examinations.
-        return self._earned - self.spent - self._last_drawing > LOOK * self._shared
+        return self._spare > LOOK_AT_A_BATCH * self._step_seconds
 
     def notes(self) -> list[str]:
         """What it has cost so far; nothing where nobody counts."""
@@ -157,6 +163,19 @@ class Budget:
             return []
         allowed = f"budget {self.share:.3g}, or {LEAST:g} s where that is more"
         return [f"watching took {self.spent:.1f} s, {self.overhead:.1%} of the training time ({allowed})"]
+
+    def _allowance(self, occasion: Occasion) -> Allowance | None:
+        if self.share is None or not self._steps or not self.training:
+            return None
+        seconds = self._spare if occasion is Occasion.LOOK else self._whole - self.spent
+        if occasion is Occasion.FIRST_EXAMINATION:
+            seconds = max(seconds, FIRST * self._whole, FEWEST_GRADIENTS * self._step_seconds)
+        return Allowance(seconds, self._step_seconds)
+
+    @property
+    def _spare(self) -> float:
+        """Seconds for looks and pictures that could wait: half of what is earned, less the pictures at the end."""
+        return min(self._earned / 2 - self._could_wait, self._earned - self.spent) - self._last_drawing
 
     @property
     def _earned(self) -> float:

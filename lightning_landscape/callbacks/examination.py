@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_landscape.callbacks.batches import ProbeSet
-from lightning_landscape.callbacks.budget import Allowance, Budget
+from lightning_landscape.callbacks.budget import LOOK_AT_A_BATCH, Allowance, Budget
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.probing import Probing
@@ -22,7 +22,7 @@ GLANCE = 4
 """batches of a scheduled look, which shows a trend and decides nothing"""
 FEWEST = 6
 """batches of an examination, however small its allowance: fewer do not tell use of the inputs from chance"""
-GRADIENTS_FOR_A_BATCH = 12
+EXAMINATION_OF_A_BATCH = 12
 """what is left of the budget, in gradients, for each batch that an examination looks at"""
 SAMPLES = 512
 """samples after which an examination needs no further batches"""
@@ -132,7 +132,7 @@ class Examination:
 
     def paid(self, trainer: Any, budget: Budget, seen: Observations) -> bool:
         """Whether the budget allows what is due, on every rank alike; what it does not waits until it is due again."""
-        if agreed_upon(trainer, budget.pays(stalled=seen.stalled, anew=seen.anew)):
+        if agreed_upon(trainer, budget.pays(seen.occasion)):
             return True
         self._latest = seen.steps
         self.put_off["another examination" if seen.stalled else "a look"] = (
@@ -168,7 +168,8 @@ class Examination:
         probing = Probing(trainer, pl_module, guard, allowance, self._loss_fn)
         most = self.probe_set.max_batches if thorough else GLANCE
         if (gradients := probing.left) is not None:
-            most = min(most, max(FEWEST if thorough else 1, gradients // GRADIENTS_FOR_A_BATCH))
+            fewest, each = (FEWEST, EXAMINATION_OF_A_BATCH) if thorough else (1, LOOK_AT_A_BATCH)
+            most = min(most, max(fewest, gradients // each))
         probing.run(
             probes,
             self.probe_set.latest(most, SAMPLES if thorough else None),

@@ -244,12 +244,11 @@ class Monitor(Callback):
         return dict(pair for record in (*measured, *records[-1:]) for pair in named(self._scalars(record)).items())
 
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
-        before = set(self._examination.skipped)
-        with self._outlets.waiting("examining the loss surface"):
-            self._seen.not_held, self._seen.frozen = untrained(trainer, pl_module)
-            allowance = self._budget.allowance(first=self._seen.anew)
-            readings = self._examination.run(trainer, pl_module, probes, self._guard, self._seen, allowance)
-        self._outlets.readings(self._seen.step, readings)
+        before, seen, budget = set(self._examination.skipped), self._seen, self._budget
+        with self._outlets.waiting("examining the loss surface"), budget.probing(seen.occasion) as allowance:
+            seen.not_held, seen.frozen = untrained(trainer, pl_module)
+            readings = self._examination.run(trainer, pl_module, probes, self._guard, seen, allowance)
+        self._outlets.readings(seen.step, readings)
         for what in self._examination.skipped.keys() - before:
             self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
         return readings

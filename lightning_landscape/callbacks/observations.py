@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lightning_landscape.callbacks.budget import Occasion
 from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Movement, Plateau, Verdict, plain, restored
 from lightning_landscape.gradients import GradientNorms
@@ -104,9 +105,11 @@ class Observations:
         return progress.trend is None or progress.trend.progress < 2 * progress.trend.threshold
 
     @property
-    def anew(self) -> bool:
-        """Whether the present episode has not been examined yet."""
-        return self.judged_at is None
+    def occasion(self) -> Occasion:
+        """What probes would be run for now."""
+        if not self.stalled:
+            return Occasion.LOOK
+        return Occasion.FIRST_EXAMINATION if self.judged_at is None else Occasion.EXAMINATION
 
     def pass_over(self) -> None:
         """Leave the present episode without a verdict, until it is due again."""

@@ -2,6 +2,7 @@
 
 from lightning_landscape.plots.canvas import render as render
 from lightning_landscape.plots.canvas import save as save
+from lightning_landscape.plots.canvas import uncollected as uncollected
 from lightning_landscape.plots.comparison import barrier_figure as barrier_figure
 from lightning_landscape.plots.curvature import descent_figure as descent_figure
 from lightning_landscape.plots.curvature import spectrum_figure as spectrum_figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,21 @@ def our_look() -> Iterator[None]:
     with style.context(["default", _LOOK]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box in the picture says it well enough
         yield
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Python looks for no garbage inside: figures are many small objects, and set off a search of the whole process.
+
+    In a process that has imported torch and trains, one such search takes as long as four pictures.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def in_our_look(draw: Callable[P, Figure]) -> Callable[P, Figure]:

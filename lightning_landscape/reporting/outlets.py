@@ -102,14 +102,15 @@ class Outlets:
     def pictures(self, draw: Callable[[], Mapping[str, Any]], step: int, *, last: bool = False) -> None:
         """Those figures of a run that have changed, unless there have been many since it was much shorter."""
         if self._loggers and (self._due("pictures", step) or last):
-            from lightning_landscape.plots import render
+            from lightning_landscape.plots import render, uncollected
 
-            for name, figure in draw().items():
-                pixels = render(figure)
-                digest = crc32(pixels.tobytes())
-                if self._drawn.get(name) != digest:  # nothing new since the last time
-                    self._drawn[name] = digest
-                    self.picture(f"landscape/{name}", pixels, step)
+            with uncollected():
+                for name, figure in draw().items():
+                    pixels = render(figure)
+                    digest = crc32(pixels.tobytes())
+                    if self._drawn.get(name) != digest:  # nothing new since the last time
+                        self._drawn[name] = digest
+                        self.picture(f"landscape/{name}", pixels, step)
 
     def card(self, tag: str, markdown: str, step: int) -> None:
         """One piece of Markdown."""

@@ -8,7 +8,16 @@ import pytest
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.callbacks import budget as module
-from lightning_landscape.callbacks.budget import FEWEST_GRADIENTS, FIRST, IN_FULL, LEAST, SAMPLED, Budget
+from lightning_landscape.callbacks.budget import (
+    FEWEST_GRADIENTS,
+    FIRST,
+    IN_FULL,
+    LEAST,
+    PICTURES,
+    SAMPLED,
+    Budget,
+    Occasion,
+)
 
 
 class Clock:
@@ -36,8 +45,13 @@ def spend(clock, budget, seconds: float) -> None:
         clock.now += seconds
 
 
+def allowed(budget, occasion):
+    with budget.probing(occasion) as allowance:
+        return allowance
+
+
 def test_before_the_first_step_nobody_counts(clock):
-    assert Budget(0.02, 100).allowance(first=True) is None
+    assert allowed(Budget(0.02, 100), Occasion.FIRST_EXAMINATION) is None
     assert Budget(0.02, 100).overhead == 0.0
 
 
@@ -70,15 +84,15 @@ def test_one_batch_in_17_stands_for_the_hooks_of_all_and_what_is_spent_in_them_i
 def test_a_long_run_may_spend_its_share_of_what_it_will_take(clock):
     budget = Budget(0.02, 100_000)
     trained(clock, budget, 1000, 0.1)
-    assert budget.allowance(first=True).gradients == pytest.approx(2000, abs=1)
+    assert allowed(budget, Occasion.FIRST_EXAMINATION).gradients == pytest.approx(2000, abs=1)
     spend(clock, budget, 50.0)
-    assert budget.allowance(first=False).gradients == pytest.approx(1500, abs=1)
+    assert allowed(budget, Occasion.EXAMINATION).gradients == pytest.approx(1500, abs=1)
 
 
 def test_an_allowance_runs_out_as_the_clock_goes_on(clock):
     budget = Budget(0.02, 100_000)
     trained(clock, budget, 1000, 0.1)
-    allowance = budget.allowance(first=True)
+    allowance = allowed(budget, Occasion.FIRST_EXAMINATION)
     clock.now += 150.0
     assert allowance.gradients == pytest.approx(500, abs=1)
     clock.now += 1000.0
@@ -89,19 +103,19 @@ def test_where_nothing_is_left_the_first_examination_of_an_episode_is_shorter_an
     budget = Budget(0.02, 100_000)
     trained(clock, budget, 1000, 0.1)
     spend(clock, budget, 300.0)
-    assert budget.allowance(first=True).gradients == pytest.approx(FIRST * 2000, abs=1)
-    assert budget.pays(stalled=True, anew=True)
-    assert not budget.pays(stalled=True, anew=False)
-    assert not budget.pays(stalled=False, anew=True)
+    assert allowed(budget, Occasion.FIRST_EXAMINATION).gradients == pytest.approx(FIRST * 2000, abs=1)
+    assert budget.pays(Occasion.FIRST_EXAMINATION)
+    assert not budget.pays(Occasion.EXAMINATION)
+    assert not budget.pays(Occasion.LOOK)
 
 
 def test_where_nobody_counts_everything_is_paid_for_and_nothing_told(clock):
     budget = Budget(None, 100)
     trained(clock, budget, 50, 0.1)
     spend(clock, budget, 1000.0)
-    assert budget.pays(stalled=True, anew=False)
-    assert budget.pays(stalled=False, anew=False)
-    assert budget.allowance(first=False) is None
+    assert budget.pays(Occasion.EXAMINATION)
+    assert budget.pays(Occasion.LOOK)
+    assert allowed(budget, Occasion.EXAMINATION) is None
     assert budget.notes() == []
 
 
@@ -109,30 +123,30 @@ def test_dear_steps_leave_the_shortest_trials(clock):
     budget = Budget(0.02, 1200)
     trained(clock, budget, 100, 0.05)
     spend(clock, budget, 10.0)
-    assert budget.allowance(first=True).gradients == pytest.approx(FEWEST_GRADIENTS, abs=1)
+    assert allowed(budget, Occasion.FIRST_EXAMINATION).gradients == pytest.approx(FEWEST_GRADIENTS, abs=1)
 
 
 @pytest.mark.parametrize(("each", "gradients"), [(0.001, IN_FULL), (0.01, LEAST / 0.01)])
 def test_a_run_of_seconds_is_examined_in_full_and_a_minute_is_not(clock, each, gradients):
     budget = Budget(0.02, 1200)
     trained(clock, budget, 100, each)
-    assert budget.allowance(first=True).gradients == pytest.approx(gradients, abs=1)
+    assert allowed(budget, Occasion.FIRST_EXAMINATION).gradients == pytest.approx(gradients, abs=1)
 
 
 def test_a_look_that_can_wait_waits_for_the_time_that_pays_for_it(clock):
     budget = Budget(0.02, 100_000)
-    trained(clock, budget, 1000, 0.1)  # 100 s: 2 s earned, of 200 s in all
-    assert not budget.pays(stalled=False, anew=False)
+    trained(clock, budget, 1000, 0.1)  # 2 s earned, half of them for what can wait
+    assert not budget.pays(Occasion.LOOK)
     trained(clock, budget, 9000, 0.1)
-    assert budget.pays(stalled=False, anew=False)
-    spend(clock, budget, 15.0)
-    assert not budget.pays(stalled=False, anew=False)
+    assert budget.pays(Occasion.LOOK)
+    spend(clock, budget, 19.0)
+    assert not budget.pays(Occasion.LOOK)
 
 
 def test_what_a_short_run_may_spend_in_full_keeps_no_look_from_it(clock):
     budget = Budget(0.02, 800)
     trained(clock, budget, 100, 0.011)  # 1500 of its steps are 16 s
-    assert budget.pays(stalled=False, anew=False)
+    assert budget.pays(Occasion.LOOK)
 
 
 def test_after_the_fit_the_clock_stands_still(clock):
@@ -148,13 +162,13 @@ def test_after_the_fit_the_clock_stands_still(clock):
 def test_a_run_of_unknown_length_may_spend_its_share_of_what_has_passed(clock):
     budget = Budget(0.02)
     trained(clock, budget, 100_000, 0.1)
-    assert budget.allowance(first=False).gradients == pytest.approx(2000, abs=1)
+    assert allowed(budget, Occasion.EXAMINATION).gradients == pytest.approx(2000, abs=1)
 
 
 def test_a_clock_that_stands_still_divides_nothing_by_zero(clock):
     budget = Budget(0.02, 10)
     budget.count(10)
-    assert budget.allowance(first=True) is None
+    assert allowed(budget, Occasion.FIRST_EXAMINATION) is None
     assert budget.overhead == 0.0
     spend(clock, budget, 1.0)
     assert budget.overhead == 0.0
@@ -187,11 +201,32 @@ def test_in_a_run_of_a_minute_only_the_pictures_that_cannot_wait_are_paid_for(cl
     assert budget.can_draw
 
 
+def test_looks_take_half_of_what_is_earned_at_most_and_shrink_to_what_is_left_of_it(clock):
+    budget = Budget(0.02, 10_000)
+    trained(clock, budget, 5_000, 0.1)  # 10 s earned: 5 for what can wait, the pictures at the end included
+    assert allowed(budget, Occasion.LOOK).gradients == pytest.approx((5 - PICTURES) / 0.1, abs=1)
+    with budget.spending(), budget.probing(Occasion.LOOK):
+        clock.now += 4.0
+    assert allowed(budget, Occasion.LOOK).gradients == pytest.approx((1 - PICTURES) / 0.1, abs=1)
+    with budget.spending(), budget.probing(Occasion.LOOK):
+        clock.now += 0.5
+    assert not budget.pays(Occasion.LOOK)
+    assert allowed(budget, Occasion.EXAMINATION).gradients == pytest.approx((20 - 4.5) / 0.1, abs=1)
+
+
+def test_an_examination_takes_nothing_from_what_looks_may_take(clock):
+    budget = Budget(0.02, 10_000)
+    trained(clock, budget, 5_000, 0.1)
+    with budget.spending(), budget.probing(Occasion.EXAMINATION):
+        clock.now += 2.0
+    assert allowed(budget, Occasion.LOOK).gradients == pytest.approx((5 - PICTURES) / 0.1, abs=1)
+
+
 def test_a_look_leaves_enough_for_the_pictures_at_the_end(clock):
     budget = Budget(0.02, 10_000)
     trained(clock, budget, 10_000, 0.1)  # 20 s earned
     spend(clock, budget, 10.0)
-    assert budget.pays(stalled=False, anew=False)
+    assert budget.pays(Occasion.LOOK)
     with budget.drawing():
         clock.now += 9.5
-    assert not budget.pays(stalled=False, anew=False)
+    assert not budget.pays(Occasion.LOOK)

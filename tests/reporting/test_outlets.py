@@ -1,5 +1,6 @@
 """Each logger gets what it can take, in the way it takes it; one that fails stops neither the others nor the run."""
 
+import gc
 import inspect
 import logging
 from types import SimpleNamespace
@@ -306,6 +307,12 @@ def test_a_warning_is_raised_with_loggers_and_without_but_not_on_a_silent_rank()
         with pytest.warns(PlateauWarning, match="stuck"):
             Outlets(loggers).warn("stuck", PlateauWarning)
     Outlets(None).warn("stuck", PlateauWarning)  # here a warning would be an error
+
+
+def test_pictures_are_drawn_without_a_search_for_garbage():
+    seen = []
+    Outlets([FakeWandb()]).pictures(lambda: seen.append(gc.isenabled()) or {}, 1, last=True)
+    assert (seen, gc.isenabled()) == ([False], True)
 
 
 def test_a_picture_that_has_not_changed_is_not_sent_again():
