@@ -33,7 +33,7 @@ PARTS = (
     Part(
         "What watching costs",
         ("benchmarks.overhead",),
-        ("benchmarks.overhead", "steps", "floors", "import", "--models", "tiny MLP", "--only-ours", "--shorten", "0.4"),
+        ("benchmarks.overhead", "steps", "floors", "import", "--models", "tiny MLP", "--only-ours", "--shorten", "0.2"),
     ),
     Part("What a loss surface costs", ("benchmarks.surface",), ("benchmarks.surface", "--turns", "4")),
     Part("Curvature, against other tools", ("benchmarks.curvature",), None),

@@ -24,7 +24,7 @@ def parser() -> ArgumentParser:
     options.add_argument("--models", nargs="+", choices=[model.name for model in MODELS], help="default: all of them")
     options.add_argument("--only-ours", action="store_true", help="without the other tools")
     options.add_argument("--shorten", type=float, default=1.0, help="share of the turns to take")
-    options.add_argument("--seconds", type=float, default=20.0, help="length of the whole runs, about")
+    options.add_argument("--seconds", type=float, default=90.0, help="length of the whole runs, about")
     options.add_argument("--module", help="path.to:a_class (or function) that makes your LightningModule")
     options.add_argument("--data", help="path.to:a_class (or function) that makes your data module or data loader")
     options.add_argument("--steps", type=int, default=1000, help="of your own module, in total")
@@ -117,8 +117,8 @@ PARTS: Mapping[str, tuple[str, str, Callable[[Namespace], str]]] = {
     ),
     "runs": (
         "A whole run",
-        "With TensorBoard's logger, from the beginning of the fit to its end: scheduled lines, records, pictures and "
-        "the report included, and of the run that cannot learn the verdict with its trials.",
+        "`LandscapeMonitor()` with TensorBoard's logger, from the beginning of the fit to its end: scheduled lines, records, "
+        "pictures and the report included, and of the run that cannot learn the verdict with its trials.",
         runs,
     ),
     "growth": ("Growth", "`LandscapeMonitor(probes=())` over an empty callback.", growth),

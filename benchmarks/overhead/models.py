@@ -117,8 +117,8 @@ def unlearnable(batches: Batches) -> Batches:
 
 
 MODELS = (
-    Model("tiny MLP", lambda: Module(chain(32)), clusters(16), (64, 512), 100, 13, 100_000),
-    Model("68 tensors", lambda: Module(residual(34)), clusters(64), (64, 512), 50, 9, 15_000),
-    Model("conv net", lambda: Module(convolutional()), lambda n: images(32 * n, n), (16, 64), 20, 7, 4_000),
-    Model("transformer", lambda: Module(Language(320, 8)), lambda n: sequences(8 * n, n), (4, 16), 10, 5, 500),
+    Model("tiny MLP", lambda: Module(chain(32)), clusters(16), (64, 512), 100, 41, 100_000),
+    Model("68 tensors", lambda: Module(residual(34)), clusters(64), (64, 512), 50, 21, 15_000),
+    Model("conv net", lambda: Module(convolutional()), lambda n: images(32 * n, n), (16, 64), 20, 21, 4_000),
+    Model("transformer", lambda: Module(Language(320, 8)), lambda n: sequences(8 * n, n), (4, 16), 10, 9, 500),
 )

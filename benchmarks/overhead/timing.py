@@ -120,17 +120,18 @@ def whole_runs_table(models: Sequence[Model], seconds: float) -> str:
             batches = batches if kind == "learns" else unlearnable(batches)
             steps = max(4 * model.turn, round(model.minute * seconds / 60))
             monitor = LandscapeMonitor()
-            fits = {BARE: with_logger(model.made, []), DEFAULT: with_logger(model.made, [monitor])}
+            contestants: dict[str, list[L.Callback]] = {BARE: [], EMPTY: [L.Callback()], DEFAULT: [monitor]}
+            fits = {name: with_logger(model.made, callbacks) for name, callbacks in contestants.items()}
             with contextlib.redirect_stdout(io.StringIO()):  # the monitor's own summary
                 found = race(fits, batches, turns=steps // model.turn, turn=model.turn)
             if found.failed:
-                table.append([model.name, kind, "", *found.failed.values(), ""])
+                table.append([model.name, kind, "", "; ".join(map(told, found.failed.values())), "", "", ""])
                 continue
             said = ", ".join(verdict.cause.value for verdict in monitor.verdicts) or "nothing"
             length = f"{found.totals[BARE]:.0f} s"
-            whole = f"{found.totals[DEFAULT] / found.totals[BARE]:.3f}"
-            table.append([model.name, kind, length, whole, str(found.ratio(DEFAULT, BARE)), said])
-    headers = ("model", "run", "bare", "whole run, over bare", "typical turn, over bare", "what it said")
+            empty, bare = (f"{found.totals[DEFAULT] / found.totals[name]:.3f}" for name in (EMPTY, BARE))
+            table.append([model.name, kind, length, empty, bare, str(found.ratio(DEFAULT, BARE)), said])
+    headers = ("model", "run", "bare", "over an empty callback", "over bare", "typical turn, over bare", "what it said")
     return markdown(headers, table)
 
 
