@@ -117,8 +117,8 @@ PARTS: Mapping[str, tuple[str, str, Callable[[Namespace], str]]] = {
     ),
     "runs": (
         "A whole run",
-        "`LandscapeMonitor()` with TensorBoard's logger, from the beginning of the fit to its end: scheduled lines, records, "
-        "pictures and the report included, and of the run that cannot learn the verdict with its trials.",
+        "`LandscapeMonitor()` with TensorBoard's logger, from the beginning of the fit to its end: scheduled lines, "
+        "records, pictures and the report included, and of the run that cannot learn the verdict with its trials.",
         runs,
     ),
     "growth": ("Growth", "`LandscapeMonitor(probes=())` over an empty callback.", growth),
