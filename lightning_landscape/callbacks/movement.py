@@ -90,6 +90,11 @@ def runs_of(tensors: Sequence[Tensor]) -> list[slice]:
     return [slice(a, b) for a, b in zip(starts, ends, strict=True) if b > a]
 
 
+def bytes_copied(tensors: Sequence[Tensor]) -> int:
+    """Bytes that a copy of what is read of them takes."""
+    return sum(t.numel() * t.element_size() // (SHARE if _is_sampled(t) else 1) for t in tensors)
+
+
 def _parts(tensors: Sequence[Tensor], run: slice) -> list[tuple[list[int], Reading]]:
     """Which tensors of a run are read together, and how: each that is sampled by itself, all others as one vector."""
     sampled: list[tuple[list[int], Reading]] = []

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lightning_landscape.callbacks._compat import logger_step, overrides
-from lightning_landscape.callbacks.movement import Movement, runs_of, stacked
+from lightning_landscape.callbacks.movement import Movement, bytes_copied, runs_of, stacked
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.rows import Held, Row, fetched
 from lightning_landscape.callbacks.trainer import learning_rate_of, parameters_of, size_of
@@ -33,7 +33,7 @@ class StepRecorder:
         norms_every: measure gradient norms at every so many steps, and at those that are logged; None for `Pace`'s.
         updates_every: measure the true update, which costs a copy of the weights, at every so many steps of an
             optimizer; None for once in a block of the history, and of more than `MANY` parameters in two.
-        max_copy_bytes: parameters larger than this in total are not copied, so their updates are not measured.
+        max_copy_bytes: updates are not measured where a copy of the weights, of large ones a sample, would take more.
 
     Raises:
         ValueError: if one of the intervals is below 1.
@@ -272,7 +272,7 @@ class StepRecorder:
     @torch.no_grad()
     def _follow(self, held: Held) -> None:
         """Copy the weights, and the gradients where clipping is going to change them."""
-        if sum(p.numel() * p.element_size() for p in held.parameters) <= self.max_copy_bytes:
+        if bytes_copied(held.parameters) <= self.max_copy_bytes:
             gradients = [p.grad for p in held.parameters] if self._clips else None
             held.movement = Movement(held.parameters, held.runs, gradients)
 

@@ -492,6 +492,19 @@ def test_weights_beyond_the_cap_are_not_copied():
     assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
 
 
+class Wide(Classifier):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, 512), nn.Linear(512, 512))
+        self.head = nn.Linear(512, 3)
+
+
+@pytest.mark.parametrize(("room", "copied"), [(512 * 512 * 4, True), (512 * 512 * 4 // 8, False)])
+def test_of_a_large_tensor_the_sample_counts_against_the_cap(room, copied):
+    witness = fit(Wide(), Witness(updates_every=1, max_copy_bytes=room))
+    assert all((norm is not None) is copied for norm in column(witness, "update_norm"))
+
+
 @pytest.mark.parametrize("norms_every", [1, 3, 6])
 def test_a_state_taken_in_mid_run_continues_the_same_records(norms_every):
     settings = {"norms_every": norms_every, "updates_every": 3}
