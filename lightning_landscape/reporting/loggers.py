@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,6 +17,24 @@ PLUGIN = "lightning_landscape"
 """by this name the Landscape tab finds its records in an event file"""
 LONGEST_NAME = 100
 """characters of a tag that go into a file's name"""
+
+
+def numbers(logger: Any, values: Mapping[str, float], step: int) -> None:
+    """A row of numbers: to TensorBoard as one event, where Lightning's own logger writes one for each number.
+
+    Each event wakes the writer's thread, which then competes with training for the interpreter.
+    """
+    log_metrics = logger.log_metrics
+    stock = getattr(log_metrics, "__module__", "").endswith("loggers.tensorboard") and not getattr(
+        logger, "_prefix", ""
+    )
+    if not stock or (writer := _event_writer(logger)) is None:
+        log_metrics(dict(values), step=step)
+        return
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    row = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+    writer.add_summary(Summary(value=row), step)
 
 
 def show(logger: Any, tag: str, pixels: np.ndarray[Any, Any], step: int) -> None:
@@ -60,8 +78,7 @@ def record(logger: Any, part: str, text: str, step: int) -> None:
 
     It goes through the logger's own writer: of two writers in one directory, TensorBoard may never read the older one.
     """
-    experiment: Any = getattr(logger, "experiment", None)
-    if not type(experiment).__module__.startswith("torch.utils.tensorboard"):
+    if (writer := _event_writer(logger)) is None:
         return
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 
@@ -73,7 +90,7 @@ def record(logger: Any, part: str, text: str, step: int) -> None:
         dtype=types_pb2.DT_STRING, tensor_shape=tensor_shape_pb2.TensorShapeProto(), string_val=[text.encode()]
     )
     value = summary_pb2.Summary.Value(tag=f"{PLUGIN}/{part}", tensor=tensor, metadata=metadata)
-    experiment._get_file_writer().add_summary(summary_pb2.Summary(value=[value]), step)
+    writer.add_summary(summary_pb2.Summary(value=[value]), step)
 
 
 def upload(logger: Any, path: Path) -> None:
@@ -119,6 +136,13 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _event_writer(logger: Any) -> Any:
+    """What writes the logger's event file, where torch's `SummaryWriter` does; else None."""
+    experiment: Any = getattr(logger, "experiment", None)
+    stock = type(experiment).__module__.startswith("torch.utils.tensorboard")
+    return experiment._get_file_writer() if stock else None
 
 
 def _local(folder: Any) -> Path | None:

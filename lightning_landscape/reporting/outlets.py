@@ -93,7 +93,7 @@ class Outlets:
         """One row of numbers at the loggers' own x."""
         self._step = step
         if values:
-            self._each("numbers", lambda logger: logger.log_metrics(dict(values), step=step))
+            self._each("numbers", lambda logger: kinds.numbers(logger, values, step))
 
     def picture(self, tag: str, pixels: np.ndarray[Any, Any], step: int) -> None:
         """One picture, an array of shape (height, width, 3) in uint8."""

@@ -10,6 +10,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 from lightning_landscape.errors import PlateauWarning
 from lightning_landscape.reporting.loggers import LONGEST_NAME
@@ -118,6 +119,42 @@ def with_directory(folder):
 
 def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+class Counting(TensorBoardLogger):
+    """A user's own, which wants to see every number."""
+
+    def log_metrics(self, metrics, step=None):
+        self.seen = dict(metrics)
+        super().log_metrics(metrics, step)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "events"),
+    [
+        (TensorBoardLogger, {}, 1),
+        (TensorBoardLogger, {"prefix": "mine"}, 2),
+        (Counting, {}, 2),
+    ],
+)
+def test_tensorboard_gets_a_row_of_numbers_as_one_event_unless_the_logger_does_something_of_its_own(
+    tmp_path, kind, settings, events
+):
+    logger = kind(tmp_path, name="", version="", **settings)
+    row = {"landscape/grad_norm": 0.5, "landscape/overhead": 0.25}
+    Outlets([logger]).scalars(row, 7)
+    logger.finalize("success")
+    written = [event for event in read_events(tmp_path) if event.summary.value]
+    assert (len(written), {event.step for event in written}) == (events, {7})
+    prefix = "mine-" if settings else ""
+    numbers = {value.tag: value.simple_value for event in written for value in event.summary.value}
+    assert numbers == {prefix + tag: number for tag, number in row.items()}
+    assert getattr(logger, "seen", row) == row
+
+
+def read_events(folder):
+    (path,) = folder.glob("events.out.tfevents.*")
+    return LegacyEventFileLoader(str(path)).Load()
 
 
 def test_tensorboard_has_the_scalar_the_picture_and_the_card_at_their_step(tmp_path):
