@@ -13,6 +13,8 @@ from zlib import crc32
 
 import numpy as np
 
+from lightning_landscape.reporting._compat import event_writer, only_writes_events
+
 PLUGIN = "lightning_landscape"
 """by this name the Landscape tab finds its records in an event file"""
 LONGEST_NAME = 100
@@ -24,12 +26,9 @@ def numbers(logger: Any, values: Mapping[str, float], step: int) -> None:
 
     Each event wakes the writer's thread, which then competes with training for the interpreter.
     """
-    log_metrics = logger.log_metrics
-    stock = getattr(log_metrics, "__module__", "").endswith("loggers.tensorboard") and not getattr(
-        logger, "_prefix", ""
-    )
-    if not stock or (writer := _event_writer(logger)) is None:
-        log_metrics(dict(values), step=step)
+    writer = event_writer(logger) if only_writes_events(logger) else None
+    if writer is None:
+        logger.log_metrics(dict(values), step=step)
         return
     from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -78,7 +77,7 @@ def record(logger: Any, part: str, text: str, step: int) -> None:
 
     It goes through the logger's own writer: of two writers in one directory, TensorBoard may never read the older one.
     """
-    if (writer := _event_writer(logger)) is None:
+    if (writer := event_writer(logger)) is None:
         return
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 
@@ -136,13 +135,6 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _event_writer(logger: Any) -> Any:
-    """What writes the logger's event file, where torch's `SummaryWriter` does; else None."""
-    experiment: Any = getattr(logger, "experiment", None)
-    stock = type(experiment).__module__.startswith("torch.utils.tensorboard")
-    return experiment._get_file_writer() if stock else None
 
 
 def _local(folder: Any) -> Path | None:
