@@ -60,12 +60,22 @@ def section(part: Part, arguments: Sequence[str] | None) -> str:
     if ran.returncode:
         reason = (ran.stderr.strip().splitlines() or ["no reason given"])[-1]
         return f"## {part.title}\n\n`{command}`\n\nNot measured: {reason}."
-    return f"## {part.title}\n\n`{command}`, {minutes:.1f} minutes.\n\n{lowered(ran.stdout.strip())}"
+    return f"## {part.title}\n\n`{command}`, {minutes:.1f} minutes.\n\n{set_apart(lowered(ran.stdout.strip()))}"
 
 
 def lowered(markdown: str) -> str:
     """The same with every heading below that of a section."""
     return "\n".join(f"#{line}" if line.startswith("## ") else line for line in markdown.splitlines())
+
+
+def set_apart(markdown: str) -> str:
+    """The same with an empty line before and after every table, without which Markdown shows none."""
+    lines: list[str] = []
+    for line in markdown.splitlines():
+        if line and lines and lines[-1] and line.startswith("|") != lines[-1].startswith("|"):
+            lines.append("")
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def page(*, quick: bool) -> str:
