@@ -64,7 +64,7 @@ def section(part: Part, arguments: Sequence[str] | None) -> str:
 
 
 def lowered(markdown: str) -> str:
-    """The same with every heading below that of a section."""
+    """The same without headings as high as that of a section."""
     return "\n".join(f"#{line}" if line.startswith("## ") else line for line in markdown.splitlines())
 
 
