@@ -1,6 +1,7 @@
 """Every Python block of README and docs runs as it stands, and every `make` command on them exists."""
 
 import re
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +32,25 @@ def blocks(*languages):
     return [pytest.param(block, id=f"{block.page.name}:{block.line}") for block in found]
 
 
+def raised_by(block):
+    """What the block raises when it is run as a program, with the line of the page; empty where nothing."""
+    padding = "\n" * block.line
+    try:
+        exec(compile(padding + block.source, block.page, "exec", dont_inherit=True), {"__name__": "__main__"})
+    except Exception:
+        return traceback.format_exc()
+    return ""
+
+
+def test_what_a_block_raises_is_shown_with_its_line_on_the_page():
+    assert 'page.md", line 3' in raised_by(Block(Path("page.md"), 2, "python", "assert False\n"))
+    assert not raised_by(Block(Path("page.md"), 2, "python", "assert True\n"))
+
+
 @pytest.mark.parametrize("block", blocks("python"))
 def test_a_python_block_runs_as_it_stands(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    padding = "\n" * block.line  # a failure shows the line of the page
-    exec(compile(padding + block.source, block.page, "exec", dont_inherit=True), {"__name__": "__main__"})
+    assert raised_by(block) == ""
 
 
 @pytest.mark.parametrize("block", blocks("bash", "sh", "shell", "console"))

@@ -1,4 +1,7 @@
-"""Everything that is read of Lightning or torch without being promised by them: one place to mend for a new release."""
+"""Everything that is read of Lightning or torch without being promised by them: the place to mend for a new release.
+
+How numbers are written for a logger has its own, `lightning_landscape.reporting._compat`.
+"""
 
 from __future__ import annotations
 
