@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, TypeVar
 
+import torch
 from torch import Tensor
 
 Params: TypeAlias = Mapping[str, Tensor]
@@ -49,6 +50,8 @@ class LossSurface:
     """other points of the run: "initial", "previous", "best", or the path of a checkpoint"""
     held_out: Callable[[Params], Tensor] | None = None
     """the loss on the other half of the batches, to judge on what was not used to measure; None where there is none"""
+    held_out_batches: int = 1
+    """how many batches `held_out` averages over"""
     activations: Callable[[Params], Mapping[str, Activation]] | None = None
     """outputs of every activation layer, by the layer's name"""
     parts: tuple[Callable[[Params], Tensor], ...] = ()
@@ -70,12 +73,74 @@ class LossSurface:
     batch_samples: float = 0.0
     """samples behind one of `parts`, the harmonic mean where they differ; 0 where that is not known"""
     gradients: int | None = None
-    """how many gradients of one batch a probe should make do with; None where nobody counts"""
+    """how many gradients of one batch a probe may take; None for no limit"""
 
-    def affordable(self, wanted: int, price: int = 1) -> int:
-        """As many of the wanted steps as `gradients` pays for, at this many gradients of one batch each."""
-        return wanted if self.gradients is None else max(0, min(wanted, self.gradients // max(1, price)))
+    @property
+    def batches(self) -> int:
+        """How many batches `loss` averages over."""
+        return max(1, len(self.parts))
+
+    def measuring(self, evaluations: float) -> float:
+        """Return the price of evaluating `loss` this often without a gradient, in gradients of one batch."""
+        return evaluations * self.batches / 3
+
+    def judging(self, evaluations: float) -> float:
+        """Return the price of evaluating `held_out` this often without a gradient, in gradients of one batch."""
+        return 0.0 if self.held_out is None else evaluations * self.held_out_batches / 3
+
+    def on_first(self, batches: int) -> LossSurface:
+        """Return the surface whose `loss` is the mean over the first of the batches only."""
+        parts = self.parts[:batches]
+        if len(parts) == len(self.parts):
+            return self
+        samples = round(self.batch_samples * len(parts))
+        return replace(self, loss=lambda point: mean([part(point) for part in parts]), parts=parts, samples=samples)
+
+    def affordable(self, wanted: int, price: float = 1.0, fixed: float = 0.0) -> int:
+        """Return how many of the wanted steps `gradients` pays for.
+
+        Args:
+            wanted: steps, at most.
+            price: gradients of one batch for each.
+            fixed: gradients of one batch that are needed besides.
+        """
+        if self.gradients is None:
+            return wanted
+        return max(0, min(wanted, int((self.gradients - fixed) / price)))
+
+
+def mean(losses: Sequence[Tensor]) -> Tensor:
+    """Return the mean of 0-dim tensors."""
+    return torch.stack(list(losses)).mean()
 
 
 Probe: TypeAlias = Callable[[LossSurface], object | None]
-"""A reading, or None where the probe has nothing to say about this surface."""
+"""A reading, or None where the probe has nothing to say about this surface.
+
+It may have a method or an attribute `cost`, a function of the surface that returns how many gradients of one batch it
+is going to take: a forward pass counts as a third, a Hessian-vector product as two. A probe whose cost is more than
+`LossSurface.gradients` is left out, and one that takes over 20% more than it has said is ended. A probe without `cost`
+may take what is left.
+"""
+P = TypeVar("P", bound=Callable[..., object])
+
+
+def costs(cost: Callable[[LossSurface], float]) -> Callable[[P], P]:
+    """Return a decorator that lets a function, as a probe, say what it takes.
+
+    >>> @costs(lambda surface: surface.measuring(1))
+    ... def loss_here(surface):
+    ...     return surface.loss(surface.here)
+    """
+
+    def decorated(probe: P) -> P:
+        probe.cost = cost  # type: ignore[attr-defined]
+        return probe
+
+    return decorated
+
+
+def cost_of(probe: Probe, surface: LossSurface) -> float | None:
+    """Return how many gradients of one batch a probe says that it will take; None where it does not say."""
+    cost = getattr(probe, "cost", None)
+    return None if cost is None else float(cost(surface))

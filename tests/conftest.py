@@ -1,16 +1,10 @@
 """What Lightning and torch say about the unusual runs of these tests, and is no fault."""
 
 import os
-import time
-from types import SimpleNamespace
 
 import pytest
 
-from lightning_landscape.callbacks import budget
 from lightning_landscape.reporting.outlets import Outlets
-
-# On a busy machine nothing is to be left out for want of time that others have taken.
-budget.time = SimpleNamespace(perf_counter=time.process_time)
 
 # MLflow would ask the network how much to tell, and draw from `random` in a thread of its own.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -37,6 +37,7 @@ def room(rooms: str = "", third_party: str = "", typing_only: str = "") -> Room:
 NOUNS = "errors evidence"
 HOUSE = {
     "errors": room(),
+    "clock": room(),
     "evidence": room("errors"),
     "advice": room(NOUNS),
     "diagnosis": room(f"{NOUNS} advice"),
@@ -50,10 +51,10 @@ HOUSE = {
     "remedies": room(f"{NOUNS} surface functional", "torch"),
     "metrics": room("errors functional", "torch torchmetrics"),
     "plots": room(NOUNS, "matplotlib numpy"),
-    "reporting": room(f"{NOUNS} advice plots", "torch tensorboard numpy PIL", "matplotlib"),
+    "reporting": room(f"{NOUNS} advice clock plots", "torch tensorboard numpy PIL", "matplotlib"),
     "callbacks": room(
-        f"{NOUNS} advice checkpoints diagnosis functional gradients history plots probes progress remedies reporting "
-        "surface",
+        f"{NOUNS} advice checkpoints clock diagnosis functional gradients history plots probes progress remedies "
+        "reporting surface",
         "torch lightning pytorch_lightning torchmetrics numpy",
         "matplotlib",
     ),

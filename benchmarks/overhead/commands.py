@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -13,8 +14,10 @@ from typing import Any
 from benchmarks.overhead import peers, timing
 from benchmarks.overhead.floors import HEADERS, floors_row
 from benchmarks.overhead.models import MODELS, Module, chain, clusters, residual
+from benchmarks.overhead.tutorial import HEADERS as TUTORIAL
+from benchmarks.overhead.tutorial import tutorial_rows
 
-SECTIONS = ("steps", "runs", "growth", "floors", "import")
+SECTIONS = ("steps", "runs", "tutorial", "growth", "floors", "import")
 
 
 def parser() -> ArgumentParser:
@@ -43,6 +46,12 @@ def runs(options: Namespace) -> str:
     """What a whole run costs."""
     models = [model for model in chosen(options) if model.name in {"tiny MLP", "conv net"}]
     return timing.whole_runs_table(models, options.seconds)
+
+
+def tutorial(options: Namespace) -> str:
+    """What a run of a few hundred steps costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        return timing.markdown(TUTORIAL, tutorial_rows(folder))
 
 
 def growth(options: Namespace) -> str:
@@ -120,6 +129,13 @@ PARTS: Mapping[str, tuple[str, str, Callable[[Namespace], str]]] = {
         "`LandscapeMonitor()` with TensorBoard's logger, from the beginning of the fit to its end: scheduled lines, "
         "records, pictures and the report included, and of the run that cannot learn the verdict with its trials.",
         runs,
+    ),
+    "tutorial": (
+        "A run as long as a tutorial's",
+        "300 steps, `LandscapeMonitor()` with TensorBoard's logger, times on the wall. The unit of work is one "
+        "gradient of one batch; the cap is twice the first diagnosis and 2% of the steps. A probe that repeats a step "
+        "takes as long as the step.",
+        tutorial,
     ),
     "growth": ("Growth", "`LandscapeMonitor(probes=())` over an empty callback.", growth),
     "floors": (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from lightning_landscape.callbacks.effort import SETTINGS
+
 
 def check_numbers(**numbers: Any) -> None:
     """Refuse what is not a whole number; None stands for "choose yourself".
@@ -49,3 +51,21 @@ def check_share(**shares: Any) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
             raise ValueError(f"{name} must be a share above 0 and at most 1, got {value!r}")
+
+
+def check_effort(effort: Any, *, budget: Any, probes: Any) -> None:
+    """Refuse an effort that is unknown, or that another argument contradicts.
+
+    Raises:
+        ValueError: listing the settings, or showing both values.
+    """
+    if effort not in SETTINGS:
+        raise ValueError(f"effort must be one of {', '.join(map(repr, SETTINGS))}, got {effort!r}")
+    if budget is not None and effort == "light":
+        raise ValueError(f"effort='light' examines nothing that budget={budget!r} could end; leave out one of them")
+    if budget is not None and effort == "thorough":
+        raise ValueError(
+            f"effort='thorough' takes the whole examination and budget={budget!r} would end it; leave out one of them"
+        )
+    if probes and effort == "light":
+        raise ValueError(f"effort='light' runs no probes, got probes={probes!r}; leave out one of them")

@@ -16,7 +16,8 @@ from lightning_landscape.callbacks.distributed import Ranks
 from lightning_landscape.callbacks.isolation import Isolation
 from lightning_landscape.callbacks.replay import Replay
 from lightning_landscape.callbacks.rng import seed_streams
-from lightning_landscape.errors import SurfaceError
+from lightning_landscape.callbacks.work import Meter
+from lightning_landscape.errors import OverBudgetError, SurfaceError
 from lightning_landscape.surface import Params
 
 Mode: TypeAlias = Literal["as_trained", "eval"]
@@ -31,8 +32,11 @@ _SEED = 20011
 class Evaluator:
     """Evaluates the training step of an isolated module."""
 
-    def __init__(self, isolation: Isolation, replay: Replay, ranks: Ranks, mode: Mode) -> None:
+    def __init__(
+        self, isolation: Isolation, replay: Replay, ranks: Ranks, mode: Mode, meter: Meter | None = None
+    ) -> None:
         self.isolation, self.replay, self.ranks, self.mode = isolation, replay, ranks, mode
+        self.meter = meter or Meter()
         self.weights = isolation.weights
         self.open = True
         self._watchers: Mapping[str, Callable[..., None]] = {}
@@ -44,13 +48,14 @@ class Evaluator:
 
         Raises:
             SurfaceError: if the surface is closed; else whatever the training step raised, said in one line
+            OverBudgetError: if the meter's limit is reached
         """
         if not self.open:
             raise SurfaceError("[LL305] this surface is closed: differentiate inside its `with` block")
         with self.ranks.together():
             try:
                 yield
-            except SurfaceError:
+            except (SurfaceError, OverBudgetError):
                 raise
             except Exception as error:
                 raise SurfaceError(f"[LL306] training_step raised {_in_one_line(error)}") from error
@@ -88,6 +93,7 @@ class Evaluator:
 
     def once_more(self, batch: ProbeBatch, precision: contextlib.AbstractContextManager[Any] | None = None) -> Tensor:
         """The loss of a further batch, with whatever the one before has left in the module."""
+        self.meter.forward()
         seed_streams(_SEED + batch.batch_idx)
         return self.replay(batch, precision)
 

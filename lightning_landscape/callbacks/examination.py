@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lightning_landscape.callbacks.batches import ProbeSet
-from lightning_landscape.callbacks.budget import LOOK_AT_A_BATCH, Allowance, Budget
+from lightning_landscape.callbacks.effort import SETTINGS, Effort
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.probing import Probing
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
+from lightning_landscape.callbacks.spending import Purse, Spending
+from lightning_landscape.callbacks.stopwatch import Brake, Stopwatch
 from lightning_landscape.callbacks.trainer import agreed_upon
+from lightning_landscape.callbacks.work import Account, Meter, Occasion
+from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.diagnosis import diagnose, undiscerned
-from lightning_landscape.evidence import Curvature, Line, Spectrum, plain, restored
+from lightning_landscape.evidence import Curvature, Evidence, Line, Spectrum, plain, restored
 from lightning_landscape.surface import Probe
 
 CURVES = 12
@@ -22,10 +27,31 @@ GLANCE = 4
 """batches of a scheduled look, which shows a trend and decides nothing"""
 FEWEST = 6
 """batches of an examination, however small its allowance: fewer do not tell use of the inputs from chance"""
-EXAMINATION_OF_A_BATCH = 12
-"""what is left of the budget, in gradients, for each batch that an examination looks at"""
+WORK_PER_BATCH = 30
+"""gradients that a diagnosis may take, for each batch that it sees: most of them are for steps on single batches"""
+LOOK_AT_A_BATCH = 14
+"""gradients that a scheduled look takes on a single batch: three lines, a noise scale, and opening the surface"""
 SAMPLES = 512
 """samples after which an examination needs no further batches"""
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A diagnosis that goes on at the next check."""
+
+    purse: Purse
+    done: int
+    """how many of its probes have had their turn"""
+    readings: tuple[object, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return builtins only, for the checkpoint."""
+        return {"purse": self.purse.to_dict(), "done": self.done, "readings": Evidence(*self.readings).to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Underway:
+        """Return the diagnosis that `to_dict` was taken of."""
+        return cls(Purse.from_dict(data["purse"]), int(data["done"]), tuple(Evidence.from_dict(data["readings"])))
 
 
 class Examination:
@@ -41,10 +67,12 @@ class Examination:
         anchors: points of the run that the probes may start from.
         batches: how many batches an examination sees at most.
         loss_fn: evaluates the loss in place of `training_step`.
-        keeps_batches: whether batches are wanted at every look, by somebody other than the probes.
+        keeps_batches: whether batches are kept for every look, for use outside the probes.
+        effort: what a diagnosis may take, one of `effort.SETTINGS`; None for no limit.
+        share: of the training time, at which the clock ends an examination; None for no such limit.
 
     Raises:
-        ValueError: if `every` or `batches` is below 1.
+        ValueError: if `every` or `batches` is below 1, or `effort` is none of the settings.
     """
 
     def __init__(
@@ -58,12 +86,17 @@ class Examination:
         batches: int = 32,
         loss_fn: Any = None,
         keeps_batches: bool = False,
+        effort: str | None = None,
+        share: float | None = None,
     ) -> None:
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1 optimizer step, or None for a tenth of the run, got {every}")
+        if effort is not None and effort not in SETTINGS:
+            raise ValueError(f"effort must be one of {', '.join(map(repr, SETTINGS))}, got {effort!r}")
         self.probe_set = ProbeSet(batches)
         self._probes, self._scheduled, self._afterwards = tuple(probes), tuple(scheduled), tuple(afterwards)
         self._every, self._loss_fn, self._keeps_batches = every, loss_fn, keeps_batches
+        self._effort, self._share, self._clock = effort, share, SYSTEM_CLOCK
         self._snapshots = Snapshots(anchors)
         self.forget()
 
@@ -73,8 +106,11 @@ class Examination:
         self.curvature: Curvature | None = None
         self.spectrum: Spectrum | None = None
         self.skipped: dict[str, str] = {}
-        self.put_off: dict[str, str] = {}
-        """what the budget did not pay for, and when it was short"""
+        self.left_out: dict[str, str] = {}
+        """what was not measured since it would have taken more work than is left, and how much"""
+        self.account = Account()
+        self._brake = Brake(Stopwatch(self._clock), self._share)
+        self._underway: Underway | None = None
         self.checkpointed = False
         self.planned = self._put_off = False
         self._latest = 0
@@ -83,12 +119,17 @@ class Examination:
         self.probe_set.clear()
 
     def notes(self) -> list[str]:
-        """What was skipped, and why."""
-        return [f"{what} was skipped: {reason}" for what, reason in {**self.put_off, **self.skipped}.items()]
+        """Return what the effort was, what it left out, and what was skipped and why."""
+        work = self.account.notes()
+        if self.left_out:
+            which = "; ".join(f"{what} ({why})" for what, why in self.left_out.items())
+            setting = "" if self._effort == "thorough" else "; effort='thorough' takes three times the work"
+            work.append(f"left out: {which}{setting}")
+        return [*work, *(f"{what} was skipped: {reason}" for what, reason in self.skipped.items())]
 
-    def begin(self, pl_module: Any, horizon: int | None) -> None:
+    def begin(self, pl_module: Any, horizon: int | None, stopwatch: Stopwatch, clock: Clock = SYSTEM_CLOCK) -> None:
         """Keep the point from which this run starts, unless a resumed run brought its own."""
-        self._horizon = horizon
+        self._horizon, self._clock, self._brake = horizon, clock, Brake(stopwatch, self._share)
         if not self._snapshots.has("initial") and self._latest == 0:
             self._snapshots.take("initial", pl_module)
 
@@ -124,36 +165,52 @@ class Examination:
         """Whether a run that resumes from here would lack batches that this one has."""
         return self.planned and not self._put_off and len(self.probe_set) > 0
 
+    def choose_effort(self, trainer: Any, batch_seconds: float | None) -> None:
+        """Choose the effort of this run, once, as the first rank sees it; nothing where nothing is limited."""
+        if self._effort is not None and self.account.effort is None:
+            self.account.effort = agreed_upon(trainer, Effort.chosen(self._effort, batch_seconds))
+
+    @property
+    def draws(self) -> int:
+        """Return the steps between pictures that are drawn while the run goes on; 1 without an effort."""
+        return 1 if self.account.effort is None else self.account.effort.picture_every_n_steps
+
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
         if seen.stalled and (self._probes or self._scheduled):
             return (*self._probes, *self._afterwards, *self._scheduled)
         return self._scheduled if self._due(seen.steps) else ()
 
-    def paid(self, trainer: Any, budget: Budget, seen: Observations) -> bool:
-        """Whether the budget allows what is due, on every rank alike; what it does not waits until it is due again."""
-        if agreed_upon(trainer, budget.pays(seen.occasion)):
+    def covered(self, trainer: Any, seen: Observations) -> bool:
+        """Return whether enough work is left for what is due; if not, it waits until it is due again."""
+        if self._asked_for(seen.occasion):
+            return True
+        if agreed_upon(trainer, self.account.covers(seen.occasion, seen.steps, LOOK_AT_A_BATCH)):
             return True
         self._latest = seen.steps
-        self.put_off["another examination" if seen.stalled else "a look"] = (
-            "the budget did not pay for it when it was due"
-        )
+        what = "another diagnosis" if seen.stalled else "some scheduled looks"
+        self.left_out[what] = "more work than the run has earned so far"
         if seen.stalled:
             seen.pass_over()
         return False
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a diagnosis is under way that goes on at the next check."""
+        return self._underway is not None
+
+    @property
+    def so_far(self) -> tuple[object, ...]:
+        """The readings of a diagnosis that is under way."""
+        return () if self._underway is None else self._underway.readings
+
     def run(
-        self,
-        trainer: Any,
-        pl_module: Any,
-        probes: Sequence[Probe],
-        guard: Guard,
-        seen: Observations,
-        allowance: Allowance | None = None,
+        self, trainer: Any, pl_module: Any, probes: Sequence[Probe], guard: Guard, seen: Observations
     ) -> list[object]:
         """Readings of the probes that have something to say; where the surface refuses, none, and `skipped` says why.
 
-        Afterwards this point is the "previous" one, and the "best" one if the loss has never been lower.
+        Afterwards this point is the "previous" one, and the "best" one if the loss has never been lower. Where a
+        diagnosis goes on at the next check, it is `unfinished`, and the readings so far are among those of the next.
 
         Args:
             trainer: in whose fit the module is.
@@ -161,32 +218,62 @@ class Examination:
             probes: in the order in which they run, as `wanted` gives them.
             guard: counts what fails.
             seen: what is known without probes.
-            allowance: what all of them together may cost; None where nobody counts.
         """
         self._latest, self.checkpointed, self._put_off = seen.steps, False, False
-        thorough = any(probe in self._probes for probe in probes)
-        probing = Probing(trainer, pl_module, guard, allowance, self._loss_fn)
-        most = self.probe_set.max_batches if thorough else GLANCE
-        if (gradients := probing.left) is not None:
-            fewest, each = (FEWEST, EXAMINATION_OF_A_BATCH) if thorough else (1, LOOK_AT_A_BATCH)
-            most = min(most, max(fewest, gradients // each))
+        diagnosing = any(probe in self._probes for probe in probes)
+        underway = self._underway if diagnosing else None
+        spending = Spending(
+            self.account,
+            seen.occasion,
+            seen.steps,
+            Meter(self._clock),
+            self._brake,
+            purse=None if underway is None else underway.purse,
+            unlimited=self._asked_for(seen.occasion),
+        )
+        probing = Probing(trainer, pl_module, guard, spending, self._loss_fn)
+        if underway is not None:
+            probing.readings, probing.done = [*underway.readings], underway.done
+        before = len(probing.readings)
         probing.run(
             probes,
-            self.probe_set.latest(most, SAMPLES if thorough else None),
+            self._batches(spending.purse, diagnosing=diagnosing),
             lambda: self._snapshots.points(parameters_of(pl_module)),
             lambda probe, so_far: self._has_its_turn(probe, seen, so_far),
+            lambda probe: diagnosing and probe not in self._probes,
         )
         readings = probing.readings
         self.skipped.update(probing.skipped)
-        self.put_off.update(probing.unpaid)
+        self.left_out = {what: why for what, why in self.left_out.items() if what not in probing.measured}
+        self.left_out.update(probing.left_out)
         self.skipped.update(self._snapshots.skipped)
-        self._keep(readings, seen)
+        self._keep(readings[before:], seen)
+        self._underway = Underway(spending.purse, probing.done, tuple(readings)) if probing.waiting else None
+        if self._underway is None:
+            self._end_check(pl_module, seen)
+        return readings
+
+    def _end_check(self, pl_module: Any, seen: Observations) -> None:
+        """Keep this point of the run for later ones to be compared with."""
         self._snapshots.take("previous", pl_module, seen.step)
         if seen.progress.level is not None:
             self._snapshots.take_best(seen.progress.level.now, pl_module, seen.step)
         if self._afterwards:
             self._snapshots.follow(pl_module, seen.step)
-        return readings
+
+    def _asked_for(self, occasion: Occasion) -> bool:
+        """Whether the user has said how often to look: that is not limited."""
+        return occasion is Occasion.LOOK and self._every is not None
+
+    def _batches(self, purse: Purse, *, diagnosing: bool) -> ProbeSet:
+        """The batches that this much work is spent on."""
+        most = self.probe_set.max_batches
+        if not diagnosing:
+            measured = GLANCE // 2 if purse.allowance is None else max(1, purse.allowance // LOOK_AT_A_BATCH)
+            return self.probe_set.latest(min(most, GLANCE, 2 * measured))
+        if purse.allowance is not None:
+            most = min(most, max(FEWEST, purse.allowance // WORK_PER_BATCH))
+        return self.probe_set.latest(most, SAMPLES)
 
     def _has_its_turn(self, probe: Probe, seen: Observations, readings: Sequence[object]) -> bool:
         """Whether the cause is still open, or the alarm news, as this kind of probe asks for."""
@@ -225,6 +312,8 @@ class Examination:
             "curvature": None if self.curvature is None else plain(self.curvature),
             "spectrum": None if self.spectrum is None else plain(self.spectrum),
             "snapshots": self._snapshots.state_dict(),
+            "account": self.account.state_dict(),
+            "diagnosis": None if self._underway is None else self._underway.to_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -237,6 +326,10 @@ class Examination:
         self.curvature = None if state["curvature"] is None else restored(Curvature, state["curvature"])
         self.spectrum = None if state["spectrum"] is None else restored(Spectrum, state["spectrum"])
         self._snapshots.load_state_dict(state["snapshots"])
+        if "account" in state:  # not before 0.2
+            self.account.load_state_dict(state["account"], self._effort)
+            underway = state["diagnosis"]
+            self._underway = None if underway is None else Underway.from_dict(underway)
 
     def _due(self, steps: int) -> bool:
         interval = self._interval(steps)

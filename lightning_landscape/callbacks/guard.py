@@ -21,7 +21,7 @@ Hook = TypeVar("Hook", bound=Callable[..., None])
 
 
 def guarded(part: str) -> Callable[[Hook], Hook]:
-    """A monitor's hook that does nothing while it is not watching: its `Guard` counts failures, its `Budget` time.
+    """A monitor's hook that does nothing while it is not watching: its `Guard` counts failures, its `Stopwatch` time.
 
     It is the guard for what is called at every step, where a `with` would cost more than what stands in it.
     """
@@ -29,15 +29,15 @@ def guarded(part: str) -> Callable[[Hook], Hook]:
     def decorated(hook: Hook) -> Hook:
         @wraps(hook)
         def called(self: Any, *args: Any) -> None:
-            guard, budget = self._guard, self._budget
+            guard, stopwatch = self._guard, self._stopwatch
             if self._watching and (not guard.failures or guard.allows(part)):
-                start = budget.training if budget.sampling else None
+                start = stopwatch.training if stopwatch.sampling else None
                 try:
                     hook(self, *args)
                 except Exception as error:
                     guard.failed(part, error)
                 if start is not None:
-                    budget.sample(start)
+                    stopwatch.sample(start)
 
         return cast("Hook", called)
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.callbacks.arguments import check_functions, check_numbers, check_probes, check_share
+from lightning_landscape.callbacks.arguments import (
+    check_effort,
+    check_functions,
+    check_numbers,
+    check_probes,
+    check_share,
+)
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
@@ -47,8 +53,8 @@ EXAMINATION: tuple[Probe, ...] = (
     *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
 )
 """in the order of their price; the next one runs only while the cause is open"""
-AFTERWARDS: tuple[Probe, ...] = (TryAlternatives(), PathPlane())
-"""run once the run is known to be stuck: what would help, and a picture of where it is"""
+AFTERWARDS: tuple[Probe, ...] = (PathPlane(), TryAlternatives())
+"""run once the run is known to be stuck: a picture of where it is, and what would help"""
 
 
 class LandscapeMonitor(Monitor):
@@ -75,14 +81,20 @@ class LandscapeMonitor(Monitor):
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
         remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
             remedies does training differ from training without the monitor.
-        budget: share of the training time that watching and examining together may take, such as 0.02; it shortens and
-            puts off examinations, but not below 1.2 seconds in all, and silences none that an episode begins with. None
-            for whatever they take: then the clock decides nothing, and equal runs are watched alike to the last bit.
+        effort: how much work a diagnosis may take; the unit is one gradient of one batch. "light": none, only losses,
+            gradients and updates are watched. "standard": 500 for the first diagnosis of a run, and as much again for
+            all that follow. "thorough": three times that. "auto": "standard" where a batch takes up to 20 ms, half of
+            it for each doubling of that time, at least 60. It is chosen once, at the first check, and decides what is
+            examined together with what the run did; so equal runs get equal verdicts on any machine.
+        budget: share of the training time, such as 0.02, at which the clock ends an examination, except for the
+            first 60 gradients of a plateau. With it, verdicts depend on the speed of the machine. None for no such
+            limit.
         folder: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of the
             first logger, and nowhere without one.
 
     Raises:
-        ValueError: if a number is out of range, there is no anchor, or a remedy is no function.
+        ValueError: if a number is out of range, there is no anchor, a remedy is no function, or `effort` is unknown or
+            contradicts `budget` or `probes`.
     """
 
     def __init__(
@@ -96,29 +108,34 @@ class LandscapeMonitor(Monitor):
         probes: Sequence[Probe] | None = None,
         loss_fn: Callable[..., Any] | None = None,
         remedies: Sequence[Remedy] = (),
-        budget: float | None = 0.02,
+        effort: str = "auto",
+        budget: float | None = None,
         folder: str | None = None,
     ) -> None:
         check_numbers(every=every, points=points, batches=batches, norms_every=norms_every)
         check_functions(loss_fn=loss_fn)
         check_share(budget=budget)
         check_probes(probes)
+        check_effort(effort, budget=budget, probes=probes)
+        probes = () if effort == "light" else probes
         lines, remedying = line_probes(anchors, points), Remedying(remedies)
         examination = Examination(
             EXAMINATION if probes is None else probes,
             scheduled=(*lines, gradient_noise) if probes is None else (),
             afterwards=AFTERWARDS if probes is None else (),
             every=every,
-            anchors=anchors,
+            anchors=() if effort == "light" else anchors,
             batches=batches,
             loss_fn=loss_fn,
             keeps_batches=remedying.needs_batches,
+            effort=effort,
+            share=budget,
         )
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
         settings |= {"norms_every": norms_every}
         super().__init__(StepRecorder(norms_every=norms_every), examination, settings)
         self._remedying = remedying
-        self._share, self._folder = budget, folder or ""
+        self._folder = folder or ""
 
     @property
     def planes(self) -> tuple[tuple[int, Plane], ...]:

@@ -22,6 +22,7 @@ from lightning_landscape.callbacks.isolation import Isolation, isolated
 from lightning_landscape.callbacks.objective import MeanLoss
 from lightning_landscape.callbacks.replay import LossFn, Replay
 from lightning_landscape.callbacks.weights import Anchor, ShardedWeights, Weights
+from lightning_landscape.callbacks.work import Meter
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.surface import LossSurface, Params
 
@@ -39,6 +40,7 @@ def module_surface(
     loss_fn: LossFn | None = None,
     mode: Mode = "as_trained",
     ranks: Ranks | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[LossSurface]:
     """Open the loss of `pl_module` on the batches of `probe_set` as a function of its trainable parameters.
 
@@ -55,6 +57,7 @@ def module_surface(
         mode: "as_trained" keeps the flags that the module was trained with, BatchNorm and dropout included; "eval"
             evaluates in eval mode with BatchNorm statistics collected anew at each point
         ranks: where the ranks meet, for who wants to know whether they have parted
+        meter: counts what is evaluated
 
     Yields:
         the surface; it and the graphs made from it are closed with the block
@@ -67,7 +70,7 @@ def module_surface(
         raise SurfaceError(reason)
     ranks = Ranks(trainer) if ranks is None else ranks
     try:
-        with _opened(trainer, pl_module, probe_set, loss_fn, mode, ranks, weights_type) as (
+        with _opened(trainer, pl_module, probe_set, loss_fn, mode, ranks, weights_type, meter) as (
             evaluator,
             measured,
             judged,
@@ -79,6 +82,7 @@ def module_surface(
                 here=evaluator.weights.here,
                 anchors={name: Anchor(name, point, evaluator.weights.here) for name, point in anchors.items()},
                 held_out=differentiable(judged) if judged.batches else None,
+                held_out_batches=len(judged.batches),
                 parts=tuple(_of(measured, batch) for batch in measured.batches),
                 pairs=tuple((_of(judged, whole), _of(judged, other)) for whole, other in broken),
                 inputs_vary=inputs_vary(probe_set.halves[0]),
@@ -109,6 +113,7 @@ def _opened(
     mode: Mode,
     ranks: Ranks,
     weights_type: type[Weights],
+    meter: Meter | None,
 ) -> Iterator[tuple[Evaluator, MeanLoss, MeanLoss]]:
     """The module under isolation, checked, with the loss on both halves of the batches.
 
@@ -124,7 +129,7 @@ def _opened(
     with isolated(trainer, pl_module, weights_type(pl_module)) as isolation:
         replay = Replay(trainer, pl_module, isolation, loss_fn)
         require_copies(isolation, replay)
-        evaluator = Evaluator(isolation, replay, ranks, mode)
+        evaluator = Evaluator(isolation, replay, ranks, mode, meter)
         try:
             evaluator.check(halves[0][0])
             ddp = "DDPStrategy" in strategy_lineage(trainer.strategy)

@@ -13,15 +13,16 @@ from typing import Any
 from torch import Tensor
 
 from lightning_landscape.callbacks._compat import Callback, logger_step
-from lightning_landscape.callbacks.budget import Budget
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.guard import Guard, guarded, last_words
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import WITHOUT_STEPS, Pace
 from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
+from lightning_landscape.callbacks.stopwatch import Stopwatch
 from lightning_landscape.callbacks.trainer import agreed, horizon_of, published, state_of_another, taken_up, untrained
 from lightning_landscape.callbacks.views import document_of, named, report_of
+from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict
@@ -40,13 +41,15 @@ class Monitor(Callback):
         settings: the arguments of the public monitor, by which Lightning tells two instances apart.
     """
 
+    clock: Clock = SYSTEM_CLOCK
+    """What tells the time; replace it before a fit, for a replay or a test."""
+
     def __init__(self, recorder: StepRecorder, examination: Examination, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
         self._recorder = recorder
         self._examination = examination
         self._remedying = Remedying(())
-        self._share: float | None = None  # of the training time, that all of it together may take
         self._folder: str | None = None  # the events and the report of the run are another monitor's
         self._loaded: dict[str, Any] | None = None
         self._clear()
@@ -64,7 +67,7 @@ class Monitor(Callback):
     @property
     def report(self) -> Report:
         """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
-        return report_of(self._seen, self._budget, self._guard, self._examination, self._outlets)
+        return report_of(self._seen, self._stopwatch, self._guard, self._examination, self._outlets)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         """Numbers under ``landscape/`` that are known after this step; those that are not finite are left out."""
@@ -125,7 +128,7 @@ class Monitor(Callback):
         left = self._stretch - self._recorder.end_batch(outputs)
         if self._examination.planned and self._examination.keeps(left):
             self._examination.probe_set.capture_drawn(batch, batch_idx)
-        batches = self._budget.end_batch()
+        batches = self._stopwatch.end_batch()
         if not self._recorder.met and batches == WITHOUT_STEPS * trainer.accumulate_grad_batches:
             self._guard.attempt("warning", lambda: self._tell("LL101", NO_STEPS))
         if left <= 0:
@@ -173,14 +176,15 @@ class Monitor(Callback):
         self._guard, self._outlets, self._seen = Guard(), Outlets(None), Observations()
         self._recorder.forget()
         self._examination.forget()
-        self._pace, self._budget = Pace(), Budget(self._share)
+        self._pace, self._stopwatch = Pace(), Stopwatch(self.clock)
+        self._drawn = 0
         self._players, self._watching, self._overhead = 1, False, 0.0
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
         self._pace = Pace(horizon_of(trainer, 0 if loaded else logger_step(trainer)))
-        self._budget, self._players = Budget(self._share, self._pace.horizon), len(trainer.optimizers)
-        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder)
+        self._stopwatch, self._players = Stopwatch(self.clock, self._pace.horizon), len(trainer.optimizers)
+        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder, self.clock)
         self._recorder.attach(trainer, pl_module, self._pace)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
         if loaded and not taken_up(loaded, **self._observed):
@@ -189,7 +193,7 @@ class Monitor(Callback):
             return
         self._seen.not_held, self._seen.frozen = untrained(trainer, pl_module)
         self._stretch = self._pace.stretch(self._seen.steps)
-        self._examination.begin(pl_module, self._pace.horizon)
+        self._examination.begin(pl_module, self._pace.horizon, self._stopwatch, self.clock)
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
         if not loaded:
             self._examination.plan(self._seen, self._stretch)
@@ -199,9 +203,11 @@ class Monitor(Callback):
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
-        with self._budget.spending():
+        batch_seconds = self._stopwatch.batch_seconds
+        with self._stopwatch.spending():
             with self._guard("watching"):
-                records, self._overhead = agreed(trainer, self._recorder.drain(), self._budget.overhead)
+                records, self._overhead = agreed(trainer, self._recorder.drain(), self._stopwatch.overhead)
+                self._examination.choose_effort(trainer, batch_seconds)
                 trainer.callback_metrics.update(published(self._watch(records, trainer.log_every_n_steps)))
             with self._guard("examining"):
                 self._examine(trainer, pl_module)
@@ -215,15 +221,20 @@ class Monitor(Callback):
         probes, progress = self._examination.wanted(self._seen), self._seen.progress
         sound = self._examination.planned and progress.divergence is None and progress.finite
         stalled, ready = self._seen.stalled, sound or not probes
-        if probes and sound and not self._examination.paid(trainer, self._budget, self._seen):
+        if probes and sound and not self._examination.covered(trainer, self._seen):
             probes, stalled = (), False
         readings = self._probe(trainer, pl_module, probes) if probes and sound else []
+        ready = ready and not self._examination.unfinished
         if self._seen.diverged or (stalled and ready):
             self._judge(readings)
         self._part()
-        if readings and (self._seen.judged_at == self._seen.steps or self._budget.can_draw):
-            with self._budget.drawing():
-                self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step))
+        if readings and self._draws():
+            self._drawn = self._seen.steps
+            self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step))
+
+    def _draws(self) -> bool:
+        """Whether pictures are drawn now: of a verdict always, else not too often."""
+        return self._seen.judged_at == self._seen.steps or self._seen.steps - self._drawn >= self._examination.draws
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
@@ -234,7 +245,7 @@ class Monitor(Callback):
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Take the steps in, log those whose turn it is, and return the latest value of every scalar."""
-        self._budget.count(len(records))
+        self._stopwatch.count(len(records))
         measured: list[StepRecord] = []
         for record in records:
             self._seen.update(record)
@@ -244,10 +255,10 @@ class Monitor(Callback):
         return dict(pair for record in (*measured, *records[-1:]) for pair in named(self._scalars(record)).items())
 
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
-        before, seen, budget = set(self._examination.skipped), self._seen, self._budget
-        with self._outlets.waiting("examining the loss surface"), budget.probing(seen.occasion) as allowance:
+        before, seen = set(self._examination.skipped), self._seen
+        with self._outlets.waiting("examining the loss surface"):
             seen.not_held, seen.frozen = untrained(trainer, pl_module)
-            readings = self._examination.run(trainer, pl_module, probes, self._guard, seen, allowance)
+            readings = self._examination.run(trainer, pl_module, probes, self._guard, seen)
         self._outlets.readings(seen.step, readings)
         for what in self._examination.skipped.keys() - before:
             self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
@@ -265,13 +276,15 @@ class Monitor(Callback):
         if not self._watching:
             return
         self._watching = False
-        self._budget.end()
+        self._stopwatch.end()
         with self._guard("finishing"):
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
             # What probes have yet to look at stays unjudged: there is nothing more to save in this run.
-            if self._seen.diverged or (self._seen.stalled and not self._examination.wanted(self._seen)):
-                self._judge(())
+            begun = self._examination.so_far
+            judges = bool(begun) or not self._examination.wanted(self._seen)
+            if self._seen.diverged or (self._seen.stalled and judges):
+                self._judge(begun)
             self._part()
             self._remedying.finish(self._seen, self._outlets)
         self._guard.attempt("reporting", lambda: self._outlets.end(self._seen.step, self.report, status))

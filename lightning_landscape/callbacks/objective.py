@@ -88,6 +88,7 @@ class MeanLoss:
                 loss = self.evaluator.loss(batch, point, buffers=buffers, precision=_twice_differentiable(parameters))
                 if _backward_only(loss):
                     raise SurfaceError("[LL309] re-entrant activation checkpointing has no second derivative")
+                self.evaluator.meter.backward()
                 gradient = _autograd_gradient(loss * share, parameters, create_graph=True)
                 kept.append((self.evaluator.isolation.handed_out(), gradient))
         mean = self.evaluator.ranks.mean
@@ -96,6 +97,7 @@ class MeanLoss:
             total: Vectors = ()
             with self.evaluator.at_other_weights():
                 for copies, gradient in kept:
+                    self.evaluator.meter.product()
                     # Checkpointed activations are computed anew with what the module holds.
                     self.evaluator.isolation.hand_out(copies)
                     self.evaluator.weights.place(point)
@@ -111,6 +113,7 @@ class MeanLoss:
         return [self.evaluator.weights.trainable[name] for name in point if name in self.evaluator.weights.trainable]
 
     def _gradient(self, loss: Tensor, parameters: list[nn.Parameter]) -> Vectors:
+        self.evaluator.meter.backward()
         if not loss.requires_grad:
             return tuple(torch.zeros_like(parameter) for parameter in parameters)
         if self.evaluator.writes_after_backward:

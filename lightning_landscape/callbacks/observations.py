@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lightning_landscape.callbacks.budget import Occasion
 from lightning_landscape.callbacks.treatment import Treatment
+from lightning_landscape.callbacks.work import Occasion
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Movement, Plateau, Verdict, plain, restored
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.history import FIRST_HORIZON
@@ -109,7 +109,7 @@ class Observations:
         """What probes would be run for now."""
         if not self.stalled:
             return Occasion.LOOK
-        return Occasion.FIRST_EXAMINATION if self.judged_at is None else Occasion.EXAMINATION
+        return Occasion.DIAGNOSIS if self.judged_at is None else Occasion.RECHECK
 
     def pass_over(self) -> None:
         """Leave the present episode without a verdict, until it is due again."""

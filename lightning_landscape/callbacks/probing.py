@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from lightning_landscape.callbacks.batches import ProbeSet
-from lightning_landscape.callbacks.budget import Allowance
 from lightning_landscape.callbacks.distributed import Ranks
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.module_surface import module_surface
+from lightning_landscape.callbacks.spending import Spending
 from lightning_landscape.callbacks.trainer import agreed_upon
 from lightning_landscape.errors import LandscapeError, OverBudgetError, SurfaceError
 from lightning_landscape.evidence import Evidence
-from lightning_landscape.surface import LossSurface, Params, Probe
+from lightning_landscape.surface import LossSurface, Params, Probe, cost_of
 
 log = logging.getLogger("lightning_landscape")
 
@@ -28,36 +29,39 @@ READINGS = Evidence.__module__.rpartition(".")[0]
 """where this library's own readings are defined"""
 
 
+EXCESS = 1.2
+"""a probe is ended when it takes this many times what it has said"""
+
+
 @dataclass
 class Probing:
-    """One examination: its readings, in the order of the probes, and what was skipped.
+    """One check: the readings of its probes, in their order, and what was skipped or left out.
 
     Args:
         trainer: in a hook where a surface may be opened.
         pl_module: the module that is being trained.
         guard: counts what fails.
-        allowance: what all probes together may cost; None where nobody counts.
+        spending: what the probes may take.
         loss_fn: evaluates the loss in place of `training_step`.
     """
 
     trainer: Any
     pl_module: Any
     guard: Guard
-    allowance: Allowance | None = None
+    spending: Spending
     loss_fn: Any = None
     readings: list[object] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    unpaid: dict[str, str] = field(default_factory=dict)
-    """what the allowance was too small for"""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """what there was not enough work left for"""
+    measured: set[str] = field(default_factory=set)
+    """names of the probes that were run"""
     done: int = 0
     """how many of the probes have had their turn"""
+    waiting: bool = False
+    """whether the next probe waits for the next check, which may take more"""
     starved: str = ""
     """what ran out of memory in the present attempt, on this rank"""
-
-    @property
-    def left(self) -> int | None:
-        """Gradients of one batch that may still be taken, the same on every rank; None where nobody counts."""
-        return agreed_upon(self.trainer, self.allowance.gradients) if self.allowance is not None else None
 
     def run(
         self,
@@ -65,8 +69,11 @@ class Probing:
         batches: ProbeSet,
         anchors: Callable[[], Mapping[str, Params]],
         wanted: Callable[[Probe, Sequence[object]], bool],
+        follows: Callable[[Probe], bool],
     ) -> None:
         """Apply the probes, each if it is still `wanted` after the readings before it.
+
+        Those that only follow a diagnosis are charged apart from those that decide it.
 
         Where the memory does not suffice, everything is let go of and the rest of the probes is run once more on half
         of the batches; a probe that does not get by with these either is switched off.
@@ -80,6 +87,7 @@ class Probing:
         # A file that lies on one machine alone is no anchor: the others would wait for a line that they cannot follow.
         offered = [set(names) for names in ranks.all(sorted(points))]
         points = {name: point for name, point in points.items() if all(name in names for names in offered)}
+        self._follows = follows
         starved = self._starves(probes, batches, points, wanted)
         if starved and (starved := self._starves(probes, batches.half(), points, wanted)):
             self.guard.give_up(starved, f"out of memory on {len(batches)} batches, and on half of them")
@@ -117,13 +125,20 @@ class Probing:
         with self.guard(SURFACE):
             try:
                 surface = module_surface(
-                    self.trainer, self.pl_module, batches, anchors=points, loss_fn=self.loss_fn, ranks=ranks
+                    self.trainer,
+                    self.pl_module,
+                    batches,
+                    anchors=points,
+                    loss_fn=self.loss_fn,
+                    ranks=ranks,
+                    meter=self.spending.meter,
                 )
                 with surface as opened:
-                    while self.done < len(probes) and not self.starved and not ranks.parted:
+                    self.spending.charge()
+                    while self.done < len(probes) and not self.starved and not ranks.parted and not self.waiting:
                         if wanted(probes[self.done], self.readings):
                             self._apply(probes[self.done], opened, ranks)
-                        self.done += not self.starved
+                        self.done += not self.starved and not self.waiting
             except SurfaceError as error:
                 self.skipped[SURFACE] = str(error)
                 self.starved = SURFACE if out_of_memory(error) else ""
@@ -135,8 +150,10 @@ class Probing:
             return
         with self.guard(name):
             try:
-                surface = replace(surface, gradients=self.left)
-                with ranks.together():
+                surface = replace(surface, gradients=self._left(probe))
+                if not self._affords(probe, name, surface):
+                    return
+                with ranks.together(), self._charging(probe, surface, ranks):
                     reading = self._asked(probe, name, surface)
                 reading = _of_the_first(ranks, reading)
             except Exception as error:
@@ -147,7 +164,38 @@ class Probing:
                 else:
                     raise
             else:
+                self.measured.add(name)
                 self.readings += [] if reading is None else [reading]
+
+    def _left(self, probe: Probe) -> int | None:
+        """The gradients of one batch that this probe may take, the same on every rank; None for no limit."""
+        left: int | None = agreed_upon(self.trainer, self.spending.left(follows=self._follows(probe)))
+        return left
+
+    def _affords(self, probe: Probe, name: str, surface: LossSurface) -> bool:
+        """Whether what the probe is going to take is left; if not, it waits for the next check or is left out."""
+        price, left = cost_of(probe, surface), surface.gradients
+        if left is None or (price or 1) <= left:
+            return True
+        self.waiting = agreed_upon(self.trainer, self.spending.waits(price or 1, follows=self._follows(probe)))
+        if not self.waiting:
+            self.left_out[name] = self.spending.reason(price, left)
+        return False
+
+    @contextmanager
+    def _charging(self, probe: Probe, surface: LossSurface, ranks: Ranks) -> Iterator[None]:
+        """End what takes far more inside than the probe has said, and enter what it has taken.
+
+        On several ranks nothing is ended: they would have to end it at the same evaluation.
+        """
+        meter, price = self.spending.meter, cost_of(probe, surface) or surface.gradients
+        limited = surface.gradients is not None and price is not None and ranks.size == 1
+        meter.limit = meter.gradients + EXCESS * price if limited and price is not None else None
+        try:
+            yield
+        finally:
+            meter.limit = None
+            self.spending.charge(follows=self._follows(probe))
 
     def _asked(self, probe: Probe, name: str, surface: LossSurface) -> object:
         try:
@@ -155,7 +203,7 @@ class Probing:
         except SurfaceError:
             raise
         except OverBudgetError as error:
-            self.unpaid[name] = str(error)
+            self.left_out[name] = str(error)
             return None
         except LandscapeError as error:  # no failure: what it measures does not exist here
             self.skipped[name] = str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lightning_landscape.evidence import Activity
-from lightning_landscape.surface import LossSurface
+from lightning_landscape.surface import LossSurface, costs
 
 RECTIFIERS = ("ReLU", "ReLU6", "Threshold")
 BOUNDS = {
@@ -17,6 +17,7 @@ BOUNDS = {
 }
 
 
+@costs(lambda surface: surface.measuring(1))
 def activity(surface: LossSurface) -> Activity | None:
     """The worst layer for each ailment, or None where no activation layer can be seen.
 

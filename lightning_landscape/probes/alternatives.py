@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.evidence import Alternatives
 from lightning_landscape.functional.perturbation import random_step
-from lightning_landscape.probes.trials import FEWEST, gained, judged, walk
+from lightning_landscape.probes.trials import gained, judged, walk
 from lightning_landscape.surface import LossSurface, Params
 
 MORE_BATCHES = 4
@@ -24,7 +23,8 @@ HALF_A_DECADE = 3.0
 class TryAlternatives:
     """A learning rate three times as large, a perturbation, and a larger batch, each with the run's own optimizer.
 
-    The price is `steps` gradients of one batch for each of the first two and four times that for the last.
+    It takes `steps` gradients of one batch for each of the first two and four times that for the last, which is left
+    out where the surface's `gradients` do not pay for it. Gains compare only over equal steps: these are never fewer.
     """
 
     steps: int = 40
@@ -34,27 +34,33 @@ class TryAlternatives:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def __call__(self, surface: LossSurface) -> Alternatives | None:
-        """The gains, or None where the optimizer cannot be copied or there are no batches to judge on.
-
-        Raises:
-            OverBudgetError: if not even the shortest trials are paid for.
-        """
+        """The gains, or None where the optimizer cannot be copied or there are no batches to judge on."""
         judge = surface.held_out
         if judge is None or surface.continued is None:
             return None
-        steps = surface.affordable(self.steps, 2)
-        if steps < min(FEWEST, self.steps):
-            raise OverBudgetError(f"trials of {FEWEST} steps take {2 * FEWEST} gradients, the budget leaves {steps}")
-        here = judged(judge, surface.here)
+        here, steps = judged(judge, surface.here), self.steps
         ends = {
             "learning rate x3": walk(surface, surface.here, surface.continued(HALF_A_DECADE), steps)[0],
             "a perturbation": walk(surface, perturbed(surface.here), surface.continued(1.0), steps)[0],
         }
-        larger = 2 + MORE_BATCHES  # in all
-        if len(surface.parts) >= MORE_BATCHES and surface.affordable(steps, larger) == steps:
+        if self._enlarges(surface):
             ends["batch x4"] = walk(surface, surface.here, surface.continued(1.0), steps, MORE_BATCHES)[0]
         gains = {name: gained(judge, end, here) for name, end in ends.items()}
-        return Alternatives(gains, steps, max(1, len(surface.parts)))
+        return Alternatives(gains, steps, surface.batches)
+
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface; 0 where it has nothing to say."""
+        if surface.held_out is None or surface.continued is None:
+            return 0.0
+        return self._price(surface, larger=self._enlarges(surface))
+
+    def _enlarges(self, surface: LossSurface) -> bool:
+        enough = surface.gradients is None or self._price(surface, larger=True) <= surface.gradients
+        return len(surface.parts) >= MORE_BATCHES and enough
+
+    def _price(self, surface: LossSurface, *, larger: bool) -> float:
+        batches, ends = (2 + MORE_BATCHES, 3) if larger else (2, 2)
+        return batches * self.steps + surface.judging(1 + ends)
 
 
 def perturbed(point: Params, seed: int = 0) -> Params:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.evidence import Curvature, Descent, Spectrum
 from lightning_landscape.functional.density import spectral_density
 from lightning_landscape.functional.extremes import Extremes, hessian_extremes, sign_of_lambda_min
@@ -24,13 +23,20 @@ WAY_DOWN = 0.05
 """fall of the held-out loss, over the loss, from which on a direction is worth following"""
 FEWEST_PRODUCTS = 4
 """below which neither end of a spectrum shows"""
+SETTING_UP = 5
+"""gradients on every batch besides the products: two graphs, of which one is checked, and a check of the products"""
+SHARE = 0.5
+"""of the gradients that are left, for the products: more batches make them more precise, and other probes follow"""
 STEPS = 40
 """of the run's own optimizer, from the lowest point of a direction"""
 
 
 @dataclass(frozen=True)
 class HessianExtremes:
-    """Both ends of the Hessian's spectrum and the loss along the lower one, for at most `iterations` products."""
+    """Both ends of the Hessian's spectrum and the loss along the lower one, for at most `iterations` products.
+
+    Where the surface's `gradients` are few, the products are taken on fewer batches, and then there are fewer of them.
+    """
 
     iterations: int = 20
     tolerance: float = 1e-2
@@ -47,6 +53,7 @@ class HessianExtremes:
 
     def __call__(self, surface: LossSurface) -> Curvature:
         """Measure; the direction is judged on the surface's held-out batches."""
+        surface = self._on_few_batches(surface)
         found = self.extremes(surface)
         norms = {name: _norm(params) for name, params in (("g", found.gradient), ("w", surface.here))}
         descent = None
@@ -74,22 +81,37 @@ class HessianExtremes:
         )
 
     def extremes(self, surface: LossSurface) -> Extremes:
-        """The same with the directions themselves.
-
-        Raises:
-            OverBudgetError: if the surface's `gradients` do not pay for a few products, of two gradients a batch each.
-        """
-        products = surface.affordable(self.iterations, 2 * max(1, len(surface.parts)))
-        if products < min(FEWEST_PRODUCTS, self.iterations):
-            raise OverBudgetError(f"a curvature takes {FEWEST_PRODUCTS} Hessian products, the budget leaves {products}")
+        """The same with the directions themselves."""
         return hessian_extremes(
             surface.loss,
             surface.here,
-            iterations=products,
+            iterations=self._products(surface),
             stop=sign_of_lambda_min(self.tolerance),
             memory=self.memory,
             seed=self.seed,
         )
+
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface, at most."""
+        surface = self._on_few_batches(surface)
+        products = (SETTING_UP + 2 * self._products(surface)) * surface.batches
+        points = 2 * len(REACH) + 1
+        along = surface.measuring(points) + surface.judging(points)
+        followed = 0.0
+        if surface.held_out is not None and surface.continued is not None:
+            followed = surface.affordable(STEPS) + surface.judging(2)
+        return products + along + followed
+
+    def _products(self, surface: LossSurface) -> int:
+        affordable = surface.affordable(self.iterations, 2 * surface.batches, SETTING_UP * surface.batches)
+        return max(min(FEWEST_PRODUCTS, self.iterations), affordable)
+
+    def _on_few_batches(self, surface: LossSurface) -> LossSurface:
+        """The surface on as many batches as `SHARE` of its gradients pays for."""
+        if surface.gradients is None:
+            return surface
+        price = SETTING_UP + 2 * self.iterations
+        return surface.on_first(max(1, int(SHARE * surface.gradients / price)))
 
 
 @dataclass(frozen=True)
@@ -127,6 +149,11 @@ class HessianSpectrum:
             parameters=Layout.of(surface.here).size,
             samples=surface.samples,
         )
+
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface."""
+        products = self.runs * self.iterations + self.products
+        return (2 * SETTING_UP + 2 * products) * surface.batches
 
 
 def reach(here: Params) -> tuple[float, ...]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 
-from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.evidence import Line
 from lightning_landscape.functional.interpolation import barrier_height, interpolate, is_monotone, line_alphas
 from lightning_landscape.surface import LossSurface
@@ -17,7 +15,7 @@ from lightning_landscape.surface import LossSurface
 class LossLine:
     """Evaluate the surface at `points` positions from the anchor to here and one step past the end.
 
-    The price is `points` + 1 evaluations of the loss.
+    It takes `points` + 1 evaluations of the loss.
     """
 
     anchor: str = "initial"
@@ -27,17 +25,10 @@ class LossLine:
         line_alphas(self.points)
 
     def __call__(self, surface: LossSurface) -> Line | None:
-        """The `Line`, or None where the surface has no such anchor.
-
-        Raises:
-            OverBudgetError: if the surface's `gradients` do not pay for it, at a third of one for an evaluation.
-        """
+        """The `Line`, or None where the surface has no such anchor."""
         start = surface.anchors.get(self.anchor)
         if start is None:
             return None
-        price = ceil((self.points + 1) * max(1, len(surface.parts)) / 3)
-        if not surface.affordable(1, price):
-            raise OverBudgetError(f"a line costs about {price} gradients, the budget leaves {surface.gradients}")
         alphas = line_alphas(self.points)
         with torch.no_grad():
             values = [surface.loss(interpolate(start, surface.here, alpha)) for alpha in alphas]
@@ -51,3 +42,7 @@ class LossLine:
             monotone=is_monotone(between),
             samples=surface.samples,
         )
+
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface; 0 where there is no such anchor."""
+        return surface.measuring(self.points + 1) if self.anchor in surface.anchors else 0.0

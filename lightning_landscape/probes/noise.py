@@ -5,28 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import OverBudgetError, SurfaceError
+from lightning_landscape.errors import SurfaceError
 from lightning_landscape.evidence import GradientNoise
 from lightning_landscape.functional.noise import gradient_noise_terms
 from lightning_landscape.functional.norms import global_norm
-from lightning_landscape.surface import LossSurface
+from lightning_landscape.surface import LossSurface, costs
 
 MOST = 8
 """batches that are compared; more make the estimate better only slowly, and each costs a gradient"""
 
 
+@costs(lambda surface: float(_compared(surface)))
 def gradient_noise(surface: LossSurface) -> GradientNoise | None:
     """Signal and noise of the gradient here, from the gradients of up to 8 batches and their mean.
 
-    None with fewer than two batches, where nobody knows how many samples they hold, where weights are sharded, and
+    None with fewer than two batches, where it is unknown how many samples they hold, where weights are sharded, and
     where the loss has no gradient.
-
-    Raises:
-        OverBudgetError: if the surface's `gradients` do not pay for two.
     """
-    if surface.affordable(2) < 2:
-        raise OverBudgetError(f"a noise scale takes 2 gradients, the budget leaves {surface.gradients}")
-    parts = surface.parts[: surface.affordable(MOST)]
+    parts = surface.parts[: _compared(surface)]
     sharded = any(hasattr(weight, "to_local") for weight in surface.here.values())
     if len(parts) < 2 or surface.batch_samples < 1 or sharded:
         return None
@@ -48,3 +44,8 @@ def gradient_noise(surface: LossSurface) -> GradientNoise | None:
     samples = surface.batch_samples
     signal, noise = gradient_noise_terms(small, large, samples, samples * len(parts))
     return GradientNoise(signal, noise, len(parts), samples)
+
+
+def _compared(surface: LossSurface) -> int:
+    """How many batches are compared: as many as the surface's `gradients` pay for, and at least two."""
+    return min(len(surface.parts), max(2, surface.affordable(MOST)))

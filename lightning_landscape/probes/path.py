@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.evidence import Plane
 from lightning_landscape.functional.norms import global_norm
 from lightning_landscape.functional.planes import Frame, plane_losses, principal_directions
@@ -29,7 +27,7 @@ class PathPlane:
     """The loss on the plane along which the points of the run spread most, on a few batches [Li18]_.
 
     Where they lie on one straight line, as the beginning and the present alone always do, the second axis is the
-    steepest descent. The price is ``resolution² · batches`` forward passes, and a gradient.
+    steepest descent. It takes ``resolution² · batches`` forward passes, and a gradient.
 
     .. [Li18] Visualizing the loss landscape of neural nets, arXiv:1712.09913.
     """
@@ -43,17 +41,11 @@ class PathPlane:
             raise ValueError(f"batches must be at least 1, got {self.batches}")
 
     def __call__(self, surface: LossSurface) -> Plane | None:
-        """Measure; None where the run has not moved from any of its points, or where weights are sharded.
-
-        Raises:
-            OverBudgetError: if the surface's `gradients` do not pay for one batch, at a third of one for an evaluation.
-        """
+        """Measure; None where the run has not moved from any of its points, or where weights are sharded."""
         if not surface.anchors or any(hasattr(weight, "to_local") for weight in surface.here.values()):
             return None
-        price = ceil(self.resolution**2 / 3)
-        if not (batches := surface.affordable(self.batches, price)):
-            raise OverBudgetError(f"a plane costs about {price} gradients, the budget leaves {surface.gradients}")
-        loss, samples = _few(surface, batches)
+        surface = surface.on_first(self._batches(surface))
+        loss, samples = surface.loss, surface.samples
         found = _along(surface.anchors, surface.here) or _descending(loss, surface)
         if found is None:
             return None
@@ -69,14 +61,17 @@ class PathPlane:
             *names, xs, ys, plane_losses(loss, frame, xs, ys), _path(placed), (outside / length) ** 0.5, samples
         )
 
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface."""
+        return self._price * self._batches(surface)
 
-def _few(surface: LossSurface, batches: int) -> tuple[Callable[[Params], Tensor], int]:
-    """The mean loss of the first batches, and how many samples they hold."""
-    parts = surface.parts[:batches]
-    if len(parts) == len(surface.parts):
-        return surface.loss, surface.samples
-    samples = round(surface.batch_samples * len(parts))
-    return lambda point: torch.stack([part(point) for part in parts]).mean(), samples
+    @property
+    def _price(self) -> float:
+        """Of one batch: an evaluation for each point, and a gradient."""
+        return self.resolution**2 / 3 + 1
+
+    def _batches(self, surface: LossSurface) -> int:
+        return max(1, surface.affordable(min(self.batches, surface.batches), self._price))
 
 
 def _along(points: Mapping[str, Params], here: Params) -> tuple[Frame, tuple[str, str]] | None:

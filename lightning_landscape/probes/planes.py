@@ -45,6 +45,10 @@ class AnchorPlane:
         points = {name: surface.anchors[name] for name in (self.first, self.second)}
         return framed(surface, frame, points, (f"to {self.first}", f"to {self.second}"), self.resolution, self.margin)
 
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface."""
+        return surface.measuring((self.resolution + 1) ** 2)
+
 
 @dataclass(frozen=True)
 class TrajectoryPlane:
@@ -71,6 +75,10 @@ class TrajectoryPlane:
         names = ("first component", "second component")
         return framed(surface, frame, surface.anchors, names, self.resolution, self.margin)
 
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface."""
+        return surface.measuring((self.resolution + 1) ** 2)
+
 
 @dataclass(frozen=True)
 class CurvaturePlane:
@@ -95,6 +103,10 @@ class CurvaturePlane:
         return Plane(
             *names, axis, axis, plane_losses(surface.loss, frame, axis, axis), {NOW: (0.0, 0.0)}, 0.0, surface.samples
         )
+
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface."""
+        return self.extremes.cost(surface) + surface.measuring((self.resolution + 1) ** 2)
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,10 @@ class RandomPlane:
         losses = plane_losses(surface.loss, frame, axis, axis)
         names = ("random direction 1", "random direction 2")
         return Plane(*names, axis, axis, losses, {NOW: (0.0, 0.0)}, 0.0, surface.samples)
+
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface."""
+        return surface.measuring((self.resolution + 1) ** 2)
 
 
 def framed(

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.evidence import Symmetry
-from lightning_landscape.surface import LossSurface
+from lightning_landscape.surface import LossSurface, costs
 
 
+@costs(lambda surface: 0.0)
 def symmetry(surface: LossSurface) -> Symmetry | None:
     """The layer with the largest share of twin or empty units at the start of the run, by its weight matrix.
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.evidence import InputUse, Restart, StartingPoint, Trials
 from lightning_landscape.functional.interpolation import interpolate
-from lightning_landscape.surface import LossSurface, Params
+from lightning_landscape.surface import LossSurface, Params, costs
 
 RESCUE_RATE = 1e-2
 """learning rate of Adam in a rescue: large, so that forty steps go somewhere"""
@@ -20,14 +19,17 @@ ROUNDING = 1e-5
 """relative difference of two losses that are the same but for the order of summation"""
 FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
 """trials with the run's own optimizer, by the factor on its learning rate"""
-FEWEST = 10
-"""steps below which a trial shows nothing; a budget that is spent shortens trials to this"""
+FEWEST = 8
+"""steps below which a trial shows nothing"""
+SEARCHED = 7
+"""points at which a line search evaluates the loss"""
 SHORTEST = 100
 """steps below which a run from re-drawn weights shows nothing"""
 PLAIN = 0.3
 """gain of a restart after which no further one is made"""
 
 
+@costs(lambda surface: surface.measuring(2))
 def starting_point(surface: LossSurface) -> StartingPoint | None:
     """The loss of the initial weights beside that of the present ones; None where nobody kept the initial ones.
 
@@ -41,6 +43,7 @@ def starting_point(surface: LossSurface) -> StartingPoint | None:
     )
 
 
+@costs(lambda surface: 2 * len(surface.pairs) / 3)
 def input_use(surface: LossSurface) -> InputUse | None:
     """The loss with inputs and targets as they are and paired at random; None where that tells nothing.
 
@@ -62,8 +65,8 @@ def input_use(surface: LossSurface) -> InputUse | None:
 class CopyTrials:
     """Try on a copy: the run's own optimizer at several learning rates, Adam, a line search, the mean of the path.
 
-    The price is `steps` gradients of one batch for each of four walks; where the surface's `gradients` do not pay for
-    that, the walks are shorter.
+    It takes `steps` gradients of one batch for each of four walks; where the surface's `gradients` are fewer, the walks
+    are shorter.
     """
 
     steps: int = 40
@@ -80,8 +83,7 @@ class CopyTrials:
         here = judged(judge, surface.here)
         gradient = _gradient(surface.loss, surface.here)
         size = {name: _norm(list(params.values())) for name, params in (("g", gradient), ("w", surface.here))}
-        walks = 1 if surface.continued is None else 1 + len(FACTORS)
-        steps = max(min(FEWEST, self.steps), surface.affordable(self.steps, walks))
+        steps = self._steps(surface)
         ends = {
             "adam": walk(surface, surface.here, adam(surface), steps)[0],
             "line search": _line_search(surface, gradient, size),
@@ -99,6 +101,22 @@ class CopyTrials:
             batches=max(1, len(surface.parts)),
         )
 
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface."""
+        walks, fixed = _price(surface)
+        return fixed + walks * self._steps(surface)
+
+    def _steps(self, surface: LossSurface) -> int:
+        walks, fixed = _price(surface)
+        return max(min(FEWEST, self.steps), surface.affordable(self.steps, walks, fixed))
+
+
+def _price(surface: LossSurface) -> tuple[int, float]:
+    """Walks of a set of trials, and the gradients for all else: one here, a line search, and judging every end."""
+    walks = 1 if surface.continued is None else 1 + len(FACTORS)
+    ends = 2 if surface.continued is None else walks + 2
+    return walks, surface.batches + surface.measuring(SEARCHED) + surface.judging(1 + ends)
+
 
 def walk(surface: LossSurface, start: Params, step: Step, steps: int, batches: int = 1) -> tuple[Params, Params]:
     """Where so many steps on so many batches each lead from `start`, and the mean of the points on the way."""
@@ -114,9 +132,10 @@ def walk(surface: LossSurface, start: Params, step: Step, steps: int, batches: i
 
 @dataclass(frozen=True)
 class RedrawnRestart:
-    """Train anew from re-drawn weights with Adam; the price is `seeds` · `steps` gradients, so it comes last.
+    """Train anew from re-drawn weights with Adam; it takes `seeds` · `steps` gradients of one batch, so it comes last.
 
-    A gain of `PLAIN` needs no second opinion, and where the surface's `gradients` do not pay for all, there are fewer.
+    A gain of `PLAIN` needs no second opinion. Where the surface's `gradients` do not pay for all, there are fewer seeds
+    and fewer steps, at least 100.
     """
 
     seeds: int = 2
@@ -127,25 +146,32 @@ class RedrawnRestart:
             raise ValueError(f"seeds and steps must be at least 1, got {self.seeds} and {self.steps}")
 
     def __call__(self, surface: LossSurface) -> Restart | None:
-        """The best gain, or None where the weights cannot be re-drawn.
-
-        Raises:
-            OverBudgetError: if not even a short run is paid for.
-        """
+        """The best gain, or None where the weights cannot be re-drawn."""
         judge = surface.held_out
         if surface.redrawn is None or judge is None:
             return None
-        steps = surface.affordable(self.steps)
-        if steps < min(SHORTEST, self.steps):
-            raise OverBudgetError(f"a restart takes at least {SHORTEST} gradients, and the budget leaves {steps}")
+        seeds, steps = self._plan(surface)
         here = judged(judge, surface.here)
         gains: list[float] = []
-        for seed in range(max(1, surface.affordable(self.seeds, steps))):
+        for seed in range(seeds):
             end, _ = walk(surface, surface.redrawn(seed), adam(surface), steps)
             gains.append(gained(judge, end, here))
             if gains[-1] > PLAIN:
                 break
         return Restart(max(gains), len(gains), steps)
+
+    def cost(self, surface: LossSurface) -> float:
+        """Return the gradients of one batch that it takes on this surface, at most; 0 where it has nothing to say."""
+        if surface.redrawn is None or surface.held_out is None:
+            return 0.0
+        seeds, steps = self._plan(surface)
+        return seeds * (steps + surface.judging(1)) + surface.judging(1)
+
+    def _plan(self, surface: LossSurface) -> tuple[int, int]:
+        """Seeds, and steps of each."""
+        judging = surface.judging(1)
+        steps = max(min(SHORTEST, self.steps), surface.affordable(self.steps, fixed=2 * judging))
+        return max(1, surface.affordable(self.seeds, steps + judging, judging)), steps
 
 
 Step = Callable[[Mapping[str, Tensor], Sequence[Tensor]], None]

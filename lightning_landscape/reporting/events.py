@@ -18,10 +18,10 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import LandscapeError
 
 VERSION = 1
@@ -74,11 +74,11 @@ def read_events(path: str | os.PathLike[str]) -> Events:
     return Events(events, skipped)
 
 
-def event_line(event: str, step: int, fields: Mapping[str, Any]) -> str:
-    """One event as a line of JSON."""
+def event_line(event: str, step: int, fields: Mapping[str, Any], clock: Clock = SYSTEM_CLOCK) -> str:
+    """Return one event as a line of JSON, dated by this clock."""
     lost: list[list[Any]] = []
     body = _without_nonfinite(dict(fields), [], lost)
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    now = clock.date().isoformat(timespec="milliseconds")
     whole = {"v": VERSION, "event": event, "time": now, "step": step, **body}
     return json.dumps(whole | ({"nonfinite": lost} if lost else {}), allow_nan=False) + "\n"
 

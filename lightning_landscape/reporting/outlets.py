@@ -14,6 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from lightning_landscape import __version__
+from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.evidence import Evidence, Verdict
 from lightning_landscape.reporting import loggers as kinds
 from lightning_landscape.reporting.events import FILE, append_event, event_line
@@ -38,9 +39,11 @@ class Outlets:
         loggers: those of the trainer; None on a rank that is to be silent, where warnings are not raised either.
         folder: where events and the report go; empty for the first logger's directory, and nowhere without one; None
             where the run's events, report and records are left to another monitor.
+        clock: dates events, and announces work in the terminal that takes long.
     """
 
-    def __init__(self, loggers: Iterable[Any] | None, folder: str | None = None) -> None:
+    def __init__(self, loggers: Iterable[Any] | None, folder: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         self.silent = loggers is None
         self._loggers = list(loggers or ())
         self._chronicles = folder is not None and not self.silent
@@ -145,7 +148,7 @@ class Outlets:
         """One line in ``events.jsonl``."""
         self._step = step
         if (folder := self.folder) is not None:
-            self._file(lambda: append_event(folder / FILE, event_line(event, step, fields)))
+            self._file(lambda: append_event(folder / FILE, event_line(event, step, fields, self._clock)))
 
     def report(self, document: Mapping[str, Mapping[str, Any]]) -> None:
         """The report as one HTML file that needs nothing else, and a copy for loggers that keep files elsewhere."""
@@ -171,8 +174,8 @@ class Outlets:
             say(text)
 
     def waiting(self, what: str) -> AbstractContextManager[None]:
-        """Around work that may take long enough for a person to wonder."""
-        return nullcontext() if self.silent else announced(what)
+        """Return a context that announces the work inside where it takes long."""
+        return nullcontext() if self.silent else announced(what, self._clock)
 
     def notes(self) -> list[str]:
         """Which loggers failed, and how often."""

@@ -1,4 +1,4 @@
-"""Words in the terminal that no progress bar tears: a line, a wait, a table."""
+"""Print lines, notices and tables to the terminal without tearing a progress bar."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from threading import Timer
+from functools import partial
 from typing import Any, TextIO
 
+from lightning_landscape.clock import SYSTEM_CLOCK, Clock
+
 LONG = 5.0
-"""seconds after which a piece of work says that it is at work"""
+"""seconds of work after which a notice is printed"""
 
 
 @contextmanager
@@ -32,16 +34,13 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def announced(what: str, after: float | None = None) -> Iterator[None]:
-    """Say one line if the work inside takes longer than `after` seconds, or `LONG`: who waits wonders for what."""
-    timer = Timer(LONG if after is None else after, say, [f"lightning_landscape: {what} …"])
-    timer.daemon = True
-    timer.start()
+def announced(what: str, clock: Clock = SYSTEM_CLOCK) -> Iterator[None]:
+    """Print one line if the work inside takes longer than `LONG` seconds by this clock."""
+    cancel = clock.call_after(LONG, partial(say, f"lightning_landscape: {what} …"))
     try:
         yield
     finally:
-        timer.cancel()
-        timer.join(1.0)  # no thread stays behind, and a terminal that takes nothing holds nobody up
+        cancel()
 
 
 def table(title: str, rows: Sequence[tuple[str, str]], width: int | None = None) -> str:

@@ -1,0 +1,200 @@
+"""The same run gets the same verdict to the letter, however fast the machine is and whatever its clock shows."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import subprocess
+import sys
+import time
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_landscape import LandscapeMonitor
+from tests.clocks import WildClock
+from tests.faults.runs import said_by
+
+STEPS = 400
+BUSY = "while True: pass"
+
+
+class Run(L.LightningModule):
+    """A small network; the keyword arguments say what is wrong with it."""
+
+    def __init__(self, net, loss=F.cross_entropy, optimizer=torch.optim.Adam, lr=3e-3, pause=0.0, **settings):
+        super().__init__()
+        self.net, self._loss, self._optimizer = net, loss, functools.partial(optimizer, lr=lr, **settings)
+        self.pause = pause
+
+    def training_step(self, batch, batch_idx):
+        if self.pause:
+            time.sleep(self.pause)
+        return self._loss(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return self._optimizer(self.parameters())
+
+
+def mlp(*widths, activation=nn.ReLU):
+    layers = [part for a, b in itertools.pairwise(widths) for part in (nn.Linear(a, b), activation())]
+    return nn.Sequential(*layers[:-1])
+
+
+def zeroed(net):
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    return net
+
+
+def clusters(*, permuted=False):
+    """Four Gaussian clusters in twelve dimensions, shape (1024, 12), with their labels or with permuted ones."""
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.randint(0, 4, (1024,), generator=generator)
+    inputs = 2 * torch.randn(4, 12, generator=generator)[labels] + torch.randn(1024, 12, generator=generator)
+    return inputs, labels[torch.randperm(1024, generator=generator)] if permuted else labels
+
+
+def curve():
+    """A noisy sine of one of twelve inputs: shapes (1024, 12) and (1024, 1)."""
+    generator = torch.Generator().manual_seed(4)
+    inputs = torch.randn(1024, 12, generator=generator)
+    return inputs, inputs[:, :1].sin() + 0.1 * torch.randn(1024, 1, generator=generator)
+
+
+HEALTHY = {
+    "classifier": lambda **kw: (Run(mlp(12, 32, 4), **kw), clusters()),
+    "regression": lambda **kw: (Run(mlp(12, 32, 1), F.mse_loss, **kw), curve()),
+    "plain gradient descent": lambda **kw: (Run(mlp(12, 32, 4), optimizer=torch.optim.SGD, lr=0.1, **kw), clusters()),
+    "linear model": lambda **kw: (Run(nn.Linear(12, 4), lr=0.03, **kw), clusters()),
+}
+STUCK = {
+    "permuted labels": lambda **kw: (Run(mlp(12, 32, 4), **kw), clusters(permuted=True)),
+    "zero weights": lambda **kw: (Run(zeroed(mlp(12, 16, 16, 4)), **kw), clusters()),
+    "tiny learning rate": lambda **kw: (Run(mlp(12, 32, 4), lr=1e-7, **kw), clusters()),
+    "deep sigmoids": lambda **kw: (
+        Run(mlp(12, *[16] * 8, 4, activation=nn.Sigmoid), optimizer=torch.optim.SGD, lr=0.05, **kw),
+        clusters(),
+    ),
+}
+RUNS = HEALTHY | STUCK
+
+
+def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
+    """The monitor after a run."""
+    torch.manual_seed(7)
+    module, data = RUNS[name](**settings)
+    monitor = LandscapeMonitor()
+    if clock is not None:
+        monitor.clock = clock
+    trainer = L.Trainer(
+        max_steps=STEPS, accelerator="cpu", logger=False, enable_checkpointing=bool(callbacks),
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[monitor, *callbacks],
+    )  # fmt: skip
+    loader = DataLoader(TensorDataset(*data), batch_size=32, shuffle=not callbacks)
+    said_by(lambda: trainer.fit(module, loader, ckpt_path=ckpt_path))
+    return monitor
+
+
+def told(monitor):
+    """All that was said of the run and on what grounds, as text."""
+    return json.dumps([verdict.to_dict() for verdict in monitor.verdicts], indent=1)
+
+
+@functools.cache
+def undisturbed(name):
+    return told(watch(name))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_runs_are_what_they_are_called(name):
+    verdicts = json.loads(undisturbed(name))
+    assert any(verdict["stuck"] for verdict in verdicts) is (name in STUCK), undisturbed(name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_pause_in_every_step_changes_no_letter_of_a_verdict(name):
+    assert told(watch(name, pause=0.003)) == undisturbed(name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_clock_that_jumps_changes_no_letter_of_a_verdict(name):
+    assert told(watch(name, clock=WildClock(seed=1))) == undisturbed(name)
+
+
+@pytest.fixture(scope="module")
+def busy():
+    """Two processes that do nothing but load the processor."""
+    loads = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2)]
+    yield
+    for load in loads:
+        load.kill()
+        load.wait()
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.usefixtures("busy")
+def test_a_machine_with_other_work_to_do_changes_no_letter_of_a_verdict(name):
+    assert told(watch(name)) == undisturbed(name)
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+@pytest.mark.parametrize("name", ["classifier", "permuted labels", "zero weights"])
+def test_a_run_that_is_stopped_and_resumed_by_wild_clocks_is_told_the_same_as_the_straight_one(name, tmp_path):
+    straight = watch(name, callbacks=[ModelCheckpoint(tmp_path / "a", every_n_train_steps=150, save_top_k=-1)])
+    saves = ModelCheckpoint(tmp_path / "b", every_n_train_steps=150, save_top_k=-1, filename="{step}")
+    watch(name, clock=WildClock(seed=2), callbacks=[saves])
+    for step in (150, 300):
+        again = ModelCheckpoint(tmp_path / f"c{step}", every_n_train_steps=150, save_top_k=-1)
+        resumed = watch(name, WildClock(seed=step), [again], ckpt_path=tmp_path / "b" / f"step={step}.ckpt")
+        assert told(resumed) == told(straight)
+
+
+def test_the_effort_is_chosen_once_and_kept_by_a_run_that_resumes(tmp_path):
+    class Slow(WildClock):
+        """A hundred milliseconds pass at each reading: two of them in a batch."""
+
+        def now(self):
+            self._now += 0.05
+            return self._now
+
+    saves = ModelCheckpoint(tmp_path, every_n_train_steps=150, save_top_k=-1, filename="{step}")
+    first = watch("permuted labels", Slow(seed=0), [saves])
+    effort = first._examination.account.effort
+    assert effort.gradients < 500
+    assert f"a first diagnosis takes up to {effort.gradients} gradients of one batch" in first.report
+    again = watch("permuted labels", callbacks=[ModelCheckpoint(tmp_path / "c")], ckpt_path=tmp_path / "step=150.ckpt")
+    assert again._examination.account.effort == effort
+
+
+def test_a_diagnosis_of_slow_steps_is_spread_over_checks_and_survives_a_stop_between_two(tmp_path):
+    class Slower(WildClock):
+        def now(self):
+            self._now += 0.5
+            return self._now
+
+    saves = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1, filename="{step}")
+    straight = watch("permuted labels", Slower(seed=0), [saves])
+    assert straight._examination.account.effort.sliced
+    assert straight.verdict is not None
+    underway = [
+        step
+        for step in range(5, STEPS, 5)
+        if _state(tmp_path / f"step={step}.ckpt")["examination"]["diagnosis"] is not None
+    ]
+    assert underway
+    again = ModelCheckpoint(tmp_path / "c", every_n_train_steps=5, save_top_k=-1)
+    resumed = watch("permuted labels", Slower(seed=0), [again], ckpt_path=tmp_path / f"step={underway[0]}.ckpt")
+    assert told(resumed) == told(straight)
+
+
+def _state(path):
+    callbacks = torch.load(path, weights_only=True)["callbacks"]
+    return next(state for key, state in callbacks.items() if key.startswith("LandscapeMonitor"))
