@@ -138,7 +138,12 @@ class Examination:
         self.probe_set.clear()
 
     def plan(self, seen: Observations, ahead: int) -> None:
-        """Decide whether batches are kept for probes at the next look, `ahead` steps from here."""
+        """Decide whether batches are kept for probes at the next look, `ahead` steps from here.
+
+        A diagnosis that is under way is dropped once the loss falls again.
+        """
+        if not seen.stalled and seen.progress.trend is not None and seen.progress.trend.falling:
+            self._underway = None
         due = self._scheduled and self._due(seen.steps + ahead)
         soon = bool(self._probes) and seen.may_stall_within(ahead)
         self.planned = bool(self.wanted(seen) or due or soon or self._keeps_batches)

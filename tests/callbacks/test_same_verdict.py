@@ -12,7 +12,6 @@ import time
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -22,6 +21,8 @@ from tests.clocks import WildClock
 from tests.faults.runs import said_by
 
 STEPS = 400
+EPOCH = 32
+"""batches: a run that resumes in the midst of an epoch would see other ones"""
 BUSY = "while True: pass"
 
 
@@ -87,6 +88,17 @@ STUCK = {
 RUNS = HEALTHY | STUCK
 
 
+class Saves(L.Callback):
+    """Writes a checkpoint after each of these steps."""
+
+    def __init__(self, folder, steps):
+        self.folder, self.steps = folder, steps
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step in self.steps:
+            trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
+
+
 def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
     """The monitor after a run."""
     torch.manual_seed(7)
@@ -95,10 +107,10 @@ def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
     if clock is not None:
         monitor.clock = clock
     trainer = L.Trainer(
-        max_steps=STEPS, accelerator="cpu", logger=False, enable_checkpointing=bool(callbacks),
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[monitor, *callbacks],
+        max_steps=STEPS, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[monitor, *callbacks],
     )  # fmt: skip
-    loader = DataLoader(TensorDataset(*data), batch_size=32, shuffle=not callbacks)
+    loader = DataLoader(TensorDataset(*data), batch_size=32)
     said_by(lambda: trainer.fit(module, loader, ckpt_path=ckpt_path))
     return monitor
 
@@ -145,56 +157,60 @@ def test_a_machine_with_other_work_to_do_changes_no_letter_of_a_verdict(name):
     assert told(watch(name)) == undisturbed(name)
 
 
-@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 @pytest.mark.parametrize("name", ["classifier", "permuted labels", "zero weights"])
 def test_a_run_that_is_stopped_and_resumed_by_wild_clocks_is_told_the_same_as_the_straight_one(name, tmp_path):
-    straight = watch(name, callbacks=[ModelCheckpoint(tmp_path / "a", every_n_train_steps=150, save_top_k=-1)])
-    saves = ModelCheckpoint(tmp_path / "b", every_n_train_steps=150, save_top_k=-1, filename="{step}")
-    watch(name, clock=WildClock(seed=2), callbacks=[saves])
-    for step in (150, 300):
-        again = ModelCheckpoint(tmp_path / f"c{step}", every_n_train_steps=150, save_top_k=-1)
-        resumed = watch(name, WildClock(seed=step), [again], ckpt_path=tmp_path / "b" / f"step={step}.ckpt")
+    steps = (2 * EPOCH, 5 * EPOCH, 9 * EPOCH)
+    straight = watch(name, WildClock(seed=0), [Saves(tmp_path, steps)])
+    for step in steps:
+        saves = [Saves(tmp_path / "again", steps)]
+        resumed = watch(name, WildClock(seed=step), saves, ckpt_path=tmp_path / f"{step}.ckpt")
         assert told(resumed) == told(straight)
 
 
-def test_the_effort_is_chosen_once_and_kept_by_a_run_that_resumes(tmp_path):
-    class Slow(WildClock):
-        """A hundred milliseconds pass at each reading: two of them in a batch."""
+class SlowClock(WildClock):
+    """At each reading as much time has passed as was said."""
 
-        def now(self):
-            self._now += 0.05
-            return self._now
+    def __init__(self, seconds):
+        super().__init__(seed=0)
+        self._seconds = seconds
 
-    saves = ModelCheckpoint(tmp_path, every_n_train_steps=150, save_top_k=-1, filename="{step}")
-    first = watch("permuted labels", Slow(seed=0), [saves])
+    def now(self):
+        self._now += self._seconds
+        return self._now
+
+
+def test_the_effort_is_chosen_once_and_kept_by_a_run_that_resumes_on_a_faster_machine(tmp_path):
+    first = watch("permuted labels", SlowClock(0.05), [Saves(tmp_path, (5 * EPOCH,))])
     effort = first._examination.account.effort
     assert effort.gradients < 500
     assert f"a first diagnosis takes up to {effort.gradients} gradients of one batch" in first.report
-    again = watch("permuted labels", callbacks=[ModelCheckpoint(tmp_path / "c")], ckpt_path=tmp_path / "step=150.ckpt")
+    saves = [Saves(tmp_path / "again", (5 * EPOCH,))]
+    again = watch("permuted labels", callbacks=saves, ckpt_path=tmp_path / f"{5 * EPOCH}.ckpt")
     assert again._examination.account.effort == effort
 
 
+class Notes(L.Callback):
+    """After which steps a diagnosis goes on at the next check."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_train_batch_end(self, trainer, *args):
+        monitor = next(callback for callback in trainer.callbacks if isinstance(callback, LandscapeMonitor))
+        if monitor._examination.unfinished:
+            self.steps.append(trainer.global_step)
+
+
 def test_a_diagnosis_of_slow_steps_is_spread_over_checks_and_survives_a_stop_between_two(tmp_path):
-    class Slower(WildClock):
-        def now(self):
-            self._now += 0.5
-            return self._now
-
-    saves = ModelCheckpoint(tmp_path, every_n_train_steps=5, save_top_k=-1, filename="{step}")
-    straight = watch("permuted labels", Slower(seed=0), [saves])
-    assert straight._examination.account.effort.sliced
-    assert straight.verdict is not None
-    underway = [
-        step
-        for step in range(5, STEPS, 5)
-        if _state(tmp_path / f"step={step}.ckpt")["examination"]["diagnosis"] is not None
-    ]
-    assert underway
-    again = ModelCheckpoint(tmp_path / "c", every_n_train_steps=5, save_top_k=-1)
-    resumed = watch("permuted labels", Slower(seed=0), [again], ckpt_path=tmp_path / f"step={underway[0]}.ckpt")
+    notes = Notes()
+    spread = watch("permuted labels", SlowClock(0.5), [notes])
+    assert spread._examination.account.effort.sliced
+    assert spread.verdict is not None
+    stop = next(step for step in notes.steps if step % EPOCH == 0)
+    straight = watch("permuted labels", SlowClock(0.5), [Saves(tmp_path, (stop,))])
+    states = torch.load(tmp_path / f"{stop}.ckpt", weights_only=True)["callbacks"]
+    (state,) = (state for key, state in states.items() if key.startswith("LandscapeMonitor"))
+    assert state["examination"]["diagnosis"] is not None
+    saves = [Saves(tmp_path / "again", (stop,))]
+    resumed = watch("permuted labels", SlowClock(0.5), saves, ckpt_path=tmp_path / f"{stop}.ckpt")
     assert told(resumed) == told(straight)
-
-
-def _state(path):
-    callbacks = torch.load(path, weights_only=True)["callbacks"]
-    return next(state for key, state in callbacks.items() if key.startswith("LandscapeMonitor"))
