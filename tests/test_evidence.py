@@ -2,7 +2,10 @@
 
 import json
 import math
-from dataclasses import dataclass, fields, is_dataclass, replace
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from types import ModuleType
 
 import pytest
 
@@ -32,6 +35,8 @@ from lightning_landscape.evidence import (
     Trend,
     Trials,
     Verdict,
+    checked,
+    plain,
 )
 
 # A fall of 1.2% of 2.0, which is 0.024, counts as progress.
@@ -238,10 +243,109 @@ def test_every_kind_of_reading_survives_json():
     assert {type(reading) for reading in READINGS} == kinds
 
 
-def test_readings_that_are_defined_elsewhere_are_left_out_on_the_way_back():
-    data = Evidence(FLAT, OfTheirOwn(3.0)).to_dict()
-    assert data["OfTheirOwn"] == {"value": 3.0}
-    assert Evidence.from_dict(data | {"Cause": {"value": 1}, "math": {}}) == Evidence(FLAT)
+@dataclass(frozen=True)
+class Nested:
+    """A reading of readings, with a field that its constructor computes."""
+
+    parts: tuple[OfTheirOwn, ...]
+    by_name: Mapping[str, OfTheirOwn]
+    one: OfTheirOwn | None
+    total: float = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "total", sum(part.value for part in self.parts))
+
+
+class Imported:
+    @dataclass(frozen=True)
+    class Inner:
+        value: float
+
+
+NESTED = Nested((OfTheirOwn(1.0), OfTheirOwn(2.0)), {"a": OfTheirOwn(3.0)}, OfTheirOwn(4.0))
+
+
+@pytest.mark.parametrize("reading", [OfTheirOwn(3.0), Imported.Inner(2.0), NESTED])
+def test_a_reading_of_your_own_survives_json_by_the_name_of_its_module(reading):
+    data = json.loads(json.dumps(Evidence(FLAT, reading).to_dict()))
+    assert set(data) == {"Trend", f"{__name__}:{type(reading).__qualname__}"}
+    assert Evidence.from_dict(data).get(type(reading)) == reading
+
+
+def test_a_reading_that_is_called_like_one_of_the_library_takes_the_place_of_none():
+    theirs = type("Trials", (OfTheirOwn,), {})(3.0)
+    ours = next(reading for reading in READINGS if isinstance(reading, Trials))
+    back = Evidence.from_dict(json.loads(json.dumps(Evidence(ours, theirs).to_dict())))
+    assert back.get(Trials) == ours
+    assert Evidence.from_dict(Evidence(theirs).to_dict()).get(Trials) is None
+
+
+def test_a_reading_whose_class_is_not_imported_is_stored_again_as_it_is_and_nothing_is_imported():
+    data = {"Trend": plain(FLAT), "this.is.not_there:Reading": {"value": [1, {"a": None}]}, "Older": {"value": 3.0}}
+    known = set(sys.modules)
+    back = Evidence.from_dict(json.loads(json.dumps(data)))
+    assert set(sys.modules) == known
+    assert list(back) == [FLAT]
+    assert back.to_dict() == data
+    assert back.including(Plateau(1, 1)).to_dict() == data | {"Plateau": {"step": 1, "since": 1}}
+    assert back != Evidence(FLAT)
+
+
+def test_a_module_is_not_asked_for_a_name_that_it_would_import(monkeypatch):
+    lazy = ModuleType("lazy_module")
+    lazy.__getattr__ = pytest.fail
+    monkeypatch.setitem(sys.modules, "lazy_module", lazy)
+    data = {"lazy_module:Reading": {"value": 1.0}}
+    assert Evidence.from_dict(data).to_dict() == data
+
+
+@pytest.mark.parametrize("name", [f"{__name__}:NESTED", "json:JSONDecoder", "math:pi", ":", "a:b:c", "Cause", "math"])
+def test_a_name_that_stands_for_no_reading_is_kept_and_nothing_is_made_of_it(name):
+    data = {name: {"value": 1.0}}
+    assert len(Evidence.from_dict(data)) == 0
+    assert Evidence.from_dict(data).to_dict() == data
+
+
+def test_no_code_of_a_class_is_run_when_a_reading_of_it_is_restored(monkeypatch):
+    data = Evidence(NESTED, OfTheirOwn(3.0)).to_dict()
+    for kind in (Nested, OfTheirOwn):
+        monkeypatch.setattr(kind, "__init__", pytest.fail)
+    monkeypatch.setattr(Nested, "__post_init__", pytest.fail)
+    assert Evidence.from_dict(data).get(Nested).by_name["a"].value == 3.0
+
+
+def test_a_reading_whose_class_has_other_fields_by_now_is_stored_again_as_it_is():
+    data = {f"{__name__}:OfTheirOwn": {"older": 1.0}, "Trials": {"number": 3}}
+    back = Evidence.from_dict(data)
+    assert back.get(OfTheirOwn) is back.get(Trials) is None
+    assert back.to_dict() == data
+
+
+def test_a_reading_of_a_class_that_cannot_be_looked_up_is_there_for_those_who_have_the_class():
+    @dataclass(frozen=True)
+    class Local:
+        value: float
+
+    assert Evidence.from_dict(Evidence(Local(2.0)).to_dict()).get(Local) == Local(2.0)
+
+
+def test_a_reading_of_builtins_is_left_as_it_is():
+    assert checked(NESTED) is NESTED
+    for reading in READINGS:
+        assert checked(reading) is reading
+
+
+@pytest.mark.parametrize("value", [0.5, {"a": 1}, (1.0,), OfTheirOwn, None])
+def test_what_is_no_dataclass_is_no_reading_and_the_message_shows_it(value):
+    with pytest.raises(TypeError, match="a reading is a dataclass of plain numbers, got ") as told:
+        checked(value)
+    assert repr(value) in str(told.value)
+
+
+@pytest.mark.parametrize("value", [object(), OfTheirOwn(1j), {"a": (b"",)}, lambda: 1])
+def test_a_field_that_no_checkpoint_can_hold_is_named(value):
+    with pytest.raises(TypeError, match=r"OfTheirOwn.value holds .*, which no checkpoint can hold"):
+        checked(OfTheirOwn(value))
 
 
 @pytest.mark.parametrize("cause", Cause)

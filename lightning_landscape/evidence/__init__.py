@@ -4,13 +4,17 @@ A reading is a frozen dataclass of plain numbers, measured once and never change
 type, so a reading of your own needs no registration. Nothing here knows torch, Lightning or TensorBoard.
 """
 
+from lightning_landscape.evidence.builtins import checked as checked
 from lightning_landscape.evidence.builtins import plain as plain
 from lightning_landscape.evidence.builtins import restored as restored
+from lightning_landscape.evidence.builtins import shown as shown
 from lightning_landscape.evidence.comparison import RunComparison as RunComparison
 from lightning_landscape.evidence.curvature import Curvature as Curvature
 from lightning_landscape.evidence.curvature import Descent as Descent
 from lightning_landscape.evidence.curvature import Plane as Plane
 from lightning_landscape.evidence.curvature import Spectrum as Spectrum
+from lightning_landscape.evidence.kinds import name_of as name_of
+from lightning_landscape.evidence.kinds import short_name as short_name
 from lightning_landscape.evidence.readings import Activity as Activity
 from lightning_landscape.evidence.readings import Divergence as Divergence
 from lightning_landscape.evidence.readings import GradientNoise as GradientNoise

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
-from lightning_landscape.evidence import comparison, curvature, readings, trials
-from lightning_landscape.evidence.builtins import plain, restored
+from lightning_landscape.evidence.builtins import plain, refilled
+from lightning_landscape.evidence.kinds import name_of, reading_of
 
 R = TypeVar("R")
 
@@ -38,15 +38,20 @@ class Evidence:
 
     def __init__(self, *readings: object) -> None:
         self._readings = {type(reading): reading for reading in readings}
+        self._stored: dict[str, Mapping[str, Any]] = {}  # those whose class is not known here, by name
 
     def get(self, kind: type[R]) -> R | None:
         """The reading of this kind, or None."""
         reading = self._readings.get(kind)
+        if reading is None and name_of(kind) in self._stored:
+            reading = refilled(kind, self._stored[name_of(kind)])
         return reading if isinstance(reading, kind) else None
 
     def including(self, *readings: object) -> Evidence:
         """The same evidence with these readings added; one of a kind replaces the older one."""
-        return Evidence(*self._readings.values(), *readings)
+        found = Evidence(*self._readings.values(), *readings)
+        found._stored = dict(self._stored)
+        return found
 
     def __iter__(self) -> Iterator[object]:
         return iter(self._readings.values())
@@ -55,7 +60,7 @@ class Evidence:
         return len(self._readings)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Evidence) and self._readings == other._readings
+        return isinstance(other, Evidence) and (self._readings, self._stored) == (other._readings, other._stored)
 
     def __hash__(self) -> int:
         return hash(frozenset(self._readings))
@@ -64,14 +69,20 @@ class Evidence:
         return f"Evidence({', '.join(map(repr, self))})"
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Builtins only, keyed by the name of the reading's type."""
-        return {type(reading).__name__: plain(reading) for reading in self}
+        """Builtins only, keyed by the name of the reading's type, after that of its module where it is not ours."""
+        known = {name_of(type(reading)): plain(reading) for reading in self}
+        return {**{name: dict(values) for name, values in self._stored.items()}, **known}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Evidence:
-        """The readings of `to_dict` whose types are this library's own; others are left out."""
-        kinds = vars(readings) | vars(curvature) | vars(comparison) | vars(trials)
-        return cls(*(restored(kinds[name], values) for name, values in data.items() if is_dataclass(kinds.get(name))))
+        """The readings of `to_dict`.
+
+        One whose class is not imported here, or has other fields by now, is stored again as it is; nothing is imported.
+        """
+        found = {name: reading_of(name, values) for name, values in data.items()}
+        evidence = cls(*(reading for reading in found.values() if reading is not None))
+        evidence._stored = {name: data[name] for name, reading in found.items() if reading is None}
+        return evidence
 
 
 @dataclass(frozen=True)

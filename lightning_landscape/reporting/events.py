@@ -3,7 +3,8 @@
 Every line holds ``v`` (the schema's version), ``event``, ``time`` (UTC, ISO 8601) and ``step`` (the loggers' x), and:
 
     start     horizon, version, groups            a fit begins, or goes on from a checkpoint
-    readings  readings                            an examination, by the name of the reading's type
+    readings  readings                            an examination, by the name of the reading's type; one of your own
+                                                  as "module:name"
     verdict   cause, since, stuck, reason, advice, evidence
     escaped   cause, since                         the loss falls again
     warning   text, category

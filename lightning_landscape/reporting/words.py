@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_landscape.advice import CODES, title_of
 from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
-from lightning_landscape.evidence import Cause, Evidence, Verdict
+from lightning_landscape.evidence import Cause, Evidence, Verdict, short_name
 from lightning_landscape.reporting.terminal import past_the_bar
 
 NO_STEPS = (
@@ -51,7 +51,7 @@ def card(verdict: Verdict) -> str:
 def evidence_rows(evidence: Evidence) -> list[tuple[str, str]]:
     """The scalar fields of every reading as (name, value), in the order in which they were taken."""
     return [
-        (f"{reading}.{name}", _number(value))
+        (f"{short_name(reading)}.{name}", _number(value))
         for reading, fields in evidence.to_dict().items()
         for name, value in fields.items()
         if value is not None and not isinstance(value, (list, dict))

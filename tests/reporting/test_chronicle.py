@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lightning_landscape.evidence import Cause, Evidence, Line, LossLevel, Verdict
+from lightning_landscape.evidence import Cause, Evidence, Line, LossLevel, Plane, Verdict
 from lightning_landscape.reporting.chronicle import COLUMNS, GROUPS, LONGEST_NAME, POINTS, Chronicle, clean, heat_map
 from lightning_landscape.reporting.page import framed, report_page
 
@@ -20,11 +20,6 @@ HOSTILE = [
     "<!--",
     "\u2028",
 ]
-
-
-@dataclass(frozen=True)
-class Plane:
-    losses: tuple[tuple[float, ...], ...]
 
 
 def line(anchor="initial", losses=(2.0, 1.0)):
@@ -89,9 +84,9 @@ def test_a_run_that_flickers_for_ever_keeps_its_first_and_its_latest_states():
 
 
 def test_curves_of_a_long_run_are_thinned_with_the_first_and_the_last_kept():
-    chronicle = after(1)
+    chronicle, plane = after(1), Plane("a", "b", (0.0, 1.0), (0.0,), ((1.0, math.nan),), {}, 0.0, 1)
     for step in range(1000):
-        chronicle.read(step, [line(), line("best"), Plane(((1.0, math.nan),))])
+        chronicle.read(step, [line(), line("best"), plane])
     document = chronicle.document([])
     for anchor in ("initial", "best"):
         steps = [curve["step"] for curve in document["lines"][anchor]]
@@ -101,6 +96,17 @@ def test_curves_of_a_long_run_are_thinned_with_the_first_and_the_last_kept():
         assert steps == sorted(steps)
     assert document["planes"]["planes"][-1]["losses"] == [[1.0, None]]
     assert len(document["planes"]["planes"]) <= 6
+
+
+def test_a_reading_that_is_only_called_like_one_that_is_drawn_is_not_drawn():
+    @dataclass(frozen=True)
+    class Line:
+        length: int
+
+    chronicle = after(1)
+    chronicle.read(1, [Line(3)])
+    assert chronicle.readings == {}
+    assert "lines" not in chronicle.document([])
 
 
 def test_the_heat_map_of_ten_thousand_groups_and_steps_is_small():
