@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from lightning_landscape.callbacks.effort import SETTINGS
@@ -30,14 +30,19 @@ def check_functions(**functions: Any) -> None:
             raise ValueError(f"{name} must be a function, got {value!r}")
 
 
-def check_probes(probes: Any) -> None:
+def check_sequences(**functions: Any) -> None:
     """Refuse what is not a sequence of functions; None stands for the usual ones.
 
+    A class is refused as well: it has to be called first, as in `HessianExtremes()`.
+
     Raises:
-        ValueError: showing the value.
+        ValueError: naming the first such argument.
     """
-    if probes is not None and not (isinstance(probes, Iterable) and all(map(callable, probes))):
-        raise ValueError(f"probes must be a sequence of functions, got {probes!r}")
+    for name, value in functions.items():
+        if value is None:
+            continue
+        if not isinstance(value, Sequence) or not all(callable(f) and not isinstance(f, type) for f in value):
+            raise ValueError(f"{name} must be a sequence of functions, got {value!r}")
 
 
 def check_share(**shares: Any) -> None:

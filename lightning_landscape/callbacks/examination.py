@@ -10,15 +10,18 @@ from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.effort import SETTINGS, Effort
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
+from lightning_landscape.callbacks.own_scalars import own_scalars
 from lightning_landscape.callbacks.probing import Probing
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
 from lightning_landscape.callbacks.spending import Purse, Spending
 from lightning_landscape.callbacks.stopwatch import Brake, Stopwatch
 from lightning_landscape.callbacks.trainer import agreed_upon
+from lightning_landscape.callbacks.verdicts import Verdicts
 from lightning_landscape.callbacks.work import Account, Meter, Occasion
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.diagnosis import diagnose, undiscerned
-from lightning_landscape.evidence import Curvature, Evidence, Line, Spectrum, plain, restored
+from lightning_landscape.diagnosis import Detector
+from lightning_landscape.evidence import Curvature, Evidence, Line, Spectrum, Verdict, plain, restored
+from lightning_landscape.probes import EXAMINATION
 from lightning_landscape.surface import Probe
 
 CURVES = 12
@@ -60,7 +63,8 @@ class Examination:
     Batches are kept only once it is known that probes will follow at the end of the coming stretch of steps.
 
     Args:
-        probes: run where the loss has stalled, in this order, until the cause is clear.
+        probes: run where the loss has stalled, in this order: those of `EXAMINATION` until the cause is clear, others
+            always, since it is not known what their readings decide.
         scheduled: run every so many steps, after a checkpoint, and at the end of an examination.
         afterwards: run once for each plateau that alarms, after the others: they show it, or what would help.
         every: optimizer steps between two scheduled runs; None for a tenth of the run.
@@ -70,6 +74,7 @@ class Examination:
         keeps_batches: whether batches are kept for every look, for use outside the probes.
         effort: what a diagnosis may take, one of `effort.SETTINGS`; None for no limit.
         share: of the training time, at which the clock ends an examination; None for no such limit.
+        detectors: reach the verdict, the first that speaks; None for the usual ones.
 
     Raises:
         ValueError: if `every` or `batches` is below 1, or `effort` is none of the settings.
@@ -88,6 +93,7 @@ class Examination:
         keeps_batches: bool = False,
         effort: str | None = None,
         share: float | None = None,
+        detectors: Sequence[Detector] | None = None,
     ) -> None:
         if every is not None and every < 1:
             raise ValueError(f"every must be at least 1 optimizer step, or None for a tenth of the run, got {every}")
@@ -97,6 +103,7 @@ class Examination:
         self._probes, self._scheduled, self._afterwards = tuple(probes), tuple(scheduled), tuple(afterwards)
         self._every, self._loss_fn, self._keeps_batches = every, loss_fn, keeps_batches
         self._effort, self._share, self._clock = effort, share, SYSTEM_CLOCK
+        self._verdicts = Verdicts(detectors)
         self._snapshots = Snapshots(anchors)
         self.forget()
 
@@ -183,8 +190,12 @@ class Examination:
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
         if seen.stalled and (self._probes or self._scheduled):
-            return (*self._probes, *self._afterwards, *self._scheduled)
-        return self._scheduled if self._due(seen.steps) else ()
+            return _once((*self._probes, *self._afterwards, *self._scheduled))
+        return _once(self._scheduled) if self._due(seen.steps) else ()
+
+    def verdict(self, seen: Observations, readings: Sequence[object], guard: Guard) -> Verdict | None:
+        """Return what the detectors make of the run and of these readings; None where none of them speaks."""
+        return self._verdicts.reached(seen.evidence(readings), guard)
 
     def covered(self, trainer: Any, seen: Observations) -> bool:
         """Return whether enough work is left for what is due; if not, it waits until it is due again."""
@@ -282,13 +293,15 @@ class Examination:
 
     def _has_its_turn(self, probe: Probe, seen: Observations, readings: Sequence[object]) -> bool:
         """Whether the cause is still open, or the alarm news, as this kind of probe asks for."""
+        if probe in self._scheduled:
+            return True
         if probe in self._probes:
-            return undiscerned(seen.evidence(readings))
+            return probe not in EXAMINATION or self._verdicts.open(seen.evidence(readings))
         return probe not in self._afterwards or self._alarms_anew(seen, readings)
 
     def _alarms_anew(self, seen: Observations, readings: Sequence[object]) -> bool:
         """Whether these readings make an alarm, and the plateau began long after the last one that was pictured."""
-        verdict = diagnose(seen.evidence(readings))
+        verdict = self._verdicts.likely(seen.evidence(readings))
         if verdict is None or not verdict.stuck:
             return False
         drawn = [step for step, _ in seen.chronicle.readings.get("Plane", ())]
@@ -296,13 +309,16 @@ class Examination:
 
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:
         seen.chronicle.read(seen.step, readings)
+        scalars, refused = own_scalars(readings)
+        seen.scalars.update(scalars)
+        self.skipped.update(refused)
         for reading in readings:
-            if isinstance(reading, Line):
+            if type(reading) is Line:  # one with more fields could not be restored as a line
                 self.lines.setdefault(reading.anchor, []).append((seen.step, reading))
                 del self.lines[reading.anchor][:-CURVES]
-            elif isinstance(reading, Curvature):
+            elif type(reading) is Curvature:
                 self.curvature = reading
-            elif isinstance(reading, Spectrum):
+            elif type(reading) is Spectrum:
                 self.spectrum = reading
 
     def state_dict(self) -> dict[str, Any]:
@@ -346,3 +362,12 @@ class Examination:
         if self._horizon is None:  # further and further apart
             return max(500, steps // 2)
         return max(self._horizon // 10, min(500, self._horizon // 3), 1)
+
+
+def _once(probes: Sequence[Probe]) -> tuple[Probe, ...]:
+    """Return the probes in their order, each once; they need not be hashable."""
+    kept: list[Probe] = []
+    for probe in probes:
+        if probe not in kept:
+            kept.append(probe)
+    return tuple(kept)

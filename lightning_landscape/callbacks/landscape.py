@@ -9,7 +9,7 @@ from lightning_landscape.callbacks.arguments import (
     check_effort,
     check_functions,
     check_numbers,
-    check_probes,
+    check_sequences,
     check_share,
 )
 from lightning_landscape.callbacks.examination import Examination
@@ -31,28 +31,14 @@ from lightning_landscape.callbacks.views import (
     timeline_picture,
     verdict_scalar,
 )
+from lightning_landscape.diagnosis import Detector
 from lightning_landscape.evidence import Plane, restored
-from lightning_landscape.probes import (
-    CopyTrials,
-    HessianExtremes,
-    PathPlane,
-    RedrawnRestart,
-    TryAlternatives,
-    activity,
-    gradient_noise,
-    input_use,
-    starting_point,
-    symmetry,
-)
+from lightning_landscape.probes import EXAMINATION as EXAMINATION
+from lightning_landscape.probes import PathPlane, TryAlternatives, gradient_noise
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
 
-EXAMINATION: tuple[Probe, ...] = (
-    *(starting_point, activity, symmetry, input_use),
-    *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
-)
-"""in the order of their price; the next one runs only while the cause is open"""
 AFTERWARDS: tuple[Probe, ...] = (PathPlane(), TryAlternatives())
 """run once the run is known to be stuck: a picture of where it is, and what would help"""
 
@@ -77,7 +63,11 @@ class LandscapeMonitor(Monitor):
         batches: how many of the latest batches an examination sees at most.
         norms_every: measure gradient norms at every so many optimizer steps, and at those that are logged; None for 10,
             or a thousandth of a run of over 10,000 steps.
-        probes: what examines the loss surface once the loss has stalled, in place of the usual ones; `()` for none.
+        probes: what examines the loss surface once the loss has stalled, in place of `probes.EXAMINATION`, as in
+            ``[*EXAMINATION, mine]``. Lines, noise scale and the plane of an alarm stay; with `()` nothing is measured
+            of the loss surface at all.
+        detectors: what reaches a verdict, in place of `diagnosis.DETECTORS`, as in ``[mine, *DETECTORS]``; the first
+            that speaks stands. `()` for no verdicts.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
         remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
             remedies does training differ from training without the monitor.
@@ -93,8 +83,8 @@ class LandscapeMonitor(Monitor):
             first logger, and nowhere without one.
 
     Raises:
-        ValueError: if a number is out of range, there is no anchor, a remedy is no function, or `effort` is unknown or
-            contradicts `budget` or `probes`.
+        ValueError: if a number is out of range, there is no anchor, a probe, detector or remedy is no function, or
+            `effort` is unknown or contradicts `budget` or `probes`.
     """
 
     def __init__(
@@ -106,6 +96,7 @@ class LandscapeMonitor(Monitor):
         batches: int = 32,
         norms_every: int | None = None,
         probes: Sequence[Probe] | None = None,
+        detectors: Sequence[Detector] | None = None,
         loss_fn: Callable[..., Any] | None = None,
         remedies: Sequence[Remedy] = (),
         effort: str = "auto",
@@ -115,14 +106,15 @@ class LandscapeMonitor(Monitor):
         check_numbers(every=every, points=points, batches=batches, norms_every=norms_every)
         check_functions(loss_fn=loss_fn)
         check_share(budget=budget)
-        check_probes(probes)
+        check_sequences(probes=probes, detectors=detectors)
         check_effort(effort, budget=budget, probes=probes)
         probes = () if effort == "light" else probes
         lines, remedying = line_probes(anchors, points), Remedying(remedies)
+        examining = EXAMINATION if probes is None else tuple(probes)
         examination = Examination(
-            EXAMINATION if probes is None else probes,
-            scheduled=(*lines, gradient_noise) if probes is None else (),
-            afterwards=AFTERWARDS if probes is None else (),
+            examining,
+            scheduled=(*lines, gradient_noise) if examining else (),
+            afterwards=AFTERWARDS if examining else (),
             every=every,
             anchors=() if effort == "light" else anchors,
             batches=batches,
@@ -130,6 +122,7 @@ class LandscapeMonitor(Monitor):
             keeps_batches=remedying.needs_batches,
             effort=effort,
             share=budget,
+            detectors=detectors,
         )
         settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
         settings |= {"norms_every": norms_every}

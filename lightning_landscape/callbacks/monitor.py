@@ -23,7 +23,6 @@ from lightning_landscape.callbacks.stopwatch import Stopwatch
 from lightning_landscape.callbacks.trainer import agreed, horizon_of, published, state_of_another, taken_up, untrained
 from lightning_landscape.callbacks.views import document_of, named, report_of
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict
 from lightning_landscape.progress import StepRecord
@@ -79,7 +78,7 @@ class Monitor(Callback):
 
     def _judge(self, readings: Sequence[object]) -> None:
         """What to make of a run that has just stalled or diverged: a verdict."""
-        verdict = diagnose(self._seen.evidence(readings))
+        verdict = self._examination.verdict(self._seen, readings, self._guard)
         if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
             self._seen.pass_over()  # the losses of several players need not fall
         elif self._seen.judge(verdict):
@@ -197,8 +196,8 @@ class Monitor(Callback):
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
         if not loaded:
             self._examination.plan(self._seen, self._stretch)
-        # What other callbacks monitor has to be there before the first step has been looked at.
-        trainer.callback_metrics.update(published(named(self._scalars(StepRecord(0, 0, None, 0.0, stepped=False)))))
+        nothing = StepRecord(0, 0, None, 0.0, stepped=False)  # other callbacks monitor it from the first step on
+        trainer.callback_metrics.update(published(named(self._seen.scalars | self._scalars(nothing))))
         self._watching = True
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
@@ -251,14 +250,16 @@ class Monitor(Callback):
             self._seen.update(record)
             measured = measured if record.grad_norm is None else [record]
             if log_every and (record.step + 1) % log_every == 0:
-                self._outlets.scalars(named(self._scalars(record)), record.step)
-        return dict(pair for record in (*measured, *records[-1:]) for pair in named(self._scalars(record)).items())
+                self._outlets.scalars(named(self._seen.scalars | self._scalars(record)), record.step)
+        values = [self._seen.scalars, *(self._scalars(record) for record in (*measured, *records[-1:]))]
+        return dict(pair for scalars in values for pair in named(scalars).items())
 
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
         before, seen = set(self._examination.skipped), self._seen
         with self._outlets.waiting("examining the loss surface"):
             seen.not_held, seen.frozen = untrained(trainer, pl_module)
             readings = self._examination.run(trainer, pl_module, probes, self._guard, seen)
+        trainer.callback_metrics.update(published(named(seen.scalars)))
         self._outlets.readings(seen.step, readings)
         for what in self._examination.skipped.keys() - before:
             self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)

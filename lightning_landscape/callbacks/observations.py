@@ -36,6 +36,8 @@ class Observations:
         self.verdicts: list[Verdict] = []
         self.treatments: list[Treatment] = []
         """what remedies did, one for each alarm"""
+        self.scalars: dict[str, float] = {}
+        """what readings of the user's own show, by name, as last measured"""
         self.told: list[str] = []
         """codes of what is said once per fit"""
         self.first_loss: float | None = None
@@ -182,6 +184,7 @@ class Observations:
             "chronicle": self.chronicle.state_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "treatments": [plain(treatment) for treatment in self.treatments],
+            "scalars": dict(self.scalars),
             "told": list(self.told),
             "first_loss": self.first_loss,
             "steps": self.steps,
@@ -206,6 +209,7 @@ class Observations:
         self.chronicle.load_state_dict(state["chronicle"])
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
         self.treatments = [restored(Treatment, treatment) for treatment in state.get("treatments", ())]
+        self.scalars = {str(name): float(value) for name, value in state.get("scalars", {}).items()}
         self.told = [str(code) for code in state["told"]]
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])

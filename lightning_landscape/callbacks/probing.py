@@ -15,18 +15,17 @@ from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.distributed import Ranks
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.module_surface import module_surface
+from lightning_landscape.callbacks.naming import name_of
 from lightning_landscape.callbacks.spending import Spending
 from lightning_landscape.callbacks.trainer import agreed_upon
 from lightning_landscape.errors import LandscapeError, OverBudgetError, SurfaceError
-from lightning_landscape.evidence import Evidence
+from lightning_landscape.evidence import Evidence, checked
 from lightning_landscape.surface import LossSurface, Params, Probe, cost_of
 
 log = logging.getLogger("lightning_landscape")
 
 SURFACE = "the loss surface"
 """by this name it is skipped, and switched off"""
-READINGS = Evidence.__module__.rpartition(".")[0]
-"""where this library's own readings are defined"""
 
 
 EXCESS = 1.2
@@ -145,7 +144,7 @@ class Probing:
 
     def _apply(self, probe: Probe, surface: LossSurface, ranks: Ranks) -> None:
         """Keep what the probe has to say; nothing where it is silent, will not speak, failed or is switched off."""
-        name = getattr(probe, "__name__", None) or repr(probe)
+        name = name_of(probe)
         if not self.guard.allows(name):
             return
         with self.guard(name):
@@ -199,7 +198,7 @@ class Probing:
 
     def _asked(self, probe: Probe, name: str, surface: LossSurface) -> object:
         try:
-            return probe(surface)
+            return None if (reading := probe(surface)) is None else checked(reading)
         except SurfaceError:
             raise
         except OverBudgetError as error:
@@ -229,10 +228,10 @@ def _of_the_first(ranks: Ranks, reading: object) -> object:
     """The reading of the first rank: what is seen of a rank's own batches must not lead the ranks different ways."""
     if ranks.size == 1:
         return reading
-    ours = reading is None or type(reading).__module__.startswith(READINGS)
-    # A stranger's reading may be anything, and of any size: each rank has its own.
-    mine: dict[str, Any] = {} if reading is None else Evidence(reading).to_dict() if ours else {"": {}}
-    said = ranks.all(mine)[0]
-    if not said:
-        return None if ours else reading
-    return next(iter(Evidence.from_dict(said)), reading)
+    mine = {} if reading is None else Evidence(reading).to_dict()
+    said = Evidence.from_dict(ranks.all(mine)[0])
+    if not said.to_dict():
+        return None
+    found = next(iter(said), None) if reading is None else next(iter(said), said.get(type(reading)))
+    # A class within a function cannot be looked up where this probe was silent: then no rank has the reading.
+    return found if all(ranks.all(found is not None)) else None

@@ -99,17 +99,21 @@ class Remedying:
         """
         if not self.needs_batches or verdict.cause is Cause.DIVERGED:
             return verdict
-        found: list[object] = []
+        found: list[_NamedWay | None] = []
+
+        def lowest(surface: LossSurface) -> None:  # no reading: it is as large as the model
+            found[:] = [lowest_curvature(surface)]
+
         with guard("finding the smallest curvature"):
             if len(examination.probe_set):
-                found = examination.run(trainer, pl_module, (lowest_curvature,), guard, seen)
+                examination.run(trainer, pl_module, (lowest,), guard, seen)
         # Every rank goes exactly the same way, whatever the last bits of its own reading are.
         found = trainer.strategy.broadcast(found)
         parameters = dict(pl_module.named_parameters())
         ways = [
             WayDown({parameters[name]: step for name, step in way.direction.items()}, way.lambda_min)
             for way in found
-            if isinstance(way, _NamedWay)
+            if way is not None
         ]
         return replace(verdict, evidence=verdict.evidence.including(*ways))
 

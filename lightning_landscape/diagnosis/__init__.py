@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from lightning_landscape.diagnosis import geometry, machinery
+from lightning_landscape.diagnosis.judging import verdict_of as verdict_of
 from lightning_landscape.evidence import Cause, Evidence, Trials, Verdict
 
 Detector: TypeAlias = Callable[[Evidence], Verdict | None]
@@ -47,9 +48,9 @@ def diagnose(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> V
     return next((verdict for detector in detectors if (verdict := detector(evidence)) is not None), None)
 
 
-def undiscerned(evidence: Evidence) -> bool:
-    """Whether a dearer probe could still change the verdict."""
-    verdict = diagnose(evidence)
+def undiscerned(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> bool:
+    """Whether a dearer probe could still change the verdict that these detectors reach."""
+    verdict = diagnose(evidence, detectors)
     if verdict is None or geometry.asks_for_restart(evidence):
         return True
     if evidence.get(Trials) is None:

@@ -16,3 +16,10 @@ from lightning_landscape.probes.trials import CopyTrials as CopyTrials
 from lightning_landscape.probes.trials import RedrawnRestart as RedrawnRestart
 from lightning_landscape.probes.trials import input_use as input_use
 from lightning_landscape.probes.trials import starting_point as starting_point
+from lightning_landscape.surface import Probe
+
+EXAMINATION: tuple[Probe, ...] = (
+    *(starting_point, activity, symmetry, input_use),
+    *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
+)
+"""what examines a stalled loss, in the order of price; the next one runs only while the cause is open"""

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader
 from lightning_landscape import GradientNormMonitor, LandscapeMonitor
 from lightning_landscape.callbacks import snapshots
 from lightning_landscape.errors import CheckpointError, CurvatureError
-from lightning_landscape.evidence import InputUse, StartingPoint
+from lightning_landscape.evidence import Cause, InputUse, Plateau, StartingPoint, Verdict
 from tests.faults.runs import MONITORS, Flat, Net, loader, restart
 from tests.ranks import leave
 
@@ -84,6 +85,45 @@ def after(surface: Any) -> StartingPoint:
     return StartingPoint(3.0, evaluated(surface, 0.5))
 
 
+@dataclass(frozen=True)
+class Own:
+    """A reading of the user's own, which differs between ranks."""
+
+    value: float
+
+    def scalars(self) -> dict[str, float]:
+        return {"own": self.value}
+
+
+def own(surface: Any) -> Own:
+    evaluated(surface)
+    return Own(1.0 + rank())
+
+
+def own_on_the_first(surface: Any) -> Any:
+    """A reading that the second rank lacks, of a class that it cannot look up."""
+
+    @dataclass(frozen=True)
+    class Hidden(Own):
+        pass
+
+    evaluated(surface)
+    return Hidden(5.0) if rank() == 0 else None
+
+
+def own_detector(evidence: Any) -> Verdict | None:
+    found, plateau = evidence.get(Own), evidence.get(Plateau)
+    if found is None:
+        return None
+    cause = Cause.SADDLE_POINT if found.value == 1.0 else Cause.FLAT_REGION
+    reason = f"{found.value}, and {[type(reading).__name__ for reading in evidence]}"
+    return Verdict(cause, plateau.step, plateau.since, stuck=True, reason=reason)
+
+
+def with_a_detector() -> LandscapeMonitor:
+    return LandscapeMonitor(probes=(own, own_on_the_first, after), detectors=(own_detector,), batches=4, norms_every=1)
+
+
 def probing(*probes: Any) -> Callable[[], LandscapeMonitor]:
     return lambda: LandscapeMonitor(probes=(*probes, after), batches=4, norms_every=1)
 
@@ -135,6 +175,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Net], Callable[[], Strategy]]] = 
     "sees its own": (probing(sees_its_own), Flat, ddp),
     "no curvature": (probing(has_no_curvature), Flat, ddp),
     "absent file": (with_an_absent_file, Flat, ddp),
+    "own detector": (with_a_detector, Flat, ddp),
     **{name: (make, Flat, ddp) for name, make in MONITORS.items()},
     "whole": (GradientNormMonitor, Layers, ddp),
     "sharded": (GradientNormMonitor, Sharded, fsdp2),

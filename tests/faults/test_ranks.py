@@ -20,7 +20,7 @@ FAILING = {
     "fails in the midst": "fails_in_the_midst",
     "fails behind": "fails_behind",
 }
-TOGETHER = [*FAILING, "starves", "slow", "sees its own", "no curvature", "absent file", *MONITORS]
+TOGETHER = [*FAILING, "starves", "slow", "sees its own", "no curvature", "absent file", "own detector", *MONITORS]
 
 
 def trained(folder, cases):
@@ -83,6 +83,16 @@ def test_f37_what_is_seen_of_a_ranks_own_batches_is_told_by_the_first(reports):
     for report in reports["sees its own"]["watched"]:
         (verdict,) = report["verdicts"]
         assert verdict["evidence"]["InputUse"]["shuffled"] == 2.0
+
+
+def test_f37_a_users_reading_is_that_of_the_first_rank_and_one_that_a_rank_lacks_is_on_none(reports):
+    for report in reports["own detector"]["watched"]:
+        assert not report["failures"]
+        (verdict,) = report["verdicts"]
+        assert verdict["cause"] == "saddle_point"
+        assert "'Own'" in verdict["reason"]
+        assert "'Hidden'" not in verdict["reason"]
+        assert report["metrics"]["landscape/own"] == "1.0"
 
 
 def test_f37_what_does_not_exist_on_any_rank_leaves_the_other_probes_their_turn(reports):

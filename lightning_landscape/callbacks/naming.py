@@ -1,0 +1,34 @@
+"""The names by which probes, detectors and remedies are spoken of in warnings and reports."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+LONGEST = 120
+"""characters of a name"""
+
+
+def name_of(function: Any) -> str:
+    """Return a name for a function or an object that can be called, on one line, the same on every rank.
+
+    >>> name_of(len), name_of(partial(sorted, reverse=True)), name_of(object())
+    ('len', 'sorted(reverse=True)', 'object')
+    """
+    name = " ".join(_name(function).split())
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
+
+
+def _name(function: Any) -> str:
+    if isinstance(function, partial):
+        given = [*map(repr, function.args), *(f"{key}={value!r}" for key, value in function.keywords.items())]
+        return name_of(function.func) + (f"({', '.join(given)})" if given else "")
+    name = getattr(function, "__name__", None)
+    if name == "<lambda>" and (code := getattr(function, "__code__", None)) is not None:
+        return f"the lambda at line {code.co_firstlineno} of {Path(code.co_filename).name}"
+    if isinstance(name, str) and name:
+        return name
+    # The usual `repr` is an address in memory, which says nothing and differs between ranks.
+    kind: Any = type(function)
+    return str(kind.__name__ if kind.__repr__ is object.__repr__ else repr(function))

@@ -1,0 +1,497 @@
+"""A user's own probes, detectors, readings and scalars take part in a run as the library's own do."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import namedtuple
+from dataclasses import dataclass
+from functools import partial
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_landscape import Cause, LandscapeMonitor, LandscapeWarning, LossInterpolationMonitor, Verdict
+from lightning_landscape.callbacks.naming import name_of
+from lightning_landscape.callbacks.own_scalars import taken
+from lightning_landscape.diagnosis import DETECTORS, undiscerned
+from lightning_landscape.errors import ProbeFailedWarning, ProbeSkippedWarning
+from lightning_landscape.evidence import Evidence, Line, Plateau, Trials
+from lightning_landscape.probes import EXAMINATION, LossLine
+from tests.faults.runs import MONITORS
+
+STEPS = 240
+
+
+class Settles(L.LightningModule):
+    """A linear classifier of noisy labels: it finds its minimum in the first steps and stays there."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(4, 3)
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.5)
+
+
+class Flat(Settles):
+    """Its loss does not depend on its weights."""
+
+    def training_step(self, batch, batch_idx):
+        return 2.0 + 0.0 * super().training_step(batch, batch_idx)
+
+
+class Saves(L.Callback):
+    """Writes a checkpoint after one step."""
+
+    def __init__(self, at, path):
+        self.at, self.path = at, path
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == self.at:
+            trainer.save_checkpoint(self.path)
+
+
+def fit(monitor, *others, module=Settles, steps=STEPS, ckpt_path=None):
+    L.seed_everything(7, verbose=False)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(256, 4, generator=generator)
+    labels = (inputs[:, :3] + 1.5 * torch.randn(256, 3, generator=generator)).argmax(1)
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = L.Trainer(**quiet, max_steps=steps, accelerator="cpu", callbacks=[monitor, *others])
+    trainer.fit(module(), DataLoader(TensorDataset(inputs, labels), batch_size=32), ckpt_path=ckpt_path)
+    return trainer
+
+
+def said_by(work):
+    """The library's warnings that `work` gives rise to."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        work()
+    return [warning for warning in caught if isinstance(warning.message, LandscapeWarning)]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the weights are, and where that was measured."""
+
+    largest: float
+    names: tuple[str, ...] = ()
+
+    def scalars(self):
+        return {"weights/largest": self.largest}
+
+
+def scale(surface):
+    return Scale(max(float(weight.abs().max()) for weight in surface.here.values()), tuple(surface.here))
+
+
+def heavy(evidence):
+    """A detector that needs the reading of `scale`."""
+    found, plateau = evidence.get(Scale), evidence.get(Plateau)
+    if found is None:
+        return None
+    reason = f"A weight is {found.largest:.3g} (threshold 0)."
+    return Verdict(Cause.POOR_MINIMUM, plateau.step, plateau.since, stuck=True, reason=reason)
+
+
+def monitor_with(**settings):
+    return LandscapeMonitor(budget=None, **settings)
+
+
+def causes(monitor):
+    return [(verdict.cause, verdict.step, verdict.since, verdict.stuck) for verdict in monitor.verdicts]
+
+
+class Opaque:
+    pass
+
+
+# Detectors and probes in a run.
+
+
+def test_a_probe_that_is_added_changes_no_verdict_and_takes_no_measurement_away():
+    usual, extended = monitor_with(), monitor_with(probes=[*EXAMINATION, scale])
+    before, after = fit(usual), fit(extended)
+    assert usual.verdicts[0].cause is Cause.SETTLED
+    assert causes(extended) == causes(usual)
+    assert [verdict.reason for verdict in extended.verdicts] == [verdict.reason for verdict in usual.verdicts]
+    assert extended._examination.lines.keys() == usual._examination.lines.keys()
+    assert after.callback_metrics.keys() == before.callback_metrics.keys() | {"landscape/weights/largest"}
+    assert "landscape/barrier" in after.callback_metrics
+    assert extended._seen.chronicle.readings.keys() >= {"GradientNoise", "Line:initial"}
+
+
+def test_probes_in_place_of_the_usual_ones_leave_lines_noise_and_the_plane_of_an_alarm():
+    monitor = monitor_with(probes=[scale], detectors=[heavy])
+    with pytest.warns(LandscapeWarning, match="A weight is"):
+        fit(monitor)
+    assert monitor._examination.lines.keys() == {"initial", "previous", "best"}
+    assert "GradientNoise" in monitor._seen.chronicle.readings
+    assert monitor.planes
+
+
+def test_an_empty_list_of_probes_measures_nothing_of_the_surface():
+    monitor = monitor_with(probes=())
+    fit(monitor)
+    assert not monitor._examination.lines
+    assert not monitor.planes
+    assert not len(monitor._examination.probe_set)
+
+
+def test_a_detector_of_ones_own_names_the_cause_of_a_run_and_its_reading_is_in_the_evidence():
+    monitor = monitor_with(probes=[*EXAMINATION, scale], detectors=[heavy, *DETECTORS])
+    with pytest.warns(LandscapeWarning, match=r"A weight is .* \(threshold 0\)"):
+        fit(monitor)
+    assert monitor.verdict.cause is Cause.POOR_MINIMUM
+    assert monitor.verdict.evidence.get(Scale).names == ("net.weight", "net.bias")
+    assert "| Scale.largest |" in monitor.report.to_markdown()
+
+
+def test_a_probe_of_ones_own_runs_although_the_usual_detectors_have_decided():
+    calls = []
+
+    def counted(surface):
+        calls.append(1)
+        return scale(surface)
+
+    monitor = monitor_with(probes=[*EXAMINATION, counted])
+    fit(monitor)
+    assert monitor.verdict.cause is Cause.SETTLED
+    assert calls
+
+
+def test_whether_dearer_probes_are_needed_is_asked_of_the_detectors_in_use():
+    def sure(evidence):
+        return Verdict(Cause.NOT_UPDATING, 0, 0, stuck=True, reason="It is known.")
+
+    assert undiscerned(Evidence())
+    assert not undiscerned(Evidence(), [sure])
+
+
+def test_with_detectors_that_know_the_cause_at_once_no_trial_is_run():
+    def sure(evidence):
+        plateau = evidence.get(Plateau)
+        return Verdict(Cause.NOT_UPDATING, plateau.step, plateau.since, stuck=True, reason="It is known.")
+
+    monitor = monitor_with(detectors=[sure])
+    with pytest.warns(LandscapeWarning, match="It is known"):
+        fit(monitor)
+    assert monitor.verdict.cause is Cause.NOT_UPDATING
+    assert monitor.verdict.evidence.get(Trials) is None
+    assert monitor.planes  # the alarm has been pictured
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda evidence: evidence.get(Scale).largest,
+        lambda evidence: "saddle_point",
+        lambda evidence: Verdict("no cause", 1, 1, stuck=True, reason=""),
+        lambda evidence: Verdict(Cause.SADDLE_POINT, torch.tensor(1), 1, stuck=True, reason=""),
+        lambda evidence: Verdict(Cause.SADDLE_POINT, 1, 1, stuck=True, reason="", evidence=Evidence(Opaque())),
+    ],
+)
+def test_a_detector_that_fails_is_named_and_the_others_reach_the_verdict(broken):
+    broken.__name__ = "broken"
+    monitor, usual = monitor_with(detectors=[broken, *DETECTORS]), monitor_with()
+    (said,) = said_by(lambda: fit(monitor))
+    fit(usual)
+    assert said.category is ProbeFailedWarning
+    assert "broken failed and training goes on" in str(said.message)
+    assert causes(monitor) == causes(usual)
+    assert "broken failed" in monitor.report
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"detectors": 3}, "detectors must be a sequence of functions, got 3"),
+        ({"detectors": [heavy, "settled"]}, r"detectors must be a sequence of functions, got \[.*'settled'\]"),
+        ({"detectors": iter([heavy])}, "detectors must be a sequence of functions, got <list_iterator"),
+        ({"probes": iter([scale])}, "probes must be a sequence of functions, got <list_iterator"),
+        ({"probes": [LossLine]}, r"probes must be a sequence of functions, got \[<class '.*LossLine'>\]"),
+    ],
+)
+def test_detectors_and_probes_that_are_no_sequence_of_functions_are_refused_with_their_value(settings, message):
+    with pytest.raises(ValueError, match=message):
+        LandscapeMonitor(**settings)
+
+
+def test_the_usual_probes_are_found_where_they_were_before():
+    from lightning_landscape.callbacks import landscape
+
+    assert landscape.EXAMINATION is EXAMINATION
+
+
+# Each probe once.
+
+
+def test_a_monitor_of_lines_measures_each_line_once_at_a_check(monkeypatch):
+    measured, measure = [], LossLine.__call__
+
+    def counted(probe, surface):
+        measured.append((probe.anchor, monitor._seen.steps))
+        return measure(probe, surface)
+
+    monkeypatch.setattr(LossLine, "__call__", counted)
+    monitor = LossInterpolationMonitor()
+    said_by(lambda: fit(monitor, module=Flat))
+    assert monitor.verdicts  # there was a stall
+    assert len({step for _, step in measured}) > 1
+    assert len(measured) == len(set(measured))
+
+
+def test_a_line_that_is_asked_for_among_the_probes_is_measured_once_at_a_check(monkeypatch):
+    measured, measure = [], LossLine.__call__
+
+    def counted(probe, surface):
+        measured.append((probe.anchor, monitor._seen.steps))
+        return measure(probe, surface)
+
+    monkeypatch.setattr(LossLine, "__call__", counted)
+    monitor = monitor_with(probes=[*EXAMINATION, LossLine("best"), LossLine("best")])
+    fit(monitor)
+    assert ("best" in {anchor for anchor, _ in measured}) is True
+    assert len(measured) == len(set(measured))
+
+
+# What a probe returns.
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.5, "0.5"),
+        ({"largest": 1.0}, "{'largest': 1.0}"),
+        (np.ones(2), "array"),
+        (namedtuple("Pair", "a b")(1, 2), "Pair"),
+        (Scale, "class"),
+        ((Scale(1.0),), "Scale"),
+    ],
+)
+def test_a_probe_that_returns_no_reading_is_named_with_its_value_and_the_verdict_is_reached(value, shown):
+    def odd(surface):
+        return value
+
+    monitor, usual = monitor_with(probes=[odd, *EXAMINATION]), monitor_with()
+    (said,) = said_by(lambda: fit(monitor))
+    fit(usual)
+    assert said.category is ProbeFailedWarning
+    assert "odd failed and training goes on" in str(said.message)
+    assert "dataclass" in str(said.message)
+    assert shown in str(said.message)
+    assert causes(monitor) == causes(usual)
+    assert monitor._examination.lines
+
+
+@dataclass(frozen=True)
+class Holds:
+    """A reading of whatever a probe has computed with."""
+
+    value: object
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (torch.tensor(2.0), 2.0),
+        (torch.ones(2, 1, requires_grad=True), ((1.0,), (1.0,))),
+        (np.float64(3.0), 3.0),
+        (np.array([1, 2]), (1, 2)),
+        ({"a": np.int64(4)}, {"a": 4}),
+        (Scale(np.float32(0.5)), Scale(0.5)),
+        (Cause.SETTLED, "settled"),
+        ({2, 1}, (1, 2)),
+    ],
+)
+def test_tensors_and_arrays_in_a_reading_become_numbers_and_the_checkpoint_loads_weights_only(
+    value, expected, tmp_path
+):
+    def holding(surface):
+        return Holds(value)
+
+    def speaks(evidence):
+        found = evidence.get(Holds)
+        if found is not None:
+            seen.append(found.value)
+        return
+
+    seen, path = [], tmp_path / "last.ckpt"
+    monitor = monitor_with(probes=[*EXAMINATION, holding], detectors=[speaks, *DETECTORS])
+    assert said_by(lambda: fit(monitor, Saves(STEPS, path))) == []
+    assert seen
+    assert all(type(found) is type(expected) and found == expected for found in seen)
+    state = torch.load(path, weights_only=True)["callbacks"][monitor.state_key]
+    assert f"{__name__}:Holds" in state["seen"]["verdicts"][-1]["evidence"]
+
+
+def test_a_reading_that_holds_what_no_checkpoint_can_is_refused_with_the_name_of_its_field():
+    def holding(surface):
+        return Holds(Opaque())
+
+    monitor = monitor_with(probes=[holding, *EXAMINATION])
+    (said,) = said_by(lambda: fit(monitor))
+    assert "holding failed" in str(said.message)
+    assert "Holds.value" in str(said.message)
+    assert "Opaque" in str(said.message)
+    assert monitor.verdict.cause is Cause.SETTLED
+
+
+def of_the_same_name():
+    """A user's class that is called as one of the library's is."""
+
+    @dataclass(frozen=True)
+    class Trials:
+        number: int
+
+    @dataclass(frozen=True)
+    class Plane:
+        wings: int
+
+    return Trials, Plane
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_readings_that_are_called_like_the_librarys_lose_nothing_when_the_run_is_resumed(place, tmp_path):
+    kind = of_the_same_name()[place]
+
+    def called_alike(surface):
+        return kind(3)
+
+    settings = {"probes": [*EXAMINATION, called_alike]}
+    path, whole, rest = tmp_path / "half.ckpt", monitor_with(**settings), monitor_with(**settings)
+    fit(whole, Saves(STEPS // 2, path))
+    fit(rest, ckpt_path=path)
+    assert rest._seen.steps == STEPS
+    assert causes(rest) == causes(whole)
+    assert rest.verdicts[0].evidence.get(kind) == kind(3)
+    assert rest.verdicts[0].evidence.get(Trials) == whole.verdicts[0].evidence.get(Trials)
+    assert rest.report.to_dict()["verdicts"] == whole.report.to_dict()["verdicts"]
+
+
+def test_a_line_with_more_fields_than_the_librarys_survives_a_resume(tmp_path):
+    @dataclass(frozen=True)
+    class Labelled(Line):
+        label: str = "mine"
+
+    def labelled(surface):
+        return Labelled("own", (0.0, 1.0), (1.0, 1.0), barrier=0.0, monotone=True, samples=1)
+
+    path = tmp_path / "half.ckpt"
+    first, rest = (monitor_with(probes=[*EXAMINATION, labelled]) for _ in range(2))
+    fit(first, Saves(STEPS // 2, path))
+    fit(rest, ckpt_path=path)
+    assert rest._seen.steps == STEPS
+
+
+# Scalars of one's own.
+
+
+def test_a_scalar_of_ones_own_is_published_and_survives_a_resume(tmp_path):
+    path = tmp_path / "half.ckpt"
+    first, rest = (monitor_with(probes=[*EXAMINATION, scale]) for _ in range(2))
+    published = fit(first, Saves(STEPS // 2, path)).callback_metrics
+    assert float(published["landscape/weights/largest"]) > 0
+
+    class First(L.Callback):
+        found = None
+
+        def on_train_batch_start(self, trainer, *args):
+            First.found = First.found or float(trainer.callback_metrics["landscape/weights/largest"])
+
+    fit(rest, First(), ckpt_path=path)
+    state = torch.load(path, weights_only=True)["callbacks"][first.state_key]
+    assert First.found == pytest.approx(state["seen"]["scalars"]["weights/largest"])
+
+
+def test_a_scalar_of_ones_own_is_there_for_other_callbacks_right_after_it_was_measured():
+    calls = []
+
+    def counted(surface):
+        calls.append(1)
+        return scale(surface)
+
+    class Looks(L.Callback):
+        def on_train_batch_end(self, trainer, *args):
+            assert bool(calls) == ("landscape/weights/largest" in trainer.callback_metrics)
+
+    fit(monitor_with(probes=[*EXAMINATION, counted]), Looks())
+    assert calls
+
+
+@dataclass(frozen=True)
+class Shows:
+    """A reading that shows what it was told to."""
+
+    what: object
+
+    @property
+    def scalars(self):
+        if isinstance(self.what, str):
+            raise RuntimeError(self.what)
+        return self.what
+
+
+def test_scalars_may_be_a_property_and_a_tensor_in_them_is_a_number():
+    monitor = monitor_with(probes=[*EXAMINATION, lambda surface: Shows({"mine": 2.5, "unknown": float("nan")})])
+    metrics = fit(monitor).callback_metrics
+    assert float(metrics["landscape/mine"]) == 2.5
+    assert "landscape/unknown" not in metrics
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        *(
+            ({name: 3.0}, f"the scalar '{name}' of Shows is skipped: landscape/{name} is a name that the library uses")
+            for name in ("verdict", "lambda_min", "plane", "line_from_here")
+        ),
+        ({"": 3.0}, "the scalar '' of Shows is skipped: a name is a text that is not empty"),
+        ({"mine": "high"}, "the scalar 'mine' of Shows is skipped: a scalar is a number, got 'high'"),
+        ([1.0], r"showing the scalars of Shows is skipped: .*mapping from names to numbers, got \[1.0\]"),
+        ("no luck", "showing the scalars of Shows is skipped: RuntimeError: no luck"),
+    ],
+)
+def test_scalars_that_cannot_be_shown_are_refused_once_with_their_reason_and_the_reading_is_kept(what, message):
+    monitor, metrics = monitor_with(probes=[*EXAMINATION, lambda surface: Shows(what)]), {}
+    (said,) = said_by(lambda: metrics.update(fit(monitor).callback_metrics))
+    assert said.category is ProbeSkippedWarning
+    assert re.search(message, str(said.message))
+    assert monitor.verdict.evidence.get(Shows) is not None
+    assert metrics["landscape/verdict"] != 3.0
+
+
+def test_every_scalar_of_the_library_is_a_name_that_users_cannot_take():
+    for make in MONITORS.values():
+        names = fit(make()).callback_metrics.keys()
+        assert {name for name in names if name.startswith("landscape/")}
+        assert all(taken(name.removeprefix("landscape/")) for name in names if name.startswith("landscape/"))
+
+
+# The names of functions in what is said.
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (scale, "scale"),
+        (partial(scale), "scale"),
+        (partial(scale, by=2), "scale(by=2)"),
+        (LossLine("best"), "LossLine(anchor='best', points=11)"),
+        (Opaque(), "Opaque"),
+    ],
+)
+def test_a_function_has_a_name_that_reads_well(function, name):
+    assert name_of(function) == name
+
+
+def test_a_lambda_is_named_by_its_place():
+    assert re.fullmatch(r"the lambda at line \d+ of test_own_parts.py", name_of(lambda: 1))
