@@ -58,7 +58,8 @@ GENERAL = {
         "logarithm, a division or a root of 0, and for float16 overflow (bfloat16 has the wider range)."
     ),
     Cause.UNDECIDED: (
-        "look at the gradient norms and at the loss along the line from the initial weights in TensorBoard."
+        "look at the gradient norms and at the loss along the line from the initial weights: a notebook draws both "
+        "from `monitor.report`, and `LandscapeMonitor(folder=...)` writes them to an HTML file."
     ),
     Cause.SETTLED: (
         "nothing has to be done. Whether a lower minimum exists, only other seeds (a restart, `compare_runs`) or a "

@@ -80,3 +80,10 @@ def test_what_is_no_alarm_is_called_stuck_only_perhaps():
     assert title(Cause.SADDLE_POINT, stuck=True) == "stuck at a saddle point"
     assert title(Cause.SADDLE_POINT, stuck=False) == "perhaps stuck at a saddle point"
     assert title(Cause.SETTLED, stuck=False) == "settled"
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_no_advice_sends_the_reader_to_a_logger_that_the_run_may_not_have(cause):
+    everything = Evidence(trials(adam=0.9, line_search=0.8, this_optimizer=0.0), curvature(0.5))
+    for known in (Evidence(), everything):
+        assert not any(name in advice(cause, known) for name in ("TensorBoard", "W&B", "MLflow", "Comet"))
