@@ -80,7 +80,7 @@ class LandscapeMonitor(Monitor):
             first 60 gradients of a plateau. With it, verdicts depend on the speed of the machine. None for no such
             limit.
         folder: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of the
-            first logger, and nowhere without one.
+            first logger that writes files, and nowhere without one.
 
     Raises:
         ValueError: if a number is out of range, there is no anchor, a probe, detector or remedy is no function, or

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
 from typing import Any
 from zlib import crc32
 
@@ -106,17 +107,51 @@ def upload(logger: Any, path: Path) -> None:
 
 
 def own_folder(logger: Any) -> Path | None:
-    """Where this logger's run keeps files on this machine; None where it has no place here.
+    """Return where files of ours go beside the logger's own; None where the logger writes no files on this machine.
 
-    ``log_dir``, or like Lightning's own checkpoints ``save_dir/name/version``.
+    That is ``log_dir``, or like Lightning's own checkpoints ``save_dir/name/version``. A name is not enough: a logger
+    that keeps everything in memory may have a ``save_dir`` too. The directory has to be there, with more in it than
+    checkpoints, unless the logger takes files from here and keeps them elsewhere (see `upload`).
     """
+    places = _places(logger)
+    used = next(filter(_is_used, places), None)
+    if used is None and places and _takes_files(logger):
+        used = places[0]
+    return None if used is None else used / "landscape"
+
+
+def _places(logger: Any) -> list[Path]:
+    """Return the directories that the logger may mean by its names; Lightning writes the version 3 as `version_3`."""
     log_dir, save_dir = (_local(getattr(logger, name, None)) for name in ("log_dir", "save_dir"))
     if log_dir is not None:
-        return log_dir / "landscape"
-    if save_dir is None:
-        return None
-    parts = [str(part) for part in (getattr(logger, "name", None), getattr(logger, "version", None)) if part]
-    return save_dir.joinpath(*parts) / "landscape"
+        return [log_dir]
+    name, version = (getattr(logger, part, None) for part in ("name", "version"))
+    if save_dir is None or not (name or version or save_dir.absolute() != Path.cwd()):
+        return []  # the current directory holds many things, and is no sign of a run
+    folder = save_dir / str(name) if name else save_dir
+    if isinstance(version, int):
+        return [folder / str(version), folder / f"version_{version}"]
+    return [folder / str(version) if version else folder]
+
+
+def _is_used(folder: Path) -> bool:
+    """Whether something is there that Lightning's `ModelCheckpoint` has not made."""
+    if not folder.is_dir():
+        return folder.exists()
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in islice(entries, 2)] != ["checkpoints"]
+
+
+def _takes_files(logger: Any) -> bool:
+    """Whether `upload` sends files on; the types are asked, since a mock answers to any name."""
+    experiment: Any = getattr(logger, "experiment", None)
+    verbs = {name for name in ("log_artifact", "log_asset", "save") if callable(getattr(type(experiment), name, None))}
+    return (
+        callable(getattr(type(logger), "log_file", None))  # Lit
+        or ("log_artifact" in verbs and isinstance(getattr(logger, "run_id", None), str))  # MLflow
+        or "log_asset" in verbs  # Comet
+        or ("save" in verbs and isinstance(getattr(experiment, "dir", None), str))  # W&B
+    )
 
 
 def file_name(tag: str) -> str:
@@ -138,6 +173,6 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _local(folder: Any) -> Path | None:
-    """The folder as a path, where it is one on this machine; a dummy logger answers to any name with a function."""
-    usable = isinstance(folder, (str, os.PathLike)) and bool(str(folder)) and "://" not in str(folder)
+    """Return the folder as a path, where it is one on this machine; a dummy or a mock answers to any name."""
+    usable = isinstance(folder, (str, PurePath)) and bool(str(folder)) and "://" not in str(folder)
     return Path(folder) if usable else None

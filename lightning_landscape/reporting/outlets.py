@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -30,6 +31,8 @@ STRIKES = 3
 FREELY, GROWTH = 20, 1.1
 """pictures and records of one name that are sent as they come; after that, one whenever the run has grown by 10%"""
 REPORT = "landscape_report.html"
+WAITING = 100
+"""events that wait for a logger which has not made its directory yet"""
 
 
 class Outlets:
@@ -37,8 +40,8 @@ class Outlets:
 
     Args:
         loggers: those of the trainer; None on a rank that is to be silent, where warnings are not raised either.
-        folder: where events and the report go; empty for the first logger's directory, and nowhere without one; None
-            where the run's events, report and records are left to another monitor.
+        folder: where events and the report go; empty for the directory of the first logger that writes files, and
+            nowhere without one; None where the run's events, report and records are left to another monitor.
         clock: dates events, and announces work in the terminal that takes long.
     """
 
@@ -48,7 +51,8 @@ class Outlets:
         self._loggers = list(loggers or ())
         self._chronicles = folder is not None and not self.silent
         self._folder = Path(folder) if folder and self._chronicles else None
-        self._searched = self._folder is not None or not self._chronicles
+        self._searches = self._folder is None and self._chronicles and bool(self._loggers)
+        self._waiting: deque[str] = deque(maxlen=WAITING)
         self._step = 0
         self.failures = [0] * len(self._loggers)
         self._strikes: dict[tuple[int, str], int] = {}
@@ -135,20 +139,27 @@ class Outlets:
 
     @property
     def folder(self) -> Path | None:
-        """Where events and the report go; None for nowhere."""
-        if not self._searched:
-            self._searched = True
+        """Where events and the report go; None for nowhere, or while no logger has a directory."""
+        if self._searches:
             try:
                 self._folder = next(filter(None, map(kinds.own_folder, self._loggers)), None)
             except Exception as error:  # a property of somebody's logger
                 log.warning("no directory for events and report: %s: %s", type(error).__name__, error)
+                self._searches = False
+            self._searches = self._searches and self._folder is None
         return self._folder
 
     def event(self, event: str, step: int, **fields: Any) -> None:
-        """One line in ``events.jsonl``."""
+        """One line in ``events.jsonl``, now or as soon as a logger has made its directory."""
         self._step = step
+        if self._searches or self._folder is not None:
+            self._file(lambda: self._append(event_line(event, step, fields, self._clock)))
+
+    def _append(self, line: str) -> None:
+        self._waiting.append(line)
         if (folder := self.folder) is not None:
-            self._file(lambda: append_event(folder / FILE, event_line(event, step, fields, self._clock)))
+            while self._waiting:
+                append_event(folder / FILE, self._waiting.popleft())
 
     def report(self, document: Mapping[str, Mapping[str, Any]]) -> None:
         """The report as one HTML file that needs nothing else, and a copy for loggers that keep files elsewhere."""

@@ -1,13 +1,15 @@
 """Real loggers, offline: TensorBoard, CSV, W&B and MLflow get everything, at the x of `train_loss`."""
 
 import json
+import os
 import warnings
+from unittest.mock import MagicMock
 
 import lightning as L
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.loggers.logger import DummyLogger, Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -189,20 +191,14 @@ def test_mlflow_s_file_store_gets_numbers_pictures_card_and_report_at_the_x_of_t
     assert monitor._outlets.failures == [0]
 
 
-class Bare(Logger):
-    """A logger of somebody's own: numbers and a directory."""
+class InMemory(Logger):
+    """Keeps numbers in memory, with a directory and a version that never change, as scvi-tools' SimpleLogger does."""
 
-    def __init__(self, folder):
+    name, version = "bare", 3
+
+    def __init__(self, folder=None):
         super().__init__()
-        self.folder, self.rows = folder, []
-
-    @property
-    def name(self):
-        return "bare"
-
-    @property
-    def version(self):
-        return 3
+        self.folder, self.rows = folder or os.getcwd(), []
 
     @property
     def save_dir(self):
@@ -215,14 +211,67 @@ class Bare(Logger):
         self.rows.append((step, metrics))
 
 
-def test_an_unknown_logger_gets_numbers_and_pictures_as_files_beside_its_checkpoints(tmp_path):
-    logger = Bare(tmp_path)
+class Bare(InMemory):
+    """A logger of somebody's own: numbers in a file, whose directory it makes when the first of them comes."""
+
+    made = "bare/3"
+
+    def log_metrics(self, metrics, step=None):
+        super().log_metrics(metrics, step)
+        (self.folder / self.made).mkdir(parents=True, exist_ok=True)
+        with (self.folder / self.made / "numbers.txt").open("a") as file:
+            file.write(f"{step} {metrics}\n")
+
+
+class NamedByVersion(Bare):
+    """The same where Lightning puts the checkpoints of a run whose version is a number."""
+
+    made = "bare/version_3"
+
+
+@pytest.mark.parametrize("kind", [Bare, NamedByVersion])
+def test_an_unknown_logger_gets_numbers_and_pictures_as_files_beside_its_own(tmp_path, kind):
+    logger = kind(tmp_path)
     fit(logger)
     assert any("landscape/grad_norm" in row for _, row in logger.rows)
     names = files(tmp_path)
-    assert "bare/3/landscape/events.jsonl" in names
-    assert "bare/3/landscape/landscape_report.html" in names
-    assert any(name.startswith("bare/3/landscape/grad_norms-") for name in names)
+    assert f"{kind.made}/landscape/landscape_report.html" in names
+    assert any(name.startswith(f"{kind.made}/landscape/grad_norms-") for name in names)
+    assert next(event["event"] for event in read_events(tmp_path / kind.made)) == "start"
+    assert all(name.startswith(kind.made) for name in names)
+
+
+def mocked(folder):
+    logger = MagicMock()
+    logger.save_dir = logger.log_dir = str(folder / "never made")
+    return [logger]  # alone, it is taken for an empty list of loggers
+
+
+NO_FILES = {
+    "in memory": lambda folder: InMemory(),
+    "in memory, without a name": lambda folder: type("Nameless", (InMemory,), {"name": None, "version": None})(),
+    "mocked": lambda folder: MagicMock(spec=Logger),
+    "mocked with a directory": mocked,
+    "dummy": lambda folder: DummyLogger(),
+    "without save_dir": lambda folder: type("Nowhere", (InMemory,), {"save_dir": None})(),
+}
+
+
+@pytest.mark.parametrize("name", NO_FILES)
+def test_where_the_logger_writes_no_files_neither_does_the_monitor(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monitor = LandscapeMonitor(batches=1)
+    fit(NO_FILES[name](tmp_path), monitor, default_root_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert monitor.verdict is not None
+    assert monitor._outlets.failures == [0]
+
+
+def test_checkpoints_beside_a_logger_that_writes_no_files_do_not_make_it_write_any(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second run finds the directory that the first has left
+        fit(InMemory(), max_steps=60, enable_checkpointing=True)
+    assert {os.path.dirname(name) for name in files(tmp_path)} == {"bare/version_3/checkpoints"}
 
 
 def test_many_pictures_of_a_long_run_are_thinned():

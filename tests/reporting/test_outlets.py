@@ -246,6 +246,7 @@ def test_a_logger_that_raises_on_everything_is_silenced_after_3_failures_and_the
 
 def test_two_loggers_of_one_kind_have_a_count_each(tmp_path):
     good, bad = with_directory(tmp_path / "good"), with_directory(tmp_path / "bad")
+    (tmp_path / "good").mkdir()
     (tmp_path / "bad").write_text("a file where the directory should be")
     outlets = Outlets([bad, good])
     for step in range(5):
@@ -281,6 +282,7 @@ def test_a_logger_that_has_only_a_save_dir_gets_its_files_there(tmp_path):
 
 @pytest.mark.parametrize("tag", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_tag_leads_out_of_the_directory_or_fails(tmp_path, tag):
+    (tmp_path / "log").mkdir()
     outlets = Outlets([with_directory(tmp_path / "log"), FakeMlflow(), FakeWandb(), FakeComet()])
     outlets.picture(tag, PIXELS, 1)
     outlets.card(tag, "text", 1)
