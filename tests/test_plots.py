@@ -323,6 +323,12 @@ def test_the_timeline_has_a_gap_where_the_loss_is_not_finite_a_line_for_each_ver
     assert render(figure).shape == (340, 640, 3)
 
 
+def test_the_timeline_of_a_run_that_is_not_judged_does_not_say_that_there_was_no_alarm():
+    figure = timeline_figure(range(100), [2.0] * 100, [(0, "not_judged")])
+    assert "no alarm" not in words(figure)
+    assert "not judged" in {text.get_text() for text in figure.axes[0].texts}
+
+
 def test_a_timeline_of_nothing_is_refused_and_one_of_a_single_step_is_drawn():
     with pytest.raises(ValueError, match="got 0, 0"):
         timeline_figure([], [], [])

@@ -79,7 +79,7 @@ class Monitor(Callback):
     def _judge(self, readings: Sequence[object]) -> None:
         """What to make of a run that has just stalled or diverged: a verdict."""
         verdict = self._examination.verdict(self._seen, readings, self._guard)
-        if verdict is None or (self._players > 1 and verdict.cause is not Cause.DIVERGED):
+        if verdict is None or (self._seen.players > 1 and verdict.cause is not Cause.DIVERGED):
             self._seen.pass_over()  # the losses of several players need not fall
         elif self._seen.judge(verdict):
             self._outlets.verdict(verdict)
@@ -177,12 +177,12 @@ class Monitor(Callback):
         self._examination.forget()
         self._pace, self._stopwatch = Pace(), Stopwatch(self.clock)
         self._drawn = 0
-        self._players, self._watching, self._overhead = 1, False, 0.0
+        self._watching, self._overhead = False, 0.0
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
         self._pace = Pace(horizon_of(trainer, 0 if loaded else logger_step(trainer)))
-        self._stopwatch, self._players = Stopwatch(self.clock, self._pace.horizon), len(trainer.optimizers)
+        self._stopwatch = Stopwatch(self.clock, self._pace.horizon)
         self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder, self.clock)
         self._recorder.attach(trainer, pl_module, self._pace)
         self._seen = Observations(self._pace.horizon, self._recorder.groups)
@@ -191,6 +191,7 @@ class Monitor(Callback):
             self._begin(trainer, pl_module, None)
             return
         self._seen.not_held, self._seen.frozen = untrained(trainer, pl_module)
+        self._seen.players = len(trainer.optimizers)
         self._stretch = self._pace.stretch(self._seen.steps)
         self._examination.begin(pl_module, self._pace.horizon, self._stopwatch, self.clock)
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)

@@ -13,6 +13,7 @@ from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.history import FIRST_HORIZON
 from lightning_landscape.progress import Progress, StepRecord
 from lightning_landscape.reporting.chronicle import Chronicle
+from lightning_landscape.reporting.words import NOT_JUDGED
 
 SCHEMA = 2
 HIGH = 0.7
@@ -51,6 +52,8 @@ class Observations:
         """how often it was judged; each time it is left alone for twice as long"""
         self.judged_proven = False
         """whether the plateau was proven by then"""
+        self.players = 1
+        """how many optimizers take steps; where there are several, only a divergence is judged"""
         self.missing = 0.0
         self.not_held = 0.0
         self.frozen = 0.0
@@ -69,7 +72,7 @@ class Observations:
     @property
     def stalled(self) -> bool:
         """Whether there is a plateau to examine: a new one, one that is proven by now, or an old one without alarm."""
-        if not (self.progress.stalled or self.unclear) or self.progress.divergence is not None:
+        if not (self.progress.stalled or self.unclear) or self.progress.divergence is not None or self.players > 1:
             return False
         if self.judged_at is None:
             return True
@@ -102,7 +105,7 @@ class Observations:
     def may_stall_within(self, steps: int) -> bool:
         """Whether the next so many steps may show a plateau that is not known yet: then batches are worth keeping."""
         progress = self.progress
-        if self.judged_at is not None or not progress.judges_within(steps):
+        if self.judged_at is not None or self.players > 1 or not progress.judges_within(steps):
             return False
         return progress.trend is None or progress.trend.progress < 2 * progress.trend.threshold
 
@@ -165,14 +168,16 @@ class Observations:
         )
 
     def mark(self) -> None:
-        """Note what the run is doing now: "learning", "stalled", or the cause that was named."""
+        """Note what the run is doing now: "learning", "stalled", "not_judged", or the cause that was named."""
         named = self.judged_at is not None or self.progress.divergence is not None
         state = self.verdicts[-1].cause.value if named and self.verdicts else ""
-        self.chronicle.mark(self.step, state or ("stalled" if self.progress.stalled else "learning"))
+        unnamed = "not_judged" if self.players > 1 else "stalled" if self.progress.stalled else "learning"
+        self.chronicle.mark(self.step, state or unnamed)
 
     def notes(self) -> list[str]:
-        """What was said once, what remedies did, and what became of it."""
-        said = [f"[{code}] was said; docs/causes.md explains it" for code in self.told]
+        """What is not judged, what was said once, what remedies did, and what became of it."""
+        unjudged = [NOT_JUDGED] if self.players > 1 else []
+        said = unjudged + [f"[{code}] was said; docs/causes.md explains it" for code in self.told]
         return said + [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
 
     def state_dict(self) -> dict[str, Any]:

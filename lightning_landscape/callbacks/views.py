@@ -140,11 +140,12 @@ def report_of(seen: Observations, *parts: Any) -> Report:
     return Report(seen.steps, seen.progress.level, seen.verdicts, notes, document_of(seen, notes))
 
 
-def document_of(seen: Observations, notes: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """All that the Landscape tab and the report draw."""
+def document_of(seen: Observations, notes: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """All that the Landscape tab and the report draw; without `notes`, those of the observations alone."""
     level, gradients = seen.progress.level, seen.gradients
     loss = {} if level is None else {"start": level.start, "best": level.best, "now": level.now}
-    known = {"steps": seen.steps, "horizon": seen.progress.horizon, "loss": loss, "notes": list(notes)}
+    said = seen.notes() if notes is None else list(notes)
+    known = {"steps": seen.steps, "horizon": seen.progress.horizon, "loss": loss, "notes": said}
     parts = seen.chronicle.document(seen.verdicts, **known)
     if gradients.history:
         parts["gradients"] = {**heat_map(gradients.steps, gradients.groups, gradients.history), **noise_scalar(seen)}

@@ -23,7 +23,7 @@ from lightning_landscape.plots.canvas import (
     our_look,
 )
 
-_TONES = {"learning": "#BFE3D7", "stalled": "#F3DFB0", "undecided": "#F3DFB0"}
+_TONES = {"learning": "#BFE3D7", "stalled": "#F3DFB0", "undecided": "#F3DFB0", "not_judged": "#C9DCEB"}
 _QUIET = {Cause.SETTLED.value, Cause.SCHEDULED_END.value, Cause.SLOW.value}
 _LETTER = 0.0125  # of the width of the axes
 
@@ -39,7 +39,7 @@ def timeline_figure(
     Args:
         steps: (n,) optimizer steps, ascending.
         losses: (n,) losses; None or not finite is a gap.
-        segments: (first step, state) pairs: "learning", "stalled" or the value of a `Cause`.
+        segments: (first step, state) pairs: "learning", "stalled", "not_judged" or the value of a `Cause`.
         verdicts: in the order of the run.
 
     Raises:
@@ -66,7 +66,8 @@ def timeline_figure(
         axes.grid(visible=True, axis="y")
         count_steps(axes)
         alarms = sum(verdict.stuck for verdict in verdicts)
-        said = f"{alarms} alarm{'s' * (alarms != 1)}" if alarms else "no alarm"
+        quiet = "not judged" if any(state == "not_judged" for _, state in segments) else "no alarm"
+        said = f"{alarms} alarm{'s' * (alarms != 1)}" if alarms else quiet
         missing = len(steps) - known.size
         notes = [f"not finite at {missing} of {len(steps)} points"] if missing else []
         frame(figure, "Training loss and verdicts", [f"to step {steps[-1]:,}", said], notes)

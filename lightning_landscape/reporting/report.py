@@ -11,7 +11,7 @@ from lightning_landscape.advice import CODES, title_of
 from lightning_landscape.evidence import Cause, LossLevel, Verdict
 from lightning_landscape.reporting.page import framed, report_page
 from lightning_landscape.reporting.terminal import table
-from lightning_landscape.reporting.words import card, message
+from lightning_landscape.reporting.words import NOT_JUDGED, card, message
 
 FINE = {Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW}
 """verdicts after which a run without alarm is healthy; of one that is undecided nobody knows"""
@@ -43,7 +43,7 @@ class Report(str):
             notes: what could not be watched, and why.
             document: what the Landscape tab draws; None where only words are wanted.
         """
-        lines = [_headline(steps, level, verdicts), *(message(verdict) for verdict in verdicts), *notes]
+        lines = [_headline(steps, level, verdicts, notes), *(message(verdict) for verdict in verdicts), *notes]
         report = super().__new__(cls, "\n".join(lines))
         report._steps, report._level = steps, level
         report._verdicts, report._notes, report._document = tuple(verdicts), tuple(notes), document
@@ -66,7 +66,8 @@ class Report(str):
 
     def summary(self, status: str = "", written: Path | None = None, width: int | None = None) -> str:
         """A table for the terminal: what happened, and where to see more."""
-        rows = [("run", f"{_headline(self._steps, self._level, self._verdicts)}{f' {status}.' if status else ''}")]
+        headline = _headline(self._steps, self._level, self._verdicts, self._notes)
+        rows = [("run", f"{headline}{f' {status}.' if status else ''}")]
         for verdict in self._verdicts[-5:]:
             mark = "stuck" if verdict.stuck else "verdict"
             rows.append((mark, f"step {verdict.step}: {title_of(verdict)} [{CODES[verdict.cause]}]"))
@@ -88,7 +89,7 @@ class Report(str):
 
     def to_markdown(self) -> str:
         """A heading, one card per verdict, and the notes."""
-        parts = ["## Loss landscape", _headline(self._steps, self._level, self._verdicts)]
+        parts = ["## Loss landscape", _headline(self._steps, self._level, self._verdicts, self._notes)]
         parts += [card(verdict) for verdict in self._verdicts]
         return "\n\n".join([*parts, *(f"- {note}" for note in self._notes)])
 
@@ -102,11 +103,11 @@ class Report(str):
         return framed(report_page({"this run": self._document}), "Loss landscape")
 
 
-def _headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict]) -> str:
+def _headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
     if steps == 0:
         return "No optimizer step was watched."
     loss = "" if level is None else f", training loss {level.start:.4g} to {level.now:.4g}"
     alarms = sum(verdict.stuck for verdict in verdicts)
     healthy = level is not None and all(verdict.cause in FINE for verdict in verdicts)
-    quiet = "healthy, no alarm" if healthy else "no alarm"
+    quiet = "not judged" if NOT_JUDGED in notes else "healthy, no alarm" if healthy else "no alarm"
     return f"{steps} steps watched{loss}: {f'{alarms} alarms' if alarms > 1 else '1 alarm' if alarms else quiet}."

@@ -16,6 +16,8 @@ NO_STEPS = (
     "pass?), so gradient norms and updates are not watched; the trend of the loss is watched by batches instead."
 )
 """said of a Trainer whose steps nobody can see"""
+NOT_JUDGED = "not judged: several optimizers, whose losses need not fall"
+"""a note in the report of a run of which no verdict is reached unless it diverges"""
 
 
 def message(verdict: Verdict, code: str | None = None) -> str:

@@ -13,12 +13,15 @@ import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_landscape import LandscapeMonitor
+from lightning_landscape import GradientNormMonitor, LandscapeMonitor, PlateauMonitor
 from lightning_landscape.callbacks.observations import SCHEMA, Observations
 from lightning_landscape.callbacks.trainer import agreed
+from lightning_landscape.callbacks.views import document_of
 from lightning_landscape.diagnosis import diagnose
+from lightning_landscape.errors import DivergenceWarning
 from lightning_landscape.evidence import Cause, InputUse, Trend, Trials, Verdict
 from lightning_landscape.progress import StepRecord
 
@@ -245,16 +248,50 @@ class Players(L.LightningModule):
         return [torch.optim.SGD([parameter], lr=0.1) for parameter in self.net.parameters()]
 
 
-def test_a_standstill_of_several_players_is_no_verdict_and_is_not_examined_at_every_look():
+def play(module, monitor, steps=1600, **settings):
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = L.Trainer(accelerator="cpu", max_steps=steps, callbacks=[monitor], **{**quiet, **settings})
+    trainer.fit(module, DataLoader(TensorDataset(torch.ones(800, 1)), batch_size=1))
+    return monitor
+
+
+def test_a_standstill_of_several_players_is_not_examined_and_no_verdict_is_reached():
     looks = []
-    monitor = LandscapeMonitor(probes=(lambda surface: looks.append(1),))
-    trainer = L.Trainer(
-        max_steps=1600, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
-        enable_model_summary=False, callbacks=[monitor],
-    )  # fmt: skip
-    trainer.fit(Players(), DataLoader(TensorDataset(torch.ones(800, 1)), batch_size=1))
+    monitor = play(Players(), LandscapeMonitor(probes=(lambda surface: looks.append(1),)))
     assert monitor.verdict is None
-    assert 1 <= len(looks) <= 8  # 1600 optimizer steps, and 200 at least between two examinations
+    assert looks == []
+
+
+NOT_JUDGED = "not judged: several optimizers, whose losses need not fall"
+
+
+@pytest.mark.parametrize("kind", [LandscapeMonitor, PlateauMonitor, GradientNormMonitor])
+def test_a_run_with_several_optimizers_is_said_to_be_not_judged_and_never_to_be_healthy(kind, tmp_path):
+    monitor = play(Players(), kind(), logger=CSVLogger(tmp_path, name="", version="run"))
+    report = monitor.report
+    assert report.splitlines()[0].endswith(": not judged.")
+    forms = (report, report.summary("ended"), report.to_markdown())
+    assert [form.replace("\n", " ").count(NOT_JUDGED) for form in forms] == [1, 1, 1]
+    assert not any(words in form for form in forms for words in ("healthy", "no alarm"))
+    assert report.to_dict()["notes"].count(NOT_JUDGED) == 1
+    assert document_of(monitor._seen)["course"]["notes"] == [NOT_JUDGED]  # as in the middle of the run
+    assert {state for _, state in report.document["course"]["segments"]} == {"not_judged"}
+
+
+def test_a_run_with_several_optimizers_that_diverges_is_still_told():
+    class Diverges(Players):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            if self.trainer.fit_loop.epoch_loop.batch_idx > 100:
+                with torch.no_grad():
+                    self.net.weight.fill_(math.nan)
+            return loss
+
+    with pytest.warns(DivergenceWarning):
+        monitor = play(Diverges(), LandscapeMonitor())
+    assert [verdict.cause for verdict in monitor.verdicts] == [Cause.DIVERGED]
+    assert "1 alarm" in monitor.report.splitlines()[0]
+    assert {state for _, state in monitor.report.document["course"]["segments"]} == {"not_judged", "diverged"}
 
 
 def on_two_ranks(*losses):

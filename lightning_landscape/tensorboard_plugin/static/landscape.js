@@ -92,6 +92,7 @@ const viridis = (share) => {
 const STATES = {
   learning: ["good", "learning"],
   stalled: ["unsure", "stalled"],
+  not_judged: ["quiet", "not judged"],
   settled: ["quiet", "settled"],
   scheduled_end: ["quiet", "schedule at its end"],
   slow: ["quiet", "slow"],
