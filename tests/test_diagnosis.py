@@ -760,3 +760,13 @@ def test_of_weights_that_as_good_as_stand_on_a_slope_the_data_are_not_to_blame(t
     assert cause(standing, UNUSED, slope) is found
     assert cause(standing, UNUSED, gained(relative_gradient=0.29)) is Cause.UNDECIDED
     assert cause(standing, UNUSED, slope, replace(ACTIVE, saturated=0.9)) is Cause.FLAT_REGION
+
+
+@pytest.mark.parametrize(
+    ("tenth", "tenfold", "found"),
+    [(0.16, 0.51, False), (0.16, 0.1599, True), (0.16, 0.16, False), (0.15, 0.51, False), (0.0, 0.15, True)],
+)
+@pytest.mark.parametrize("now", [0.9, 1.3])
+def test_a_rate_of_which_ten_times_as_much_gains_more_than_a_tenth_is_not_too_large(tenth, tenfold, now, found):
+    tried = gained(**{"learning rate x0.1": tenth, "learning rate x10": tenfold})
+    assert (cause(LossLevel(1.0, 0.4, now), tried) is Cause.LEARNING_RATE_TOO_LARGE) is found

@@ -88,7 +88,9 @@ def too_large(evidence: Evidence) -> Verdict | None:
     movement, level, trials = evidence.get(Movement), evidence.get(LossLevel), evidence.get(Trials)
     if movement is None or level is None or trials is None or movement.travelled is None:
         return None
-    smaller, share = trials.smaller_steps, share_of_start(evidence)
+    smaller, larger, share = trials.smaller_steps, trials.gain("learning rate x10"), share_of_start(evidence)
+    if larger > GAINED and larger >= smaller:
+        return None
     plain = smaller - max(0.0, trials.own) > MUCH_LEFT  # on the same batches, whatever the noise hides
     if movement.travelled <= ROAMING or share <= (HALF_WAY if plain else HARDLY_BELOW):
         return None
