@@ -770,3 +770,21 @@ def test_of_weights_that_as_good_as_stand_on_a_slope_the_data_are_not_to_blame(t
 def test_a_rate_of_which_ten_times_as_much_gains_more_than_a_tenth_is_not_too_large(tenth, tenfold, now, found):
     tried = gained(**{"learning rate x0.1": tenth, "learning rate x10": tenfold})
     assert (cause(LossLevel(1.0, 0.4, now), tried) is Cause.LEARNING_RATE_TOO_LARGE) is found
+
+
+@pytest.mark.parametrize(
+    ("gain", "fallen", "found"),
+    [
+        (-2.81, None, Cause.UNDECIDED),
+        (-math.inf, None, Cause.UNDECIDED),
+        (-0.99, None, Cause.NOTHING_TO_LEARN),
+        (-0.1, -0.21, Cause.UNDECIDED),
+        (-math.inf, 0.5, Cause.UNDECIDED),
+        (-2.81, 0.5, Cause.NOTHING_TO_LEARN),  # it has memorised its own batches
+        (-0.1, -0.19, Cause.NOTHING_TO_LEARN),
+    ],
+)
+def test_a_restart_that_blew_up_does_not_show_that_there_is_nothing_to_learn(gain, fallen, found):
+    verdict = diagnose(BASE.including(UNUSED, gained(), Restart(gain, seeds=2, steps=300, fallen=fallen)))
+    assert verdict.cause is found
+    assert ("the loss blew up in the restart of 300 steps" in verdict.reason) is (found is Cause.UNDECIDED)

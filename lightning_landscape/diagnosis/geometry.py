@@ -166,9 +166,9 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
 
 
 def nothing_to_learn(evidence: Evidence) -> Verdict | None:
-    """The model makes no use of its inputs, and neither trials nor restarts find one."""
+    """The model makes no use of its inputs, and neither trials nor restarts that train find one."""
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
-    if use is None or restart is None or trials is None or learned(evidence) or use.unpaired:
+    if use is None or restart is None or trials is None or learned(evidence) or use.unpaired or not restart.trained:
         return None
     return verdict_of(
         evidence,
@@ -219,6 +219,9 @@ def undecided(evidence: Evidence) -> Verdict | None:
     wanted = {"what trials on a copy gain": Trials, "whether the inputs are used": InputUse, "a restart": Restart}
     missing = [name for name, kind in wanted.items() if evidence.get(kind) is None]
     unknown = f"; not known: {', '.join(missing)}" if missing else ""
+    restart = evidence.get(Restart)
+    if restart is not None and not restart.trained:
+        unknown += f"; the loss blew up in the restart of {restart.steps} steps as well, which therefore shows nothing"
     reason = f"It is at {level.now:.4g}, and started at {level.start:.4g}; nothing that was measured says why{unknown}."
     share, movement = share_of_start(evidence), evidence.get(Movement)
     thrown = share > RISEN and movement is not None and (movement.travelled or 0.0) > ROAMING

@@ -93,6 +93,18 @@ class Restart:
     """fall of the loss from here to the restarted run's, over the loss here"""
     seeds: int
     steps: int
+    fallen: float | None = None
+    """fall of that run's loss on a batch that it stepped on, over the loss that it began with; negative where it rose,
+    -inf where it is not finite; None where it was not measured"""
+
+    @property
+    def trained(self) -> bool:
+        """Whether the restarted run stayed near the loss that it began with, or came below it.
+
+        One that blew up shows nothing about the data. On batches that it did not see, a run that memorises its own may
+        end higher, so where these are all that was measured, only a loss that has doubled counts as blown up.
+        """
+        return self.gain > -1.0 if self.fallen is None else self.gain > -math.inf and self.fallen > -0.2
 
 
 @dataclass(frozen=True)

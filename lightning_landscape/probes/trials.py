@@ -151,27 +151,34 @@ class RedrawnRestart:
         if surface.redrawn is None or judge is None:
             return None
         seeds, steps = self._plan(surface)
-        here = judged(judge, surface.here)
-        gains: list[float] = []
+        here, batch = judged(judge, surface.here), _part(surface, 0)
+        runs: list[tuple[float, float]] = []
         for seed in range(seeds):
-            end, _ = walk(surface, surface.redrawn(seed), adam(surface), steps)
-            gains.append(gained(judge, end, here))
-            if gains[-1] > PLAIN:
+            start = surface.redrawn(seed)
+            end, _ = walk(surface, start, adam(surface), steps)
+            runs.append((gained(judge, end, here), gained(batch, end, judged(batch, start))))
+            if runs[-1][0] > PLAIN:
                 break
-        return Restart(max(gains), len(gains), steps)
+        gain, fallen = max(runs)
+        return Restart(gain, len(runs), steps, fallen)
 
     def cost(self, surface: LossSurface) -> float:
         """Return the gradients of one batch that it takes on this surface, at most; 0 where it has nothing to say."""
         if surface.redrawn is None or surface.held_out is None:
             return 0.0
         seeds, steps = self._plan(surface)
-        return seeds * (steps + surface.judging(1)) + surface.judging(1)
+        return seeds * (steps + _price_of_an_end(surface)) + surface.judging(1)
 
     def _plan(self, surface: LossSurface) -> tuple[int, int]:
         """Seeds, and steps of each."""
-        judging = surface.judging(1)
-        steps = max(min(SHORTEST, self.steps), surface.affordable(self.steps, fixed=2 * judging))
-        return max(1, surface.affordable(self.seeds, steps + judging, judging)), steps
+        here, end = surface.judging(1), _price_of_an_end(surface)
+        steps = max(min(SHORTEST, self.steps), surface.affordable(self.steps, fixed=here + end))
+        return max(1, surface.affordable(self.seeds, steps + end, here)), steps
+
+
+def _price_of_an_end(surface: LossSurface) -> float:
+    """Of judging where a restart has led, and of one batch before and after it."""
+    return surface.judging(1) + 2 / 3
 
 
 Step = Callable[[Mapping[str, Tensor], Sequence[Tensor]], None]

@@ -199,6 +199,24 @@ def test_a_restart_finds_the_other_valley_and_the_best_seed_counts():
     assert none.gain == pytest.approx(0.0, abs=1e-3)
 
 
+def test_a_restart_knows_whether_its_own_loss_came_down_whatever_became_of_the_others():
+    def cliff(params):
+        return torch.where(params["w"].sum() < 0.995, 9.0, 1.0) + 0.1 * params["w"].sum()
+
+    def steep(params):
+        return 2 * params["w"].sum()
+
+    falls = RedrawnRestart(seeds=1, steps=50)(LossSurface(bowl, at(0.1), held_out=steep, redrawn=lambda seed: at(1.0)))
+    assert falls.gain < -1
+    assert falls.fallen > 0.5
+    assert falls.trained
+    blows_up = RedrawnRestart(seeds=2, steps=50)(
+        LossSurface(cliff, at(0.1), held_out=cliff, redrawn=lambda seed: at(1.0))
+    )
+    assert blows_up.fallen < -5
+    assert not blows_up.trained
+
+
 def test_without_a_way_to_draw_weights_there_is_no_restart():
     assert RedrawnRestart()(surface(bowl, at(1.0))) is None
 
