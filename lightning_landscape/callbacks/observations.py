@@ -9,6 +9,7 @@ from typing import Any
 from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.work import Occasion
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Movement, Plateau, Verdict, plain, restored
+from lightning_landscape.functional.plateau import TOLERANCE
 from lightning_landscape.gradients import GradientNorms
 from lightning_landscape.history import FIRST_HORIZON
 from lightning_landscape.progress import Progress, StepRecord
@@ -71,12 +72,15 @@ class Observations:
 
     @property
     def stalled(self) -> bool:
-        """Whether there is a plateau to examine: a new one, one that is proven by now, or an old one without alarm."""
+        """Whether there is a plateau to examine: a new one, one that is proven by now, or an old one without a cause.
+
+        An alarm that names a cause ends the examinations of its episode; one that is undecided does not.
+        """
         if not (self.progress.stalled or self.unclear) or self.progress.divergence is not None or self.players > 1:
             return False
         if self.judged_at is None:
             return True
-        alarmed = bool(self.verdicts) and self.verdicts[-1].stuck
+        alarmed = bool(self.verdicts) and self.verdicts[-1].stuck and self.verdicts[-1].cause is not Cause.UNDECIDED
         again = self.steps - self.judged_at >= self._patience * 2 ** (self.judgements - 1)
         return not alarmed and (again or (self.progress.proven and not self.judged_proven))
 
@@ -124,17 +128,21 @@ class Observations:
     def judge(self, verdict: Verdict) -> bool:
         """Keep the verdict, one per episode, and tell whether it is news.
 
-        Within an episode it takes the place of mere information, unless the run has diverged, which is an end. An
-        episode that begins soon after an alarm of the same cause belongs to it: the loss has only trembled.
+        Within an episode it takes the place of mere information, and an alarm that names a cause takes the place of one
+        that is undecided, unless the run has diverged, which is an end. An episode that begins soon after an alarm of
+        the same cause, and with the loss no lower, belongs to it: the loss has only trembled.
         """
         first = self.judged_at is None
         self.pass_over()
         last = self.verdicts[-1] if self.verdicts else None
-        near = last is not None and verdict.since - last.step < self._patience
-        if last is not None and last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
-            return False
-        if last is not None and not first and not last.stuck and verdict.cause is not Cause.DIVERGED:
-            self.verdicts.pop()
+        if last is not None:
+            near = verdict.since - last.step < self._patience and not _is_lower(verdict, last)
+            if last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
+                return False
+            if not first and verdict.cause is not Cause.DIVERGED and (not last.stuck or last.cause is Cause.UNDECIDED):
+                if last.stuck > verdict.stuck:
+                    return False
+                self.verdicts.pop()
         self.verdicts.append(verdict)
         return True
 
@@ -219,3 +227,9 @@ class Observations:
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
         self.judgements, self.missing = int(state["judgements"]), float(state["missing"])
+
+
+def _is_lower(verdict: Verdict, last: Verdict) -> bool:
+    """Whether the loss had come down by 3% or more between the two verdicts; False where that was not measured."""
+    now, before = verdict.evidence.get(LossLevel), last.evidence.get(LossLevel)
+    return now is not None and before is not None and before.now - now.now > TOLERANCE * abs(before.now)
