@@ -48,6 +48,9 @@ class LossSurface:
     """the present point, detached"""
     anchors: Mapping[str, Params] = field(default_factory=dict)
     """other points of the run: "initial", "previous", "best", or the path of a checkpoint"""
+    frozen_since: Callable[[str], Params] | None = None
+    """weights of the anchor of this name that are not trained now and had other values there; the losses take them
+    beside those of `here`; None where all weights are trained"""
     held_out: Callable[[Params], Tensor] | None = None
     """the loss on the other half of the batches, to judge on what was not used to measure; None where there is none"""
     held_out_batches: int = 1

@@ -90,6 +90,7 @@ def module_surface(
                 continued=continuation(trainer, pl_module) if weights_type is Weights else None,
                 weight_decay=decay,
                 decoupled_decay=decoupled,
+                frozen_since=functools.partial(_frozen_since, evaluator, anchors),
                 activations=functools.partial(watch_activations, measured),
                 samples=measured.samples,
                 batch_samples=measured.samples_of_a_batch(),
@@ -98,6 +99,10 @@ def module_surface(
     except Exception:
         ranks.meet(Status.FAILED)
         raise
+
+
+def _frozen_since(evaluator: Evaluator, anchors: Mapping[str, Params], name: str) -> Params:
+    return evaluator.weights.frozen_since(name, anchors[name])
 
 
 def _of(mean: MeanLoss, batch: ProbeBatch) -> Callable[[Params], Tensor]:

@@ -40,10 +40,10 @@ class Weights:
             SurfaceError: if `point` is not one of this surface
         """
         for name, weight in point.items():
-            if name not in self.trainable or weight.shape != self.own[name].shape:
+            if name not in self.parameters or weight.shape != self.own[name].shape:
                 raise SurfaceError(
                     f"[LL315] the point does not belong to this surface: {name!r} of shape {tuple(weight.shape)} "
-                    "is none of the module's trainable parameters"
+                    "is none of the module's parameters"
                 )
         for name, parameter in self.parameters.items():
             weight = point.get(name, self.private[name])
@@ -52,6 +52,16 @@ class Weights:
     def _set(self, parameter: nn.Parameter, name: str, weight: Tensor) -> None:
         own = self.own[name]
         parameter.data = weight.detach().to(device=own.device, dtype=own.dtype)
+
+    def frozen_since(self, name: str, point: Params) -> Params:
+        """Return the weights of an anchor that are not trained now and had other values there.
+
+        A weight that was frozen all along has the same value at both, and is not moved to the device to stay there.
+        One of another shape is refused as in an `Anchor`.
+        """
+        frozen = {key: self.private[key] for key in self.parameters if key not in self.trainable and key in point}
+        moved = Anchor(name, point, frozen)
+        return {key: weight for key, weight in moved.items() if not torch.equal(local(weight), local(frozen[key]))}
 
     def settle(self) -> None:
         """Let every submodule hold its parameters themselves, before they are exchanged."""

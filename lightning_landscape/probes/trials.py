@@ -38,9 +38,10 @@ def starting_point(surface: LossSurface) -> StartingPoint | None:
     start = surface.anchors.get("initial")
     if start is None:
         return None
-    return StartingPoint(
-        judged(surface.loss, interpolate(start, surface.here, 0.0)), judged(surface.loss, surface.here)
-    )
+    point = interpolate(start, surface.here, 0.0)
+    if surface.frozen_since is not None:
+        point |= surface.frozen_since("initial")
+    return StartingPoint(judged(surface.loss, point), judged(surface.loss, surface.here))
 
 
 @costs(lambda surface: 2 * len(surface.pairs) / 3)

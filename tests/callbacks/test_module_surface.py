@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.module_surface import module_surface
+from lightning_landscape.callbacks.weights import Weights
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.surface import LossSurface
 from tests.callbacks.observers import Prober, everything, leaves, midpoint
@@ -202,6 +203,23 @@ def test_a_point_of_another_model_is_refused():
     assert prober.readings == []
     assert "LL315" in prober.refusals[0]
     assert "'net.0.weight' of shape (3,)" in prober.refusals[0]
+
+
+def test_weights_that_were_frozen_since_an_anchor_and_differ_there_are_named():
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    module[0].requires_grad_(requires_grad=False)
+    point = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    with torch.no_grad():
+        module[1].weight += 1.0
+        module[2].weight += 1.0
+    module[1].requires_grad_(requires_grad=False)
+    weights = Weights(module)
+    found = weights.frozen_since("initial", point)
+    assert found.keys() == {"1.weight"}
+    weights.place({**found, "2.weight": point["2.weight"]})
+    assert all(torch.equal(parameter, point[name]) for name, parameter in module.named_parameters())
+    weights.place({})
+    assert torch.equal(module[1].weight, point["1.weight"] + 1.0)
 
 
 def test_an_anchor_of_another_model_is_refused():

@@ -293,3 +293,12 @@ def test_the_starting_point_is_the_loss_of_the_initial_weights_on_the_same_batch
     found = starting_point(surface(bowl, at(1.0), anchors={"initial": at(3.0)}))
     assert (found.loss, found.now) == (4.5, 0.5)
     assert starting_point(surface(bowl, at(1.0))) is None
+
+
+def test_the_starting_point_takes_weights_that_were_frozen_since_as_they_were():
+    def product(params):
+        return (params["w"] * params.get("frozen", torch.tensor([7.0]))).sum()
+
+    anchors, frozen = {"initial": at(3.0)}, {"frozen": torch.tensor([2.0])}
+    found = starting_point(surface(product, at(1.0), anchors=anchors, frozen_since={"initial": frozen}.get))
+    assert (found.loss, found.now) == (6.0, 7.0)
