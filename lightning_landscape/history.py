@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, isfinite
+from math import ceil, isfinite, sqrt
 from typing import Any, NamedTuple
 
-from lightning_landscape.functional.trend import Block, merge
+from lightning_landscape.evidence import LossLevel
+from lightning_landscape.functional.trend import Block, mean_loss, merge
 
 MOST_BLOCKS = 40
 BLOCKS_PER_RUN = 200
@@ -75,7 +76,7 @@ class LossHistory:
 
     def add(self, step: int, loss: float, learning_rate: float, predicted: float | None) -> None:
         """Take in one finite loss, and |g·Δw| where it was measured. Follow it with `close` where `full`."""
-        n = self._n
+        n, hop = self._n, 0.0
         if n == 0:
             self._step = step
         if self.count:
@@ -93,9 +94,9 @@ class LossHistory:
             self._predicted += predicted
             self._sampled += 1
         if self.count <= START:
-            self.start = (
-                merge([self.start, Block(1, loss, 0.0, 0.0, 0)]) if self.start.n else Block(1, loss, 0.0, 0.0, 0)
-            )
+            first = self.count == 1
+            single = Block(1, loss, 0.0, 0.0 if first else hop * hop, 0 if first else 1)
+            self.start = single if first else merge([self.start, single])
 
     def add_movement(self, update_norm: float, weight_norm: float) -> None:
         """Take in |Δw| and |w| of a step; where either is not finite, nothing."""
@@ -130,6 +131,18 @@ class LossHistory:
     def blocks(self, count: int = MOST_BLOCKS) -> list[Block]:
         """The last `count` blocks, oldest first, or as many as there are."""
         return [stretch.block for stretch in self.stretches[-count:]]
+
+    def level(self, count: int, before: LossLevel | None) -> LossLevel:
+        """Where the losses started and where they are in the last `count` blocks; `before` knows how low they came."""
+        start, recent = self.start, self.blocks(count)
+        now, together = mean_loss(recent), merge(recent)
+        return LossLevel(
+            start.mean,
+            min(now, before.best) if before else now,
+            now,
+            start_spread=sqrt(start.d2 / (2 * start.pairs)) if start.pairs else None,
+            spread=sqrt(together.m2 / together.n),
+        )
 
     def movement(self, count: int) -> tuple[float, float] | None:
         """Means of |Δw|/max(|w|, 1) and |Δw|/|w| of a step over the last `count` blocks; None where not measured."""

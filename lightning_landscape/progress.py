@@ -202,8 +202,7 @@ class Progress:
     def _judge(self) -> None:
         """Draw conclusions at the end of a block: the level at each, all others at every second one."""
         history = self._history
-        now = mean_loss(history.blocks(SHORT))
-        self.level = LossLevel(history.start.mean, min(now, self.level.best) if self.level else now, now)
+        self.level = history.level(SHORT, self.level)
         if history.closed % 2 == 0:
             self._judge_growth()
             trends = plateau.examine(history.blocks())

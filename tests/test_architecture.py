@@ -41,7 +41,7 @@ HOUSE = {
     "evidence": room("errors"),
     "advice": room(NOUNS),
     "diagnosis": room(f"{NOUNS} advice"),
-    "history": room("functional"),
+    "history": room(f"{NOUNS} functional"),
     "progress": room(f"{NOUNS} functional history"),
     "gradients": room(f"{NOUNS} progress"),
     "surface": room("errors", "torch"),

@@ -32,6 +32,7 @@ from lightning_landscape.evidence import (
     Trials,
     Verdict,
 )
+from lightning_landscape.progress import Progress, StepRecord
 
 PLATEAU = Plateau(step=300, since=100)
 STALLED = Trend(window=100, level=2.3, progress=0.0, margin=0.01, tolerance=0.012)
@@ -788,3 +789,33 @@ def test_a_restart_that_blew_up_does_not_show_that_there_is_nothing_to_learn(gai
     verdict = diagnose(BASE.including(UNUSED, gained(), Restart(gain, seeds=2, steps=300, fallen=fallen)))
     assert verdict.cause is found
     assert ("the loss blew up in the restart of 300 steps" in verdict.reason) is (found is Cause.UNDECIDED)
+
+
+@pytest.mark.parametrize(
+    ("spread", "batches", "found"),
+    [
+        (8.0, 16, Cause.SETTLED),  # 2.5 standard errors of 8 * sqrt(1/10 + 1/16) are 8.06
+        (3.7, 16, Cause.LEARNING_RATE_TOO_LARGE),  # and of this 3.73
+        (3.8, 16, Cause.SETTLED),
+        (3.7, 3, Cause.SETTLED),
+        (8.0, 0, Cause.LEARNING_RATE_TOO_LARGE),
+        (None, 16, Cause.LEARNING_RATE_TOO_LARGE),
+    ],
+)
+def test_a_rise_in_the_first_steps_counts_beyond_what_the_spread_of_single_batches_explains(spread, batches, found):
+    level = LossLevel(start=2.3 + 3.75, best=2.2, now=2.2, start_spread=spread)
+    started = StartingPoint(loss=2.3, now=2.2, batches=batches)
+    assert cause(NOISY, USED, level, MOVING, NOTHING_GAINED, started) is found
+    killed = Cause.LEARNING_RATE_TOO_LARGE if found is Cause.LEARNING_RATE_TOO_LARGE else Cause.FLAT_REGION
+    assert cause(replace(ACTIVE, dead=1.0), UNUSED, level, started) is killed
+
+
+def test_one_hard_batch_among_the_first_is_no_learning_rate_that_is_too_large():
+    def found(losses):
+        progress = Progress(horizon=1000)
+        for step, loss in enumerate(losses + [1.0] * 40):
+            progress.update(StepRecord(step, 0, loss, learning_rate=0.1, stepped=True))
+        return cause(progress.level, NOISY, USED, MOVING, NOTHING_GAINED, StartingPoint(1.0, now=0.99, batches=8))
+
+    assert found([0.9, 1.1, 0.8, 1.0, 18.0, 0.9, 1.2, 0.8, 1.1, 0.9]) is Cause.SETTLED
+    assert found([1.0, 1.2, 2.0, 3.5, 3.0, 2.8, 3.1, 2.9, 3.0, 2.8]) is Cause.LEARNING_RATE_TOO_LARGE

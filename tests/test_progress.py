@@ -407,3 +407,13 @@ def test_the_new_runs_horizon_wins():
     assert second.horizon == 8000
     assert second.plateau_length == 480
     assert second.schedule.elapsed == 480 / 8000
+
+
+def test_the_spread_of_the_first_losses_is_that_of_single_ones_about_a_steady_change():
+    alternating, steady = Progress(horizon=1000), Progress(horizon=1000)
+    for step in range(50):
+        alternating.update(record(step, 1.0 + (-1) ** step))
+        steady.update(record(step, 1.0 + 0.01 * step))
+    assert alternating.level.start_spread == pytest.approx(2**0.5)  # successive ones differ by 2
+    assert alternating.level.spread == pytest.approx(1.0)
+    assert steady.level.start_spread == pytest.approx(0.01 / 2**0.5)

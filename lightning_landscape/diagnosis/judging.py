@@ -61,6 +61,10 @@ LITTLE = 0.01
 """gain that every trial stays below at the bottom of a minimum, and that none needs to show that a slope goes on"""
 BLOWN_UP = 2.0
 """first losses over the loss before any step: above it the first steps did damage"""
+FIRST_LOSSES = 10
+"""losses behind `LossLevel.start`"""
+STANDARD_ERRORS = 2.5
+"""difference of two means, in standard errors, that chance does not explain"""
 LOST = 2.0
 """present loss over its best, from which on what was learned is lost"""
 LINEAR = (5.0, 20.0)

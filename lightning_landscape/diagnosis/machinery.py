@@ -10,6 +10,7 @@ from lightning_landscape.diagnosis.judging import (
     CREEPING,
     DEAD,
     DECAYED,
+    FIRST_LOSSES,
     FROZEN,
     GAINED,
     HALF_WAY,
@@ -22,6 +23,7 @@ from lightning_landscape.diagnosis.judging import (
     PART_OF_THE_MODEL,
     RISEN,
     ROAMING,
+    STANDARD_ERRORS,
     UNLEARNED,
     WAY_DOWN,
     learned,
@@ -115,10 +117,17 @@ def too_large(evidence: Evidence) -> Verdict | None:
 
 
 def _first_rise(evidence: Evidence) -> float:
-    """Mean of the first losses over the loss before any step; 1 where that is not known or has no scale."""
+    """Mean of the first losses over the loss before any step; 1 where that is not known, has no scale, or is chance.
+
+    The two are means over different batches, and single batches may differ as much as the means do.
+    """
     start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
     if start is None or level is None or not 0 < start.loss < math.inf:
         return 1.0
+    if level.start_spread is not None and start.batches:
+        error = level.start_spread * math.sqrt(1 / FIRST_LOSSES + 1 / start.batches)
+        if level.start - start.loss <= STANDARD_ERRORS * error:
+            return 1.0
     return level.start / start.loss
 
 

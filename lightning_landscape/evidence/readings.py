@@ -123,6 +123,11 @@ class LossLevel:
     now: float
     first: float | None = None
     """the loss of the very first batch, before any step; None where it was not kept"""
+    start_spread: float | None = None
+    """standard deviation of the single losses behind `start`, from the differences of successive ones, so that a steady
+    rise or fall does not count; None where it was not measured"""
+    spread: float | None = None
+    """standard deviation of the single losses behind `now`; None where it was not measured"""
 
     @property
     def share_of_start(self) -> float:

@@ -13,6 +13,8 @@ class StartingPoint:
 
     loss: float
     now: float
+    batches: int = 0
+    """how many there were; 0 where that is not known"""
 
 
 @dataclass(frozen=True)

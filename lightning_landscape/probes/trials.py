@@ -41,7 +41,7 @@ def starting_point(surface: LossSurface) -> StartingPoint | None:
     point = interpolate(start, surface.here, 0.0)
     if surface.frozen_since is not None:
         point |= surface.frozen_since("initial")
-    return StartingPoint(judged(surface.loss, point), judged(surface.loss, surface.here))
+    return StartingPoint(judged(surface.loss, point), judged(surface.loss, surface.here), len(surface.parts))
 
 
 @costs(lambda surface: 2 * len(surface.pairs) / 3)
