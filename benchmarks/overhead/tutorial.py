@@ -67,7 +67,7 @@ def tutorial_rows(folder: str) -> list[list[str]]:
             monitor = LandscapeMonitor()
             bare = trained(milliseconds / 1e3, batches, folder)
             watched = trained(milliseconds / 1e3, batches, folder, monitor)
-            account = monitor._examination.account
+            account = monitor._examination.limits.account
             assert account.effort is not None  # it is chosen at the first check
             first = account.effort.gradients
             cap = DIAGNOSES * first + SHARE * STEPS

@@ -3,58 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lightning_landscape.callbacks.batches import ProbeSet
-from lightning_landscape.callbacks.effort import SETTINGS, Effort
 from lightning_landscape.callbacks.guard import Guard
+from lightning_landscape.callbacks.limits import Limits
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.own_scalars import own_scalars
 from lightning_landscape.callbacks.probing import Probing
+from lightning_landscape.callbacks.schedule import Schedule
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
-from lightning_landscape.callbacks.spending import Purse, Spending
-from lightning_landscape.callbacks.stopwatch import Brake, Stopwatch
-from lightning_landscape.callbacks.trainer import agreed_upon
+from lightning_landscape.callbacks.spending import LOOK_AT_A_BATCH, Underway, batches_for
+from lightning_landscape.callbacks.stopwatch import Stopwatch
 from lightning_landscape.callbacks.verdicts import Verdicts
-from lightning_landscape.callbacks.work import Account, Meter, Occasion
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.diagnosis import Detector
-from lightning_landscape.evidence import Curvature, Evidence, Line, Spectrum, Verdict, plain, restored
+from lightning_landscape.evidence import Curvature, Line, Spectrum, Verdict, plain, restored
 from lightning_landscape.probes import EXAMINATION
 from lightning_landscape.surface import Probe
 
 CURVES = 12
 """interpolation curves that are kept for each anchor"""
-GLANCE = 4
-"""batches of a scheduled look, which shows a trend and decides nothing"""
-FEWEST = 6
-"""batches of an examination, however small its allowance: fewer do not tell use of the inputs from chance"""
-WORK_PER_BATCH = 30
-"""gradients that a diagnosis may take, for each batch that it sees: most of them are for steps on single batches"""
-LOOK_AT_A_BATCH = 14
-"""gradients that a scheduled look takes on a single batch: three lines, a noise scale, and opening the surface"""
-SAMPLES = 512
-"""samples after which an examination needs no further batches"""
-
-
-@dataclass(frozen=True)
-class Underway:
-    """A diagnosis that goes on at the next check."""
-
-    purse: Purse
-    done: int
-    """how many of its probes have had their turn"""
-    readings: tuple[object, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return builtins only, for the checkpoint."""
-        return {"purse": self.purse.to_dict(), "done": self.done, "readings": Evidence(*self.readings).to_dict()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Underway:
-        """Return the diagnosis that `to_dict` was taken of."""
-        return cls(Purse.from_dict(data["purse"]), int(data["done"]), tuple(Evidence.from_dict(data["readings"])))
 
 
 class Examination:
@@ -95,14 +64,10 @@ class Examination:
         share: float | None = None,
         detectors: Sequence[Detector] | None = None,
     ) -> None:
-        if every is not None and every < 1:
-            raise ValueError(f"every must be at least 1 optimizer step, or None for a tenth of the run, got {every}")
-        if effort is not None and effort not in SETTINGS:
-            raise ValueError(f"effort must be one of {', '.join(map(repr, SETTINGS))}, got {effort!r}")
         self.probe_set = ProbeSet(batches)
+        self.schedule, self.limits = Schedule(every), Limits(effort, share, looks=every is None)
         self._probes, self._scheduled, self._afterwards = tuple(probes), tuple(scheduled), tuple(afterwards)
-        self._every, self._loss_fn, self._keeps_batches = every, loss_fn, keeps_batches
-        self._effort, self._share, self._clock = effort, share, SYSTEM_CLOCK
+        self._loss_fn, self._keeps_batches = loss_fn, keeps_batches
         self._verdicts = Verdicts(detectors)
         self._snapshots = Snapshots(anchors)
         self.forget()
@@ -113,31 +78,22 @@ class Examination:
         self.curvature: Curvature | None = None
         self.spectrum: Spectrum | None = None
         self.skipped: dict[str, str] = {}
-        self.left_out: dict[str, str] = {}
-        """what was not measured since it would have taken more work than is left, and how much"""
-        self.account = Account()
-        self._brake = Brake(Stopwatch(self._clock), self._share)
+        self.schedule.forget()
+        self.limits.forget()
         self._underway: Underway | None = None
-        self.checkpointed = False
         self.planned = self._put_off = False
-        self._latest = 0
-        self._horizon: int | None = None
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
         self.probe_set.clear()
 
     def notes(self) -> list[str]:
         """Return what the effort was, what it left out, and what was skipped and why."""
-        work = self.account.notes()
-        if self.left_out:
-            which = "; ".join(f"{what} ({why})" for what, why in self.left_out.items())
-            setting = "" if self._effort == "thorough" else "; effort='thorough' takes three times the work"
-            work.append(f"left out: {which}{setting}")
-        return [*work, *(f"{what} was skipped: {reason}" for what, reason in self.skipped.items())]
+        return [*self.limits.notes(), *(f"{what} was skipped: {reason}" for what, reason in self.skipped.items())]
 
     def begin(self, pl_module: Any, horizon: int | None, stopwatch: Stopwatch, clock: Clock = SYSTEM_CLOCK) -> None:
         """Keep the point from which this run starts, unless a resumed run brought its own."""
-        self._horizon, self._clock, self._brake = horizon, clock, Brake(stopwatch, self._share)
-        if not self._snapshots.has("initial") and self._latest == 0:
+        self.schedule.horizon = horizon
+        self.limits.begin(stopwatch, clock)
+        if not self._snapshots.has("initial") and self.schedule.latest == 0:
             self._snapshots.take("initial", pl_module)
 
     def end(self) -> None:
@@ -151,7 +107,7 @@ class Examination:
         """
         if not seen.stalled and seen.progress.trend is not None and seen.progress.trend.falling:
             self._underway = None
-        due = self._scheduled and self._due(seen.steps + ahead)
+        due = self._scheduled and self.schedule.due(seen.steps + ahead)
         soon = bool(self._probes) and seen.may_stall_within(ahead)
         self.planned = bool(self.wanted(seen) or due or soon or self._keeps_batches)
         self._put_off = self._put_off and self.planned
@@ -167,7 +123,7 @@ class Examination:
         It does not hold the batches that were kept for the next look, so that look does without them, here and in a run
         that resumes, and probes wait for the one after it; not twice, or frequent checkpoints would end all probing.
         """
-        self.checkpointed = True
+        self.schedule.checkpointed = True
         if self._spoiled:
             self.planned, self._put_off = False, True
             self.probe_set.clear()
@@ -177,21 +133,11 @@ class Examination:
         """Whether a run that resumes from here would lack batches that this one has."""
         return self.planned and not self._put_off and len(self.probe_set) > 0
 
-    def choose_effort(self, trainer: Any, batch_seconds: float | None) -> None:
-        """Choose the effort of this run, once, as the first rank sees it; nothing where nothing is limited."""
-        if self._effort is not None and self.account.effort is None:
-            self.account.effort = agreed_upon(trainer, Effort.chosen(self._effort, batch_seconds))
-
-    @property
-    def draws(self) -> int:
-        """Return the steps between pictures that are drawn while the run goes on; 1 without an effort."""
-        return 1 if self.account.effort is None else self.account.effort.picture_every_n_steps
-
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
         if seen.stalled and (self._probes or self._scheduled):
             return _once((*self._probes, *self._afterwards, *self._scheduled))
-        return _once(self._scheduled) if self._due(seen.steps) else ()
+        return _once(self._scheduled) if self.schedule.due(seen.steps) else ()
 
     def verdict(self, seen: Observations, readings: Sequence[object], guard: Guard) -> Verdict | None:
         """Return what the detectors make of the run and of these readings; None where none of them speaks."""
@@ -199,13 +145,9 @@ class Examination:
 
     def covered(self, trainer: Any, seen: Observations) -> bool:
         """Return whether enough work is left for what is due; if not, it waits until it is due again."""
-        if self._asked_for(seen.occasion):
+        if self.limits.cover(trainer, seen.occasion, seen.steps, LOOK_AT_A_BATCH):
             return True
-        if agreed_upon(trainer, self.account.covers(seen.occasion, seen.steps, LOOK_AT_A_BATCH)):
-            return True
-        self._latest = seen.steps
-        what = "another diagnosis" if seen.stalled else "some scheduled looks"
-        self.left_out[what] = "more work than the run has earned so far"
+        self.schedule.looked(seen.steps)
         if seen.stalled:
             seen.pass_over()
         return False
@@ -235,33 +177,25 @@ class Examination:
             guard: counts what fails.
             seen: what is known without probes.
         """
-        self._latest, self.checkpointed, self._put_off = seen.steps, False, False
+        self.schedule.looked(seen.steps)
+        self._put_off = False
         diagnosing = any(probe in self._probes for probe in probes)
         underway = self._underway if diagnosing else None
-        spending = Spending(
-            self.account,
-            seen.occasion,
-            seen.steps,
-            Meter(self._clock),
-            self._brake,
-            purse=None if underway is None else underway.purse,
-            unlimited=self._asked_for(seen.occasion),
-        )
+        spending = self.limits.spending(seen.occasion, seen.steps, underway.purse if underway is not None else None)
         probing = Probing(trainer, pl_module, guard, spending, self._loss_fn)
         if underway is not None:
             probing.readings, probing.done = [*underway.readings], underway.done
         before = len(probing.readings)
         probing.run(
             probes,
-            self._batches(spending.purse, diagnosing=diagnosing),
+            batches_for(spending.purse, self.probe_set, diagnosing=diagnosing),
             lambda: self._snapshots.points(parameters_of(pl_module)),
             lambda probe, so_far: self._has_its_turn(probe, seen, so_far),
             lambda probe: diagnosing and probe not in self._probes,
         )
         readings = probing.readings
         self.skipped.update(probing.skipped)
-        self.left_out = {what: why for what, why in self.left_out.items() if what not in probing.measured}
-        self.left_out.update(probing.left_out)
+        self.limits.note(probing.left_out, probing.measured)
         self.skipped.update(self._snapshots.skipped)
         self._keep(readings[before:], seen)
         self._underway = Underway(spending.purse, probing.done, tuple(readings)) if probing.waiting else None
@@ -277,20 +211,6 @@ class Examination:
         if self._afterwards:
             self._snapshots.follow(pl_module, seen.step)
 
-    def _asked_for(self, occasion: Occasion) -> bool:
-        """Whether the user has said how often to look: that is not limited."""
-        return occasion is Occasion.LOOK and self._every is not None
-
-    def _batches(self, purse: Purse, *, diagnosing: bool) -> ProbeSet:
-        """The batches that this much work is spent on."""
-        most = self.probe_set.max_batches
-        if not diagnosing:
-            measured = GLANCE // 2 if purse.allowance is None else max(1, purse.allowance // LOOK_AT_A_BATCH)
-            return self.probe_set.latest(min(most, GLANCE, 2 * measured))
-        if purse.allowance is not None:
-            most = min(most, max(FEWEST, purse.allowance // WORK_PER_BATCH))
-        return self.probe_set.latest(most, SAMPLES)
-
     def _has_its_turn(self, probe: Probe, seen: Observations, readings: Sequence[object]) -> bool:
         """Whether the cause is still open, or the alarm news, as this kind of probe asks for."""
         if probe in self._scheduled:
@@ -305,7 +225,7 @@ class Examination:
         if verdict is None or not verdict.stuck:
             return False
         drawn = [step for step, _ in seen.chronicle.readings.get("Plane", ())]
-        return not drawn or verdict.since - drawn[-1] >= self._interval(seen.steps)
+        return not drawn or verdict.since - drawn[-1] >= self.schedule.interval(seen.steps)
 
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:
         seen.chronicle.read(seen.step, readings)
@@ -325,15 +245,13 @@ class Examination:
         """What was observed, in builtins and tensors."""
         return {
             "lines": {name: [[step, plain(line)] for step, line in curves] for name, curves in self.lines.items()},
-            # Lightning asks for the state first and for `on_save_checkpoint` second; both mean this checkpoint.
-            "checkpointed": True,
+            **self.schedule.state_dict(),
             "planned": self.planned and not self._spoiled,
             "put_off": self._put_off or self._spoiled,
-            "latest": self._latest,
             "curvature": None if self.curvature is None else plain(self.curvature),
             "spectrum": None if self.spectrum is None else plain(self.spectrum),
             "snapshots": self._snapshots.state_dict(),
-            "account": self.account.state_dict(),
+            "account": self.limits.state_dict(),
             "diagnosis": None if self._underway is None else self._underway.to_dict(),
         }
 
@@ -342,26 +260,15 @@ class Examination:
         self.lines = {
             name: [(step, restored(Line, line)) for step, line in curves] for name, curves in state["lines"].items()
         }
-        self.checkpointed, self.planned, self._latest = state["checkpointed"], state["planned"], state["latest"]
-        self._put_off = bool(state.get("put_off"))
+        self.schedule.load_state_dict(state)
+        self.planned, self._put_off = bool(state["planned"]), bool(state.get("put_off"))
         self.curvature = None if state["curvature"] is None else restored(Curvature, state["curvature"])
         self.spectrum = None if state["spectrum"] is None else restored(Spectrum, state["spectrum"])
         self._snapshots.load_state_dict(state["snapshots"])
         if "account" in state:  # not before 0.2
-            self.account.load_state_dict(state["account"], self._effort)
+            self.limits.load_state_dict(state["account"])
             underway = state["diagnosis"]
             self._underway = None if underway is None else Underway.from_dict(underway)
-
-    def _due(self, steps: int) -> bool:
-        interval = self._interval(steps)
-        return steps - self._latest >= (interval // 2 if self.checkpointed else interval)
-
-    def _interval(self, steps: int) -> int:
-        if self._every is not None:
-            return self._every
-        if self._horizon is None:  # further and further apart
-            return max(500, steps // 2)
-        return max(self._horizon // 10, min(500, self._horizon // 3), 1)
 
 
 def _once(probes: Sequence[Probe]) -> tuple[Probe, ...]:

@@ -207,7 +207,7 @@ class Monitor(Callback):
         with self._stopwatch.spending():
             with self._guard("watching"):
                 records, self._overhead = agreed(trainer, self._recorder.drain(), self._stopwatch.overhead)
-                self._examination.choose_effort(trainer, batch_seconds)
+                self._examination.limits.choose(trainer, batch_seconds)
                 trainer.callback_metrics.update(published(self._watch(records, trainer.log_every_n_steps)))
             with self._guard("examining"):
                 self._examine(trainer, pl_module)
@@ -234,7 +234,8 @@ class Monitor(Callback):
 
     def _draws(self) -> bool:
         """Whether pictures are drawn now: of a verdict always, else not too often."""
-        return self._seen.judged_at == self._seen.steps or self._seen.steps - self._drawn >= self._examination.draws
+        rarely = self._seen.steps - self._drawn >= self._examination.limits.picture_every_n_steps
+        return rarely or self._seen.judged_at == self._seen.steps
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""

@@ -6,8 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.stopwatch import Brake
 from lightning_landscape.callbacks.work import Account, Meter, Occasion
+from lightning_landscape.evidence import Evidence
+
+GLANCE = 4
+"""batches of a scheduled look, which shows a trend and decides nothing"""
+FEWEST_BATCHES = 6
+"""batches of a diagnosis, however small its allowance: fewer do not tell use of the inputs from chance"""
+WORK_PER_BATCH = 30
+"""gradients that a diagnosis may take, for each batch that it sees: most of them are for steps on single batches"""
+LOOK_AT_A_BATCH = 14
+"""gradients that a scheduled look takes on a single batch: three lines, a noise scale, and opening the surface"""
+SAMPLES = 512
+"""samples after which a diagnosis needs no further batches"""
 
 
 @dataclass
@@ -36,6 +49,25 @@ class Purse:
         """Return the purse that `to_dict` was taken of."""
         allowance = data["allowance"]
         return cls(None if allowance is None else int(allowance), float(data["spent"]))
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A diagnosis that goes on at the next check."""
+
+    purse: Purse
+    done: int
+    """how many of its probes have had their turn"""
+    readings: tuple[object, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return builtins only, for the checkpoint."""
+        return {"purse": self.purse.to_dict(), "done": self.done, "readings": Evidence(*self.readings).to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Underway:
+        """Return the diagnosis that `to_dict` was taken of."""
+        return cls(Purse.from_dict(data["purse"]), int(data["done"]), tuple(Evidence.from_dict(data["readings"])))
 
 
 class Spending:
@@ -109,3 +141,14 @@ class Spending:
         if self._following is None:
             self._following = Purse(self._account.allowance(Occasion.FOLLOW_UP, self._steps))
         return self._following
+
+
+def batches_for(purse: Purse, kept: ProbeSet, *, diagnosing: bool) -> ProbeSet:
+    """Return those of the batches that were kept on which this much work is spent."""
+    most, allowance = kept.max_batches, purse.allowance
+    if not diagnosing:
+        measured = GLANCE // 2 if allowance is None else max(1, allowance // LOOK_AT_A_BATCH)
+        return kept.latest(min(most, GLANCE, 2 * measured))
+    if allowance is not None:
+        most = min(most, max(FEWEST_BATCHES, allowance // WORK_PER_BATCH))
+    return kept.latest(most, SAMPLES)

@@ -146,7 +146,7 @@ def test_a_probe_that_takes_more_than_it_says_is_ended_and_named_and_the_verdict
     assert monitor.verdict is not None
     assert len(said) == 1
     assert f"{probe.__name__} (it was ended after" in monitor.report
-    assert monitor._examination.account.spent <= 2 * 500
+    assert monitor._examination.limits.account.spent <= 2 * 500
 
 
 @costs(lambda surface: 10_000.0)

@@ -181,12 +181,12 @@ class SlowClock(WildClock):
 
 def test_the_effort_is_chosen_once_and_kept_by_a_run_that_resumes_on_a_faster_machine(tmp_path):
     first = watch("permuted labels", SlowClock(0.05), [Saves(tmp_path, (5 * EPOCH,))])
-    effort = first._examination.account.effort
+    effort = first._examination.limits.account.effort
     assert effort.gradients < 500
     assert f"a first diagnosis takes up to {effort.gradients} gradients of one batch" in first.report
     saves = [Saves(tmp_path / "again", (5 * EPOCH,))]
     again = watch("permuted labels", callbacks=saves, ckpt_path=tmp_path / f"{5 * EPOCH}.ckpt")
-    assert again._examination.account.effort == effort
+    assert again._examination.limits.account.effort == effort
 
 
 class Notes(L.Callback):
@@ -204,7 +204,7 @@ class Notes(L.Callback):
 def test_a_diagnosis_of_slow_steps_is_spread_over_checks_and_survives_a_stop_between_two(tmp_path):
     notes = Notes()
     spread = watch("permuted labels", SlowClock(0.5), [notes])
-    assert spread._examination.account.effort.sliced
+    assert spread._examination.limits.account.effort.sliced
     assert spread.verdict is not None
     stop = next(step for step in notes.steps if step % EPOCH == 0)
     straight = watch("permuted labels", SlowClock(0.5), [Saves(tmp_path, (stop,))])

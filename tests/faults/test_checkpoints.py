@@ -165,7 +165,7 @@ def overwrites(surface):
     os.truncate(path, 0)  # cp another.ckpt last.ckpt, in the midst of an examination
     assert surface.loss(dict(surface.anchors[path])) > 0
 monitor = LandscapeMonitor(anchors=[path], batches=2)
-monitor._examination._scheduled, monitor._examination._every = (overwrites,), 10
+monitor._examination._scheduled, monitor._examination.schedule.every = (overwrites,), 10
 fit(Net(), monitor)
 print("ended after", monitor._seen.steps, monitor._guard.failures)
 """

@@ -20,7 +20,7 @@ def monitor_with(name, probe):
     """The monitor, with this probe in place of all of its own."""
     monitor = MONITORS[name]()
     monitor._examination._probes, monitor._examination._scheduled = (), (probe,)
-    monitor._examination._every = 10
+    monitor._examination.schedule.every = 10
     return monitor
 
 

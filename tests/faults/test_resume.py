@@ -110,7 +110,10 @@ def test_f23_changed_settings_win_in_the_new_run_which_goes_on_from_what_was_see
     run(rest, ckpt_path=path)
     assert rest._seen.steps == STEPS  # and not only the 60 of the new run
     examination, fresh = rest._examination, CHANGED[name]()._examination
-    assert (examination._every, examination.probe_set.max_batches) == (fresh._every, fresh.probe_set.max_batches)
+    assert (examination.schedule.every, examination.probe_set.max_batches) == (
+        fresh.schedule.every,
+        fresh.probe_set.max_batches,
+    )
     assert rest._recorder.norms_every == CHANGED[name]()._recorder.norms_every
     if name == "interpolation":
         points = [len(line.losses) for _, line in examination.lines["initial"]]

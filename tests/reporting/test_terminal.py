@@ -3,14 +3,16 @@
 import os
 import subprocess
 import sys
-import time
+import threading
 from itertools import pairwise
 
 import pytest
 
+from lightning_landscape.clock import SYSTEM_CLOCK
 from lightning_landscape.evidence import Cause, LossLevel, Verdict
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.terminal import announced, say, table
+from lightning_landscape.reporting.terminal import LONG, announced, say, table
+from tests.clocks import HandClock
 
 STUCK = Verdict(Cause.FLAT_REGION, 203, 90, stuck=True, reason="Flat.", advice="another initialisation " * 9)
 
@@ -115,20 +117,34 @@ def test_importing_prints_nothing():
 
 
 def test_work_that_takes_long_says_so_in_one_line_and_quick_work_says_nothing(capsys):
-    with announced("measuring the curvature", after=0.05):
-        time.sleep(0.3)
+    clock = HandClock()
+    with announced("measuring the curvature", clock):
+        clock.move(LONG + 1)
+        clock.move(LONG + 1)
     assert capsys.readouterr().out == "lightning_landscape: measuring the curvature …\n"
-    with announced("measuring the curvature", after=5):
-        pass
-    time.sleep(0.05)
+    with announced("measuring the curvature", clock):
+        clock.move(LONG - 1)
+    clock.move(100 * LONG)
     assert capsys.readouterr().out == ""
 
 
 def test_work_that_fails_is_not_announced_afterwards(capsys):
-    with pytest.raises(KeyError), announced("it", after=0.05):
+    clock = HandClock()
+    with pytest.raises(KeyError), announced("it", clock):
         raise KeyError
-    time.sleep(0.1)
+    clock.move(100 * LONG)
     assert capsys.readouterr().out == ""
+
+
+def test_the_clock_of_the_machine_calls_once_and_can_be_told_not_to():
+    called = threading.Event()
+    cancel = SYSTEM_CLOCK.call_after(0.0, called.set)
+    assert called.wait(30)
+    cancel()
+    never: list[int] = []
+    SYSTEM_CLOCK.call_after(3600.0, lambda: never.append(1))()
+    assert never == []
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
 
 
 def test_a_line_is_said_whole(capsys):

@@ -1,0 +1,57 @@
+"""When measurements are due that no stalled loss asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Schedule:
+    """Steps between two looks at the loss surface.
+
+    Args:
+        every: optimizer steps; None for a tenth of the run.
+
+    Raises:
+        ValueError: if `every` is below 1.
+    """
+
+    def __init__(self, every: int | None = None) -> None:
+        if every is not None and every < 1:
+            raise ValueError(f"every must be at least 1 optimizer step, or None for a tenth of the run, got {every}")
+        self.every = every
+        self.forget()
+
+    def forget(self) -> None:
+        """Start as if nothing had been seen."""
+        self.horizon: int | None = None
+        self.checkpointed = False
+        """whether a checkpoint was written since the last look: the loss on the way to it is of interest"""
+        self.latest = 0
+        """optimizer steps at the last look"""
+
+    def looked(self, steps: int) -> None:
+        """Enter a look after this many steps."""
+        self.latest, self.checkpointed = steps, False
+
+    def due(self, steps: int) -> bool:
+        """Return whether a look is due after this many steps; after a checkpoint it is in half of the time."""
+        interval = self.interval(steps)
+        return steps - self.latest >= (interval // 2 if self.checkpointed else interval)
+
+    def interval(self, steps: int) -> int:
+        """Return the steps between two looks; in a run of unknown length they lie further and further apart."""
+        if self.every is not None:
+            return self.every
+        if self.horizon is None:
+            return max(500, steps // 2)
+        return max(self.horizon // 10, min(500, self.horizon // 3), 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was observed, in builtins."""
+        # Lightning asks for the state first and for `on_save_checkpoint` second; both mean this checkpoint.
+        return {"checkpointed": True, "latest": self.latest}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.checkpointed, self.latest = bool(state["checkpointed"]), int(state["latest"])
