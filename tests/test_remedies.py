@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from functools import partial, wraps
 from types import SimpleNamespace
 
 import lightning as L
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_landscape import Cause, Evidence, LandscapeMonitor, PlateauMonitor, Verdict
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.callbacks.remedying import Remedying
+from lightning_landscape.callbacks.remedying import Remedying, _applied
 from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.errors import LandscapeError, ProbeFailedWarning
 from lightning_landscape.evidence import Divergence, LossLevel
@@ -306,7 +307,8 @@ def test_a_remedy_that_does_not_help_is_said_not_to_have_helped(tmp_path):
     monitor = LandscapeMonitor(remedies=[lambda verdict, optimizer: "wished it well"])
     fit(tmp_path, monitor)
     assert monitor.treatments[0].open
-    assert "wished it well; the run has not escaped by step 499." in monitor.report
+    assert monitor.report.endswith("; the run has not escaped by step 499.")
+    assert "wished it well (remedy: the lambda at line " in monitor.report
 
 
 @quiet_alarms
@@ -314,7 +316,48 @@ def test_stop_stops_the_run_at_the_alarm(tmp_path):
     monitor = LandscapeMonitor(remedies=[Stop()])
     trainer, _ = fit(tmp_path, monitor)
     assert trainer.global_step == monitor.verdict.step + 1 < 500
-    assert re.search(r"Stop\(\) asked the trainer to stop \(\w+\)\.$", monitor.report)
+    assert re.search(r"asked the trainer to stop \(\w+\) \(remedy: Stop\(\)\)\.$", monitor.report)
+
+
+def halve(verdict, optimizer, by=2):
+    return "halved the learning rate"
+
+
+class Halving:
+    def __repr__(self):
+        return "Halving(by=2)"
+
+    def __call__(self, verdict, optimizer):
+        return " Halved the learning rate,\nwhatever it was. "
+
+
+@quiet_alarms
+@pytest.mark.parametrize(
+    ("remedy", "sentence"),
+    [
+        (halve, r"halved the learning rate \(remedy: halve\)"),
+        (partial(halve, by=2), r"halved the learning rate \(remedy: halve\(by=2\)\)"),
+        (Halving(), r"Halved the learning rate, whatever it was \(remedy: Halving\(by=2\)\)"),
+        (
+            lambda verdict, optimizer: "halved it",
+            r"halved it \(remedy: the lambda at line \d+ of test_remedies.py\)",
+        ),
+        (wraps(halve)(lambda verdict, optimizer: "halve was here"), "halve was here"),
+    ],
+)
+def test_what_a_remedy_did_is_said_with_its_name_once(tmp_path, remedy, sentence):
+    monitor = PlateauMonitor(remedies=[remedy])
+    fit(tmp_path, monitor)
+    told = monitor.treatments[0].sentence(499)
+    assert re.fullmatch(rf"step \d+ \(\w+\): {sentence}; the run has not escaped by step 499\.", told), told
+
+
+def test_a_remedy_of_several_optimizers_is_named_once():
+    rates = iter((0.1, 0.2))
+    trainer = SimpleNamespace(optimizers=[sgd(net()), sgd(net())], lr_scheduler_configs=[], should_stop=False)
+    assert _applied(halve, VERDICT, trainer, Guard()) == ["halved the learning rate (remedy: halve)"]
+    (said,) = _applied(lambda verdict, optimizer: f"saw the rate {next(rates)}", VERDICT, trainer, Guard())
+    assert said.startswith("saw the rate 0.1 and saw the rate 0.2 (remedy: the lambda at line ")
 
 
 def test_a_healthy_run_is_not_treated(tmp_path):

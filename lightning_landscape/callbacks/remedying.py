@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.guard import Guard
+from lightning_landscape.callbacks.naming import name_of
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.evidence import Cause, Verdict
@@ -147,9 +149,9 @@ def _alarm(seen: Observations) -> Verdict | None:
 
 
 def _applied(remedy: Remedy, verdict: Verdict, trainer: Any, guard: Guard) -> list[str]:
-    """Call one remedy with each of the optimizers: what it says it did, by its name."""
+    """Call one remedy with each of the optimizers, and return what it says that it did, with its name, as one item."""
     sentences: list[str] = []
-    name = getattr(remedy, "__name__", None) or repr(remedy)
+    name = name_of(remedy)
     for optimizer in trainer.optimizers:
         if not guard.allows(name):
             break
@@ -161,8 +163,13 @@ def _applied(remedy: Remedy, verdict: Verdict, trainer: Any, guard: Guard) -> li
             if isinstance(said, Halt):
                 trainer.should_stop = True
             if said is not None:
-                sentences.append(f"{name} {said}")
-    return sentences
+                sentences.append(" ".join(str(said).split()).rstrip("."))
+    return [_by(name, " and ".join(dict.fromkeys(sentences)))] if sentences else []
+
+
+def _by(name: str, said: str) -> str:
+    """Return what a remedy says that it did with the remedy's name, unless it has named itself."""
+    return said if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) else f"{said} (remedy: {name})".strip()
 
 
 def _carry_to_schedulers(trainer: Any, optimizer: Optimizer, before: Sequence[float | None]) -> None:
