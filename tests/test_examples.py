@@ -15,6 +15,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_landscape import LandscapeMonitor
+from lightning_landscape.callbacks.verdicts import Verdicts
+from lightning_landscape.diagnosis.geometry import settled
 from lightning_landscape.probes.line import LossLine
 from lightning_landscape.remedies import Perturb, Stop
 
@@ -107,7 +109,7 @@ def test_the_escape_shows_the_verdict_the_perturbation_and_the_loss_that_falls(t
     assert shares[0] > 0.9
     assert shares[1] < 0.5
     assert "Perturb(" not in stuck[stuck.index("without remedies: ") :]
-    assert re.search(r"step \d+ \(\w+\): Perturb\(.*; the run escaped at step \d+\.", escaped)
+    assert re.search(r"step \d+ \(\w+\): moved .*\(remedy: Perturb\(.*; the run escaped at step \d+\.", escaped)
     with Image.open(tmp_path / "out" / "escape.png") as picture:
         assert picture.width == 640
         assert len(picture.getcolors(2**20)) > 20
@@ -186,6 +188,15 @@ def test_probes_are_given_as_null_none_or_classes(main, probes):
     wanted = {"null": LandscapeMonitor(), "[]": LandscapeMonitor(probes=())}
     other = wanted.get(probes, LandscapeMonitor(probes=[LossLine("best")]))
     assert monitor._examination._probes == other._examination._probes
+
+
+def test_detectors_are_given_by_where_they_are_found(main):
+    monitor = parsed(
+        main,
+        "--trainer.callbacks+=lightning_landscape.LandscapeMonitor",
+        '--trainer.callbacks.detectors=["lightning_landscape.diagnosis.geometry.settled"]',
+    )
+    assert monitor._examination._verdicts == Verdicts((settled,))
 
 
 def test_a_bad_argument_is_refused_with_its_value_before_anything_runs(main):

@@ -10,7 +10,7 @@ from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.limits import Limits
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.own_scalars import own_scalars
-from lightning_landscape.callbacks.probing import Probing
+from lightning_landscape.callbacks.probing import Probing, once
 from lightning_landscape.callbacks.schedule import Schedule
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
 from lightning_landscape.callbacks.spending import LOOK_AT_A_BATCH, Underway, batches_for
@@ -18,7 +18,7 @@ from lightning_landscape.callbacks.stopwatch import Stopwatch
 from lightning_landscape.callbacks.verdicts import Verdicts
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.diagnosis import Detector
-from lightning_landscape.evidence import Curvature, Line, Spectrum, Verdict, plain, restored
+from lightning_landscape.evidence import Curvature, Line, Plane, Spectrum, Verdict, plain, restored
 from lightning_landscape.probes import EXAMINATION
 from lightning_landscape.surface import Probe
 
@@ -68,7 +68,7 @@ class Examination:
         self.schedule, self.limits = Schedule(every), Limits(effort, share, looks=every is None)
         self._probes, self._scheduled, self._afterwards = tuple(probes), tuple(scheduled), tuple(afterwards)
         self._loss_fn, self._keeps_batches = loss_fn, keeps_batches
-        self._verdicts = Verdicts(detectors)
+        self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
         self._snapshots = Snapshots(anchors)
         self.forget()
 
@@ -82,6 +82,8 @@ class Examination:
         self.limits.forget()
         self._underway: Underway | None = None
         self.planned = self._put_off = False
+        self._picturing = False
+        self._pictured: int | None = None
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
         self.probe_set.clear()
 
@@ -136,8 +138,8 @@ class Examination:
     def wanted(self, seen: Observations) -> tuple[Probe, ...]:
         """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
         if seen.stalled and (self._probes or self._scheduled):
-            return _once((*self._probes, *self._afterwards, *self._scheduled))
-        return _once(self._scheduled) if self.schedule.due(seen.steps) else ()
+            return once((*self._probes, *self._afterwards, *self._scheduled))
+        return once(self._scheduled) if self.schedule.due(seen.steps) else ()
 
     def verdict(self, seen: Observations, readings: Sequence[object], guard: Guard) -> Verdict | None:
         """Return what the detectors make of the run and of these readings; None where none of them speaks."""
@@ -217,18 +219,21 @@ class Examination:
             return True
         if probe in self._probes:
             return probe not in EXAMINATION or self._verdicts.open(seen.evidence(readings))
-        return probe not in self._afterwards or self._alarms_anew(seen, readings)
+        self._picturing = probe in self._afterwards and self._alarms_anew(seen, readings)
+        return self._picturing or probe not in self._afterwards
 
     def _alarms_anew(self, seen: Observations, readings: Sequence[object]) -> bool:
         """Whether these readings make an alarm, and the plateau began long after the last one that was pictured."""
         verdict = self._verdicts.likely(seen.evidence(readings))
         if verdict is None or not verdict.stuck:
             return False
-        drawn = [step for step, _ in seen.chronicle.readings.get("Plane", ())]
-        return not drawn or verdict.since - drawn[-1] >= self.schedule.interval(seen.steps)
+        return self._pictured is None or verdict.since - self._pictured >= self.schedule.interval(seen.steps)
 
     def _keep(self, readings: Sequence[object], seen: Observations) -> None:
         seen.chronicle.read(seen.step, readings)
+        if self._picturing and any(type(reading) is Plane for reading in readings):
+            self._pictured = seen.step
+        self._picturing = False
         scalars, refused = own_scalars(readings)
         seen.scalars.update(scalars)
         self.skipped.update(refused)
@@ -248,6 +253,7 @@ class Examination:
             **self.schedule.state_dict(),
             "planned": self.planned and not self._spoiled,
             "put_off": self._put_off or self._spoiled,
+            "pictured": self._pictured,
             "curvature": None if self.curvature is None else plain(self.curvature),
             "spectrum": None if self.spectrum is None else plain(self.spectrum),
             "snapshots": self._snapshots.state_dict(),
@@ -262,6 +268,7 @@ class Examination:
         }
         self.schedule.load_state_dict(state)
         self.planned, self._put_off = bool(state["planned"]), bool(state.get("put_off"))
+        self._pictured = state.get("pictured")
         self.curvature = None if state["curvature"] is None else restored(Curvature, state["curvature"])
         self.spectrum = None if state["spectrum"] is None else restored(Spectrum, state["spectrum"])
         self._snapshots.load_state_dict(state["snapshots"])
@@ -269,12 +276,3 @@ class Examination:
             self.limits.load_state_dict(state["account"])
             underway = state["diagnosis"]
             self._underway = None if underway is None else Underway.from_dict(underway)
-
-
-def _once(probes: Sequence[Probe]) -> tuple[Probe, ...]:
-    """Return the probes in their order, each once; they need not be hashable."""
-    kept: list[Probe] = []
-    for probe in probes:
-        if probe not in kept:
-            kept.append(probe)
-    return tuple(kept)

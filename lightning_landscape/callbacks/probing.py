@@ -215,6 +215,15 @@ class Probing:
                 self.guard.failures[part] = max(count, self.guard.failures.get(part, 0))
 
 
+def once(probes: Sequence[Probe]) -> tuple[Probe, ...]:
+    """Return the probes in their order, each once; they need not be hashable."""
+    kept: list[Probe] = []
+    for probe in probes:
+        if probe not in kept:
+            kept.append(probe)
+    return tuple(kept)
+
+
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether this error, or one that it was raised from, is a device's or the host's lack of memory."""
     while error is not None:

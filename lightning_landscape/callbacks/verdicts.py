@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.naming import name_of
@@ -12,15 +12,11 @@ from lightning_landscape.diagnosis import DETECTORS, Detector, diagnose, undisce
 from lightning_landscape.evidence import Cause, Evidence, Verdict, shown
 
 
+@dataclass(frozen=True)
 class Verdicts:
-    """The detectors in use, and what they make of evidence.
+    """The detectors in use, in the order in which they are asked, and what they make of evidence."""
 
-    Args:
-        detectors: in the order in which they are asked; None for the usual ones.
-    """
-
-    def __init__(self, detectors: Sequence[Detector] | None) -> None:
-        self._detectors = DETECTORS if detectors is None else tuple(detectors)
+    detectors: Sequence[Detector] = DETECTORS
 
     def reached(self, evidence: Evidence, guard: Guard) -> Verdict | None:
         """Return the first verdict; a detector that fails is counted, and the next one is asked."""
@@ -33,7 +29,7 @@ class Verdicts:
 
             return asked
 
-        return diagnose(evidence, [counted(detector) for detector in self._detectors])
+        return diagnose(evidence, [counted(detector) for detector in self.detectors])
 
     def likely(self, evidence: Evidence) -> Verdict | None:
         """Return the first verdict while an examination is under way: a detector that fails says nothing yet."""
@@ -45,7 +41,7 @@ class Verdicts:
 
     @property
     def _quiet(self) -> list[Detector]:
-        return [_quiet(detector) for detector in self._detectors]
+        return [_quiet(detector) for detector in self.detectors]
 
 
 def _quiet(detector: Detector) -> Callable[[Evidence], Verdict | None]:

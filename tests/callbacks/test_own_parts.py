@@ -21,7 +21,7 @@ from lightning_landscape.callbacks.own_scalars import taken
 from lightning_landscape.diagnosis import DETECTORS, undiscerned
 from lightning_landscape.errors import ProbeFailedWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Evidence, Line, Plateau, Trials
-from lightning_landscape.probes import EXAMINATION, LossLine
+from lightning_landscape.probes import EXAMINATION, LossLine, RandomPlane
 from tests.faults.runs import MONITORS
 
 STEPS = 240
@@ -136,6 +136,25 @@ def test_probes_in_place_of_the_usual_ones_leave_lines_noise_and_the_plane_of_an
     assert monitor._examination.lines.keys() == {"initial", "previous", "best"}
     assert "GradientNoise" in monitor._seen.chronicle.readings
     assert monitor.planes
+
+
+def test_a_plane_of_ones_own_does_not_pass_for_the_picture_of_an_alarm():
+    def never_before_step_150(evidence):
+        plateau = evidence.get(Plateau)
+        if plateau.step < 150:
+            return Verdict(Cause.UNDECIDED, plateau.step, plateau.since, stuck=False, reason="It is early.")
+        return Verdict(Cause.POOR_MINIMUM, plateau.step, plateau.since, stuck=True, reason="It is late.")
+
+    def look(plane):
+        monitor = monitor_with(probes=[*EXAMINATION, *plane], detectors=[never_before_step_150])
+        said_by(lambda: fit(monitor, steps=1000))
+        return monitor
+
+    usual, own = look([]), look([RandomPlane(resolution=3)])
+    assert [verdict.reason for verdict in usual.verdicts] == ["It is late."]
+    assert usual.planes
+    assert len(own.planes) > len(usual.planes)
+    assert [plane for plane in usual.planes if plane not in own.planes] == []
 
 
 def test_an_empty_list_of_probes_measures_nothing_of_the_surface():
