@@ -25,6 +25,19 @@ else:
 TRAINERS = frozenset({"_trainer", "_fabric", "_fabric_optimizers", "_device_mesh", "_compiler_ctx"})
 """attributes in which a LightningModule keeps what belongs to its trainer"""
 
+_NAMESPACES = ("lightning.pytorch.", "lightning.fabric.", "pytorch_lightning.", "lightning_fabric.")
+_TRAINER_PACKAGES = frozenset({"trainer", "loops", "strategies", "accelerators", "plugins", "fabric", "connector"})
+
+
+def is_part_of_a_trainer(kind: type) -> bool:
+    """Whether objects of this class are a Trainer, or belong to one: its loops, strategy, connectors, plugins."""
+    for base in kind.__mro__:
+        for namespace in _NAMESPACES:
+            if base.__module__.startswith(namespace):
+                package = base.__module__.removeprefix(namespace).partition(".")[0]
+                return package in _TRAINER_PACKAGES
+    return False
+
 
 def current_hook(pl_module: Any) -> str | None:
     """The hook that Lightning is running right now, such as ``"on_train_batch_end"``; None outside of hooks."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_landscape.callbacks.copying import Copier
+from lightning_landscape.callbacks.copying import Copier, children_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class ProbeBatch:
     samples: int | None
     """length of the first dimension that all tensors share; None where they do not"""
     nbytes: int
+    uncopied: Mapping[str, str]
+    """where in the batch an object was met that cannot be copied: its type"""
 
     def fresh(self) -> Any:
         """A copy for one evaluation, since a training step may change its batch."""
@@ -106,41 +109,42 @@ class ProbeSet:
         self._drawing = None
 
     def _keep(self, flags: dict[str, bool], batch: Any, batch_idx: int, dataloader_idx: int) -> None:
-        copied, nbytes = _copy(batch)
+        copied, nbytes, uncopied = _copy(batch)
         if nbytes > self.max_bytes:
             self.left_out = nbytes
             return
-        self._held.append(ProbeBatch(copied, batch_idx, dataloader_idx, flags, _samples(copied), nbytes))
+        samples = _samples(copied)
+        self._held.append(ProbeBatch(copied, batch_idx, dataloader_idx, flags, samples, nbytes, uncopied))
         while len(self._held) > self.max_batches or self.nbytes > self.max_bytes:
             self._held.popleft()
 
 
-def _copy(batch: Any) -> tuple[Any, int]:
-    """A copy of the batch, tensor for tensor, and its bytes."""
+def _copy(batch: Any) -> tuple[Any, int, Mapping[str, str]]:
+    """A copy of the batch, tensor for tensor, its bytes, and what in it could not be copied."""
     memo: dict[int, Any] = {}
-    copied = Copier().copy(batch, memo, "batch")
-    return copied, sum({id(made): _nbytes(made) for made in memo.values()}.values())
+    copier = Copier()
+    copied = copier.copy(batch, memo, "batch")
+    return copied, sum({id(made): _nbytes(made) for made in memo.values()}.values()), copier.uncopied
 
 
 def _nbytes(value: Any) -> int:
     if isinstance(value, Tensor) and value.layout is not torch.strided:
         return value.element_size() * value.coalesce().values().numel() if value.layout is torch.sparse_coo else 0
-    nbytes = getattr(value, "nbytes", 0)
+    # Asked of the class: an instance may take every name for an item of its own.
+    nbytes = value.nbytes if hasattr(type(value), "nbytes") else 0
     return nbytes if isinstance(nbytes, int) else 0
 
 
 def _samples(batch: Any) -> int | None:
     """How many samples a batch holds, where its tensors agree on it."""
     lengths: set[int] = set()
+    seen: set[int] = set()
     pending = [batch]
     while pending:
         value = pending.pop()
         if isinstance(value, Tensor):
-            lengths.add(len(value) if value.ndim else 1)
-        elif isinstance(value, dict):
-            pending.extend(value.values())
-        elif isinstance(value, (list, tuple)):
-            pending.extend(value)
-        elif hasattr(value, "__dataclass_fields__"):
-            pending.extend(vars(value).values())
+            lengths.add(value.size(0) if value.dim() else 1)
+        elif id(value) not in seen:
+            seen.add(id(value))
+            pending.extend(children_of(value))
     return lengths.pop() if len(lengths) == 1 else None

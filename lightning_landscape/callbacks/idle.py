@@ -53,9 +53,10 @@ def idle_surface(
             probe_set.capture(pl_module, batch, position)
         with torch.inference_mode(mode=False), torch.enable_grad(), forced_eager():
             replay = Replay(trainer, pl_module, isolation, loss_fn)
-            require_copies(isolation, replay)
+            captured = tuple(held for half in probe_set.halves for held in half)
+            require_copies(isolation, replay, captured)
             evaluator = Evaluator(isolation, replay, Ranks(trainer), "eval")
-            measured = MeanLoss(evaluator, tuple(held for half in probe_set.halves for held in half))
+            measured = MeanLoss(evaluator, captured)
             try:
                 evaluator.check(measured.batches[0])
                 here = evaluator.weights.here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -133,7 +133,7 @@ def _opened(
         raise SurfaceError(f"[LL310] no batch to evaluate on: {_why_empty(probe_set)}")
     with isolated(trainer, pl_module, weights_type(pl_module)) as isolation:
         replay = Replay(trainer, pl_module, isolation, loss_fn)
-        require_copies(isolation, replay)
+        require_copies(isolation, replay, [batch for half in halves for batch in half])
         evaluator = Evaluator(isolation, replay, ranks, mode, meter)
         try:
             evaluator.check(halves[0][0])
@@ -143,14 +143,17 @@ def _opened(
             evaluator.open = False
 
 
-def require_copies(isolation: Isolation, replay: Replay) -> None:
+def require_copies(isolation: Isolation, replay: Replay, batches: Iterable[ProbeBatch]) -> None:
     """Refuse what cannot be copied, unless the user answers for the loss.
 
     Raises:
         SurfaceError: if the training step could change it for good
     """
-    if isolation.uncopied and not replay.overridden:
-        named = ", ".join(f"{where} ({kind})" for where, kind in isolation.uncopied.items())
+    uncopied = dict(isolation.uncopied)
+    for batch in batches:
+        uncopied |= batch.uncopied
+    if uncopied and not replay.overridden:
+        named = ", ".join(f"{where} ({kind})" for where, kind in uncopied.items())
         raise SurfaceError(
             f"[LL311] cannot be copied, and so could not be put back as it was: {named}; give loss_fn or define "
             "landscape_loss(self, batch) that leaves it alone"

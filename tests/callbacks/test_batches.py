@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from collections import UserDict, deque
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from lightning_landscape.callbacks.batches import ProbeSet
+from tests.zoo.batches import Attributes, Extended, Frozen, Slotted
 
 MODULE = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
 
@@ -64,6 +68,10 @@ def test_a_batch_that_is_too_large_is_left_out_and_its_size_is_known():
     assert probe_set.left_out == 4000
 
 
+class Required(dict[str, Any]):
+    __getattr__ = dict.__getitem__
+
+
 @dataclass
 class Labelled:
     inputs: torch.Tensor
@@ -78,12 +86,34 @@ class Labelled:
         (Labelled(torch.zeros(4, 2), torch.zeros(4)), 4),
         ((torch.zeros(5, 2), torch.zeros(7)), None),
         (["a", "b"], None),
+        (Slotted(torch.zeros(4, 2), torch.zeros(4)), 4),
+        ([Frozen(Slotted(torch.zeros(4, 2), torch.zeros(4)), Extended(4))], 4),
+        (UserDict(x={torch.zeros(3)}, y=deque([torch.zeros(3)])), 3),
+        (Attributes(x=torch.zeros(3)), 3),
+        (SimpleNamespace(x=torch.zeros(3), data=TensorDataset(torch.zeros(7))), 3),
+        ([Required(x=torch.zeros(3), nbytes="many")], 3),
+        (torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.jagged), 2),
     ],
 )
 def test_the_number_of_samples_is_what_all_tensors_agree_on(batch: Any, samples: int | None):
     ((held,), _) = filled(batch).halves
 
     assert held.samples == samples
+
+
+def test_a_batch_that_contains_itself_has_the_samples_of_its_tensors():
+    batch: dict[str, Any] = {"x": torch.zeros(3)}
+    batch["all"] = [batch]
+    ((held,), _) = filled(batch).halves
+
+    assert held.samples == 3
+    assert held.fresh()["all"][0]["x"] is not batch["x"]
+
+
+def test_what_is_in_a_batch_and_cannot_be_copied_is_known():
+    ((held,), _) = filled((torch.zeros(3), {"more": (number for number in range(3))})).halves
+
+    assert held.uncopied == {"batch[1]['more']": "generator"}
 
 
 def test_training_flags_are_those_of_the_step():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities import CombinedLoader
@@ -105,3 +108,147 @@ class DrawsItself(Linear):
     def training_step(self, dataloader_iter: Iterator[Any]) -> Tensor:
         batch, _, _ = next(dataloader_iter)
         return F.cross_entropy(self.net(batch[0]), batch[1])
+
+
+@dataclass(slots=True)
+class Slotted:
+    inputs: Tensor
+    labels: Tensor
+
+
+class Bare:
+    """Has slots, one of them with a mangled name, and is no dataclass; its subclass has a `__dict__` as well."""
+
+    __slots__ = ("__noise", "scale", "unset")
+
+    def __init__(self, samples: int) -> None:
+        self.scale, self.__noise = [2.0], torch.zeros(samples)
+
+    def drift(self) -> Tensor:
+        return self.__noise.add_(0.1)
+
+
+class Extended(Bare):
+    def __init__(self, samples: int) -> None:
+        super().__init__(samples)
+        self.seen: list[int] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    pair: Slotted
+    extra: Extended
+
+    def to(self, *args: Any, **kwargs: Any) -> Frozen:
+        """Itself; Lightning would set the fields of a dataclass that cannot move."""
+        return self
+
+
+def _slotted(rows: list[Any]) -> Frozen:
+    inputs, labels = (torch.stack(column) for column in zip(*rows, strict=True))
+    return Frozen(Slotted(inputs, labels), Extended(len(rows)))
+
+
+@specimen(loader=lambda: DataLoader(labelled(), batch_size=8, shuffle=True, collate_fn=_slotted))
+class SlottedBatch(Linear):
+    """A frozen dataclass with slots around another one and a plain class with slots; the step changes all of them."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        pair, extra = batch.pair, batch.extra
+        extra.seen.append(batch_idx)
+        pair.inputs = pair.inputs.mul_(extra.scale.pop())
+        shift = extra.drift().mean() * len(extra.seen)
+        return F.cross_entropy(self.net(pair.inputs + shift), pair.labels)
+
+
+class Annotated(Tensor):
+    """A tensor with attributes, of which every function of torch that it passes through knows nothing."""
+
+
+class Shallow(Tensor):
+    """A tensor that hands its `meta` on, and what is inside it as it is."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(result, cls) and args and isinstance(args[0], cls) and hasattr(args[0], "meta"):
+            result.meta = dict(args[0].meta)
+        return result
+
+
+def _annotated(rows: list[Any]) -> Any:
+    inputs, labels = (torch.stack(column) for column in zip(*rows, strict=True))
+    first, second = inputs.as_subclass(Annotated), inputs.clone().as_subclass(Shallow)
+    first.affine, first.history = torch.ones(8), []
+    second.meta = {"shift": torch.zeros(8)}
+    labels.weights = torch.ones(len(rows))
+    return first, second, labels
+
+
+@specimen(loader=lambda: DataLoader(labelled(), batch_size=8, shuffle=True, collate_fn=_annotated))
+class AnnotatedTensors(Linear):
+    """Tensors whose attributes are tensors and lists, which the step changes."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        first, second, labels = batch
+        first.history.append(batch_idx)
+        inputs = first.as_subclass(Tensor) * first.affine.mul_(1.5) * len(first.history)
+        inputs = inputs + second.as_subclass(Tensor) + second.meta["shift"].add_(0.1)
+        losses = F.cross_entropy(self.net(inputs), labels, reduction="none")
+        return (losses * labels.weights.mul_(0.5)).mean()
+
+
+class Attributes(dict[str, Any]):
+    """A dict whose items are attributes, and that has all others: they are None."""
+
+    __getattr__ = dict.get
+
+
+@dataclass
+class Derived:
+    values: Tensor
+    doubled: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.doubled = self.values * 2
+
+
+class Same(NamedTuple("Same", [("left", Tensor), ("right", Tensor)])):  # type: ignore[misc]
+    """A named tuple that is made from one argument."""
+
+    def __new__(cls, both: Tensor) -> Same:
+        return super().__new__(cls, both, both)
+
+
+class Array(np.ndarray[Any, Any]):
+    """An array with attributes."""
+
+
+def _odd(rows: list[Any]) -> Any:
+    inputs, labels = (torch.stack(column) for column in zip(*rows, strict=True))
+    array = inputs.mean(0).numpy().view(Array)
+    array.offsets = [1.0]
+    return Attributes(
+        same=UserDict(pair=Same(inputs)),
+        derived=SimpleNamespace(value=Derived(inputs), hidden=inputs.clone().requires_grad_() * 2),
+        alone={torch.ones(8)},
+        weights={labels: 0.5},
+        labels=labels,
+        array=array,
+    )
+
+
+@specimen(loader=lambda: DataLoader(labelled(), batch_size=8, shuffle=True, collate_fn=_odd))
+class OddContainers(Linear):
+    """Subclasses of containers, a set of tensors, a tensor as a key, an array with attributes, part of a graph."""
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        batch.derived.value.doubled.add_(batch.derived.hidden.detach())
+        (scale,) = batch.alone
+        inputs = batch.same["pair"].left.add_(1.0) + batch.derived.value.doubled * scale.mul_(0.9)
+        inputs = inputs + torch.from_numpy(batch.array) * batch.array.offsets.pop()
+        batch.array += 1
+        return F.cross_entropy(self.net(inputs), batch.labels) * batch.weights.pop(batch.labels)

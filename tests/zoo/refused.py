@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from tests.zoo.plain import Classifier
-from tests.zoo.specimen import shuffled, specimen
+from tests.zoo.specimen import labelled, shuffled, specimen
 
 COUNTER = {"calls": 0}
 
@@ -46,6 +48,25 @@ class OpenIterator(Linear):
             self.unlabelled = iter(shuffled())
             more, _ = next(self.unlabelled)
         return F.cross_entropy(self.net(batch[0]), batch[1]) + 1e-2 * self.net(more).pow(2).mean()
+
+
+def _with_generator(rows: list[Any]) -> Any:
+    inputs, labels = (torch.stack(column) for column in zip(*rows, strict=True))
+    return inputs, labels, (float(value) for value in inputs.sum(1))
+
+
+@specimen(
+    refusal="LL311",
+    loader=lambda: DataLoader(labelled(), batch_size=8, shuffle=True, collate_fn=_with_generator),
+)
+class GeneratorInBatch(Linear):
+    """Each batch has a generator, of which every step draws one number: the next epoch finds none of it drawn."""
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.net(batch[0]), batch[1]) * (1 + 1e-2 * next(batch[2], 0.0))
 
 
 @specimen(refusal="LL304")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from tests.zoo.plain import Classifier
@@ -143,3 +145,26 @@ class ContrastiveQueue(Classifier):
         self.queue[:, head : head + len(key)] = key.T
         self.head[0] = (head + len(key)) % 32
         return F.cross_entropy(logits / 0.2, torch.zeros(len(query), dtype=torch.long))
+
+
+def quiet_trainer() -> Trainer:
+    off = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    return Trainer(accelerator="cpu", devices=1, **off)
+
+
+@specimen()
+class SecondTrainer(Classifier):
+    """Keeps a trainer of its own for predictions, parts of that one, and an object that knows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(8, 3)
+        self._pred_trainer = quiet_trainer()
+        self.loop, self.strategy = self._pred_trainer.fit_loop, self._pred_trainer.strategy
+        self.predictor = SimpleNamespace(trainer=quiet_trainer(), calls=0)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.predictor.calls += 1
+        offset = self._pred_trainer.global_step + self.loop.epoch_loop.batch_idx + self.predictor.trainer.current_epoch
+        loss = F.cross_entropy(self.net(batch[0]), batch[1]) + 1e-3 * (offset + self.predictor.calls)
+        return loss + 0.0 * len(self.strategy.optimizers)

@@ -171,7 +171,7 @@ def fingerprint(value: Any, depth: int = 0) -> Any:
         return [fingerprint(item, depth + 1) for item in value]
     if isinstance(value, Mapping):
         return {str(key): fingerprint(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (types.FunctionType, types.MethodType, type, weakref.ref, torch.nn.Module, Rows)):
+    if isinstance(value, (types.FunctionType, types.MethodType, type, weakref.ref, torch.nn.Module, Rows, Trainer)):
         return type(value).__name__
     if hasattr(value, "__dict__") and not isinstance(value, (threading.Thread, Logger, DataLoader)) and depth < 3:
         return (type(value).__name__, {key: fingerprint(item, depth + 1) for key, item in vars(value).items()})
