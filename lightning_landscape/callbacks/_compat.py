@@ -26,6 +26,7 @@ TRAINERS = frozenset({"_trainer", "_fabric", "_fabric_optimizers", "_device_mesh
 """attributes in which a LightningModule keeps what belongs to its trainer"""
 
 _NAMESPACES = ("lightning.pytorch.", "lightning.fabric.", "pytorch_lightning.", "lightning_fabric.")
+_FRAMEWORKS = frozenset({"builtins", "torch", "lightning", "pytorch_lightning", "lightning_fabric", "torchmetrics"})
 _TRAINER_PACKAGES = frozenset({"trainer", "loops", "strategies", "accelerators", "plugins", "fabric", "connector"})
 
 
@@ -37,6 +38,11 @@ def is_part_of_a_trainer(kind: type) -> bool:
                 package = base.__module__.removeprefix(namespace).partition(".")[0]
                 return package in _TRAINER_PACKAGES
     return False
+
+
+def is_of_a_framework(kind: type) -> bool:
+    """Whether the class is no user's but torch's, Lightning's or torchmetrics' (or `object`)."""
+    return kind.__module__.partition(".")[0] in _FRAMEWORKS
 
 
 def current_hook(pl_module: Any) -> str | None:

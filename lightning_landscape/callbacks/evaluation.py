@@ -163,7 +163,7 @@ class Evaluator:
 
     def _suspects(self) -> str:
         named = [f"{where} ({kind}), which cannot be copied" for where, kind in self.isolation.uncopied.items()]
-        return " or ".join(named) or "something outside the module (a global, a class attribute, a closure)"
+        return " or ".join(named) or "something outside the module (a global, a closure)"
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +26,7 @@ from lightning_landscape.callbacks._compat import (
     take_loggers,
 )
 from lightning_landscape.callbacks.copying import Copier, is_immutable
+from lightning_landscape.callbacks.other_attributes import OtherAttributes
 from lightning_landscape.callbacks.rng import RandomStreams
 from lightning_landscape.callbacks.switches import Switches
 from lightning_landscape.callbacks.weights import Weights
@@ -50,6 +52,16 @@ _REGISTRIES = frozenset({
 _BACKWARD_HOOKS = frozenset({"_backward_hooks", "_backward_pre_hooks"})
 
 
+@dataclass(frozen=True)
+class Copies:
+    """What an evaluation works on in place of the originals."""
+
+    modules: dict[str, Attributes]
+    """what is in the ``__dict__`` of each submodule, by its name"""
+    others: list[Attributes]
+    """attributes of the user's classes, and those in slots"""
+
+
 class Isolation:
     """What a module and its trainer had when the probe began, and private copies for each evaluation.
 
@@ -66,6 +78,7 @@ class Isolation:
             name: [key for key, value in original.items() if key not in TRAINERS and not is_immutable(value)]
             for name, original in self._originals.items()
         }
+        self._others = OtherAttributes(self.modules.values())
         self._metrics = {name for name, module in self.modules.items() if isinstance(module, Metric)}
         self._trainer, self._trainer_attributes = trainer, dict(vars(trainer))
         self._groups = [(group, dict(group)) for optimizer in trainer.optimizers for group in optimizer.param_groups]
@@ -116,7 +129,8 @@ class Isolation:
             if "training" in made:  # a compiled submodule only passes on the flag of what it wraps
                 made["training"] = training.get(name, made["training"])
             copies[name] = made | self._shadows.get(name, {})
-        self.hand_out(copies)
+        self._others.renew(lambda value, where: self._copier.copy(value, memo, where))
+        self._use(copies)
 
     def _copy(self, name: str, key: str, value: Any, memo: dict[int, Any]) -> Any:
         if key in _REGISTRIES:
@@ -133,12 +147,16 @@ class Isolation:
             copies = {key: None if value is None else value.clone() for key, value in values.items()}
             self.modules[name]._buffers.update(copies)
 
-    def handed_out(self) -> dict[str, Attributes]:
+    def handed_out(self) -> Copies:
         """The copies in use, as the last evaluation has left them."""
-        return {name: dict(module.__dict__) for name, module in self.modules.items()}
+        return Copies({name: dict(module.__dict__) for name, module in self.modules.items()}, self._others.in_use())
 
-    def hand_out(self, copies: dict[str, Attributes]) -> None:
+    def hand_out(self, copies: Copies) -> None:
         """Use these copies; gradients and flags of the parameters begin anew."""
+        self._others.use(copies.others)
+        self._use(copies.modules)
+
+    def _use(self, copies: dict[str, Attributes]) -> None:
         self.weights.settle()
         for name, module in self.modules.items():
             _become(module.__dict__, copies[name])
@@ -155,6 +173,7 @@ class Isolation:
         self.weights.settle()
         for name, module in self.modules.items():
             _become(module.__dict__, self._originals[name])
+        self._others.put_back()
         _become(vars(self._trainer), self._trainer_attributes)
         for group, original in self._groups:
             _become(group, original)

@@ -15,16 +15,16 @@ import pytest
 import torch
 from lightning.pytorch import seed_everything
 
-from lightning_landscape.callbacks import copying, isolation, rng, switches, weights
+from lightning_landscape.callbacks import copying, isolation, other_attributes, rng, switches, weights
 from lightning_landscape.callbacks.isolation import isolated
 from lightning_landscape.callbacks.module_surface import module_surface
 from lightning_landscape.callbacks.weights import Weights
 from tests.callbacks.observers import Prober
 from tests.callbacks.test_transparency import alone
 from tests.zoo import SPECIMENS, train
-from tests.zoo.training import MemoryLogger, attributes, fingerprint, fit, make_trainer
+from tests.zoo.training import MemoryLogger, attributes, attributes_of_classes, fingerprint, fit, make_trainer
 
-ISOLATION = {inspect.getfile(module) for module in (isolation, weights, rng, switches, copying)}
+ISOLATION = {inspect.getfile(module) for module in (isolation, weights, rng, switches, copying, other_attributes)}
 SURFACE = {str(path) for path in Path(inspect.getfile(isolation)).parent.glob("*.py")}
 
 
@@ -63,6 +63,13 @@ def everything(trainer: Any, pl_module: Any) -> dict[str, Any]:
     return {
         "objects": {(name, key): id(value) for name, m in pl_module.named_modules() for key, value in vars(m).items()},
         "attributes": {name: attributes(module) for name, module in pl_module.named_modules()},
+        "class objects": {
+            (kind.__name__, key): id(value)
+            for kind in _classes_of(pl_module)
+            for key, value in vars(kind).items()
+            if not key.startswith("__")
+        },
+        "class attributes": attributes_of_classes(pl_module),
         "storages": [(p.data_ptr(), p.requires_grad, id(p.grad)) for p in pl_module.parameters()],
         "weights": [fingerprint(p) for p in pl_module.parameters()],
         "gradients": [fingerprint(p.grad) for p in pl_module.parameters()],
@@ -82,6 +89,10 @@ def everything(trainer: Any, pl_module: Any) -> dict[str, Any]:
             torch._dynamo.eval_frame._stance.stance,
         ),
     }
+
+
+def _classes_of(pl_module: Any) -> set[type]:
+    return {kind for module in pl_module.modules() for kind in type(module).__mro__}
 
 
 class EveryLine(Prober):
@@ -143,6 +154,23 @@ def test_a_fault_at_any_line_of_the_isolation_leaves_everything_as_it_was(name: 
     assert len(struck) > 60
     if name == "Hooked":  # it has something for every loop to run over
         assert _lines_of(isolation.Isolation.install) | _lines_of(isolation.Isolation.put_back) <= struck
+
+
+def change_classes(observer: EveryLine, trainer: Any, pl_module: Any) -> None:
+    with isolated(trainer, pl_module, Weights(pl_module)):
+        kind = type(pl_module)
+        kind.calls += 1
+        kind.seen.append(kind.calls)
+        kind.added = []
+        del kind.total
+
+
+def test_a_fault_at_any_line_leaves_the_classes_as_they_were():
+    observer = interrupted_everywhere("ClassState", ISOLATION, change_classes)
+
+    assert observer.damaged == []
+    held = other_attributes._Held
+    assert _lines_of(other_attributes.OtherAttributes.put_back) | _lines_of(held.become) <= set(observer.places)
 
 
 def test_a_fault_at_any_line_of_a_whole_evaluation_leaves_everything_as_it_was():

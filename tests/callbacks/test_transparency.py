@@ -71,6 +71,7 @@ class TrainMode(Careless):
         (PlainStep, "UsesTrainer", {"rows", "hidden"}),
         (PlainStep, "ContrastiveQueue", {"weights", "hidden"}),
         (PlainStep, "MeanTeacher", {"weights"}),
+        (PlainStep, "ClassState", {"weights", "hidden"}),
         (GlobalDraw, "Convolutional", {"streams", "weights"}),
         (GlobalDraw, "Streamed", {"streams", "diary", "weights"}),
         (Backward, "AccumulatedAndClipped", {"weights", "optimizers"}),

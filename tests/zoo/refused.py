@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,19 @@ class GeneratorInBatch(Linear):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         return F.cross_entropy(self.net(batch[0]), batch[1]) * (1 + 1e-2 * next(batch[2], 0.0))
+
+
+@specimen(refusal="LL311")
+class OpenClassIterator(Linear):
+    """Draws from an iterator that its class keeps."""
+
+    numbers: ClassVar[Iterator[int]]
+
+    def on_train_start(self) -> None:
+        type(self).numbers = (number for number in range(1000))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.net(batch[0]), batch[1]) + 1e-3 * next(self.numbers)
 
 
 @specimen(refusal="LL304")

@@ -102,6 +102,7 @@ def trace_of(trainer: Trainer, module: Any, diary: Diary, logger: MemoryLogger) 
         streams=(fingerprint(torch.get_rng_state()), random.getstate(), fingerprint(np.random.get_state())),
         diary=diary.pages,
         hidden={name: attributes(part) for name, part in module.named_modules()}
+        | {"classes": attributes_of_classes(module)}
         | {
             "trainer": {
                 key: value
@@ -152,6 +153,17 @@ def attributes(module: Any) -> Any:
     known = {key: value for key, value in vars(module).items() if key not in left_out}
     # Hooks are numbered through for the whole process.
     return {key: fingerprint(list(value.values()) if "hooks" in key else value) for key, value in known.items()}
+
+
+def attributes_of_classes(module: Any) -> Any:
+    """What the classes of the zoo that the module and its parts belong to hold themselves, by name."""
+    kinds = {kind for part in module.modules() for kind in type(part).__mro__ if kind.__module__.startswith("tests.")}
+    return {
+        f"{kind.__name__}.{key}": fingerprint(value)
+        for kind in kinds
+        for key, value in vars(kind).items()
+        if not key.startswith("__")
+    }
 
 
 def fingerprint(value: Any, depth: int = 0) -> Any:
