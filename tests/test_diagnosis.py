@@ -819,3 +819,16 @@ def test_one_hard_batch_among_the_first_is_no_learning_rate_that_is_too_large():
 
     assert found([0.9, 1.1, 0.8, 1.0, 18.0, 0.9, 1.2, 0.8, 1.1, 0.9]) is Cause.SETTLED
     assert found([1.0, 1.2, 2.0, 3.5, 3.0, 2.8, 3.1, 2.9, 3.0, 2.8]) is Cause.LEARNING_RATE_TOO_LARGE
+
+
+@pytest.mark.parametrize("relative", [1.001e-3, 9.0])
+@pytest.mark.parametrize(
+    ("left", "found"),
+    [(0.0, Cause.SETTLED), (0.0999, Cause.SETTLED), (0.1, Cause.NOT_UPDATING), (2.0, Cause.NOT_UPDATING)],
+)
+def test_weights_that_rest_where_their_decay_cancels_the_gradient_have_settled(relative, left, found):
+    changed = [replace(STILL, left_by_decay=left), replace(EVEN, relative=relative)]
+    verdict = diagnose(BASE.including(*changed))
+    assert (verdict.cause, verdict.stuck) == (found, found is Cause.NOT_UPDATING)
+    assert cause(*changed, gained(decay_pull=1.0, adam=0.5)) is found
+    assert cause(replace(MOVING, left_by_decay=left)) is Cause.UNDECIDED  # they do not rest

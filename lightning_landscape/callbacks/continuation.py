@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lightning_landscape.callbacks.batches import ProbeBatch
 from lightning_landscape.callbacks.evaluation import Evaluator
+from lightning_landscape.callbacks.reach import decays_beside
 from lightning_landscape.callbacks.rng import seed_streams
 from lightning_landscape.surface import Params
 
@@ -71,13 +72,7 @@ def _clipping(trainer: Any) -> Callable[[list[nn.Parameter]], object]:
 def decay_of(trainer: Any) -> tuple[float, bool]:
     """The largest weight decay of the run's optimizers, and whether it acts on the weights rather than the gradient."""
     groups = [(group, optimizer) for optimizer in trainer.optimizers for group in optimizer.param_groups]
-    decays = [
-        (
-            float(group.get("weight_decay") or 0.0),
-            bool(group.get("decoupled_weight_decay")) or "AdamW" in type(o).__name__,
-        )
-        for group, o in groups
-    ]
+    decays = [(float(group.get("weight_decay") or 0.0), decays_beside(o, group)) for group, o in groups]
     return max(decays, default=(0.0, False))
 
 

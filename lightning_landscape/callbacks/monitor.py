@@ -17,10 +17,11 @@ from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.guard import Guard, guarded, last_words
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import WITHOUT_STEPS, Pace
+from lightning_landscape.callbacks.reach import reach_of
 from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
 from lightning_landscape.callbacks.stopwatch import Stopwatch
-from lightning_landscape.callbacks.trainer import agreed, horizon_of, published, state_of_another, taken_up, untrained
+from lightning_landscape.callbacks.trainer import agreed, horizon_of, published, state_of_another, taken_up
 from lightning_landscape.callbacks.views import document_of, named, report_of
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
@@ -190,8 +191,8 @@ class Monitor(Callback):
             self._clear()
             self._begin(trainer, pl_module, None)
             return
-        self._seen.not_held, self._seen.frozen = untrained(trainer, pl_module)
         self._seen.players = len(trainer.optimizers)
+        self._seen.reach = reach_of(trainer, pl_module)
         self._stretch = self._pace.stretch(self._seen.steps)
         self._examination.begin(pl_module, self._pace.horizon, self._stopwatch, self.clock)
         self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
@@ -219,6 +220,7 @@ class Monitor(Callback):
     def _examine(self, trainer: Any, pl_module: Any) -> None:
         """Probe, if batches have been kept for it, and judge a run that has stalled or diverged."""
         probes, progress = self._examination.wanted(self._seen), self._seen.progress
+        self._seen.reach = reach_of(trainer, pl_module, progress.travelled) if self._seen.stalled else self._seen.reach
         sound = self._examination.planned and progress.divergence is None and progress.finite
         stalled, ready = self._seen.stalled, sound or not probes
         if probes and sound and not self._examination.covered(trainer, self._seen):
@@ -259,7 +261,6 @@ class Monitor(Callback):
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
         before, seen = set(self._examination.skipped), self._seen
         with self._outlets.waiting("examining the loss surface"):
-            seen.not_held, seen.frozen = untrained(trainer, pl_module)
             readings = self._examination.run(trainer, pl_module, probes, self._guard, seen)
         trainer.callback_metrics.update(published(named(seen.scalars)))
         self._outlets.readings(seen.step, readings)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lightning_landscape.callbacks.reach import Reach
 from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.work import Occasion
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Movement, Plateau, Verdict, plain, restored
@@ -56,8 +57,7 @@ class Observations:
         self.players = 1
         """how many optimizers take steps; where there are several, only a divergence is judged"""
         self.missing = 0.0
-        self.not_held = 0.0
-        self.frozen = 0.0
+        self.reach = Reach()
 
     def update(self, record: StepRecord) -> None:
         """Take in one optimizer step; the trend follows the first optimizer."""
@@ -171,7 +171,7 @@ class Observations:
         return Evidence(
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
-            Movement(progress.update_ratio, progress.travelled, self.missing, self.not_held, self.frozen),
+            Movement(progress.update_ratio, progress.travelled, self.missing, **vars(self.reach)),
             *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
         )
 

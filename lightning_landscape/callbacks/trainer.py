@@ -54,19 +54,6 @@ def horizon_of(trainer: Any, past: int) -> int | None:
     return int(left) if math.isfinite(left) and left >= 1 else None
 
 
-def untrained(trainer: Any, pl_module: nn.Module) -> tuple[float, float]:
-    """Shares of the parameters that are not trained, in [0, 1].
-
-    First that of the trainable ones which no optimizer holds, 0 where there are no optimizers; then that of all which
-    require no gradient.
-    """
-    held = {id(p) for o in trainer.optimizers for group in o.param_groups for p in group["params"]}
-    sizes = {p: p.numel() for p in pl_module.parameters() if not nn.parameter.is_lazy(p)}
-    trainable = sum(size for p, size in sizes.items() if p.requires_grad)
-    loose = sum(size for p, size in sizes.items() if p.requires_grad and id(p) not in held) if held else 0
-    return loose / max(1, trainable), 1 - trainable / sum(sizes.values()) if sizes else 0.0
-
-
 def agreed(trainer: Any, records: list[StepRecord], overhead: float) -> tuple[list[StepRecord], float]:
     """The records with the loss averaged over the ranks, and so the overhead: every rank decides and shows the same."""
     if trainer.world_size == 1:

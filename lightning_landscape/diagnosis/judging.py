@@ -79,6 +79,8 @@ LATE = 0.6
 """share of the run after which a decayed learning rate is meant"""
 BALANCED = 0.3
 """pull of the weight decay over that of the gradient, or the inverse, from which on the two hold each other"""
+CANCELLED = 0.1
+"""share of the gradient that the weight decay leaves, below which weights that stand still rest in balance"""
 
 INFORMATION = frozenset({Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW, Cause.UNDECIDED})
 """causes that do not alarm by themselves"""

@@ -7,6 +7,7 @@ import math
 from lightning_landscape.diagnosis.judging import (
     BALANCED,
     BLOWN_UP,
+    CANCELLED,
     CREEPING,
     DEAD,
     DECAYED,
@@ -164,7 +165,7 @@ def motionless(evidence: Evidence) -> Verdict | None:
         return None
     # Steps that are next to nothing leave the loss alone to the bit as well.
     returned = start is not None and start.loss == start.now and (movement.travelled or 0.0) > CREEPING
-    if movement.travelled != 0 and not returned:
+    if not returned and (movement.travelled != 0 or _held_by_decay(movement)):
         return None
     what = "come back to where they began, to the bit" if returned else "not moved at all"
     return verdict_of(
@@ -194,11 +195,19 @@ def uphill(evidence: Evidence) -> Verdict | None:
 
 def balanced(evidence: Evidence) -> Verdict | None:
     """Weight decay and gradient hold each other: an equilibrium that was asked for."""
-    trials = evidence.get(Trials)
+    trials, movement = evidence.get(Trials), evidence.get(Movement)
+    if movement is not None and _held_by_decay(movement):
+        left = f"The weights rest, and the weight decay leaves {movement.left_by_decay:.1%} of the gradient"
+        return verdict_of(evidence, Cause.SETTLED, f"{left} (threshold {CANCELLED:.0%}): the two are in balance.")
     if trials is None or not BALANCED <= trials.decay_pull <= 1 / BALANCED:
         return None
     reason = f"The weight decay pulls {trials.decay_pull:.2g} times as hard as the gradient (threshold {BALANCED:g})"
     return verdict_of(evidence, Cause.SETTLED, f"{reason}: the two are in balance.")
+
+
+def _held_by_decay(movement: Movement) -> bool:
+    """Whether the weights stand still because their decay cancels the gradient."""
+    return movement.travelled == 0 and movement.left_by_decay is not None and movement.left_by_decay < CANCELLED
 
 
 def unpaired_minimum(evidence: Evidence) -> Verdict | None:

@@ -191,6 +191,9 @@ class Movement:
     """share of the module's trainable parameters that no optimizer holds, in [0, 1]"""
     frozen: float = 0.0
     """share of the module's parameters that require no gradient, in [0, 1]"""
+    left_by_decay: float | None = None
+    """share of the gradient that the weight decay leaves, |g + λw|/|g|: 0 where the two cancel out; measured only where
+    the weights stand still, else None"""
 
 
 @dataclass(frozen=True)

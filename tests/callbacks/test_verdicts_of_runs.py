@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_landscape import LandscapeMonitor
+from lightning_landscape import Cause, LandscapeMonitor
 from lightning_landscape.evidence import StartingPoint, Verdict
 from lightning_landscape.probes import starting_point
 from lightning_landscape.surface import LossSurface
@@ -100,3 +100,25 @@ def test_the_share_of_the_start_is_that_of_all_weights_though_a_body_is_frozen_i
     assert not body[0].weight.requires_grad
     assert found[-1].loss == pytest.approx(10.0 + initial, abs=0.1)
     assert found[-1].now < 10.5
+
+
+def ridge() -> tuple[Tensor, Tensor]:
+    inputs = torch.randn(64, 8)
+    return inputs, inputs @ torch.randn(8, 1) + torch.randn(64, 1)
+
+
+def squares(run: Any, x: Tensor, y: Tensor) -> Tensor:
+    return F.mse_loss(run.net(x), y)
+
+
+def test_full_batch_descent_that_rests_against_its_weight_decay_has_settled():
+    run = Run(squares, lambda run: torch.optim.SGD(run.parameters(), lr=0.1, weight_decay=0.1), net=nn.Linear(8, 1))
+    monitor = watched(run, ridge(), 1000, 64)
+    assert run.net.weight.grad.norm() > 0.1
+    assert {verdict.cause for verdict in monitor.verdicts} == {Cause.SETTLED}
+    assert not alarms(monitor)
+
+
+def test_weights_that_rest_at_a_rate_of_0_are_not_updating_whatever_their_weight_decay():
+    run = Run(squares, lambda run: torch.optim.SGD(run.parameters(), lr=0.0, weight_decay=0.1), net=nn.Linear(8, 1))
+    assert [verdict.cause for verdict in alarms(watched(run, ridge(), 400, 64))] == [Cause.NOT_UPDATING]
