@@ -16,6 +16,7 @@ _HOMES = {
     "PlateauMonitor": "lightning_landscape.callbacks",
     "LossInterpolationMonitor": "lightning_landscape.callbacks",
     "CurvatureMonitor": "lightning_landscape.callbacks",
+    "last_report": "lightning_landscape.callbacks",
     "compare_runs": "lightning_landscape.comparison",
     "RunComparison": "lightning_landscape.evidence",
     "Cause": "lightning_landscape.evidence",

@@ -81,6 +81,15 @@ class GradientNorms:
         """Whether the last three norms were far above those before without the loss falling, or one was not finite."""
         return not self._finite or self._bursts >= 3
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles are made of; `torch.load(weights_only=True)` fills no deque, so there is none."""
+        return {name: list(value) if isinstance(value, deque) else value for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` has given."""
+        recent = {name: deque(state[name], maxlen=RECENT) for name in ("_recent", "_norms", "_losses")}
+        vars(self).update(state | recent)
+
     def state_dict(self) -> dict[str, Any]:
         """Builtins only."""
         return {

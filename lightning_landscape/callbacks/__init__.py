@@ -4,4 +4,5 @@ from lightning_landscape.callbacks.curvature import CurvatureMonitor as Curvatur
 from lightning_landscape.callbacks.gradient_norm import GradientNormMonitor as GradientNormMonitor
 from lightning_landscape.callbacks.interpolation import LossInterpolationMonitor as LossInterpolationMonitor
 from lightning_landscape.callbacks.landscape import LandscapeMonitor as LandscapeMonitor
+from lightning_landscape.callbacks.latest import last_report as last_report
 from lightning_landscape.callbacks.plateau import PlateauMonitor as PlateauMonitor

@@ -108,6 +108,14 @@ class ProbeSet:
         self._held.clear()
         self._drawing = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles are made of: the settings, without the batches."""
+        return {name: value for name, value in vars(self).items() if name not in ("_held", "_drawing")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin without batches."""
+        vars(self).update(state, _held=deque(), _drawing=None)
+
     def _keep(self, flags: dict[str, bool], batch: Any, batch_idx: int, dataloader_idx: int) -> None:
         copied, nbytes, uncopied = _copy(batch)
         if nbytes > self.max_bytes:

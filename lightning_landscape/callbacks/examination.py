@@ -91,6 +91,11 @@ class Examination:
         """Return what the effort was, what it left out, and what was skipped and why."""
         return [*self.limits.notes(), *(f"{what} was skipped: {reason}" for what, reason in self.skipped.items())]
 
+    @property
+    def given(self) -> tuple[object, ...]:
+        """What was passed in, and is shared by shallow copies."""
+        return self._probes, self._scheduled, self._afterwards, self._loss_fn
+
     def begin(self, pl_module: Any, horizon: int | None, stopwatch: Stopwatch, clock: Clock = SYSTEM_CLOCK) -> None:
         """Keep the point from which this run starts, unless a resumed run brought its own."""
         self.schedule.horizon = horizon

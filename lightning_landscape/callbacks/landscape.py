@@ -133,12 +133,13 @@ class LandscapeMonitor(Monitor):
     @property
     def planes(self) -> tuple[tuple[int, Plane], ...]:
         """The planes that were drawn, with their optimizer steps; the last few of a run."""
-        return tuple((step, restored(Plane, fields)) for step, fields in self._seen.chronicle.readings.get("Plane", ()))
+        kept = self._answer.seen.chronicle.readings.get("Plane", ())
+        return tuple((step, restored(Plane, fields)) for step, fields in kept)
 
     @property
     def treatments(self) -> tuple[Treatment, ...]:
         """What remedies did about each alarm, and whether the run escaped."""
-        return tuple(self._seen.treatments)
+        return tuple(self._answer.seen.treatments)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return (

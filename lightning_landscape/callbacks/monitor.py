@@ -12,9 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_landscape.callbacks._compat import Callback, logger_step
+from lightning_landscape.callbacks._compat import logger_step
+from lightning_landscape.callbacks.copies import Reporting, WatchedFit
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.guard import Guard, guarded, last_words
+from lightning_landscape.callbacks.latest import ended
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.pace import WITHOUT_STEPS, Pace
 from lightning_landscape.callbacks.reach import reach_of
@@ -22,17 +24,16 @@ from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.remedying import Remedying
 from lightning_landscape.callbacks.stopwatch import Stopwatch
 from lightning_landscape.callbacks.trainer import agreed, horizon_of, published, state_of_another, taken_up
-from lightning_landscape.callbacks.views import document_of, named, report_of
+from lightning_landscape.callbacks.views import document_of, named
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict
 from lightning_landscape.progress import StepRecord
 from lightning_landscape.reporting.outlets import Outlets
-from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.words import NO_STEPS, category, message
 
 
-class Monitor(Callback):
+class Monitor(Reporting):
     """Watches every optimizer step, examines the loss surface when the loss has stalled, and says what it found once.
 
     Args:
@@ -53,21 +54,6 @@ class Monitor(Callback):
         self._folder: str | None = None  # the events and the report of the run are another monitor's
         self._loaded: dict[str, Any] | None = None
         self._clear()
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """One verdict per episode, in order."""
-        return tuple(self._seen.verdicts)
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """The latest verdict, or None."""
-        return self._seen.verdicts[-1] if self._seen.verdicts else None
-
-    @property
-    def report(self) -> Report:
-        """What was seen so far: a string with `to_dict`, `to_markdown` and a form for notebooks."""
-        return report_of(self._seen, self._stopwatch, self._guard, self._examination, self._outlets)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         """Numbers under ``landscape/`` that are known after this step; those that are not finite are left out."""
@@ -201,6 +187,8 @@ class Monitor(Callback):
         nothing = StepRecord(0, 0, None, 0.0, stepped=False)  # other callbacks monitor it from the first step on
         trainer.callback_metrics.update(published(named(self._seen.scalars | self._scalars(nothing))))
         self._watching = True
+        whole = self._folder is not None
+        self._lineage.begin(WatchedFit(self._seen, (self._stopwatch, self._guard), trainer, whole=whole))
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
@@ -294,3 +282,4 @@ class Monitor(Callback):
         self._guard.attempt("reporting", lambda: self._outlets.end(self._seen.step, self.report, status))
         self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step, last=True))
         self._examination.end()
+        self._guard.attempt("reporting", lambda: ended(self._lineage.end(self._parts)))

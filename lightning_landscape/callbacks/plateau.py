@@ -40,7 +40,7 @@ class PlateauMonitor(Monitor):
     @property
     def treatments(self) -> tuple[Treatment, ...]:
         """What remedies did about each alarm, and whether the run escaped."""
-        return tuple(self._seen.treatments)
+        return tuple(self._answer.seen.treatments)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return progress_scalars(self._seen.progress) | verdict_scalar(self._seen.verdicts, self._seen.progress)

@@ -84,13 +84,13 @@ class StepRecorder:
         """Stop listening; what was recorded stays until it is drained."""
         for handle in self._handles:
             handle.remove()
-        self._handles.clear()
+        vars(self).update(self.__getstate__())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was recorded, and how; of the run, nothing."""
         self._fetch()
-        self._seen = self._phases()
-        self._open.clear()
-        self._held.clear()
-        self._losses.clear()
-        self._trainer = self._module = self._scaler = None  # nothing of the run is kept alive
+        state = {**vars(self), "_seen": self._phases(), **dict.fromkeys(("_trainer", "_module", "_scaler", "_failure"))}
+        return state | {name: type(state[name])() for name in ("_handles", "_open", "_held", "_losses")}
 
     def forget(self) -> None:
         """Start as if nothing had been recorded."""

@@ -95,6 +95,10 @@ class Snapshots:
         ordered = sorted(path.items(), key=lambda item: item[1][0])  # stable: of one step, as they are named
         return points | {name: point for name, (_, point) in ordered if point.keys() == like.keys()}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles are made of: no weights, since the next fit begins with its own."""
+        return {**vars(self), "_points": {}, "_trail": {}}
+
     def state_dict(self) -> dict[str, Any]:
         """The points in memory, where they are small enough for the user's checkpoint."""
         size = sum(map(_bytes, self._points.values()))

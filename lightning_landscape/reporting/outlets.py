@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -49,10 +48,11 @@ class Outlets:
         self._clock = clock
         self.silent = loggers is None
         self._loggers = list(loggers or ())
+        self._names = [type(logger).__name__ for logger in self._loggers]
         self._chronicles = folder is not None and not self.silent
         self._folder = Path(folder) if folder and self._chronicles else None
         self._searches = self._folder is None and self._chronicles and bool(self._loggers)
-        self._waiting: deque[str] = deque(maxlen=WAITING)
+        self._waiting: list[str] = []
         self._step = 0
         self.failures = [0] * len(self._loggers)
         self._strikes: dict[tuple[int, str], int] = {}
@@ -156,10 +156,10 @@ class Outlets:
             self._file(lambda: self._append(event_line(event, step, fields, self._clock)))
 
     def _append(self, line: str) -> None:
-        self._waiting.append(line)
+        self._waiting = [*self._waiting[1 - WAITING :], line]
         if (folder := self.folder) is not None:
             while self._waiting:
-                append_event(folder / FILE, self._waiting.popleft())
+                append_event(folder / FILE, self._waiting.pop(0))
 
     def report(self, document: Mapping[str, Mapping[str, Any]]) -> None:
         """The report as one HTML file that needs nothing else, and a copy for loggers that keep files elsewhere."""
@@ -190,10 +190,20 @@ class Outlets:
 
     def notes(self) -> list[str]:
         """Which loggers failed, and how often."""
-        counts = zip(self._loggers, self.failures, strict=True)
-        notes = [f"{type(logger).__name__} refused what it was sent {_times(n)}" for logger, n in counts if n]
+        counts = zip(self._names, self.failures, strict=True)
+        notes = [f"{name} refused what it was sent {_times(n)}" for name, n in counts if n]
         failed = self._file_failures
         return [*notes, *([f"{self.folder} could not be written {_times(failed)}"] if failed else [])]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles are made of: the notes, without the loggers."""
+        folder = None if self._folder is None else str(self._folder)
+        return {**vars(self), "_loggers": [], "_searches": False, "_folder": folder, "_written": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` has given."""
+        vars(self).update(state)
+        self._folder = None if state["_folder"] is None else Path(state["_folder"])
 
     def __bool__(self) -> bool:
         return bool(self._loggers)

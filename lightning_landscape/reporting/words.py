@@ -16,6 +16,8 @@ NO_STEPS = (
     "pass?), so gradient norms and updates are not watched; the trend of the loss is watched by batches instead."
 )
 """said of a Trainer whose steps nobody can see"""
+OF_A_COPY = "a copy of this monitor watched this run; the monitor itself has watched none"
+"""a note in the report of a monitor that answers for one of its copies"""
 NOT_JUDGED = "not judged: several optimizers, whose losses need not fall"
 """a note in the report of a run of which no verdict is reached unless it diverges"""
 
