@@ -70,7 +70,7 @@ class WatchedFit:
 
     def is_of_the_fit_of(self, other: WatchedFit) -> bool:
         """Whether both have watched for the same trainer."""
-        mine, its = (account._trainer and account._trainer() for account in (self, other))
+        mine, its = (fit._trainer and fit._trainer() for fit in (self, other))
         return mine is not None and mine is its
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,12 +91,12 @@ class Lineage:
         self._heard: WatchedFit | None = None
         self._ancestors: tuple[weakref.ref[Lineage], ...] = ()
 
-    def begin(self, account: WatchedFit) -> None:
+    def begin(self, fit: WatchedFit) -> None:
         """The monitor begins to watch a fit: from now on it answers for its own, and its ancestors hear of it."""
-        self._own, self._heard = account, None
+        self._own, self._heard = fit, None
         for ancestor in self._ancestors:
             if (lineage := ancestor()) is not None:
-                lineage._heard = account
+                lineage._heard = fit
 
     def end(self, parts: Sequence[_HasNotes]) -> WatchedFit:
         """The fit is over: return what is known of it, with what these parts have to say.

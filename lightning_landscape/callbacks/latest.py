@@ -9,11 +9,11 @@ _ended: list[WatchedFit] = []
 """the latest fit that ended, if any"""
 
 
-def ended(account: WatchedFit) -> None:
+def ended(fit: WatchedFit) -> None:
     """Note that a fit has ended; what a `LandscapeMonitor` has seen of it stands above what the other monitors have."""
     latest = next(iter(_ended), None)
-    if latest is None or account.whole or not latest.whole or not account.is_of_the_fit_of(latest):
-        _ended[:] = [account]
+    if latest is None or fit.whole or not latest.whole or not fit.is_of_the_fit_of(latest):
+        _ended[:] = [fit]
 
 
 def last_report() -> Report | None:
