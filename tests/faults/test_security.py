@@ -42,11 +42,15 @@ def trespasses(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_no_module_can_execute_what_it_reads_or_speak_to_anybody(path):
-    found = trespasses(path.read_text(encoding="utf-8"))
-    name_of_an_error = [entry for entry in found if path.name == "checkpoints.py" and entry.endswith("import pickle")]
-    assert found == name_of_an_error
+def test_no_module_can_execute_what_it_reads_or_speak_to_anybody():
+    assert SOURCES
+    found = [
+        f"{path.relative_to(PACKAGE).as_posix()}, {trespass}"
+        for path in SOURCES
+        for trespass in trespasses(path.read_text(encoding="utf-8"))
+        if not (path.name == "checkpoints.py" and trespass.endswith("import pickle"))  # for the name of its error
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(
