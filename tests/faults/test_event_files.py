@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from types import SimpleNamespace
 
@@ -29,16 +30,22 @@ def asked(folder):
     return answer.status_code, json.loads(answer.data)
 
 
-@pytest.fixture
-def written(tmp_path):
-    logger = TensorBoardLogger(tmp_path, name="", version="run")
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """The directory of one run, which every test gets a copy of."""
+    folder = tmp_path_factory.mktemp("recorded")
+    logger = TensorBoardLogger(folder, name="", version="run")
     said_by(lambda: fit(Flat(), MONITORS["landscape"](), steps=60, logger=logger))
-    return tmp_path, logger
+    return folder
+
+
+@pytest.fixture
+def written(recorded, tmp_path):
+    return shutil.copytree(recorded, tmp_path / "copy")
 
 
 def test_f32_a_sound_file_is_read_whole(written):
-    folder, _ = written
-    status, answer = asked(folder)
+    status, answer = asked(written)
     assert status == 200
     assert answer["skipped"] == 0
     assert answer["parts"]["course"]["verdicts"]
@@ -50,11 +57,10 @@ UNREADABLE += ['{"schema": 1, "x": 1e999}', '{"schema": "x"}']
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=range(len(UNREADABLE)))
 def test_f32_a_record_that_cannot_be_read_is_counted_and_the_others_are_shown(written, text):
-    folder, logger = written
-    logger = TensorBoardLogger(folder, name="", version="run")
+    logger = TensorBoardLogger(written, name="", version="run")
     loggers.record(logger, "strange", text.encode("utf-8", "replace").decode(), 99)
     logger.experiment.close()
-    status, answer = asked(folder)
+    status, answer = asked(written)
     assert status == 200
     assert answer["skipped"] <= 1
     assert answer["parts"]["course"]["verdicts"]
@@ -62,8 +68,7 @@ def test_f32_a_record_that_cannot_be_read_is_counted_and_the_others_are_shown(wr
 
 @pytest.mark.parametrize("damage", ["truncated", "a flipped byte", "garbage", "a wrong length"])
 def test_f32_a_damaged_file_shows_what_can_be_read_and_the_tab_stays_alive(written, damage):
-    folder, _ = written
-    (path,) = (folder / "run").glob("events.out.*")
+    (path,) = (written / "run").glob("events.out.*")
     data = bytearray(path.read_bytes())
     if damage == "truncated":
         del data[len(data) // 2 :]
@@ -74,6 +79,6 @@ def test_f32_a_damaged_file_shows_what_can_be_read_and_the_tab_stays_alive(writt
     else:
         data[:8] = struct.pack("<Q", 2**40)
     path.write_bytes(data)
-    status, answer = asked(folder)
+    status, answer = asked(written)
     assert status == 200
     assert isinstance(answer["parts"], dict)
