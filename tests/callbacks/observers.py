@@ -101,3 +101,6 @@ OBSERVERS: dict[str, Callable[[], Callback]] = {
     "CurvatureMonitor": lambda: CurvatureMonitor(every=6, iterations=3, batches=2),
 }
 """every monitor belongs here; one line is enough"""
+
+IN_FULL = ("surface", "LandscapeMonitor")
+"""tried on every specimen: through the one all others reach the module, and the other does all that they do"""

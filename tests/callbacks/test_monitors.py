@@ -1,7 +1,9 @@
 """The monitors on real runs: what they show, what they say, and that they leave no trace."""
 
 import copy
+import functools
 import math
+import tempfile
 import warnings
 
 import lightning as L
@@ -98,16 +100,29 @@ def same(left, right):
     return left == right
 
 
+MODULES = {"healthy": lambda: Classifier(dropout=0.3), "stuck": stuck}
+HANDLING = {"plain": {}, "both": {"accumulate_grad_batches": 3, "gradient_clip_val": 0.1}}
+
+
+@functools.cache
+def alone(module, handling):
+    with tempfile.TemporaryDirectory() as folder:
+        return trace_of(fit(folder, MODULES[module](), [], **HANDLING[handling]))
+
+
+# What a monitor does to a run that is healthy is asked of each in tests/callbacks/test_transparency.py and
+# tests/matrices. Here the runs are long enough for a verdict: of the one monitor that has all the parts in four ways,
+# of the others where there is most to disturb.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
-@pytest.mark.parametrize("monitor", MONITORS.values(), ids=MONITORS)
-@pytest.mark.parametrize("module", [lambda: Classifier(dropout=0.3), stuck], ids=["healthy", "stuck"])
 @pytest.mark.parametrize(
-    "settings", [{}, {"accumulate_grad_batches": 3, "gradient_clip_val": 0.1}], ids=["plain", "both"]
+    ("monitor", "module", "handling"),
+    [("landscape", module, handling) for module in MODULES for handling in HANDLING]
+    + [(name, "stuck", "both") for name in MONITORS if name != "landscape"],
 )
-def test_training_with_a_monitor_is_bit_identical_to_training_without(tmp_path, monitor, module, settings):
-    without = trace_of(fit(tmp_path, module(), [], **settings))
-    watched = trace_of(fit(tmp_path, module(), [monitor()], **settings))
-    assert same(without, watched)
+def test_training_with_a_monitor_is_bit_identical_to_training_without(tmp_path, monitor, module, handling):
+    watched = trace_of(fit(tmp_path, MODULES[module](), [MONITORS[monitor]()], **HANDLING[handling]))
+    assert same(alone(module, handling), watched)
 
 
 def test_the_comparison_notices_a_callback_that_draws_a_random_number(tmp_path):
@@ -128,6 +143,7 @@ def test_a_healthy_run_is_met_with_silence(tmp_path):
     assert "no alarm" in monitor.report
 
 
+@pytest.mark.slow
 def test_a_stuck_run_gets_one_warning_with_its_step_its_numbers_and_what_to_try(tmp_path):
     monitor = LandscapeMonitor()
     with pytest.warns(PlateauWarning) as caught:
@@ -147,6 +163,7 @@ def scalars_of(path):
     return events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"accumulate_grad_batches": 2}], ids=["plain", "accumulate"])
 def test_tensorboard_holds_every_scalar_at_the_x_of_train_loss_and_the_pictures_and_the_card(tmp_path, settings):
     logger = TensorBoardLogger(tmp_path)
@@ -196,6 +213,7 @@ def test_the_gradient_monitor_warns_of_an_explosion(tmp_path):
         fit(tmp_path, Explodes(lr=1e-9), [GradientNormMonitor()])
 
 
+@pytest.mark.slow
 def test_the_curvature_monitor_shows_both_ends_the_trace_and_the_share_of_negative_directions(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     monitor = CurvatureMonitor(every=50)
@@ -273,6 +291,7 @@ def test_a_step_that_accumulates_more_batches_than_are_waited_for_is_seen_all_th
     assert monitor._seen.steps == 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
 @pytest.mark.parametrize("logger", [False, CSVLogger], ids=["none", "csv"])
 def test_any_logger_or_none_will_do(tmp_path, logger):
