@@ -1,4 +1,4 @@
-"""How the processes of a distributed test end.
+"""How the processes of a distributed test end, and how long one waits for another.
 
 A thread of gloo's may hold the tensors of its last collective a moment longer; where it lets go of them while the
 interpreter is taken down, the process aborts (https://github.com/pytorch/pytorch/issues/190489).
@@ -10,9 +10,15 @@ import atexit
 import multiprocessing
 import os
 import sys
+from datetime import timedelta
 from typing import NoReturn
 
 import torch
+
+PATIENCE = 900
+"""Seconds. No test ends sooner for it: it ends one that would never end, on a machine that is as busy as may be."""
+LIMIT = timedelta(seconds=PATIENCE)
+"""how long a rank waits for another"""
 
 
 def leave() -> NoReturn:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import sys
 import warnings
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,16 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.remedies import Perturb, Stop
+from tests.ranks import LIMIT
 
 CASES: dict[str, Any] = {
     "isotropic": Perturb(scale=0.8),
     "lambda_min": Perturb(scale=0.8, direction="lambda_min"),
     "stop": Stop(),
 }
+
+
+STEPS = 100
 
 
 class Stuck(L.LightningModule):
@@ -67,12 +70,12 @@ def main(case: str, folder: Path) -> None:
     L.seed_everything(7, verbose=False)
     monitor = LandscapeMonitor(remedies=[CASES[case]])
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    strategy = DDPStrategy(start_method="fork", timeout=timedelta(seconds=40), process_group_backend="gloo")
+    strategy = DDPStrategy(start_method="fork", timeout=LIMIT, process_group_backend="gloo")
     trainer = L.Trainer(
         accelerator="cpu",
         devices=2,
         strategy=strategy,
-        max_steps=300,
+        max_steps=STEPS,
         callbacks=[monitor, Report(folder / case, monitor)],
         **quiet,
     )

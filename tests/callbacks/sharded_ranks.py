@@ -1,6 +1,5 @@
 """Two ranks that share every weight between them (FSDP2), and what is recorded of their steps: run by its test."""
 
-import datetime
 import json
 import sys
 import warnings
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 
 from lightning_landscape.callbacks.pace import Pace
 from lightning_landscape.callbacks.recorder import StepRecorder
-from tests.ranks import leave
+from tests.ranks import LIMIT, leave
 
 
 class Classifier(L.LightningModule):
@@ -75,7 +74,7 @@ def main(folder: Path) -> None:
         data_parallel_size=2,
         tensor_parallel_size=1,
         process_group_backend="gloo",
-        timeout=datetime.timedelta(seconds=60),
+        timeout=LIMIT,
     )
     rank, records = records_of(Sharded(), strategy=strategy, devices=2)
     (folder / f"{rank}.json").write_text(json.dumps(records))

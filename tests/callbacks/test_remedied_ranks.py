@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from lightning_landscape.callbacks.remedying import _on_every_rank
+from tests.callbacks.remedied_ranks import STEPS
+from tests.ranks import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +23,9 @@ def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "tests.callbacks.remedied_ranks", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, timeout=240, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stderr.count("whether the run escapes will show") == 2  # rank zero, of the two that perturb
     return lambda case: [json.loads((folder / f"{case}.{rank}.json").read_text()) for rank in (0, 1)]
@@ -34,7 +38,7 @@ def test_all_ranks_are_treated_alike_and_keep_the_same_weights(ranks, case: str)
     assert first == second
     assert len(first["treatments"]) >= 1
     assert ("smallest curvature" in first["treatments"][0]) is (case == "lambda_min")
-    assert (first["steps"] < 300) is (case == "stop")
+    assert (first["steps"] < STEPS) is (case == "stop")
 
 
 @pytest.mark.parametrize(("votes", "decision"), [([1.0, 1.0], True), ([1.0, 0.0], False)])

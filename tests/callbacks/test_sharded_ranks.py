@@ -10,6 +10,7 @@ import pytest
 
 from lightning_landscape.progress import StepRecord
 from tests.callbacks.sharded_ranks import Classifier, records_of
+from tests.ranks import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 def test_norms_and_movement_of_shards_are_those_of_the_whole(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.callbacks.sharded_ranks", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, timeout=240, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     _, whole = records_of(Classifier(), devices=1)
     for rank in (0, 1):

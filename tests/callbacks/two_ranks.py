@@ -1,4 +1,4 @@
-"""Trains on two processes, alone and watched; run as ``python -m tests.callbacks.two_ranks CASE FOLDER``.
+"""Trains on two processes, alone and watched; run as ``python -m tests.callbacks.two_ranks FOLDER CASE...``.
 
 Each rank writes what it saw to FOLDER, for `test_distributed.py` to compare.
 """
@@ -10,7 +10,6 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,9 @@ from torch.utils.data import DataLoader
 
 from lightning_landscape.errors import SurfaceError
 from tests.callbacks.observers import Prober, leaves, midpoint
-from tests.ranks import leave, part_at_exit
+from tests.ranks import LIMIT, leave, part_at_exit
 from tests.zoo.plain import Convolutional, Perceptron, WithMetrics
 from tests.zoo.specimen import labelled
-
-LIMIT = timedelta(seconds=40)
 
 
 class Watching(Prober):
@@ -179,7 +176,7 @@ def main(case: str, folder: Path) -> None:
     make_strategy, module, observe = CASES[case]
     for name, watching in (("alone", None), ("watched", observe())):
         seed_everything(7, verbose=False)
-        report = Report(folder / name, watching)
+        report = Report(folder / f"{case}, {name}", watching)
         trainer = Trainer(
             accelerator="cpu",
             devices=2,
@@ -194,13 +191,16 @@ def main(case: str, folder: Path) -> None:
             callbacks=[report] if watching is None else [watching, report],
         )
         trainer.fit(module(), DataLoader(labelled(samples=96), batch_size=8, shuffle=True))
+        if torch.distributed.is_initialized():  # these processes stay for the next run
+            torch.distributed.barrier()
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     try:
-        main(sys.argv[1], Path(sys.argv[2]))
+        for name in sys.argv[2:]:
+            main(name, Path(sys.argv[1]))
     except SurfaceError as error:
         print(error, file=sys.stderr)
         raise

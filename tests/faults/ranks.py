@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ from lightning_landscape.callbacks import snapshots
 from lightning_landscape.errors import CheckpointError, CurvatureError
 from lightning_landscape.evidence import Cause, InputUse, Plateau, StartingPoint, Verdict
 from tests.faults.runs import MONITORS, Flat, Net, loader, restart
-from tests.ranks import leave
+from tests.ranks import LIMIT, leave
 
-LIMIT = timedelta(seconds=60)
 ABSENT = "a file on one machine alone.ckpt"
 
 
@@ -66,7 +64,7 @@ def starves(surface: Any) -> StartingPoint:
 
 def slow(surface: Any) -> StartingPoint:
     if rank() == 1:
-        time.sleep(2)
+        time.sleep(0.2)
     return StartingPoint(1.0, evaluated(surface))
 
 
@@ -210,12 +208,24 @@ class Report(L.Callback):
         self.file.with_name(f"{self.file.name}.{trainer.global_rank}.json").write_text(json.dumps(report))
 
 
+def alone(case: str) -> str:
+    """The name of the report of the run without a monitor, which several cases share."""
+    _, module_class, strategy = CASES[case]
+    return f"{module_class.__name__} by {strategy.__name__}.alone"
+
+
+def watched(case: str) -> str:
+    return f"{case}.watched"
+
+
 def main(folder: Path, cases: list[str]) -> None:
+    there = set()
     for case in cases:
         make, module_class, strategy = CASES[case]
-        for name in ("alone", "watched"):
-            monitor = make() if name == "watched" else None
-            report = Report(folder / f"{case}.{name}", monitor)
+        for name in [name for name in (alone(case), watched(case)) if name not in there]:
+            there.add(name)
+            monitor = make() if name == watched(case) else None
+            report = Report(folder / name, monitor)
             trainer = L.Trainer(
                 accelerator="cpu",
                 devices=2,

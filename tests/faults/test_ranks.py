@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.ranks import ABSENT
+from tests.faults.ranks import ABSENT, alone, watched
 from tests.faults.runs import MONITORS
+from tests.ranks import PATIENCE
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
@@ -27,13 +28,13 @@ def trained(folder, cases):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.ranks", str(folder), *cases],
-        cwd=ROOT, env=environment, timeout=600, capture_output=True, text=True, check=False,
+        cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return {
         case: {
-            name: [json.loads((folder / f"{case}.{name}.{rank}.json").read_text()) for rank in (0, 1)]
-            for name in ("alone", "watched")
+            name: [json.loads((folder / f"{report}.{rank}.json").read_text()) for rank in (0, 1)]
+            for name, report in (("alone", alone(case)), ("watched", watched(case)))
         }
         for case in cases
     }
@@ -47,10 +48,9 @@ def reports(tmp_path_factory):
 
 @pytest.mark.parametrize("case", TOGETHER)
 def test_f36_every_rank_trains_on_unchanged_and_all_publish_and_decide_the_same(case, reports):
-    alone, watched = reports[case]["alone"], reports[case]["watched"]
-    assert [report["digest"] for report in watched] == [report["digest"] for report in alone]
-    assert [report["step"] for report in watched] == [60, 60]
-    first, second = watched
+    without, first, second = reports[case]["alone"], *reports[case]["watched"]
+    assert [first["digest"], second["digest"]] == [report["digest"] for report in without]
+    assert [first["step"], second["step"]] == [60, 60]
     for key in ("metrics", "verdicts", "lines", "judged_at", "norms"):
         assert first[key] == second[key], key
     assert first["metrics"]

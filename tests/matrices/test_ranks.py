@@ -16,10 +16,10 @@ import pytest
 
 from tests.matrices.two_ranks import SETTINGS
 from tests.matrices.watchers import WATCHERS
+from tests.ranks import PATIENCE
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
-LIMIT = 240
 
 
 @functools.cache
@@ -51,7 +51,7 @@ def ranks(kind: str) -> list[dict[str, Any]]:
             for rank in (0, 1)
         ]
         try:
-            said = [process.communicate(timeout=LIMIT)[1] for process in started]
+            said = [process.communicate(timeout=PATIENCE)[1] for process in started]
         finally:
             for process in started:
                 process.kill()

@@ -9,7 +9,6 @@ import hashlib
 import json
 import sys
 import warnings
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,10 @@ from lightning_landscape.reporting.outlets import Outlets
 from tests.callbacks.two_ranks import Sharded
 from tests.matrices.runs import batches, held_out
 from tests.matrices.watchers import WATCHERS
-from tests.ranks import leave
+from tests.ranks import LIMIT, leave
 from tests.zoo.plain import Convolutional
 from tests.zoo.training import MemoryLogger, _is_ours
 
-LIMIT = timedelta(seconds=60)
 SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "DDP": (Convolutional, {}),
     "DDP, accumulate and clip": (Convolutional, {"accumulate_grad_batches": 2, "gradient_clip_val": 0.1}),
