@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_landscape.callbacks.monitor import Monitor
 from tests.matrices.runs import Outcome, Setting, batches, held_out, outcome
-from tests.matrices.watchers import WATCHERS
+from tests.matrices.watchers import WATCHERS, pairs
 from tests.zoo.plain import Perceptron
 from tests.zoo.training import fingerprint
 
@@ -27,6 +27,8 @@ NEVER = {"on_exception"}
 """hooks that come only when a run dies"""
 
 
+AT_WORK = {"on_train_batch_end", "on_before_optimizer_step", "teardown"}
+"""hooks in which each callback's own parts are at work: a look at the surface, a measurement, the end"""
 MISSED = {"on_before_optimizer_step": "[LL101]", "on_train_batch_start": "[LL310]"}
 """what a callback says of a hook that it misses: no step to be seen, no batch to look at"""
 
@@ -106,9 +108,17 @@ def killed_alone(hook: str) -> Any:
         return killed(hook, None, Path(folder))
 
 
+def test_all_callbacks_share_their_hooks():
+    kinds = {name: type(watcher.make()) for name, watcher in WATCHERS.items()}
+    own = {
+        name: [hook for hook in HOOKS if getattr(kind, hook) is not getattr(Monitor, hook)]
+        for name, kind in kinds.items()
+    }
+    assert own == {name: [] for name in WATCHERS}
+
+
 @pytest.mark.filterwarnings("ignore:.*resuming from a checkpoint", "ignore:Be aware that when using `ckpt_path`")
-@pytest.mark.parametrize("watcher", WATCHERS)
-@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize(("hook", "watcher"), pairs(HOOKS, AT_WORK))
 def test_a_run_that_dies_there_dies_of_its_own_error_and_leaves_what_it_would_have_left(hook, watcher, tmp_path):
     alone, _, died_alone = killed_alone(hook)
     left, watching, died = killed(hook, watcher, tmp_path)
@@ -143,8 +153,7 @@ def changed(watcher: str, folder: Path, change: Any) -> Outcome:
     return outcome(SHORT, make, folder)
 
 
-@pytest.mark.parametrize("watcher", WATCHERS)
-@pytest.mark.parametrize("hook", [name for name in OURS if name != "state_dict"])
+@pytest.mark.parametrize(("hook", "watcher"), pairs([name for name in OURS if name != "state_dict"], AT_WORK))
 def test_a_hook_that_never_comes_is_no_harm_to_the_run(hook, watcher, tmp_path):
     def change(monitor: Monitor) -> None:
         setattr(monitor, hook, lambda *args, **kwargs: None)
@@ -174,8 +183,7 @@ def _twice(hook: Any, *args: Any, **kwargs: Any) -> Any:
     return hook(*args, **kwargs)
 
 
-@pytest.mark.parametrize("watcher", WATCHERS)
-@pytest.mark.parametrize("hook", OURS)
+@pytest.mark.parametrize(("hook", "watcher"), pairs(OURS, AT_WORK))
 def test_a_callback_that_has_seen_no_run_answers_to_any_hook(hook, watcher, tmp_path):
     monitor, module = WATCHERS[watcher].make(), Perceptron()
     trainer = quiet(tmp_path, max_epochs=1)

@@ -12,7 +12,18 @@ import pytest
 import lightning_landscape
 from tests.matrices.runs import Outcome, outcome
 from tests.matrices.settings import SETTINGS
-from tests.matrices.watchers import WATCHERS
+from tests.matrices.watchers import WATCHERS, pairs
+
+DIFFERENT_IN_KIND = {
+    "plain",
+    "accumulate",  # a step of several batches
+    "manual, two optimizers",  # several steps of a batch, and no judgement
+    "compiled whole",  # a module within a module
+    "barebones",  # no logger, no progress bar
+    "resumed mid-epoch",  # a state to go on from
+    "iterable",  # no known length
+    "stuck",  # something to say
+}
 
 
 @functools.cache
@@ -22,8 +33,9 @@ def alone(name: str) -> Outcome:
 
 
 @pytest.mark.usefixtures("without_pictures")
-@pytest.mark.parametrize("watcher", WATCHERS)
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    ("name", "watcher"), pairs(SETTINGS, DIFFERENT_IN_KIND, ("LandscapeMonitor", "whole examination"))
+)
 def test_the_run_ends_is_identical_to_the_bit_and_hears_nothing_stray(name, watcher, tmp_path, caplog, capfd):
     setting, before = SETTINGS[name], alone(name)
     capfd.readouterr()
@@ -42,6 +54,10 @@ def test_the_run_ends_is_identical_to_the_bit_and_hears_nothing_stray(name, watc
 def assert_it_speaks_only_as_the_table_says(setting, after):
     assert len(after.said) == len(set(after.said))
     assert {text[: text.index("]") + 1] for text in after.said} <= set(setting.may_say)
+
+
+def test_the_settings_for_every_callback_are_in_the_table():
+    assert SETTINGS.keys() >= DIFFERENT_IN_KIND
 
 
 def test_every_callback_of_the_library_is_in_the_matrix():

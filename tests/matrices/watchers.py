@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from lightning_landscape.callbacks import (
@@ -63,3 +63,14 @@ WATCHERS = {
     ),
     "whole examination": _watcher(examining, ""),
 }
+
+
+def pairs(
+    rows: Iterable[str], chosen: Collection[str], in_full: Collection[str] = ("LandscapeMonitor",)
+) -> list[tuple[str, str]]:
+    """Each row of a matrix with the callbacks `in_full`, and the `chosen` rows with the others as well.
+
+    `LandscapeMonitor` has all the parts of which the others have some, and all callbacks share their hooks (a test in
+    `test_hooks.py` says so): the others are tried on the rows in which their own parts meet something different.
+    """
+    return [(row, watcher) for row in rows for watcher in WATCHERS if watcher in in_full or row in chosen]
