@@ -179,7 +179,7 @@ def test_f31_a_file_that_is_overwritten_in_place_while_it_is_looked_at_does_not_
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [sys.executable, "-c", OVERWRITTEN, str(good)],
-        cwd=ROOT, env=environment, timeout=300, capture_output=True, text=True, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "ended after 40 {}" in done.stdout

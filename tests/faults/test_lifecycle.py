@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 
 import pytest
@@ -66,12 +67,12 @@ def test_f40_trial_runs_before_the_fit_leave_no_mark_on_what_is_seen_of_it(name,
         def train_dataloader(self):
             return loader(16, self.batch_size)
 
-    def run(*monitors, tuned):
+    def run(*monitors):
         L_run, module = trainer(*monitors, steps=40, default_root_dir=tmp_path), Tuned()
         torch.manual_seed(3)
-        if tuned and tune == "lr_find":
+        if tune == "lr_find":
             Tuner(L_run).lr_find(module, num_training=20, update_attr=False)
-        elif tuned:
+        else:
             Tuner(L_run).scale_batch_size(module, max_trials=2, init_val=4, steps_per_trial=2)
             module.batch_size = 8
         for layer in module.modules():
@@ -82,8 +83,8 @@ def test_f40_trial_runs_before_the_fit_leave_no_mark_on_what_is_seen_of_it(name,
         return L_run
 
     monitor = MONITORS[name]()
-    assert said_by(lambda: runs.append(run(monitor, tuned=True)), runs := []) == []
-    without = run(tuned=True)
+    assert said_by(lambda: runs.append(run(monitor)), runs := []) == []
+    without = run()
     assert bits(runs[0].lightning_module.state_dict()) == bits(without.lightning_module.state_dict())
     assert monitor._seen.steps == 40
     assert monitor._seen.step == 39
@@ -133,6 +134,14 @@ def test_f41_two_instances_keep_their_states_apart_where_their_settings_differ(t
     assert [len(monitor._seen.gradients.history) for monitor in again] == [21, 21 // 3 + 20 // 5 - 20 // 15]
 
 
+@functools.cache
+def seen_by_a_new_one(name):
+    monitor = MONITORS[name]()
+    said_by(lambda: fit(Flat(), monitor, steps=60))
+    return monitor._seen.state_dict()
+
+
+@pytest.mark.usefixtures("without_pictures")
 @every_monitor
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -144,10 +153,8 @@ def test_f42_a_monitor_can_be_copied_and_sent_to_another_process_before_a_fit_an
     assert twin.state_key == monitor.state_key
     assert twin.verdicts == monitor.verdicts
     assert twin.report == monitor.report
-    new = MONITORS[name]()
     said_by(lambda: fit(Flat(), twin, steps=60))
-    said_by(lambda: fit(Flat(), new, steps=60))
-    assert twin._seen.state_dict() == new._seen.state_dict()
+    assert twin._seen.state_dict() == seen_by_a_new_one(name)
 
 
 def test_f41_the_same_settings_twice_are_refused_by_lightning_at_once():

@@ -98,6 +98,7 @@ def test_f02_a_run_of_which_the_scaler_skips_every_step_is_stuck_and_told_so_onc
     assert "The weights have not moved" in said[0]
 
 
+@pytest.mark.usefixtures("only_the_last_pictures")
 @every_monitor
 def test_f03_a_gradient_of_zero_is_measured_drawn_and_told_as_zero(name, tmp_path):
     monitor, logger = MONITORS[name](), TensorBoardLogger(tmp_path, name="", version="run")
@@ -196,6 +197,7 @@ class ReturnsADict(ByHand):
     returned = staticmethod(lambda losses: {"loss": torch.stack(losses), "text": "more"})
 
 
+@pytest.mark.usefixtures("without_pictures")
 @every_monitor
 @pytest.mark.parametrize("make", [ByHand, ReturnsARow, ReturnsADict])
 def test_f05_two_optimizers_by_hand_share_the_x_of_train_loss_and_are_not_counted_twice(name, make, tmp_path):

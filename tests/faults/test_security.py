@@ -86,6 +86,7 @@ def test_no_text_of_the_tab_or_the_report_becomes_markup_or_code():
     assert MARKUP.findall("node.innerHTML = name") and MARKUP.findall('<b onclick="x">')  # noqa: PT018 - a self-test
 
 
+@pytest.mark.usefixtures("only_the_last_pictures")
 @pytest.mark.parametrize("name", MONITORS)
 def test_no_socket_is_opened_while_a_run_is_watched(name, tmp_path, monkeypatch):
     def refused(*args, **kwargs):
@@ -98,7 +99,7 @@ def test_no_socket_is_opened_while_a_run_is_watched(name, tmp_path, monkeypatch)
     with pytest.raises(AssertionError, match="a socket"):
         socket.socket()
     monitor = MONITORS[name]()
-    said_by(lambda: fit(Flat(), monitor, steps=120, logger=loggers))
+    said_by(lambda: fit(Flat(), monitor, steps=60, logger=loggers))
     assert not monitor._guard.failures
     assert monitor._outlets.failures == [0, 0]
 

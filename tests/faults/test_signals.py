@@ -58,14 +58,12 @@ def stopped(what, *callbacks, base=Stops, **settings):
 
 
 def let_go(monitor):
-    """Whether nothing of the run is held any more: no hook, no batch, no timer."""
+    """Requires that nothing of the run is held any more: no hook, no batch, no timer that would still do something."""
     assert not monitor._watching
     assert not monitor._recorder._handles
     assert len(monitor._examination.probe_set) == 0
     timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
-    for timer in timers:
-        timer.join(3)  # one that was cancelled ends as soon as it wakes
-    assert not [timer for timer in timers if timer.is_alive()]
+    assert not [timer for timer in timers if not timer.finished.is_set()]
 
 
 @every_monitor
