@@ -284,6 +284,7 @@ def test_the_command_prints_the_comparison_and_saves_the_figure(runs, tmp_path, 
     assert figure.stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_the_command_runs_by_the_name_of_the_package_without_a_word_on_stderr(runs):
     arguments = command(runs[:2], "--points=3", "--batches=1", data="some_batches")
     done = subprocess.run(

@@ -47,6 +47,7 @@ def test_an_example_fits_on_a_page(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
 
 
+@pytest.mark.slow
 def test_the_quickstart_tells_the_healthy_run_from_the_stuck_one(tmp_path):
     out, err = run("quickstart.py", "out", "8", cwd=tmp_path)
     healthy, stuck = out.index("healthy: 456 steps watched"), out.index("stuck: 456 steps watched")
@@ -73,6 +74,7 @@ def test_the_quickstart_tells_the_healthy_run_from_the_stuck_one(tmp_path):
                 assert len(picture.getcolors(2**20)) > 20
 
 
+@pytest.mark.slow
 def test_each_monitor_alone_does_its_one_thing(tmp_path):
     out, err = run("each_monitor_alone.py", "out", "8", cwd=tmp_path)
     parts = dict(part.split("\n", 1) for part in out.split("--- ")[1:])
@@ -101,6 +103,7 @@ def test_each_monitor_alone_does_its_one_thing(tmp_path):
     assert out.endswith("To see more: tensorboard --logdir out\n")
 
 
+@pytest.mark.slow
 def test_the_escape_shows_the_verdict_the_perturbation_and_the_loss_that_falls(tmp_path):
     out, _ = run("escape.py", "out", cwd=tmp_path)
     stuck, escaped = out.split("with Perturb: ")

@@ -173,6 +173,7 @@ def test_a_fault_at_any_line_leaves_the_classes_as_they_were():
     assert _lines_of(other_attributes.OtherAttributes.put_back) | _lines_of(held.become) <= set(observer.places)
 
 
+@pytest.mark.slow
 def test_a_fault_at_any_line_of_a_whole_evaluation_leaves_everything_as_it_was():
     observer = interrupted_everywhere("BackwardByHand", SURFACE, open_and_evaluate)
 

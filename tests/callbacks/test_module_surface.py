@@ -381,6 +381,7 @@ class Weighing(Prober):
         self.left.append((len(live_tensors() - tensors), after - before))
 
 
+@pytest.mark.slow
 def test_nothing_survives_a_probe():
     seed_everything(7, verbose=False)
     weighing = Weighing()

@@ -61,6 +61,7 @@ def test_a_healthy_run_measures_its_gradient_noise_and_draws_no_plane():
     assert monitor.planes == ()
 
 
+@pytest.mark.slow
 def test_a_stuck_run_draws_the_plane_of_its_alarm_and_a_monitor_without_probes_none():
     inputs = data()
     targets = inputs[:, :3].argmax(1)

@@ -283,6 +283,7 @@ def test_embedding_bag_falls_back_and_says_so():
     assert_right(found, (truth.lambda_min, truth.lambda_max))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", ["torch.compile", "module.compile"])
 def test_compiled_modules_are_run_eagerly(compiled: str):
     module = Sandwich(torch.tanh)

@@ -143,6 +143,7 @@ def test_graphs_that_do_not_fit_are_recomputed_and_then_given_up(wide_batches):
         assert found.lambda_max == pytest.approx(kept.lambda_max, rel=2e-2)
 
 
+@pytest.mark.slow
 def test_counting_what_a_graph_keeps_keeps_nothing_of_it(wide_batches):
     def alive():
         gc.collect()

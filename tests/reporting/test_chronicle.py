@@ -109,6 +109,7 @@ def test_a_reading_that_is_only_called_like_one_that_is_drawn_is_not_drawn():
     assert "lines" not in chronicle.document([])
 
 
+@pytest.mark.slow
 def test_the_heat_map_of_ten_thousand_groups_and_steps_is_small():
     groups = [f"blocks.{i}.{'weight' * 40}" for i in range(10_000)]
     part = heat_map(list(range(1000)), groups, [[0.1] * 10_000] * 1000)

@@ -69,6 +69,7 @@ def test_without_a_logger_and_a_folder_nothing_is_written(tmp_path, monkeypatch)
     assert files(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_gets_the_events_and_the_report_without_any_logger(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fit(NO_LOGGER, LandscapeMonitor(folder="mine"), default_root_dir=tmp_path)
@@ -81,13 +82,15 @@ def test_fast_dev_run_writes_nothing(tmp_path, monkeypatch):
     assert files(tmp_path) == []
 
 
-@pytest.fixture
-def run(tmp_path):
-    logger = TensorBoardLogger(tmp_path, name="", version="run")
-    fit(logger)
-    return tmp_path / "run"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """What a stuck run has written; nothing is to be changed in it."""
+    folder = tmp_path_factory.mktemp("runs")
+    fit(TensorBoardLogger(folder, name="", version="run"))
+    return folder / "run"
 
 
+@pytest.mark.slow
 def test_the_events_tell_the_run_in_order_and_agree_with_the_verdict(run):
     events = read_events(run)
     kinds = [event["event"] for event in events]
@@ -117,6 +120,7 @@ def test_a_report_is_written_where_the_user_s_own_error_ends_the_run(tmp_path):
     assert "stopped by KeyError" in (tmp_path / "run/landscape/landscape_report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_record_for_the_tab_holds_all_that_came_before_and_there_are_few_of_them(run):
     events = EventAccumulator(str(run), size_guidance={"tensors": 0})
     events.Reload()
@@ -132,6 +136,7 @@ def test_every_record_for_the_tab_holds_all_that_came_before_and_there_are_few_o
     assert records[-1]["status"] == "ended"
 
 
+@pytest.mark.slow
 def test_a_stuck_run_draws_one_plane_with_its_path_and_shows_it_everywhere(run):
     found = [(e["step"], e["readings"].get("Plane")) for e in read_events(run) if e["event"] == "readings"]
     ((step, plane),) = [(step, plane) for step, plane in found if plane is not None]
@@ -150,6 +155,7 @@ def test_one_monitor_alone_leaves_the_story_of_the_run_to_the_whole(tmp_path):
     assert not (tmp_path / "run/landscape/events.jsonl").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pydantic.warnings.PydanticDeprecatedSince20")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_wandb_offline_gets_numbers_pictures_card_and_report(tmp_path, monkeypatch):
@@ -171,6 +177,7 @@ def test_wandb_offline_gets_numbers_pictures_card_and_report(tmp_path, monkeypat
     assert monitor._outlets.failures == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_mlflow_s_file_store_gets_numbers_pictures_card_and_report_at_the_x_of_train_loss(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
@@ -229,6 +236,7 @@ class NamedByVersion(Bare):
     made = "bare/version_3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Bare, NamedByVersion])
 def test_an_unknown_logger_gets_numbers_and_pictures_as_files_beside_its_own(tmp_path, kind):
     logger = kind(tmp_path)

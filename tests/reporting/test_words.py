@@ -101,10 +101,19 @@ def test_a_user_who_turns_it_into_an_error_gets_the_error_and_the_bar_is_not_loc
         warnings.simplefilter("error", LandscapeWarning)
         with pytest.raises(PlateauWarning, match="stuck"):
             announce("stuck", PlateauWarning)
-        elsewhere = Thread(target=bar.update, daemon=True)
+        free = []
+
+        def take_and_give_back():
+            for lock in bar.get_lock().locks:
+                free.append(lock.acquire(timeout=0))
+                if free[-1]:
+                    lock.release()
+
+        elsewhere = Thread(target=take_and_give_back)
         elsewhere.start()
-        elsewhere.join(10)
-        assert not elsewhere.is_alive()
+        elsewhere.join()
+        assert free
+        assert all(free)
 
 
 def test_an_announcement_needs_no_tqdm():
@@ -168,6 +177,7 @@ def screen(raw, width):
     return ["".join(line).rstrip() for line in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_warning_in_mid_training_leaves_the_progress_bar_clean():
     import fcntl

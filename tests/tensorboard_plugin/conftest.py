@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 600
+"""Seconds. Nothing that is waited for comes sooner for it: it ends what would never come, on the busiest machine."""
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -26,7 +28,7 @@ class Server:
         self.url, self.process = url, process
 
     def ask(self, path):
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:
             return json.load(answer)
 
 
@@ -56,23 +58,25 @@ def tensorboard(site, logdir, *arguments, before="", prefix=""):
     )
     server = Server(f"http://127.0.0.1:{port}{prefix}", process)
     try:
-        for _ in range(300):
+
+        def answers():
             try:
-                server.ask("/data/plugins_listing")
-                break
+                return server.ask("/data/plugins_listing")
             except OSError:
                 if process.poll() is not None:
                     raise AssertionError(process.stderr.read().decode()[-2000:]) from None
-                time.sleep(0.1)
+                return None
+
+        until(answers)
         yield server
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate()
 
 
-def until(found, seconds=60):
+def until(found):
     """What `found` returns as soon as it returns something; TensorBoard reads its files in the background."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             if value := found():
@@ -94,6 +98,7 @@ def logdir(tmp_path_factory):
     from torch.utils.data import DataLoader, TensorDataset
 
     from lightning_landscape import LandscapeMonitor
+    from lightning_landscape.reporting.outlets import Outlets
 
     class Classifier(L.LightningModule):
         def __init__(self, depth, activation):
@@ -125,8 +130,9 @@ def logdir(tmp_path_factory):
             callbacks=[LandscapeMonitor(every=30, batches=1, budget=None)],
             **quiet,
         )
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
             warnings.simplefilter("ignore")
+            patch.setattr(Outlets, "pictures", lambda *args, **kwargs: None)  # the tab draws its own
             trainer.fit(Classifier(depth, activation), data)
     return folder
 
@@ -143,7 +149,7 @@ def browser(tmp_path_factory):
     """A headless Chromium that reaches nothing but this machine."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
-        pytest.skip("chromium and chromedriver are not installed")
+        pytest.skip("chromium and chromedriver are not installed (as root on Debian: make browser)")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

@@ -1,7 +1,6 @@
 """What a person sees: the tab and the report in a real browser."""
 
 import json
-import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -298,7 +297,6 @@ def test_f32_records_that_cannot_be_read_are_counted_and_new_ones_arrive_on_relo
 
         def renewed():
             reload.click()
-            time.sleep(0.2)
             return page.text("h2") == ["Diverged"]
 
         until(renewed)
