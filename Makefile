@@ -10,7 +10,16 @@ python := $(venv)/bin/python
 installed := $(venv)/.installed
 pip := $(python) -m pip --disable-pip-version-check install -c constraints.txt
 
-.PHONY: help demo test soak clean
+define lint
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+endef
+# Each worker goes through its own half in order, so that what one file shares is made once; who is through first takes
+# half of what the other has left.
+pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: help demo test check soak browser clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -19,15 +28,23 @@ help:  ## this list
 demo: $(installed)  ## train one healthy and one stuck run on real data; logs and pictures under out/
 	$(python) examples/quickstart.py
 
-test: $(installed)  ## lint, types and the whole test suite
-	$(python) -m ruff check .
-	$(python) -m ruff format --check .
-	$(python) -m mypy
-	$(python) -m pytest -n $(WORKERS) -m "not soak"
+test: $(installed) browser  ## lint, types and the whole test suite; the last line says what was left out
+	$(lint)
+	$(pytest) -m "not soak" --durations=20 --durations-min=0
+
+check: $(installed)  ## lint, types and the fast tests, in two minutes: for those who are changing something
+	$(lint)
+	$(pytest) -m "not slow and not soak and not distributed and not browser" --durations=5 --durations-min=1
 
 # pytest exits with 5 where no test is marked.
 soak: $(installed)  ## the tests that take minutes each
 	$(python) -m pytest -m soak || test $$? -eq 5
+
+browser:  ## what the tests of the TensorBoard tab need: Chromium, where apt-get may install it
+	@if ! { command -v chromium && command -v chromedriver; } >/dev/null \
+	    && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    { apt-get update && apt-get install -y --no-install-recommends chromium chromium-driver; } || true; \
+	fi
 
 clean:  ## remove .venv, out/ and what the tools keep
 	rm -rf $(venv) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

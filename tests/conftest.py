@@ -1,6 +1,8 @@
-"""What Lightning and torch say about the unusual runs of these tests, and is no fault."""
+"""What is so for all tests: what Lightning may say about unusual runs, which tests are slow, what was left out."""
 
 import os
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +20,33 @@ EXPECTED = (
 )
 
 
+TESTS = Path(__file__).parent
+WHOLE_RUNS = (TESTS / "faults", TESTS / "matrices")
+"""Slow by what they are: whole runs, one for each fault, hook, setting or logger. Elsewhere a test is marked `slow` by
+what was measured, and `make check` prints each that takes more than a second and has no mark."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if any(folder in item.path.parents for folder in WHOLE_RUNS):
+            item.add_marker(pytest.mark.slow)
         if "tests/callbacks/" in item.nodeid:
             for filter_ in EXPECTED:
                 item.add_marker(pytest.mark.filterwarnings(filter_))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session):
+    """The last line says which tests were left out, and why; the reasons say how to get them."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = [] if reporter is None else reporter.stats.get("skipped", [])
+    reasons = Counter(left_out.longrepr[2].removeprefix("Skipped: ") for left_out in skipped)
+    if reasons:
+        told = "; ".join(f"{count} {'test' if count == 1 else 'tests'}: {why}" for why, count in reasons.most_common())
+        reporter.write_line(f"Left out: {told}.")
+    return result
 
 
 @pytest.fixture
