@@ -169,11 +169,12 @@ def sources() -> list[Path]:
 
 
 def test_every_room_imports_only_what_its_row_allows():
-    assert [
-        found
+    found = [
+        trespass
         for path in sources()
-        for found in trespasses(path.read_text(encoding="utf-8"), path.relative_to(ROOT / PACKAGE).as_posix())
-    ] == []
+        for trespass in trespasses(path.read_text(encoding="utf-8"), path.relative_to(ROOT / PACKAGE).as_posix())
+    ]
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize(
@@ -258,8 +259,8 @@ def test_a_file_fits_in_the_head():
         path.relative_to(ROOT / PACKAGE).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
         for path in sources()
     }
-    too_long = {name: count for name, count in lines.items() if count > LINES}
-    assert too_long == {}, "make each a folder with the same public names"
+    too_long = [f"{name} has {count} lines" for name, count in lines.items() if count > LINES]
+    assert not too_long, "\n".join([*too_long, "Make each a folder with the same public names."])
 
 
 def test_nothing_tracked_names_a_place_on_somebodys_machine():

@@ -21,7 +21,8 @@ from lightning_landscape.evidence import Cause
 def test_every_configuration_builds_and_its_first_loss_is_finite():
     losses = {name: next(run(made.problem(0), 0, 1)).loss for name, made in CONFIGURATIONS.items()}
     assert losses
-    assert {name: loss for name, loss in losses.items() if not math.isfinite(loss)} == {}
+    not_finite = [f"{name}: {loss}" for name, loss in losses.items() if not math.isfinite(loss)]
+    assert not not_finite, "\n".join(not_finite)
 
 
 def test_a_run_is_the_same_at_every_call():

@@ -200,9 +200,10 @@ def test_no_other_module_reads_what_lightning_keeps_private():
     private, paths = private_names() - ALLOWED, sorted(ROOT.rglob("*.py"))
     assert "_logger_connector" in private
     assert paths
-    found = {
-        path.relative_to(ROOT).as_posix(): sorted(named_in(path.read_text(encoding="utf-8")) & private)
+    found = [
+        f"{path.relative_to(ROOT).as_posix()} reads {name}"
         for path in paths
         if path.name != "_compat.py"
-    }
-    assert {name: names for name, names in found.items() if names} == {}
+        for name in sorted(named_in(path.read_text(encoding="utf-8")) & private)
+    ]
+    assert not found, "\n".join(found)
