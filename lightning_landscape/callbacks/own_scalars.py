@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_landscape.evidence import shown
-from lightning_landscape.evidence.kinds import OURS, name_of
+from lightning_landscape.evidence.kinds import OURS, stored_name
 
 SCALARS = frozenset({
     *("grad_norm", "grad_norm_clipped", "update_ratio", "plateau_length", "loss_trend", "verdict", "overhead"),
@@ -34,7 +34,7 @@ def own_scalars(readings: Sequence[object]) -> tuple[dict[str, float], dict[str,
     refused: dict[str, str] = {}
     for reading in readings:
         kind = type(reading)
-        if name_of(kind) in OURS or not (hasattr(kind, "scalars") or "scalars" in getattr(reading, "__dict__", {})):
+        if stored_name(kind) in OURS or not (hasattr(kind, "scalars") or "scalars" in getattr(reading, "__dict__", {})):
             continue
         try:
             given = _given(reading)

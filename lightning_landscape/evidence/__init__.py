@@ -13,8 +13,8 @@ from lightning_landscape.evidence.curvature import Curvature as Curvature
 from lightning_landscape.evidence.curvature import Descent as Descent
 from lightning_landscape.evidence.curvature import Plane as Plane
 from lightning_landscape.evidence.curvature import Spectrum as Spectrum
-from lightning_landscape.evidence.kinds import name_of as name_of
 from lightning_landscape.evidence.kinds import short_name as short_name
+from lightning_landscape.evidence.kinds import stored_name as stored_name
 from lightning_landscape.evidence.readings import Activity as Activity
 from lightning_landscape.evidence.readings import Divergence as Divergence
 from lightning_landscape.evidence.readings import GradientNoise as GradientNoise

@@ -19,7 +19,7 @@ OURS: Mapping[str, type] = {
 """the library's own readings, by name"""
 
 
-def name_of(kind: type) -> str:
+def stored_name(kind: type) -> str:
     """Return the name under which readings of this kind are stored.
 
     The library's own have the name of their class, others that of their module before it, as in ``my.readings:Scale``.

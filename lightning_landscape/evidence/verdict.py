@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from lightning_landscape.evidence.builtins import plain, refilled
-from lightning_landscape.evidence.kinds import name_of, reading_of
+from lightning_landscape.evidence.kinds import reading_of, stored_name
 
 R = TypeVar("R")
 
@@ -43,8 +43,8 @@ class Evidence:
     def get(self, kind: type[R]) -> R | None:
         """The reading of this kind, or None."""
         reading = self._readings.get(kind)
-        if reading is None and name_of(kind) in self._stored:
-            reading = refilled(kind, self._stored[name_of(kind)])
+        if reading is None and stored_name(kind) in self._stored:
+            reading = refilled(kind, self._stored[stored_name(kind)])
         return reading if isinstance(reading, kind) else None
 
     def including(self, *readings: object) -> Evidence:
@@ -70,7 +70,7 @@ class Evidence:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Builtins only, keyed by the name of the reading's type, after that of its module where it is not ours."""
-        known = {name_of(type(reading)): plain(reading) for reading in self}
+        known = {stored_name(type(reading)): plain(reading) for reading in self}
         return {**{name: dict(values) for name, values in self._stored.items()}, **known}
 
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning_landscape.advice import CODES, title_of
-from lightning_landscape.evidence import Verdict, name_of, plain
+from lightning_landscape.evidence import Verdict, plain, stored_name
 from lightning_landscape.reporting.words import evidence_rows
 
 SCHEMA = 1
@@ -62,7 +62,7 @@ class Chronicle:
     def read(self, step: int, readings: Sequence[object]) -> None:
         """Keep what the probes found, where it can be drawn."""
         for reading in readings:
-            kind = name_of(type(reading))
+            kind = stored_name(type(reading))
             if kind in READINGS:
                 fields = plain(reading)
                 kept = self.readings.setdefault(f"{kind}:{fields['anchor']}" if "anchor" in fields else kind, [])

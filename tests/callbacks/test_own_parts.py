@@ -396,6 +396,21 @@ def test_readings_that_are_called_like_the_librarys_lose_nothing_when_the_run_is
     assert rest.report.to_dict()["verdicts"] == whole.report.to_dict()["verdicts"]
 
 
+def test_the_state_of_an_older_version_with_a_reading_by_its_bare_name_is_resumed(tmp_path):
+    path, settings = tmp_path / "half.ckpt", {"probes": [*EXAMINATION, scale]}
+    first, rest = monitor_with(**settings), monitor_with(**settings)
+    fit(first, Saves(STEPS // 2, path))
+    checkpoint = torch.load(path, weights_only=True)
+    state = checkpoint["callbacks"][first.state_key]
+    del state["seen"]["scalars"], state["examination"]["pictured"]
+    evidence = state["seen"]["verdicts"][0]["evidence"]
+    evidence["Trials" if "Trials" not in evidence else "Scale"] = evidence.pop(f"{__name__}:Scale")
+    torch.save(checkpoint, path)
+    fit(rest, ckpt_path=path)
+    assert rest._seen.steps == STEPS
+    assert causes(rest) == causes(first)
+
+
 def test_a_line_with_more_fields_than_the_librarys_survives_a_resume(tmp_path):
     @dataclass(frozen=True)
     class Labelled(Line):
