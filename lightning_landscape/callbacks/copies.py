@@ -32,11 +32,14 @@ class _HasNotes(Protocol):
     def notes(self) -> list[str]: ...
 
 
-class _Notes(list[str]):
+class _Notes:
     """Notes of parts that are not kept."""
 
+    def __init__(self, *notes: str) -> None:
+        self._kept = notes
+
     def notes(self) -> list[str]:
-        return list(self)
+        return list(self._kept)
 
 
 class WatchedFit:
@@ -62,11 +65,11 @@ class WatchedFit:
 
     def close(self, parts: Sequence[_HasNotes]) -> None:
         """Keep what these parts have to say at the end of the fit, and let go of them."""
-        self._parts = [_Notes(note for part in parts for note in part.notes())]
+        self._parts = [_Notes(*(note for part in parts for note in part.notes()))]
 
     def of_a_copy(self) -> WatchedFit:
         """Return the same, for a monitor of which a copy has watched the fit."""
-        return WatchedFit(self.seen, [*self._parts, _Notes([OF_A_COPY])], whole=self.whole)
+        return WatchedFit(self.seen, [*self._parts, _Notes(OF_A_COPY)], whole=self.whole)
 
     def is_of_the_fit_of(self, other: WatchedFit) -> bool:
         """Whether both have watched for the same trainer."""
@@ -75,7 +78,7 @@ class WatchedFit:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the observations and the notes so far; the parts and the trainer stay in this process."""
-        notes = _Notes(note for part in self._parts for note in part.notes())
+        notes = _Notes(*(note for part in self._parts for note in part.notes()))
         return {**vars(self), "_parts": [notes], "_trainer": None}
 
 

@@ -80,7 +80,8 @@ class Examination:
         self.skipped: dict[str, str] = {}
         self.schedule.forget()
         self.limits.forget()
-        self._underway: Underway | None = None
+        self.underway: Underway | None = None
+        """a diagnosis that goes on at the next check; None where there is none"""
         self.planned = self._put_off = False
         self._picturing = False
         self._pictured: int | None = None
@@ -113,7 +114,7 @@ class Examination:
         A diagnosis that is under way is dropped once the loss falls again.
         """
         if not seen.stalled and seen.progress.trend is not None and seen.progress.trend.falling:
-            self._underway = None
+            self.underway = None
         due = self._scheduled and self.schedule.due(seen.steps + ahead)
         soon = bool(self._probes) and seen.may_stall_within(ahead)
         self.planned = bool(self.wanted(seen) or due or soon or self._keeps_batches)
@@ -159,23 +160,13 @@ class Examination:
             seen.pass_over()
         return False
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether a diagnosis is under way that goes on at the next check."""
-        return self._underway is not None
-
-    @property
-    def so_far(self) -> tuple[object, ...]:
-        """The readings of a diagnosis that is under way."""
-        return () if self._underway is None else self._underway.readings
-
     def run(
         self, trainer: Any, pl_module: Any, probes: Sequence[Probe], guard: Guard, seen: Observations
     ) -> list[object]:
         """Readings of the probes that have something to say; where the surface refuses, none, and `skipped` says why.
 
         Afterwards this point is the "previous" one, and the "best" one if the loss has never been lower. Where a
-        diagnosis goes on at the next check, it is `unfinished`, and the readings so far are among those of the next.
+        diagnosis goes on at the next check, it is `underway`, and the readings so far are among those of the next.
 
         Args:
             trainer: in whose fit the module is.
@@ -187,7 +178,7 @@ class Examination:
         self.schedule.looked(seen.steps)
         self._put_off = False
         diagnosing = any(probe in self._probes for probe in probes)
-        underway = self._underway if diagnosing else None
+        underway = self.underway if diagnosing else None
         spending = self.limits.spending(seen.occasion, seen.steps, underway.purse if underway is not None else None)
         probing = Probing(trainer, pl_module, guard, spending, self._loss_fn)
         if underway is not None:
@@ -205,8 +196,8 @@ class Examination:
         self.limits.note(probing.left_out, probing.measured)
         self.skipped.update(self._snapshots.skipped)
         self._keep(readings[before:], seen)
-        self._underway = Underway(spending.purse, probing.done, tuple(readings)) if probing.waiting else None
-        if self._underway is None:
+        self.underway = Underway(spending.purse, probing.done, tuple(readings)) if probing.waiting else None
+        if self.underway is None:
             self._end_check(pl_module, seen)
         return readings
 
@@ -263,7 +254,7 @@ class Examination:
             "spectrum": None if self.spectrum is None else plain(self.spectrum),
             "snapshots": self._snapshots.state_dict(),
             "account": self.limits.state_dict(),
-            "diagnosis": None if self._underway is None else self._underway.to_dict(),
+            "diagnosis": None if self.underway is None else self.underway.to_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -280,4 +271,4 @@ class Examination:
         if "account" in state:  # not before 0.2
             self.limits.load_state_dict(state["account"])
             underway = state["diagnosis"]
-            self._underway = None if underway is None else Underway.from_dict(underway)
+            self.underway = None if underway is None else Underway.from_dict(underway)

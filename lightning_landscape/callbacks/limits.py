@@ -36,6 +36,7 @@ class Limits:
         self.account = Account()
         self.left_out: dict[str, str] = {}
         """what was not measured since it would have taken more work than is left, and how much"""
+        self._drawn = 0
         self._clock: Clock = SYSTEM_CLOCK
         self._brake = Brake(Stopwatch(self._clock), self._share)
 
@@ -48,10 +49,13 @@ class Limits:
         if self._setting is not None and self.account.effort is None:
             self.account.effort = agreed_upon(trainer, Effort.chosen(self._setting, batch_seconds))
 
-    @property
-    def picture_every_n_steps(self) -> int:
-        """Steps between pictures that are drawn while the run goes on; 1 without an effort."""
-        return 1 if self.account.effort is None else self.account.effort.picture_every_n_steps
+    def draws(self, steps: int, *, verdict: bool) -> bool:
+        """Return whether pictures are drawn after this many steps: with a verdict always, else not too often."""
+        every = 1 if self.account.effort is None else self.account.effort.picture_every_n_steps
+        if not verdict and steps - self._drawn < every:
+            return False
+        self._drawn = steps
+        return True
 
     def cover(self, trainer: Any, occasion: Occasion, steps: int, price: int) -> bool:
         """Return whether probes at this price may begin now, on every rank alike; what may not is noted as left out."""

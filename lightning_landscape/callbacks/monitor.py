@@ -163,7 +163,6 @@ class Monitor(Reporting):
         self._recorder.forget()
         self._examination.forget()
         self._pace, self._stopwatch = Pace(), Stopwatch(self.clock)
-        self._drawn = 0
         self._watching, self._overhead = False, 0.0
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
@@ -214,18 +213,12 @@ class Monitor(Reporting):
         if probes and sound and not self._examination.covered(trainer, self._seen):
             probes, stalled = (), False
         readings = self._probe(trainer, pl_module, probes) if probes and sound else []
-        ready = ready and not self._examination.unfinished
-        if self._seen.diverged or (stalled and ready):
+        if self._seen.diverged or (stalled and ready and self._examination.underway is None):
             self._judge(readings)
         self._part()
-        if readings and self._draws():
-            self._drawn = self._seen.steps
+        judged = self._seen.judged_at == self._seen.steps
+        if readings and self._examination.limits.draws(self._seen.steps, verdict=judged):
             self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step))
-
-    def _draws(self) -> bool:
-        """Whether pictures are drawn now: of a verdict always, else not too often."""
-        rarely = self._seen.steps - self._drawn >= self._examination.limits.picture_every_n_steps
-        return rarely or self._seen.judged_at == self._seen.steps
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
@@ -273,10 +266,10 @@ class Monitor(Reporting):
             self._watch(self._recorder.drain(), 0)
             self._seen.progress.finish()
             # What probes have yet to look at stays unjudged: there is nothing more to save in this run.
-            begun = self._examination.so_far
-            judges = bool(begun) or not self._examination.wanted(self._seen)
-            if self._seen.diverged or (self._seen.stalled and judges):
-                self._judge(begun)
+            begun = self._examination.underway
+            stalled = self._seen.stalled and (begun is not None or not self._examination.wanted(self._seen))
+            if self._seen.diverged or stalled:
+                self._judge(() if begun is None else begun.readings)
             self._part()
             self._remedying.finish(self._seen, self._outlets)
         self._guard.attempt("reporting", lambda: self._outlets.end(self._seen.step, self.report, status))

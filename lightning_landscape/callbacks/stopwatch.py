@@ -100,7 +100,9 @@ class Stopwatch:
         return self.spent / training if training > 0 else 0.0
 
     def notes(self) -> list[str]:
-        """Return what watching has cost so far."""
+        """Return what watching has cost so far; nothing before the first step."""
+        if not self._steps:
+            return []
         return [f"watching took {self.spent:.1f} s, {self.overhead:.1%} of the training time"]
 
 

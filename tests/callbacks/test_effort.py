@@ -287,6 +287,8 @@ def test_the_overhead_is_the_time_spent_over_that_of_training():
     with stopwatch.spending():
         clock.move(0.5)
     assert stopwatch.overhead == pytest.approx(0.05)
+    assert stopwatch.notes() == []
+    stopwatch.count(1)
     assert stopwatch.notes() == ["watching took 0.5 s, 5.0% of the training time"]
     stopwatch.end()
     clock.move(1000.0)

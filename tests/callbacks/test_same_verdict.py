@@ -197,7 +197,7 @@ class Notes(L.Callback):
 
     def on_train_batch_end(self, trainer, *args):
         monitor = next(callback for callback in trainer.callbacks if isinstance(callback, LandscapeMonitor))
-        if monitor._examination.unfinished:
+        if monitor._examination.underway is not None:
             self.steps.append(trainer.global_step)
 
 
