@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+Setting: TypeAlias = Literal["auto", "light", "standard", "thorough"]
 GRADIENTS = {"light": 0, "standard": 500, "thorough": 1500}
 """gradients of one batch that the first diagnosis of a run may take"""
 SETTINGS = ("auto", *GRADIENTS)

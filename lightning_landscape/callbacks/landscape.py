@@ -12,6 +12,7 @@ from lightning_landscape.callbacks.arguments import (
     check_sequences,
     check_share,
 )
+from lightning_landscape.callbacks.effort import Setting
 from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
@@ -99,7 +100,7 @@ class LandscapeMonitor(Monitor):
         detectors: Sequence[Detector] | None = None,
         loss_fn: Callable[..., Any] | None = None,
         remedies: Sequence[Remedy] = (),
-        effort: str = "auto",
+        effort: Setting = "auto",
         budget: float | None = None,
         folder: str | None = None,
     ) -> None:
