@@ -16,6 +16,7 @@ from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
 from lightning_landscape.callbacks.spending import LOOK_AT_A_BATCH, Underway, batches_for
 from lightning_landscape.callbacks.stopwatch import Stopwatch
 from lightning_landscape.callbacks.verdicts import Verdicts
+from lightning_landscape.callbacks.work import Occasion
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.diagnosis import Detector
 from lightning_landscape.evidence import Curvature, Line, Plane, Spectrum, Verdict, plain, restored
@@ -161,7 +162,13 @@ class Examination:
         return False
 
     def run(
-        self, trainer: Any, pl_module: Any, probes: Sequence[Probe], guard: Guard, seen: Observations
+        self,
+        trainer: Any,
+        pl_module: Any,
+        probes: Sequence[Probe],
+        guard: Guard,
+        seen: Observations,
+        occasion: Occasion | None = None,
     ) -> list[object]:
         """Readings of the probes that have something to say; where the surface refuses, none, and `skipped` says why.
 
@@ -174,16 +181,15 @@ class Examination:
             probes: in the order in which they run, as `wanted` gives them.
             guard: counts what fails.
             seen: what is known without probes.
+            occasion: what they are run for; None for what the run asks for now.
         """
         self.schedule.looked(seen.steps)
         self._put_off = False
         diagnosing = any(probe in self._probes for probe in probes)
         underway = self.underway if diagnosing else None
-        spending = self.limits.spending(seen.occasion, seen.steps, underway.purse if underway is not None else None)
-        probing = Probing(trainer, pl_module, guard, spending, self._loss_fn)
-        if underway is not None:
-            probing.readings, probing.done = [*underway.readings], underway.done
-        before = len(probing.readings)
+        purse, earlier, done = (None, (), 0) if underway is None else (underway.purse, underway.readings, underway.done)
+        spending = self.limits.spending(occasion or seen.occasion, seen.steps, purse)
+        probing = Probing(trainer, pl_module, guard, spending, self._loss_fn, [*earlier], done=done)
         probing.run(
             probes,
             batches_for(spending.purse, self.probe_set, diagnosing=diagnosing),
@@ -195,7 +201,7 @@ class Examination:
         self.skipped.update(probing.skipped)
         self.limits.note(probing.left_out, probing.measured)
         self.skipped.update(self._snapshots.skipped)
-        self._keep(readings[before:], seen)
+        self._keep(readings[len(earlier) :], seen)
         self.underway = Underway(spending.purse, probing.done, tuple(readings)) if probing.waiting else None
         if self.underway is None:
             self._end_check(pl_module, seen)

@@ -16,6 +16,7 @@ from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.naming import name_of
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.treatment import Treatment
+from lightning_landscape.callbacks.work import Occasion
 from lightning_landscape.evidence import Cause, Verdict
 from lightning_landscape.probes.curvature import HessianExtremes, losses_along, reach
 from lightning_landscape.remedies import Halt, Remedy, WayDown, checked_remedies
@@ -108,7 +109,7 @@ class Remedying:
 
         with guard("finding the smallest curvature"):
             if len(examination.probe_set):
-                examination.run(trainer, pl_module, (lowest,), guard, seen)
+                examination.run(trainer, pl_module, (lowest,), guard, seen, Occasion.ASKED)
         # Every rank goes exactly the same way, whatever the last bits of its own reading are.
         found = trainer.strategy.broadcast(found)
         parameters = dict(pl_module.named_parameters())

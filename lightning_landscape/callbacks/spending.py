@@ -97,7 +97,7 @@ class Spending:
         self.meter, self.purse = meter, purse or Purse(None if unlimited else account.allowance(occasion, steps))
         self._account, self._occasion, self._steps, self._brake = account, occasion, steps, brake
         self._following: Purse | None = None
-        self._slice = None if occasion is Occasion.LOOK else account.slice(steps)
+        self._slice = None if occasion in (Occasion.LOOK, Occasion.ASKED) else account.slice(steps)
         self._billed = meter.gradients
 
     def left(self, *, follows: bool = False) -> int | None:

@@ -30,6 +30,8 @@ class Occasion(Enum):
     """a later diagnosis of the same plateau; it can wait"""
     FOLLOW_UP = auto()
     """what shows an alarm or would help, once the cause is known"""
+    ASKED = auto()
+    """what a remedy needs, which the user has asked for: it is neither limited nor charged"""
 
 
 class Account:
@@ -48,7 +50,7 @@ class Account:
 
     def allowance(self, occasion: Occasion, steps: int) -> int | None:
         """Return the gradients that probes may take now, after this many optimizer steps; None for no limit."""
-        if self.effort is None:
+        if self.effort is None or occasion is Occasion.ASKED:
             return None
         first = self.effort.gradients
         whole = DIAGNOSES * first
@@ -74,7 +76,7 @@ class Account:
         """Enter what probes have taken."""
         if occasion is Occasion.LOOK:
             self._looks += gradients
-        else:
+        elif occasion is not Occasion.ASKED:
             self._diagnoses += gradients
 
     @property

@@ -163,6 +163,14 @@ def test_an_account_goes_on_where_it_was_saved_and_a_new_setting_is_chosen_anew(
     assert other.spent == 107
 
 
+def test_what_a_remedy_needs_is_neither_limited_nor_charged():
+    found = account()
+    found.spend(Occasion.DIAGNOSIS, 1000)
+    assert found.allowance(Occasion.ASKED, 0) is None
+    found.spend(Occasion.ASKED, 80)
+    assert found.spent == 1000
+
+
 # The meter.
 
 
