@@ -133,6 +133,7 @@ def test_remedies_are_given_as_classes(main, remedies, expected):
     assert monitor._remedying.remedies == expected
 
 
+@pytest.mark.slow
 def test_the_cli_trains_with_the_monitor_of_its_yaml(tmp_path):
     config = EXAMPLES / "lightning_cli" / "config.yaml"
     run(

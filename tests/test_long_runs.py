@@ -16,6 +16,7 @@ from lightning_landscape.progress import StepRecord
 FLAT = dataclasses.asdict(Holdings(0, 0, 0, 0, 0, 0, 0))
 
 
+@pytest.mark.slow
 def test_a_run_of_thousands_of_steps_holds_no_more_than_one_of_half_as_many(tmp_path):
     monitors = [LandscapeMonitor(probes=(), norms_every=1), GradientNormMonitor(), PlateauMonitor()]
     with warnings.catch_warnings():

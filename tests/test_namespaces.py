@@ -148,6 +148,7 @@ print(*[tree for tree in ("lightning.pytorch", "pytorch_lightning") if tree in s
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMESPACES)
 def test_a_monitor_needs_no_list_and_does_not_import_the_other_namespace(name):
     done = subprocess.run(

@@ -47,6 +47,7 @@ class Losses(pl.Callback):
         self.seen.append(float(outputs["loss"]))
 
 
+@pytest.mark.slow
 def test_lightning_trains_the_same_runs_and_the_rules_can_look_at_them():
     trained_otherwise = []
     for name, configuration in HELD_OUT.items():

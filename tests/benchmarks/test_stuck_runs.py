@@ -18,6 +18,7 @@ from benchmarks.stuck_runs.watching import Order, Watched, quiet, watch
 from lightning_landscape.evidence import Cause
 
 
+@pytest.mark.slow
 def test_every_configuration_builds_and_its_first_loss_is_finite():
     losses = {name: next(run(made.problem(0), 0, 1)).loss for name, made in CONFIGURATIONS.items()}
     assert losses

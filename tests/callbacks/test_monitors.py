@@ -301,6 +301,7 @@ def test_any_logger_or_none_will_do(tmp_path, logger):
     assert bool(pictures) == bool(logger)
 
 
+@pytest.mark.slow
 def test_a_warning_that_is_made_an_error_stops_the_run(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", LandscapeWarning)
@@ -331,6 +332,7 @@ class Silent(Classifier):
         return F.cross_entropy(self.net(batch[0]), batch[1])
 
 
+@pytest.mark.slow
 def test_the_report_is_text_data_and_markdown(tmp_path):
     monitor = LandscapeMonitor()
     with pytest.warns(LandscapeWarning):
