@@ -514,7 +514,7 @@ CREEPING = replace(MOVING, travelled=0.001)
     ("both", "found"),
     [
         ([replace(ACTIVE, dead=1.0), replace(MOVING, not_held=1.0)], Cause.FLAT_REGION),
-        ([replace(MOVING, not_held=1.0), gained(**{"learning rate x0.1": 0.2})], Cause.NOT_UPDATING),
+        ([replace(MOVING, not_held=1.0), LossLevel(1.0, 1.0, 2.0), gained()], Cause.NOT_UPDATING),
         ([gained(**{"learning rate x0.1": 0.2}), ENDED], Cause.LEARNING_RATE_TOO_LARGE),
         ([ENDED, gained(adam=0.5)], Cause.SCHEDULED_END),
         ([STILL, gained(decay_pull=1.0)], Cause.NOT_UPDATING),
@@ -832,3 +832,63 @@ def test_weights_that_rest_where_their_decay_cancels_the_gradient_have_settled(r
     assert (verdict.cause, verdict.stuck) == (found, found is Cause.NOT_UPDATING)
     assert cause(*changed, gained(decay_pull=1.0, adam=0.5)) is found
     assert cause(replace(MOVING, left_by_decay=left)) is Cause.UNDECIDED  # they do not rest
+
+
+APART = [replace(MOVING, not_held=0.5), replace(MOVING, without_gradient=0.5)]
+"""half of the parameters are out of reach"""
+
+
+def hidden(spread=0.1, start=100.5, now=100.1, shuffled=100.3):
+    """A loss that has fallen by 0.4 over a constant of 100, of which other inputs cost 0.2."""
+    level = LossLevel(start, now, now, spread=spread)
+    return [level, StartingPoint(start, now), InputUse(now, shuffled, moved=0.3, varied=True)]
+
+
+@pytest.mark.parametrize("movement", APART)
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        (hidden(), False),
+        (hidden(spread=0.0), False),
+        (hidden(spread=0.134), True),  # three of which are 0.402
+        (hidden(shuffled=100.299), True),
+        (hidden(now=100.6, shuffled=101.0), True),
+        (hidden()[:2], False),
+        (hidden(spread=None)[:2], True),
+        (hidden(spread=0.134)[:2], True),
+    ],
+)
+def test_a_part_out_of_reach_is_no_fault_where_a_constant_hides_that_the_others_learn(movement, changed, found):
+    verdict = diagnose(BASE.including(movement, *changed))
+    assert (verdict.cause is Cause.NOT_UPDATING) is found
+    still = replace(movement, travelled=0.0)
+    assert cause(still, replace(EVEN, relative=0.0), *changed) is Cause.NOT_UPDATING
+
+
+@pytest.mark.parametrize(
+    ("movement", "gains", "found"),
+    [
+        (APART[0], {"learning rate x10": 0.16}, False),
+        (APART[0], {"this optimizer": 0.16}, False),
+        (APART[0], {"learning rate x10": 0.15}, True),
+        (APART[0], {"adam": 0.9, "line search": 0.9}, True),  # these move what the optimizer does not hold
+        (APART[1], {"adam": 0.16}, False),
+        (APART[1], {"adam": 0.15}, True),
+    ],
+)
+def test_a_part_out_of_reach_is_no_fault_where_the_others_can_lower_the_loss(movement, gains, found):
+    assert (cause(movement, gained(**gains)) is Cause.NOT_UPDATING) is found
+
+
+def test_what_moves_beside_a_part_out_of_reach_is_tried_before_it_is_accused():
+    for movement in APART:
+        assert undiscerned(BASE.including(movement))
+        assert not undiscerned(BASE.including(movement, gained()))
+        assert not undiscerned(BASE.including(replace(movement, travelled=0.0)))
+
+
+@pytest.mark.parametrize(("shuffled", "found"), [(100.299, True), (100.3, False)])
+def test_a_constant_does_not_hide_that_the_inputs_are_used(shuffled, found):
+    verdict = diagnose(BASE.including(*hidden(shuffled=shuffled), gained(), NO_BETTER))
+    assert (verdict.cause is Cause.NOTHING_TO_LEARN, verdict.stuck) == (found, found)
+    assert diagnose(BASE.including(*hidden(shuffled=shuffled))).stuck is found

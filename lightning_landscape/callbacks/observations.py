@@ -9,6 +9,7 @@ from typing import Any
 from lightning_landscape.callbacks.reach import Reach
 from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.work import Occasion
+from lightning_landscape.diagnosis.judging import PART_OF_THE_MODEL
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Movement, Plateau, Verdict, plain, restored
 from lightning_landscape.functional.plateau import TOLERANCE
 from lightning_landscape.gradients import GradientNorms
@@ -171,7 +172,10 @@ class Observations:
         return Evidence(
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
-            Movement(progress.update_ratio, progress.travelled, self.missing, **vars(self.reach)),
+            Movement(
+                *(progress.update_ratio, progress.travelled, self.missing, self.reach.not_held, self.reach.frozen),
+                left_by_decay=self.reach.left_by_decay,
+            ),
             *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
         )
 
@@ -183,9 +187,14 @@ class Observations:
         self.chronicle.mark(self.step, state or unnamed)
 
     def notes(self) -> list[str]:
-        """What is not judged, what was said once, what remedies did, and what became of it."""
-        unjudged = [NOT_JUDGED] if self.players > 1 else []
-        said = unjudged + [f"[{code}] was said; docs/causes.md explains it" for code in self.told]
+        """What is not judged or trained, what was said once, what remedies did, and what became of it."""
+        said = [NOT_JUDGED] if self.players > 1 else []
+        said += [f"[{code}] was said; docs/causes.md explains it" for code in self.told]
+        if all(verdict.cause is not Cause.NOT_UPDATING for verdict in self.verdicts):
+            if self.reach.unheld > PART_OF_THE_MODEL:
+                said.append(f"no optimizer holds {self.reach.unheld:.0%} of the trainable parameters")
+            if self.missing > PART_OF_THE_MODEL:
+                said.append(f"{self.missing:.0%} of the parameters received no gradient")
         return said + [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
 
     def state_dict(self) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from lightning_landscape.callbacks.movement import whole
 class Reach:
     """Shares of the parameters, in [0, 1]."""
 
-    not_held: float = 0.0
+    unheld: float = 0.0
     """of the trainable ones, those that no optimizer holds; 0 where there are no optimizers"""
+    not_held: float = 0.0
+    """of the trainable ones, those of them that a gradient reaches: no target network, and no teacher"""
     frozen: float = 0.0
     """of all, those that require no gradient"""
     left_by_decay: float | None = None
@@ -31,9 +33,10 @@ def reach_of(trainer: Any, pl_module: nn.Module, travelled: float | None = None)
     held = {id(p) for o in trainer.optimizers for group in o.param_groups for p in group["params"]}
     sizes = {p: p.numel() for p in pl_module.parameters() if not nn.parameter.is_lazy(p)}
     trainable = sum(size for p, size in sizes.items() if p.requires_grad)
-    loose = sum(size for p, size in sizes.items() if p.requires_grad and id(p) not in held) if held else 0
+    loose = {p: size for p, size in sizes.items() if p.requires_grad and id(p) not in held} if held else {}
     return Reach(
-        not_held=loose / max(1, trainable),
+        unheld=sum(loose.values()) / max(1, trainable),
+        not_held=sum(size for p, size in loose.items() if p.grad is not None) / max(1, trainable),
         frozen=1 - trainable / sum(sizes.values()) if sizes else 0.0,
         left_by_decay=left_by_decay(trainer.optimizers) if travelled == 0 else None,
     )

@@ -53,6 +53,8 @@ def undiscerned(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -
     verdict = diagnose(evidence, detectors)
     if verdict is None or geometry.asks_for_restart(evidence):
         return True
+    if verdict.cause is Cause.NOT_UPDATING:
+        return machinery.asks_for_trials(evidence)
     if evidence.get(Trials) is None:
         return verdict.cause in (Cause.UNDECIDED, Cause.SETTLED, Cause.FLAT_REGION)
     return verdict.cause in (Cause.UNDECIDED, Cause.NOTHING_TO_LEARN)

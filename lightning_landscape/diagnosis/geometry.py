@@ -20,6 +20,7 @@ from lightning_landscape.diagnosis.judging import (
     UNUSED,
     VANISHED,
     WAY_DOWN,
+    came_by_inputs,
     learned,
     share_of_start,
     still_high,
@@ -170,6 +171,8 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
     if use is None or restart is None or trials is None or learned(evidence) or use.unpaired or not restart.trained:
         return None
+    if came_by_inputs(evidence):
+        return None
     return verdict_of(
         evidence,
         Cause.NOTHING_TO_LEARN,
@@ -225,7 +228,7 @@ def undecided(evidence: Evidence) -> Verdict | None:
     reason = f"It is at {level.now:.4g}, and started at {level.start:.4g}; nothing that was measured says why{unknown}."
     share, movement = share_of_start(evidence), evidence.get(Movement)
     thrown = share > RISEN and movement is not None and (movement.travelled or 0.0) > ROAMING
-    high = trend.powered and share > still_high(evidence)
+    high = trend.powered and share > still_high(evidence) and not came_by_inputs(evidence)
     return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=high or thrown)
 
 

@@ -10,6 +10,7 @@ from lightning_landscape.evidence import (
     Evidence,
     InputUse,
     LossLevel,
+    Movement,
     Plateau,
     StartingPoint,
     Trend,
@@ -61,6 +62,8 @@ LITTLE = 0.01
 """gain that every trial stays below at the bottom of a minimum, and that none needs to show that a slope goes on"""
 BLOWN_UP = 2.0
 """first losses over the loss before any step: above it the first steps did damage"""
+CLEARLY = 3.0
+"""fall of the loss, in standard deviations of single batches, that does not depend on a constant in the loss"""
 FIRST_LOSSES = 10
 """losses behind `LossLevel.start`"""
 STANDARD_ERRORS = 2.5
@@ -110,6 +113,39 @@ def learned(evidence: Evidence) -> bool:
     if use is None or use.unpaired:
         return share <= still_high(evidence)
     return use.share >= UNUSED
+
+
+def has_come_down(evidence: Evidence) -> bool:
+    """Whether the loss lies clearly below its start, whatever constant it contains.
+
+    A tenth of the start is enough. Where a constant hides that, a fall counts by which the losses of single batches
+    hardly differ, if the weights move and, as far as was measured, it comes from the inputs.
+    """
+    movement, use = evidence.get(Movement), evidence.get(InputUse)
+    if share_of_start(evidence) <= UNLEARNED:
+        return True
+    if movement is not None and movement.travelled == 0:
+        return False
+    return came_by_inputs(evidence) if use is not None and not use.unpaired else _fall(evidence) is not None
+
+
+def came_by_inputs(evidence: Evidence) -> bool:
+    """Whether the loss has clearly fallen, and half of the fall is lost with other inputs; False where not measured.
+
+    Both are differences, so a constant in the loss changes neither.
+    """
+    use, fall = evidence.get(InputUse), _fall(evidence)
+    return use is not None and fall is not None and use.shuffled - use.loss >= fall / 2
+
+
+def _fall(evidence: Evidence) -> float | None:
+    """Fall of the loss since the start, in units of the loss; None below what single batches differ by."""
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if level is None or level.spread is None:
+        return None
+    known = start is not None and math.isfinite(start.loss) and math.isfinite(start.now)
+    fall = start.loss - start.now if start is not None and known else level.start - level.now
+    return fall if fall > CLEARLY * level.spread else None
 
 
 def measured(evidence: Evidence) -> bool:

@@ -27,6 +27,7 @@ from lightning_landscape.diagnosis.judging import (
     STANDARD_ERRORS,
     UNLEARNED,
     WAY_DOWN,
+    has_come_down,
     learned,
     share_of_start,
     verdict_of,
@@ -72,18 +73,31 @@ def dead(evidence: Evidence) -> Verdict | None:
 
 
 def not_updating(evidence: Evidence) -> Verdict | None:
-    """A large part of the weights is out of the optimizer's or the gradient's reach."""
-    movement, level = evidence.get(Movement), evidence.get(LossLevel)
-    if movement is None or level is None:
+    """A large part of the weights is out of reach, and those that are trained do not move or cannot lower the loss.
+
+    Target networks, teachers and parts that are switched off are out of reach as well, and beside them others learn.
+    """
+    movement, level, trials = evidence.get(Movement), evidence.get(LossLevel), evidence.get(Trials)
+    if movement is None or level is None or has_come_down(evidence):
         return None
-    high = share_of_start(evidence) > UNLEARNED
-    if high and movement.not_held > PART_OF_THE_MODEL:
-        reason = f"No optimizer holds {movement.not_held:.0%} of the trainable parameters"
-        return verdict_of(evidence, Cause.NOT_UPDATING, f"{reason} (threshold {PART_OF_THE_MODEL:.0%}).")
-    if high and movement.without_gradient > PART_OF_THE_MODEL:
-        reason = f"{movement.without_gradient:.0%} of the parameters receive no gradient at all"
-        return verdict_of(evidence, Cause.NOT_UPDATING, f"{reason} (threshold {PART_OF_THE_MODEL:.0%}).")
+    by_optimizer, by_any = (0.0, 0.0) if trials is None else (trials.by_itself, trials.best)
+    for share, found, gain in (
+        (movement.not_held, "No optimizer holds {:.0%} of the trainable parameters", by_optimizer),
+        (movement.without_gradient, "{:.0%} of the parameters receive no gradient at all", by_any),
+    ):
+        if share > PART_OF_THE_MODEL and gain <= GAINED:
+            others = "do not move" if movement.travelled == 0 else "have not brought the loss down"
+            reason = f"{found.format(share)} (threshold {PART_OF_THE_MODEL:.0%}), and the others {others}."
+            return verdict_of(evidence, Cause.NOT_UPDATING, reason)
     return None
+
+
+def asks_for_trials(evidence: Evidence) -> bool:
+    """Whether weights that move beside others that are out of reach may yet prove to lower the loss."""
+    movement = evidence.get(Movement)
+    if movement is None or movement.travelled == 0 or evidence.get(Trials) is not None:
+        return False
+    return max(movement.not_held, movement.without_gradient) > PART_OF_THE_MODEL
 
 
 def too_large(evidence: Evidence) -> Verdict | None:

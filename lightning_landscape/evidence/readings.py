@@ -188,7 +188,7 @@ class Movement:
     without_gradient: float
     """share of the optimizers' parameters that received no gradient, in [0, 1]"""
     not_held: float
-    """share of the module's trainable parameters that no optimizer holds, in [0, 1]"""
+    """share of the module's trainable parameters that no optimizer holds although a gradient reaches them, in [0, 1]"""
     frozen: float = 0.0
     """share of the module's parameters that require no gradient, in [0, 1]"""
     left_by_decay: float | None = None

@@ -72,6 +72,11 @@ class Trials:
         return self.gain("this optimizer")
 
     @property
+    def by_itself(self) -> float:
+        """The largest gain of the run's own optimizer, which moves only what it holds, at any learning rate."""
+        return max(self.own, self.gain("learning rate x0.1"), self.gain("learning rate x10"))
+
+    @property
     def smaller_steps(self) -> float:
         """What a tenth of the learning rate gains, or the mean of the path, which is as good as that."""
         return max(self.gain("mean of the path"), self.gain("learning rate x0.1"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -122,3 +123,95 @@ def test_full_batch_descent_that_rests_against_its_weight_decay_has_settled():
 def test_weights_that_rest_at_a_rate_of_0_are_not_updating_whatever_their_weight_decay():
     run = Run(squares, lambda run: torch.optim.SGD(run.parameters(), lr=0.0, weight_decay=0.1), net=nn.Linear(8, 1))
     assert [verdict.cause for verdict in alarms(watched(run, ridge(), 400, 64))] == [Cause.NOT_UPDATING]
+
+
+def adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=0.01)
+
+
+def network(outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, outputs))
+
+
+def line() -> tuple[Tensor, Tensor]:
+    inputs = torch.randn(512, 8)
+    return inputs, inputs @ torch.randn(8, 1) + 0.3 * torch.randn(512, 1)
+
+
+def over_a_hundred(run: Any, x: Tensor, y: Tensor) -> Tensor:
+    return squares(run, x, y) + 100
+
+
+class Teacher(Run):
+    """Follows a moving average of its own network, which no gradient reaches and no optimizer holds."""
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        with torch.no_grad():
+            for teacher, student in zip(self.target.parameters(), self.net.parameters(), strict=True):
+                teacher.lerp_(student, 0.05)
+
+
+def taught(run: Any, x: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        aim = run.target(x)
+    return over_a_hundred(run, x, y) + 0.1 * F.mse_loss(run.net(x), aim)
+
+
+@pytest.mark.parametrize("data", [line, classes])
+@pytest.mark.parametrize("batch_size", [32, 256])
+def test_a_part_that_is_unused_by_design_is_a_note_and_no_alarm(data, batch_size):
+    outputs = 1 if data is line else 4
+    run = Run(
+        over_a_hundred if data is line else lambda run, x, y: F.cross_entropy(run.net(x), y) + 100,
+        lambda run: adam(run.parameters()),
+        net=network(outputs),
+        off=nn.Linear(8, 64),
+    )
+    monitor = watched(run, data(), 600, batch_size)
+    assert monitor.verdicts
+    assert not alarms(monitor)
+    assert monitor.report.count("of the parameters received no gradient") == 1
+
+
+def test_a_teacher_that_no_optimizer_holds_is_a_note_and_no_alarm():
+    net = network(1)
+    run = Teacher(taught, lambda run: adam(run.net.parameters()), net=net, target=copy.deepcopy(net))
+    monitor = watched(run, line(), 600, 32)
+    assert monitor.verdicts
+    assert not alarms(monitor)
+    assert monitor.report.count("no optimizer holds 50% of the trainable parameters") == 1
+
+
+def of_copies(run: Any) -> torch.optim.Optimizer:
+    return adam([nn.Parameter(parameter.detach().clone()) for parameter in run.parameters()])
+
+
+def of_the_last_bias(run: Any) -> torch.optim.Optimizer:
+    return adam([run.net[2].bias])
+
+
+def of_all(run: Any) -> torch.optim.Optimizer:
+    return adam([parameter for parameter in run.parameters() if parameter.requires_grad])
+
+
+def cut_off(run: Any, x: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(run.net(x).detach() + run.shift.bias, y) + run.constant
+
+
+def plain(run: Any, x: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(run.net(x), y) + run.constant
+
+
+@pytest.mark.parametrize("constant", [0.0, 100.0])
+@pytest.mark.parametrize(
+    ("loss", "optimizer", "frozen"),
+    [(plain, of_copies, False), (cut_off, of_all, False), (plain, of_the_last_bias, False), (plain, of_all, True)],
+    ids=["an optimizer of copies", "a body cut off", "an optimizer of a bias", "all but a bias frozen"],
+)
+def test_a_part_out_of_reach_without_which_the_loss_cannot_fall_is_named(loss, optimizer, frozen, constant):
+    run = Run(loss, optimizer, net=network(4), shift=nn.Linear(1, 4))
+    run.constant = constant
+    if frozen:
+        run.requires_grad_(requires_grad=False)
+        run.net[2].bias.requires_grad_()
+    assert [verdict.cause for verdict in alarms(watched(run, classes(), 600, 32))] == [Cause.NOT_UPDATING]
