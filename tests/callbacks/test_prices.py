@@ -30,6 +30,7 @@ from lightning_landscape.probes import (
 from lightning_landscape.surface import cost_of, costs
 from tests.faults.runs import Flat, fit, loader, said_by
 
+pytestmark = pytest.mark.slow
 PROBES = (
     *EXAMINATION,
     *AFTERWARDS,

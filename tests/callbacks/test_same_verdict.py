@@ -20,6 +20,7 @@ from lightning_landscape import LandscapeMonitor
 from tests.clocks import WildClock
 from tests.faults.runs import said_by
 
+pytestmark = pytest.mark.slow
 STEPS = 400
 EPOCH = 32
 """batches: a run that resumes in the midst of an epoch would see other ones"""
@@ -133,7 +134,7 @@ def test_the_runs_are_what_they_are_called(name):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_pause_in_every_step_changes_no_letter_of_a_verdict(name):
-    assert told(watch(name, pause=0.003)) == undisturbed(name)
+    assert told(watch(name, pause=0.001)) == undisturbed(name)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -17,19 +17,24 @@ from tests.clocks import HandClock
 STUCK = Verdict(Cause.FLAT_REGION, 203, 90, stuck=True, reason="Flat.", advice="another initialisation " * 9)
 
 TRAINING = """
-import logging, sys, time, warnings
+import logging, sys, warnings
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from lightning_landscape import LandscapeMonitor, LandscapeWarning
-from lightning_landscape.reporting import terminal
+from lightning_landscape.clock import Clock
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.simplefilter("ignore")
 warnings.simplefilter("always", LandscapeWarning)
-terminal.LONG = 0.1
+
+class Waits(Clock):
+    """What was to be done later is done when a probe says that it has become late."""
+    def call_after(self, seconds, action):
+        self.action = action
+        return lambda: None
 
 class Classifier(L.LightningModule):
     def __init__(self, depth, activation):
@@ -42,7 +47,7 @@ class Classifier(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
 
 def slow(surface):
-    time.sleep(0.3)
+    monitor.clock.action()
 
 inputs = torch.randn(640, 8, generator=torch.Generator().manual_seed(0))
 data = DataLoader(TensorDataset(inputs, inputs[:, :3].argmax(1)), batch_size=32)
@@ -50,10 +55,11 @@ for bar in (TQDMProgressBar(refresh_rate=1), RichProgressBar()):
     for depth, activation in ((1, nn.ReLU), (8, nn.Sigmoid)):
         torch.manual_seed(7)
         print(f"begin {type(bar).__name__} {depth}", flush=True)
-        probes = (slow,) if depth == 8 else ()
+        monitor = LandscapeMonitor(probes=(slow,) if depth == 8 else ())
+        monitor.clock = Waits()
         L.Trainer(
             max_steps=300, logger=False, enable_checkpointing=False, enable_model_summary=False, accelerator="cpu",
-            callbacks=[type(bar)(), LandscapeMonitor(probes=probes)],
+            callbacks=[type(bar)(), monitor],
         ).fit(Classifier(depth, activation), data)
 print("done", flush=True)
 """
@@ -89,6 +95,7 @@ def in_a_terminal(program, columns):
     return [row.rstrip() for row in screen.display]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_under_either_bar_a_stuck_run_says_one_warning_and_a_table_and_a_healthy_run_nothing():
     pytest.importorskip("rich")
