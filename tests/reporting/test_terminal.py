@@ -31,7 +31,7 @@ warnings.simplefilter("ignore")
 warnings.simplefilter("always", LandscapeWarning)
 
 class Waits(Clock):
-    """What was to be done later is done when a probe says that it has become late."""
+    # What was to be done later is done when a probe says that it has become late.
     def call_after(self, seconds, action):
         self.action = action
         return lambda: None
