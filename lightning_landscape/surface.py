@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,36 @@ class Activation:
     """class name of the layer: "ReLU", "Tanh" …"""
     values: Tensor
     """shape (samples, units)"""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What a training step does with the entries of its batches."""
+
+    targets: tuple[tuple[Any, ...], ...]
+    """where the entries are that meet the model in the loss alone, each as the indices, keys and names that lead there;
+    empty where the loss is one of the inputs alone"""
+    inputs_vary: bool = True
+    """whether the samples' inputs differ at all; True where that cannot be told"""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What it takes to see whether the loss depends on which input comes with which target."""
+
+    batches: tuple[Callable[[Params], Tensor], ...]
+    """`LossSurface.held_out`, one batch at a time"""
+    roles: Callable[[], Roles]
+    """find the targets"""
+    mispaired: Callable[[Sequence[tuple[Any, ...]]], tuple[Callable[[Params], Tensor], ...]]
+    """the same batches with these targets exchanged between samples; NaN where the training step refuses them"""
+    tries: int = 0
+    """forward passes of one batch that `roles` takes at most; 0 where nothing can be a target"""
+
+    @property
+    def forward_passes(self) -> int:
+        """Forward passes of one batch that the comparison takes at most; three cost about as much as a gradient."""
+        return self.tries + (2 if self.tries else 1) * len(self.batches)
 
 
 @dataclass(frozen=True)
@@ -59,10 +89,8 @@ class LossSurface:
     """outputs of every activation layer, by the layer's name"""
     parts: tuple[Callable[[Params], Tensor], ...] = ()
     """`loss` one batch at a time, for trials that step as training does"""
-    pairs: tuple[tuple[Callable[[Params], Tensor], Callable[[Params], Tensor]], ...] = ()
-    """`held_out` by batches, as it is and with targets beside other inputs; empty where these cannot be told apart"""
-    inputs_vary: bool = True
-    """whether the samples' inputs differ at all"""
+    pairing: Pairing | None = None
+    """`held_out` by batches, as it is and with targets beside other inputs; None where entries cannot be told apart"""
     redrawn: Callable[[int], Params] | None = None
     """weights drawn anew by the layers' own initialisation, by seed; None where a layer has none"""
     continued: Callable[[float], Callable[[Params, Sequence[Tensor]], None]] | None = None

@@ -51,6 +51,10 @@ NAN = Divergence(step=250, finite=False, start=2.3, now=math.nan)
 BASE = Evidence(PLATEAU, STALLED, UNLEARNED, MIDWAY, MOVING, EVEN, ACTIVE)
 USED = InputUse(loss=2.0, shuffled=2.5, moved=0.3, varied=True)
 UNUSED = InputUse(loss=2.0, shuffled=2.0, moved=0.0, varied=True)
+UNPAIRED = replace(UNUSED, paired=False)
+"""the loss is one of the inputs alone"""
+FAINT = InputUse(loss=0.691129, shuffled=0.691124, moved=4e-5, varied=True, targets=("1",))
+"""a nearly constant predictor: batches exchange their losses with their targets"""
 NOTHING_GAINED = Trials(
     {"adam": 0.0, "line search": 0.0, "learning rate x0.1": 0.0, "this optimizer": 0.0, "learning rate x10": 0.0},
     steps=40,
@@ -239,7 +243,7 @@ def test_who_uses_the_inputs_has_learned_wherever_the_loss_is_and_else_the_loss_
     assert known(LossLevel(1.0, 1.0, 1.2), USED)
     assert known(LossLevel(1.0, 0.85, 0.85))
     assert not known(LossLevel(1.0, 0.8501, 0.8501))
-    assert known(LossLevel(1.0, 0.9, 0.9), replace(UNUSED, moved=0.3))  # unpaired
+    assert known(LossLevel(1.0, 0.9, 0.9), replace(UNUSED, paired=False))
     assert not known(LossLevel(1.0, 0.9, 0.9001))
     assert not learned(Evidence())
 
@@ -261,19 +265,13 @@ def test_a_starting_point_that_is_not_finite_tells_nothing(loss):
 
 
 def test_where_the_loss_looks_at_inputs_alone_they_tell_nothing_about_learning():
-    unpaired = replace(UNUSED, moved=0.3)
-    assert unpaired.unpaired
-    assert learned(BASE.including(LEARNED, unpaired))
-    assert not learned(BASE.including(UNLEARNED, unpaired))
+    assert learned(BASE.including(LEARNED, UNPAIRED))
+    assert not learned(BASE.including(UNLEARNED, UNPAIRED))
 
 
 @pytest.mark.parametrize(("pull", "found"), [(0.2999, Cause.UNDECIDED), (0.3, Cause.SETTLED), (1.0, Cause.SETTLED)])
 def test_a_decay_that_pulls_like_the_gradient_is_an_equilibrium(pull, found):
     assert cause(gained(decay_pull=pull)) is found
-
-
-UNPAIRED = replace(UNUSED, moved=0.3)
-"""batches exchange their losses: the loss looks at inputs alone"""
 
 
 @pytest.mark.parametrize(("gain", "slow"), [(0.15, False), (0.41, True)])
@@ -283,9 +281,36 @@ def test_a_loss_of_inputs_alone_that_came_down_and_that_no_trial_lowers_has_sett
     assert ("No trial lowered it" in verdict.reason) is not slow
 
 
-@pytest.mark.parametrize(("gain", "found"), [(0.01, Cause.SETTLED), (0.011, Cause.UNDECIDED)])
-def test_where_such_a_loss_never_came_down_only_next_to_no_gain_says_that_it_has_settled(gain, found):
-    assert cause(UNPAIRED, gained(adam=gain)) is found
+@pytest.mark.parametrize(
+    ("gain", "restart", "found"),
+    [
+        (0.01, NO_BETTER, Cause.SETTLED),
+        (0.011, NO_BETTER, Cause.UNDECIDED),
+        (0.01, replace(NO_BETTER, gain=0.01), Cause.SETTLED),
+        (0.01, replace(NO_BETTER, gain=0.011), Cause.UNDECIDED),
+    ],
+)
+def test_where_such_a_loss_never_came_down_only_next_to_no_gain_says_that_it_has_settled(gain, restart, found):
+    assert cause(UNPAIRED, gained(adam=gain), restart) is found
+
+
+def test_where_such_a_loss_never_came_down_a_restart_is_asked_for_before_it_is_called_settled():
+    evidence = BASE.including(UNPAIRED, gained())
+    assert diagnose(evidence).cause is Cause.UNDECIDED
+    assert undiscerned(evidence)
+
+
+def test_a_loss_of_inputs_alone_never_has_nothing_to_learn():
+    assert cause(UNPAIRED, NOTHING_GAINED, replace(NO_BETTER, gain=-0.5)) is Cause.SETTLED
+    assert cause(UNPAIRED, gained(adam=0.1), replace(NO_BETTER, gain=-0.5)) is Cause.UNDECIDED
+
+
+@pytest.mark.parametrize("level", [UNLEARNED, LEARNED])
+def test_a_nearly_constant_predictor_has_not_settled(level):
+    assert not FAINT.unpaired
+    assert not learned(BASE.including(level, FAINT))
+    assert cause(level, FAINT, NOTHING_GAINED) is Cause.UNDECIDED  # and so a restart is tried
+    assert cause(level, FAINT, NOTHING_GAINED, NO_BETTER) is Cause.NOTHING_TO_LEARN
 
 
 def test_inputs_that_are_all_the_same_have_nothing_to_learn_from():
@@ -584,7 +609,7 @@ def test_further_readings_change_no_verdict():
         ([gained(**{"mean of the path": 0.2})], ["up to 0.5 times", "threshold 0.3", "by 20%"]),
         ([LossLevel(1.0, 1.0, 2.0), gained()], ["up to 0.5 times", "the loss lies above its start"]),
         ([gained(decay_pull=1.0)], ["pulls 1 times", "threshold 0.3"]),
-        ([LEARNED, replace(UNUSED, moved=0.3), gained(adam=0.1)], ["more than 10.0%"]),
+        ([LEARNED, UNPAIRED, gained(adam=0.1)], ["more than 10.0%"]),
         ([TWINS, replace(NO_BETTER, gain=0.5)], ["net.0", "75%", "threshold 50%", "by 50% in 300 steps"]),
         ([gained(), curved(drop=0.5)], ["falls by 50% on batches not used to find it", "loss = 0.01"]),
         ([gained(adam=0.5)], ["40 steps of Adam lower it by 50%", "loss = 0.01"]),

@@ -73,7 +73,7 @@ READINGS = (
     Spectrum((-1.0, 2.0), (0.5, 0.5), 1.0, 0.1, 0.5, 40, "double backward", None, 2, 64),
     Plane("initial", "best", (0.0, 1.0), (0.0, 1.0), ((1.0, 2.0), (3.0, math.inf)), {"initial": (1.0, 0.0)}, 0.0, 64),
     StartingPoint(loss=2.3, now=2.2),
-    InputUse(loss=2.3, shuffled=2.31, moved=0.02, varied=True),
+    InputUse(loss=2.3, shuffled=2.31, moved=0.02, varied=True, targets=("labels",), paired=False),
     Trials({"adam": 0.2, "line search": -math.inf}, steps=40, relative_gradient=0.5, decay_pull=0.0, samples=64),
     Alternatives({"a perturbation": 0.3}, steps=40, batches=8),
     Restart(gain=0.4, seeds=2, steps=300),
@@ -354,6 +354,13 @@ def test_a_verdict_survives_json_with_its_evidence(cause):
     back = Verdict.from_dict(json.loads(json.dumps(verdict.to_dict())))
     assert back == verdict
     assert back.evidence == verdict.evidence
+
+
+def test_a_verdict_that_was_stored_before_targets_were_named_loads():
+    old = {"loss": 2.3, "shuffled": 2.31, "moved": 0.02, "varied": True}
+    verdict = Verdict(Cause.SETTLED, 203, 90, stuck=False, reason="r").to_dict() | {"evidence": {"InputUse": old}}
+    use = Verdict.from_dict(verdict).evidence.get(InputUse)
+    assert use == InputUse(**old, targets=(), paired=True)
 
 
 @pytest.mark.parametrize("reading", READINGS, ids=lambda reading: type(reading).__name__)

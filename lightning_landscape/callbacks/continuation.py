@@ -1,27 +1,21 @@
-"""What a trial needs besides the loss: the run's own optimizer on a copy, weights drawn anew, pairs broken up."""
+"""What a trial needs besides the loss: the run's own optimizer on a copy, and weights drawn anew."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_landscape.callbacks.batches import ProbeBatch
 from lightning_landscape.callbacks.evaluation import Evaluator
 from lightning_landscape.callbacks.reach import decays_beside
 from lightning_landscape.callbacks.rng import seed_streams
 from lightning_landscape.surface import Params
 
 Step = Callable[[Params, Sequence[Tensor]], None]
-
-TARGET = re.compile(r"(^|_)(y|labels?|targets?|class(es)?)(_|$)", re.IGNORECASE)
-"""names under which a mapping keeps what is to be predicted"""
 
 
 def continuation(trainer: Any, pl_module: Any) -> Callable[[float], Step] | None:
@@ -99,70 +93,3 @@ def redraw(evaluator: Evaluator) -> Callable[[int], Params]:
         return point
 
     return redrawn
-
-
-def mispaired(batches: Sequence[ProbeBatch]) -> tuple[ProbeBatch, ...]:
-    """The batches with each sample's input beside another one's target; empty where the two cannot be told apart."""
-    parted = [_parted(batch.batch) for batch in batches]
-    if not batches or any(parts is None for parts in parted):
-        return ()
-    broken = []
-    for i, batch in enumerate(batches):
-        neighbour = parted[(i + 1) % len(batches)]
-        mine = parted[i]
-        assert mine is not None and neighbour is not None  # noqa: PT018 - one fact
-        donor = neighbour if _shapes(neighbour[0]) == _shapes(mine[0]) else mine
-        broken.append(replace(batch, batch=mine[1](_rolled(donor[0]))))
-    return tuple(broken)
-
-
-def inputs_vary(batches: Sequence[ProbeBatch]) -> bool:
-    """Whether any sample's input differs from another's; True where that cannot be told."""
-    parted = [_parted(batch.batch) for batch in batches]
-    inputs = [[tensor for tensor in _tensors(parts[0]) if tensor.numel()] for parts in parted if parts is not None]
-    first = inputs[0] if inputs else []
-    if not first or sum(len(tensors[0]) for tensors in inputs if tensors) < 2:
-        return True
-    return any(len(tensors) != len(first) or any(map(_differ, tensors, first)) for tensors in inputs)
-
-
-def _differ(samples: Tensor, others: Tensor) -> bool:
-    """Whether any of the samples is not the first one of the others."""
-    return samples.shape[1:] != others.shape[1:] or bool((samples != others[:1]).any())
-
-
-def _parted(batch: Any) -> tuple[Any, Callable[[Any], Any]] | None:
-    """The inputs of a batch, and how to put others in their place."""
-    if isinstance(batch, (tuple, list)) and not hasattr(batch, "_fields") and len(batch) > 1:
-        return batch[0], lambda inputs: type(batch)([inputs, *batch[1:]])
-    if type(batch) is dict and any(TARGET.search(str(key)) for key in batch):
-        inputs = {key: value for key, value in batch.items() if not TARGET.search(str(key))}
-        return (inputs, lambda inputs: {**batch, **inputs}) if inputs else None
-    return None
-
-
-def _rolled(inputs: Any) -> Any:
-    """Every tensor's samples moved on by one."""
-    if isinstance(inputs, Tensor):
-        return inputs.roll(1, 0) if _has_samples(inputs) else inputs
-    if type(inputs) in (tuple, list):
-        return type(inputs)(_rolled(value) for value in inputs)
-    return {key: _rolled(value) for key, value in inputs.items()} if type(inputs) is dict else inputs
-
-
-def _shapes(inputs: Any) -> list[torch.Size]:
-    return [tensor.shape for tensor in _tensors(inputs)]
-
-
-def _tensors(inputs: Any) -> Iterator[Tensor]:
-    if isinstance(inputs, Tensor):
-        if _has_samples(inputs):
-            yield inputs
-    elif isinstance(inputs, (tuple, list, dict)):
-        for value in inputs.values() if isinstance(inputs, dict) else inputs:
-            yield from _tensors(value)
-
-
-def _has_samples(tensor: Tensor) -> bool:
-    """Whether the first dimension can be walked along: neither sparse, nor nested, nor a number."""
-    return tensor.layout is torch.strided and not tensor.is_nested and tensor.ndim > 0

@@ -14,12 +14,13 @@ from torch import Tensor
 from lightning_landscape.callbacks._compat import current_hook, strategy_lineage
 from lightning_landscape.callbacks.activations import watch_activations
 from lightning_landscape.callbacks.batches import ProbeBatch, ProbeSet
-from lightning_landscape.callbacks.continuation import continuation, decay_of, inputs_vary, mispaired, redraw
+from lightning_landscape.callbacks.continuation import continuation, decay_of, redraw
 from lightning_landscape.callbacks.differentiation import differentiable
 from lightning_landscape.callbacks.distributed import Ranks, Status
 from lightning_landscape.callbacks.evaluation import Evaluator, Mode
 from lightning_landscape.callbacks.isolation import Isolation, isolated
 from lightning_landscape.callbacks.objective import MeanLoss
+from lightning_landscape.callbacks.pairing import pairing_of
 from lightning_landscape.callbacks.replay import LossFn, Replay
 from lightning_landscape.callbacks.weights import Anchor, ShardedWeights, Weights
 from lightning_landscape.callbacks.work import Meter
@@ -76,7 +77,6 @@ def module_surface(
             judged,
         ):
             decay, decoupled = decay_of(trainer)
-            broken = zip(judged.batches, mispaired(judged.batches), strict=False)
             yield LossSurface(
                 loss=differentiable(measured),
                 here=evaluator.weights.here,
@@ -84,8 +84,7 @@ def module_surface(
                 held_out=differentiable(judged) if judged.batches else None,
                 held_out_batches=len(judged.batches),
                 parts=tuple(_of(measured, batch) for batch in measured.batches),
-                pairs=tuple((_of(judged, whole), _of(judged, other)) for whole, other in broken),
-                inputs_vary=inputs_vary(probe_set.halves[0]),
+                pairing=pairing_of(judged),
                 redrawn=redraw(evaluator) if weights_type is Weights else None,
                 continued=continuation(trainer, pl_module) if weights_type is Weights else None,
                 weight_decay=decay,

@@ -41,6 +41,7 @@ from lightning_landscape.evidence import (
     InputUse,
     LossLevel,
     Movement,
+    Restart,
     Schedule,
     StartingPoint,
     Trend,
@@ -225,11 +226,14 @@ def _held_by_decay(movement: Movement) -> bool:
 
 
 def unpaired_minimum(evidence: Evidence) -> Verdict | None:
-    """The loss looks at inputs alone, and nothing that was tried lowers it: less will do where it never came down."""
-    use, trials = evidence.get(InputUse), evidence.get(Trials)
+    """The loss is one of the inputs alone, and no trial lowers it; where it never came down, no restart does either."""
+    use, trials, restart = evidence.get(InputUse), evidence.get(Trials), evidence.get(Restart)
     if use is None or not use.unpaired or trials is None:
         return None
-    if trials.best > (GAINED if learned(evidence) else LITTLE):
+    known = learned(evidence)
+    if trials.best > (GAINED if known else LITTLE):
+        return None
+    if not known and (restart is None or restart.gain > LITTLE):
         return None
     return verdict_of(evidence, Cause.SETTLED, f"No trial lowered it by more than {trials.best:.1%} on other batches.")
 

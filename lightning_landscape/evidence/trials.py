@@ -23,11 +23,15 @@ class InputUse:
 
     loss: float
     shuffled: float
-    """the same loss with every target beside another input"""
+    """the same loss with every target beside another input, all else kept; `loss` itself where there is no target"""
     moved: float
     """largest change of the loss of one batch by that, over the loss"""
     varied: bool
     """whether the inputs differ from one another at all"""
+    targets: tuple[str, ...] = ()
+    """the entries of the batch that were exchanged: their indices, keys or names"""
+    paired: bool = True
+    """whether there is anything to pair: an entry of the batch that meets the model in the loss alone"""
 
     @property
     def share(self) -> float:
@@ -37,8 +41,8 @@ class InputUse:
 
     @property
     def unpaired(self) -> bool:
-        """Whether the loss looks at the inputs alone: batches exchange their losses, and the mean stays."""
-        return abs(self.share) < 1e-5 < self.moved
+        """Whether the loss is one of the inputs alone, as the training step was seen to read its batch."""
+        return not self.paired
 
 
 @dataclass(frozen=True)

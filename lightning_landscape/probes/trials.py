@@ -15,8 +15,6 @@ from lightning_landscape.surface import LossSurface, Params, costs
 
 RESCUE_RATE = 1e-2
 """learning rate of Adam in a rescue: large, so that forty steps go somewhere"""
-ROUNDING = 1e-5
-"""relative difference of two losses that are the same but for the order of summation"""
 FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
 """trials with the run's own optimizer, by the factor on its learning rate"""
 FEWEST = 8
@@ -44,22 +42,31 @@ def starting_point(surface: LossSurface) -> StartingPoint | None:
     return StartingPoint(judged(surface.loss, point), judged(surface.loss, surface.here), len(surface.parts))
 
 
-@costs(lambda surface: 2 * len(surface.pairs) / 3)
+@costs(lambda surface: 0.0 if surface.pairing is None else surface.pairing.forward_passes / 3)
 def input_use(surface: LossSurface) -> InputUse | None:
     """The loss with inputs and targets as they are and paired at random; None where that tells nothing.
 
-    That is where inputs and targets cannot be told apart, where a loss is not finite, and where one batch, or several
-    alike, keep their loss: either the outputs are constant, or the loss looks at the inputs alone.
+    That is where the entries of a batch cannot be told apart, or where a loss is not finite. It takes
+    `Pairing.forward_passes`.
     """
-    losses = [(judged(whole, surface.here), judged(broken, surface.here)) for whole, broken in surface.pairs]
-    if not losses or not all(math.isfinite(loss) for pair in losses for loss in pair):
+    pairing = surface.pairing
+    if pairing is None:
         return None
-    loss, shuffled = (sum(values) / len(losses) for values in zip(*losses, strict=True))
-    moved = max(abs(broken - whole) for whole, broken in losses)
-    apart = max(abs(whole - loss) for whole, _ in losses)
-    if max(moved, apart) <= ROUNDING * abs(loss) and surface.inputs_vary:
+    losses = [judged(batch, surface.here) for batch in pairing.batches]
+    roles = pairing.roles()
+    broken = [judged(batch, surface.here) for batch in pairing.mispaired(roles.targets)] if roles.targets else losses
+    if not all(map(math.isfinite, (*losses, *broken))):
         return None
-    return InputUse(loss, shuffled, moved / abs(loss) if loss else 0.0, surface.inputs_vary)
+    loss, shuffled = sum(losses) / len(losses), sum(broken) / len(broken)
+    moved = max(abs(other - whole) for whole, other in zip(losses, broken, strict=True))
+    return InputUse(
+        loss=loss,
+        shuffled=shuffled,
+        moved=moved / abs(loss) if loss else 0.0,
+        varied=roles.inputs_vary,
+        targets=tuple(".".join(map(str, place)) for place in roles.targets),
+        paired=bool(roles.targets),
+    )
 
 
 @dataclass(frozen=True)

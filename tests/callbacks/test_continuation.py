@@ -1,18 +1,17 @@
-"""The run's optimizer on a copy, weights drawn anew, and pairs broken up: right, and without a trace."""
+"""The run's optimizer on a copy, and weights drawn anew: right, and without a trace."""
 
 from __future__ import annotations
 
 import copy
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 from torch import Tensor, nn
 
-from lightning_landscape.callbacks.batches import ProbeSet
-from lightning_landscape.callbacks.continuation import continuation, decay_of, inputs_vary, mispaired
+from lightning_landscape.callbacks.continuation import continuation, decay_of
 from lightning_landscape.evidence import Restart
 from lightning_landscape.probes import CopyTrials, RedrawnRestart
 from tests.callbacks.observers import Prober
@@ -225,113 +224,3 @@ def test_the_copied_optimizer_of_a_run_goes_where_the_run_goes():
     fit(specimen, make_trainer(specimen, ahead), Perceptron())
     for name, weight in ahead.readings[-2].items():
         torch.testing.assert_close(weight, ahead.end[name], rtol=1e-6, atol=1e-7)
-
-
-# Pairs broken up
-
-
-class Pair(NamedTuple):
-    inputs: Tensor
-    targets: Tensor
-
-
-def held(*batches: Any) -> Any:
-    probe_set = ProbeSet(len(batches))
-    for index, batch in enumerate(batches):
-        probe_set.capture(nn.Identity(), batch, index)
-    halves = probe_set.halves
-    both = [None] * len(batches)
-    both[0::2], both[1::2] = halves
-    return tuple(both)
-
-
-X, Y, U, V = (torch.arange(3.0) + shift for shift in (0, 10, 100, 110))
-ROLLED = [102.0, 100.0, 101.0]
-
-
-def inputs_of(batches: Any) -> list[Any]:
-    return [batch.batch for batch in mispaired(batches)]
-
-
-def test_each_sample_gets_the_input_of_another_sample_of_another_batch():
-    first, second = inputs_of(held((X, Y), (U, V)))
-    assert (first[0].tolist(), first[1].tolist()) == (ROLLED, Y.tolist())
-    assert (second[0].tolist(), second[1].tolist()) == ([2.0, 0.0, 1.0], V.tolist())
-    assert type(first) is tuple
-
-
-def test_lists_and_dicts_are_parted_by_place_and_by_name():
-    as_list = inputs_of(held([X, Y], [U, V]))[0]
-    assert type(as_list) is list
-    assert as_list[0].tolist() == ROLLED
-    as_dict = inputs_of(held({"x": X, "mask": X, "labels": Y}, {"x": U, "mask": U, "labels": V}))[0]
-    assert as_dict["x"].tolist() == as_dict["mask"].tolist() == ROLLED
-    assert as_dict["labels"].tolist() == Y.tolist()
-    nested = inputs_of(held(({"a": X, "b": [X]}, Y), ({"a": U, "b": [U]}, V)))[0]
-    assert nested[0]["a"].tolist() == nested[0]["b"][0].tolist() == ROLLED
-
-
-def test_one_batch_exchanges_among_its_own_samples_and_of_one_sample_nothing_is_left_to_exchange():
-    ((inputs, targets),) = inputs_of(held((X, Y)))
-    assert (inputs.tolist(), targets.tolist()) == ([2.0, 0.0, 1.0], Y.tolist())
-    ((inputs, _),) = inputs_of(held((X[:1], Y[:1])))
-    assert inputs.tolist() == [0.0]
-
-
-def test_batches_of_one_sample_exchange_with_each_other():
-    first, second = inputs_of(held((X[:1], Y[:1]), (U[:1], V[:1])))
-    assert (first[0].tolist(), second[0].tolist()) == ([100.0], [0.0])
-
-
-def test_a_shorter_batch_exchanges_among_its_own_samples():
-    first, second = inputs_of(held((X, Y), (U[:2], V[:2])))
-    assert (first[0].tolist(), second[0].tolist()) == ([2.0, 0.0, 1.0], [101.0, 100.0])
-
-
-@pytest.mark.parametrize("batch", [X, [X], {"a": X, "b": Y}, {"labels": Y}, Pair(X, Y), "text", None, 3])
-def test_where_inputs_cannot_be_told_from_targets_no_pair_is_broken(batch):
-    batches = held((X, Y), (X, Y) if batch is None else batch)
-    assert mispaired(batches if batch is not None else ()) == ()
-    assert inputs_vary(held(batch) if batch is not None else ())
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        torch.eye(3).to_sparse(),
-        nn.utils.rnn.pack_sequence([X, X[:2]]),
-        torch.tensor(3.0),
-        "text",
-        SimpleNamespace(x=X),
-    ],
-    ids=["sparse", "packed", "number", "text", "object"],
-)
-def test_inputs_of_a_kind_that_is_not_known_are_exchanged_as_a_whole(odd):
-    broken = inputs_of(held((odd, Y), (odd, V)))
-    assert type(broken[0][0]) is type(odd)
-    assert inputs_vary(held((odd, Y)))
-
-
-def test_breaking_pairs_leaves_the_batches_alone():
-    batches = held((X.clone(), Y.clone()), (U.clone(), V.clone()))
-    mispaired(batches)
-    assert batches[0].batch[0].tolist() == X.tolist()
-
-
-@pytest.mark.parametrize(
-    ("batches", "vary"),
-    [
-        ([(torch.ones(3, 2), Y)], False),
-        ([(torch.ones(3, 2), Y), (torch.ones(2, 2), V[:2])], False),
-        ([(torch.ones(3, 2), Y), (2 * torch.ones(3, 2), V)], True),
-        ([(torch.rand(3, 2), Y)], True),
-        ([(X[:1], Y[:1]), (U[:1], V[:1])], True),
-        ([(X[:1], Y[:1]), (X[:1], V[:1])], False),
-        ([(X[:1], Y[:1])], True),
-        ([({"a": torch.ones(3), "b": X}, Y)], True),
-        ([(torch.ones(3, 2), Y), (torch.ones(3, 4), Y)], True),
-        ([(torch.ones(0, 2), Y[:0])], True),
-    ],
-)
-def test_inputs_vary_within_a_batch_or_from_one_to_the_next(batches, vary):
-    assert inputs_vary(held(*batches)) is vary

@@ -17,8 +17,8 @@ from tests.ranks import PATIENCE
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
-BY_FORK = ("fork", "find_unused_parameters", "static_graph", "probe fails", "step fails")
-BY_COMMAND = ("popen", "fsdp2", "fsdp2 copied", "fsdp2 probe fails")
+BY_FORK = ("fork", "find_unused_parameters", "static_graph", "probe fails", "step fails", "targets")
+BY_COMMAND = ("popen", "fsdp2", "fsdp2 targets", "fsdp2 copied", "fsdp2 probe fails")
 STARTS = {"spawn": ("spawn",)} | {case: together for together in (BY_FORK, BY_COMMAND) for case in together}
 """which cases one start of the processes serves: each start costs as much as all of them"""
 
@@ -60,6 +60,17 @@ def test_training_is_identical_to_the_bit_and_all_ranks_read_the_same(case: str)
     first, second = reports["watched"]
     assert first["readings"]
     assert first["readings"] == second["readings"]
+    assert first["refusals"] == second["refusals"] == []
+
+
+@pytest.mark.parametrize("case", ["targets", "fsdp2 targets"])
+def test_all_ranks_find_the_targets_that_the_first_one_sees(case: str):
+    reports = run(case)
+
+    assert_identical(reports)
+    first, second = reports["watched"]
+    assert first["readings"] == second["readings"]
+    assert first["readings"][-1]["targets"] == ["1"]
     assert first["refusals"] == second["refusals"] == []
 
 

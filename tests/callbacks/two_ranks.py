@@ -21,6 +21,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lightning_landscape.errors import SurfaceError
+from lightning_landscape.evidence import plain
+from lightning_landscape.probes import input_use
 from tests.callbacks.observers import Prober, leaves, midpoint
 from tests.ranks import LIMIT, leave, part_at_exit
 from tests.zoo.plain import Convolutional, Perceptron, WithMetrics
@@ -79,6 +81,22 @@ class StepFails(Perceptron):
             REPLAYS["steps"] += 1
             if self.global_rank == 1 and REPLAYS["steps"] == 4:  # three for the check
                 raise RuntimeError("out of memory, say")
+        return super().training_step(batch, batch_idx)
+
+
+def finds_targets(surface: Any) -> dict[str, Any]:
+    return plain(input_use(surface))
+
+
+class OneClass(Perceptron):
+    """All labels of rank 1 are the same, and the ranks meet in every step."""
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        inputs, labels = batch
+        return inputs, labels * (self.global_rank == 0)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        torch.distributed.all_reduce(torch.zeros(1))
         return super().training_step(batch, batch_idx)
 
 
@@ -142,7 +160,9 @@ CASES: dict[str, tuple[Callable[[], Strategy], type[Any], Callable[[], Watching]
     "static_graph": (ddp("fork", static_graph=True), Perceptron, lambda: Watching(with_product)),
     "probe fails": (ddp("fork"), Perceptron, lambda: Watching(fails_on_one_rank)),
     "step fails": (ddp("fork"), StepFails, lambda: Watching(line_and_gradient, batches=1)),
+    "targets": (ddp("fork"), OneClass, lambda: Watching(finds_targets)),
     "fsdp2": (fsdp2, Sharded, lambda: Watching(line_and_gradient)),
+    "fsdp2 targets": (fsdp2, Sharded, lambda: Watching(finds_targets)),
     "fsdp2 probe fails": (fsdp2, Sharded, lambda: Watching(fails_on_one_rank)),
     "fsdp2 copied": (fsdp2, OneGroup, lambda: Copied(line_and_gradient, batches=1)),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from lightning_landscape.advice import tried
 from lightning_landscape.evidence import Evidence, InputUse
 from lightning_landscape.probes.symmetry import symmetry, twin_share
 from lightning_landscape.probes.trials import RESCUE_RATE, CopyTrials, RedrawnRestart, input_use, starting_point
-from lightning_landscape.surface import LossSurface
+from lightning_landscape.surface import LossSurface, Pairing, Roles, cost_of
 
 
 def at(*values: float) -> dict[str, Tensor]:
@@ -234,42 +236,52 @@ def test_bad_settings_are_refused_at_construction(settings, message):
         settings()
 
 
-def paired(*losses: tuple[float, float], vary: bool = True) -> InputUse | None:
-    """Use of the inputs where batches have these losses, as they are and with other inputs."""
+def paired(*losses: tuple[float, float], targets: Any = (("y",),), vary: bool = True) -> InputUse | None:
+    """Use of the inputs where batches have these losses, as they are and with other targets."""
 
     def constant(value):
         return lambda params: torch.tensor(value, dtype=torch.float64)
 
-    pairs = tuple((constant(whole), constant(broken)) for whole, broken in losses)
-    return input_use(LossSurface(bowl, at(1.0), pairs=pairs, inputs_vary=vary))
+    whole, broken = (tuple(map(constant, values)) for values in zip(*losses, strict=True))
+    pairing = Pairing(whole, lambda: Roles(targets, vary), lambda exchanged: broken if exchanged == targets else ())
+    return input_use(LossSurface(bowl, at(1.0), pairing=pairing))
 
 
-def test_a_loss_that_rises_with_other_inputs_depends_on_them():
+def test_a_loss_that_rises_with_other_targets_depends_on_the_inputs():
     use = paired((1.0, 2.0), (2.0, 4.0))
-    assert (use.loss, use.shuffled, use.share, use.unpaired) == (1.5, 3.0, 1.0, False)
+    assert (use.loss, use.shuffled, use.share, use.moved, use.unpaired) == (1.5, 3.0, 1.0, 2.0 / 1.5, False)
     assert paired((-2.0, -1.0)).share == 0.5
     assert paired((0.0, 1.0)).share == math.inf
 
 
-def test_constant_outputs_make_no_use_of_the_inputs():
-    use = paired((1.0, 1.0), (2.0, 2.0))
+@pytest.mark.parametrize("losses", [[(1.0, 1.0), (2.0, 2.0)], [(1.0, 2.0), (2.0, 1.0)], [(1.0, 1.0)], [(0.0, 0.0)]])
+def test_targets_that_may_be_exchanged_make_no_use_of_the_inputs_however_far_batches_lie_apart(losses):
+    use = paired(*losses)
     assert (use.share, use.unpaired) == (0.0, False)
 
 
-def test_batches_that_exchange_their_losses_look_at_inputs_alone():
-    assert paired((1.0, 2.0), (2.0, 1.0)).unpaired
+def test_without_a_target_nothing_is_exchanged_and_the_loss_is_one_of_the_inputs_alone():
+    use = paired((1.0, 5.0), (2.0, 5.0), targets=())
+    assert (use.loss, use.shuffled, use.moved, use.unpaired, use.targets) == (1.5, 1.5, 0.0, True, ())
 
 
-@pytest.mark.parametrize("losses", [[(1.0, 1.0)], [(1.0, 1.0 + 1e-7), (1.0, 1.0)], [(0.0, 0.0)]])
-def test_one_batch_or_several_alike_that_keep_their_loss_tell_nothing(losses):
-    assert paired(*losses) is None
-    assert not paired(*losses, vary=False).varied
+def test_targets_are_named_by_the_way_that_leads_to_them_and_whether_inputs_vary_is_passed_on():
+    use = paired((1.0, 1.0), targets=((1, "y"), ("labels",)), vary=False)
+    assert (use.targets, use.varied) == (("1.y", "labels"), False)
 
 
 def test_losses_that_are_not_finite_or_not_there_tell_nothing():
-    assert paired() is None
+    assert input_use(LossSurface(bowl, at(1.0))) is None
     assert paired((1.0, math.nan), (1.0, 2.0)) is None
     assert paired((math.inf, 1.0)) is None
+
+
+def test_the_price_is_a_forward_pass_for_each_entry_and_two_for_each_batch():
+    pairing = Pairing((bowl, bowl), lambda: Roles(()), lambda targets: (), tries=4)
+    assert cost_of(input_use, LossSurface(bowl, at(1.0), pairing=pairing)) == (4 + 2 * 2) / 3
+    one_entry = replace(pairing, tries=0)
+    assert cost_of(input_use, LossSurface(bowl, at(1.0), pairing=one_entry)) == 2 / 3
+    assert cost_of(input_use, LossSurface(bowl, at(1.0))) == 0
 
 
 def test_twins_are_rows_alike_or_empty_in_a_layer_that_is_not_the_last():
