@@ -89,7 +89,7 @@ class StepRecorder:
     def __getstate__(self) -> dict[str, Any]:
         """What was recorded, and how; of the run, nothing."""
         self._fetch()
-        state = {**vars(self), "_seen": self._phases(), **dict.fromkeys(("_trainer", "_module", "_scaler", "_failure"))}
+        state = dict(vars(self), _seen=self._phases(), _trainer=None, _module=None, _scaler=None, _failure=None)
         return state | {name: type(state[name])() for name in ("_handles", "_open", "_held", "_losses")}
 
     def forget(self) -> None:

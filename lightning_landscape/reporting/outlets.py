@@ -198,7 +198,7 @@ class Outlets:
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles are made of: the notes, without the loggers."""
         folder = None if self._folder is None else str(self._folder)
-        return {**vars(self), "_loggers": [], "_searches": False, "_folder": folder, "_written": None}
+        return dict(vars(self), _loggers=[], _searches=False, _folder=folder, _written=None)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what `__getstate__` has given."""
