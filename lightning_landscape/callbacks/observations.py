@@ -130,14 +130,15 @@ class Observations:
         """Keep the verdict, one per episode, and tell whether it is news.
 
         Within an episode it takes the place of mere information, and an alarm that names a cause takes the place of one
-        that is undecided, unless the run has diverged, which is an end. An episode that begins soon after an alarm of
-        the same cause, and with the loss no lower, belongs to it: the loss has only trembled.
+        that is undecided, unless the run has diverged, which is an end. An episode that begins soon after a verdict of
+        the same cause belongs to it, since the loss has only trembled; not an alarm at a lower loss.
         """
         first = self.judged_at is None
         self.pass_over()
         last = self.verdicts[-1] if self.verdicts else None
         if last is not None:
-            near = verdict.since - last.step < self._patience and not _is_lower(verdict, last)
+            lower = verdict.stuck and _is_lower(verdict, last)
+            near = verdict.since - last.step < self._patience and not lower
             if last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
                 return False
             if not first and verdict.cause is not Cause.DIVERGED and (not last.stuck or last.cause is Cause.UNDECIDED):

@@ -127,6 +127,15 @@ def test_a_plateau_of_the_same_cause_soon_after_an_alarm_is_another_where_the_lo
     assert len(seen.verdicts) == 1 + news
 
 
+def test_information_soon_after_the_same_is_no_news_though_the_loss_is_lower():
+    seen = episode(Observations(HORIZON), 400)
+    for step, level in ((400, 2.3), (700, 1.2)):
+        known = Evidence(LossLevel(2.4, level, level))
+        found = seen.judge(replace(judged(Cause.SETTLED, step, step - 100, stuck=False), evidence=known))
+        assert found is (step == 400)
+        seen.judged_at = None
+
+
 def test_an_alarm_is_taken_back_once_when_the_run_moves_on():
     watch = Watch().feed([*flat(2.3, 800), *fall(2.3, 0.3, 1600)])
     assert watch.causes == ["undecided", "escaped"]
