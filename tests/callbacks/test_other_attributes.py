@@ -152,10 +152,14 @@ def test_a_metaclass_has_no_say_in_it():
     class Module(nn.Module, Sealed, metaclass=Meta):
         pass
 
+    items = Sealed.items
     attributes, renew = given(Module())
     renew()
+    assert Sealed.items is not items
     Sealed.items.append(1)
     attributes.put_back()
+    assert Sealed.items is items
+    assert items == []
 
 
 def test_a_class_attribute_that_is_an_attribute_too_stays_one_object():

@@ -564,5 +564,5 @@ def test_samples_vary_within_a_batch_or_from_one_to_the_next(values, vary):
 def test_a_batch_that_holds_itself_ends_in_no_endless_search():
     batch: list[Any] = [x(), y()]
     batch.append(batch)
-    with contextlib.suppress(RecursionError):
-        seen(lambda m, b: classify(m, *b[:2]), lambda: batch)
+    with contextlib.suppress(RecursionError):  # Lightning itself may not move such a batch
+        assert seen(lambda m, b: classify(m, *b[:2]), lambda: batch).roles is not None

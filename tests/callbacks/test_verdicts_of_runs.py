@@ -49,7 +49,7 @@ def watched(
     batch_size: int,
     monitor: LandscapeMonitor | None = None,
 ) -> LandscapeMonitor:
-    """The monitor after so many steps."""
+    """The monitor of a run of this many steps."""
     monitor = LandscapeMonitor(budget=None) if monitor is None else monitor
     trainer = L.Trainer(
         max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",

@@ -219,7 +219,7 @@ class InMemory(Logger):
 
 
 class Bare(InMemory):
-    """A logger of somebody's own: numbers in a file, whose directory it makes when the first of them comes."""
+    """A user's own logger: numbers in a file, whose directory it makes when the first of them comes."""
 
     made = "bare/3"
 
