@@ -150,9 +150,12 @@ class Probing:
         with self.guard(name):
             try:
                 surface = replace(surface, gradients=self._left(probe))
-                if not self._affords(probe, name, surface):
+                with ranks.together():
+                    price = cost_of(probe, surface)
+                price = agreed_upon(self.trainer, price)
+                if not self._affords(probe, name, price, surface.gradients):
                     return
-                with ranks.together(), self._charging(probe, surface, ranks):
+                with ranks.together(), self._charging(probe, price, surface.gradients, ranks):
                     reading = self._asked(probe, name, surface)
                 reading = _of_the_first(ranks, reading)
             except Exception as error:
@@ -171,25 +174,25 @@ class Probing:
         left: int | None = agreed_upon(self.trainer, self.spending.left(follows=self._follows(probe)))
         return left
 
-    def _affords(self, probe: Probe, name: str, surface: LossSurface) -> bool:
+    def _affords(self, probe: Probe, name: str, price: float | None, left: int | None) -> bool:
         """Whether what the probe is going to take is left; if not, it waits for the next check or is left out."""
-        price, left = cost_of(probe, surface), surface.gradients
-        if left is None or (price or 1) <= left:
+        needed = 1.0 if price is None else price
+        if left is None or needed <= left:
             return True
-        self.waiting = agreed_upon(self.trainer, self.spending.waits(price or 1, follows=self._follows(probe)))
+        self.waiting = agreed_upon(self.trainer, self.spending.waits(needed, follows=self._follows(probe)))
         if not self.waiting:
             self.left_out[name] = self.spending.reason(price, left)
         return False
 
     @contextmanager
-    def _charging(self, probe: Probe, surface: LossSurface, ranks: Ranks) -> Iterator[None]:
+    def _charging(self, probe: Probe, price: float | None, left: int | None, ranks: Ranks) -> Iterator[None]:
         """End what takes far more inside than the probe has said, and enter what it has taken.
 
         On several ranks nothing is ended: they would have to end it at the same evaluation.
         """
-        meter, price = self.spending.meter, cost_of(probe, surface) or surface.gradients
-        limited = surface.gradients is not None and price is not None and ranks.size == 1
-        meter.limit = meter.gradients + EXCESS * price if limited and price is not None else None
+        meter = self.spending.meter
+        if left is not None and ranks.size == 1:
+            meter.limit = meter.gradients + EXCESS * (price or left)
         try:
             yield
         finally:
