@@ -300,6 +300,22 @@ def test_where_such_a_loss_never_came_down_a_restart_is_asked_for_before_it_is_c
     assert undiscerned(evidence)
 
 
+@pytest.mark.parametrize(
+    ("start", "spread", "found"),
+    [
+        (104.0, 0.3, Cause.SETTLED),
+        (104.0, 0.5, Cause.UNDECIDED),
+        (104.0, None, Cause.UNDECIDED),
+        (-96.0, 0.3, Cause.SETTLED),
+        (math.inf, 0.3, Cause.UNDECIDED),
+    ],
+)
+def test_such_a_loss_came_down_if_it_fell_by_more_than_batches_differ_wherever_its_zero_is(start, spread, found):
+    point = StartingPoint(loss=start, now=start - 0.4 if math.isfinite(start) else 104.0)
+    level = LossLevel(point.now, point.now, point.now, spread=spread)
+    assert cause(UNPAIRED, gained(), level, point) is found
+
+
 def test_a_loss_of_inputs_alone_never_has_nothing_to_learn():
     assert cause(UNPAIRED, NOTHING_GAINED, replace(NO_BETTER, gain=-0.5)) is Cause.SETTLED
     assert cause(UNPAIRED, gained(adam=0.1), replace(NO_BETTER, gain=-0.5)) is Cause.UNDECIDED

@@ -233,9 +233,17 @@ def unpaired_minimum(evidence: Evidence) -> Verdict | None:
     known = learned(evidence)
     if trials.best > (GAINED if known else LITTLE):
         return None
-    if not known and (restart is None or restart.gain > LITTLE):
+    if not known and not _fell_visibly(evidence) and (restart is None or restart.gain > LITTLE):
         return None
     return verdict_of(evidence, Cause.SETTLED, f"No trial lowered it by more than {trials.best:.1%} on other batches.")
+
+
+def _fell_visibly(evidence: Evidence) -> bool:
+    """Whether the loss of the same batches fell by more than single batches differ, wherever its zero is."""
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if start is None or level is None or level.spread is None:
+        return False
+    return math.isfinite(start.loss) and start.loss - start.now > level.spread
 
 
 def constant_inputs(evidence: Evidence) -> Verdict | None:
