@@ -57,7 +57,7 @@ class WatchedFit:
     ) -> None:
         self.seen, self.whole = seen, whole
         self._parts = parts
-        self._trainer = None if trainer is None else weakref.ref(trainer)
+        self.trainer = None if trainer is None else weakref.ref(trainer)
 
     def report(self) -> Report:
         """Return what was seen so far, with the notes."""
@@ -73,13 +73,13 @@ class WatchedFit:
 
     def is_of_the_fit_of(self, other: WatchedFit) -> bool:
         """Whether both have watched for the same trainer."""
-        mine, its = (fit._trainer and fit._trainer() for fit in (self, other))
+        mine, its = (fit.trainer and fit.trainer() for fit in (self, other))
         return mine is not None and mine is its
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the observations and the notes so far; the parts and the trainer stay in this process."""
         notes = _Notes(*(note for part in self._parts for note in part.notes()))
-        return {**vars(self), "_parts": [notes], "_trainer": None}
+        return {**vars(self), "_parts": [notes], "trainer": None}
 
 
 class Lineage:
