@@ -251,6 +251,24 @@ def test_the_report_opens_from_a_file_and_asks_nobody(browser, logdir):
     assert page.hosts() == set()
 
 
+def test_a_run_that_is_not_judged_is_shown_as_such_and_not_as_one_without_alarm(browser, tmp_path):
+    from lightning_landscape.reporting.chronicle import Chronicle
+    from lightning_landscape.reporting.page import report_page
+    from lightning_landscape.reporting.words import NOT_JUDGED
+
+    chronicle = Chronicle()
+    for step in range(50):
+        chronicle.update(step, 2.0, 0.1)
+    chronicle.mark(49, "not_judged")
+    path = tmp_path / "report.html"
+    path.write_text(report_page({"run": chronicle.document([], steps=50, notes=[NOT_JUDGED])}), encoding="utf-8")
+    page = Page(browser, path.as_uri())
+    assert page.text("h2") == ["Not judged"]
+    assert page.text(".verdict .mark") == ["◆ for information"]
+    assert page.text(".notes li") == [NOT_JUDGED]
+    assert page.errors() == []
+
+
 def test_in_a_notebook_the_report_draws_itself_inside_its_frame(browser, tmp_path):
     from lightning_landscape.evidence import LossLevel
     from lightning_landscape.reporting.chronicle import Chronicle
