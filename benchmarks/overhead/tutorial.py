@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from benchmarks.overhead.models import Module, chain, clusters, unlearnable
 from lightning_landscape import LandscapeMonitor
@@ -63,10 +64,10 @@ def tutorial_rows(folder: str) -> list[list[str]]:
     healthy = clusters(16)(64)
     for milliseconds in MILLISECONDS:
         for kind, batches in (("learns", healthy), ("cannot learn", unlearnable(healthy)[:STEPS])):
-            batches = [batches[i % len(batches)] for i in range(STEPS)]
+            loader = DataLoader([batches[i % len(batches)] for i in range(STEPS)], batch_size=None)
             monitor = LandscapeMonitor()
-            bare = trained(milliseconds / 1e3, batches, folder)
-            watched = trained(milliseconds / 1e3, batches, folder, monitor)
+            bare = trained(milliseconds / 1e3, loader, folder)
+            watched = trained(milliseconds / 1e3, loader, folder, monitor)
             account = monitor._examination.limits.account
             assert account.effort is not None  # it is chosen at the first check
             first = account.effort.gradients

@@ -13,7 +13,7 @@ from lightning_landscape.callbacks.own_scalars import own_scalars
 from lightning_landscape.callbacks.probing import Probing, once
 from lightning_landscape.callbacks.schedule import Schedule
 from lightning_landscape.callbacks.snapshots import Snapshots, parameters_of
-from lightning_landscape.callbacks.spending import LOOK_AT_A_BATCH, Underway, batches_for
+from lightning_landscape.callbacks.spending import LEAST_LOOK, Underway, batches_for
 from lightning_landscape.callbacks.stopwatch import Stopwatch
 from lightning_landscape.callbacks.verdicts import Verdicts
 from lightning_landscape.callbacks.work import Occasion
@@ -154,7 +154,7 @@ class Examination:
 
     def covered(self, trainer: Any, seen: Observations) -> bool:
         """Return whether enough work is left for what is due; if not, it waits until it is due again."""
-        if self.limits.cover(trainer, seen.occasion, seen.steps, LOOK_AT_A_BATCH):
+        if self.limits.cover(trainer, seen.occasion, seen.steps, LEAST_LOOK):
             return True
         self.schedule.looked(seen.steps)
         if seen.stalled:

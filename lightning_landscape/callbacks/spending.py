@@ -17,8 +17,10 @@ FEWEST_BATCHES = 6
 """batches of a diagnosis, however small its allowance: fewer do not tell use of the inputs from chance"""
 WORK_PER_BATCH = 30
 """gradients that a diagnosis may take, for each batch that it sees: most of them are for steps on single batches"""
+LEAST_LOOK = 5
+"""gradients that the shortest look takes: one line on a single batch, and opening the surface"""
 LOOK_AT_A_BATCH = 14
-"""gradients that a scheduled look takes on a single batch: three lines, a noise scale, and opening the surface"""
+"""gradients that a whole look takes for each batch: three lines, a noise scale, and opening the surface"""
 SAMPLES = 512
 """samples after which a diagnosis needs no further batches"""
 

@@ -66,14 +66,20 @@ class Flat(Net):
 class Stuck(Net):
     """Falls for a third of the run and then stands still, so that there is something to resume: a plateau, an alarm.
 
-    Its batches depend on the step alone: the state of a data loader is Lightning's to keep.
+    Its inputs depend on the step alone, and its batches are all the same: the state of a data loader is Lightning's to
+    keep.
     """
 
     def loss(self, batch):
         generator = torch.Generator().manual_seed(self.global_step)
         inputs = torch.randn(8, 4, generator=generator)
-        loss = F.cross_entropy(self.net[4](self.net[2](self.net[0](inputs))), inputs[:, :3].argmax(1))
+        loss = F.cross_entropy(self.net[4](self.net[2](self.net[0](inputs))), batch[1])
         return 2.0 + 0.2 * (max(0.0, 30 - self.global_step) / 30 + 1e-3 * loss)
+
+    def batches(self):
+        """A loader for `fit`."""
+        inputs, labels = next(iter(loader()))
+        return DataLoader(TensorDataset(inputs.repeat(16, 1), labels.repeat(16)), batch_size=8)
 
 
 def loader(batches: int = 16, size: int = 8) -> DataLoader[Any]:
@@ -106,7 +112,7 @@ def fit(
     """Train the module from the same weights and the same random numbers each time."""
     run = trainer(*callbacks, steps=steps, **settings)
     restart(module)
-    run.fit(module, loader() if data is None else data, ckpt_path=ckpt_path)
+    run.fit(module, getattr(module, "batches", loader)() if data is None else data, ckpt_path=ckpt_path)
     return run
 
 
