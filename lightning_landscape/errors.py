@@ -23,7 +23,7 @@ class CurvatureError(LandscapeError):
 
 
 class OverBudgetError(LandscapeError):
-    """What is left of the budget does not pay for a probe, and the message says how much it takes."""
+    """A probe needs more gradients than the effort leaves, and the message says how many."""
 
 
 class LandscapeWarning(UserWarning):

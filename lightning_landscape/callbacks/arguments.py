@@ -67,10 +67,12 @@ def check_effort(effort: Any, *, budget: Any, probes: Any) -> None:
     if effort not in SETTINGS:
         raise ValueError(f"effort must be one of {', '.join(map(repr, SETTINGS))}, got {effort!r}")
     if budget is not None and effort == "light":
-        raise ValueError(f"effort='light' examines nothing that budget={budget!r} could end; leave out one of them")
+        raise ValueError(
+            f"effort='light' runs no examination, so budget={budget!r} has no effect; remove one of the two"
+        )
     if budget is not None and effort == "thorough":
         raise ValueError(
-            f"effort='thorough' takes the whole examination and budget={budget!r} would end it; leave out one of them"
+            f"effort='thorough' asks for whole examinations, which budget={budget!r} would end; remove one of the two"
         )
     if probes and effort == "light":
-        raise ValueError(f"effort='light' runs no probes, got probes={probes!r}; leave out one of them")
+        raise ValueError(f"effort='light' runs no probes, got probes={probes!r}; remove one of the two")

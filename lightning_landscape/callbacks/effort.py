@@ -15,8 +15,8 @@ FAST = 0.02
 """seconds for one batch: "auto" halves the work of "standard" for each doubling beyond it"""
 FEWEST = 60
 """gradients that a first diagnosis may take however slow the steps are: the shortest trials"""
-HALVINGS = 3
-"""after this many, at 0.16 seconds for a batch, a diagnosis is taken in slices"""
+SLOW = 0.16
+"""seconds for one batch, beyond which a diagnosis is taken in slices"""
 PICTURE_SECONDS = 15.0
 """seconds of training that pay for the pictures of one moment, 0.3 seconds, at 2%"""
 UNTIMED = 1e-3
@@ -40,8 +40,7 @@ class Effort:
     def chosen(cls, setting: str, batch_seconds: float | None) -> Effort:
         """Return the effort for a run that takes this long for a batch; None where no batch could be timed.
 
-        The steps between two efforts are wide, and the time is rounded to the nearest, so that a machine that is busier
-        by a third chooses the same.
+        The time is rounded to the nearest doubling of `FAST`: 500 gradients up to 28 ms, 250 up to 57 ms, and so on.
 
         >>> [Effort.chosen("auto", seconds).gradients for seconds in (0.001, 0.02, 0.04, 0.08, 0.16, 10.0)]
         [500, 500, 250, 125, 62, 60]
@@ -52,14 +51,21 @@ class Effort:
             return cls(setting, GRADIENTS[setting], sliced=False, picture_every_n_steps=pictures)
         halvings = max(0, round(math.log2(seconds / FAST)))
         gradients = max(FEWEST, GRADIENTS["standard"] >> halvings)
-        return cls(setting, gradients, sliced=halvings > HALVINGS, picture_every_n_steps=pictures)
+        return cls(setting, gradients, sliced=seconds > SLOW, picture_every_n_steps=pictures)
 
     def sentence(self) -> str:
         """Return what the report says of it."""
         if not self.gradients:
             return f"effort={self.setting!r}: only losses, gradients and updates are watched"
-        slices = ", spread over several checks since the steps are slow" if self.sliced else ""
-        return f"effort={self.setting!r}: a first diagnosis takes up to {self.gradients} gradients of one batch{slices}"
+        standard = GRADIENTS["standard"]
+        fewer = self.setting == "auto" and self.gradients < standard
+        milliseconds = 1000 * FAST * standard / self.gradients
+        since = f" since a batch took about {milliseconds:.0f} ms or more at the first check" if fewer else ""
+        slices = ", spread over several checks" if self.sliced else ""
+        return (
+            f"effort={self.setting!r}: the first diagnosis may compute {self.gradients} gradients of one batch{since}"
+            f"{slices}, all together twice as many"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return builtins only, for the checkpoint."""

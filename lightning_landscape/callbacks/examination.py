@@ -8,6 +8,7 @@ from typing import Any
 from lightning_landscape.callbacks.batches import ProbeSet
 from lightning_landscape.callbacks.guard import Guard
 from lightning_landscape.callbacks.limits import Limits
+from lightning_landscape.callbacks.naming import name_of
 from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.callbacks.own_scalars import own_scalars
 from lightning_landscape.callbacks.probing import Probing, once
@@ -33,8 +34,8 @@ class Examination:
     Batches are kept only once it is known that probes will follow at the end of the coming stretch of steps.
 
     Args:
-        probes: run where the loss has stalled, in this order: those of `EXAMINATION` until the cause is clear, others
-            always, since it is not known what their readings decide.
+        probes: run where the loss has stalled, in this order: those of `EXAMINATION` until the cause is clear; probes
+            of the user's own always run.
         scheduled: run every so many steps, after a checkpoint, and at the end of an examination.
         afterwards: run once for each plateau that alarms, after the others: they show it, or what would help.
         every: optimizer steps between two scheduled runs; None for a tenth of the run.
@@ -83,8 +84,7 @@ class Examination:
         self.limits.forget()
         self.underway: Underway | None = None
         """a diagnosis that goes on at the next check; None where there is none"""
-        self.planned = self._put_off = False
-        self._picturing = False
+        self.planned = self._put_off = self._picturing = False
         self._pictured: int | None = None
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
         self.probe_set.clear()
@@ -114,7 +114,8 @@ class Examination:
 
         A diagnosis that is under way is dropped once the loss falls again.
         """
-        if not seen.stalled and seen.progress.trend is not None and seen.progress.trend.falling:
+        trend = seen.progress.trend
+        if not self._probes or (not seen.stalled and trend is not None and trend.falling):
             self.underway = None
         due = self._scheduled and self.schedule.due(seen.steps + ahead)
         soon = bool(self._probes) and seen.may_stall_within(ahead)
@@ -186,7 +187,8 @@ class Examination:
         self.schedule.looked(seen.steps)
         self._put_off = False
         diagnosing = any(probe in self._probes for probe in probes)
-        underway = self.underway if diagnosing else None
+        names = tuple(map(name_of, probes))
+        underway = self.underway if self.underway is not None and self.underway.probes == names else None
         purse, earlier, done = (None, (), 0) if underway is None else (underway.purse, underway.readings, underway.done)
         spending = self.limits.spending(occasion or seen.occasion, seen.steps, purse)
         probing = Probing(trainer, pl_module, guard, spending, self._loss_fn, [*earlier], done=done)
@@ -202,18 +204,12 @@ class Examination:
         self.limits.note(probing.left_out, probing.measured)
         self.skipped.update(self._snapshots.skipped)
         self._keep(readings[len(earlier) :], seen)
-        self.underway = Underway(spending.purse, probing.done, tuple(readings)) if probing.waiting else None
+        waiting = Underway(spending.purse, probing.done, tuple(readings), names)
+        self.underway = waiting if probing.waiting else None
         if self.underway is None:
-            self._end_check(pl_module, seen)
+            loss = None if seen.progress.level is None else seen.progress.level.now
+            self._snapshots.pass_by(pl_module, seen.step, loss, follow=bool(self._afterwards))
         return readings
-
-    def _end_check(self, pl_module: Any, seen: Observations) -> None:
-        """Keep this point of the run for later ones to be compared with."""
-        self._snapshots.take("previous", pl_module, seen.step)
-        if seen.progress.level is not None:
-            self._snapshots.take_best(seen.progress.level.now, pl_module, seen.step)
-        if self._afterwards:
-            self._snapshots.follow(pl_module, seen.step)
 
     def _has_its_turn(self, probe: Probe, seen: Observations, readings: Sequence[object]) -> bool:
         """Whether the cause is still open, or the alarm news, as this kind of probe asks for."""
@@ -276,5 +272,5 @@ class Examination:
         self._snapshots.load_state_dict(state["snapshots"])
         if "account" in state:  # not before 0.2
             self.limits.load_state_dict(state["account"])
-            underway = state["diagnosis"]
-            self.underway = None if underway is None else Underway.from_dict(underway)
+            diagnosis = None if self.limits.account.effort is None else state["diagnosis"]  # another effort: anew
+            self.underway = None if diagnosis is None else Underway.from_dict(diagnosis)

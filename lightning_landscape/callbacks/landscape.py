@@ -68,18 +68,19 @@ class LandscapeMonitor(Monitor):
             ``[*EXAMINATION, mine]``. Lines, noise scale and the plane of an alarm stay; with `()` nothing is measured
             of the loss surface at all.
         detectors: what reaches a verdict, in place of `diagnosis.DETECTORS`, as in ``[mine, *DETECTORS]``; the first
-            that speaks stands. `()` for no verdicts.
+            that returns a verdict decides. `()` for no verdicts.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
         remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
             remedies does training differ from training without the monitor.
         effort: how much work a diagnosis may take; the unit is one gradient of one batch. "light": none, only losses,
             gradients and updates are watched. "standard": 500 for the first diagnosis of a run, and as much again for
             all that follow. "thorough": three times that. "auto": "standard" where a batch takes up to 20 ms, half of
-            it for each doubling of that time, at least 60. It is chosen once, at the first check, and decides what is
-            examined together with what the run did; so equal runs get equal verdicts on any machine.
-        budget: share of the training time, such as 0.02, at which the clock ends an examination, except for the
-            first 60 gradients of a plateau. With it, verdicts depend on the speed of the machine. None for no such
-            limit.
+            it for each doubling of that time, at least 60. The effort and the losses of the run decide what is
+            examined. Only "auto" looks at the time, once, at the first check; use "standard" for equal verdicts on
+            machines of any speed.
+        budget: share of the training time, such as 0.02, at which the clock ends an examination; the first 60
+            gradients of each plateau are computed in any case. With it, verdicts depend on the speed of the machine.
+            None for no such limit.
         folder: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of the
             first logger that writes files, and nowhere without one.
 
@@ -121,7 +122,7 @@ class LandscapeMonitor(Monitor):
             batches=batches,
             loss_fn=loss_fn,
             keeps_batches=remedying.needs_batches,
-            effort=effort,
+            effort=effort if examining or effort == "light" else None,
             share=budget,
             detectors=detectors,
         )

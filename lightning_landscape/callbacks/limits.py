@@ -34,8 +34,8 @@ class Limits:
     def forget(self) -> None:
         """Start as if nothing had been seen."""
         self.account = Account()
-        self.left_out: dict[str, str] = {}
-        """what was not measured since it would have taken more work than is left, and how much"""
+        self.left_out: dict[str, tuple[str, str]] = {}
+        """what was not measured for want of work or time: why, and the setting with which it would be included"""
         self._drawn = 0
         self._clock: Clock = SYSTEM_CLOCK
         self._brake = Brake(Stopwatch(self._clock), self._share)
@@ -61,8 +61,10 @@ class Limits:
         """Return whether probes at this price may begin now, on every rank alike; what may not is noted as left out."""
         if self._unlimited(occasion) or agreed_upon(trainer, self.account.covers(occasion, steps, price)):
             return True
-        what = "some scheduled looks" if occasion is Occasion.LOOK else "another diagnosis"
-        self.left_out[what] = "more work than the run has earned so far"
+        if occasion is Occasion.LOOK:
+            self.left_out["scheduled lines"] = "they may take 2% of the steps, which is too little so far", "every=..."
+        else:
+            self.left_out["another diagnosis"] = "the work of this run is used up", self.account.larger_effort
         return False
 
     def spending(self, occasion: Occasion, steps: int, purse: Purse | None) -> Spending:
@@ -71,7 +73,7 @@ class Limits:
         unlimited = self._unlimited(occasion)
         return Spending(self.account, occasion, steps, meter, self._brake, purse=purse, unlimited=unlimited)
 
-    def note(self, left_out: Mapping[str, str], measured: Collection[str]) -> None:
+    def note(self, left_out: Mapping[str, tuple[str, str]], measured: Collection[str]) -> None:
         """Enter what a check has left out; what it has measured is left out no more."""
         kept = {what: why for what, why in self.left_out.items() if what not in measured}
         self.left_out = {**kept, **left_out}
@@ -79,11 +81,11 @@ class Limits:
     def notes(self) -> list[str]:
         """Return what the effort is, what was taken, and what was left out."""
         notes = self.account.notes()
-        if self.left_out:
-            which = "; ".join(f"{what} ({why})" for what, why in self.left_out.items())
-            setting = "" if self._setting == "thorough" else "; effort='thorough' takes three times the work"
-            notes.append(f"left out: {which}{setting}")
-        return notes
+        by_setting: dict[str, list[str]] = {}
+        for what, (why, setting) in self.left_out.items():
+            by_setting.setdefault(setting, []).append(f"{what} ({why})")
+        parts = ["; ".join(which) + (f": set {setting}" if setting else "") for setting, which in by_setting.items()]
+        return [*notes, f"left out: {'. '.join(parts)}"] if parts else notes
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins."""

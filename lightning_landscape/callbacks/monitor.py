@@ -93,7 +93,8 @@ class Monitor(Reporting):
 
     @guarded("keeping batches")
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Keep a copy of the batch where a probe may follow."""
+        """Time the batch, and keep a copy of it where a probe may follow."""
+        self._stopwatch.begin_batch()
         if self._examination.planned and self._examination.keeps(self._stretch - self._recorder.waiting):
             keep = self._examination.probe_set.capture
             self._guard.attempt("keeping batches", lambda: keep(pl_module, batch, batch_idx))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -51,8 +52,8 @@ class Probing:
     loss_fn: Any = None
     readings: list[object] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    """what there was not enough work left for"""
+    left_out: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """what there was not enough work left for: why, and the setting with which it would be included"""
     measured: set[str] = field(default_factory=set)
     """names of the probes that were run"""
     done: int = 0
@@ -151,7 +152,7 @@ class Probing:
             try:
                 surface = replace(surface, gradients=self._left(probe))
                 with ranks.together():
-                    price = cost_of(probe, surface)
+                    price = _checked_price(cost_of(probe, surface))
                 price = agreed_upon(self.trainer, price)
                 if not self._affords(probe, name, price, surface.gradients):
                     return
@@ -190,13 +191,13 @@ class Probing:
 
         On several ranks nothing is ended: they would have to end it at the same evaluation.
         """
-        meter = self.spending.meter
-        if left is not None and ranks.size == 1:
-            meter.limit = meter.gradients + EXCESS * (price or left)
+        limit: float | None = left if price is None else EXCESS * price
+        announced = f"{left} that were left" if price is None else f"{price:.0f} that it had announced"
+        unlimited = left is None or ranks.size > 1
         try:
-            yield
+            with self.spending.meter.limited(None if unlimited else limit, announced):
+                yield
         finally:
-            meter.limit = None
             self.spending.charge(follows=self._follows(probe))
 
     def _asked(self, probe: Probe, name: str, surface: LossSurface) -> object:
@@ -205,7 +206,7 @@ class Probing:
         except SurfaceError:
             raise
         except OverBudgetError as error:
-            self.left_out[name] = str(error)
+            self.left_out[name] = str(error), ""
             return None
         except LandscapeError as error:  # no failure: what it measures does not exist here
             self.skipped[name] = str(error)
@@ -225,6 +226,17 @@ def once(probes: Sequence[Probe]) -> tuple[Probe, ...]:
         if probe not in kept:
             kept.append(probe)
     return tuple(kept)
+
+
+def _checked_price(price: float | None) -> float | None:
+    """Return the price.
+
+    Raises:
+        ValueError: if it is no number of gradients.
+    """
+    if price is not None and not 0 <= price < math.inf:
+        raise ValueError(f"cost must return a number of gradients, 0 or more, got {price!r}")
+    return price
 
 
 def out_of_memory(error: BaseException | None) -> bool:

@@ -61,6 +61,21 @@ class Snapshots:
             self._best_loss = loss
             self.take("best", module, step)
 
+    def pass_by(self, module: nn.Module, step: int, loss: float | None, *, follow: bool) -> None:
+        """Keep the present weights as "previous", as "best" if no loss was lower, and as a point of the path.
+
+        Args:
+            module: whose weights they are.
+            step: the optimizer step.
+            loss: the present loss; None where it is unknown.
+            follow: whether the path is kept.
+        """
+        self.take("previous", module, step)
+        if loss is not None:
+            self.take_best(loss, module, step)
+        if follow:
+            self.follow(module, step)
+
     @torch.no_grad()
     def follow(self, module: nn.Module, step: int) -> None:
         """Keep the present weights as a point of the path, as far as there is room."""

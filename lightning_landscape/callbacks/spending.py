@@ -13,8 +13,8 @@ from lightning_landscape.evidence import Evidence
 
 GLANCE = 4
 """batches of a scheduled look, which shows a trend and decides nothing"""
-FEWEST_BATCHES = 6
-"""batches of a diagnosis, however small its allowance: fewer do not tell use of the inputs from chance"""
+FEWEST_BATCHES = 4
+"""batches of a diagnosis, however small its allowance: the shortest trials on them fit into `effort.FEWEST`"""
 WORK_PER_BATCH = 30
 """gradients that a diagnosis may take, for each batch that it sees: most of them are for steps on single batches"""
 LEAST_LOOK = 5
@@ -59,17 +59,21 @@ class Underway:
 
     purse: Purse
     done: int
-    """how many of its probes have had their turn"""
+    """how many of its probes were run or passed over"""
     readings: tuple[object, ...]
+    probes: tuple[str, ...]
+    """the names of all its probes: a run that resumes with others begins the diagnosis anew"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return builtins only, for the checkpoint."""
-        return {"purse": self.purse.to_dict(), "done": self.done, "readings": Evidence(*self.readings).to_dict()}
+        readings = Evidence(*self.readings).to_dict()
+        return {"purse": self.purse.to_dict(), "done": self.done, "readings": readings, "probes": list(self.probes)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Underway:
         """Return the diagnosis that `to_dict` was taken of."""
-        return cls(Purse.from_dict(data["purse"]), int(data["done"]), tuple(Evidence.from_dict(data["readings"])))
+        readings = tuple(Evidence.from_dict(data["readings"]))
+        return cls(Purse.from_dict(data["purse"]), int(data["done"]), readings, tuple(map(str, data["probes"])))
 
 
 class Spending:
@@ -110,14 +114,14 @@ class Spending:
         """
         purse = self._purse(follows=follows)
         slice_ = None if self._slice is None else max(0, int(self._slice - self.meter.gradients))
-        limits = [limit for limit in (purse.left, slice_, self._by_clock) if limit is not None]
+        limits = [limit for limit in (purse.left, slice_, self._by_clock()) if limit is not None]
         return min(limits, default=None)
 
     def waits(self, price: float, *, follows: bool = False) -> bool:
         """Return whether a probe at this price is too much for this check and not for a later one."""
         left = self._purse(follows=follows).left
         sliced = self._slice is not None and self._slice - self.meter.gradients < price
-        return sliced and left is not None and price <= left and self._by_clock != 0
+        return sliced and left is not None and price <= left and self._by_clock() != 0
 
     def charge(self, *, follows: bool = False) -> None:
         """Enter what has been evaluated since the last charge."""
@@ -125,15 +129,17 @@ class Spending:
         self._purse(follows=follows).spent += taken
         self._account.spend(Occasion.FOLLOW_UP if follows else self._occasion, taken)
 
-    def reason(self, price: float | None, left: int) -> str:
-        """Return why a probe is left out."""
-        if self._by_clock is not None and self._by_clock <= left:
-            return self._brake.reason(self.meter)
-        takes = "" if price is None else f"takes {price:.0f} gradients of one batch, "
-        return f"{takes}{left} {'is' if left == 1 else 'are'} left"
+    def reason(self, price: float | None, left: int) -> tuple[str, str]:
+        """Return why a probe is left out, and the setting with which it would be included."""
+        by_clock = self._by_clock()
+        if by_clock is not None and by_clock <= left:
+            return self._brake.reason(self.meter, self.purse.allowance)
+        needs = "" if price is None else f"needs {price:.0f} gradients of one batch, "
+        return f"{needs}{left} {'is' if left == 1 else 'are'} left", self._account.larger_effort
 
-    @property
     def _by_clock(self) -> int | None:
+        if self._occasion is Occasion.ASKED:
+            return None
         first = self._occasion is Occasion.DIAGNOSIS
         return self._brake.left(self.meter, self.purse.allowance, first=first)
 

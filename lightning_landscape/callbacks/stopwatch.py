@@ -38,26 +38,29 @@ class Stopwatch:
         self._began, self._ended = clock.now(), math.inf
         self._steps = self._batches = 0
         self._times: list[float] = []
-        self._last: float | None = None  # the end of the batch before; None where other work came between
+        self._batch_began: float | None = None
 
     def end(self) -> None:
         """Stop: the fit is over."""
         self._ended = self._clock.now()
 
+    def begin_batch(self) -> None:
+        """A batch is about to be trained on: the first ones of a fit are timed, without loading and validation."""
+        if len(self._times) < TIMED:
+            self._batch_began = self._clock.now()
+
     def end_batch(self) -> int:
         """Count one more batch, and return how many there were."""
         self._batches += 1
         self.sampling = self._batches % SAMPLED == 0
-        if len(self._times) < TIMED:
-            now = self._clock.now()
-            if self._last is not None:
-                self._times.append(max(0.0, now - self._last))
-            self._last = now
+        if self._batch_began is not None:
+            self._times.append(max(0.0, self._clock.now() - self._batch_began))
+            self._batch_began = None
         return self._batches
 
     @property
     def batch_seconds(self) -> float | None:
-        """Median time of a batch among the first ones of this fit; None before two of them."""
+        """Median time of a batch among the first ones of this fit; None before the first."""
         return statistics.median(self._times) if self._times else None
 
     def sample(self, start: float) -> None:
@@ -72,7 +75,6 @@ class Stopwatch:
             yield
         finally:
             self._spent, self._since = self.spent, None
-            self._last = None
 
     @property
     def spent(self) -> float:
@@ -125,16 +127,26 @@ class Brake:
             allowance: gradients that it may take in all.
             first: whether it is the first diagnosis of a plateau, which may take `FEWEST` gradients in any case.
         """
-        each = self._stopwatch.batch_seconds or UNTIMED
-        if meter.seconds > SEVERAL * max(PLANNED, (allowance or 0) * each):
+        if self._takes_too_long(meter, allowance):
             return 0
         if self._share is None:
             return None
         seconds = self._share * self._stopwatch.whole_training - self._stopwatch.spent
-        return max(int(max(seconds, 0.0) / each), FEWEST - int(meter.gradients) if first else 0)
+        affordable = int(max(seconds, 0.0) / self._batch_seconds)
+        return max(affordable, FEWEST - int(meter.gradients) if first else 0)
 
-    def reason(self, meter: Meter) -> str:
-        """Return why no time is left."""
-        if self._share is not None:
-            return f"budget={self._share:g} of the training time is used up"
-        return f"the examination took {meter.seconds:.0f} s, several times what was planned"
+    def reason(self, meter: Meter, allowance: int | None) -> tuple[str, str]:
+        """Return why no time is left, and the setting that would change it; empty where none would."""
+        if self._takes_too_long(meter, allowance):
+            return f"the examination took {meter.seconds:.0f} s, several times what was planned", ""
+        return f"budget={self._share:g} of the training time is used up", "budget=None"
+
+    def _takes_too_long(self, meter: Meter, allowance: int | None) -> bool:
+        """Whether an examination that is limited takes several times what was planned."""
+        if allowance is None:
+            return False
+        return meter.seconds > SEVERAL * max(PLANNED, allowance * self._batch_seconds)
+
+    @property
+    def _batch_seconds(self) -> float:
+        return self._stopwatch.batch_seconds or UNTIMED

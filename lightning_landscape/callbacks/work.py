@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any
 
-from lightning_landscape.callbacks.effort import FEWEST, Effort
+from lightning_landscape.callbacks.effort import FEWEST, GRADIENTS, Effort
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import OverBudgetError
 
@@ -37,9 +38,9 @@ class Occasion(Enum):
 class Account:
     """How many gradients of one batch a run has spent on probes, and how many more it may spend.
 
-    - The first diagnosis of a run may take `Effort.gradients`.
-    - Each later one, and what follows an alarm, may take half of what is then left of twice that.
-    - Looks may take 2% of the steps taken so far; diagnoses may use what looks have left of it.
+    - The first diagnosis of a run may take `Effort.gradients`; the limit for all of them together is twice that.
+    - Each later diagnosis, and what follows an alarm, may use half of what then remains.
+    - Scheduled looks may take 2% of the steps taken so far. Diagnoses may also use what looks did not use of it.
 
     Without an effort nothing is limited.
     """
@@ -80,6 +81,13 @@ class Account:
             self._diagnoses += gradients
 
     @property
+    def larger_effort(self) -> str:
+        """The setting that allows more work; empty where there is none."""
+        if self.effort is None or self.effort.setting == "thorough":
+            return ""
+        return "effort='thorough'" if self.effort.gradients >= GRADIENTS["standard"] else "effort='standard'"
+
+    @property
     def spent(self) -> float:
         """Gradients taken so far."""
         return self._looks + self._diagnoses
@@ -88,7 +96,7 @@ class Account:
         """Return what the effort is, and what was taken; nothing where nothing is limited."""
         if self.effort is None:
             return []
-        taken = f"; {self.spent:.0f} were taken in all" if self.effort.gradients else ""
+        taken = f"; this run has computed {self.spent:.0f}" if self.effort.gradients else ""
         return [f"{self.effort.sentence()}{taken}"]
 
     def state_dict(self) -> dict[str, Any]:
@@ -114,6 +122,7 @@ class Meter:
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.limit: float | None = None
         """gradients beyond which an evaluation is refused; None for no limit"""
+        self._since, self._announced = 0.0, ""
         self._clock = clock
         self._thirds = 0
         self._ticks: list[float] = []
@@ -132,6 +141,21 @@ class Meter:
         longest = LONGEST_TICK * statistics.median(self._ticks)
         return sum(min(tick, longest) for tick in self._ticks)
 
+    @contextmanager
+    def limited(self, gradients: float | None, announced: str) -> Iterator[None]:
+        """Refuse evaluations beyond this many gradients inside; None for no limit.
+
+        Args:
+            gradients: of one batch, from now on.
+            announced: what the limit is, for the message.
+        """
+        self._since, self._announced = self.gradients, announced
+        self.limit = None if gradients is None else self.gradients + gradients
+        try:
+            yield
+        finally:
+            self.limit = None
+
     def forward(self) -> None:
         """Count the forward pass of one batch."""
         self._count(1)
@@ -146,7 +170,8 @@ class Meter:
 
     def _count(self, thirds: int) -> None:
         if self.limit is not None and self.gradients + thirds / 3 > self.limit:
-            raise OverBudgetError(f"it was ended after {self.gradients:.0f} gradients of one batch")
+            taken = self.gradients - self._since
+            raise OverBudgetError(f"it was stopped after {taken:.0f} gradients of one batch, of {self._announced}")
         now = self._clock.now()
         self._ticks.append(max(0.0, now - self._last))
         self._thirds, self._last = self._thirds + thirds, now

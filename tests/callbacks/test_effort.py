@@ -25,9 +25,10 @@ def account(gradients=500, *, sliced=False):
 def timed(clock, seconds, batches=TIMED):
     """A stopwatch that has seen batches of this length."""
     stopwatch = Stopwatch(clock, horizon=1000)
-    for _ in range(batches + 1):
-        stopwatch.end_batch()
+    for _ in range(batches):
+        stopwatch.begin_batch()
         clock.move(seconds)
+        stopwatch.end_batch()
     stopwatch.count(batches)
     return stopwatch
 
@@ -63,9 +64,12 @@ def test_the_work_halves_with_each_doubling_of_a_batch_and_never_falls_below_the
     assert found == [*[500] * 7, 250, 125, 62, *[FEWEST] * 5]
 
 
-def test_a_machine_that_is_a_third_slower_chooses_the_same():
+def test_the_time_of_a_batch_is_rounded_and_the_report_says_why_there_is_less_work_than_usual():
     for seconds in (0.0005, FAST, 2 * FAST, 4 * FAST, 8 * FAST, 1.0):
         assert Effort.chosen("auto", seconds).gradients == Effort.chosen("auto", 1.33 * seconds).gradients
+    assert "a batch took about 40 ms or more" in Effort.chosen("auto", 0.05).sentence()
+    assert "ms" not in Effort.chosen("auto", 0.02).sentence()
+    assert "ms" not in Effort.chosen("standard", 0.5).sentence()
 
 
 @pytest.mark.parametrize("setting", GRADIENTS)
@@ -74,7 +78,7 @@ def test_a_named_effort_asks_no_clock(setting):
 
 
 def test_only_slow_batches_are_examined_in_slices():
-    assert [Effort.chosen("auto", seconds).sliced for seconds in (0.001, 0.16, 0.4, 5.0)] == [False, False, True, True]
+    assert [Effort.chosen("auto", seconds).sliced for seconds in (0.001, 0.15, 0.17, 5.0)] == [False, False, True, True]
 
 
 def test_the_first_batches_are_timed_and_their_median_counts():
@@ -82,22 +86,22 @@ def test_the_first_batches_are_timed_and_their_median_counts():
     stopwatch = Stopwatch(clock)
     assert stopwatch.batch_seconds is None
     for seconds in (3.0, 0.01, 0.01, 0.02, 3600.0, 0.01):
-        stopwatch.end_batch()
+        stopwatch.begin_batch()
         clock.move(seconds)
-    assert stopwatch.batch_seconds == pytest.approx(0.02)
+        stopwatch.end_batch()
+    assert stopwatch.batch_seconds == pytest.approx(0.015)
 
 
-def test_what_the_monitor_does_between_two_batches_is_no_part_of_them():
+def test_loading_validation_and_checks_between_two_batches_are_no_part_of_them():
     clock = HandClock()
     stopwatch = Stopwatch(clock)
     for _ in range(5):
-        stopwatch.end_batch()
-        with stopwatch.spending():
-            clock.move(9.0)
-        clock.move(0.01)
-        stopwatch.end_batch()
+        stopwatch.begin_batch()
         clock.move(0.02)
         stopwatch.end_batch()
+        clock.move(9.0)
+        with stopwatch.spending():
+            clock.move(9.0)
     assert stopwatch.batch_seconds == pytest.approx(0.02)
 
 
@@ -185,11 +189,13 @@ def test_a_forward_pass_is_a_third_of_a_gradient_and_a_hessian_product_two():
 
 def test_beyond_its_limit_nothing_is_evaluated():
     meter = Meter(HandClock())
-    meter.limit = 1.2
-    meter.forward()
-    meter.backward()
-    with pytest.raises(OverBudgetError, match="ended after 1 gradients of one batch"):
+    meter.product()
+    with meter.limited(1.2, "1 that it had announced"):
         meter.forward()
+        meter.backward()
+        with pytest.raises(OverBudgetError, match="after 1 gradients of one batch, of 1 that it had announced"):
+            meter.forward()
+    meter.forward()
 
 
 def test_a_jump_of_the_clock_is_one_slow_evaluation():
@@ -269,7 +275,22 @@ def test_an_examination_that_takes_several_times_what_was_planned_is_ended_and_o
         clock.move(SEVERAL * PLANNED / 100)
         meter.forward()
     assert brake.left(meter, 500, first=True) == 0
-    assert "several times what was planned" in brake.reason(meter)
+    assert "several times what was planned" in brake.reason(meter, 500)[0]
+    assert brake.left(meter, None, first=True) is None  # what is not limited is not ended
+
+
+def test_what_a_remedy_needs_is_not_ended_by_the_clock():
+    clock = HandClock()
+    check = Spending(account(), Occasion.ASKED, 100, Meter(clock), Brake(timed(clock, 0.01), 1e-9))
+    assert check.left() is None
+
+
+def test_what_is_left_out_names_the_setting_with_which_it_would_be_included():
+    assert spending(account(500)).reason(700.0, 480)[1] == "effort='thorough'"
+    assert spending(account(62)).reason(700.0, 40)[1] == "effort='standard'"
+    thorough = Account()
+    thorough.effort = Effort.chosen("thorough", 0.001)
+    assert spending(thorough).reason(7000.0, 1400) == ("needs 7000 gradients of one batch, 1400 are left", "")
 
 
 def test_a_budget_ends_what_exceeds_its_share_but_not_the_shortest_first_diagnosis():
@@ -281,7 +302,7 @@ def test_a_budget_ends_what_exceeds_its_share_but_not_the_shortest_first_diagnos
         clock.move(5.0)
     assert brake.left(meter, 500, first=False) == 0
     assert brake.left(meter, 500, first=True) == FEWEST
-    assert brake.reason(meter) == "budget=0.2 of the training time is used up"
+    assert brake.reason(meter, 500) == ("budget=0.2 of the training time is used up", "budget=None")
 
 
 # What watching costs.

@@ -146,7 +146,7 @@ def test_a_probe_that_takes_more_than_it_says_is_ended_and_named_and_the_verdict
     said = said_by(lambda: fit(Flat(), monitor, steps=120))
     assert monitor.verdict is not None
     assert len(said) == 1
-    assert f"{probe.__name__} (it was ended after" in monitor.report
+    assert f"{probe.__name__} (it was stopped after" in monitor.report
     assert monitor._examination.limits.account.spent <= 2 * 500
 
 
@@ -158,5 +158,27 @@ def dear(surface):
 def test_a_probe_that_costs_more_than_is_left_is_not_run_and_the_report_names_the_setting_that_allows_more():
     monitor = LandscapeMonitor(probes=[dear], batches=2)
     said_by(lambda: fit(Flat(), monitor, steps=120))
-    assert "left out: dear (takes 10000 gradients of one batch, 49" in monitor.report
-    assert "effort='thorough' takes three times the work" in monitor.report
+    assert "left out: dear (needs 10000 gradients of one batch, 49" in monitor.report
+    assert ": set effort='thorough'" in monitor.report
+
+
+@pytest.mark.parametrize("price", [-5.0, float("nan"), float("inf")])
+def test_a_cost_that_is_no_number_of_gradients_is_refused_with_its_value(price):
+    @costs(lambda surface: price)
+    def odd(surface):
+        raise AssertionError("it must not run")
+
+    monitor = LandscapeMonitor(probes=[odd], batches=2)
+    said = said_by(lambda: fit(Flat(), monitor, steps=120))
+    assert any(f"cost must return a number of gradients, 0 or more, got {price!r}" in text for text in said)
+    assert monitor.verdict is not None
+
+
+def test_a_probe_that_says_that_it_takes_nothing_is_ended_at_its_first_evaluation():
+    @costs(lambda surface: 0.0)
+    def free(surface):
+        surface.loss(surface.here)
+
+    monitor = LandscapeMonitor(probes=[free], batches=2)
+    said_by(lambda: fit(Flat(), monitor, steps=120))
+    assert "free (it was stopped after 0 gradients of one batch, of 0 that it had announced)" in monitor.report

@@ -184,7 +184,7 @@ def test_the_effort_is_chosen_once_and_kept_by_a_run_that_resumes_on_a_faster_ma
     first = watch("permuted labels", SlowClock(0.05), [Saves(tmp_path, (5 * EPOCH,))])
     effort = first._examination.limits.account.effort
     assert effort.gradients < 500
-    assert f"a first diagnosis takes up to {effort.gradients} gradients of one batch" in first.report
+    assert f"the first diagnosis may compute {effort.gradients} gradients of one batch" in first.report
     saves = [Saves(tmp_path / "again", (5 * EPOCH,))]
     again = watch("permuted labels", callbacks=saves, ckpt_path=tmp_path / f"{5 * EPOCH}.ckpt")
     assert again._examination.limits.account.effort == effort

@@ -83,5 +83,7 @@ def test_f09_scheduled_looks_wait_until_the_steps_have_earned_them_unless_the_us
     watched(waiting, steps=120)
     watched(asked, steps=120)
     assert not waiting._examination.lines
-    assert "some scheduled looks (more work than the run has earned so far)" in waiting.report
+    assert (
+        "scheduled lines (they may take 2% of the steps, which is too little so far): set every=..." in waiting.report
+    )
     assert len(asked._examination.lines["initial"]) >= 4
