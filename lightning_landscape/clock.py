@@ -11,8 +11,8 @@ from threading import Timer
 class Clock:
     """The clock of this machine. Tests and replays pass a subclass of their own.
 
-    No verdict depends on it: it measures what watching costs, chooses the effort once in a run, ends an examination
-    that takes far too long, announces long work in the terminal, and dates events.
+    It chooses the effort once in a run where that is "auto", ends an examination that takes far too long, measures what
+    watching costs, announces long work in the terminal, and dates events. No verdict depends on it otherwise.
     """
 
     def now(self) -> float:
