@@ -58,21 +58,26 @@ def check_share(**shares: Any) -> None:
             raise ValueError(f"{name} must be a share above 0 and at most 1, got {value!r}")
 
 
-def check_effort(effort: Any, *, budget: Any, probes: Any) -> None:
+def check_effort(effort: Any, *, budget: Any, **of_examinations: Any) -> None:
     """Refuse an effort that is unknown, or that another argument contradicts.
+
+    Args:
+        effort: one of `SETTINGS`.
+        budget: the share of the training time at which the clock ends an examination, or None.
+        of_examinations: other arguments that have no effect without examinations, by name; None where not given.
 
     Raises:
         ValueError: listing the settings, or showing both values.
     """
     if effort not in SETTINGS:
         raise ValueError(f"effort must be one of {', '.join(map(repr, SETTINGS))}, got {effort!r}")
-    if budget is not None and effort == "light":
-        raise ValueError(
-            f"effort='light' runs no examination, so budget={budget!r} has no effect; remove one of the two"
-        )
-    if budget is not None and effort == "thorough":
+    if effort == "light":
+        for name, value in {"budget": budget, **of_examinations}.items():
+            if value is not None and value != ():
+                raise ValueError(
+                    f"effort='light' runs no examination, so {name}={value!r} has no effect; remove one of the two"
+                )
+    if effort == "thorough" and budget is not None:
         raise ValueError(
             f"effort='thorough' asks for whole examinations, which budget={budget!r} would end; remove one of the two"
         )
-    if probes and effort == "light":
-        raise ValueError(f"effort='light' runs no probes, got probes={probes!r}; remove one of the two")

@@ -86,7 +86,7 @@ class LandscapeMonitor(Monitor):
 
     Raises:
         ValueError: if a number is out of range, there is no anchor, a probe, detector or remedy is no function, or
-            `effort` is unknown or contradicts `budget` or `probes`.
+            `effort` is unknown or contradicts another argument.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class LandscapeMonitor(Monitor):
         check_functions(loss_fn=loss_fn)
         check_share(budget=budget)
         check_sequences(probes=probes, detectors=detectors)
-        check_effort(effort, budget=budget, probes=probes)
+        check_effort(effort, budget=budget, probes=probes, every=every, loss_fn=loss_fn)
         probes = () if effort == "light" else probes
         lines, remedying = line_probes(anchors, points), Remedying(remedies)
         examining = EXAMINATION if probes is None else tuple(probes)

@@ -229,6 +229,7 @@ def serialized(value):
     return pickle.dumps(value), cloudpickle.dumps(value)
 
 
+@pytest.mark.slow
 @every_monitor
 @pytest.mark.parametrize("logs", [True, False])
 def test_a_pickled_monitor_is_small_at_any_time_and_can_be_fit_again(name, logs, tmp_path):

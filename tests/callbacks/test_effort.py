@@ -48,9 +48,11 @@ def test_a_budget_that_contradicts_the_effort_is_refused_with_both(effort):
         LandscapeMonitor(effort=effort, budget=0.02)
 
 
-def test_probes_that_the_light_effort_would_not_run_are_refused():
-    with pytest.raises(ValueError, match="effort='light' runs no probes"):
-        LandscapeMonitor(effort="light", probes=[lambda surface: None])
+@pytest.mark.parametrize("given", [{"probes": [len]}, {"every": 50}, {"loss_fn": len}])
+def test_what_would_have_no_effect_with_the_light_effort_is_refused(given):
+    with pytest.raises(ValueError, match=f"effort='light' runs no examination, so {next(iter(given))}="):
+        LandscapeMonitor(effort="light", **given)
+    assert LandscapeMonitor(effort="light", probes=()) is not None
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.5, math.nan, True, "2%"])

@@ -117,8 +117,11 @@ def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
 
 
 def told(monitor):
-    """All that was said of the run and on what grounds, as text."""
-    return json.dumps([verdict.to_dict() for verdict in monitor.verdicts], indent=1)
+    """All that was said of the run and on what grounds, with what was measured and what it took, as text."""
+    lines = {name: [[step, *line.losses] for step, line in found] for name, found in monitor._examination.lines.items()}
+    taken = monitor._examination.limits.account.spent
+    verdicts = [verdict.to_dict() for verdict in monitor.verdicts]
+    return json.dumps({"verdicts": verdicts, "lines": lines, "gradients": taken}, indent=1)
 
 
 @functools.cache
@@ -128,7 +131,7 @@ def undisturbed(name):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_runs_are_what_they_are_called(name):
-    verdicts = json.loads(undisturbed(name))
+    verdicts = json.loads(undisturbed(name))["verdicts"]
     assert any(verdict["stuck"] for verdict in verdicts) is (name in STUCK), undisturbed(name)
 
 
