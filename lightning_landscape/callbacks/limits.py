@@ -59,12 +59,14 @@ class Limits:
 
     def cover(self, trainer: Any, occasion: Occasion, steps: int, price: int) -> bool:
         """Return whether probes at this price may begin now, on every rank alike; what may not is noted as left out."""
+        looks = occasion is Occasion.LOOK
+        what = "scheduled lines" if looks else "another diagnosis"
         if self._unlimited(occasion) or agreed_upon(trainer, self.account.covers(occasion, steps, price)):
+            self.left_out.pop(what, None)
             return True
-        if occasion is Occasion.LOOK:
-            self.left_out["scheduled lines"] = "they may take 2% of the steps, which is too little so far", "every=..."
-        else:
-            self.left_out["another diagnosis"] = "the work of this run is used up", self.account.larger_effort
+        too_little = "they may take 2% of the steps, which is too little so far", "every=..."
+        used_up = "the work of this run is used up", self.account.larger_effort
+        self.left_out[what] = too_little if looks else used_up
         return False
 
     def spending(self, occasion: Occasion, steps: int, purse: Purse | None) -> Spending:

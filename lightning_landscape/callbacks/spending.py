@@ -135,7 +135,8 @@ class Spending:
         if by_clock is not None and by_clock <= left:
             return self._brake.reason(self.meter, self.purse.allowance)
         needs = "" if price is None else f"needs {price:.0f} gradients of one batch, "
-        return f"{needs}{left} {'is' if left == 1 else 'are'} left", self._account.larger_effort
+        setting = "every=..." if self._occasion is Occasion.LOOK else self._account.larger_effort
+        return f"{needs}{left} {'is' if left == 1 else 'are'} left", setting
 
     def _by_clock(self) -> int | None:
         if self._occasion is Occasion.ASKED:

@@ -290,6 +290,10 @@ def test_what_a_remedy_needs_is_not_ended_by_the_clock():
 def test_what_is_left_out_names_the_setting_with_which_it_would_be_included():
     assert spending(account(500)).reason(700.0, 480)[1] == "effort='thorough'"
     assert spending(account(62)).reason(700.0, 40)[1] == "effort='standard'"
+    assert spending(account(500), Occasion.LOOK).reason(4.0, 2) == (
+        "needs 4 gradients of one batch, 2 are left",
+        "every=...",
+    )
     thorough = Account()
     thorough.effort = Effort.chosen("thorough", 0.001)
     assert spending(thorough).reason(7000.0, 1400) == ("needs 7000 gradients of one batch, 1400 are left", "")
