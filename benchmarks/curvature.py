@@ -25,7 +25,7 @@ from benchmarks import curvature_peers as peers
 from benchmarks.curvature_peers import BOTH, LARGEST, SMALLEST, Answer
 from benchmarks.networks import Data, conv_net, tiny_conv_net, transformer
 from lightning_landscape.functional import hessian_extremes
-from lightning_landscape.functional.extremes import both_ends, largest, sign_of_lambda_min, smallest
+from lightning_landscape.functional.hessian.extremes import both_ends, largest, sign_of_lambda_min, smallest
 
 ROUNDS = 3
 NEVER = lambda found: False  # noqa: E731

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.networks import Data
 from lightning_landscape.functional import hessian_extremes, hessian_trace
-from lightning_landscape.functional.krylov import Stop
+from lightning_landscape.functional.hessian.lanczos import Stop
 
 LARGEST, SMALLEST, BOTH = "LA", "SA", "BE"
 

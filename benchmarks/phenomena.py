@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lightning_landscape.functional import hessian_extremes, lanczos
-from lightning_landscape.functional.extremes import largest
-from lightning_landscape.functional.hessian import exact_hessian
-from lightning_landscape.functional.operator import Problem
+from lightning_landscape.functional.hessian.extremes import largest
+from lightning_landscape.functional.hessian.operator import Problem
+from lightning_landscape.functional.hessian.products import exact_hessian
 from lightning_landscape.plots import descent_figure, plane_figure, save, spectrum_figure
 from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum, losses_along
 from lightning_landscape.probes.planes import TrajectoryPlane

@@ -22,10 +22,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_landscape.callbacks.batches import ProbeSet
-from lightning_landscape.callbacks.isolation import isolated
-from lightning_landscape.callbacks.module_surface import module_surface
-from lightning_landscape.callbacks.weights import Weights, snapshot
+from lightning_landscape.module_surface.batches import ProbeSet
+from lightning_landscape.module_surface.during_fit import module_surface
+from lightning_landscape.module_surface.isolation import isolated
+from lightning_landscape.module_surface.weights import Weights, snapshot
 from lightning_landscape.surface import LossSurface
 
 POINTS, BATCHES = 11, 4

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lightning_landscape.callbacks.idle import idle_surface
 from lightning_landscape.checkpoints import read_content, read_weights
 from lightning_landscape.errors import CheckpointError
 from lightning_landscape.evidence import RunComparison
 from lightning_landscape.evidence.comparison import TOLERANCE
 from lightning_landscape.functional.interpolation import barrier_height, interpolate, line_alphas
+from lightning_landscape.module_surface.offline import idle_surface
 from lightning_landscape.surface import LossSurface
 
 

@@ -13,6 +13,18 @@ Params: TypeAlias = Mapping[str, Tensor]
 """Parameters by the names of ``module.named_parameters()``; tied weights appear once."""
 
 
+RECTIFIERS = ("ReLU", "ReLU6", "Threshold")
+"""activation layers whose units can be dead: zero on every sample"""
+BOUNDS = {
+    "Tanh": (-1.0, 1.0),
+    "Sigmoid": (0.0, 1.0),
+    "Hardtanh": (-1.0, 1.0),
+    "Hardsigmoid": (0.0, 1.0),
+    "Softsign": (-1.0, 1.0),
+}
+"""activation layers whose units can saturate, with the range of their outputs"""
+
+
 @dataclass(frozen=True)
 class Activation:
     """What one activation layer put out on the batches of a surface."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_landscape.reporting.outlets import Outlets
+from lightning_landscape.reporting.reporter import Outlets
 
 # MLflow would ask the network how much to tell, and draw from `random` in a thread of its own.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in WHOLE_RUNS):
             item.add_marker(pytest.mark.slow)
-        if "tests/callbacks/" in item.nodeid:
+        if item.path.parent.name in ("callbacks", "module_surface"):
             for filter_ in EXPECTED:
                 item.add_marker(pytest.mark.filterwarnings(filter_))
 

@@ -35,30 +35,33 @@ def room(rooms: str = "", third_party: str = "", typing_only: str = "") -> Room:
 
 
 NOUNS = "errors evidence"
+MATHS = f"{NOUNS} surface functional"
 HOUSE = {
     "errors": room(),
     "clock": room(),
     "evidence": room("errors"),
-    "advice": room(NOUNS),
-    "diagnosis": room(f"{NOUNS} advice"),
-    "history": room(f"{NOUNS} functional"),
-    "progress": room(f"{NOUNS} functional history"),
-    "gradients": room(f"{NOUNS} progress"),
+    "diagnosis": room(NOUNS),
     "surface": room("errors", "torch"),
     "checkpoints": room("errors surface", "torch"),
     "functional": room(f"{NOUNS} surface", "torch numpy"),  # surface for the noun `Params`
-    "probes": room(f"{NOUNS} surface functional", "torch"),
-    "remedies": room(f"{NOUNS} surface functional", "torch"),
+    "tracking": room(f"{NOUNS} functional"),
+    "probes": room(MATHS, "torch"),
+    "remedies": room(MATHS, "torch"),
     "metrics": room("errors functional", "torch torchmetrics"),
     "plots": room(NOUNS, "matplotlib numpy"),
-    "reporting": room(f"{NOUNS} advice clock plots", "torch tensorboard numpy PIL", "matplotlib"),
+    "reporting": room(f"{NOUNS} clock plots", "torch tensorboard numpy PIL", "matplotlib"),
+    "trainer": room("errors", "torch lightning pytorch_lightning"),
+    "recording": room(f"{MATHS} tracking trainer", "torch"),
+    "module_surface": room(f"{MATHS} clock trainer", "torch lightning torchmetrics numpy"),
+    "examination": room(
+        f"{MATHS} checkpoints clock diagnosis module_surface probes remedies reporting tracking trainer", "torch"
+    ),
     "callbacks": room(
-        f"{NOUNS} advice checkpoints clock diagnosis functional gradients history plots probes progress remedies "
-        "reporting surface",
-        "torch lightning pytorch_lightning torchmetrics numpy",
+        f"{MATHS} clock diagnosis examination plots probes recording remedies reporting tracking trainer",
+        "torch lightning",
         "matplotlib",
     ),
-    "comparison": room(f"{NOUNS} callbacks checkpoints functional surface", "torch"),
+    "comparison": room(f"{NOUNS} checkpoints functional module_surface surface", "torch"),
     "__main__": room(f"{NOUNS} comparison plots", "torch"),
     "tensorboard_plugin": room("", "tensorboard werkzeug"),
 }
@@ -182,9 +185,13 @@ def test_every_room_imports_only_what_its_row_allows():
     [
         ("evidence.py", "import torch", "evidence may not import torch"),
         ("diagnosis.py", "def f():\n    import numpy", "diagnosis may not import numpy"),
-        ("progress.py", "from torch import Tensor", "progress may not import torch"),
-        ("progress.py", "from lightning_landscape.probes.line import loss_line", "progress may not import probes"),
-        ("progress.py", "from .probes import line", "progress may not import probes"),
+        ("tracking/progress.py", "from torch import Tensor", "tracking may not import torch"),
+        (
+            "tracking/progress.py",
+            "from lightning_landscape.probes.line import loss_line",
+            "tracking may not import probes",
+        ),
+        ("tracking/progress.py", "from ..probes import line", "tracking may not import probes"),
         ("probes/line.py", "from ..callbacks import recorder", "probes may not import callbacks"),
         ("probes/line.py", "from .. import diagnosis", "probes may not import diagnosis"),
         ("probes/line.py", "from lightning_landscape import callbacks", "probes may not import callbacks"),
@@ -228,7 +235,7 @@ def test_a_trespass_is_found(path, source, reason):
             "from __future__ import annotations\nimport math\nfrom lightning_landscape.errors import LandscapeError",
         ),
         ("probes/line.py", "import torch\nfrom ..surface import LossSurface\nfrom .plane import plane"),
-        ("callbacks/isolation.py", "from lightning.pytorch.loggers.logger import DummyLogger"),
+        ("module_surface/isolation.py", "from lightning.pytorch.loggers.logger import DummyLogger"),
         ("callbacks/monitor.py", "def draw():\n    from lightning_landscape import plots\n    return plots.render"),
         ("reporting/figures.py", "if TYPE_CHECKING:\n    from matplotlib.figure import Figure"),
         ("__init__.py", "if TYPE_CHECKING:\n    from lightning_landscape.callbacks import LandscapeMonitor"),
@@ -248,7 +255,11 @@ def test_data_goes_one_way_so_the_table_has_no_cycle():
 
 @pytest.mark.parametrize(
     ("third_party", "rooms"),
-    [("matplotlib", {"plots"}), ("lightning", {"callbacks"}), ("tensorboard", {"reporting", "tensorboard_plugin"})],
+    [
+        ("matplotlib", {"plots"}),
+        ("lightning", {"trainer", "module_surface", "callbacks"}),
+        ("tensorboard", {"reporting", "tensorboard_plugin"}),
+    ],
 )
 def test_no_other_room_knows_it(third_party, rooms):
     assert {name for name, row in HOUSE.items() if third_party in row.third_party} == rooms

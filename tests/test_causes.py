@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_landscape.advice import CODES
-from lightning_landscape.evidence import Cause
+from lightning_landscape.evidence import CAUSES, Cause
 
 ROOT = Path(__file__).parents[1]
 SECTIONS = dict(
@@ -32,7 +31,7 @@ def test_a_section_says_what_it_means_and_what_to_do(code):
 
 @pytest.mark.parametrize("cause", Cause)
 def test_the_section_of_a_cause_names_it(cause):
-    assert SECTIONS[CODES[cause]].lstrip().startswith(f"**`{cause}`.**")
+    assert SECTIONS[CAUSES[cause].code].lstrip().startswith(f"**`{cause}`.**")
 
 
 def test_every_cause_is_named_by_a_detector_and_none_is_said_not_to_be_told_apart():

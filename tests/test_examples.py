@@ -15,8 +15,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_landscape import LandscapeMonitor
-from lightning_landscape.callbacks.verdicts import Verdicts
 from lightning_landscape.diagnosis.geometry import settled
+from lightning_landscape.examination.verdicts import Verdicts
 from lightning_landscape.probes.line import LossLine
 from lightning_landscape.remedies import Perturb, Stop
 

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.soak import LIMITS, Holdings, all_monitors, growth, soak, unbounded
 from lightning_landscape import GradientNormMonitor, LandscapeMonitor, PlateauMonitor
-from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.evidence import Cause, Line, Verdict
-from lightning_landscape.progress import StepRecord
+from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.tracking.progress import StepRecord
 
 FLAT = dataclasses.asdict(Holdings(0, 0, 0, 0, 0, 0, 0))
 

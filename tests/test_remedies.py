@@ -16,14 +16,14 @@ from torch.optim import lr_scheduler as schedulers
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import Cause, Evidence, LandscapeMonitor, PlateauMonitor, Verdict
-from lightning_landscape.callbacks.guard import Guard
-from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.callbacks.remedying import Remedying, _applied
-from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.errors import LandscapeError, ProbeFailedWarning
 from lightning_landscape.evidence import Divergence, LossLevel
+from lightning_landscape.examination.fault_guard import Guard
+from lightning_landscape.examination.remedy_outcome import Treatment
+from lightning_landscape.examination.remedy_runner import Remedying, _applied
+from lightning_landscape.examination.run_state import Observations
 from lightning_landscape.remedies import Halt, Perturb, ScaleLearningRate, Stop, WayDown, usual_norm
-from lightning_landscape.reporting.outlets import Outlets
+from lightning_landscape.reporting.reporter import Outlets
 
 VERDICT = Verdict(Cause.SADDLE_POINT, step=100, since=20, stuck=True, reason="")
 quiet_alarms = pytest.mark.filterwarnings("ignore::lightning_landscape.errors.PlateauWarning")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from benchmarks.overhead.models import Model
-from lightning_landscape.callbacks.movement import Movement, runs_of
 from lightning_landscape.functional.norms import tensor_norms
+from lightning_landscape.recording.updates import Movement, runs_of
 
 HEADERS = ("model", "parameters in tensors", "norms, µs", "over one reading", "update, µs", "over a copy and a product")
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.overhead.models import Module, chain, clusters, unlearnable
 from lightning_landscape import LandscapeMonitor
-from lightning_landscape.callbacks.work import DIAGNOSES, SHARE
+from lightning_landscape.examination.account import DIAGNOSES, SHARE
 
 STEPS = 300
 MILLISECONDS = (1, 20, 200)

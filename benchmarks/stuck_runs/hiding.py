@@ -33,8 +33,8 @@ ABLATIONS = (*HIDDEN, *UNTESTED)
 @contextmanager
 def hidden(what: str) -> Iterator[None]:
     """Hide a signal from every monitor of this process."""
-    from lightning_landscape.callbacks.observations import Observations
     from lightning_landscape.evidence import Evidence
+    from lightning_landscape.examination.run_state import Observations
 
     if what in UNTESTED:
         room, name, replacement = UNTESTED[what]

@@ -1,4 +1,4 @@
-"""The monitors: the only room that knows Lightning."""
+"""The public monitors, one file each, and the base class that they share."""
 
 from lightning_landscape.callbacks.curvature import CurvatureMonitor as CurvatureMonitor
 from lightning_landscape.callbacks.gradient_norm import GradientNormMonitor as GradientNormMonitor

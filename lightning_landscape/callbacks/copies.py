@@ -11,16 +11,16 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from lightning_landscape.callbacks._compat import Callback
-from lightning_landscape.callbacks.examination import Examination
-from lightning_landscape.callbacks.guard import Guard
-from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.callbacks.stopwatch import Stopwatch
 from lightning_landscape.callbacks.views import report_of
 from lightning_landscape.evidence import Verdict
-from lightning_landscape.reporting.outlets import Outlets
+from lightning_landscape.examination.examination import Examination
+from lightning_landscape.examination.fault_guard import Guard
+from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.examination.stopwatch import Stopwatch
+from lightning_landscape.reporting.messages import OF_A_COPY
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.words import OF_A_COPY
+from lightning_landscape.reporting.reporter import Outlets
+from lightning_landscape.trainer._compat import Callback
 
 BOUND = ("log", "log_dict")
 """methods of the module that Lightning binds to every callback"""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning_landscape.callbacks.arguments import check_functions, check_numbers
-from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks._validation import check_functions, check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
-from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.views import (
     curvature_pictures,
     curvature_scalars,
     spectrum_pictures,
     spectrum_scalars,
 )
+from lightning_landscape.examination.examination import Examination
 from lightning_landscape.probes import CopyTrials, HessianExtremes, HessianSpectrum
-from lightning_landscape.progress import StepRecord
+from lightning_landscape.recording.recorder import StepRecorder
+from lightning_landscape.tracking.progress import StepRecord
 
 
 class CurvatureMonitor(Monitor):

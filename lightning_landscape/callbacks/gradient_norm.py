@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.callbacks.arguments import check_numbers
-from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks._validation import check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
-from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.views import gradient_pictures, gradient_scalars
 from lightning_landscape.errors import GradientWarning
-from lightning_landscape.gradients import EXPLODED, VANISHED
-from lightning_landscape.progress import StepRecord
+from lightning_landscape.examination.examination import Examination
+from lightning_landscape.recording.recorder import StepRecorder
+from lightning_landscape.tracking.gradient_norms import EXPLODED, VANISHED
+from lightning_landscape.tracking.progress import StepRecord
 
 
 class GradientNormMonitor(Monitor):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.callbacks.arguments import check_functions, check_numbers
-from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks._validation import check_functions, check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
-from lightning_landscape.callbacks.recorder import StepRecorder
 from lightning_landscape.callbacks.views import line_pictures, line_scalars
 from lightning_landscape.errors import BarrierWarning
 from lightning_landscape.evidence import Line, Verdict
+from lightning_landscape.examination.examination import Examination
 from lightning_landscape.probes.line import LossLine
-from lightning_landscape.progress import StepRecord
-from lightning_landscape.reporting.words import message
+from lightning_landscape.recording.recorder import StepRecorder
+from lightning_landscape.reporting.messages import message
+from lightning_landscape.tracking.progress import StepRecord
 
 
 class LossInterpolationMonitor(Monitor):

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.callbacks.arguments import (
+from lightning_landscape.callbacks._validation import (
     check_effort,
     check_functions,
     check_numbers,
     check_sequences,
     check_share,
 )
-from lightning_landscape.callbacks.effort import Setting
-from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
-from lightning_landscape.callbacks.recorder import StepRecorder
-from lightning_landscape.callbacks.remedying import Remedying
-from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.views import (
     curvature_pictures,
     curvature_scalars,
@@ -34,11 +29,16 @@ from lightning_landscape.callbacks.views import (
 )
 from lightning_landscape.diagnosis import Detector
 from lightning_landscape.evidence import Plane, restored
+from lightning_landscape.examination.effort import Setting
+from lightning_landscape.examination.examination import Examination
+from lightning_landscape.examination.remedy_outcome import Treatment
+from lightning_landscape.examination.remedy_runner import Remedying
 from lightning_landscape.probes import EXAMINATION as EXAMINATION
 from lightning_landscape.probes import PathPlane, TryAlternatives, gradient_noise
-from lightning_landscape.progress import StepRecord
+from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
+from lightning_landscape.tracking.progress import StepRecord
 
 AFTERWARDS: tuple[Probe, ...] = (PathPlane(), TryAlternatives())
 """run once the run is known to be stuck: a picture of where it is, and what would help"""

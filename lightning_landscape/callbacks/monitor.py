@@ -12,25 +12,26 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_landscape.callbacks._compat import logger_step
 from lightning_landscape.callbacks.copies import Reporting, WatchedFit
-from lightning_landscape.callbacks.examination import Examination
-from lightning_landscape.callbacks.guard import Guard, guarded, last_words
 from lightning_landscape.callbacks.latest import ended
-from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.callbacks.pace import WITHOUT_STEPS, Pace
-from lightning_landscape.callbacks.reach import reach_of
-from lightning_landscape.callbacks.recorder import StepRecorder
-from lightning_landscape.callbacks.remedying import Remedying
-from lightning_landscape.callbacks.stopwatch import Stopwatch
-from lightning_landscape.callbacks.trainer import agreed, horizon_of, published, state_of_another, taken_up
 from lightning_landscape.callbacks.views import document_of, named
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict
-from lightning_landscape.progress import StepRecord
-from lightning_landscape.reporting.outlets import Outlets
-from lightning_landscape.reporting.words import NO_STEPS, category, message
+from lightning_landscape.examination.examination import Examination
+from lightning_landscape.examination.fault_guard import Guard, guarded, last_words
+from lightning_landscape.examination.remedy_runner import Remedying
+from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.examination.stopwatch import Stopwatch
+from lightning_landscape.recording.intervals import WITHOUT_STEPS, Pace
+from lightning_landscape.recording.recorder import StepRecorder
+from lightning_landscape.recording.step_buffer import averaged_over_ranks
+from lightning_landscape.reporting.messages import NO_STEPS, category, message
+from lightning_landscape.reporting.reporter import Outlets
+from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.trainer._compat import logger_step
+from lightning_landscape.trainer.optimizer_coverage import reach_of
+from lightning_landscape.trainer.queries import horizon_of, published, state_of_another, taken_up
 
 
 class Monitor(Reporting):
@@ -195,7 +196,7 @@ class Monitor(Reporting):
         batch_seconds = self._stopwatch.batch_seconds
         with self._stopwatch.spending():
             with self._guard("watching"):
-                records, self._overhead = agreed(trainer, self._recorder.drain(), self._stopwatch.overhead)
+                records, self._overhead = averaged_over_ranks(trainer, self._recorder.drain(), self._stopwatch.overhead)
                 self._examination.limits.choose(trainer, batch_seconds)
                 trainer.callback_metrics.update(published(self._watch(records, trainer.log_every_n_steps)))
             with self._guard("examining"):

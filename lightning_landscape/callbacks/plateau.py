@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lightning_landscape.callbacks.arguments import check_numbers
-from lightning_landscape.callbacks.examination import Examination
+from lightning_landscape.callbacks._validation import check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
-from lightning_landscape.callbacks.recorder import StepRecorder
-from lightning_landscape.callbacks.remedying import Remedying
-from lightning_landscape.callbacks.treatment import Treatment
 from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
-from lightning_landscape.progress import StepRecord
+from lightning_landscape.examination.examination import Examination
+from lightning_landscape.examination.remedy_outcome import Treatment
+from lightning_landscape.examination.remedy_runner import Remedying
+from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
+from lightning_landscape.tracking.progress import StepRecord
 
 
 class PlateauMonitor(Monitor):

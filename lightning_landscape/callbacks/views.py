@@ -6,21 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_landscape.callbacks.observations import Observations
-from lightning_landscape.evidence import Cause, Curvature, GradientNoise, Line, Plane, Spectrum, Verdict, restored
+from lightning_landscape.evidence import CAUSES, Curvature, GradientNoise, Line, Plane, Spectrum, Verdict, restored
+from lightning_landscape.examination.run_state import Observations
 from lightning_landscape.functional.noise import gradient_noise_scale
-from lightning_landscape.gradients import GradientNorms
-from lightning_landscape.progress import Progress, StepRecord
-from lightning_landscape.reporting.chronicle import heat_map
 from lightning_landscape.reporting.report import Report
+from lightning_landscape.reporting.run_document import heat_map
+from lightning_landscape.tracking.gradient_norms import GradientNorms
+from lightning_landscape.tracking.progress import Progress, StepRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOOKS = 5
 """latest looks at the gradient's noise that are averaged"""
-VERDICT_CODES = {cause: code for code, cause in enumerate(Cause, start=1)}
-"""`landscape/verdict`: 0 while there is nothing to say, else the position of the cause in `Cause`, from 1"""
 
 
 def named(values: Mapping[str, float]) -> dict[str, float]:
@@ -83,9 +81,9 @@ def curvature_scalars(curvature: Curvature | None, learning_rate: float) -> dict
 
 
 def verdict_scalar(verdicts: Sequence[Verdict], progress: Progress) -> dict[str, float]:
-    """The code of the verdict that stands: the last one, as long as its plateau or divergence lasts."""
+    """The number of the cause of the verdict that stands: the last one, as long as its plateau or divergence lasts."""
     stands = bool(verdicts) and (progress.stalled or progress.divergence is not None)
-    return {"verdict": float(VERDICT_CODES[verdicts[-1].cause]) if stands else 0.0}
+    return {"verdict": float(CAUSES[verdicts[-1].cause].number) if stands else 0.0}
 
 
 def gradient_pictures(gradients: GradientNorms) -> dict[str, Figure]:

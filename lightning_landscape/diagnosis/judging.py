@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from lightning_landscape.advice import advice, tried
+from lightning_landscape.diagnosis.advice import advice, tried
 from lightning_landscape.evidence import (
+    CAUSES,
     Cause,
     Evidence,
     InputUse,
@@ -84,9 +85,6 @@ BALANCED = 0.3
 """pull of the weight decay over that of the gradient, or the inverse, from which on the two hold each other"""
 CANCELLED = 0.1
 """share of the gradient that the weight decay leaves, below which weights that stand still rest in balance"""
-
-INFORMATION = frozenset({Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW, Cause.UNDECIDED})
-"""causes that do not alarm by themselves"""
 
 
 def share_of_start(evidence: Evidence) -> float:
@@ -167,7 +165,7 @@ def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | N
     hidden = trend is not None and not trend.powered
     goes_on = trials is not None and (trials.own > FORGED_AHEAD or not measured(evidence))
     chance = hidden and (learned(evidence) or goes_on)
-    alarms = cause not in INFORMATION and not (chance and cause is not Cause.DIVERGED) if stuck is None else stuck
+    alarms = CAUSES[cause].alarms and not (chance and cause is not Cause.DIVERGED) if stuck is None else stuck
     lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines.append(reason)
     if trials is not None and alarms:

@@ -4,10 +4,9 @@ A reading is a frozen dataclass of plain numbers, measured once and never change
 type, so a reading of your own needs no registration. Nothing here knows torch, Lightning or TensorBoard.
 """
 
-from lightning_landscape.evidence.builtins import checked as checked
-from lightning_landscape.evidence.builtins import plain as plain
-from lightning_landscape.evidence.builtins import restored as restored
-from lightning_landscape.evidence.builtins import shown as shown
+from lightning_landscape.evidence.causes import CAUSES as CAUSES
+from lightning_landscape.evidence.causes import TONES as TONES
+from lightning_landscape.evidence.causes import Cause as Cause
 from lightning_landscape.evidence.comparison import RunComparison as RunComparison
 from lightning_landscape.evidence.curvature import Curvature as Curvature
 from lightning_landscape.evidence.curvature import Descent as Descent
@@ -25,12 +24,15 @@ from lightning_landscape.evidence.readings import Movement as Movement
 from lightning_landscape.evidence.readings import Plateau as Plateau
 from lightning_landscape.evidence.readings import Schedule as Schedule
 from lightning_landscape.evidence.readings import Trend as Trend
+from lightning_landscape.evidence.serialization import checked as checked
+from lightning_landscape.evidence.serialization import plain as plain
+from lightning_landscape.evidence.serialization import restored as restored
+from lightning_landscape.evidence.serialization import shown as shown
 from lightning_landscape.evidence.trials import Alternatives as Alternatives
 from lightning_landscape.evidence.trials import InputUse as InputUse
 from lightning_landscape.evidence.trials import Restart as Restart
 from lightning_landscape.evidence.trials import StartingPoint as StartingPoint
 from lightning_landscape.evidence.trials import Symmetry as Symmetry
 from lightning_landscape.evidence.trials import Trials as Trials
-from lightning_landscape.evidence.verdict import Cause as Cause
 from lightning_landscape.evidence.verdict import Evidence as Evidence
 from lightning_landscape.evidence.verdict import Verdict as Verdict

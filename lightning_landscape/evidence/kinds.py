@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from lightning_landscape.evidence import comparison, curvature, readings, trials
-from lightning_landscape.evidence.builtins import refilled, restored
+from lightning_landscape.evidence.serialization import refilled, restored
 
 OURS: Mapping[str, type] = {
     name: kind

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, TypeVar
 
-from lightning_landscape.evidence.builtins import plain, refilled
+from lightning_landscape.evidence.causes import CAUSES, Cause
 from lightning_landscape.evidence.kinds import reading_of, stored_name
+from lightning_landscape.evidence.serialization import plain, refilled
 
 R = TypeVar("R")
-
-
-class Cause(str, Enum):
-    """Why a loss does not fall. The first eight alarm; the last four are information."""
-
-    SADDLE_POINT = "saddle_point"
-    FLAT_REGION = "flat_region"
-    POOR_MINIMUM = "poor_minimum"
-    LEARNING_RATE_TOO_SMALL = "learning_rate_too_small"
-    LEARNING_RATE_TOO_LARGE = "learning_rate_too_large"
-    NOT_UPDATING = "not_updating"
-    NOTHING_TO_LEARN = "nothing_to_learn"
-    DIVERGED = "diverged"
-    SETTLED = "settled"
-    SCHEDULED_END = "scheduled_end"
-    SLOW = "slow"
-    UNDECIDED = "undecided"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class Evidence:
@@ -101,6 +81,17 @@ class Verdict:
     advice: str = ""
     """what a person can do about it"""
     evidence: Evidence = field(default_factory=Evidence, compare=False)
+
+    @property
+    def code(self) -> str:
+        """The code by which the warning is looked up, such as "LL202"."""
+        return CAUSES[self.cause].code
+
+    @property
+    def title(self) -> str:
+        """The cause in words; where the verdict is no alarm, "stuck" is only a possibility."""
+        title = CAUSES[self.cause].title
+        return title if self.stuck or not title.startswith("stuck") else f"perhaps {title}"
 
     def to_dict(self) -> dict[str, Any]:
         """Builtins only, as in the event log and in checkpoints."""

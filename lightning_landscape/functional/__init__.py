@@ -1,11 +1,11 @@
 """Pure mathematics of the loss surface, usable without Lightning: values in, values out."""
 
-from lightning_landscape.functional.density import SpectralDensity as SpectralDensity
-from lightning_landscape.functional.density import spectral_density as spectral_density
-from lightning_landscape.functional.extremes import Extremes as Extremes
-from lightning_landscape.functional.extremes import hessian_extremes as hessian_extremes
-from lightning_landscape.functional.hessian import hessian_vector_product as hessian_vector_product
-from lightning_landscape.functional.krylov import Krylov as Krylov
-from lightning_landscape.functional.krylov import lanczos as lanczos
-from lightning_landscape.functional.trace import Trace as Trace
-from lightning_landscape.functional.trace import hessian_trace as hessian_trace
+from lightning_landscape.functional.hessian.density import SpectralDensity as SpectralDensity
+from lightning_landscape.functional.hessian.density import spectral_density as spectral_density
+from lightning_landscape.functional.hessian.extremes import Extremes as Extremes
+from lightning_landscape.functional.hessian.extremes import hessian_extremes as hessian_extremes
+from lightning_landscape.functional.hessian.lanczos import Krylov as Krylov
+from lightning_landscape.functional.hessian.lanczos import lanczos as lanczos
+from lightning_landscape.functional.hessian.products import hessian_vector_product as hessian_vector_product
+from lightning_landscape.functional.hessian.trace import Trace as Trace
+from lightning_landscape.functional.hessian.trace import hessian_trace as hessian_trace

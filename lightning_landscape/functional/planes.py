@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_landscape.functional.layout import Layout
-from lightning_landscape.functional.operator import random_direction
+from lightning_landscape.functional.hessian.layout import Layout
+from lightning_landscape.functional.hessian.operator import random_direction
 from lightning_landscape.surface import Params
 
 

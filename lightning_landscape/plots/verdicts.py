@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lightning_landscape.evidence import Cause, Verdict
+from lightning_landscape.evidence import TONES, Verdict
 from lightning_landscape.plots.canvas import (
     BLUE,
     INK,
@@ -23,8 +23,7 @@ from lightning_landscape.plots.canvas import (
     our_look,
 )
 
-_TONES = {"learning": "#BFE3D7", "stalled": "#F3DFB0", "undecided": "#F3DFB0", "not_judged": "#C9DCEB"}
-_QUIET = {Cause.SETTLED.value, Cause.SCHEDULED_END.value, Cause.SLOW.value}
+_COLORS = {"good": "#BFE3D7", "unsure": "#F3DFB0", "quiet": "#C9DCEB", "alarm": "#F6C9B0"}
 _LETTER = 0.0125  # of the width of the axes
 
 
@@ -79,8 +78,8 @@ def _band(axes: Axes, segments: Sequence[Sequence[Any]], last: int) -> None:
     left, right = axes.get_xlim()
     ends = [*(first for first, _ in segments[1:]), last]
     for (first, state), end in zip(segments, ends, strict=True):
-        tone = _TONES.get(state, "#C9DCEB" if state in _QUIET else "#F6C9B0")
-        axes.axvspan(first, max(end, first), -0.125, -0.03, facecolor=tone, edgecolor="white", clip_on=False)
+        color = _COLORS[TONES.get(state, "alarm")]
+        axes.axvspan(first, max(end, first), -0.125, -0.03, facecolor=color, edgecolor="white", clip_on=False)
         words = state.replace("_", " ")
         if (end - first) / (right - left) > _LETTER * (len(words) + 2):
             axes.text(

@@ -5,16 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lightning_landscape.evidence import Activity
-from lightning_landscape.surface import LossSurface, costs
-
-RECTIFIERS = ("ReLU", "ReLU6", "Threshold")
-BOUNDS = {
-    "Tanh": (-1.0, 1.0),
-    "Sigmoid": (0.0, 1.0),
-    "Hardtanh": (-1.0, 1.0),
-    "Hardsigmoid": (0.0, 1.0),
-    "Softsign": (-1.0, 1.0),
-}
+from lightning_landscape.surface import BOUNDS, RECTIFIERS, LossSurface, costs
 
 
 @costs(lambda surface: surface.measuring(1))

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.evidence import Curvature, Descent, Spectrum
-from lightning_landscape.functional.density import spectral_density
-from lightning_landscape.functional.extremes import Extremes, hessian_extremes, sign_of_lambda_min
-from lightning_landscape.functional.layout import Layout
-from lightning_landscape.functional.operator import DEFAULT_MEMORY
-from lightning_landscape.functional.trace import hessian_trace
+from lightning_landscape.functional.hessian.density import spectral_density
+from lightning_landscape.functional.hessian.extremes import Extremes, hessian_extremes, sign_of_lambda_min
+from lightning_landscape.functional.hessian.layout import Layout
+from lightning_landscape.functional.hessian.operator import DEFAULT_MEMORY
+from lightning_landscape.functional.hessian.trace import hessian_trace
 from lightning_landscape.probes.trials import FEWEST, gained, judged, walk
 from lightning_landscape.surface import LossSurface, Params
 

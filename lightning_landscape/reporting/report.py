@@ -7,14 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_landscape.advice import CODES, title_of
-from lightning_landscape.evidence import Cause, LossLevel, Verdict
+from lightning_landscape.evidence import CAUSES, LossLevel, Verdict
+from lightning_landscape.reporting.messages import NOT_JUDGED, card, message
 from lightning_landscape.reporting.page import framed, report_page
 from lightning_landscape.reporting.terminal import table
-from lightning_landscape.reporting.words import NOT_JUDGED, card, message
-
-FINE = {Cause.SETTLED, Cause.SCHEDULED_END, Cause.SLOW}
-"""verdicts after which a run without alarm is healthy; of one that is undecided nobody knows"""
 
 
 class Report(str):
@@ -70,7 +66,7 @@ class Report(str):
         rows = [("run", f"{headline}{f' {status}.' if status else ''}")]
         for verdict in self._verdicts[-5:]:
             mark = "stuck" if verdict.stuck else "verdict"
-            rows.append((mark, f"step {verdict.step}: {title_of(verdict)} [{CODES[verdict.cause]}]"))
+            rows.append((mark, f"step {verdict.step}: {verdict.title} [{verdict.code}]"))
         if self.alarms and (advice := next(v.advice for v in reversed(self._verdicts) if v.stuck)):
             rows.append(("try", advice))
         rows += [("note", note) for note in self._notes]
@@ -108,6 +104,6 @@ def _headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], 
         return "No optimizer step was watched."
     loss = "" if level is None else f", training loss {level.start:.4g} to {level.now:.4g}"
     alarms = sum(verdict.stuck for verdict in verdicts)
-    healthy = level is not None and all(verdict.cause in FINE for verdict in verdicts)
+    healthy = level is not None and all(CAUSES[verdict.cause].tone == "quiet" for verdict in verdicts)
     quiet = "not judged" if NOT_JUDGED in notes else "healthy, no alarm" if healthy else "no alarm"
     return f"{steps} steps watched{loss}: {f'{alarms} alarms' if alarms > 1 else '1 alarm' if alarms else quiet}."

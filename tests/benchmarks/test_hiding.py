@@ -10,8 +10,8 @@ from benchmarks.stuck_runs.scoring import Alarm
 from benchmarks.stuck_runs.truth import Label
 from benchmarks.stuck_runs.watching import Watched
 from lightning_landscape import evidence
-from lightning_landscape.callbacks.observations import Observations
 from lightning_landscape.evidence import InputUse, Movement, Plateau
+from lightning_landscape.examination.run_state import Observations
 
 USED = InputUse(loss=2.0, shuffled=2.5, moved=0.3, varied=True)
 

@@ -19,7 +19,7 @@ from torch import nn
 
 import lightning_landscape
 from lightning_landscape import GradientNormMonitor, LandscapeMonitor, PlateauMonitor
-from lightning_landscape.reporting.words import OF_A_COPY
+from lightning_landscape.reporting.messages import OF_A_COPY
 from tests.faults.runs import MONITORS, Flat, Net, fit, said_by
 
 every_monitor = pytest.mark.parametrize("name", MONITORS)

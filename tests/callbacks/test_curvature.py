@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lightning_landscape.errors import CurvatureError
 from lightning_landscape.functional import hessian_extremes
-from lightning_landscape.functional.extremes import both_ends
+from lightning_landscape.functional.hessian.extremes import both_ends
 from lightning_landscape.probes.curvature import HessianExtremes
 from lightning_landscape.surface import LossSurface, Params
-from tests.callbacks.observers import Prober
+from tests.module_surface.observers import Prober
 from tests.zoo import SPECIMENS
 from tests.zoo.training import MemoryLogger, fit, make_trainer
 

@@ -16,11 +16,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import Cause, LandscapeMonitor, LandscapeWarning, LossInterpolationMonitor, Verdict
-from lightning_landscape.callbacks.naming import name_of
-from lightning_landscape.callbacks.own_scalars import taken
 from lightning_landscape.diagnosis import DETECTORS, undiscerned
 from lightning_landscape.errors import ProbeFailedWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Evidence, Line, Plateau, Trials
+from lightning_landscape.examination.naming import name_of
+from lightning_landscape.examination.own_scalars import taken
 from lightning_landscape.probes import EXAMINATION, LossLine, RandomPlane
 from tests.faults.runs import MONITORS
 

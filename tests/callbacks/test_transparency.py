@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from tests.callbacks.observers import IN_FULL, OBSERVERS
+from tests.module_surface.observers import IN_FULL, OBSERVERS
 from tests.zoo import SPECIMENS, Trace, train
 
 

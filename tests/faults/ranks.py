@@ -19,9 +19,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lightning_landscape import GradientNormMonitor, LandscapeMonitor
-from lightning_landscape.callbacks import snapshots
 from lightning_landscape.errors import CheckpointError, CurvatureError
 from lightning_landscape.evidence import Cause, InputUse, Plateau, StartingPoint, Verdict
+from lightning_landscape.examination import snapshots
 from tests.faults.runs import MONITORS, Flat, Net, loader, restart
 from tests.ranks import LIMIT, leave
 

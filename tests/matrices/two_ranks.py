@@ -17,11 +17,11 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from lightning_landscape.errors import LandscapeWarning
-from lightning_landscape.reporting.outlets import Outlets
-from tests.callbacks.two_ranks import Sharded
+from lightning_landscape.reporting.reporter import Outlets
 from tests.matrices.runs import batches, held_out
 from tests.matrices.watchers import WATCHERS
 from tests.ranks import LIMIT, leave
+from tests.trainer.two_ranks import Sharded
 from tests.zoo.plain import Convolutional
 from tests.zoo.training import MemoryLogger, _is_ours
 

@@ -12,9 +12,8 @@ from lightning_landscape.callbacks import (
     LossInterpolationMonitor,
     PlateauMonitor,
 )
-from lightning_landscape.callbacks.examination import Examination
 from lightning_landscape.callbacks.monitor import Monitor
-from lightning_landscape.callbacks.recorder import StepRecorder
+from lightning_landscape.examination.examination import Examination
 from lightning_landscape.probes import (
     CopyTrials,
     HessianExtremes,
@@ -24,6 +23,7 @@ from lightning_landscape.probes import (
     starting_point,
     symmetry,
 )
+from lightning_landscape.recording.recorder import StepRecorder
 
 EVERYTHING = (
     *(starting_point, activity, symmetry, input_use),

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_landscape.callbacks.differentiation import differentiable
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.evidence import Curvature, Descent, Evidence, Spectrum
+from lightning_landscape.module_surface.autograd import differentiable
 from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum
 from lightning_landscape.surface import LossSurface
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_landscape.advice import tried
+from lightning_landscape.diagnosis.advice import tried
 from lightning_landscape.evidence import Evidence, InputUse
 from lightning_landscape.probes.symmetry import symmetry, twin_share
 from lightning_landscape.probes.trials import RESCUE_RATE, CopyTrials, RedrawnRestart, input_use, starting_point

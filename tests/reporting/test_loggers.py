@@ -283,7 +283,7 @@ def test_checkpoints_beside_a_logger_that_writes_no_files_do_not_make_it_write_a
 
 
 def test_many_pictures_of_a_long_run_are_thinned():
-    from lightning_landscape.reporting.outlets import Outlets
+    from lightning_landscape.reporting.reporter import Outlets
 
     drawn = []
     outlets = Outlets([object()], "")

@@ -7,8 +7,8 @@ import pickle
 import pytest
 
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Verdict
+from lightning_landscape.reporting.messages import message
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.words import message
 
 LEVEL = LossLevel(start=2.3, best=0.1, now=0.2)
 STUCK = Verdict(Cause.FLAT_REGION, 203, 90, stuck=True, reason="Flat <b>.", advice="He.", evidence=Evidence(LEVEL))

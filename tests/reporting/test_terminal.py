@@ -118,7 +118,7 @@ def test_under_either_bar_a_stuck_run_says_one_warning_and_a_table_and_a_healthy
 
 
 def test_importing_prints_nothing():
-    program = "import lightning_landscape.reporting.outlets, lightning_landscape.tensorboard_plugin"
+    program = "import lightning_landscape.reporting.reporter, lightning_landscape.tensorboard_plugin"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == done.stderr == ""
 

@@ -98,7 +98,7 @@ def logdir(tmp_path_factory):
     from torch.utils.data import DataLoader, TensorDataset
 
     from lightning_landscape import LandscapeMonitor
-    from lightning_landscape.reporting.outlets import Outlets
+    from lightning_landscape.reporting.reporter import Outlets
 
     class Classifier(L.LightningModule):
         def __init__(self, depth, activation):

@@ -252,9 +252,9 @@ def test_the_report_opens_from_a_file_and_asks_nobody(browser, logdir):
 
 
 def test_a_run_that_is_not_judged_is_shown_as_such_and_not_as_one_without_alarm(browser, tmp_path):
-    from lightning_landscape.reporting.chronicle import Chronicle
+    from lightning_landscape.reporting.messages import NOT_JUDGED
     from lightning_landscape.reporting.page import report_page
-    from lightning_landscape.reporting.words import NOT_JUDGED
+    from lightning_landscape.reporting.run_document import Chronicle
 
     chronicle = Chronicle()
     for step in range(50):
@@ -271,8 +271,8 @@ def test_a_run_that_is_not_judged_is_shown_as_such_and_not_as_one_without_alarm(
 
 def test_in_a_notebook_the_report_draws_itself_inside_its_frame(browser, tmp_path):
     from lightning_landscape.evidence import LossLevel
-    from lightning_landscape.reporting.chronicle import Chronicle
     from lightning_landscape.reporting.report import Report
+    from lightning_landscape.reporting.run_document import Chronicle
 
     chronicle = Chronicle()
     for step in range(50):
@@ -290,7 +290,7 @@ def test_f32_records_that_cannot_be_read_are_counted_and_new_ones_arrive_on_relo
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from lightning_landscape.reporting import loggers
-    from lightning_landscape.reporting.chronicle import Chronicle
+    from lightning_landscape.reporting.run_document import Chronicle
 
     logger = TensorBoardLogger(tmp_path, name="", version="run")
     chronicle = Chronicle()

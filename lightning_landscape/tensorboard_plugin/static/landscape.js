@@ -89,25 +89,16 @@ const viridis = (share) => {
 
 // ---------------------------------------------------------------- the words for states
 
-const STATES = {
-  learning: ["good", "learning"],
-  stalled: ["unsure", "stalled"],
-  not_judged: ["quiet", "not judged"],
-  settled: ["quiet", "settled"],
-  scheduled_end: ["quiet", "schedule at its end"],
-  slow: ["quiet", "slow"],
-  undecided: ["unsure", "undecided"],
-  diverged: ["alarm", "diverged"],
-  saddle_point: ["alarm", "saddle point"],
-  flat_region: ["alarm", "flat region"],
-  poor_minimum: ["alarm", "poor minimum"],
-  learning_rate_too_small: ["alarm", "learning rate too small"],
-  learning_rate_too_large: ["alarm", "learning rate too large"],
-  not_updating: ["alarm", "not updating"],
-  nothing_to_learn: ["alarm", "nothing to learn"],
-};
-const stateOf = (name) => STATES[name] || ["unsure", String(name).replaceAll("_", " ")];
 const MARKS = { good: "●", quiet: "◆", unsure: "◐", alarm: "▲" };
+// The tone of each state comes with the record, from the package's one table of causes.
+const TONES = { learning: "good" };
+const toneOf = (name) => (Object.hasOwn(TONES, name) && Object.hasOwn(MARKS, TONES[name]) ? TONES[name] : "unsure");
+const stateOf = (name) => [toneOf(name), String(name).replaceAll("_", " ")];
+const readTones = (course) => {
+  // Records of version 0.1 have no table.
+  const told = Object.fromEntries((course?.verdicts ?? []).map((verdict) => [verdict.cause, verdict.stuck ? "alarm" : "quiet"]));
+  Object.assign(TONES, course?.tones ?? told);
+};
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // ---------------------------------------------------------------- figures
@@ -722,6 +713,7 @@ export async function mount(root, source) {
         const answer = await source.read(run), text = JSON.stringify(answer);
         if (texts.get(run) !== text) {
           texts.set(run, text);
+          readTones(answer.parts.course);
           loaded.set(run, answer);
           changed = true;
         }

@@ -1,0 +1,1 @@
+"""When probes run, what they may cost, and what is kept of a run."""

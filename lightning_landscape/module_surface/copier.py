@@ -1,0 +1,272 @@
+"""Private copies of whatever a user keeps in the attributes of a module or in a batch."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import copyreg
+import enum
+import functools
+import inspect
+import numbers
+import pathlib
+import re
+import threading
+import types
+import weakref
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lightning_landscape.trainer._compat import is_part_of_a_trainer
+
+_IMMUTABLE: tuple[type, ...] = (
+    numbers.Number,
+    str,
+    bytes,
+    type(None),
+    type(Ellipsis),
+    enum.Enum,
+    pathlib.PurePath,
+    re.Pattern,
+    inspect.Signature,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.ModuleType,
+    types.CodeType,
+    type,
+    range,
+    property,
+    torch.dtype,
+    torch.device,
+    torch.Size,
+    torch.layout,
+    torch.memory_format,
+)
+# Without state of their own that a training step could read back, or impossible to own twice.
+_SHARED: tuple[type, ...] = (
+    type(threading.Lock()),
+    type(threading.RLock()),
+    threading.Condition,
+    threading.Event,
+    threading.Semaphore,
+    threading.Thread,
+    weakref.ReferenceType,
+    torch.Stream,
+    torch.Event,
+    # What a data set draws from is not the module's; copies of it could be larger than the memory.
+    Dataset,
+    DataLoader,
+    Sampler,
+)
+
+
+def is_immutable(value: Any) -> bool:
+    """Whether a value may be shared, since nothing about it can change."""
+    kind: Any = type(value)
+    return _is_immutable(kind)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_immutable(kind: Any) -> bool:
+    return issubclass(kind, _IMMUTABLE)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_shared(kind: Any) -> bool:
+    """Whether objects of this class are used by the copies as well, and what they hold is not looked at."""
+    return issubclass(kind, _SHARED) or kind.__module__.startswith("torch.distributed") or is_part_of_a_trainer(kind)
+
+
+def attributes_of(value: Any) -> dict[str, Any]:
+    """Return what an instance holds in its ``__dict__`` and in the slots of its classes, by the name of the attribute.
+
+    The `__getattr__` of a class is not asked: it may know every name.
+    """
+    attributes = in_slots(value)
+    with contextlib.suppress(AttributeError):  # an instance without a `__dict__`
+        attributes |= object.__getattribute__(value, "__dict__")
+    return attributes
+
+
+def in_slots(value: Any) -> dict[str, Any]:
+    """Return what an instance holds in slots of its classes; a slot that was never filled is left out."""
+    kind: Any = type(value)
+    attributes: dict[str, Any] = {}
+    for name in _slots(kind):
+        with contextlib.suppress(AttributeError):
+            attributes[name] = object.__getattribute__(value, name)
+    return attributes
+
+
+@functools.lru_cache(maxsize=1024)
+def _slots(kind: Any) -> list[str]:
+    members = [
+        (name, member) for base in kind.__mro__ if "__slots__" in vars(base) for name, member in vars(base).items()
+    ]
+    return [name for name, member in members if isinstance(member, types.MemberDescriptorType)]
+
+
+def children_of(value: Any) -> Iterable[Any]:
+    """What a batch, or a part of one, is made of: items of a container, attributes of an object."""
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return value
+    kind: Any = type(value)
+    if _is_immutable(kind) or _is_shared(kind) or issubclass(kind, (Tensor, np.ndarray, torch.nn.Module)):
+        return ()
+    return attributes_of(value).values()
+
+
+class Copier:
+    """Copies values so that what is shared among the originals is shared among the copies.
+
+    Args:
+        keep: objects that stand for themselves wherever they are met
+        substitutes: pairs (object, what stands for it in the copies)
+    """
+
+    def __init__(self, keep: Iterable[object] = (), substitutes: Iterable[tuple[object, object]] = ()) -> None:
+        pairs = [*((value, value) for value in keep), *substitutes]
+        self._alive = [value for value, _ in pairs]  # the memo is keyed by id
+        self._memo: dict[int, Any] = {id(value): stand_in for value, stand_in in pairs}
+        self.uncopied: dict[str, str] = {}
+        """where an object was met that cannot be copied: its type"""
+
+    def memo(self) -> dict[int, Any]:
+        """What one round of copies begins with, in the format of `copy.deepcopy`."""
+        return dict(self._memo)
+
+    def copy(self, value: Any, memo: dict[int, Any], where: str) -> Any:  # noqa: C901 - a table of kinds
+        """A private copy of `value`; what cannot be copied is returned itself and named in `uncopied`."""
+        kind: Any = type(value)
+        made: Any
+        if _is_immutable(kind):
+            return value
+        if id(value) in memo:
+            return memo[id(value)]
+        if issubclass(kind, Tensor):
+            made = self._tensor(value, memo, where)
+        elif kind is list:
+            made = memo[id(value)] = []
+            made.extend(self.copy(item, memo, f"{where}[{i}]") for i, item in enumerate(value))
+        elif kind in (dict, OrderedDict, defaultdict):
+            made = memo[id(value)] = defaultdict(value.default_factory) if kind is defaultdict else kind()
+            if value:
+                made.update(self._items(value.items(), memo, where))
+        elif kind is types.MappingProxyType:
+            made = kind(dict(self._items(value.items(), memo, where)))
+        elif kind is deque:
+            made = memo[id(value)] = deque(maxlen=value.maxlen)
+            made.extend(self.copy(item, memo, f"{where}[{i}]") for i, item in enumerate(value))
+        elif kind is tuple or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+            # A named tuple is made of its items, whatever its own class takes to make one.
+            made = tuple.__new__(kind, [self.copy(item, memo, f"{where}[{i}]") for i, item in enumerate(value)])
+            if kind is not tuple:
+                self._attributes(value, made, memo, where)
+        elif issubclass(kind, torch.Generator):
+            made = value.clone_state()
+        elif issubclass(kind, types.MethodType):
+            made = types.MethodType(value.__func__, self.copy(value.__self__, memo, where))
+        elif _is_shared(kind):
+            made = value
+        else:
+            made = self._object(value, memo, where)
+        memo[id(value)] = made
+        return made
+
+    def _items(self, pairs: Iterable[Any], memo: dict[int, Any], where: str) -> Iterable[tuple[Any, Any]]:
+        """Copies of keys and values: a tensor that is a key may be an attribute as well."""
+        return (
+            (
+                key if type(key) is str else self.copy(key, memo, f"{where}, a key"),
+                self.copy(item, memo, f"{where}[{key!r}]" if is_immutable(key) else f"{where}[{type(key).__name__}]"),
+            )
+            for key, item in pairs
+        )
+
+    def _attributes(self, value: Any, made: Any, memo: dict[int, Any], where: str) -> None:
+        """Give `made` copies of the attributes of `value`, past any `__setattr__` of their class."""
+        for key, item in attributes_of(value).items():
+            object.__setattr__(made, key, self.copy(item, memo, f"{where}.{key}"))
+
+    def _tensor(self, value: Tensor, memo: dict[int, Any], where: str) -> Any:
+        try:
+            made = memo[id(value)] = _clone(value)
+        except Exception:  # a user's own kind of tensor may fail in any way
+            self.uncopied[where] = type(value).__qualname__
+            return value
+        kind = type(value)
+        # A tensor that is made of other tensors has cloned what its attributes hold.
+        if value.__dict__ if kind is Tensor else not _wraps(kind):
+            self._attributes(value, made, memo, where)
+        return made
+
+    def _object(self, value: Any, memo: dict[int, Any], where: str) -> Any:
+        """A copy by the protocol of `copy.deepcopy`; what inside it cannot be copied spoils only itself."""
+        kind: Any = type(value)
+        if hasattr(kind, "__del__"):  # the copy would close in the end what the original still needs
+            self.uncopied[where] = kind.__qualname__
+            return value
+        try:
+            if hasattr(kind, "__deepcopy__"):
+                made = memo[id(value)] = copy.deepcopy(value, memo)
+                if kind.__deepcopy__ is np.ndarray.__deepcopy__ and not issubclass(kind, np.memmap):
+                    self._attributes(value, made, memo, where)
+                return made
+            return self._rebuilt(value, memo, where)
+        except Exception:  # a user's own methods may raise anything
+            self.uncopied[where] = kind.__qualname__
+            return value
+
+    def _rebuilt(self, value: Any, memo: dict[int, Any], where: str) -> Any:
+        """What the object says of how it is pickled, with copies in place of all that this takes."""
+        kind: Any = type(value)
+        reduce: Any = copyreg.dispatch_table.get(kind)
+        reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
+        if isinstance(reduced, str):  # the name of something that exists once
+            return value
+        memo.setdefault(id(memo), []).append(reduced)  # the memo is keyed by id
+        make, arguments, state, items, pairs, set_state = (*reduced, *[None] * 4)[:6]
+        made = memo[id(value)] = make(*[self.copy(argument, memo, where) for argument in arguments])
+        if set_state is not None:
+            set_state(made, self.copy(state, memo, where))
+        elif state is not None and hasattr(kind, "__setstate__"):
+            made.__setstate__(self.copy(state, memo, where))
+        elif state is not None:
+            attributes, slots = state if isinstance(state, tuple) else (state, None)
+            if attributes:
+                vars(made).update({k: self.copy(v, memo, f"{where}.{k}") for k, v in attributes.items()})
+            for key, item in (slots or {}).items():
+                object.__setattr__(made, key, self.copy(item, memo, f"{where}.{key}"))
+        for i, item in enumerate(items or ()):
+            made.append(self.copy(item, memo, f"{where}[{i}]"))
+        for key, item in self._items(pairs or (), memo, where):
+            made[key] = item
+        return made
+
+
+def _clone(value: Tensor) -> Tensor:
+    kind: Any = type(value)
+    if kind is Tensor:  # part of a graph (a pruned weight, old weight_norm, a hidden state) where it is no leaf
+        return value.detach().clone().requires_grad_(value.requires_grad) if value.is_leaf else value.clone()
+    if torch.nn.parameter.is_lazy(value):
+        return copy.deepcopy(value)
+    # Functions that a class overrides may turn the clone into another class, and may do anything else.
+    with contextlib.nullcontext() if _wraps(kind) else torch._C.DisableTorchFunctionSubclass():
+        clone = value.detach().clone() if value.is_leaf else value.clone()
+        if kind is torch.nn.Parameter:
+            return torch.nn.Parameter(clone, requires_grad=value.requires_grad)
+        clone = clone if type(clone) is kind else clone.as_subclass(kind)
+        return clone.requires_grad_(value.requires_grad) if value.is_leaf else clone
+
+
+def _wraps(kind: Any) -> bool:
+    """Whether a tensor of this class is made of other tensors, and knows by itself how to clone them."""
+    return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__

@@ -1,0 +1,95 @@
+"""What a trial needs besides the loss: the run's own optimizer on a copy, and weights drawn anew."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_landscape.module_surface.evaluator import Evaluator
+from lightning_landscape.module_surface.random_streams import seed_streams
+from lightning_landscape.surface import Params
+from lightning_landscape.trainer.optimizer_coverage import decays_beside
+
+Step = Callable[[Params, Sequence[Tensor]], None]
+
+
+def continuation(trainer: Any, pl_module: Any) -> Callable[[float], Step] | None:
+    """Copies of the run's optimizer with its state and gradient clipping; None unless there is one that steps alone."""
+    if len(trainer.optimizers) != 1 or not pl_module.automatic_optimization:
+        return None
+    optimizer = trainer.optimizers[0]
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:  # LBFGS evaluates by itself
+        return None
+    parameters = {name: p for name, p in pl_module.named_parameters() if p.requires_grad}
+
+    def continued(factor: float) -> Step:
+        return _Continuation(optimizer, parameters, factor, _clipping(trainer))
+
+    return continued
+
+
+class _Continuation:
+    """Steps of a copied optimizer; the copy is made at the first point, whose tensors it then moves."""
+
+    def __init__(self, optimizer: Any, parameters: Mapping[str, nn.Parameter], factor: float, clip: Any) -> None:
+        self._original, self._parameters, self._factor, self._clip = optimizer, parameters, factor, clip
+        self._leaves: dict[str, nn.Parameter] = {}
+
+    def __call__(self, point: Params, gradient: Sequence[Tensor]) -> None:
+        if not self._leaves:
+            self._leaves = {name: nn.Parameter(weight) for name, weight in point.items()}
+            held = {id(self._parameters[name]): leaf for name, leaf in self._leaves.items()}
+            self._optimizer = copy.deepcopy(self._original, held)
+            for group in self._optimizer.param_groups:
+                group["lr"] = group["lr"] * self._factor
+        for leaf, part in zip(self._leaves.values(), gradient, strict=True):
+            leaf.grad = part.clone()
+        with torch.enable_grad():
+            self._clip([p for group in self._optimizer.param_groups for p in group["params"]])
+            self._optimizer.step()
+
+
+def _clipping(trainer: Any) -> Callable[[list[nn.Parameter]], object]:
+    value = trainer.gradient_clip_val
+    if not value:
+        return lambda parameters: None
+    clip = nn.utils.clip_grad_value_ if trainer.gradient_clip_algorithm == "value" else nn.utils.clip_grad_norm_
+    return lambda parameters: clip(parameters, value)
+
+
+def decay_of(trainer: Any) -> tuple[float, bool]:
+    """The largest weight decay of the run's optimizers, and whether it acts on the weights rather than the gradient."""
+    groups = [(group, optimizer) for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    decays = [(float(group.get("weight_decay") or 0.0), decays_beside(o, group)) for group, o in groups]
+    return max(decays, default=(0.0, False))
+
+
+def redraw(evaluator: Evaluator) -> Callable[[int], Params]:
+    """Weights as `reset_parameters` draws them; a parameter without a layer that could is drawn from N(0, 1/fan_in)."""
+    weights, modules = evaluator.weights, evaluator.isolation.modules
+
+    def redrawn(seed: int) -> Params:
+        with evaluator.at_other_weights(), torch.no_grad():
+            evaluator.isolation.renew()  # BatchNorm draws its statistics anew as well
+            for parameter in weights.parameters.values():
+                parameter.data = parameter.data.clone()  # frozen ones included: drawing writes in place
+            seed_streams(seed)
+            for layer in modules.values():
+                if callable(reset := getattr(layer, "reset_parameters", None)):
+                    reset()
+            # A pruned or reparametrized layer draws what is computed from its parameters, and leaves these as they are.
+            drawn = {name for name, p in weights.parameters.items() if not torch.equal(p, weights.own[name])}
+            point = {name: parameter.detach().clone() for name, parameter in weights.trainable.items()}
+            for name, weight in point.items():
+                # Scales of 1 and biases of 0 stay what they are.
+                if name not in drawn and bool((weight != weight.flatten()[:1]).any()):
+                    weight.normal_(std=weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0)
+        return point
+
+    return redrawn

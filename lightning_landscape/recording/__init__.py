@@ -1,0 +1,1 @@
+"""From Lightning's hooks to one `StepRecord` per optimizer step."""

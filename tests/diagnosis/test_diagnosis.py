@@ -1,0 +1,924 @@
+"""Each detector on evidence made by hand, a hair below and a hair above each of its thresholds."""
+
+import math
+from dataclasses import fields, replace
+from itertools import combinations, permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_landscape.diagnosis import DETECTORS, diagnose, undiscerned
+from lightning_landscape.diagnosis.judging import learned
+from lightning_landscape.evidence import (
+    CAUSES,
+    Activity,
+    Cause,
+    Curvature,
+    Descent,
+    Divergence,
+    Evidence,
+    GradientScale,
+    InputUse,
+    Line,
+    LossLevel,
+    Movement,
+    Plateau,
+    Restart,
+    Schedule,
+    StartingPoint,
+    Symmetry,
+    Trend,
+    Trials,
+    Verdict,
+)
+from lightning_landscape.tracking.progress import Progress, StepRecord
+
+PLATEAU = Plateau(step=300, since=100)
+STALLED = Trend(window=100, level=2.3, progress=0.0, margin=0.01, tolerance=0.012)
+UNLEARNED = LossLevel(start=2.3, best=2.29, now=2.3)
+LEARNED = LossLevel(start=2.3, best=1.0, now=1.0)
+MIDWAY = Schedule(learning_rate=0.1, peak=0.1, elapsed=0.5)
+ENDED = Schedule(learning_rate=0.001, peak=0.1, elapsed=0.9)
+MOVING = Movement(update_ratio=1e-3, travelled=0.5, without_gradient=0.0, not_held=0.0)
+STILL = replace(MOVING, update_ratio=0.0, travelled=0.0)
+EVEN = GradientScale(norm=0.5, relative=2.0, groups={"first": 0.5, "last": 0.5})
+FADING = GradientScale(norm=0.5, relative=2.0, groups={"first": 1e-7, "middle": 1e-3, "last": 0.5})
+ACTIVE = Activity(dead=0.1, dead_layer="relu", saturated=0.1, saturated_layer="tanh", layers=2, samples=64)
+NAN = Divergence(step=250, finite=False, start=2.3, now=math.nan)
+
+# Nothing is wrong with this run but that its loss stands still where it began.
+BASE = Evidence(PLATEAU, STALLED, UNLEARNED, MIDWAY, MOVING, EVEN, ACTIVE)
+USED = InputUse(loss=2.0, shuffled=2.5, moved=0.3, varied=True)
+UNUSED = InputUse(loss=2.0, shuffled=2.0, moved=0.0, varied=True)
+UNPAIRED = replace(UNUSED, paired=False)
+"""the loss is one of the inputs alone"""
+FAINT = InputUse(loss=0.691129, shuffled=0.691124, moved=4e-5, varied=True, targets=("1",))
+"""a nearly constant predictor: batches exchange their losses with their targets"""
+NOTHING_GAINED = Trials(
+    {"adam": 0.0, "line search": 0.0, "learning rate x0.1": 0.0, "this optimizer": 0.0, "learning rate x10": 0.0},
+    steps=40,
+    relative_gradient=0.01,
+    decay_pull=0.0,
+    samples=64,
+)
+NO_BETTER = Restart(gain=0.0, seeds=2, steps=300)
+TWINS = Symmetry(share=0.75, layer="net.0")
+NOISY = replace(STALLED, progress=-1.0, margin=1.0)
+"""a trend that noise hides"""
+
+
+def gained(relative_gradient=0.01, decay_pull=0.0, **gains):
+    """Trials with these gains, by names with underscores."""
+    named = {name.replace("_", " "): gain for name, gain in gains.items()}
+    return replace(
+        NOTHING_GAINED,
+        gains={**NOTHING_GAINED.gains, **named},
+        relative_gradient=relative_gradient,
+        decay_pull=decay_pull,
+    )
+
+
+def curved(drop=0.0, lambda_min=-1.0, lambda_max=1.0):
+    """Curvature of a loss of 2, which falls by this share of it on other batches, and by much more on its own."""
+    return Curvature(
+        lambda_min=lambda_min,
+        lambda_max=lambda_max,
+        residual_min=0.0,
+        residual_max=0.0,
+        error=0.0,
+        loss=2.0,
+        gradient_norm=0.0,
+        relative_gradient=0.0,
+        products=9,
+        method="double backward",
+        reason=None,
+        parameters=9,
+        samples=64,
+        descent=Descent((-1.0, 0.0), (0.1, 2.0), (2.0 - 2.0 * drop, 2.0)),
+    )
+
+
+def cause(*changed):
+    verdict = diagnose(BASE.including(*changed))
+    return verdict.cause if verdict is not None else None
+
+
+def test_a_stalled_loss_that_nothing_explains_is_undecided():
+    assert cause() is Cause.UNDECIDED
+
+
+def test_no_evidence_is_no_verdict():
+    assert diagnose(Evidence()) is None
+    assert diagnose(Evidence(PLATEAU, MOVING, EVEN, ACTIVE, MIDWAY)) is None
+
+
+@pytest.mark.parametrize(("margin", "stuck"), [(2 * 0.012 * 2.3 - 1e-9, True), (2 * 0.012 * 2.3 + 1e-9, False)])
+def test_an_undecided_stall_alarms_only_where_the_test_had_the_power_to_see_a_fall(margin, stuck):
+    verdict = diagnose(BASE.including(replace(STALLED, progress=-1.0, margin=margin)))
+    assert verdict.cause is Cause.UNDECIDED
+    assert verdict.stuck is stuck
+
+
+@pytest.mark.parametrize("now", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_has_diverged_and_the_reason_shows_it(now):
+    verdict = diagnose(BASE.including(replace(NAN, now=now)))
+    assert verdict.cause is Cause.DIVERGED
+    assert f"is {now} and does not come back (it started at 2.3)" in verdict.reason
+
+
+def test_a_growing_loss_has_diverged_without_any_other_evidence():
+    verdict = diagnose(Evidence(Divergence(step=250, finite=True, start=2.3, now=1e4)))
+    assert verdict.cause is Cause.DIVERGED
+    assert "grew from 2.3 to 1e+04" in verdict.reason
+
+
+@pytest.mark.parametrize("field", ["not_held", "without_gradient"])
+@pytest.mark.parametrize(
+    ("share", "found"), [(0.3, Cause.UNDECIDED), (0.3001, Cause.NOT_UPDATING), (1.0, Cause.NOT_UPDATING)]
+)
+def test_a_third_of_the_model_out_of_reach_is_more_than_a_detail(field, share, found):
+    assert cause(replace(MOVING, **{field: share})) is found
+
+
+@pytest.mark.parametrize("field", ["not_held", "without_gradient"])
+def test_a_frozen_part_is_no_fault_of_a_run_that_learned(field):
+    assert cause(LEARNED, replace(MOVING, **{field: 1.0})) is Cause.SETTLED
+
+
+@pytest.mark.parametrize(("relative", "found"), [(1e-3, Cause.UNDECIDED), (1.001e-3, Cause.NOT_UPDATING)])
+def test_weights_that_stand_still_in_spite_of_a_gradient_are_not_updated(relative, found):
+    assert cause(STILL, replace(EVEN, relative=relative)) is found
+
+
+def test_weights_that_moved_at_all_or_were_not_measured_do_not_stand_still():
+    assert cause(replace(STILL, travelled=1e-30)) is Cause.UNDECIDED
+    assert cause(replace(STILL, travelled=None)) is Cause.UNDECIDED
+
+
+def test_weights_that_a_schedule_has_brought_to_rest_are_no_alarm():
+    ended_at_zero = Schedule(learning_rate=0.0, peak=0.1, elapsed=0.9)
+    assert cause(STILL, LEARNED, ended_at_zero) is Cause.SCHEDULED_END
+    assert cause(STILL, LEARNED, replace(ended_at_zero, elapsed=0.3)) is Cause.NOT_UPDATING
+
+
+@pytest.mark.parametrize(
+    ("rate", "elapsed", "found"),
+    [
+        (0.00499, 0.7, Cause.SCHEDULED_END),
+        (0.00501, 0.7, Cause.UNDECIDED),
+        (0.001, 0.601, Cause.SCHEDULED_END),
+        (0.001, 0.6, Cause.UNDECIDED),
+        (0.001, None, Cause.UNDECIDED),
+    ],
+)
+def test_a_learning_rate_below_5_percent_of_its_peak_in_the_last_40_percent_of_the_run_is_meant(rate, elapsed, found):
+    assert cause(Schedule(rate, 0.1, elapsed)) is found
+
+
+@pytest.mark.parametrize(
+    ("activity", "found"),
+    [
+        (replace(ACTIVE, dead=0.9899), Cause.UNDECIDED),
+        (replace(ACTIVE, dead=0.99), Cause.FLAT_REGION),
+        (replace(ACTIVE, saturated=0.8999), Cause.UNDECIDED),
+        (replace(ACTIVE, saturated=0.9), Cause.FLAT_REGION),
+    ],
+)
+def test_a_layer_that_lets_nothing_pass_makes_the_region_flat(activity, found):
+    assert cause(activity) is found
+    assert cause(activity, LEARNED) is Cause.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("groups", "found"),
+    [
+        ({"first": 0.99e-4, "last": 1.0}, Cause.FLAT_REGION),
+        ({"first": 1e-4, "last": 1.0}, Cause.UNDECIDED),
+        ({"first": 0.0, "last": 1.0}, Cause.FLAT_REGION),
+        ({"only": 1e-9}, Cause.UNDECIDED),
+        ({"first": 1.0, "last": 1e-9}, Cause.UNDECIDED),
+    ],
+)
+def test_a_gradient_that_fades_towards_the_input_makes_the_region_flat(groups, found):
+    assert cause(replace(EVEN, groups=groups)) is found
+    assert cause(replace(EVEN, groups=groups), LEARNED) is Cause.SETTLED
+
+
+def test_a_gradient_of_zero_throughout_does_not_fade():
+    assert cause(GradientScale(0.0, 0.0, {"first": 0.0, "last": 0.0})) is Cause.UNDECIDED
+
+
+@pytest.mark.parametrize(("now", "found"), [(0.85 * 2.3, Cause.SETTLED), (0.8501 * 2.3, Cause.UNDECIDED)])
+def test_where_the_loss_is_all_there_is_a_run_that_came_down_by_a_seventh_has_settled(now, found):
+    assert cause(LossLevel(2.3, now, now)) is found
+
+
+@pytest.mark.parametrize(("now", "found"), [(0.9 * 2.3, Cause.SETTLED), (0.9001 * 2.3, Cause.UNDECIDED)])
+def test_on_the_same_batches_a_tenth_is_enough(now, found):
+    assert cause(LossLevel(2.3, now, now), StartingPoint(2.3, now)) is found
+
+
+def test_of_a_loss_that_the_first_steps_blew_up_the_very_first_is_its_start():
+    blown_up = LossLevel(start=20.0, best=2.2, now=2.3, first=2.3)
+    assert cause(blown_up) is Cause.UNDECIDED
+    assert cause(replace(blown_up, first=None)) is Cause.SETTLED
+    assert cause(replace(blown_up, first=10.1)) is Cause.SETTLED  # not even twice as high
+
+
+@pytest.mark.parametrize(("now", "travelled", "stuck"), [(1.21, 0.31, True), (1.19, 0.31, False), (1.21, 0.29, False)])
+def test_a_loss_above_its_start_that_keeps_moving_alarms_through_the_noise(now, travelled, stuck):
+    level = LossLevel(start=2.3, best=2.0, now=now * 2.3)
+    verdict = diagnose(BASE.including(NOISY, level, replace(MOVING, travelled=travelled)))
+    assert (verdict.cause, verdict.stuck) == (Cause.UNDECIDED, stuck)
+
+
+def test_who_uses_the_inputs_has_learned_wherever_the_loss_is_and_else_the_loss_decides():
+    def known(*changed):
+        return learned(BASE.including(*changed))
+
+    assert known(UNLEARNED, replace(UNUSED, shuffled=2.0 * 1.0201))
+    assert not known(LEARNED, replace(UNUSED, shuffled=2.0 * 1.0199))
+    assert not known(LossLevel(1.0, 1.0, 1.2001), USED)
+    assert known(LossLevel(1.0, 1.0, 1.2), USED)
+    assert known(LossLevel(1.0, 0.85, 0.85))
+    assert not known(LossLevel(1.0, 0.8501, 0.8501))
+    assert known(LossLevel(1.0, 0.9, 0.9), replace(UNUSED, paired=False))
+    assert not known(LossLevel(1.0, 0.9, 0.9001))
+    assert not learned(Evidence())
+
+
+def test_the_initial_weights_on_the_same_batches_tell_more_than_the_first_losses():
+    assert learned(BASE.including(UNLEARNED, StartingPoint(loss=1.0, now=0.9)))
+    assert not learned(BASE.including(LEARNED, StartingPoint(loss=1.0, now=0.9001)))
+    assert not learned(BASE.including(LEARNED, USED, StartingPoint(loss=1.0, now=1.2001)))
+    assert cause(replace(MOVING, not_held=1.0), StartingPoint(loss=1.0, now=0.9)) is Cause.SETTLED
+    assert cause(replace(MOVING, not_held=1.0), LEARNED, StartingPoint(loss=1.0, now=0.9001)) is Cause.NOT_UPDATING
+    assert diagnose(BASE.including(StartingPoint(loss=1.0, now=0.9001))).stuck
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_starting_point_that_is_not_finite_tells_nothing(loss):
+    assert learned(BASE.including(LEARNED, StartingPoint(loss=loss, now=1.0)))
+    assert not learned(BASE.including(UNLEARNED, StartingPoint(loss=loss, now=1.0)))
+    assert learned(BASE.including(LEARNED, StartingPoint(loss=1.0, now=loss)))
+
+
+def test_where_the_loss_looks_at_inputs_alone_they_tell_nothing_about_learning():
+    assert learned(BASE.including(LEARNED, UNPAIRED))
+    assert not learned(BASE.including(UNLEARNED, UNPAIRED))
+
+
+@pytest.mark.parametrize(("pull", "found"), [(0.2999, Cause.UNDECIDED), (0.3, Cause.SETTLED), (1.0, Cause.SETTLED)])
+def test_a_decay_that_pulls_like_the_gradient_is_an_equilibrium(pull, found):
+    assert cause(gained(decay_pull=pull)) is found
+
+
+@pytest.mark.parametrize(("gain", "slow"), [(0.15, False), (0.41, True)])
+def test_a_loss_of_inputs_alone_that_came_down_and_that_no_trial_lowers_has_settled(gain, slow):
+    verdict = diagnose(BASE.including(LEARNED, UNPAIRED, gained(adam=gain, relative_gradient=0.2)))
+    assert verdict.cause is (Cause.SLOW if slow else Cause.SETTLED)
+    assert ("No trial lowered it" in verdict.reason) is not slow
+
+
+@pytest.mark.parametrize(
+    ("gain", "restart", "found"),
+    [
+        (0.01, NO_BETTER, Cause.SETTLED),
+        (0.011, NO_BETTER, Cause.UNDECIDED),
+        (0.01, replace(NO_BETTER, gain=0.01), Cause.SETTLED),
+        (0.01, replace(NO_BETTER, gain=0.011), Cause.UNDECIDED),
+    ],
+)
+def test_where_such_a_loss_never_came_down_only_next_to_no_gain_says_that_it_has_settled(gain, restart, found):
+    assert cause(UNPAIRED, gained(adam=gain), restart) is found
+
+
+def test_where_such_a_loss_never_came_down_a_restart_is_asked_for_before_it_is_called_settled():
+    evidence = BASE.including(UNPAIRED, gained())
+    assert diagnose(evidence).cause is Cause.UNDECIDED
+    assert undiscerned(evidence)
+
+
+@pytest.mark.parametrize(
+    ("start", "spread", "found"),
+    [
+        (104.0, 0.3, Cause.SETTLED),
+        (104.0, 0.5, Cause.UNDECIDED),
+        (104.0, None, Cause.UNDECIDED),
+        (-96.0, 0.3, Cause.SETTLED),
+        (math.inf, 0.3, Cause.UNDECIDED),
+    ],
+)
+def test_such_a_loss_came_down_if_it_fell_by_more_than_batches_differ_wherever_its_zero_is(start, spread, found):
+    point = StartingPoint(loss=start, now=start - 0.4 if math.isfinite(start) else 104.0)
+    level = LossLevel(point.now, point.now, point.now, spread=spread)
+    assert cause(UNPAIRED, gained(), level, point) is found
+
+
+def test_a_loss_of_inputs_alone_never_has_nothing_to_learn():
+    assert cause(UNPAIRED, NOTHING_GAINED, replace(NO_BETTER, gain=-0.5)) is Cause.SETTLED
+    assert cause(UNPAIRED, gained(adam=0.1), replace(NO_BETTER, gain=-0.5)) is Cause.UNDECIDED
+
+
+@pytest.mark.parametrize("level", [UNLEARNED, LEARNED])
+def test_a_nearly_constant_predictor_has_not_settled(level):
+    assert not FAINT.unpaired
+    assert not learned(BASE.including(level, FAINT))
+    assert cause(level, FAINT, NOTHING_GAINED) is Cause.UNDECIDED  # and so a restart is tried
+    assert cause(level, FAINT, NOTHING_GAINED, NO_BETTER) is Cause.NOTHING_TO_LEARN
+
+
+def test_inputs_that_are_all_the_same_have_nothing_to_learn_from():
+    assert cause(replace(USED, varied=False)) is Cause.NOTHING_TO_LEARN
+
+
+@pytest.mark.parametrize("trial", ["adam", "line search", "learning rate x10"])
+@pytest.mark.parametrize(
+    ("travelled", "slope", "gain", "changed", "found"),
+    [
+        (0.00499, 0.3, 0.15, [], True),
+        (0.005, 0.3, 0.15, [], False),
+        (0.00499, 0.2999, 0.15, [], False),
+        (0.00499, 0.3, 0.1499, [], False),
+        (0.00499, 0.3, 0.4, [LEARNED], True),
+        (0.00499, 0.3, 0.3999, [LEARNED], False),
+        (None, 0.3, 0.15, [], False),
+    ],
+)
+def test_steps_that_get_nowhere_on_a_slope_are_too_small(trial, travelled, slope, gain, changed, found):
+    creeping = replace(MOVING, travelled=travelled)
+    tried = gained(relative_gradient=slope, **{trial: gain})
+    assert (cause(creeping, tried, *changed) is Cause.LEARNING_RATE_TOO_SMALL) is found
+
+
+@pytest.mark.parametrize("trial", ["mean of the path", "learning rate x0.1"])
+@pytest.mark.parametrize(
+    ("travelled", "now", "gain", "found"),
+    [
+        (0.3001, 0.8001, 0.1501, True),
+        (0.3, 0.8001, 0.1501, False),
+        (0.3001, 0.8, 0.1501, False),
+        (0.3001, 0.8001, 0.15, False),
+        (0.3001, 1.2001, 0.0, True),
+        (0.3001, 1.2, 0.0, False),
+        (None, 1.2001, 0.0, False),
+    ],
+)
+def test_steps_that_go_far_for_nothing_where_smaller_ones_do_better_are_too_large(trial, travelled, now, gain, found):
+    far = replace(MOVING, travelled=travelled)
+    assert (cause(far, LossLevel(1.0, 0.8, now), gained(**{trial: gain})) is Cause.LEARNING_RATE_TOO_LARGE) is found
+
+
+@pytest.mark.parametrize(
+    ("share", "gain", "found"),
+    [(0.5001, 0.1, Cause.SADDLE_POINT), (0.5, 0.1, Cause.SETTLED), (0.5001, 0.0999, Cause.SETTLED)],
+)
+def test_twin_units_make_a_saddle_where_a_run_from_random_weights_does_better(share, gain, found):
+    assert cause(LEARNED, replace(TWINS, share=share), replace(NO_BETTER, gain=gain)) is found
+    assert cause(LEARNED, replace(TWINS, share=share)) is Cause.SETTLED
+
+
+@pytest.mark.parametrize(("gain", "found"), [(0.1, Cause.FLAT_REGION), (0.0999, Cause.SETTLED)])
+def test_a_saturated_layer_of_a_run_that_has_learned_counts_where_random_weights_do_better(gain, found):
+    assert cause(LEARNED, replace(ACTIVE, saturated=0.9), replace(NO_BETTER, gain=gain)) is found
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ([gained(adam=0.1501)], Cause.SADDLE_POINT),
+        ([gained(adam=0.15)], Cause.UNDECIDED),
+        ([gained(), curved(drop=0.0501)], Cause.SADDLE_POINT),
+        ([gained(), curved(drop=0.0499)], Cause.UNDECIDED),
+        ([curved(drop=0.5)], Cause.UNDECIDED),
+        ([LEARNED, gained(adam=0.4001), curved(drop=0.0501)], Cause.SADDLE_POINT),
+        ([LEARNED, gained(adam=0.4), curved(drop=0.0501)], Cause.SETTLED),
+        ([LEARNED, gained(adam=0.4001, relative_gradient=0.0999)], Cause.SADDLE_POINT),
+        ([LEARNED, gained(adam=0.4001, relative_gradient=0.1)], Cause.SLOW),
+        ([LEARNED, gained(adam=0.4, relative_gradient=0.1)], Cause.SETTLED),
+        ([FADING, gained(adam=0.5)], Cause.FLAT_REGION),
+        ([FADING, gained(adam=0.5), curved(drop=0.0501)], Cause.SADDLE_POINT),
+    ],
+)
+def test_a_way_down_that_the_run_does_not_find_makes_a_saddle(changed, found):
+    assert cause(*changed) is found
+
+
+def test_negative_curvature_alone_is_no_alarm():
+    nowhere = curved(drop=0.0)
+    assert nowhere.descent.drop > 1
+    assert cause(LEARNED, gained(), nowhere) is Cause.SETTLED
+    assert cause(gained(), replace(nowhere, descent=None)) is Cause.UNDECIDED
+    assert cause(gained(), replace(nowhere, loss=0.0)) is Cause.UNDECIDED
+    on_one_half_only = replace(nowhere, descent=replace(nowhere.descent, held_out=None))
+    assert cause(gained(), on_one_half_only) is Cause.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("gain", "slope", "lambda_min", "found"),
+    [
+        (0.0999, 0.0999, -0.0099, Cause.UNDECIDED),
+        (0.1, 0.0999, -0.0099, Cause.POOR_MINIMUM),
+        (0.1, 0.0999, -0.0101, Cause.SADDLE_POINT),
+        (0.1, 0.1, -0.0099, Cause.SADDLE_POINT),
+        (0.1, 0.0999, None, Cause.SADDLE_POINT),
+        (0.1, 0.0999, math.nan, Cause.SADDLE_POINT),
+    ],
+)
+def test_where_only_other_weights_do_better_the_curvature_tells_a_bowl_from_a_saddle(gain, slope, lambda_min, found):
+    bent = [] if lambda_min is None else [curved(lambda_min=lambda_min)]
+    assert cause(gained(relative_gradient=slope), replace(NO_BETTER, gain=gain), *bent) is found
+
+
+@pytest.mark.parametrize(
+    ("gain", "now", "found"),
+    [
+        (0.3, 0.3, Cause.POOR_MINIMUM),
+        (0.2999, 0.3, Cause.SETTLED),
+        (0.3, 0.2999, Cause.SETTLED),
+        (1.0, 0.2999, Cause.SETTLED),
+    ],
+)
+def test_a_run_that_has_learned_sits_in_a_poor_minimum_where_other_weights_do_much_better(gain, now, found):
+    assert cause(LossLevel(1.0, now, now), gained(), replace(NO_BETTER, gain=gain)) is found
+
+
+@pytest.mark.parametrize(("shuffled", "found"), [(2.0398, Cause.NOTHING_TO_LEARN), (2.0402, Cause.SETTLED)])
+def test_inputs_that_neither_this_run_nor_another_can_use_tell_nothing(shuffled, found):
+    tried = [replace(UNUSED, shuffled=shuffled), gained(), NO_BETTER]
+    assert cause(*tried) is found
+    for missing in range(3):
+        kept = tried[:missing] + tried[missing + 1 :]
+        assert cause(*kept) is (Cause.UNDECIDED if missing == 0 or shuffled < 2.04 else Cause.SETTLED)
+
+
+def test_what_is_not_known_is_said():
+    reason = diagnose(BASE).reason
+    assert "not known: what trials on a copy gain, whether the inputs are used, a restart." in reason
+    assert "not known: a restart." in diagnose(BASE.including(gained(), UNUSED)).reason
+    assert (
+        "not known"
+        not in diagnose(BASE.including(gained(), replace(UNUSED, moved=0.3, shuffled=1.0), NO_BETTER)).reason
+    )
+
+
+def test_an_alarm_lists_what_was_tried_the_best_first_and_information_does_not():
+    tried = gained(adam=0.5, relative_gradient=0.5, **{"line search": 0.7, "learning rate x10": -math.inf})
+    lines = diagnose(BASE.including(tried)).reason.splitlines()
+    assert lines[-1].startswith(
+        "Tried on a copy, 40 steps each on 1 batch, judged on others: line search -70%; adam -50%; "
+    )
+    assert lines[-1].endswith("learning rate x10 not finite.")
+    assert "Tried" not in diagnose(BASE.including(LEARNED, tried)).reason
+
+
+def test_what_noise_may_have_made_is_no_alarm_in_a_run_that_has_learned():
+    noisy = replace(STALLED, progress=-1.0, margin=1.0)
+    assert not noisy.powered
+    found = [LEARNED, gained(adam=0.5)]
+    assert diagnose(BASE.including(*found)).stuck
+    quiet = diagnose(BASE.including(*found, noisy))
+    assert (quiet.cause, quiet.stuck) == (Cause.SADDLE_POINT, False)
+    assert diagnose(BASE.including(gained(adam=0.5), noisy, UNUSED)).stuck
+    assert not diagnose(BASE.including(gained(adam=0.5), noisy)).stuck  # noisy losses alone say that it has not
+    assert diagnose(BASE.including(LEARNED, noisy, NAN)).stuck
+
+
+def test_dearer_probes_run_only_while_they_can_change_the_verdict():
+    def open_(*changed):
+        return undiscerned(BASE.including(*changed))
+
+    assert undiscerned(Evidence())
+    assert open_()
+    assert open_(LEARNED)
+    assert open_(replace(ACTIVE, saturated=1.0))
+    assert open_(replace(ACTIVE, saturated=0.9), gained())
+    assert not open_(replace(ACTIVE, saturated=0.9), gained(), NO_BETTER)
+    assert not open_(LEARNED, gained())
+    assert open_(gained())
+    assert not open_(gained(adam=0.5))
+    assert open_(gained(adam=0.5), TWINS)
+    assert not open_(gained(adam=0.5), TWINS, NO_BETTER)
+    assert open_(UNUSED, gained(), NO_BETTER)
+    assert not open_(ENDED)
+    assert not open_(NAN)
+
+
+EVERYTHING = (
+    *(PLATEAU, STALLED, UNLEARNED, NAN, MIDWAY, MOVING, EVEN, ACTIVE, USED, gained(adam=0.5), curved(drop=0.5)),
+    *(NO_BETTER, TWINS, StartingPoint(loss=2.3, now=2.29)),
+)
+
+
+def test_whatever_is_missing_there_is_a_verdict_or_none_and_it_accuses_nobody_of_what_it_cannot_know():
+    readings = [reading for reading in EVERYTHING if reading is not NAN]
+    for size in range(len(readings) + 1):
+        for known in combinations(readings, size):
+            evidence = Evidence(*known)
+            verdict = diagnose(evidence)
+            if evidence.get(Trend) is not None and evidence.get(LossLevel) is not None:
+                assert verdict is not None
+            if evidence.get(Trials) is None and verdict is not None:
+                assert verdict.cause in {Cause.UNDECIDED, Cause.SETTLED}
+            undiscerned(evidence)
+
+
+NUMBERS = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1.0, math.nan, math.inf, -math.inf]))
+
+
+def of_any_numbers(reading):
+    """The same reading with whatever floats."""
+    floats = {f.name: NUMBERS for f in fields(reading) if isinstance(getattr(reading, f.name), float)}
+    changed = {name: st.dictionaries(st.sampled_from(sorted(value)), NUMBERS) for name, value in _mappings(reading)}
+    return st.builds(lambda **values: replace(reading, **values), **floats, **changed)
+
+
+def _mappings(reading):
+    found = [(f.name, getattr(reading, f.name)) for f in fields(reading)]
+    return [(name, value) for name, value in found if isinstance(value, dict)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.tuples(*(st.none() | of_any_numbers(reading) for reading in EVERYTHING)))
+def test_no_number_makes_a_detector_fail(readings):
+    evidence = Evidence(*(reading for reading in readings if reading is not None))
+    verdict = diagnose(evidence)
+    assert verdict is None or (verdict.reason and isinstance(verdict.stuck, bool))
+    undiscerned(evidence)
+
+
+CREEPING = replace(MOVING, travelled=0.001)
+
+
+@pytest.mark.parametrize(
+    ("both", "found"),
+    [
+        ([replace(ACTIVE, dead=1.0), replace(MOVING, not_held=1.0)], Cause.FLAT_REGION),
+        ([replace(MOVING, not_held=1.0), LossLevel(1.0, 1.0, 2.0), gained()], Cause.NOT_UPDATING),
+        ([gained(**{"learning rate x0.1": 0.2}), ENDED], Cause.LEARNING_RATE_TOO_LARGE),
+        ([ENDED, gained(adam=0.5)], Cause.SCHEDULED_END),
+        ([STILL, gained(decay_pull=1.0)], Cause.NOT_UPDATING),
+        ([gained(decay_pull=1.0, adam=0.5)], Cause.SETTLED),
+        ([replace(USED, varied=False), gained(adam=0.5)], Cause.NOTHING_TO_LEARN),
+        ([CREEPING, gained(adam=0.5, relative_gradient=1.0)], Cause.LEARNING_RATE_TOO_SMALL),
+        (
+            [CREEPING, gained(adam=0.5, relative_gradient=1.0), replace(ACTIVE, saturated=1.0)],
+            Cause.LEARNING_RATE_TOO_SMALL,
+        ),
+        ([replace(ACTIVE, saturated=1.0), gained(adam=0.5)], Cause.FLAT_REGION),
+        ([gained(adam=0.5), replace(NO_BETTER, gain=0.5), curved(lambda_min=0.0)], Cause.SADDLE_POINT),
+        ([FADING, gained(), replace(NO_BETTER, gain=0.5), curved(lambda_min=0.0)], Cause.FLAT_REGION),
+        ([gained(), UNUSED, replace(NO_BETTER, gain=0.5), curved(lambda_min=0.0)], Cause.POOR_MINIMUM),
+    ],
+)
+def test_of_two_explanations_the_one_nearer_to_the_machinery_stands(both, found):
+    assert cause(*both) is found
+
+
+def test_of_several_explanations_the_first_in_the_list_stands():
+    """Taking away the strongest explanation, one after the other, brings out the next."""
+    explanations = [
+        (NAN, None, Cause.DIVERGED),
+        (replace(ACTIVE, dead=1.0), ACTIVE, Cause.FLAT_REGION),
+        (replace(STILL, without_gradient=1.0), STILL, Cause.NOT_UPDATING),
+        (ENDED, MIDWAY, Cause.SCHEDULED_END),
+        (STILL, MOVING, Cause.NOT_UPDATING),
+        (FADING, EVEN, Cause.FLAT_REGION),
+    ]
+    present = {type(reading): reading for reading in BASE}
+    for bad, _, _ in reversed(explanations):
+        present[type(bad)] = bad
+    for bad, good, expected in explanations:
+        assert diagnose(Evidence(*present.values())).cause is expected
+        del present[type(bad)]
+        if good is not None:
+            present[type(good)] = good
+    assert diagnose(Evidence(*present.values())).cause is Cause.UNDECIDED
+
+
+def test_the_same_evidence_gives_the_same_verdict_in_whatever_order_it_came():
+    readings = [STALLED, UNLEARNED, STILL, FADING, ENDED]
+    verdicts = {diagnose(Evidence(*order)) for order in permutations(readings)}
+    assert len(verdicts) == 1
+
+
+def test_further_readings_change_no_verdict():
+    line = Line("initial", (0.0, 0.5, 1.0, 1.5), (2.0, 9.0, 1.0, 1.0), barrier=7.5, monotone=False, samples=64)
+    assert diagnose(BASE.including(line)) == diagnose(BASE)
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ([replace(MOVING, not_held=0.8)], ["80%", "threshold 30%"]),
+        ([replace(MOVING, without_gradient=0.8)], ["80%", "threshold 30%"]),
+        ([STILL], ["2", "threshold 0.001"]),
+        ([ENDED], ["1.0% of its peak", "threshold 5%", "after 90% of the run"]),
+        ([replace(ACTIVE, dead=1.0)], ["relu", "100%", "threshold 99%", "64 samples"]),
+        ([replace(ACTIVE, saturated=0.95)], ["tanh", "95%", "threshold 90%"]),
+        ([FADING], ["1e-07 in first", "0.5 in last", "2e-07", "threshold 0.0001"]),
+        (
+            [CREEPING, gained(adam=0.5, relative_gradient=1.0)],
+            ["add up to 0.001 of", "threshold 0.005", "size 1 ", "threshold 0.3", "by 50%"],
+        ),
+        ([gained(**{"mean of the path": 0.2})], ["up to 0.5 times", "threshold 0.3", "by 20%"]),
+        ([LossLevel(1.0, 1.0, 2.0), gained()], ["up to 0.5 times", "the loss lies above its start"]),
+        ([gained(decay_pull=1.0)], ["pulls 1 times", "threshold 0.3"]),
+        ([LEARNED, UNPAIRED, gained(adam=0.1)], ["more than 10.0%"]),
+        ([TWINS, replace(NO_BETTER, gain=0.5)], ["net.0", "75%", "threshold 50%", "by 50% in 300 steps"]),
+        ([gained(), curved(drop=0.5)], ["falls by 50% on batches not used to find it", "loss = 0.01"]),
+        ([gained(adam=0.5)], ["40 steps of Adam lower it by 50%", "loss = 0.01"]),
+        ([gained(), replace(NO_BETTER, gain=0.5)], ["the best of 2 runs", "by 50% in 300 steps"]),
+        ([gained(), UNUSED, NO_BETTER], ["changes by 0.0%", "threshold 2%", "gained 0%", "restart 0%"]),
+        ([LEARNED, gained(adam=0.5, relative_gradient=0.2)], ["40 steps of Adam lower it by 50%"]),
+        ([LEARNED], ["from 2.3 to 1 "]),
+        ([], ["at 2.3"]),
+    ],
+)
+def test_the_reason_shows_the_value_against_its_threshold(changed, shown):
+    reason = diagnose(BASE.including(*changed)).reason
+    assert STALLED.sentence() in reason
+    assert all(part in reason for part in shown), reason
+
+
+@pytest.mark.parametrize("changed", [[], [LEARNED], [ENDED], [STILL], [FADING], [NAN], [replace(ACTIVE, dead=1.0)]])
+def test_a_verdict_says_where_and_since_when_and_carries_its_evidence(changed):
+    known = BASE.including(*changed)
+    verdict = diagnose(known)
+    assert (verdict.step, verdict.since) == (300, 100)
+    assert verdict.evidence == known
+    assert verdict.advice == CAUSES[verdict.cause].advice
+    assert verdict.stuck is (verdict.cause not in {Cause.SETTLED, Cause.SCHEDULED_END})
+
+
+def test_the_trend_is_no_part_of_the_reason_of_a_divergence():
+    assert "fallen" not in diagnose(BASE.including(NAN)).reason
+
+
+def test_a_detector_of_your_own_is_a_function_and_its_place_is_its_rank():
+    def mine(evidence):
+        return Verdict(Cause.SLOW, 1, 1, stuck=False, reason="mine") if evidence.get(Trend) else None
+
+    assert diagnose(BASE, [mine, *DETECTORS]).reason == "mine"
+    assert diagnose(BASE, [*DETECTORS, mine]).cause is Cause.UNDECIDED
+    assert diagnose(Evidence(), [mine]) is None
+    assert diagnose(BASE, []) is None
+
+
+def smaller_steps(gain, own=0.0):
+    return replace(NOTHING_GAINED, gains={**NOTHING_GAINED.gains, "learning rate x0.1": gain, "this optimizer": own})
+
+
+@pytest.mark.parametrize(("gain", "own", "stuck"), [(0.41, 0.0, True), (0.39, 0.0, False), (0.6, 0.3, False)])
+def test_noise_hides_no_step_that_is_too_large_where_smaller_ones_are_plainly_better(gain, own, stuck):
+    level = LossLevel(start=2.3, best=1.9, now=2.0)
+    verdict = diagnose(BASE.including(NOISY, USED, level, MOVING, smaller_steps(gain, own)))
+    assert (verdict.cause, verdict.stuck) == (Cause.LEARNING_RATE_TOO_LARGE, stuck)
+
+
+@pytest.mark.parametrize(("now", "expected"), [(0.61, Cause.LEARNING_RATE_TOO_LARGE), (0.59, Cause.SETTLED)])
+def test_plainly_better_smaller_steps_count_from_half_way_down(now, expected):
+    level = LossLevel(start=2.3, best=1.0, now=now * 2.3)
+    assert cause(USED, level, MOVING, smaller_steps(0.9)) is expected
+
+
+@pytest.mark.parametrize(("first", "expected"), [(2.1, Cause.LEARNING_RATE_TOO_LARGE), (1.9, Cause.SETTLED)])
+def test_a_loss_that_the_first_steps_blew_up_was_stepped_too_far(first, expected):
+    level = LossLevel(start=2.3 * first, best=2.2, now=2.2)
+    changed = [NOISY, USED, level, MOVING, NOTHING_GAINED, StartingPoint(loss=2.3, now=2.2)]
+    verdict = diagnose(BASE.including(*changed))
+    assert verdict.cause is expected
+    assert verdict.stuck is (expected is Cause.LEARNING_RATE_TOO_LARGE)
+
+
+@pytest.mark.parametrize(("frozen", "expected"), [(0.91, Cause.NOT_UPDATING), (0.89, Cause.NOTHING_TO_LEARN)])
+def test_next_to_everything_frozen_and_nothing_gained_is_not_updating(frozen, expected):
+    assert cause(replace(MOVING, frozen=frozen), UNUSED, NOTHING_GAINED, NO_BETTER) is expected
+
+
+def test_a_frozen_body_whose_head_learns_is_left_alone():
+    assert cause(replace(MOVING, frozen=0.99), USED, LEARNED, NOTHING_GAINED) is Cause.SETTLED
+    assert cause(replace(MOVING, frozen=0.99), UNUSED, gained(adam=0.5)) is Cause.SADDLE_POINT
+
+
+@pytest.mark.parametrize(("own", "stuck"), [(0.021, False), (0.019, True)])
+def test_a_run_that_noise_hides_and_that_gains_by_going_on_is_not_alarmed(own, stuck):
+    verdict = diagnose(BASE.including(NOISY, UNUSED, gained(adam=0.5, this_optimizer=own)))
+    assert (verdict.cause, verdict.stuck) == (Cause.SADDLE_POINT, stuck)
+
+
+@pytest.mark.parametrize(("gain", "own", "stuck"), [(0.41, 0.0, True), (0.39, 0.0, False), (0.8, 0.03, False)])
+def test_twins_that_a_restart_leaves_far_behind_alarm_through_the_noise(gain, own, stuck):
+    verdict = diagnose(BASE.including(NOISY, USED, TWINS, gained(this_optimizer=own), replace(NO_BETTER, gain=gain)))
+    assert (verdict.cause, verdict.stuck) == (Cause.SADDLE_POINT, stuck)
+
+
+def test_a_slow_run_is_told_how_long_a_further_percent_takes():
+    falling = Trend(window=100, level=2.0, progress=0.01, margin=0.005, tolerance=0.012)
+    assert falling.steps_to_fall(0.01) == pytest.approx((133.33, 200.0, 400.0), rel=1e-3)
+    reason = diagnose(BASE.including(falling, USED, LEARNED, gained(adam=0.5, relative_gradient=0.2))).reason
+    assert "it takes 200 steps to fall by a further 1% (from 133 to 400)" in reason
+    hidden = replace(falling, margin=0.02)
+    assert hidden.steps_to_fall(0.01)[2] == math.inf
+    assert replace(falling, progress=0.0).steps_to_fall(0.01) is None
+
+
+@pytest.mark.parametrize(("tenfold", "found"), [(0.0019, Cause.LEARNING_RATE_TOO_SMALL), (0.0021, Cause.UNDECIDED)])
+def test_ten_times_the_step_and_ten_times_the_gain_is_a_step_that_is_far_too_short(tenfold, found):
+    gains = {"adam": 0.02, "this optimizer": 1e-4, "learning rate x10": tenfold}
+    trials = replace(NOTHING_GAINED, gains={**NOTHING_GAINED.gains, **gains}, relative_gradient=0.2)
+    assert cause(CREEPING, trials) is found
+    assert cause(CREEPING, replace(trials, relative_gradient=0.05)) is Cause.UNDECIDED  # no slope to speak of
+
+
+def test_a_gradient_that_is_exactly_zero_is_a_flat_region_whatever_the_inputs_do():
+    nothing = replace(NOTHING_GAINED, relative_gradient=0.0)
+    verdict = diagnose(BASE.including(NOISY, USED, nothing))
+    assert (verdict.cause, verdict.stuck) == (Cause.FLAT_REGION, True)
+    assert "exactly zero on all 64 samples" in verdict.reason
+    assert cause(USED, replace(nothing, relative_gradient=1e-12)) is Cause.SETTLED
+    assert cause(nothing, curved(drop=0.0)) is not Cause.FLAT_REGION  # a saddle bends
+
+
+@pytest.mark.parametrize(("adam", "kappa", "found"), [
+    (0.06, 0.0009, Cause.SADDLE_POINT), (0.04, 0.0009, Cause.FLAT_REGION), (0.06, 0.0011, Cause.FLAT_REGION)
+])  # fmt: skip
+def test_at_a_critical_point_a_smaller_gain_shows_a_way_and_no_layer_is_to_blame(adam, kappa, found):
+    assert cause(UNUSED, FADING, gained(adam=adam, relative_gradient=kappa)) is found
+
+
+def test_weights_that_come_back_to_where_they_began_are_not_updated():
+    back = diagnose(BASE.including(NOISY, USED, StartingPoint(loss=2.3, now=2.3)))
+    assert (back.cause, back.stuck) == (Cause.NOT_UPDATING, True)
+    assert "to the bit" in back.reason
+    assert cause(USED, StartingPoint(loss=2.3, now=2.3 + 1e-15)) is not Cause.NOT_UPDATING
+
+
+RISING = replace(STALLED, progress=-0.5, margin=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, Cause.DIVERGED),
+        ({"line search": 0.04}, Cause.UNDECIDED),
+        ({"learning rate x0.1": 0.01}, Cause.UNDECIDED),
+        ({"this optimizer": -0.04}, Cause.UNDECIDED),
+        ({"learning rate x0.1": -0.3}, Cause.UNDECIDED),
+    ],
+)
+def test_steps_that_raise_the_loss_where_the_slope_lowers_it_go_uphill(changed, found):
+    gains = {"line search": 0.1, "this optimizer": -0.2, "learning rate x0.1": -0.02, **changed}
+    trials = replace(NOTHING_GAINED, gains={**NOTHING_GAINED.gains, **gains})
+    assert cause(RISING, LossLevel(2.3, 2.3, 2.5), trials) is found
+    assert cause(replace(RISING, margin=0.6), LossLevel(2.3, 2.3, 2.5), trials) is not Cause.DIVERGED
+
+
+@pytest.mark.parametrize(("best", "found"), [(1.14, Cause.LEARNING_RATE_TOO_LARGE), (1.16, Cause.UNDECIDED)])
+def test_what_was_learned_and_lost_again_by_long_steps_was_stepped_too_far(best, found):
+    assert cause(LossLevel(2.3, best, 2.3), NOTHING_GAINED) is found
+
+
+@pytest.mark.parametrize(("first", "found"), [(0.9, Cause.LEARNING_RATE_TOO_LARGE), (1.2, Cause.FLAT_REGION)])
+def test_units_that_died_when_the_first_steps_blew_up_were_killed_by_the_learning_rate(first, found):
+    assert cause(replace(ACTIVE, dead=1.0), UNUSED, StartingPoint(loss=first, now=2.3)) is found
+
+
+@pytest.mark.parametrize(("travelled", "found"), [(9e-5, Cause.LEARNING_RATE_TOO_SMALL), (2e-4, Cause.UNDECIDED)])
+def test_of_weights_that_as_good_as_stand_on_a_slope_the_data_are_not_to_blame(travelled, found):
+    standing, slope = replace(MOVING, travelled=travelled), gained(relative_gradient=0.31)
+    assert cause(standing, UNUSED, slope) is found
+    assert cause(standing, UNUSED, gained(relative_gradient=0.29)) is Cause.UNDECIDED
+    assert cause(standing, UNUSED, slope, replace(ACTIVE, saturated=0.9)) is Cause.FLAT_REGION
+
+
+@pytest.mark.parametrize(
+    ("tenth", "tenfold", "found"),
+    [(0.16, 0.51, False), (0.16, 0.1599, True), (0.16, 0.16, False), (0.15, 0.51, False), (0.0, 0.15, True)],
+)
+@pytest.mark.parametrize("now", [0.9, 1.3])
+def test_a_rate_of_which_ten_times_as_much_gains_more_than_a_tenth_is_not_too_large(tenth, tenfold, now, found):
+    tried = gained(**{"learning rate x0.1": tenth, "learning rate x10": tenfold})
+    assert (cause(LossLevel(1.0, 0.4, now), tried) is Cause.LEARNING_RATE_TOO_LARGE) is found
+
+
+@pytest.mark.parametrize(
+    ("gain", "fallen", "found"),
+    [
+        (-2.81, None, Cause.UNDECIDED),
+        (-math.inf, None, Cause.UNDECIDED),
+        (-0.99, None, Cause.NOTHING_TO_LEARN),
+        (-0.1, -0.21, Cause.UNDECIDED),
+        (-math.inf, 0.5, Cause.UNDECIDED),
+        (-2.81, 0.5, Cause.NOTHING_TO_LEARN),  # it has memorised its own batches
+        (-0.1, -0.19, Cause.NOTHING_TO_LEARN),
+    ],
+)
+def test_a_restart_that_blew_up_does_not_show_that_there_is_nothing_to_learn(gain, fallen, found):
+    verdict = diagnose(BASE.including(UNUSED, gained(), Restart(gain, seeds=2, steps=300, fallen=fallen)))
+    assert verdict.cause is found
+    assert ("the loss blew up in the restart of 300 steps" in verdict.reason) is (found is Cause.UNDECIDED)
+
+
+@pytest.mark.parametrize(
+    ("spread", "batches", "found"),
+    [
+        (8.0, 16, Cause.SETTLED),  # 2.5 standard errors of 8 * sqrt(1/10 + 1/16) are 8.06
+        (3.7, 16, Cause.LEARNING_RATE_TOO_LARGE),  # and of this 3.73
+        (3.8, 16, Cause.SETTLED),
+        (3.7, 3, Cause.SETTLED),
+        (8.0, 0, Cause.LEARNING_RATE_TOO_LARGE),
+        (None, 16, Cause.LEARNING_RATE_TOO_LARGE),
+    ],
+)
+def test_a_rise_in_the_first_steps_counts_beyond_what_the_spread_of_single_batches_explains(spread, batches, found):
+    level = LossLevel(start=2.3 + 3.75, best=2.2, now=2.2, start_spread=spread)
+    started = StartingPoint(loss=2.3, now=2.2, batches=batches)
+    assert cause(NOISY, USED, level, MOVING, NOTHING_GAINED, started) is found
+    killed = Cause.LEARNING_RATE_TOO_LARGE if found is Cause.LEARNING_RATE_TOO_LARGE else Cause.FLAT_REGION
+    assert cause(replace(ACTIVE, dead=1.0), UNUSED, level, started) is killed
+
+
+def test_one_hard_batch_among_the_first_is_no_learning_rate_that_is_too_large():
+    def found(losses):
+        progress = Progress(horizon=1000)
+        for step, loss in enumerate(losses + [1.0] * 40):
+            progress.update(StepRecord(step, 0, loss, learning_rate=0.1, stepped=True))
+        return cause(progress.level, NOISY, USED, MOVING, NOTHING_GAINED, StartingPoint(1.0, now=0.99, batches=8))
+
+    assert found([0.9, 1.1, 0.8, 1.0, 18.0, 0.9, 1.2, 0.8, 1.1, 0.9]) is Cause.SETTLED
+    assert found([1.0, 1.2, 2.0, 3.5, 3.0, 2.8, 3.1, 2.9, 3.0, 2.8]) is Cause.LEARNING_RATE_TOO_LARGE
+
+
+@pytest.mark.parametrize("relative", [1.001e-3, 9.0])
+@pytest.mark.parametrize(
+    ("left", "found"),
+    [(0.0, Cause.SETTLED), (0.0999, Cause.SETTLED), (0.1, Cause.NOT_UPDATING), (2.0, Cause.NOT_UPDATING)],
+)
+def test_weights_that_rest_where_their_decay_cancels_the_gradient_have_settled(relative, left, found):
+    changed = [replace(STILL, left_by_decay=left), replace(EVEN, relative=relative)]
+    verdict = diagnose(BASE.including(*changed))
+    assert (verdict.cause, verdict.stuck) == (found, found is Cause.NOT_UPDATING)
+    assert cause(*changed, gained(decay_pull=1.0, adam=0.5)) is found
+    assert cause(replace(MOVING, left_by_decay=left)) is Cause.UNDECIDED  # they do not rest
+
+
+APART = [replace(MOVING, not_held=0.5), replace(MOVING, without_gradient=0.5)]
+"""half of the parameters are out of reach"""
+
+
+def hidden(spread=0.1, start=100.5, now=100.1, shuffled=100.3):
+    """A loss that has fallen by 0.4 over a constant of 100, of which other inputs cost 0.2."""
+    level = LossLevel(start, now, now, spread=spread)
+    return [level, StartingPoint(start, now), InputUse(now, shuffled, moved=0.3, varied=True)]
+
+
+@pytest.mark.parametrize("movement", APART)
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        (hidden(), False),
+        (hidden(spread=0.0), False),
+        (hidden(spread=0.134), True),  # three of which are 0.402
+        (hidden(shuffled=100.299), True),
+        (hidden(now=100.6, shuffled=101.0), True),
+        (hidden()[:2], False),
+        (hidden(spread=None)[:2], True),
+        (hidden(spread=0.134)[:2], True),
+    ],
+)
+def test_a_part_out_of_reach_is_no_fault_where_a_constant_hides_that_the_others_learn(movement, changed, found):
+    verdict = diagnose(BASE.including(movement, *changed))
+    assert (verdict.cause is Cause.NOT_UPDATING) is found
+    still = replace(movement, travelled=0.0)
+    assert cause(still, replace(EVEN, relative=0.0), *changed) is Cause.NOT_UPDATING
+
+
+@pytest.mark.parametrize(
+    ("movement", "gains", "found"),
+    [
+        (APART[0], {"learning rate x10": 0.16}, False),
+        (APART[0], {"this optimizer": 0.16}, False),
+        (APART[0], {"learning rate x10": 0.15}, True),
+        (APART[0], {"adam": 0.9, "line search": 0.9}, True),  # these move what the optimizer does not hold
+        (APART[1], {"adam": 0.16}, False),
+        (APART[1], {"adam": 0.15}, True),
+    ],
+)
+def test_a_part_out_of_reach_is_no_fault_where_the_others_can_lower_the_loss(movement, gains, found):
+    assert (cause(movement, gained(**gains)) is Cause.NOT_UPDATING) is found
+
+
+def test_what_moves_beside_a_part_out_of_reach_is_tried_before_it_is_accused():
+    for movement in APART:
+        assert undiscerned(BASE.including(movement))
+        assert not undiscerned(BASE.including(movement, gained()))
+        assert not undiscerned(BASE.including(replace(movement, travelled=0.0)))
+
+
+@pytest.mark.parametrize(("shuffled", "found"), [(100.299, True), (100.3, False)])
+def test_a_constant_does_not_hide_that_the_inputs_are_used(shuffled, found):
+    verdict = diagnose(BASE.including(*hidden(shuffled=shuffled), gained(), NO_BETTER))
+    assert (verdict.cause is Cause.NOTHING_TO_LEARN, verdict.stuck) == (found, found)
+    assert diagnose(BASE.including(*hidden(shuffled=shuffled))).stuck is found

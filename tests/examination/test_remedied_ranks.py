@@ -1,0 +1,48 @@
+"""A remedy does the same on every rank: weights that part would never meet again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lightning_landscape.examination.remedy_runner import _on_every_rank
+from tests.examination.remedied_ranks import STEPS
+from tests.ranks import PATIENCE
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What the two ranks have in the end, by remedy."""
+    folder = tmp_path_factory.mktemp("ranks")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-m", "tests.examination.remedied_ranks", str(folder)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("whether the run escapes will show") == 2  # rank zero, of the two that perturb
+    return lambda case: [json.loads((folder / f"{case}.{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("case", ["isotropic", "lambda_min", "stop"])
+def test_all_ranks_are_treated_alike_and_keep_the_same_weights(ranks, case: str):
+    first, second = ranks(case)
+    assert first == second
+    assert len(first["treatments"]) >= 1
+    assert ("smallest curvature" in first["treatments"][0]) is (case == "lambda_min")
+    assert (first["steps"] < STEPS) is (case == "stop")
+
+
+@pytest.mark.parametrize(("votes", "decision"), [([1.0, 1.0], True), ([1.0, 0.0], False)])
+def test_an_alarm_on_one_rank_alone_is_not_treated(votes, decision):
+    strategy = SimpleNamespace(root_device="cpu", reduce=lambda mine, reduce_op: mine + torch.tensor(votes[1]))
+    trainer = SimpleNamespace(world_size=2, strategy=strategy)
+    assert _on_every_rank(trainer, votes[0] == 1.0) is decision

@@ -1,0 +1,185 @@
+"""What activation layers put out, seen within the surface of a LightningModule in the midst of its training."""
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules import module as registry
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_landscape import LandscapeMonitor
+from lightning_landscape.errors import PlateauWarning, SurfaceError
+from lightning_landscape.evidence import Activity, Cause
+from tests.module_surface.observers import Prober
+
+ROWS = torch.tensor([[1.0, -2.0], [3.0, -4.0]])
+
+
+class Around(L.LightningModule):
+    """Trains a scale around a network; whatever the network calls from outside is none of the module's."""
+
+    def __init__(self, net, elsewhere=None):
+        super().__init__()
+        self.net, self.scale, self._elsewhere = net, nn.Parameter(torch.ones(())), [elsewhere]
+
+    def training_step(self, batch, batch_idx):
+        output = self.net(batch[0])
+        if self.scale > 5:
+            raise RuntimeError("so far away the step fails")
+        output = output if self._elsewhere[0] is None else self._elsewhere[0](output)
+        return self.scale * output.sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+class Once(Prober):
+    """Looks at the surface of the first batch."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.examine(trainer, pl_module)
+
+    def on_train_epoch_end(self, *args): ...
+
+
+def look(probe, module, inputs=ROWS):
+    """What the probe says of the surface, and of no other module's."""
+    once = Once(probe, batches=1)
+    trainer = L.Trainer(
+        max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+        enable_model_summary=False, callbacks=[once],
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(TensorDataset(inputs), batch_size=len(inputs)))
+    assert not once.refusals
+    return once.readings[0]
+
+
+def watch(net, inputs=ROWS, **settings):
+    return look(lambda surface: surface.activations(surface.here, **settings), Around(net), inputs)
+
+
+def test_every_activation_layer_is_seen_by_its_name_and_kind():
+    seen = watch(nn.Sequential(nn.Identity(), nn.ReLU(), nn.Sequential(nn.Tanh())))
+    assert {name: output.kind for name, output in seen.items()} == {"net.1": "ReLU", "net.2.0": "Tanh"}
+    assert seen["net.1"].values.tolist() == [[1.0, 0.0], [3.0, 0.0]]
+
+
+def test_the_layers_are_seen_at_the_point_that_is_asked_for():
+    def probe(surface):
+        return [surface.activations({**surface.here, "net.0.weight": torch.full((1, 2), w)}) for w in (0.0, 1.0)]
+
+    net = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Tanh())
+    at_zero, at_one = look(probe, Around(net))
+    assert at_zero["net.1"].values.tolist() == [[0.0], [0.0]]
+    assert at_one["net.1"].values.tolist() == torch.tanh(ROWS.sum(1, keepdim=True)).tolist()
+
+
+def test_everything_behind_the_first_dimension_is_a_unit():
+    images = torch.ones(5, 2, 3, 4)
+    assert watch(nn.ReLU(), images)["net"].values.shape == (5, 24)
+    assert watch(nn.ReLU(), torch.ones(5))["net"].values.shape == (1, 5)
+
+
+def test_a_layer_that_is_used_twice_shows_both_uses():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.ReLU()
+
+        def forward(self, x):
+            return self.act(x) + self.act(-x)
+
+    assert watch(Twice())["net.act"].values.tolist() == [[1.0, 0.0], [3.0, 0.0], [0.0, 2.0], [0.0, 4.0]]
+
+
+def test_calls_of_another_width_are_left_out():
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.ReLU()
+
+        def forward(self, x):
+            return self.act(x).sum() + self.act(x[:, :1]).sum()
+
+    assert watch(Growing())["net.act"].values.shape == (2, 2)
+
+
+def test_of_a_large_layer_the_first_rows_are_kept():
+    assert watch(nn.ReLU(), torch.ones(1000, 10), max_values=50)["net"].values.shape == (5, 10)
+    assert watch(nn.ReLU(), torch.ones(1000, 100), max_values=50)["net"].values.shape == (1, 100)
+
+
+def test_layers_of_other_modules_and_other_kinds_are_not_looked_at():
+    module = Around(nn.Sequential(nn.GELU(), nn.Linear(2, 2)), elsewhere=nn.ReLU())
+    assert look(lambda surface: surface.activations(surface.here), module) == {}
+
+
+def test_a_layer_that_is_not_called_is_not_there():
+    class First(nn.Sequential):
+        def forward(self, x):
+            return self[0](x)
+
+    assert watch(First(nn.ReLU(), nn.Tanh())).keys() == {"net.0"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_hook_is_left_behind_and_no_graph_is_made(fails):
+    def probe(surface):
+        far = {**surface.here, "scale": torch.tensor(6.0)}
+        if fails:
+            with pytest.raises(SurfaceError, match="so far away the step fails"):
+                surface.activations(far)
+        else:
+            assert not surface.activations(surface.here)["net.1"].values.requires_grad
+        loss = float(surface.loss(surface.here))
+        assert not module.net[1]._forward_hooks
+        return loss
+
+    module = Around(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+    before = dict(registry._global_forward_hooks)
+    with torch.no_grad():
+        expected = float(module.net(ROWS).sum())
+    assert look(probe, module) == pytest.approx(expected)
+    assert dict(registry._global_forward_hooks) == before
+    assert not any(layer._forward_hooks for layer in module.modules())
+
+
+class Regression(L.LightningModule):
+    """Learns nothing, since its activations let nothing pass."""
+
+    def __init__(self, activation, bias):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 16), activation, nn.Linear(16, 1))
+        nn.init.constant_(self.net[0].bias, bias)
+        nn.init.zeros_(self.net[2].weight)  # it starts at the best constant, the mean
+
+    def training_step(self, batch, batch_idx):
+        inputs, targets = batch
+        return nn.functional.mse_loss(self.net(inputs), targets)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("activation", "bias", "words"),
+    [
+        (nn.ReLU(), -100.0, "In net.1 100% of the units are zero on all 160 samples"),
+        (nn.Tanh(), 100.0, "In net.1 100% of the values sit at the activation's bounds"),
+    ],
+    ids=["dead", "saturated"],
+)
+def test_a_run_behind_dead_or_saturated_units_is_told_so(activation, bias, words):
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(256, 4, generator=generator), torch.tensor([[1.0], [-1.0]]).repeat(128, 1)
+    torch.manual_seed(0)
+    monitor = LandscapeMonitor()
+    trainer = L.Trainer(
+        max_epochs=25, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+        enable_model_summary=False, callbacks=[monitor],
+    )  # fmt: skip
+    with pytest.warns(PlateauWarning, match=r"\[LL202\]"):
+        trainer.fit(Regression(activation, bias), DataLoader(TensorDataset(inputs, targets), batch_size=32))
+    assert monitor.verdict.cause is Cause.FLAT_REGION
+    assert words in monitor.verdict.reason
+    assert monitor.verdict.evidence.get(Activity).layers == 1

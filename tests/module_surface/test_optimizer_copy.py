@@ -1,0 +1,226 @@
+"""The run's optimizer on a copy, and weights drawn anew: right, and without a trace."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.utilities.enums import GradClipAlgorithmType
+from torch import Tensor, nn
+
+from lightning_landscape.evidence import Restart
+from lightning_landscape.module_surface.optimizer_copy import continuation, decay_of
+from lightning_landscape.probes import CopyTrials, RedrawnRestart
+from tests.module_surface.observers import Prober
+from tests.zoo import SPECIMENS, Specimen, train
+from tests.zoo.plain import Classifier, Perceptron
+from tests.zoo.training import fingerprint, fit, make_trainer
+
+# The run's own optimizer, on a copy
+
+
+def network() -> nn.Module:
+    """Two layers, of which the bias of the second is frozen."""
+    generator = torch.Generator().manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(generator=generator)
+    module[1].bias.requires_grad_(requires_grad=False)
+    module.automatic_optimization = True
+    return module
+
+
+def two_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """The frozen bias among them."""
+    return [{"params": list(module[0].parameters()), "lr": 0.03}, {"params": list(module[1].parameters())}]
+
+
+OPTIMIZERS = {
+    "SGD": lambda m: torch.optim.SGD(m.parameters(), lr=0.1),
+    "momentum": lambda m: torch.optim.SGD(two_groups(m), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "Adam": lambda m: torch.optim.Adam(two_groups(m), lr=0.1, amsgrad=True),
+    "AdamW": lambda m: torch.optim.AdamW(two_groups(m), lr=0.1, weight_decay=0.2),
+    "fused AdamW": lambda m: torch.optim.AdamW(two_groups(m), lr=0.1, fused=True),
+    "learning rate as a tensor": lambda m: torch.optim.Adam(m.parameters(), lr=torch.tensor(0.1), foreach=False),
+    "RMSprop": lambda m: torch.optim.RMSprop(two_groups(m), lr=0.1, momentum=0.5),
+    "part of the weights": lambda m: torch.optim.SGD(m[0].parameters(), lr=0.1, momentum=0.9),
+}
+CLIPPING = {
+    "unclipped": (None, None),
+    "by norm": (0.5, GradClipAlgorithmType.NORM),
+    "by value": (0.1, GradClipAlgorithmType.VALUE),
+    "by default": (0.5, None),
+}
+
+
+def trainer_of(optimizer: Any, value: float | None = None, algorithm: Any = None) -> Any:
+    return SimpleNamespace(optimizers=[optimizer], gradient_clip_val=value, gradient_clip_algorithm=algorithm)
+
+
+def gradients(module: nn.Module, steps: int, seed: int) -> list[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    return [{name: torch.randn(p.shape, generator=generator) for name, p in named.items()} for _ in range(steps)]
+
+
+def really_step(module: nn.Module, optimizer: Any, steps: list[dict[str, Tensor]], value: Any, algorithm: Any) -> None:
+    """As Lightning does: clip what the optimizer holds, then step."""
+    for gradient in steps:
+        for name, parameter in module.named_parameters():
+            parameter.grad = gradient[name].clone() if name in gradient else None
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        if value is not None:
+            by_value = algorithm == "value"
+            (nn.utils.clip_grad_value_ if by_value else nn.utils.clip_grad_norm_)(held, value)
+        optimizer.step()
+    for parameter in module.parameters():
+        parameter.grad = None
+
+
+@pytest.mark.parametrize("clip", CLIPPING)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_copied_optimizer_goes_where_the_original_would_have_gone(name: str, clip: str):
+    value, algorithm = CLIPPING[clip]
+    module = network()
+    optimizer = OPTIMIZERS[name](module)
+    really_step(module, optimizer, gradients(module, 3, seed=1), value, algorithm)
+    before = fingerprint([module.state_dict(), optimizer.state_dict()])
+    flags = [p.requires_grad for p in module.parameters()]
+
+    continued = continuation(trainer_of(optimizer, value, algorithm), module)
+    ahead = gradients(module, 5, seed=2)
+    for _ in range(2):  # a second copy starts where the first one did
+        step = continued(1.0)
+        point = {n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad}
+        for gradient in ahead:
+            given = copy.deepcopy(gradient)
+            step(point, list(given.values()))
+            assert all(torch.equal(given[n], gradient[n]) for n in given)
+        assert fingerprint([module.state_dict(), optimizer.state_dict()]) == before
+        assert [p.requires_grad for p in module.parameters()] == flags
+        assert all(p.grad is None for p in module.parameters())
+
+    really_step(module, optimizer, ahead, value, algorithm)
+    for n, weight in point.items():
+        assert torch.equal(weight, module.get_parameter(n)), n
+
+
+def test_the_factor_scales_the_rate_of_every_group_and_of_no_group_of_the_original():
+    module = network()
+    optimizer = torch.optim.SGD(two_groups(module), lr=0.1)
+    start = {n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad}
+    (gradient,) = gradients(module, 1, seed=3)
+    point = {n: weight.clone() for n, weight in start.items()}
+    continuation(trainer_of(optimizer), module)(10.0)(point, list(gradient.values()))
+    for n, rate in (("0.weight", 0.3), ("0.bias", 0.3), ("1.weight", 1.0)):
+        torch.testing.assert_close(point[n], start[n] - rate * gradient[n])
+    assert [group["lr"] for group in optimizer.param_groups] == [0.03, 0.1]
+
+
+def test_where_the_optimizer_does_not_step_alone_there_is_no_continuation():
+    module = network()
+    lbfgs, sgd = torch.optim.LBFGS([module[0].weight]), torch.optim.SGD(module.parameters(), lr=0.1)
+    assert continuation(trainer_of(lbfgs), module) is None
+    two = trainer_of(sgd)
+    two.optimizers.append(sgd)
+    assert continuation(two, module) is None
+    module.automatic_optimization = False
+    assert continuation(trainer_of(sgd), module) is None
+
+
+def test_the_decay_of_the_run_is_the_largest_and_says_on_what_it_acts():
+    parameters = [nn.Parameter(torch.ones(2))]
+    assert decay_of(trainer_of(torch.optim.SGD(parameters, lr=0.1))) == (0.0, False)
+    assert decay_of(trainer_of(torch.optim.Adam(parameters, weight_decay=0.1))) == (0.1, False)
+    assert decay_of(trainer_of(torch.optim.AdamW(parameters, weight_decay=0.1))) == (0.1, True)
+    groups = [{"params": [nn.Parameter(torch.ones(1))], "weight_decay": 0.5}, {"params": parameters}]
+    assert decay_of(trainer_of(torch.optim.SGD(groups, lr=0.1, weight_decay=0.2))) == (0.5, False)
+    assert decay_of(SimpleNamespace(optimizers=[])) == (0.0, False)
+
+
+# Weights drawn anew
+
+
+class Varied(Classifier):
+    """A layer that draws itself, a frozen one, BatchNorm, a scale of ones, and a matrix that belongs to no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.frozen = nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Linear(16, 16)
+        self.scale, self.bare = nn.Parameter(torch.ones(16)), nn.Parameter(torch.full((3, 16), 0.1))
+        with torch.no_grad():
+            self.bare[0, 0] = 0.5
+        self.frozen.requires_grad_(requires_grad=False)
+
+    def net(self, x: Tensor) -> Tensor:
+        return self.frozen(self.norm(self.first(x))).tanh() * self.scale @ self.bare.T
+
+
+def draws(surface: Any) -> dict[str, Any]:
+    before = float(surface.loss(surface.here))
+    start = {name: weight.clone() for name, weight in surface.here.items()}
+    drawn = [surface.redrawn(seed) for seed in (0, 0, 1)]
+    losses = [float(surface.loss(surface.here)), float(surface.loss(drawn[0])), float(surface.loss(drawn[1]))]
+    same = all(torch.equal(start[name], surface.here[name]) for name in start)
+    return {"before": before, "start": start, "drawn": drawn, "losses": losses, "same": same}
+
+
+def test_weights_are_drawn_by_seed_and_nothing_else_changes():
+    prober = Prober(draws)
+    specimen = Specimen(Varied, epochs=1)
+    fit(specimen, make_trainer(specimen, prober), Varied())
+    assert not prober.refusals
+    for reading in prober.readings:
+        one, again, other = reading["drawn"]
+        assert reading["same"]
+        assert reading["losses"][0] == reading["before"]
+        assert reading["losses"][1] == reading["losses"][2]
+        assert one.keys() == reading["start"].keys()
+        assert all(torch.equal(one[name], again[name]) for name in one)
+        assert not torch.equal(one["first.weight"], other["first.weight"])
+        assert not torch.equal(one["bare"], other["bare"])
+        assert torch.equal(one["norm.weight"], torch.ones(16))
+        assert "frozen.weight" not in one
+        assert float(one["first.weight"].abs().max()) <= 8**-0.5  # Linear draws from ±1/√fan_in
+        assert 0.5 * 16**-0.5 < float(one["bare"].std()) < 2 * 16**-0.5
+
+
+@pytest.mark.parametrize("name", ["Perceptron", "Convolutional", "HiddenState"])
+def test_trials_and_restarts_leave_no_trace_in_the_run(name: str):
+    prober = Prober(lambda surface: [CopyTrials(steps=3)(surface), RedrawnRestart(seeds=2, steps=3)(surface)])
+    assert train(SPECIMENS[name], prober) == train(SPECIMENS[name])
+    assert not prober.refusals
+    trials, restart = prober.readings[-1]
+    assert {"this optimizer", "mean of the path", "adam", "line search"} <= trials.gains.keys()
+    assert isinstance(restart, Restart)
+
+
+def test_the_copied_optimizer_of_a_run_goes_where_the_run_goes():
+    """The trial's first step, on the gradient of the batch that comes next, is the run's own next step."""
+
+    class Ahead(Prober):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.examine(trainer, pl_module)
+
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            self.end = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
+
+    def go_on(surface: Any) -> dict[str, Tensor]:
+        point = {name: weight.clone() for name, weight in surface.here.items()}
+        leaves = {name: weight.clone().requires_grad_() for name, weight in point.items()}
+        gradient = torch.autograd.grad(surface.loss(leaves), list(leaves.values()))
+        surface.continued(1.0)(point, gradient)
+        return point
+
+    def one_batch() -> Any:
+        return torch.utils.data.DataLoader(SPECIMENS["Perceptron"].loader().dataset, batch_size=48)
+
+    ahead = Ahead(go_on, batches=1)
+    specimen = Specimen(Perceptron, loader=one_batch, epochs=3, trainer=lambda: {"gradient_clip_val": 0.05})
+    fit(specimen, make_trainer(specimen, ahead), Perceptron())
+    for name, weight in ahead.readings[-2].items():
+        torch.testing.assert_close(weight, ahead.end[name], rtol=1e-6, atol=1e-7)

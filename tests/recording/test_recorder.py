@@ -1,0 +1,700 @@
+"""Every number of a `StepRecord`, against a computation of its own in each way that Lightning can take a step."""
+
+import contextlib
+import math
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_landscape.recording.intervals import Pace
+from lightning_landscape.recording.recorder import StepRecorder
+from lightning_landscape.recording.step_buffer import Row
+from lightning_landscape.tracking.loss_history import LossHistory
+from lightning_landscape.tracking.progress import SHORT, StepRecord
+
+
+class Classifier(L.LightningModule):
+    """Keeps the true loss of every micro-batch, as the independent witness."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(8, 16)
+        self.head = nn.Linear(16, 3)
+        self.losses = []
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.body(x)))
+
+    def training_step(self, batch, batch_idx):
+        loss = F.cross_entropy(self(batch[0]), batch[1])
+        self.losses.append(loss.item())
+        return loss
+
+    def configure_optimizers(self):
+        return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=0.1)
+
+
+class Witness(L.Callback):
+    """Runs the recorder, and beside it computes the same numbers in the plainest way."""
+
+    def __init__(self, **settings):
+        self.recorder = StepRecorder(**{"updates_every": 1, **settings})
+        self.records: list[StepRecord] = []
+        self.before: list[dict[int, float]] = []
+        self.after: list[float] = []
+        self.updates: list[float] = []
+
+    def on_train_start(self, trainer, pl_module):
+        self.recorder.attach(trainer, pl_module, Pace())
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.weights = flat(pl_module)
+        self.norm = None
+
+    def on_before_backward(self, trainer, pl_module, loss):
+        self.recorder.before_backward(loss)
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.recorder.before_step(optimizer)
+        self.norm = norm_of(p.grad for group in optimizer.param_groups for p in group["params"])
+        self.before.append(self.norm)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.recorder.end_batch(outputs)
+        if self.norm is not None:
+            self.after.append(norm_of(p.grad for p in pl_module.parameters()))
+            self.updates.append(float((flat(pl_module) - self.weights).norm()))
+        if self.recorder.waiting >= 3:
+            self.records += self.recorder.drain()
+
+    def on_train_end(self, trainer, pl_module):
+        self.records += self.recorder.drain()
+        self.recorder.detach()
+
+
+def flat(module):
+    return torch.cat([p.detach().double().flatten() for p in module.parameters()])
+
+
+def norm_of(gradients):
+    dense = [g.to_dense() if g.is_sparse else g for g in gradients if g is not None]
+    return math.sqrt(sum(float((g.double() ** 2).sum()) for g in dense))
+
+
+def data(samples=56, batch_size=8):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(samples, 8, generator=generator)
+    return DataLoader(
+        TensorDataset(inputs, torch.randint(0, 3, (samples,), generator=generator)), batch_size=batch_size
+    )
+
+
+def fit(module, witness, **settings):
+    torch.manual_seed(1)
+    for layer in module.modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = L.Trainer(**{"max_epochs": 1, "accelerator": "cpu", **quiet, **settings}, callbacks=[witness])
+    trainer.fit(module, data())
+    return witness
+
+
+def column(witness, name):
+    return [getattr(record, name) for record in witness.records]
+
+
+def test_a_plain_step_is_recorded_as_computed_by_hand():
+    module = Classifier()
+    witness = fit(module, Witness())
+    assert column(witness, "step") == list(range(7))
+    assert column(witness, "stepped") == [True] * 7
+    assert column(witness, "learning_rate") == [0.1] * 7
+    assert column(witness, "loss") == pytest.approx(module.losses, rel=1e-6)
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+    assert column(witness, "grad_norm_clipped") == pytest.approx(witness.before, rel=1e-5)
+    assert column(witness, "update_norm") == pytest.approx(witness.updates, rel=1e-4)
+    # SGD: Δw = -lr·g, so |g·Δw| = lr·|g|² and |Δw| = lr·|g|.
+    assert column(witness, "predicted") == pytest.approx([0.1 * n**2 for n in witness.before], rel=1e-4)
+    assert column(witness, "missing") == [0.0] * 7
+
+
+def test_groups_are_the_modules_and_make_up_the_whole():
+    witness = fit(Classifier(), Witness())
+    assert witness.recorder.groups == ("body", "head")
+    for record in witness.records:
+        assert math.hypot(*record.group_norms) == pytest.approx(record.grad_norm, rel=1e-6)
+
+
+def test_norms_stand_before_and_after_clipping():
+    witness = fit(Classifier(), Witness(), gradient_clip_val=0.05)
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+    assert column(witness, "grad_norm_clipped") == pytest.approx(witness.after, rel=1e-5)
+    assert max(column(witness, "grad_norm_clipped")) < 0.0501 < min(column(witness, "grad_norm"))
+    # The loss falls along the gradient itself, not along the clipped one.
+    for record in witness.records:
+        assert record.predicted == pytest.approx(record.grad_norm * record.update_norm, rel=1e-4)
+
+
+def test_an_overridden_clipping_is_seen():
+    class Halves(Classifier):
+        def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
+            for p in self.parameters():
+                p.grad.mul_(0.5)
+
+    witness = fit(Halves(), Witness())
+    assert column(witness, "grad_norm_clipped") == pytest.approx([n / 2 for n in witness.before], rel=1e-5)
+
+
+def test_accumulation_makes_one_record_of_a_window_and_the_last_may_be_short():
+    module = Classifier()
+    witness = fit(module, Witness(), accumulate_grad_batches=3)  # 7 batches: 3 + 3 + 1
+    windows = [module.losses[:3], module.losses[3:6], module.losses[6:]]
+    assert column(witness, "loss") == pytest.approx([sum(w) / len(w) for w in windows], rel=1e-6)
+    assert column(witness, "step") == [0, 1, 2]
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+
+
+def test_bf16_gradients_are_measured_in_float32():
+    module = Classifier()
+    witness = fit(module, Witness(), precision="bf16-mixed")
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+    assert column(witness, "loss") == pytest.approx(module.losses, rel=1e-5)
+
+
+def test_pure_bf16_weights_give_finite_norms():
+    witness = fit(Classifier(), Witness(), precision="bf16-true")
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-2)
+    assert all(0 < norm < math.inf for norm in column(witness, "update_norm"))
+
+
+def fp16(scale=1024.0):
+    return MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=scale))
+
+
+def test_fp16_norms_are_unscaled():
+    module = Classifier()
+    witness = fit(module, Witness(), plugins=[fp16()])
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+    assert column(witness, "loss") == pytest.approx(module.losses, rel=1e-5)
+    assert max(column(witness, "grad_norm")) < 10
+
+
+def test_a_step_that_the_scaler_skips_is_a_record_that_did_not_step():
+    class Overflows(Classifier):
+        def on_after_backward(self):
+            if len(self.losses) == 3:
+                self.head.bias.grad.fill_(float("inf"))
+
+    witness = fit(Overflows(), Witness(), plugins=[fp16()])
+    assert column(witness, "stepped") == [True, True, False, True, True, True, True]
+    assert witness.updates[2] == 0
+    assert not math.isfinite(witness.records[2].grad_norm)
+    assert witness.records[2].update_norm is None
+
+
+class Fused(Classifier):
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.1, fused=True)
+
+
+def test_a_fused_optimizer_that_unscales_by_itself_is_read_after_its_step():
+    witness = fit(Fused(), Witness(), plugins=[fp16()])
+    assert column(witness, "grad_norm") == pytest.approx(witness.after, rel=1e-5)
+    assert max(column(witness, "grad_norm")) < 10
+    assert min(witness.before) > 100  # what the hook before the step shows is scaled
+
+
+def test_a_fused_step_that_was_skipped_did_not_step():
+    class Overflows(Fused):
+        def on_after_backward(self):
+            if len(self.losses) == 3:
+                self.head.bias.grad.fill_(float("inf"))
+
+    witness = fit(Overflows(), Witness(), plugins=[fp16()])
+    assert column(witness, "stepped") == [True, True, False, True, True, True, True]
+
+
+class Players(L.LightningModule):
+    """Two optimizers by hand, the second with stale gradients of the first in its reach."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator, self.critic = nn.Linear(8, 8), nn.Linear(8, 1)
+        self.generator_losses, self.critic_losses = [], []
+
+    def training_step(self, batch, batch_idx):
+        optimizers = self.optimizers()
+        losses = (-self.critic(self.generator(batch[0])).mean(), self.critic(batch[0]).square().mean())
+        kept = (self.generator_losses, self.critic_losses)
+        for optimizer, loss, values in zip(optimizers, losses, kept, strict=True):
+            values.append(loss.item())
+            optimizer.zero_grad()
+            self.manual_backward(loss, retain_graph=True, inputs=optimizer.param_groups[0]["params"])
+            optimizer.step()
+
+    def configure_optimizers(self):
+        first = torch.optim.SGD(self.generator.parameters(), lr=0.01)
+        return first, torch.optim.Adam(self.critic.parameters(), lr=0.02)
+
+
+def test_two_optimizers_by_hand_have_their_own_losses_norms_and_rates():
+    module = Players()
+    witness = fit(module, Witness())
+    first = [record for record in witness.records if record.optimizer == 0]
+    second = [record for record in witness.records if record.optimizer == 1]
+    assert [record.loss for record in first] == pytest.approx(module.generator_losses, rel=1e-6)
+    assert [record.loss for record in second] == pytest.approx(module.critic_losses, rel=1e-6)
+    assert [record.grad_norm for record in first] == pytest.approx(witness.before[0::2], rel=1e-5)
+    assert [record.grad_norm for record in second] == pytest.approx(witness.before[1::2], rel=1e-5)
+    assert {record.learning_rate for record in second} == {0.02}
+    assert [record.step for record in second] == list(range(7))  # the axis of train_loss, not of global_step
+    assert all(record.group_norms[1] is None for record in first)
+
+
+def test_many_steps_in_one_batch_are_many_records():
+    class Restless(Players):
+        def training_step(self, batch, batch_idx):
+            for _ in range(6):
+                super().training_step(batch, batch_idx)
+
+    assert len(fit(Restless(), Witness()).records) == 7 * 6 * 2
+
+
+def test_lbfgs_makes_one_record_with_the_norm_of_its_last_evaluation():
+    class Quasi(Classifier):
+        def configure_optimizers(self):
+            return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
+
+    witness = fit(Quasi(), Witness())
+    assert len(witness.records) == 7
+    assert len(witness.before) == 21
+    assert column(witness, "grad_norm") == pytest.approx(witness.before[2::3], rel=1e-5)
+    assert column(witness, "update_norm") == pytest.approx(witness.updates, rel=1e-4)
+    assert column(witness, "predicted") == [None] * 7
+
+
+@pytest.mark.filterwarnings("ignore:.*`training_step` returned `None`")
+def test_a_step_without_loss_did_not_step_and_has_no_loss():
+    class Skips(Classifier):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            return None if batch_idx == 2 else loss
+
+    witness = fit(Skips(), Witness())
+    assert witness.records[2].loss is None
+    assert witness.records[2].grad_norm is None
+    assert witness.records[2].missing is None
+    assert column(witness, "stepped") == [True, True, False, True, True, True, True]
+
+
+def test_frozen_parameters_are_not_missed_and_unused_ones_are():
+    class Partly(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.body.requires_grad_(requires_grad=False)
+            self.unused = nn.Linear(8, 16)
+
+    witness = fit(Partly(), Witness())
+    unused, used = 8 * 16 + 16, 16 * 3 + 3
+    assert column(witness, "missing") == pytest.approx([unused / (unused + used)] * 7)
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+
+
+def test_where_no_parameter_gets_a_gradient_all_are_missed_and_no_step_moves():
+    class Cut(Classifier):
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx).detach().requires_grad_()
+
+    witness = fit(Cut(), Witness())
+    assert column(witness, "missing") == [1.0] * 7
+    assert column(witness, "stepped") == [False] * 7
+    assert column(witness, "grad_norm") == [None] * 7
+
+
+def test_tied_weights_count_once():
+    class Tied(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.decoder = nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)
+            self.decoder.weight = self.encoder.weight
+
+        def training_step(self, batch, batch_idx):
+            return (self.decoder(self.encoder(batch[0])) - batch[0]).square().mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    witness = fit(Tied(), Witness())
+    assert witness.recorder.groups == ("encoder",)
+    assert column(witness, "grad_norm") == pytest.approx(witness.after, rel=1e-5)
+
+
+def test_sparse_gradients_are_measured():
+    class Sparse(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.Embedding(3, 4, sparse=True), nn.Linear(4, 1)
+
+        def training_step(self, batch, batch_idx):
+            return self.head(self.table(batch[1])).square().mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    witness = fit(Sparse(), Witness())
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+
+
+def test_a_parameter_group_that_fine_tuning_adds_is_measured_from_then_on():
+    class Unfreezes(Classifier):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.head.parameters(), lr=0.1)
+
+        def on_train_batch_start(self, batch, batch_idx):
+            if batch_idx == 4:
+                self.optimizers().optimizer.add_param_group({"params": list(self.body.parameters()), "lr": 0.2})
+
+    witness = fit(Unfreezes(), Witness())
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+    assert column(witness, "learning_rate") == [0.1] * 4 + [0.2] * 3
+
+
+@pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer")
+def test_an_optimizer_inside_the_backward_pass_leaves_the_losses():
+    class InBackward(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+
+        def configure_optimizers(self):
+            return None
+
+        def on_train_start(self):
+            for p in self.parameters():
+                optimizer = torch.optim.SGD([p], 0.1)
+                p.register_post_accumulate_grad_hook(lambda p, optimizer=optimizer: optimizer.step())
+
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            self.manual_backward(loss)
+            return loss
+
+    module = InBackward()
+    witness = fit(module, Witness())
+    assert not witness.recorder.met
+    assert column(witness, "loss") == pytest.approx(module.losses, rel=1e-6)
+    assert column(witness, "grad_norm") == [None] * 7
+
+
+def test_a_learning_rate_that_is_a_tensor_is_read():
+    class Capturable(Classifier):
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), lr=torch.tensor(0.03))
+
+    assert column(fit(Capturable(), Witness()), "learning_rate") == pytest.approx([0.03] * 7)
+
+
+def test_sampled_steps_alone_are_measured_and_the_logged_ones_are_among_them():
+    witness = fit(Classifier(), Witness(norms_every=3, updates_every=2), log_every_n_steps=5)
+    measured = [record.grad_norm is not None for record in witness.records]
+    assert measured == [False, False, True, False, True, True, False]  # the third, the sixth, and the logger's fifth
+    assert [record.update_norm is not None for record in witness.records] == [True, False] * 3 + [True]
+    assert all(record.loss is not None for record in witness.records)
+
+
+class EverySecondBatch(Classifier):
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+        optimizer_closure()
+        if batch_idx % 2:
+            optimizer.step()
+
+
+class SometimesNothing(Classifier):
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        return None if batch_idx % 3 == 1 else loss
+
+
+class Quasi(Classifier):
+    def configure_optimizers(self):
+        return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
+
+
+class ByHand(Classifier):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.manual_backward(loss)
+        if batch_idx % 3:
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+        return loss
+
+
+class Accumulating(Witness):
+    """Changes the accumulation as Lightning's own scheduler does."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        trainer.accumulate_grad_batches = 1 + 3 * (trainer.current_epoch % 2)
+
+
+WAYS = [Classifier, EverySecondBatch, SometimesNothing, Quasi, Fused]
+
+
+@pytest.mark.parametrize(
+    ("module", "settings"),
+    [(way, settings) for way in [*WAYS, ByHand] for settings in ({}, {"max_epochs": 2})]
+    + [(way, {"accumulate_grad_batches": 3}) for way in WAYS],  # which Lightning refuses by hand
+)
+def test_steps_that_leave_only_their_loss_are_told_as_those_that_are_measured(module, settings):
+    measured, plain = (fit(module(), Witness(norms_every=n, updates_every=n), **settings) for n in (1, 10))
+    assert [record[:5] for record in plain.records] == [record[:5] for record in measured.records]
+    assert sum(record.grad_norm is not None for record in plain.records) <= 1
+
+
+@pytest.mark.parametrize("batches", [1, 3, 7])
+def test_accumulation_that_begins_between_two_measured_steps_is_seen(batches):
+    settings = {"max_epochs": 4, "limit_train_batches": batches}
+    measured, plain = (fit(Classifier(), Accumulating(norms_every=n, updates_every=n), **settings) for n in (1, 50))
+    assert [record[:5] for record in plain.records] == [record[:5] for record in measured.records]
+
+
+class Decaying(Classifier):
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def test_the_learning_rate_is_read_where_more_than_the_loss_is():
+    witness = fit(Decaying(), Witness(norms_every=3, updates_every=100))
+    assert column(witness, "learning_rate") == [0.1, 0.1, 0.1 / 4, 0.1 / 4, 0.1 / 4, 0.1 / 32, 0.1 / 32]
+
+
+def test_weights_beyond_the_cap_are_not_copied():
+    witness = fit(Classifier(), Witness(max_copy_bytes=100))
+    assert column(witness, "update_norm") == [None] * 7
+    assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
+
+
+class Wide(Classifier):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(8, 512), nn.Linear(512, 512))
+        self.head = nn.Linear(512, 3)
+
+
+@pytest.mark.parametrize(("room", "copied"), [(512 * 512 * 4, True), (512 * 512 * 4 // 8, False)])
+def test_of_a_large_tensor_the_sample_counts_against_the_cap(room, copied):
+    witness = fit(Wide(), Witness(updates_every=1, max_copy_bytes=room))
+    assert all((norm is not None) is copied for norm in column(witness, "update_norm"))
+
+
+@pytest.mark.parametrize("norms_every", [1, 3, 6])
+def test_a_state_taken_in_mid_run_continues_the_same_records(norms_every):
+    settings = {"norms_every": norms_every, "updates_every": 3}
+    whole = fit(Decaying(), Witness(**settings)).records
+
+    class Stops(Witness):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            if batch_idx == 3:
+                state = torch.load(saved(self.recorder.state_dict()), weights_only=True)
+                self.recorder.detach()
+                self.recorder = StepRecorder(**settings)
+                self.recorder.attach(trainer, pl_module, Pace())
+                self.recorder.load_state_dict(state)
+
+    assert fit(Decaying(), Stops(**settings)).records == whole
+
+
+def test_a_state_from_between_two_measured_steps_loses_no_step_where_accumulation_begins():
+    class Changes(Witness):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            if batch_idx == 2:
+                trainer.accumulate_grad_batches = 2
+                state = self.recorder.state_dict()
+                self.recorder.attach(trainer, pl_module, Pace())
+                self.recorder.load_state_dict(state)
+
+    measured, plain = (fit(Classifier(), Changes(norms_every=n, updates_every=n)) for n in (1, 50))
+    assert len(measured.records) == 6
+    assert [record[:5] for record in plain.records] == [record[:5] for record in measured.records]
+
+
+def saved(state):
+    import io
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def test_detaching_leaves_no_hook_behind():
+    module = Classifier()
+    witness = fit(module, Witness())
+    assert not module.trainer.optimizers[0]._optimizer_step_post_hooks
+    assert witness.recorder.waiting == 0
+
+
+@pytest.mark.parametrize("name", ["norms_every", "updates_every"])
+def test_an_interval_below_one_is_refused_with_its_value(name):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        StepRecorder(**{name: 0})
+
+
+class LongRun(Witness):
+    """Believes that the run will take so many steps."""
+
+    def __init__(self, horizon, **settings):
+        super().__init__(**{"norms_every": None, "updates_every": None, **settings})
+        self.pace = Pace(horizon)
+
+    def on_train_start(self, trainer, pl_module):
+        self.recorder.attach(trainer, pl_module, self.pace)
+
+
+def measured_steps(witness, name):
+    return [record.step for record in witness.records if getattr(record, name) is not None]
+
+
+@pytest.mark.parametrize(
+    ("horizon", "norms", "updates"),
+    [(None, 10, 10), (2000, 10, 10), (6000, 10, 30), (30_000, 30, 150)],
+)
+def test_a_long_run_is_measured_as_rarely_as_its_windows_allow(horizon, norms, updates):
+    pace = Pace(horizon)
+    assert (pace.norms_every, pace.updates_every(1)) == (norms, updates)
+    witness = fit(Classifier(), LongRun(horizon), max_epochs=6, log_every_n_steps=0)
+    assert measured_steps(witness, "grad_norm") == [step for step in range(42) if (step + 1) % norms == 0]
+    assert measured_steps(witness, "update_norm") == list(range(0, 42, updates))
+
+
+@pytest.mark.parametrize("horizon", [200, 500, 1000, 5000, 100_000])
+def test_the_shortest_window_of_progress_holds_enough_measured_updates_of_the_largest_model(horizon):
+    window = SHORT * LossHistory(horizon).width
+    assert window // Pace(horizon).updates_every(2) >= 4  # `fit_trend` asks for three
+
+
+def test_many_parameters_are_copied_half_as_often():
+    class Large(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(8, 16_000)
+            self.head = nn.Linear(16_000, 3)
+
+    witness = fit(Large(), LongRun(None), max_epochs=4)
+    assert measured_steps(witness, "update_norm") == [0, 20]
+    assert column(witness, "update_norm")[20] == pytest.approx(witness.updates[20], rel=1e-4)
+
+
+def test_the_movement_of_tensors_of_every_size_and_kind_is_that_of_all_of_them(monkeypatch):
+    from lightning_landscape.recording import updates as movement
+
+    class Mixed(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(8, 16).double(), nn.Linear(16, 3)
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.body(x.double())).float())
+
+    monkeypatch.setattr(movement, "LONGEST", 20)  # the body's weights alone, the rest together
+    module = Mixed()
+    witness = fit(module, Witness())
+    assert len(movement.runs_of(list(module.parameters()))) == 4
+    assert column(witness, "update_norm") == pytest.approx(witness.updates, rel=1e-4)
+    assert column(witness, "predicted") == pytest.approx([0.1 * n**2 for n in witness.before], rel=1e-4)
+
+
+def test_watching_keeps_no_graph_and_no_weights_alive():
+    class Keeps(Witness):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            rows = self.recorder._rows
+            losses = [row.loss if isinstance(row, Row) else row for row in rows]
+            assert all(loss is None or (loss.grad_fn is None and loss.numel() == 1) for loss in losses)
+            assert all(held.row is None and held.movement is None for held in self.recorder._held.values())
+
+    assert len(fit(Classifier(), Keeps()).records) == 7
+    assert len(fit(Classifier(), Keeps(norms_every=4)).records) == 7
+
+
+def test_a_loss_that_a_manual_step_overwrites_is_recorded_as_it_was():
+    class Reuses(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+            self.shown = torch.zeros(())
+
+        def training_step(self, batch, batch_idx):
+            optimizer = self.optimizers()
+            optimizer.zero_grad()
+            loss = super().training_step(batch, batch_idx)
+            self.manual_backward(loss)
+            optimizer.step()
+            return self.shown.copy_(loss.detach())
+
+    module = Reuses()
+    assert column(fit(module, Witness()), "loss") == pytest.approx(module.losses, rel=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_watched_step_never_waits_for_the_device():
+    class Strict(LongRun):
+        """Any synchronisation in a hook is an error; Lightning's own, outside of them, are not ours."""
+
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            with unsynchronised():
+                self.recorder.before_step(optimizer)
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            with unsynchronised():
+                self.recorder.end_batch(outputs)
+
+        def on_train_start(self, trainer, pl_module):
+            after = self.recorder._after_step
+
+            def strictly(*args):
+                with unsynchronised():
+                    after(*args)
+
+            self.recorder._after_step = strictly
+            super().on_train_start(trainer, pl_module)
+
+        def on_train_batch_start(self, *args):
+            """The witness's own sums wait for the device."""
+
+    witness = fit(
+        Classifier(), Strict(None, norms_every=1, updates_every=1), accelerator="gpu", devices=1, gradient_clip_val=0.5
+    )
+    assert len(witness.records) == 7
+    assert all(record.update_norm > 0 for record in witness.records)
+
+
+@contextlib.contextmanager
+def unsynchronised():
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)

@@ -1,0 +1,171 @@
+"""A run of any length, with any names, in bounded memory and in JSON that every reader takes."""
+
+import json
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from lightning_landscape.evidence import Cause, Evidence, Line, LossLevel, Plane, Verdict
+from lightning_landscape.reporting.page import framed, report_page
+from lightning_landscape.reporting.run_document import COLUMNS, GROUPS, LONGEST_NAME, POINTS, Chronicle, clean, heat_map
+
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "line\nbreak\0",
+    "日本語 🧠",
+    "x" * 5000,
+    "",
+    "a/b/../c",
+    "<!--",
+    "\u2028",
+]
+
+
+def line(anchor="initial", losses=(2.0, 1.0)):
+    return Line(anchor, (0.0, 1.0), tuple(losses), barrier=0.0, monotone=True, samples=8)
+
+
+def after(steps, loss=lambda step: 2.0):
+    chronicle = Chronicle()
+    for step in range(steps):
+        chronicle.update(step, loss(step), 0.1 if step % 10 == 0 else None)
+    return chronicle
+
+
+def course(chronicle, verdicts=(), **known):
+    return chronicle.document(verdicts, **known)["course"]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 199, 200, 201, 12_345, 100_000])
+def test_the_curve_of_a_run_of_any_length_has_few_points_and_its_last_step(steps):
+    curve = course(after(steps))["curve"]
+    assert len(curve["step"]) <= POINTS
+    assert {len(column) for column in curve.values()} == {len(curve["step"])}
+    assert not steps or curve["step"][-1] == steps - 1
+
+
+def test_thinning_keeps_the_mean_the_extremes_and_the_largest_norm():
+    chronicle = Chronicle()
+    for step in range(4000):
+        chronicle.update(step, 5.0 if step == 1234 else -3.0 if step == 17 else 1.0, 9.0 if step == 77 else 0.5)
+    curve = course(chronicle)["curve"]
+    assert max(curve["high"]) == 5.0
+    assert min(curve["low"]) == -3.0
+    assert max(curve["grad_norm"]) == 9.0
+    assert curve["loss"][-1] == 1.0
+
+
+def test_a_loss_that_is_not_finite_is_a_gap():
+    losses = [1.0, math.nan, math.inf, None, 2.0]
+    chronicle = Chronicle()
+    for step, loss in enumerate(losses):
+        chronicle.update(step, loss, math.nan)
+    curve = course(chronicle)["curve"]
+    assert curve["loss"] == [1.0, None, None, None, 2.0]
+    assert curve["grad_norm"] == [None] * 5
+
+
+def test_states_are_noted_when_they_change_and_the_first_begins_with_the_run():
+    chronicle = after(30)
+    for step, state in ((29, "learning"), (49, "learning"), (69, "stalled"), (79, "flat_region")):
+        chronicle.mark(step, state)
+    assert course(chronicle)["segments"] == [[0, "learning"], [69, "stalled"], [79, "flat_region"]]
+
+
+def test_a_run_that_flickers_for_ever_keeps_its_first_and_its_latest_states():
+    chronicle = after(1)
+    for step in range(10_000):
+        chronicle.mark(step, ("learning", "stalled")[step % 2])
+    segments = course(chronicle)["segments"]
+    assert len(segments) == 100
+    assert segments[0][0] == 0
+    assert segments[-1][0] == 9999
+
+
+def test_curves_of_a_long_run_are_thinned_with_the_first_and_the_last_kept():
+    chronicle, plane = after(1), Plane("a", "b", (0.0, 1.0), (0.0,), ((1.0, math.nan),), {}, 0.0, 1)
+    for step in range(1000):
+        chronicle.read(step, [line(), line("best"), plane])
+    document = chronicle.document([])
+    for anchor in ("initial", "best"):
+        steps = [curve["step"] for curve in document["lines"][anchor]]
+        assert len(steps) <= 48
+        assert steps[0] == 0
+        assert steps[-1] == 999
+        assert steps == sorted(steps)
+    assert document["planes"]["planes"][-1]["losses"] == [[1.0, None]]
+    assert len(document["planes"]["planes"]) <= 6
+
+
+def test_a_reading_that_is_only_called_like_one_that_is_drawn_is_not_drawn():
+    @dataclass(frozen=True)
+    class Line:
+        length: int
+
+    chronicle = after(1)
+    chronicle.read(1, [Line(3)])
+    assert chronicle.readings == {}
+    assert "lines" not in chronicle.document([])
+
+
+@pytest.mark.slow
+def test_the_heat_map_of_ten_thousand_groups_and_steps_is_small():
+    groups = [f"blocks.{i}.{'weight' * 40}" for i in range(10_000)]
+    part = heat_map(list(range(1000)), groups, [[0.1] * 10_000] * 1000)
+    assert len(part["steps"]) == len(part["norms"]) <= COLUMNS
+    assert len(part["groups"]) == GROUPS
+    assert part["omitted"] == 10_000 - GROUPS
+    assert len(json.dumps(part)) < 100_000
+
+
+def test_the_heat_map_tells_nothing_zero_and_not_finite_apart():
+    part = heat_map([1], ["a", "b", "c", "d"], [[None, 0.0, math.nan, 0.123456]])
+    assert part["norms"] == [[None, 0.0, "not finite", 0.123]]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_name_becomes_one_bounded_line(name):
+    assert len(clean(name)) <= LONGEST_NAME
+    assert clean(name).isprintable()
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_name_and_no_text_breaks_out_of_the_report(name):
+    chronicle = after(3)
+    chronicle.read(2, [line(name)])
+    verdict = Verdict(Cause.DIVERGED, 2, 1, stuck=True, reason=name, advice=name, evidence=Evidence(LossLevel(1, 1, 1)))
+    page = report_page({name: chronicle.document([verdict], notes=[name])})
+    assert page.count("</script>") == 1
+    assert page.count("<script") == 1
+    assert "alert(1)<" not in page
+    assert framed(page, name).count("<") == 2
+
+
+def test_a_document_is_json_and_survives_saving():
+    chronicle = after(333)
+    chronicle.mark(332, "stalled")
+    chronicle.read(332, [line(losses=(math.nan, 1.0))])
+    state = json.loads(json.dumps(chronicle.state_dict()))
+    other = Chronicle()
+    other.load_state_dict(state)
+    for step in range(333, 700):
+        chronicle.update(step, 1.0, None)
+        other.update(step, 1.0, None)
+    assert json.dumps(other.document([]), allow_nan=False) == json.dumps(chronicle.document([]), allow_nan=False)
+
+
+def test_of_very_many_verdicts_the_last_are_kept_and_the_others_counted():
+    verdicts = [Verdict(Cause.UNDECIDED, step, step, stuck=True, reason="r" * 9999) for step in range(80)]
+    part = course(after(1), verdicts)
+    assert part["verdicts"][-1]["step"] == 79
+    assert (len(part["verdicts"]), part["earlier_verdicts"]) == (50, 30)
+    assert len(json.dumps(part)) < 200_000
+
+
+def test_a_norm_that_was_large_or_no_number_at_one_step_stays_in_sight():
+    norms = [[1.0, 1.0] for _ in range(199)]
+    norms[50], norms[121] = [7.0, 1.0], [1.0, math.nan]
+    columns = heat_map(list(range(199)), ["a", "b"], norms)["norms"]
+    assert max(column[0] for column in columns) == 7.0
+    assert [column[1] for column in columns].count("not finite") == 1

@@ -1,0 +1,419 @@
+"""Plateaus, holds and divergence, from records alone."""
+
+import json
+from math import inf, isnan, nan, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_landscape.tracking.progress import Progress, StepRecord
+
+HORIZON = 800
+ATTRIBUTES = (
+    *("trend", "level", "stalled", "since", "proven", "plateau_length", "hold", "divergence", "schedule"),
+    *("travelled", "update_ratio"),
+)
+
+
+def record(step, loss, **known):
+    """A step at a learning rate of 0.1, unless told otherwise."""
+    return StepRecord(step=step, optimizer=0, loss=loss, **({"learning_rate": 0.1, "stepped": True} | known))
+
+
+def fed(losses, horizon=HORIZON, progress=None, **known):
+    """A progress that has seen these losses, one a step."""
+    progress = progress or Progress(horizon)
+    for loss in losses:
+        progress.update(record(progress._records, None if loss is None else float(loss), **known))
+    return progress
+
+
+def watched(losses, horizon=HORIZON):
+    """Steps of the run at which a plateau began, of those the proven ones, and the progress in the end."""
+    progress, begun, proven = Progress(horizon), [], []
+    for step, loss in enumerate(losses.tolist()):
+        before, sure = progress.since, progress.proven
+        progress.update(record(step, loss))
+        if progress.since is not None and progress.since != before:
+            begun.append(step)
+        if progress.proven and not sure:
+            proven.append(step)
+    return begun, proven, progress
+
+
+def seen(progress):
+    """Every public reading; as text, since NaN is not equal to itself."""
+    return repr([getattr(progress, name) for name in ATTRIBUTES])
+
+
+# What a person sees
+
+
+def test_nothing_is_said_before_there_is_a_window():
+    progress = fed([1.0] * 39)
+    assert progress.trend is None
+    assert not progress.stalled
+    assert progress.plateau_length == 0
+    assert Progress().schedule is None
+
+
+def test_a_constant_loss_is_a_plateau_from_its_first_step():
+    progress = fed([2.3] * 40)
+    assert progress.stalled
+    assert progress.proven
+    assert (progress.since, progress.plateau_length) == (0, 40)
+    fed([2.3] * 7, progress=progress)
+    assert (progress.since, progress.plateau_length) == (0, 47)
+
+
+def test_a_falling_loss_is_no_plateau():
+    progress = fed(2.0 * 0.998**step for step in range(HORIZON))
+    assert not progress.stalled
+    assert progress.trend.falling
+
+
+def test_a_plateau_begins_where_the_loss_stops_falling():
+    losses = [*np.linspace(3.0, 1.0, 400), *[1.0] * 100]
+    progress = fed(losses)
+    assert progress.stalled
+    assert 380 <= progress.since <= 420
+
+
+def test_a_plateau_ends_when_the_loss_falls_again_and_another_begins():
+    stuck, fall = [2.0] * 200, np.linspace(2.0, 1.0, 200)
+    progress = fed([*stuck, *fall])
+    assert not progress.stalled
+    assert progress.plateau_length == 0
+    fed([1.0] * 100, progress=progress)
+    assert progress.stalled
+    assert progress.since >= 360
+
+
+def test_a_loss_above_its_start_that_stays_up_is_stuck_however_noisy():
+    rng = np.random.default_rng(0)
+    losses = np.concatenate([2.0 + 0.01 * rng.standard_normal(10), 8.0 + 3.0 * rng.standard_normal(390)])
+    begun, proven, progress = watched(losses)
+    assert len(begun) == 1
+    assert proven
+    assert progress.level.share_of_start > 3
+
+
+def test_since_is_told_in_the_loggers_steps_and_length_in_optimizer_steps():
+    progress = Progress(HORIZON)
+    for step in range(1000, 1120, 2):
+        progress.update(record(step, 1.0))
+    assert (progress.since, progress.plateau_length) == (1000, 60)
+
+
+def test_the_level_is_start_best_and_now():
+    progress = fed([*[4.0] * 40, *[1.0] * 40, *[2.0] * 40])
+    assert (progress.level.start, progress.level.best, progress.level.now) == (4.0, 1.0, 2.0)
+
+
+def test_schedule_tells_rate_peak_and_share_of_the_run():
+    progress = fed([1.0] * 10, learning_rate=0.3)
+    fed([1.0] * 10, progress=progress, learning_rate=0.2)
+    assert progress.schedule.learning_rate == 0.2
+    assert progress.schedule.peak == 0.3
+    assert progress.schedule.elapsed == 20 / HORIZON
+    assert fed([1.0], horizon=None).schedule.elapsed is None
+
+
+def test_movement_is_extrapolated_from_the_sampled_steps():
+    progress = Progress(HORIZON)
+    for step in range(80):
+        sampled = {"update_norm": 0.04, "weight_norm": 2.0} if step % 10 == 0 else {}
+        progress.update(record(step, 1.0, **sampled))
+    assert progress.update_ratio == pytest.approx(0.02)
+    assert progress.travelled == pytest.approx(0.02 * 0.05 * HORIZON)
+    assert fed([1.0] * 80).travelled is None
+
+
+@pytest.mark.parametrize("horizon", [0, -5])
+def test_a_horizon_below_one_is_refused(horizon):
+    with pytest.raises(ValueError, match=str(horizon)):
+        Progress(horizon)
+
+
+# What is data and what is not
+
+
+def test_steps_without_a_loss_are_passed_over():
+    with_gaps = fed([2.3, None, None] * 40)
+    assert with_gaps.plateau_length == 40
+    assert with_gaps.trend == fed([2.3] * 40).trend
+
+
+def test_one_bad_batch_is_no_divergence_and_no_measurement():
+    progress = fed([2.3] * 30 + [nan, 2.3, inf, -inf, 2.3] + [2.3] * 10)
+    assert progress.divergence is None
+    assert progress.stalled
+    assert progress.level.now == pytest.approx(2.3)
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -inf, 1e200])
+def test_three_bad_losses_in_a_row_are_a_divergence(bad):
+    progress = fed([2.0] * 20 + [bad] * 3)
+    assert (progress.divergence.step, progress.divergence.finite) == (20, False)
+    assert progress.divergence.start == 2.0
+
+
+def test_a_bad_loss_at_the_end_of_the_run_is_a_divergence():
+    progress = fed([2.0] * 20 + [nan])
+    assert progress.divergence is None
+    progress.finish()
+    assert progress.divergence.step == 20
+    ended_well = fed([2.0] * 20)
+    ended_well.finish()
+    assert ended_well.divergence is None
+
+
+def test_a_run_that_was_never_finite_diverged_from_no_start():
+    progress = fed([nan] * 3)
+    assert progress.divergence.step == 0
+    assert isnan(progress.divergence.start)
+    assert progress.level is None
+
+
+def test_steps_that_a_scaler_skips_count_for_nothing():
+    progress = fed([2.0] * 20)
+    fed([nan] * 10 + [9.0] * 10, progress=progress, stepped=False)
+    fed([2.0] * 20, progress=progress)
+    assert progress.divergence is None
+    assert progress.plateau_length == 40
+    assert progress.level.now == 2.0
+
+
+def test_a_run_that_skips_every_step_is_stuck():
+    rng = np.random.default_rng(0)
+    progress = fed(2 + rng.standard_normal(90), stepped=False)
+    assert progress.stalled
+    assert progress.trend.predicted == 0.0
+    assert progress.proven
+
+
+def test_a_run_that_skips_every_step_at_a_loss_of_nan_has_diverged():
+    assert fed([nan] * 50, stepped=False).divergence is not None
+
+
+# Holds
+
+
+def test_a_plateau_is_withheld_while_the_learning_rate_ramps_up():
+    progress = Progress(HORIZON)
+    for step in range(400):
+        progress.update(record(step, 2.3, learning_rate=min(1.0, (step + 1) / 200)))
+        if progress.hold:
+            assert (progress.hold, progress.stalled) == ("learning-rate warm-up", False)
+    assert progress.stalled
+
+
+def test_new_and_harder_data_are_no_plateau():
+    fall = [*np.linspace(4.0, 1.0, 200), *[2.0] * 20]
+    progress = fed(fall)
+    assert progress.hold is None
+    assert not progress.stalled
+    fed([2.0] * 20, progress=progress)
+    assert progress.stalled, "a whole short window of the new data has not fallen"
+
+
+def test_a_shift_inside_every_stalled_window_is_held():
+    harder = np.repeat([1.0, 1.8], [40, 40]) + 0.2 * np.random.default_rng(1).standard_normal(80)
+    progress = fed([*np.linspace(4.0, 1.0, 200), *harder])
+    assert progress.trend.stalled
+    assert (progress.hold, progress.stalled) == ("level shift", False)
+
+
+def test_a_tenth_of_the_starting_loss_is_solved():
+    progress = fed([*np.geomspace(4.0, 0.2, 400), *[0.2] * 400])
+    assert (progress.hold, progress.stalled) == ("solved", False)
+
+
+# Divergence at a finite loss
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("start", [1.0, -1.0])
+def test_a_loss_that_keeps_growing_far_above_its_start_has_diverged_in_any_unit(start, unit):
+    growth = [unit * (start + 0.1 * (1.05**step - 1)) for step in range(120)]
+    progress = fed(growth)
+    assert progress.divergence.finite
+    assert progress.divergence.now > progress.divergence.start + 2 * abs(unit)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [*[1.0] * 100, 50.0, *[1.0] * 100],
+        [*[1.0] * 100, *[5.0] * 8, *[1.0] * 100],
+        np.random.default_rng(0).standard_normal(HORIZON),
+        np.abs(np.random.default_rng(0).standard_cauchy(HORIZON)),
+        np.linspace(1.0, 2.5, HORIZON),
+    ],
+    ids=["spike", "bump", "about zero", "heavy tails", "slow rise"],
+)
+def test_what_comes_back_or_does_not_go_far_is_no_divergence(losses):
+    progress = Progress(HORIZON)
+    for step, loss in enumerate(losses):
+        progress.update(record(step, float(loss)))
+        assert progress.divergence is None
+
+
+def test_a_divergence_is_over_when_the_loss_has_come_back():
+    growth = [1.05**step for step in range(80)]
+    progress = fed(growth)
+    assert progress.divergence is not None
+    fed([1.0] * 16, progress=progress)
+    assert progress.divergence is None
+
+
+# Unit and sign
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 2.0**20, 1e-6, 1e6])
+def test_the_unit_of_the_loss_changes_no_decision(unit):
+    rng = np.random.default_rng(6)
+    for fall in (0.0, 0.3, 0.6):
+        losses = np.clip(1 - fall * np.arange(HORIZON) / 300, 1 - fall, 1) + 0.02 * rng.standard_normal(HORIZON)
+        assert watched(losses)[:2] == watched(losses * unit)[:2]
+
+
+def test_a_negative_loss_is_judged_like_a_positive_one():
+    noise = 0.003 * np.random.default_rng(7).standard_normal(HORIZON)
+    slope = 0.8 * np.arange(HORIZON) / HORIZON
+    assert watched(-1 + noise)[0][0] == watched(1 + noise)[0][0] == 39
+    assert watched(-1 - slope + noise)[0] == watched(2 - slope + noise)[0] == []
+
+
+def test_an_offset_hides_a_fall_since_percentages_are_of_the_loss():
+    fall = np.linspace(2.0, 1.0, HORIZON)
+    assert watched(fall)[0] == []
+    assert watched(fall + 1000)[0] == [39]
+
+
+# An unknown horizon
+
+
+def test_windows_grow_with_a_run_of_unknown_length():
+    progress, windows = Progress(None), set()
+    for step in range(10_000):
+        progress.update(record(step, 1.0 + 0.01 * (-1) ** step))
+        windows.add(progress.trend.window if progress.trend else 0)
+    assert progress.plateau_length == 10_000
+    assert max(windows) == 3200
+    assert progress.schedule.elapsed is None
+
+
+def test_an_early_plateau_is_found_without_a_horizon():
+    assert fed([2.3] * 100, horizon=None).plateau_length == 100
+
+
+# Simulated rates
+
+
+def noise_of(kind, rng, runs):
+    """Noise of variance 1 as (runs, HORIZON)."""
+    if kind == "white":
+        return rng.standard_normal((runs, HORIZON))
+    if kind == "heavy-tailed":
+        return rng.standard_t(3, (runs, HORIZON)) / sqrt(3)
+    if kind == "epochs of 25 steps":
+        repeated = np.stack([np.resize(rng.standard_normal(25), HORIZON) for _ in range(runs)])
+        return 0.8 * repeated + 0.6 * rng.standard_normal((runs, HORIZON))
+    noise = rng.standard_normal((runs, HORIZON))
+    for step in range(1, HORIZON):
+        noise[:, step] = 0.9 * noise[:, step - 1] + sqrt(0.19) * noise[:, step]
+    return noise
+
+
+SIZES = {"white": 0.02, "AR(0.9)": 0.006, "heavy-tailed": 0.02, "epochs of 25 steps": 0.02}
+"""standard deviation as a share of the loss, at which the longest window sees a fall of twice its threshold"""
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_noise_without_trend_is_called_a_plateau_in_95_of_100_runs(kind):
+    noise = SIZES[kind] * noise_of(kind, np.random.default_rng(8), runs=100)
+    runs = [watched(1 + series) for series in noise]
+    assert np.mean([bool(proven) for _, proven, _ in runs]) >= 0.95
+    assert np.mean([len(begun) == 1 for begun, _, _ in runs]) >= 0.95, "and once only"
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_slopes_that_it_can_see_are_called_a_plateau_in_0_of_160_runs(kind):
+    # Each falls by at least twice the threshold in every window of every length.
+    time = np.arange(HORIZON) / HORIZON
+    shapes = [1 - 0.6 * time, np.exp(-0.75 * time), (1 + 20 * time) ** -0.55, 0.82 ** np.floor(25 * time)]
+    noise = SIZES[kind] * noise_of(kind, np.random.default_rng(9), runs=160).reshape(4, 40, HORIZON)
+    runs = [watched(shape * (1 + series)) for shape, group in zip(shapes, noise, strict=True) for series in group]
+    assert sum(bool(begun) for begun, _, _ in runs) == 0
+
+
+# Stop and resume
+
+
+def eventful(horizon, seed, steps):
+    """A run with a bit of everything: gaps, bad losses, skipped steps, a plateau, a fall, growth."""
+    rng = np.random.default_rng(seed)
+    level = np.concatenate([np.full(steps // 4, 2.0), np.linspace(2.0, 0.9, steps // 4), np.full(steps // 4, 0.9)])
+    level = np.concatenate([level, 0.9 * 1.04 ** np.arange(steps - len(level))]) * (
+        1 + 0.02 * rng.standard_normal(steps)
+    )
+    records = []
+    for step, loss in enumerate(level.tolist()):
+        luck = rng.random()
+        loss = None if luck < 0.02 else nan if luck < 0.04 else loss
+        moved = {"update_norm": 0.01 * luck, "weight_norm": 3.0, "predicted": luck} if step % 10 == 0 else {}
+        rate = min(1.0, (step + 1) / 100)
+        records.append(record(step, loss, stepped=not 0.04 < luck < 0.06, learning_rate=rate, **moved))
+    progress, readings, visited = Progress(horizon), [], set()
+    for each in records:
+        progress.update(each)
+        readings.append(seen(progress))
+        visited |= {progress.hold, progress.stalled and "plateau", progress.divergence and "divergence"}
+    return records, readings, visited
+
+
+RUNS = {horizon: eventful(horizon, seed=10, steps=steps) for horizon, steps in ((400, 400), (700, 400), (None, 2300))}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(list(RUNS)), st.data())
+def test_stop_and_resume_equals_the_straight_run_at_every_later_step(horizon, data):
+    records, readings, _ = RUNS[horizon]
+    cut = data.draw(st.integers(0, len(records)))
+    first, second = Progress(horizon), Progress(horizon)
+    for each in records[:cut]:
+        first.update(each)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert seen(second) == seen(first)
+    for each, reading in zip(records[cut:], readings[cut:], strict=True):
+        second.update(each)
+        assert seen(second) == reading
+
+
+def test_the_eventful_runs_visit_every_state():
+    for _, _, visited in RUNS.values():
+        assert {"learning-rate warm-up", "plateau", "divergence"} <= visited
+
+
+def test_the_new_runs_horizon_wins():
+    first = fed([2.0] * 400, horizon=800)
+    second = Progress(8000)
+    second.load_state_dict(first.state_dict())
+    assert second.plateau_length == first.plateau_length
+    fed([2.0] * 80, horizon=None, progress=second)
+    assert second.horizon == 8000
+    assert second.plateau_length == 480
+    assert second.schedule.elapsed == 480 / 8000
+
+
+def test_the_spread_of_the_first_losses_is_that_of_single_ones_about_a_steady_change():
+    alternating, steady = Progress(horizon=1000), Progress(horizon=1000)
+    for step in range(50):
+        alternating.update(record(step, 1.0 + (-1) ** step))
+        steady.update(record(step, 1.0 + 0.01 * step))
+    assert alternating.level.start_spread == pytest.approx(2**0.5)  # successive ones differ by 2
+    assert alternating.level.spread == pytest.approx(1.0)
+    assert steady.level.start_spread == pytest.approx(0.01 / 2**0.5)

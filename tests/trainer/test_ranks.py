@@ -1,0 +1,94 @@
+"""Two processes take every step of a probe together, or none of them takes it, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ranks import PATIENCE
+
+pytestmark = pytest.mark.distributed
+ROOT = Path(__file__).parents[2]
+BY_FORK = ("fork", "find_unused_parameters", "static_graph", "probe fails", "step fails", "targets")
+BY_COMMAND = ("popen", "fsdp2", "fsdp2 targets", "fsdp2 copied", "fsdp2 probe fails")
+STARTS = {"spawn": ("spawn",)} | {case: together for together in (BY_FORK, BY_COMMAND) for case in together}
+"""which cases one start of the processes serves: each start costs as much as all of them"""
+
+
+@functools.cache
+def started(cases: tuple[str, ...]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = [sys.executable, "-m", "tests.trainer.two_ranks", str(folder), *cases]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return {
+            case: {
+                name: [json.loads((folder / f"{case}, {name}.{rank}.json").read_text()) for rank in (0, 1)]
+                for name in ("alone", "watched")
+            }
+            for case in cases
+        }
+
+
+def run(case: str) -> dict[str, list[dict[str, Any]]]:
+    """What each of the two ranks reports of the run alone and of the run that was watched."""
+    return started(STARTS[case])[case]
+
+
+def assert_identical(reports: dict[str, list[dict[str, Any]]]) -> None:
+    for key in ("digest", "metrics"):
+        assert [report[key] for report in reports["alone"]] == [report[key] for report in reports["watched"]]
+
+
+@pytest.mark.parametrize("case", ["popen", "spawn", "fork", "find_unused_parameters", "static_graph", "fsdp2"])
+def test_training_is_identical_to_the_bit_and_all_ranks_read_the_same(case: str):
+    reports = run(case)
+
+    assert_identical(reports)
+    first, second = reports["watched"]
+    assert first["readings"]
+    assert first["readings"] == second["readings"]
+    assert first["refusals"] == second["refusals"] == []
+
+
+@pytest.mark.parametrize("case", ["targets", "fsdp2 targets"])
+def test_all_ranks_find_the_targets_that_the_first_one_sees(case: str):
+    reports = run(case)
+
+    assert_identical(reports)
+    first, second = reports["watched"]
+    assert first["readings"] == second["readings"]
+    assert first["readings"][-1]["targets"] == ["1"]
+    assert first["refusals"] == second["refusals"] == []
+
+
+def test_fsdp2_loss_and_gradient_equal_those_of_copied_weights():
+    for report in run("fsdp2 copied")["watched"]:
+        for reading in report["readings"][:1]:
+            assert reading["midpoint"] == pytest.approx(reading["copied"], rel=1e-6)
+            assert reading["norm"] == pytest.approx(reading["copied_norm"], rel=1e-5)
+            assert reading["midpoint"] != pytest.approx(reading["here"], rel=1e-4)
+
+
+@pytest.mark.parametrize("case", ["probe fails", "step fails", "fsdp2 probe fails"])
+def test_what_fails_on_one_rank_is_skipped_on_all_and_training_goes_on(case: str):
+    reports = run(case)
+
+    assert_identical(reports)
+    healthy, failing = reports["watched"]
+    assert healthy["readings"] == failing["readings"]
+    assert len(healthy["refusals"]) == len(failing["refusals"]) > 0
+    assert all("another rank" in said for said in healthy["refusals"])
+    assert all("rank 1" in said or "out of memory" in said for said in failing["refusals"])
