@@ -51,7 +51,7 @@ if __name__ == "__main__":
     (stuck, watching), (escaped, monitor) = train(), train(Perturb(scale=0.5))
     print(f"without remedies: {watching.report}\n\nwith Perturb: {monitor.report}")
     marks = [(verdict.step, f"verdict {verdict.cause}") for verdict in monitor.verdicts]
-    for treatment in monitor.treatments:
-        marks += [(treatment.step, "Perturb"), *([(treatment.escaped, "escaped")] if treatment.escaped else [])]
+    for outcome in monitor.remedy_outcomes:
+        marks += [(outcome.step, "Perturb"), *([(outcome.escaped, "escaped")] if outcome.escaped else [])]
     save(loss_figure({"with Perturb": escaped, "without remedies": stuck}, marks), out / "escape.png")
     print(f"\nPicture: {out / 'escape.png'}")

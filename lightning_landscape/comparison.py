@@ -18,7 +18,7 @@ from lightning_landscape.errors import CheckpointError
 from lightning_landscape.evidence import RunComparison
 from lightning_landscape.evidence.comparison import TOLERANCE
 from lightning_landscape.functional.interpolation import barrier_height, interpolate, line_alphas
-from lightning_landscape.module_surface.offline import idle_surface
+from lightning_landscape.module_surface.offline import offline_surface
 from lightning_landscape.surface import LossSurface
 
 
@@ -60,7 +60,7 @@ def compare_runs(
     _check(points, tolerance)
     # Mapped from the files and never read twice at a time: n models need not fit into the memory.
     anchors = {name: read_weights(name, dict(module.named_parameters())) for name in names}
-    with idle_surface(module, seen, anchors, loss_fn) as surface:
+    with offline_surface(module, seen, anchors, loss_fn) as surface:
         return compare_points(surface, points=points, tolerance=tolerance, notes=_notes(module, names))
 
 
@@ -90,7 +90,7 @@ def compare_points(
         runs=runs,
         losses=tuple(losses),
         barriers=tuple(map(tuple, barriers)),
-        samples=surface.samples,
+        samples=surface.run.samples,
         points=points,
         tolerance=tolerance,
         notes=tuple(notes),

@@ -40,38 +40,66 @@ class Roles:
     """What a training step does with the entries of its batches."""
 
     targets: tuple[tuple[Any, ...], ...]
-    """where the entries are that meet the model in the loss alone, each as the indices, keys and names that lead there;
-    empty where the loss is one of the inputs alone"""
+    """places of the entries that are used in the loss only, not by the model: each is the indices, keys and attribute
+    names that lead to the entry; empty where the loss depends on the inputs alone"""
     inputs_vary: bool = True
-    """whether the samples' inputs differ at all; True where that cannot be told"""
+    """whether the inputs of different samples differ; True where that cannot be told"""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """What it takes to see whether the loss depends on which input comes with which target."""
+    """The held-out losses with the targets of other samples, to see whether the loss depends on the pairing."""
 
-    batches: tuple[Callable[[Params], Tensor], ...]
-    """`LossSurface.held_out`, one batch at a time"""
+    paired_losses: tuple[Callable[[Params], Tensor], ...]
+    """the loss on each held-out batch"""
     roles: Callable[[], Roles]
-    """find the targets"""
-    mispaired: Callable[[Sequence[tuple[Any, ...]]], tuple[Callable[[Params], Tensor], ...]]
-    """the same batches with these targets exchanged between samples; NaN where the training step refuses them"""
+    """finds the targets among the entries of a batch"""
+    mispaired_losses: Callable[[Sequence[tuple[Any, ...]]], tuple[Callable[[Params], Tensor], ...]]
+    """the loss on each held-out batch with these targets exchanged between samples; NaN where the training step refuses
+    such a batch"""
     tries: int = 0
-    """forward passes of one batch that `roles` takes at most; 0 where nothing can be a target"""
+    """most forward passes of one batch that `roles` needs; 0 where no entry can be a target"""
 
     @property
     def forward_passes(self) -> int:
-        """Forward passes of one batch that the comparison takes at most; three cost about as much as a gradient."""
-        return self.tries + (2 if self.tries else 1) * len(self.batches)
+        """Most forward passes of one batch that the comparison needs; three cost about as much as a gradient."""
+        return self.tries + (2 if self.tries else 1) * len(self.paired_losses)
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a surface knows of the training run besides its loss; the defaults are those of a closed-form loss."""
+
+    optimizer_copy: Callable[[float], Callable[[Params, Sequence[Tensor]], None]] | None = None
+    """returns a copy of the run's optimizer with its learning rate times a factor; the copy moves a point in place,
+    given the gradient there; None where the optimizer cannot be copied"""
+    reinitialize: Callable[[int], Params] | None = None
+    """returns weights drawn anew by the layers' own initialisation, by seed; None where a layer has none"""
+    frozen_since: Callable[[str], Params] | None = None
+    """returns the weights of the named anchor that are not trained now and had other values then; the losses accept
+    them besides those of `here`; None where all weights are trained"""
+    activations: Callable[[Params], Mapping[str, Activation]] | None = None
+    """returns the outputs of every activation layer, by the layer's name"""
+    weight_decay: float = 0.0
+    """of the run's optimizer"""
+    decoupled_decay: bool = False
+    """whether the decay acts on the weights directly (AdamW) instead of through the gradient"""
+    samples: int = 0
+    """samples that `LossSurface.loss` averages over; 0 where unknown"""
+    batch_samples: float = 0.0
+    """samples in one batch, the harmonic mean where batches differ; 0 where unknown"""
+    held_out_batches: int = 1
+    """batches that `LossSurface.held_out` averages over"""
+    gradient_budget: int | None = None
+    """gradients of one batch that a probe may compute; None for no limit"""
 
 
 @dataclass(frozen=True)
 class LossSurface:
-    """The loss on fixed batches, as a pure function of the parameters.
+    """The loss on fixed batches, as a pure function of the parameters: all that a probe sees of a run.
 
-    Whoever makes a surface (`callbacks.module_surface` for a LightningModule; two lines for a closed form) has dealt
-    with everything that is hard about evaluating somebody's training step. A probe sees only this, and takes gradients
-    and Hessian-vector products of `loss` as of any function of tensors:
+    `module_surface` makes one of a LightningModule; for a closed-form loss it takes two lines. Gradients and
+    Hessian-vector products of `loss` are computed as for any function of tensors:
 
     >>> import torch
     >>> saddle = LossSurface(lambda at: at["x"] ** 2 - at["y"] ** 2, {name: torch.tensor(1.0) for name in "xy"})
@@ -84,72 +112,57 @@ class LossSurface:
     """
 
     loss: Callable[[Params], Tensor]
-    """the mean over the batches as a 0-dim tensor, differentiable twice where a parameter requires gradients; the same
-    weights give the same value to the bit"""
+    """the mean over the batches as a 0-dim tensor, twice differentiable where a parameter requires gradients; equal
+    weights give bit-identical values"""
     here: Params
-    """the present point, detached"""
+    """the present weights, detached"""
     anchors: Mapping[str, Params] = field(default_factory=dict)
     """other points of the run: "initial", "previous", "best", or the path of a checkpoint"""
-    frozen_since: Callable[[str], Params] | None = None
-    """weights of the anchor of this name that are not trained now and had other values there; the losses take them
-    beside those of `here`; None where all weights are trained"""
     held_out: Callable[[Params], Tensor] | None = None
-    """the loss on the other half of the batches, to judge on what was not used to measure; None where there is none"""
-    held_out_batches: int = 1
-    """how many batches `held_out` averages over"""
-    activations: Callable[[Params], Mapping[str, Activation]] | None = None
-    """outputs of every activation layer, by the layer's name"""
-    parts: tuple[Callable[[Params], Tensor], ...] = ()
+    """the loss on the other half of the batches, to evaluate on what was not used to measure; None without one"""
+    batch_losses: tuple[Callable[[Params], Tensor], ...] = ()
     """`loss` one batch at a time, for trials that step as training does"""
+    run: RunContext = field(default_factory=RunContext)
+    """the run's optimizer, initialisation and activations, and how much a probe may compute"""
     pairing: Pairing | None = None
-    """`held_out` by batches, as it is and with targets beside other inputs; None where entries cannot be told apart"""
-    redrawn: Callable[[int], Params] | None = None
-    """weights drawn anew by the layers' own initialisation, by seed; None where a layer has none"""
-    continued: Callable[[float], Callable[[Params, Sequence[Tensor]], None]] | None = None
-    """a copy of the run's optimizer, its learning rate times a factor, which moves a point in place by a gradient"""
-    weight_decay: float = 0.0
-    """of the run's optimizer"""
-    decoupled_decay: bool = False
-    """whether the decay acts on the weights (AdamW), not through the gradient"""
-    samples: int = 0
-    """how many samples `loss` averages over; 0 where that is not known"""
-    batch_samples: float = 0.0
-    """samples behind one of `parts`, the harmonic mean where they differ; 0 where that is not known"""
-    gradients: int | None = None
-    """how many gradients of one batch a probe may take; None for no limit"""
+    """the held-out losses with other targets; None where the entries of a batch cannot be told apart"""
 
     @property
     def batches(self) -> int:
-        """How many batches `loss` averages over."""
-        return max(1, len(self.parts))
+        """Number of batches that `loss` averages over."""
+        return max(1, len(self.batch_losses))
 
     def measuring(self, evaluations: float) -> float:
-        """Return the price of evaluating `loss` this often without a gradient, in gradients of one batch."""
+        """Return the price of this many evaluations of `loss` without a gradient, in gradients of one batch."""
         return evaluations * self.batches / 3
 
     def judging(self, evaluations: float) -> float:
-        """Return the price of evaluating `held_out` this often without a gradient, in gradients of one batch."""
-        return 0.0 if self.held_out is None else evaluations * self.held_out_batches / 3
+        """Return the price of this many evaluations of `held_out` without a gradient, in gradients of one batch."""
+        return 0.0 if self.held_out is None else evaluations * self.run.held_out_batches / 3
 
     def on_first(self, batches: int) -> LossSurface:
-        """Return the surface whose `loss` is the mean over the first of the batches only."""
-        parts = self.parts[:batches]
-        if len(parts) == len(self.parts):
+        """Return the surface whose `loss` is the mean over the first `batches` batches only."""
+        losses = self.batch_losses[:batches]
+        if len(losses) == len(self.batch_losses):
             return self
-        samples = round(self.batch_samples * len(parts))
-        return replace(self, loss=lambda point: mean([part(point) for part in parts]), parts=parts, samples=samples)
+        run = replace(self.run, samples=round(self.run.batch_samples * len(losses)))
+        return replace(self, loss=lambda point: mean([loss(point) for loss in losses]), batch_losses=losses, run=run)
 
-    def affordable(self, wanted: int, price: float = 1.0, fixed: float = 0.0) -> int:
-        """Return how many of the wanted steps `gradients` pays for.
+    def with_budget(self, gradients: int | None) -> LossSurface:
+        """Return the same surface for a probe that may compute this many gradients; None for no limit."""
+        return replace(self, run=replace(self.run, gradient_budget=gradients))
+
+    def steps_within_budget(self, steps: int, price: float = 1.0, fixed: float = 0.0) -> int:
+        """Return how many of `steps` steps the gradient budget covers.
 
         Args:
-            wanted: steps, at most.
-            price: gradients of one batch for each.
+            steps: the number of steps that are wanted.
+            price: gradients of one batch for each step.
             fixed: gradients of one batch that are needed besides.
         """
-        if self.gradients is None:
-            return wanted
-        return max(0, min(wanted, int((self.gradients - fixed) / price)))
+        if self.run.gradient_budget is None:
+            return steps
+        return max(0, min(steps, int((self.run.gradient_budget - fixed) / price)))
 
 
 def mean(losses: Sequence[Tensor]) -> Tensor:
@@ -161,9 +174,9 @@ Probe: TypeAlias = Callable[[LossSurface], object | None]
 """A reading, or None where the probe has nothing to say about this surface.
 
 It may have a method or an attribute `cost`, a function of the surface that returns how many gradients of one batch it
-is going to take: a forward pass counts as a third, a Hessian-vector product as two. A probe whose cost is more than
-`LossSurface.gradients` is left out, and one that takes over 20% more than it has said is ended. A probe without `cost`
-may take what is left.
+is going to take: a forward pass counts as a third, a Hessian-vector product as two. A probe whose cost is more than the
+budget that is left (`RunContext.gradient_budget`) is left out, and one that takes over 20% more than it has said is
+ended. A probe without `cost` may take what is left.
 """
 P = TypeVar("P", bound=Callable[..., object])
 

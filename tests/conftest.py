@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_landscape.reporting.reporter import Outlets
+from lightning_landscape.reporting.reporter import Reporter
 
 # MLflow would ask the network how much to tell, and draw from `random` in a thread of its own.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -52,16 +52,16 @@ def pytest_sessionfinish(session: pytest.Session):
 @pytest.fixture
 def without_pictures(monkeypatch):
     """Drawing is most of the price of such a short run; the matrix of loggers is there for it."""
-    monkeypatch.setattr(Outlets, "pictures", lambda *args, **kwargs: None)
+    monkeypatch.setattr(Reporter, "pictures", lambda *args, **kwargs: None)
 
 
 @pytest.fixture
 def only_the_last_pictures(monkeypatch):
     """Every picture is drawn once, and not again at every look."""
-    draw = Outlets.pictures
+    draw = Reporter.pictures
 
-    def pictures(outlets, figures, step, *, last=False):
+    def pictures(reporter, figures, step, *, last=False):
         if last:
-            draw(outlets, figures, step, last=last)
+            draw(reporter, figures, step, last=last)
 
-    monkeypatch.setattr(Outlets, "pictures", pictures)
+    monkeypatch.setattr(Reporter, "pictures", pictures)

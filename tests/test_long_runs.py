@@ -10,7 +10,7 @@ import pytest
 from benchmarks.soak import LIMITS, Holdings, all_monitors, growth, soak, unbounded
 from lightning_landscape import GradientNormMonitor, LandscapeMonitor, PlateauMonitor
 from lightning_landscape.evidence import Cause, Line, Verdict
-from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.tracking.progress import StepRecord
 
 FLAT = dataclasses.asdict(Holdings(0, 0, 0, 0, 0, 0, 0))
@@ -37,16 +37,16 @@ def test_what_grows_without_bound_is_found(name):
     assert list(unbounded(seen)) == [name]
 
 
-def long_life(steps: int) -> Observations:
+def long_life(steps: int) -> RunState:
     """A run of which nobody knows the length, with every kind of trouble again and again, driven without a trainer."""
-    seen = Observations(None, tuple(f"layer{i}" for i in range(32)))
+    seen = RunState(None, tuple(f"layer{i}" for i in range(32)))
     norms = tuple(0.1 * (i + 1) for i in range(32))
     usual = StepRecord(
         *(0, 0, None, 0.1),
         stepped=True,
         grad_norm=1.0,
         group_norms=norms,
-        missing=0.0,
+        no_grad_share=0.0,
         update_norm=0.01,
         weight_norm=1.0,
         predicted=0.001,
@@ -59,7 +59,7 @@ def long_life(steps: int) -> Observations:
             seen.mark()
         if step % 500 == 0:
             line = Line("initial", (0.0, 1.0, 1.1), (1.0, wave, wave), 0.0, monotone=True, samples=8)
-            seen.chronicle.read(step, [line])
+            seen.document.read(step, [line])
         if step % 2000 == 1999:
             cause = Cause.SADDLE_POINT if (step // 2000) % 2 else Cause.FLAT_REGION
             seen.judge(Verdict(cause, step, step - 10, stuck=True, reason="why"))

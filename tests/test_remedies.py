@@ -19,11 +19,11 @@ from lightning_landscape import Cause, Evidence, LandscapeMonitor, PlateauMonito
 from lightning_landscape.errors import LandscapeError, ProbeFailedWarning
 from lightning_landscape.evidence import Divergence, LossLevel
 from lightning_landscape.examination.fault_guard import Guard
-from lightning_landscape.examination.remedy_outcome import Treatment
+from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.remedy_runner import Remedying, _applied
-from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.remedies import Halt, Perturb, ScaleLearningRate, Stop, WayDown, usual_norm
-from lightning_landscape.reporting.reporter import Outlets
+from lightning_landscape.reporting.reporter import Reporter
 
 VERDICT = Verdict(Cause.SADDLE_POINT, step=100, since=20, stuck=True, reason="")
 quiet_alarms = pytest.mark.filterwarnings("ignore::lightning_landscape.errors.PlateauWarning")
@@ -181,12 +181,12 @@ def look(seen, step, *, verdict=None, since=None, level=1.0, divergence=None):
     seen.verdicts += [] if verdict is None else [verdict]
     trainer = SimpleNamespace(world_size=1, should_stop=False, optimizers=[sgd(net())], lr_scheduler_configs=[])
     remedying = Remedying([lambda verdict, optimizer: "did something"])
-    remedying(trainer, None, seen, None, Guard(), Outlets(None))
-    return [(treatment.step, treatment.escaped, treatment.over) for treatment in seen.treatments]
+    remedying(trainer, None, seen, None, Guard(), Reporter(None))
+    return [(outcome.step, outcome.escaped, outcome.over) for outcome in seen.remedy_outcomes]
 
 
 def test_every_episode_is_treated_once():
-    seen = Observations(1000)
+    seen = RunState(1000)
     assert look(seen, 100, verdict=alarm(100, 20), since=20) == [(100, None, None)]
     assert look(seen, 120, since=20) == [(100, None, None)]
     assert look(seen, 140, verdict=alarm(140, 20, Cause.FLAT_REGION), since=20) == [(100, None, None)]
@@ -195,7 +195,7 @@ def test_every_episode_is_treated_once():
 
 
 def test_a_loss_that_sinks_back_to_where_it_was_lifted_from_is_no_escape():
-    seen = Observations(1000)
+    seen = RunState(1000)
     look(seen, 100, verdict=alarm(100, 20), since=20)
     assert look(seen, 200, level=1.4) == [(100, None, None)]
     assert look(seen, 300, level=0.99) == [(100, None, None)]
@@ -204,11 +204,11 @@ def test_a_loss_that_sinks_back_to_where_it_was_lifted_from_is_no_escape():
 
 def test_information_is_not_treated():
     settled = replace(alarm(100, 20, Cause.SETTLED), stuck=False)
-    assert look(Observations(1000), 100, verdict=settled, since=20) == []
+    assert look(RunState(1000), 100, verdict=settled, since=20) == []
 
 
 def test_a_divergence_is_an_alarm_of_its_own_and_a_loss_that_comes_back_has_escaped():
-    seen = Observations(1000)
+    seen = RunState(1000)
     gone = Divergence(step=150, finite=True, start=1.0, now=9.0)
     look(seen, 100, verdict=alarm(100, 20), since=20)
     diverged = alarm(160, 150, Cause.DIVERGED)
@@ -271,13 +271,13 @@ def test_without_remedies_training_is_bit_identical_to_training_without_a_monito
 def test_a_perturbed_run_escapes_and_the_monitor_says_when(tmp_path, make, direction, caplog):
     monitor = make(remedies=[Perturb(scale=0.8, direction=direction)])
     fit(tmp_path, monitor, logger=make is PlateauMonitor and CSVLogger(tmp_path))
-    treatment = monitor.treatments[0]
-    assert treatment.step == monitor.verdicts[0].step < treatment.escaped
-    assert ("smallest curvature" in treatment.said[0]) is (direction == "lambda_min")
-    assert f"the run escaped at step {treatment.escaped}" in monitor.report
+    outcome = monitor.remedy_outcomes[0]
+    assert outcome.step == monitor.verdicts[0].step < outcome.escaped
+    assert ("smallest curvature" in outcome.said[0]) is (direction == "lambda_min")
+    assert f"the run escaped at step {outcome.escaped}" in monitor.report
     first, second, *_ = (r.getMessage() for r in caplog.records if r.name == "lightning_landscape")
     assert first.endswith("whether the run escapes will show.")
-    assert second.endswith(f"the run escaped at step {treatment.escaped}.")
+    assert second.endswith(f"the run escaped at step {outcome.escaped}.")
     cards = sorted(tmp_path.rglob("remedies-*.md"))
     assert [card.read_text().strip() for card in cards[:2]] == ([first, second] if cards else [])
     assert bool(cards) is (make is PlateauMonitor)
@@ -298,7 +298,7 @@ def test_each_remedy_is_called_once_per_alarm_with_the_verdict_and_the_optimizer
     assert verdict == monitor.verdicts[0]
     assert verdict.stuck
     assert optimizer is trainer.optimizers[0]
-    assert monitor.treatments[0].said == ()
+    assert monitor.remedy_outcomes[0].said == ()
     assert "watches" not in monitor.report
 
 
@@ -306,7 +306,7 @@ def test_each_remedy_is_called_once_per_alarm_with_the_verdict_and_the_optimizer
 def test_a_remedy_that_does_not_help_is_said_not_to_have_helped(tmp_path):
     monitor = LandscapeMonitor(remedies=[lambda verdict, optimizer: "wished it well"])
     fit(tmp_path, monitor)
-    assert monitor.treatments[0].open
+    assert monitor.remedy_outcomes[0].open
     assert monitor.report.endswith("; the run has not escaped by step 499.")
     assert "wished it well (remedy: the lambda at line " in monitor.report
 
@@ -348,7 +348,7 @@ class Halving:
 def test_what_a_remedy_did_is_said_with_its_name_once(tmp_path, remedy, sentence):
     monitor = PlateauMonitor(remedies=[remedy])
     fit(tmp_path, monitor)
-    told = monitor.treatments[0].sentence(499)
+    told = monitor.remedy_outcomes[0].sentence(499)
     assert re.fullmatch(rf"step \d+ \(\w+\): {sentence}; the run has not escaped by step 499\.", told), told
 
 
@@ -367,7 +367,7 @@ def test_a_healthy_run_is_not_treated(tmp_path):
     monitor = LandscapeMonitor(remedies=[Perturb(), Stop()])
     trainer, _ = fit(tmp_path, monitor, module, max_steps=200)
     assert trainer.global_step == 200
-    assert monitor.treatments == ()
+    assert monitor.remedy_outcomes == ()
 
 
 @quiet_alarms
@@ -383,7 +383,7 @@ def test_nothing_is_changed_after_the_last_step(tmp_path):
     # A run so short that its first alarm comes with its last look.
     steps = next(steps for steps in range(10, 100, 10) if last_look_alarms(steps))
     (_, alone), (monitor, treated) = alarm(steps), alarm(steps, Perturb())
-    assert monitor.treatments == ()
+    assert monitor.remedy_outcomes == ()
     assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), treated.parameters(), strict=True))
 
 
@@ -396,7 +396,7 @@ def test_a_remedy_that_fails_is_told_and_the_run_goes_on(tmp_path):
     with pytest.warns(ProbeFailedWarning, match="broken failed and training goes on: RuntimeError: no such luck"):
         trainer, _ = fit(tmp_path, monitor)
     assert trainer.global_step == 500
-    assert len(monitor.treatments[0].said) == 1
+    assert len(monitor.remedy_outcomes[0].said) == 1
 
 
 def in_sequence(optimizer):
@@ -420,7 +420,7 @@ def test_the_scaled_learning_rate_outlives_the_next_steps_of_a_scheduler(tmp_pat
     monitor = PlateauMonitor(remedies=[ScaleLearningRate(3)])
     _, plain = fit(tmp_path, PlateauMonitor(), Stuck(schedule), max_steps=100)
     _, scaled = fit(tmp_path, monitor, Stuck(schedule), max_steps=100)
-    step = monitor.treatments[0].step + 1
+    step = monitor.remedy_outcomes[0].step + 1
     assert scaled.rates[:step] == plain.rates[:step]
     # The scheduler has set the rate for the next step already; it is this rate that is scaled.
     assert scaled.rates[step:] == pytest.approx([3 * rate for rate in plain.rates[step:]], rel=1e-6)
@@ -438,16 +438,16 @@ def test_a_resumed_run_is_not_treated_twice_and_ends_as_the_straight_one(tmp_pat
     _, straight = run(Stuck(), whole)
     with pytest.raises(InterruptedError):
         run(Stuck(dies_at=65), half)
-    assert half.treatments[0].open
+    assert half.remedy_outcomes[0].open
     _, resumed = run(Stuck(), rest, tmp_path / "step=60.ckpt")
-    assert rest.treatments == whole.treatments
+    assert rest.remedy_outcomes == whole.remedy_outcomes
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
 
 
 def test_a_treatment_says_what_became_of_it():
-    treatment = Treatment(step=5, since=0, cause="saddle_point", level=1.0, said=("Perturb moved",))
-    assert treatment.open
-    assert treatment.sentence(5) == "step 5 (saddle_point): Perturb moved; whether the run escapes will show."
-    assert replace(treatment, escaped=9).sentence(20).endswith("; the run escaped at step 9.")
-    assert replace(treatment, over=9).sentence(20).endswith("; the run has not escaped by step 9.")
-    assert replace(treatment, over=5).sentence(20).endswith("Perturb moved.")
+    outcome = RemedyOutcome(step=5, since=0, cause="saddle_point", level=1.0, said=("Perturb moved",))
+    assert outcome.open
+    assert outcome.sentence(5) == "step 5 (saddle_point): Perturb moved; whether the run escapes will show."
+    assert replace(outcome, escaped=9).sentence(20).endswith("; the run escaped at step 9.")
+    assert replace(outcome, over=9).sentence(20).endswith("; the run has not escaped by step 9.")
+    assert replace(outcome, over=5).sentence(20).endswith("Perturb moved.")

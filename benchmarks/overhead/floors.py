@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.overhead.models import Model
 from lightning_landscape.functional.norms import tensor_norms
-from lightning_landscape.recording.updates import Movement, runs_of
+from lightning_landscape.recording.updates import UpdateStatistics, runs_of
 
 HEADERS = ("model", "parameters in tensors", "norms, µs", "over one reading", "update, µs", "over a copy and a product")
 
@@ -32,7 +32,7 @@ def floors_row(model: Model, repetitions: int = 15) -> list[str]:
         [
             lambda: tensor_norms(gradients),
             lambda: torch.linalg.vector_norm(flat),
-            lambda: Movement(parameters, runs, None).measured(),
+            lambda: UpdateStatistics(parameters, runs, None).measured(),
             lambda: (room.copy_(flat), torch.dot(flat, other)),
         ],
         repetitions,

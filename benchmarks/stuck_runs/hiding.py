@@ -17,7 +17,7 @@ HIDDEN: Mapping[str, tuple[str, ...]] = {
     "loss of the initial weights": ("StartingPoint",),
     "dead, saturated and twin units": ("Activity", "Symmetry"),
     "gradient by layer": ("GradientScale",),
-    "movement of the weights": ("Movement",),
+    "movement of the weights": ("UpdateStatistics",),
     "learning-rate schedule": ("Schedule",),
 }
 """what is hidden, and the kinds of readings that go with it"""
@@ -34,18 +34,18 @@ ABLATIONS = (*HIDDEN, *UNTESTED)
 def hidden(what: str) -> Iterator[None]:
     """Hide a signal from every monitor of this process."""
     from lightning_landscape.evidence import Evidence
-    from lightning_landscape.examination.run_state import Observations
+    from lightning_landscape.examination.run_state import RunState
 
     if what in UNTESTED:
         room, name, replacement = UNTESTED[what]
         holder: Any = importlib.import_module(f"lightning_landscape.{room}")
     else:
-        kinds, told = HIDDEN[what], Observations.evidence
+        kinds, told = HIDDEN[what], RunState.evidence
 
-        def evidence(self: Observations, readings: Sequence[object] = ()) -> Evidence:
+        def evidence(self: RunState, readings: Sequence[object] = ()) -> Evidence:
             return Evidence(*(r for r in told(self, readings) if type(r).__name__ not in kinds))
 
-        holder, name, replacement = Observations, "evidence", evidence
+        holder, name, replacement = RunState, "evidence", evidence
     before = getattr(holder, name)
     setattr(holder, name, replacement)
     try:

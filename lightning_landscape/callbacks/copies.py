@@ -15,16 +15,26 @@ from lightning_landscape.callbacks.views import report_of
 from lightning_landscape.evidence import Verdict
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard
-from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.reporting.messages import OF_A_COPY
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.reporter import Outlets
+from lightning_landscape.reporting.reporter import Reporter
 from lightning_landscape.trainer._compat import Callback
 
 BOUND = ("log", "log_dict")
 """methods of the module that Lightning binds to every callback"""
-STATE = ("_recorder", "_examination", "_guard", "_outlets", "_seen", "_pace", "_stopwatch", "_loaded", "_lineage")
+STATE = (
+    "_recorder",
+    "_examination",
+    "_guard",
+    "_reporter",
+    "_state",
+    "_intervals",
+    "_stopwatch",
+    "_loaded",
+    "_lineage",
+)
 """attributes of a monitor that change while it watches"""
 
 
@@ -53,15 +63,15 @@ class WatchedFit:
     """
 
     def __init__(
-        self, seen: Observations, parts: Sequence[_HasNotes], trainer: Any = None, *, whole: bool = False
+        self, state: RunState, parts: Sequence[_HasNotes], trainer: Any = None, *, whole: bool = False
     ) -> None:
-        self.seen, self.whole = seen, whole
+        self.state, self.whole = state, whole
         self._parts = parts
         self.trainer = None if trainer is None else weakref.ref(trainer)
 
     def report(self) -> Report:
         """Return what was seen so far, with the notes."""
-        return report_of(self.seen, *self._parts)
+        return report_of(self.state, *self._parts)
 
     def close(self, parts: Sequence[_HasNotes]) -> None:
         """Keep what these parts have to say at the end of the fit, and let go of them."""
@@ -69,7 +79,7 @@ class WatchedFit:
 
     def of_a_copy(self) -> WatchedFit:
         """Return the same, for a monitor of which a copy has watched the fit."""
-        return WatchedFit(self.seen, [*self._parts, _Notes(OF_A_COPY)], whole=self.whole)
+        return WatchedFit(self.state, [*self._parts, _Notes(OF_A_COPY)], whole=self.whole)
 
     def is_of_the_fit_of(self, other: WatchedFit) -> bool:
         """Whether both have watched for the same trainer."""
@@ -131,11 +141,11 @@ class Lineage:
 class Reporting(Callback):
     """A callback that answers for the fit that it has watched, or else for the latest that a copy of it has."""
 
-    _seen: Observations
+    _state: RunState
     _stopwatch: Stopwatch
     _guard: Guard
     _examination: Examination
-    _outlets: Outlets
+    _reporter: Reporter
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +154,7 @@ class Reporting(Callback):
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """One verdict per episode, in order."""
-        return tuple(self._answer.seen.verdicts)
+        return tuple(self._answer.state.verdicts)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -162,12 +172,12 @@ class Reporting(Callback):
 
     @property
     def _answer(self) -> WatchedFit:
-        return self._lineage.answer(WatchedFit(self._seen, self._parts))
+        return self._lineage.answer(WatchedFit(self._state, self._parts))
 
     @property
     def _parts(self) -> tuple[_HasNotes, ...]:
         """What has notes for the report, besides the observations."""
-        return self._stopwatch, self._guard, self._examination, self._outlets
+        return self._stopwatch, self._guard, self._examination, self._reporter
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles are made of: settings and observations, and nothing of the run.

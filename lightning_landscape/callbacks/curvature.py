@@ -55,8 +55,8 @@ class CurvatureMonitor(Monitor):
         super().__init__(StepRecorder(norms_every=None), examination, settings)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
-        seen = self._examination
-        return curvature_scalars(seen.curvature, record.learning_rate) | spectrum_scalars(seen.spectrum)
+        examination = self._examination
+        return curvature_scalars(examination.curvature, record.learning_rate) | spectrum_scalars(examination.spectrum)
 
     def _pictures(self) -> Mapping[str, Any]:
         return curvature_pictures(self._examination.curvature) | spectrum_pictures(self._examination.spectrum)

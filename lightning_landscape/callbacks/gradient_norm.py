@@ -36,31 +36,31 @@ class GradientNormMonitor(Monitor):
         super().__init__(StepRecorder(norms_every=every), Examination(()), {"every": every})
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
-        ratio = self._seen.progress.update_ratio
+        ratio = self._state.progress.update_ratio
         return gradient_scalars(record) | ({} if ratio is None else {"update_ratio": ratio})
 
     def _pictures(self) -> Mapping[str, Any]:
-        return gradient_pictures(self._seen.gradients)
+        return gradient_pictures(self._state.gradients)
 
     def _judge(self, readings: Sequence[object]) -> None:
         """The loss is not what this monitor speaks of."""
 
     def _look(self) -> None:
-        scale = self._seen.gradients.vanishing
+        scale = self._state.gradients.vanishing
         if scale is not None:
             first, *_, last = scale.groups
-            self._tell(
+            self._warn_once(
                 "LL110",
-                f"[LL110] step {self._seen.step}: the gradient vanishes on its way back: its norm is "
+                f"[LL110] step {self._state.step}: the gradient vanishes on its way back: its norm is "
                 f"{scale.groups[first]:.2g} in {first} and "
                 f"{scale.groups[last]:.2g} in {last}, a ratio of {scale.first_to_last:.1g} (threshold {VANISHED:g}).\n"
                 "  Try: an initialisation made for the activation, normalisation layers, or residual connections.",
                 GradientWarning,
             )
-        if self._seen.gradients.exploding:
-            self._tell(
+        if self._state.gradients.exploding:
+            self._warn_once(
                 "LL111",
-                f"[LL111] step {self._seen.step}: the gradient explodes: it is not finite, or over {EXPLODED:g} times "
+                f"[LL111] step {self._state.step}: the gradient explodes: it is not finite, or over {EXPLODED:g} times "
                 "its median three times in a row while the loss does not fall.\n"
                 "  Try: a smaller learning rate, a warm-up, or gradient clipping.",
                 GradientWarning,

@@ -61,7 +61,7 @@ class LossInterpolationMonitor(Monitor):
 
     def _warn(self, verdict: Verdict) -> None:
         lines = [curves[-1][1] for curves in self._examination.lines.values()]
-        self._outlets.warn("\n".join([message(verdict), *(f"  {sentence(line)}" for line in lines)]), BarrierWarning)
+        self._reporter.warn("\n".join([message(verdict), *(f"  {sentence(line)}" for line in lines)]), BarrierWarning)
 
 
 def line_probes(anchors: Sequence[str], points: int) -> tuple[LossLine, ...]:

@@ -28,10 +28,10 @@ from lightning_landscape.callbacks.views import (
     verdict_scalar,
 )
 from lightning_landscape.diagnosis import Detector
-from lightning_landscape.evidence import Plane, restored
+from lightning_landscape.evidence import Plane, from_builtins
 from lightning_landscape.examination.effort import Setting
 from lightning_landscape.examination.examination import Examination
-from lightning_landscape.examination.remedy_outcome import Treatment
+from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.remedy_runner import Remedying
 from lightning_landscape.probes import EXAMINATION as EXAMINATION
 from lightning_landscape.probes import PathPlane, TryAlternatives, gradient_noise
@@ -40,7 +40,7 @@ from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
 from lightning_landscape.tracking.progress import StepRecord
 
-AFTERWARDS: tuple[Probe, ...] = (PathPlane(), TryAlternatives())
+FOLLOW_UP_PROBES: tuple[Probe, ...] = (PathPlane(), TryAlternatives())
 """run once the run is known to be stuck: a picture of where it is, and what would help"""
 
 
@@ -116,7 +116,7 @@ class LandscapeMonitor(Monitor):
         examination = Examination(
             examining,
             scheduled=(*lines, gradient_noise) if examining else (),
-            afterwards=AFTERWARDS if examining else (),
+            afterwards=FOLLOW_UP_PROBES if examining else (),
             every=every,
             anchors=() if effort == "light" else anchors,
             batches=batches,
@@ -135,30 +135,30 @@ class LandscapeMonitor(Monitor):
     @property
     def planes(self) -> tuple[tuple[int, Plane], ...]:
         """The planes that were drawn, with their optimizer steps; the last few of a run."""
-        kept = self._answer.seen.chronicle.readings.get("Plane", ())
-        return tuple((step, restored(Plane, fields)) for step, fields in kept)
+        kept = self._answer.state.document.readings.get("Plane", ())
+        return tuple((step, from_builtins(Plane, fields)) for step, fields in kept)
 
     @property
-    def treatments(self) -> tuple[Treatment, ...]:
+    def remedy_outcomes(self) -> tuple[RemedyOutcome, ...]:
         """What remedies did about each alarm, and whether the run escaped."""
-        return tuple(self._answer.seen.treatments)
+        return tuple(self._answer.state.remedy_outcomes)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return (
             gradient_scalars(record)
-            | progress_scalars(self._seen.progress)
+            | progress_scalars(self._state.progress)
             | line_scalars(self._examination.lines)
-            | noise_scalar(self._seen)
+            | noise_scalar(self._state)
             | curvature_scalars(self._examination.curvature, record.learning_rate)
-            | verdict_scalar(self._seen.verdicts, self._seen.progress)
+            | verdict_scalar(self._state.verdicts, self._state.progress)
             | {"overhead": self._overhead}
         )
 
     def _pictures(self) -> Mapping[str, Any]:
         return (
-            timeline_picture(self._seen)
-            | gradient_pictures(self._seen.gradients)
+            timeline_picture(self._state)
+            | gradient_pictures(self._state.gradients)
             | line_pictures(self._examination.lines)
-            | plane_picture(self._seen)
+            | plane_picture(self._state)
             | curvature_pictures(self._examination.curvature)
         )

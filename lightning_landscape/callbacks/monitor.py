@@ -1,6 +1,6 @@
 """The one place where Lightning's hooks become data that flows one way.
 
-    hooks → StepRecorder → Observations → stalled? → Examination → Evidence → Verdict → outlets
+    hooks → StepRecorder → RunState → stalled? → Examination → Evidence → Verdict → reporter
 
 A public monitor is a `Monitor` that has chosen what is recorded and examined, what is shown, and what it warns of.
 """
@@ -21,16 +21,16 @@ from lightning_landscape.evidence import Cause, Verdict
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard, guarded, last_words
 from lightning_landscape.examination.remedy_runner import Remedying
-from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.stopwatch import Stopwatch
-from lightning_landscape.recording.intervals import WITHOUT_STEPS, Pace
+from lightning_landscape.recording.intervals import WITHOUT_STEPS, Intervals
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.recording.step_buffer import averaged_over_ranks
 from lightning_landscape.reporting.messages import NO_STEPS, category, message
-from lightning_landscape.reporting.reporter import Outlets
+from lightning_landscape.reporting.reporter import Reporter
 from lightning_landscape.tracking.progress import StepRecord
 from lightning_landscape.trainer._compat import logger_step
-from lightning_landscape.trainer.optimizer_coverage import reach_of
+from lightning_landscape.trainer.optimizer_coverage import optimizer_coverage
 from lightning_landscape.trainer.queries import horizon_of, published, state_of_another, taken_up
 
 
@@ -66,16 +66,16 @@ class Monitor(Reporting):
 
     def _judge(self, readings: Sequence[object]) -> None:
         """What to make of a run that has just stalled or diverged: a verdict."""
-        verdict = self._examination.verdict(self._seen, readings, self._guard)
-        if verdict is None or (self._seen.players > 1 and verdict.cause is not Cause.DIVERGED):
-            self._seen.pass_over()  # the losses of several players need not fall
-        elif self._seen.judge(verdict):
-            self._outlets.verdict(verdict)
+        verdict = self._examination.verdict(self._state, readings, self._guard)
+        if verdict is None or (self._state.players > 1 and verdict.cause is not Cause.DIVERGED):
+            self._state.postpone()  # the losses of several players need not fall
+        elif self._state.judge(verdict):
+            self._reporter.verdict(verdict)
             if verdict.stuck:
                 self._warn(verdict)
 
     def _warn(self, verdict: Verdict) -> None:
-        self._outlets.warn(message(verdict), category(verdict))
+        self._reporter.warn(message(verdict), category(verdict))
 
     def _look(self) -> None:
         """Look at what was watched, whenever a stretch of steps has come in."""
@@ -96,7 +96,7 @@ class Monitor(Reporting):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Time the batch, and keep a copy of it where a probe may follow."""
         self._stopwatch.begin_batch()
-        if self._examination.planned and self._examination.keeps(self._stretch - self._recorder.waiting):
+        if self._examination.captures(self._steps_until_check - self._recorder.waiting):
             keep = self._examination.probe_set.capture
             self._guard.attempt("keeping batches", lambda: keep(pl_module, batch, batch_idx))
 
@@ -113,18 +113,18 @@ class Monitor(Reporting):
     @guarded("recording")
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Close the step; every so many steps, look at what they were."""
-        left = self._stretch - self._recorder.end_batch(outputs)
-        if self._examination.planned and self._examination.keeps(left):
+        left = self._steps_until_check - self._recorder.end_batch(outputs)
+        if self._examination.captures(left):
             self._examination.probe_set.capture_drawn(batch, batch_idx)
         batches = self._stopwatch.end_batch()
         if not self._recorder.met and batches == WITHOUT_STEPS * trainer.accumulate_grad_batches:
-            self._guard.attempt("warning", lambda: self._tell("LL101", NO_STEPS))
+            self._guard.attempt("warning", lambda: self._warn_once("LL101", NO_STEPS))
         if left <= 0:
             self._process(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Remember that a checkpoint was written: the loss on the way to it is of interest."""
-        self._examination.saved()
+        self._examination.on_checkpoint()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Look at the last steps, without probes: other callbacks may be swapping weights here."""
@@ -150,7 +150,7 @@ class Monitor(Reporting):
 
     @property
     def _observed(self) -> dict[str, Any]:
-        return {"recorder": self._recorder, "seen": self._seen, "examination": self._examination}
+        return {"recorder": self._recorder, "seen": self._state, "examination": self._examination}
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Where the checkpoint knows this monitor by other settings only, take up what that one has seen."""
@@ -161,35 +161,35 @@ class Monitor(Reporting):
         self._loaded = state_dict
 
     def _clear(self) -> None:
-        self._guard, self._outlets, self._seen = Guard(), Outlets(None), Observations()
+        self._guard, self._reporter, self._state = Guard(), Reporter(None), RunState()
         self._recorder.forget()
         self._examination.forget()
-        self._pace, self._stopwatch = Pace(), Stopwatch(self.clock)
+        self._intervals, self._stopwatch = Intervals(), Stopwatch(self.clock)
         self._watching, self._overhead = False, 0.0
 
     def _begin(self, trainer: Any, pl_module: Any, loaded: Mapping[str, Any] | None) -> None:
         # A fit that goes on from another, of which nothing is known here, has only the rest of the run before it.
-        self._pace = Pace(horizon_of(trainer, 0 if loaded else logger_step(trainer)))
-        self._stopwatch = Stopwatch(self.clock, self._pace.horizon)
-        self._outlets = Outlets(trainer.loggers if trainer.is_global_zero else None, self._folder, self.clock)
-        self._recorder.attach(trainer, pl_module, self._pace)
-        self._seen = Observations(self._pace.horizon, self._recorder.groups)
+        self._intervals = Intervals(horizon_of(trainer, 0 if loaded else logger_step(trainer)))
+        self._stopwatch = Stopwatch(self.clock, self._intervals.horizon)
+        self._reporter = Reporter(trainer.loggers if trainer.is_global_zero else None, self._folder, self.clock)
+        self._recorder.attach(trainer, pl_module, self._intervals)
+        self._state = RunState(self._intervals.horizon, self._recorder.groups)
         if loaded and not taken_up(loaded, **self._observed):
             self._clear()
             self._begin(trainer, pl_module, None)
             return
-        self._seen.players = len(trainer.optimizers)
-        self._seen.reach = reach_of(trainer, pl_module)
-        self._stretch = self._pace.stretch(self._seen.steps)
-        self._examination.begin(pl_module, self._pace.horizon, self._stopwatch, self.clock)
-        self._outlets.begin(self._seen.step, horizon=self._pace.horizon, groups=self._recorder.groups)
+        self._state.players = len(trainer.optimizers)
+        self._state.coverage = optimizer_coverage(trainer, pl_module)
+        self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
+        self._examination.begin(pl_module, self._intervals.horizon, self._stopwatch, self.clock)
+        self._reporter.begin(self._state.step, horizon=self._intervals.horizon, groups=self._recorder.groups)
         if not loaded:
-            self._examination.plan(self._seen, self._stretch)
+            self._examination.plan(self._state, self._steps_until_check)
         nothing = StepRecord(0, 0, None, 0.0, stepped=False)  # other callbacks monitor it from the first step on
-        trainer.callback_metrics.update(published(named(self._seen.scalars | self._scalars(nothing))))
+        trainer.callback_metrics.update(published(named(self._state.scalars | self._scalars(nothing))))
         self._watching = True
         whole = self._folder is not None
-        self._lineage.begin(WatchedFit(self._seen, (self._stopwatch, self._guard), trainer, whole=whole))
+        self._lineage.begin(WatchedFit(self._state, (self._stopwatch, self._guard), trainer, whole=whole))
 
     def _process(self, trainer: Any, pl_module: Any) -> None:
         """Everything that follows from the steps since the last time."""
@@ -201,32 +201,34 @@ class Monitor(Reporting):
                 trainer.callback_metrics.update(published(self._watch(records, trainer.log_every_n_steps)))
             with self._guard("examining"):
                 self._examine(trainer, pl_module)
-                self._outlets.records(lambda: document_of(self._seen), self._seen.step)
-            self._remedying(trainer, pl_module, self._seen, self._examination, self._guard, self._outlets)
-            self._stretch = self._pace.stretch(self._seen.steps)
-            self._guard.attempt("planning", lambda: self._examination.plan(self._seen, self._stretch))
+                self._reporter.records(lambda: document_of(self._state), self._state.step)
+            self._remedying(trainer, pl_module, self._state, self._examination, self._guard, self._reporter)
+            self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
+            self._guard.attempt("planning", lambda: self._examination.plan(self._state, self._steps_until_check))
 
     def _examine(self, trainer: Any, pl_module: Any) -> None:
         """Probe, if batches have been kept for it, and judge a run that has stalled or diverged."""
-        probes, progress = self._examination.wanted(self._seen), self._seen.progress
-        self._seen.reach = reach_of(trainer, pl_module, progress.travelled) if self._seen.stalled else self._seen.reach
-        sound = self._examination.planned and progress.divergence is None and progress.finite
-        stalled, ready = self._seen.stalled, sound or not probes
-        if probes and sound and not self._examination.covered(trainer, self._seen):
+        probes, progress = self._examination.due_probes(self._state), self._state.progress
+        self._state.coverage = (
+            optimizer_coverage(trainer, pl_module, progress.travelled) if self._state.stalled else self._state.coverage
+        )
+        sound = self._examination.captures_batches and progress.divergence is None and progress.finite
+        stalled, ready = self._state.stalled, sound or not probes
+        if probes and sound and not self._examination.covered(trainer, self._state):
             probes, stalled = (), False
         readings = self._probe(trainer, pl_module, probes) if probes and sound else []
-        if self._seen.diverged or (stalled and ready and self._examination.underway is None):
+        if self._state.diverged or (stalled and ready and self._examination.underway is None):
             self._judge(readings)
         self._part()
-        judged = self._seen.judged_at == self._seen.steps
-        if readings and self._examination.limits.draws(self._seen.steps, verdict=judged):
-            self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step))
+        judged = self._state.judged_at == self._state.steps
+        if readings and self._examination.limits.draws(self._state.steps, verdict=judged):
+            self._guard.attempt("drawing", lambda: self._reporter.pictures(self._pictures, self._state.step))
 
     def _part(self) -> None:
         """Take back an alarm that the run has left behind, and let a monitor look at what came in."""
-        if (left := self._seen.escaped()) is not None:
-            self._outlets.escaped(left, self._seen.step)
-        self._seen.mark()
+        if (left := self._state.escaped()) is not None:
+            self._reporter.escaped(left, self._state.step)
+        self._state.mark()
         self._look()
 
     def _watch(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
@@ -234,28 +236,28 @@ class Monitor(Reporting):
         self._stopwatch.count(len(records))
         measured: list[StepRecord] = []
         for record in records:
-            self._seen.update(record)
+            self._state.update(record)
             measured = measured if record.grad_norm is None else [record]
             if log_every and (record.step + 1) % log_every == 0:
-                self._outlets.scalars(named(self._seen.scalars | self._scalars(record)), record.step)
-        values = [self._seen.scalars, *(self._scalars(record) for record in (*measured, *records[-1:]))]
+                self._reporter.scalars(named(self._state.scalars | self._scalars(record)), record.step)
+        values = [self._state.scalars, *(self._scalars(record) for record in (*measured, *records[-1:]))]
         return dict(pair for scalars in values for pair in named(scalars).items())
 
     def _probe(self, trainer: Any, pl_module: Any, probes: Sequence[Any]) -> list[object]:
-        before, seen = set(self._examination.skipped), self._seen
-        with self._outlets.waiting("examining the loss surface"):
-            readings = self._examination.run(trainer, pl_module, probes, self._guard, seen)
-        trainer.callback_metrics.update(published(named(seen.scalars)))
-        self._outlets.readings(seen.step, readings)
+        before, state = set(self._examination.skipped), self._state
+        with self._reporter.waiting("examining the loss surface"):
+            readings = self._examination.run(trainer, pl_module, probes, self._guard, state)
+        trainer.callback_metrics.update(published(named(state.scalars)))
+        self._reporter.readings(state.step, readings)
         for what in self._examination.skipped.keys() - before:
-            self._outlets.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
+            self._reporter.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
         return readings
 
-    def _tell(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
+    def _warn_once(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Say something once per fit."""
-        if code not in self._seen.told:
-            self._seen.told.append(code)
-            self._outlets.warn(text, kind)
+        if code not in self._state.announced_codes:
+            self._state.announced_codes.append(code)
+            self._reporter.warn(text, kind)
 
     def _finish(self, status: str = "ended") -> None:
         self._loaded = None  # read for a validation, or for a fit that never began
@@ -266,15 +268,15 @@ class Monitor(Reporting):
         self._stopwatch.end()
         with self._guard("finishing"):
             self._watch(self._recorder.drain(), 0)
-            self._seen.progress.finish()
+            self._state.progress.finish()
             # What probes have yet to look at stays unjudged: there is nothing more to save in this run.
             begun = self._examination.underway
-            stalled = self._seen.stalled and (begun is not None or not self._examination.wanted(self._seen))
-            if self._seen.diverged or stalled:
+            stalled = self._state.stalled and (begun is not None or not self._examination.due_probes(self._state))
+            if self._state.diverged or stalled:
                 self._judge(() if begun is None else begun.readings)
             self._part()
-            self._remedying.finish(self._seen, self._outlets)
-        self._guard.attempt("reporting", lambda: self._outlets.end(self._seen.step, self.report, status))
-        self._guard.attempt("drawing", lambda: self._outlets.pictures(self._pictures, self._seen.step, last=True))
+            self._remedying.finish(self._state, self._reporter)
+        self._guard.attempt("reporting", lambda: self._reporter.end(self._state.step, self.report, status))
+        self._guard.attempt("drawing", lambda: self._reporter.pictures(self._pictures, self._state.step, last=True))
         self._examination.end()
         self._guard.attempt("reporting", lambda: ended(self._lineage.end(self._parts)))

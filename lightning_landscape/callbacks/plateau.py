@@ -8,7 +8,7 @@ from lightning_landscape.callbacks._validation import check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
 from lightning_landscape.examination.examination import Examination
-from lightning_landscape.examination.remedy_outcome import Treatment
+from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.remedy_runner import Remedying
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
@@ -38,9 +38,9 @@ class PlateauMonitor(Monitor):
         self._remedying = remedying
 
     @property
-    def treatments(self) -> tuple[Treatment, ...]:
+    def remedy_outcomes(self) -> tuple[RemedyOutcome, ...]:
         """What remedies did about each alarm, and whether the run escaped."""
-        return tuple(self._answer.seen.treatments)
+        return tuple(self._answer.state.remedy_outcomes)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
-        return progress_scalars(self._seen.progress) | verdict_scalar(self._seen.verdicts, self._seen.progress)
+        return progress_scalars(self._state.progress) | verdict_scalar(self._state.verdicts, self._state.progress)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_landscape.evidence import CAUSES, Curvature, GradientNoise, Line, Plane, Spectrum, Verdict, restored
-from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.evidence import CAUSES, Curvature, GradientNoise, Line, Plane, Spectrum, Verdict, from_builtins
+from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.functional.noise import gradient_noise_scale
 from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.run_document import heat_map
@@ -48,12 +48,12 @@ def line_scalars(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, f
     return next(({"barrier": curves[-1][1].barrier} for curves in lines.values() if curves), {})
 
 
-def noise_scalar(seen: Observations) -> dict[str, float]:
+def noise_scalar(state: RunState) -> dict[str, float]:
     """Batch size at which the gradient's noise equals its signal, in samples; nothing while that cannot be told.
 
     Signal and noise are means over the last few looks: the ratio of two noisy numbers is biased.
     """
-    kept = [restored(GradientNoise, fields) for _, fields in seen.chronicle.readings.get("GradientNoise", ())]
+    kept = [from_builtins(GradientNoise, fields) for _, fields in state.document.readings.get("GradientNoise", ())]
     latest = [reading for reading in kept if math.isfinite(reading.signal) and math.isfinite(reading.noise)][-LOOKS:]
     # More batches make a better estimate; the weights need not sum to 1, since only the ratio counts.
     signal, noise = (sum((r.batches - 1) * getattr(r, name) for r in latest) for name in ("signal", "noise"))
@@ -61,12 +61,12 @@ def noise_scalar(seen: Observations) -> dict[str, float]:
     return {} if scale is None else {"noise_scale": scale}
 
 
-def plane_picture(seen: Observations) -> dict[str, Figure]:
+def plane_picture(state: RunState) -> dict[str, Figure]:
     """The latest plane; nothing before a run was stuck."""
     from lightning_landscape.plots import plane_figure
 
-    kept = seen.chronicle.readings.get("Plane")
-    return {"plane": plane_figure(restored(Plane, kept[-1][1]))} if kept else {}
+    kept = state.document.readings.get("Plane")
+    return {"plane": plane_figure(from_builtins(Plane, kept[-1][1]))} if kept else {}
 
 
 def curvature_scalars(curvature: Curvature | None, learning_rate: float) -> dict[str, float]:
@@ -122,29 +122,29 @@ def line_pictures(lines: Mapping[str, Sequence[tuple[int, Line]]]) -> dict[str, 
     return {f"line_from_{anchor}": line_figure(curves) for anchor, curves in lines.items() if curves}
 
 
-def timeline_picture(seen: Observations) -> dict[str, Figure]:
+def timeline_picture(state: RunState) -> dict[str, Figure]:
     """The loss of the whole run with what was said of it; nothing before the first steps were looked at."""
     from lightning_landscape.plots import timeline_figure
 
-    curve = seen.chronicle.document([])["course"]["curve"]
+    curve = state.document.document([])["course"]["curve"]
     if not curve["step"]:
         return {}
-    return {"timeline": timeline_figure(curve["step"], curve["loss"], seen.chronicle.segments, seen.verdicts)}
+    return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts)}
 
 
-def report_of(seen: Observations, *parts: Any) -> Report:
+def report_of(state: RunState, *parts: Any) -> Report:
     """What was seen, in words and as the document that is drawn, with the notes of the other parts of a monitor."""
-    notes = [note for part in (*parts, seen) for note in part.notes()]
-    return Report(seen.steps, seen.progress.level, seen.verdicts, notes, document_of(seen, notes))
+    notes = [note for part in (*parts, state) for note in part.notes()]
+    return Report(state.steps, state.progress.level, state.verdicts, notes, document_of(state, notes))
 
 
-def document_of(seen: Observations, notes: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+def document_of(state: RunState, notes: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     """All that the Landscape tab and the report draw; without `notes`, those of the observations alone."""
-    level, gradients = seen.progress.level, seen.gradients
+    level, gradients = state.progress.level, state.gradients
     loss = {} if level is None else {"start": level.start, "best": level.best, "now": level.now}
-    said = seen.notes() if notes is None else list(notes)
-    known = {"steps": seen.steps, "horizon": seen.progress.horizon, "loss": loss, "notes": said}
-    parts = seen.chronicle.document(seen.verdicts, **known)
+    said = state.notes() if notes is None else list(notes)
+    known = {"steps": state.steps, "horizon": state.progress.horizon, "loss": loss, "notes": said}
+    parts = state.document.document(state.verdicts, **known)
     if gradients.history:
-        parts["gradients"] = {**heat_map(gradients.steps, gradients.groups, gradients.history), **noise_scalar(seen)}
+        parts["gradients"] = {**heat_map(gradients.steps, gradients.groups, gradients.history), **noise_scalar(state)}
     return parts

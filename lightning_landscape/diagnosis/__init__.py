@@ -29,7 +29,7 @@ DETECTORS: tuple[Detector, ...] = (
     machinery.constant_inputs,
     machinery.barely_trained,
     geometry.too_small,
-    geometry.twins,
+    geometry.duplicate_units,
     geometry.saturated,
     geometry.without_slope,
     geometry.saddle,
@@ -48,7 +48,7 @@ def diagnose(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> V
     return next((verdict for detector in detectors if (verdict := detector(evidence)) is not None), None)
 
 
-def undiscerned(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> bool:
+def needs_more_evidence(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> bool:
     """Whether a dearer probe could still change the verdict that these detectors reach."""
     verdict = diagnose(evidence, detectors)
     if verdict is None or geometry.asks_for_restart(evidence):

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.judging import (
-    CREEPING,
-    FORGED_AHEAD,
-    GAINED,
+    GAIN_CLEAR,
+    GAIN_LARGE,
+    GAIN_NONE,
+    GAIN_SMALL,
     HAS_GRADIENT,
     LEVEL,
     LINEAR,
-    LITTLE,
-    MUCH_LEFT,
     RISEN,
-    ROAMING,
     SATURATED,
-    STANDING,
     STEEP,
+    TRAVEL_LARGE,
+    TRAVEL_NONE,
+    TRAVEL_SMALL,
     TWINS,
     UNUSED,
     VANISHED,
     WAY_DOWN,
     came_by_inputs,
-    learned,
+    has_learned,
     share_of_start,
     still_high,
     verdict_of,
@@ -34,37 +34,37 @@ from lightning_landscape.evidence import (
     GradientScale,
     InputUse,
     LossLevel,
-    Movement,
     Restart,
     Symmetry,
     Trend,
     Trials,
+    UpdateStatistics,
     Verdict,
 )
 
 
 def too_small(evidence: Evidence) -> Verdict | None:
     """The run is on a slope and as good as stands still on it."""
-    movement, trials = evidence.get(Movement), evidence.get(Trials)
+    movement, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
     if movement is None or trials is None or movement.travelled is None:
         return None
     gain, tenfold = max(trials.gain("adam"), trials.gain("line search")), trials.gain("learning rate x10")
-    wanted, steep = GAINED if not learned(evidence) else MUCH_LEFT, STEEP
-    if trials.own > 0 and LINEAR[0] < tenfold / trials.own < LINEAR[1] and not learned(evidence):
-        wanted, steep = LITTLE, LEVEL  # ten times the step, ten times the gain: the slope goes on
-    if movement.travelled >= CREEPING or trials.relative_gradient < steep:
+    wanted, steep = GAIN_CLEAR if not has_learned(evidence) else GAIN_LARGE, STEEP
+    if trials.own > 0 and LINEAR[0] < tenfold / trials.own < LINEAR[1] and not has_learned(evidence):
+        wanted, steep = GAIN_NONE, LEVEL  # ten times the step, ten times the gain: the slope goes on
+    if movement.travelled >= TRAVEL_SMALL or trials.relative_gradient < steep:
         return None
     if max(gain, tenfold) >= wanted:
         why = f"larger steps lower the loss by {max(gain, tenfold):.0%}"
-    elif movement.travelled < STANDING and not learned(evidence) and not _saturates(evidence):
+    elif movement.travelled < TRAVEL_NONE and not has_learned(evidence) and not _saturates(evidence):
         why = "whatever the data hold, steps this short lead nowhere"
     else:
         return None
     return verdict_of(
         evidence,
         Cause.LEARNING_RATE_TOO_SMALL,
-        f"In 5% of the run the updates add up to {movement.travelled:.1g} of the weights (threshold {CREEPING:g}) on a "
-        f"slope of relative size {trials.relative_gradient:.2g} (threshold {steep:g}); {why}.",
+        f"In 5% of the run the updates add up to {movement.travelled:.1g} of the weights (threshold {TRAVEL_SMALL:g}) "
+        f"on a slope of relative size {trials.relative_gradient:.2g} (threshold {steep:g}); {why}.",
     )
 
 
@@ -80,13 +80,13 @@ def without_slope(evidence: Evidence) -> Verdict | None:
     return verdict_of(evidence, Cause.FLAT_REGION, reason, stuck=True)
 
 
-def twins(evidence: Evidence) -> Verdict | None:
+def duplicate_units(evidence: Evidence) -> Verdict | None:
     """Units started as copies of one another and stay so: a saddle by symmetry [Fukumizu and Amari 2000]."""
     symmetry, restart = evidence.get(Symmetry), evidence.get(Restart)
     if symmetry is None or symmetry.share <= TWINS or restart is None or restart.gain < 0.1:
         return None
     trials = evidence.get(Trials)
-    plain = restart.gain > MUCH_LEFT and trials is not None and trials.own <= FORGED_AHEAD
+    plain = restart.gain > GAIN_LARGE and trials is not None and trials.own <= GAIN_SMALL
     return verdict_of(
         evidence,
         Cause.SADDLE_POINT,
@@ -101,7 +101,7 @@ def saturated(evidence: Evidence) -> Verdict | None:
     activity, restart = evidence.get(Activity), evidence.get(Restart)
     if activity is None or activity.saturated < SATURATED:
         return None
-    if learned(evidence) and (restart is None or restart.gain < 0.1):
+    if has_learned(evidence) and (restart is None or restart.gain < 0.1):
         return None
     reason = f"In {activity.saturated_layer} {activity.saturated:.0%} of the values sit at the activation's bounds"
     return verdict_of(evidence, Cause.FLAT_REGION, f"{reason} (threshold {SATURATED:.0%}).", stuck=True)
@@ -113,11 +113,11 @@ def saddle(evidence: Evidence) -> Verdict | None:
     if trials is None:
         return None
     drop, critical = _drop(curvature), trials.relative_gradient < HAS_GRADIENT
-    if learned(evidence):
-        found = trials.gain("adam") > MUCH_LEFT and (drop > WAY_DOWN or trials.relative_gradient < LEVEL)
+    if has_learned(evidence):
+        found = trials.gain("adam") > GAIN_LARGE and (drop > WAY_DOWN or trials.relative_gradient < LEVEL)
     else:
         # Where the run as good as stands, a smaller gain by other steps shows a way.
-        wanted = WAY_DOWN if critical else GAINED
+        wanted = WAY_DOWN if critical else GAIN_CLEAR
         found = trials.gain("adam") > wanted or drop > WAY_DOWN
     fades = gradient is not None and gradient.first_to_last < VANISHED and not critical
     if not found or (fades and drop <= WAY_DOWN):
@@ -135,7 +135,7 @@ def saddle(evidence: Evidence) -> Verdict | None:
 def vanishing(evidence: Evidence) -> Verdict | None:
     """The gradient dies away on its way back through the layers."""
     gradient = evidence.get(GradientScale)
-    if gradient is None or gradient.first_to_last >= VANISHED or gradient.norm == 0 or learned(evidence):
+    if gradient is None or gradient.first_to_last >= VANISHED or gradient.norm == 0 or has_learned(evidence):
         return None
     first, *_, last = gradient.groups
     return verdict_of(
@@ -152,7 +152,7 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     level = evidence.get(LossLevel)
     if restart is None or trials is None or level is None:
         return None
-    known = learned(evidence)
+    known = has_learned(evidence)
     if restart.gain < (0.3 if known else 0.1) or (known and share_of_start(evidence) < 0.3):
         return None
     bent_up = curvature is not None and curvature.lambda_min > -0.01 * curvature.lambda_max > float("-inf")
@@ -169,7 +169,7 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
 def nothing_to_learn(evidence: Evidence) -> Verdict | None:
     """The model makes no use of its inputs, and neither trials nor restarts that train find one."""
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
-    if use is None or restart is None or trials is None or learned(evidence) or use.unpaired or not restart.trained:
+    if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired or not restart.trained:
         return None
     if came_by_inputs(evidence):
         return None
@@ -184,7 +184,7 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
 def slow(evidence: Evidence) -> Verdict | None:
     """The loss could fall much further, and nothing is in its way."""
     trials, trend = evidence.get(Trials), evidence.get(Trend)
-    if trials is None or trend is None or not learned(evidence) or trials.gain("adam") <= MUCH_LEFT:
+    if trials is None or trend is None or not has_learned(evidence) or trials.gain("adam") <= GAIN_LARGE:
         return None
     found = f"{trials.steps} steps of Adam lower it by {trials.gain('adam'):.0%}; no obstacle was found"
     return verdict_of(evidence, Cause.SLOW, f"{found}. {forecast(trend)}")
@@ -203,7 +203,7 @@ def forecast(trend: Trend) -> str:
 def settled(evidence: Evidence) -> Verdict | None:
     """The loss has come down and stays down, or noise hides whether it still falls."""
     level, trend = evidence.get(LossLevel), evidence.get(Trend)
-    if level is None or trend is None or not learned(evidence):
+    if level is None or trend is None or not has_learned(evidence):
         return None
     stays = "and stays there" if trend.powered else "and does not fall by more than the noise hides"
     return verdict_of(
@@ -226,8 +226,8 @@ def undecided(evidence: Evidence) -> Verdict | None:
     if restart is not None and not restart.trained:
         unknown += f"; the loss blew up in the restart of {restart.steps} steps as well, which therefore shows nothing"
     reason = f"It is at {level.now:.4g}, and started at {level.start:.4g}; nothing that was measured says why{unknown}."
-    share, movement = share_of_start(evidence), evidence.get(Movement)
-    thrown = share > RISEN and movement is not None and (movement.travelled or 0.0) > ROAMING
+    share, movement = share_of_start(evidence), evidence.get(UpdateStatistics)
+    thrown = share > RISEN and movement is not None and (movement.travelled or 0.0) > TRAVEL_LARGE
     high = trend.powered and share > still_high(evidence) and not came_by_inputs(evidence)
     return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=high or thrown)
 

@@ -11,11 +11,11 @@ from lightning_landscape.evidence import (
     Evidence,
     InputUse,
     LossLevel,
-    Movement,
     Plateau,
     StartingPoint,
     Trend,
     Trials,
+    UpdateStatistics,
     Verdict,
 )
 
@@ -45,21 +45,21 @@ STEEP = 0.3
 """relative gradient κ above which a run is on a slope: minima and saddles have far less"""
 LEVEL = 0.1
 """relative gradient κ below which a run is at a critical point"""
-CREEPING = 5e-3
+TRAVEL_SMALL = 5e-3
 """Σ|Δw|/|w| over 5% of the run, below which the weights as good as stand still"""
-STANDING = 1e-4
+TRAVEL_NONE = 1e-4
 """the same, below which nothing that was measured of the data tells what steps of a usual length would do"""
-ROAMING = 0.3
+TRAVEL_LARGE = 0.3
 """Σ|Δw|/|w| over 5% of the run, above which the weights go a long way for nothing"""
-GAINED = 0.15
+GAIN_CLEAR = 0.15
 """gain of a trial that is no chance: the loss falls by 15% on batches that the trial did not see"""
 WAY_DOWN = 0.05
 """fall of the loss along the most negative curvature, on other batches, that makes a saddle [Dauphin 2014]"""
-MUCH_LEFT = 0.4
+GAIN_LARGE = 0.4
 """gain of Adam above which a run that has learned was far from done"""
-FORGED_AHEAD = 0.02
+GAIN_SMALL = 0.02
 """gain of simply going on above which a run that noise hides is not standing still"""
-LITTLE = 0.01
+GAIN_NONE = 0.01
 """gain that every trial stays below at the bottom of a minimum, and that none needs to show that a slope goes on"""
 BLOWN_UP = 2.0
 """first losses over the loss before any step: above it the first steps did damage"""
@@ -103,7 +103,7 @@ def share_of_start(evidence: Evidence) -> float:
     )
 
 
-def learned(evidence: Evidence) -> bool:
+def has_learned(evidence: Evidence) -> bool:
     """Whether the model tells inputs apart; where nobody tried, whether the loss came down from where it started."""
     use, share = evidence.get(InputUse), share_of_start(evidence)
     if share > RISEN:
@@ -119,7 +119,7 @@ def has_come_down(evidence: Evidence) -> bool:
     A tenth of the start is enough. Where a constant hides that, a fall counts by which the losses of single batches
     hardly differ, if the weights move and, as far as was measured, it comes from the inputs.
     """
-    movement, use = evidence.get(Movement), evidence.get(InputUse)
+    movement, use = evidence.get(UpdateStatistics), evidence.get(InputUse)
     if share_of_start(evidence) <= UNLEARNED:
         return True
     if movement is not None and movement.travelled == 0:
@@ -163,8 +163,8 @@ def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | N
     # A chance of noise may look like a plateau: without power, only plain evidence alarms of a run that has learned, or
     # that gains on other batches by going on as it is, or of which only noisy losses tell that it has not learned.
     hidden = trend is not None and not trend.powered
-    goes_on = trials is not None and (trials.own > FORGED_AHEAD or not measured(evidence))
-    chance = hidden and (learned(evidence) or goes_on)
+    goes_on = trials is not None and (trials.own > GAIN_SMALL or not measured(evidence))
+    chance = hidden and (has_learned(evidence) or goes_on)
     alarms = CAUSES[cause].alarms and not (chance and cause is not Cause.DIVERGED) if stuck is None else stuck
     lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines.append(reason)

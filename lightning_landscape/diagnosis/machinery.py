@@ -8,27 +8,27 @@ from lightning_landscape.diagnosis.judging import (
     BALANCED,
     BLOWN_UP,
     CANCELLED,
-    CREEPING,
     DEAD,
     DECAYED,
     FIRST_LOSSES,
     FROZEN,
-    GAINED,
+    GAIN_CLEAR,
+    GAIN_LARGE,
+    GAIN_NONE,
     HALF_WAY,
     HARDLY_BELOW,
     HAS_GRADIENT,
     LATE,
-    LITTLE,
     LOST,
-    MUCH_LEFT,
     PART_OF_THE_MODEL,
     RISEN,
-    ROAMING,
     STANDARD_ERRORS,
+    TRAVEL_LARGE,
+    TRAVEL_SMALL,
     UNLEARNED,
     WAY_DOWN,
     has_come_down,
-    learned,
+    has_learned,
     share_of_start,
     verdict_of,
 )
@@ -40,12 +40,12 @@ from lightning_landscape.evidence import (
     GradientScale,
     InputUse,
     LossLevel,
-    Movement,
     Restart,
     Schedule,
     StartingPoint,
     Trend,
     Trials,
+    UpdateStatistics,
     Verdict,
 )
 
@@ -63,7 +63,7 @@ def diverged(evidence: Evidence) -> Verdict | None:
 def dead(evidence: Evidence) -> Verdict | None:
     """Nothing passes through a layer, since all its units are zero on every sample."""
     activity = evidence.get(Activity)
-    if activity is None or activity.dead < DEAD or learned(evidence):
+    if activity is None or activity.dead < DEAD or has_learned(evidence):
         return None
     reason = f"In {activity.dead_layer} {activity.dead:.0%} of the units are zero on all {activity.samples} samples"
     reason = f"{reason} (threshold {DEAD:.0%})"
@@ -78,15 +78,15 @@ def not_updating(evidence: Evidence) -> Verdict | None:
 
     Target networks, teachers and parts that are switched off are out of reach as well, and beside them others learn.
     """
-    movement, level, trials = evidence.get(Movement), evidence.get(LossLevel), evidence.get(Trials)
+    movement, level, trials = evidence.get(UpdateStatistics), evidence.get(LossLevel), evidence.get(Trials)
     if movement is None or level is None or has_come_down(evidence):
         return None
     by_optimizer, by_any = (0.0, 0.0) if trials is None else (trials.by_itself, trials.best)
     for share, found, gain in (
-        (movement.not_held, "No optimizer holds {:.0%} of the trainable parameters", by_optimizer),
-        (movement.without_gradient, "{:.0%} of the parameters receive no gradient at all", by_any),
+        (movement.not_in_optimizer, "No optimizer holds {:.0%} of the trainable parameters", by_optimizer),
+        (movement.no_grad_share, "{:.0%} of the parameters receive no gradient at all", by_any),
     ):
-        if share > PART_OF_THE_MODEL and gain <= GAINED:
+        if share > PART_OF_THE_MODEL and gain <= GAIN_CLEAR:
             others = "do not move" if movement.travelled == 0 else "have not brought the loss down"
             reason = f"{found.format(share)} (threshold {PART_OF_THE_MODEL:.0%}), and the others {others}."
             return verdict_of(evidence, Cause.NOT_UPDATING, reason)
@@ -95,25 +95,25 @@ def not_updating(evidence: Evidence) -> Verdict | None:
 
 def asks_for_trials(evidence: Evidence) -> bool:
     """Whether weights that move beside others that are out of reach may yet prove to lower the loss."""
-    movement = evidence.get(Movement)
+    movement = evidence.get(UpdateStatistics)
     if movement is None or movement.travelled == 0 or evidence.get(Trials) is not None:
         return False
-    return max(movement.not_held, movement.without_gradient) > PART_OF_THE_MODEL
+    return max(movement.not_in_optimizer, movement.no_grad_share) > PART_OF_THE_MODEL
 
 
 def too_large(evidence: Evidence) -> Verdict | None:
     """The weights go a long way for nothing, and smaller steps or the mean of the path do better."""
-    movement, level, trials = evidence.get(Movement), evidence.get(LossLevel), evidence.get(Trials)
+    movement, level, trials = evidence.get(UpdateStatistics), evidence.get(LossLevel), evidence.get(Trials)
     if movement is None or level is None or trials is None or movement.travelled is None:
         return None
     smaller, larger, share = trials.smaller_steps, trials.gain("learning rate x10"), share_of_start(evidence)
-    if larger > GAINED and larger >= smaller:
+    if larger > GAIN_CLEAR and larger >= smaller:
         return None
-    plain = smaller - max(0.0, trials.own) > MUCH_LEFT  # on the same batches, whatever the noise hides
-    if movement.travelled <= ROAMING or share <= (HALF_WAY if plain else HARDLY_BELOW):
+    plain = smaller - max(0.0, trials.own) > GAIN_LARGE  # on the same batches, whatever the noise hides
+    if movement.travelled <= TRAVEL_LARGE or share <= (HALF_WAY if plain else HARDLY_BELOW):
         return None
     plain = plain or share > RISEN
-    if smaller > GAINED:
+    if smaller > GAIN_CLEAR:
         why = f"smaller steps lower it by {smaller:.0%}"
     elif share > RISEN:
         why = "the loss lies above its start"
@@ -127,7 +127,7 @@ def too_large(evidence: Evidence) -> Verdict | None:
         evidence,
         Cause.LEARNING_RATE_TOO_LARGE,
         f"In 5% of the run the updates add up to {movement.travelled:.2g} times the weights (threshold "
-        f"{ROAMING:g}) and lead nowhere; {why}.",
+        f"{TRAVEL_LARGE:g}) and lead nowhere; {why}.",
         stuck=True if plain else None,
     )
 
@@ -149,10 +149,10 @@ def _first_rise(evidence: Evidence) -> float:
 
 def barely_trained(evidence: Evidence) -> Verdict | None:
     """Next to all parameters are frozen, and those that are not cannot lower the loss."""
-    movement, use, trials = evidence.get(Movement), evidence.get(InputUse), evidence.get(Trials)
+    movement, use, trials = evidence.get(UpdateStatistics), evidence.get(InputUse), evidence.get(Trials)
     if movement is None or use is None or trials is None or movement.frozen <= FROZEN:
         return None
-    if learned(evidence) or use.unpaired or trials.best > GAINED:
+    if has_learned(evidence) or use.unpaired or trials.best > GAIN_CLEAR:
         return None
     reason = f"{movement.frozen:.0%} of the parameters are frozen (threshold {FROZEN:.0%})"
     return verdict_of(evidence, Cause.NOT_UPDATING, f"{reason}, and the others alone make no use of the inputs.")
@@ -175,11 +175,11 @@ def scheduled_end(evidence: Evidence) -> Verdict | None:
 
 def motionless(evidence: Evidence) -> Verdict | None:
     """The weights are where they were at the start although they have a gradient."""
-    movement, gradient, start = evidence.get(Movement), evidence.get(GradientScale), evidence.get(StartingPoint)
+    movement, gradient, start = evidence.get(UpdateStatistics), evidence.get(GradientScale), evidence.get(StartingPoint)
     if movement is None or gradient is None or not gradient.relative > HAS_GRADIENT:
         return None
     # Steps that are next to nothing leave the loss alone to the bit as well.
-    returned = start is not None and start.loss == start.now and (movement.travelled or 0.0) > CREEPING
+    returned = start is not None and start.loss == start.now and (movement.travelled or 0.0) > TRAVEL_SMALL
     if not returned and (movement.travelled != 0 or _held_by_decay(movement)):
         return None
     what = "come back to where they began, to the bit" if returned else "not moved at all"
@@ -210,7 +210,7 @@ def uphill(evidence: Evidence) -> Verdict | None:
 
 def balanced(evidence: Evidence) -> Verdict | None:
     """Weight decay and gradient hold each other: an equilibrium that was asked for."""
-    trials, movement = evidence.get(Trials), evidence.get(Movement)
+    trials, movement = evidence.get(Trials), evidence.get(UpdateStatistics)
     if movement is not None and _held_by_decay(movement):
         left = f"The weights rest, and the weight decay leaves {movement.left_by_decay:.1%} of the gradient"
         return verdict_of(evidence, Cause.SETTLED, f"{left} (threshold {CANCELLED:.0%}): the two are in balance.")
@@ -220,7 +220,7 @@ def balanced(evidence: Evidence) -> Verdict | None:
     return verdict_of(evidence, Cause.SETTLED, f"{reason}: the two are in balance.")
 
 
-def _held_by_decay(movement: Movement) -> bool:
+def _held_by_decay(movement: UpdateStatistics) -> bool:
     """Whether the weights stand still because their decay cancels the gradient."""
     return movement.travelled == 0 and movement.left_by_decay is not None and movement.left_by_decay < CANCELLED
 
@@ -230,10 +230,10 @@ def unpaired_minimum(evidence: Evidence) -> Verdict | None:
     use, trials, restart = evidence.get(InputUse), evidence.get(Trials), evidence.get(Restart)
     if use is None or not use.unpaired or trials is None:
         return None
-    known = learned(evidence)
-    if trials.best > (GAINED if known else LITTLE):
+    known = has_learned(evidence)
+    if trials.best > (GAIN_CLEAR if known else GAIN_NONE):
         return None
-    if not known and not _fell_visibly(evidence) and (restart is None or restart.gain > LITTLE):
+    if not known and not _fell_visibly(evidence) and (restart is None or restart.gain > GAIN_NONE):
         return None
     return verdict_of(evidence, Cause.SETTLED, f"No trial lowered it by more than {trials.best:.1%} on other batches.")
 

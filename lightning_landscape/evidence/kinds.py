@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from lightning_landscape.evidence import comparison, curvature, readings, trials
-from lightning_landscape.evidence.serialization import refilled, restored
+from lightning_landscape.evidence.serialization import from_builtins, refilled
 
 OURS: Mapping[str, type] = {
     name: kind
@@ -50,4 +50,4 @@ def reading_of(name: str, values: Mapping[str, Any]) -> object | None:
         return None
     if OURS.get(name) is not kind:
         return refilled(kind, values)
-    return restored(kind, values) if set(values) <= {field.name for field in fields(kind)} else None
+    return from_builtins(kind, values) if set(values) <= {field.name for field in fields(kind)} else None

@@ -178,16 +178,16 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Movement:
+class UpdateStatistics:
     """How far the weights travel."""
 
     update_ratio: float | None
     """mean |Δw|/|w| of one step; None where it was not measured"""
     travelled: float | None
     """Σ|Δw|/max(|w|, 1) over 5% of the run; None where it was not measured"""
-    without_gradient: float
+    no_grad_share: float
     """share of the optimizers' parameters that received no gradient, in [0, 1]"""
-    not_held: float
+    not_in_optimizer: float
     """share of the module's trainable parameters that no optimizer holds although a gradient reaches them, in [0, 1]"""
     frozen: float = 0.0
     """share of the module's parameters that require no gradient, in [0, 1]"""

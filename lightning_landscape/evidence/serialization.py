@@ -14,7 +14,7 @@ SHOWN = 200
 """characters of a value that are shown in a message"""
 
 
-def plain(reading: Any) -> dict[str, Any]:
+def to_builtins(reading: Any) -> dict[str, Any]:
     """Return the fields of a reading as builtins: tuples as lists, mappings and readings within as dicts.
 
     Arrays and tensors become numbers, or nested lists of numbers.
@@ -28,14 +28,14 @@ def plain(reading: Any) -> dict[str, Any]:
     return {field.name: _builtin(getattr(reading, field.name), f"{name}.{field.name}") for field in fields(reading)}
 
 
-def restored(kind: type[R], values: Mapping[str, Any]) -> R:
-    """Return a reading of this kind from what `plain` made of it."""
+def from_builtins(kind: type[R], values: Mapping[str, Any]) -> R:
+    """Return a reading of this kind from what `to_builtins` made of it."""
     hints = get_type_hints(kind)
-    return kind(**{name: _read(hints[name], value, restored) for name, value in values.items()})
+    return kind(**{name: _read(hints[name], value, from_builtins) for name, value in values.items()})
 
 
 def refilled(kind: type[R], values: Mapping[str, Any]) -> R | None:
-    """Return a reading of this kind from what `plain` made of it, without calling any code of its class.
+    """Return a reading of this kind from what `to_builtins` made of it, without calling any code of its class.
 
     None where the fields of the class are not those of the values, or it does not keep them as attributes.
     """
@@ -48,9 +48,9 @@ def refilled(kind: type[R], values: Mapping[str, Any]) -> R | None:
 def checked(reading: R) -> R:
     """Return the reading if it is made of builtins, else the same with numbers and tuples in place of arrays.
 
-    So a detector sees what it would see in a run that is resumed from a checkpoint. Raises what `plain` raises.
+    So a detector sees what it would see in a run that is resumed from a checkpoint. Raises what `to_builtins` raises.
     """
-    plain(reading)
+    to_builtins(reading)
     return cast("R", _with_numbers(reading))
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from lightning_landscape.evidence.causes import CAUSES, Cause
 from lightning_landscape.evidence.kinds import reading_of, stored_name
-from lightning_landscape.evidence.serialization import plain, refilled
+from lightning_landscape.evidence.serialization import refilled, to_builtins
 
 R = TypeVar("R")
 
@@ -50,7 +50,7 @@ class Evidence:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Builtins only, keyed by the name of the reading's type, after that of its module where it is not ours."""
-        known = {stored_name(type(reading)): plain(reading) for reading in self}
+        known = {stored_name(type(reading)): to_builtins(reading) for reading in self}
         return {**{name: dict(values) for name, values in self._stored.items()}, **known}
 
     @classmethod

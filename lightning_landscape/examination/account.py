@@ -14,7 +14,7 @@ DIAGNOSES = 2
 """all diagnoses of a run together may take this many times what the first one may"""
 
 
-class Occasion(Enum):
+class ProbeReason(Enum):
     """What probes are run for."""
 
     LOOK = auto()
@@ -43,35 +43,35 @@ class Account:
         self.effort: Effort | None = None
         self._diagnoses = self._looks = 0.0
 
-    def allowance(self, occasion: Occasion, steps: int) -> int | None:
+    def allowance(self, occasion: ProbeReason, steps: int) -> int | None:
         """Return the gradients that probes may take now, after this many optimizer steps; None for no limit."""
-        if self.effort is None or occasion is Occasion.ASKED:
+        if self.effort is None or occasion is ProbeReason.ASKED:
             return None
         first = self.effort.gradients
         whole = DIAGNOSES * first
         earned = SHARE * steps - self._looks - max(0.0, self._diagnoses - whole)
-        if occasion is Occasion.LOOK:
+        if occasion is ProbeReason.LOOK:
             return max(0, int(earned))
         if not self._diagnoses:
             return first
         return max(0, int(max((whole - self._diagnoses) / 2, min(first, earned))))
 
-    def covers(self, occasion: Occasion, steps: int, price: int) -> bool:
+    def covers(self, occasion: ProbeReason, steps: int, price: int) -> bool:
         """Return whether probes at this price may begin now; a first diagnosis always may."""
         allowance = self.allowance(occasion, steps)
-        if allowance is None or occasion is Occasion.DIAGNOSIS:
+        if allowance is None or occasion is ProbeReason.DIAGNOSIS:
             return True
-        return allowance >= (FEWEST if occasion is Occasion.RECHECK else price)
+        return allowance >= (FEWEST if occasion is ProbeReason.RECHECK else price)
 
     def slice(self, steps: int) -> int | None:
         """Return the gradients that one check of a diagnosis may take; None where it need not be sliced."""
         return steps // 4 if self.effort is not None and self.effort.sliced else None
 
-    def spend(self, occasion: Occasion, gradients: float) -> None:
+    def spend(self, occasion: ProbeReason, gradients: float) -> None:
         """Enter what probes have taken."""
-        if occasion is Occasion.LOOK:
+        if occasion is ProbeReason.LOOK:
             self._looks += gradients
-        elif occasion is not Occasion.ASKED:
+        elif occasion is not ProbeReason.ASKED:
             self._diagnoses += gradients
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.examination.account import Account, Occasion
+from lightning_landscape.examination.account import Account, ProbeReason
 from lightning_landscape.examination.effort import SETTINGS, Effort
 from lightning_landscape.examination.spending import Purse, Spending
 from lightning_landscape.examination.stopwatch import Brake, Stopwatch
@@ -58,9 +58,9 @@ class Limits:
         self._drawn = steps
         return True
 
-    def cover(self, trainer: Any, occasion: Occasion, steps: int, price: int) -> bool:
+    def cover(self, trainer: Any, occasion: ProbeReason, steps: int, price: int) -> bool:
         """Return whether probes at this price may begin now, on every rank alike; what may not is noted as left out."""
-        looks = occasion is Occasion.LOOK
+        looks = occasion is ProbeReason.LOOK
         what = "scheduled lines" if looks else "another diagnosis"
         if self._unlimited(occasion) or agreed_upon(trainer, self.account.covers(occasion, steps, price)):
             self.left_out.pop(what, None)
@@ -70,7 +70,7 @@ class Limits:
         self.left_out[what] = too_little if looks else used_up
         return False
 
-    def spending(self, occasion: Occasion, steps: int, purse: Purse | None) -> Spending:
+    def spending(self, occasion: ProbeReason, steps: int, purse: Purse | None) -> Spending:
         """Return what the probes of one check may take; `purse` is that of the diagnosis that is under way."""
         meter = Meter(self._clock)
         unlimited = self._unlimited(occasion)
@@ -98,5 +98,5 @@ class Limits:
         """Continue where `state_dict` was taken."""
         self.account.load_state_dict(state, self._setting)
 
-    def _unlimited(self, occasion: Occasion) -> bool:
-        return occasion is Occasion.LOOK and not self._looks
+    def _unlimited(self, occasion: ProbeReason) -> bool:
+        return occasion is ProbeReason.LOOK and not self._looks

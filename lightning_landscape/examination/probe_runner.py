@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ class Probing:
     """how many of the probes have had their turn"""
     waiting: bool = False
     """whether the next probe waits for the next check, which may take more"""
-    starved: str = ""
+    out_of_memory_part: str = ""
     """what ran out of memory in the present attempt, on this rank"""
 
     def run(
@@ -88,12 +88,14 @@ class Probing:
         offered = [set(names) for names in ranks.all(sorted(points))]
         points = {name: point for name, point in points.items() if all(name in names for names in offered)}
         self._follows = follows
-        starved = self._starves(probes, batches, points, wanted)
-        if starved and (starved := self._starves(probes, batches.half(), points, wanted)):
-            self.guard.give_up(starved, f"out of memory on {len(batches)} batches, and on half of them")
+        out_of_memory_part = self._runs_out_of_memory(probes, batches, points, wanted)
+        if out_of_memory_part and (
+            out_of_memory_part := self._runs_out_of_memory(probes, batches.half(), points, wanted)
+        ):
+            self.guard.give_up(out_of_memory_part, f"out of memory on {len(batches)} batches, and on half of them")
         self._share_failures(ranks)
 
-    def _starves(
+    def _runs_out_of_memory(
         self,
         probes: Sequence[Probe],
         batches: ProbeSet,
@@ -101,17 +103,17 @@ class Probing:
         wanted: Callable[[Probe, Sequence[object]], bool],
     ) -> str:
         """Attempt it on all ranks, and say what ran out of memory on any of them; empty where nothing did."""
-        ranks, self.starved = Ranks(self.trainer), ""
+        ranks, self.out_of_memory_part = Ranks(self.trainer), ""
         self._attempt(probes, batches, points, wanted, ranks)
-        starved = next(filter(None, ranks.all(self.starved)), "")
+        out_of_memory_part = next(filter(None, ranks.all(self.out_of_memory_part)), "")
         self.done = min(ranks.all(self.done))
-        if starved:
-            self.skipped.pop(starved, None)  # on the other ranks, since it failed on one
-            log.info("%s ran out of memory on %d batches", starved, len(batches))
+        if out_of_memory_part:
+            self.skipped.pop(out_of_memory_part, None)  # on the other ranks, since it failed on one
+            log.info("%s ran out of memory on %d batches", out_of_memory_part, len(batches))
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-        return starved
+        return out_of_memory_part
 
     def _attempt(
         self,
@@ -135,13 +137,18 @@ class Probing:
                 )
                 with surface as opened:
                     self.spending.charge()
-                    while self.done < len(probes) and not self.starved and not ranks.parted and not self.waiting:
+                    while (
+                        self.done < len(probes)
+                        and not self.out_of_memory_part
+                        and not ranks.diverged
+                        and not self.waiting
+                    ):
                         if wanted(probes[self.done], self.readings):
                             self._apply(probes[self.done], opened, ranks)
-                        self.done += not self.starved and not self.waiting
+                        self.done += not self.out_of_memory_part and not self.waiting
             except SurfaceError as error:
                 self.skipped[SURFACE] = str(error)
-                self.starved = SURFACE if out_of_memory(error) else ""
+                self.out_of_memory_part = SURFACE if out_of_memory(error) else ""
 
     def _apply(self, probe: Probe, surface: LossSurface, ranks: Ranks) -> None:
         """Keep what the probe has to say; nothing where it is silent, will not speak, failed or is switched off."""
@@ -150,18 +157,18 @@ class Probing:
             return
         with self.guard(name):
             try:
-                surface = replace(surface, gradients=self._left(probe))
+                surface = surface.with_budget(self._left(probe))
                 with ranks.together():
                     price = _checked_price(cost_of(probe, surface))
                 price = agreed_upon(self.trainer, price)
-                if not self._affords(probe, name, price, surface.gradients):
+                if not self._affords(probe, name, price, surface.run.gradient_budget):
                     return
-                with ranks.together(), self._charging(probe, price, surface.gradients, ranks):
+                with ranks.together(), self._charging(probe, price, surface.run.gradient_budget, ranks):
                     reading = self._asked(probe, name, surface)
                 reading = _of_the_first(ranks, reading)
             except Exception as error:
                 if out_of_memory(error):
-                    self.starved = name
+                    self.out_of_memory_part = name
                 elif isinstance(error, SurfaceError):
                     self.skipped[name] = str(error)
                 else:

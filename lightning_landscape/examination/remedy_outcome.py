@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Treatment:
+class RemedyOutcome:
     """One alarm, what every remedy said that it did, and whether the run escaped."""
 
     step: int

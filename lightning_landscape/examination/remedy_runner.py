@@ -12,15 +12,15 @@ import torch
 from torch.optim import Optimizer
 
 from lightning_landscape.evidence import Cause, Verdict
-from lightning_landscape.examination.account import Occasion
+from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.naming import name_of
-from lightning_landscape.examination.remedy_outcome import Treatment
-from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.examination.remedy_outcome import RemedyOutcome
+from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.probes.curvature import HessianExtremes, losses_along, reach
 from lightning_landscape.remedies import Halt, Remedy, WayDown, checked_remedies
-from lightning_landscape.reporting.reporter import Outlets
+from lightning_landscape.reporting.reporter import Reporter
 from lightning_landscape.surface import LossSurface, Params
 
 log = logging.getLogger("lightning_landscape")
@@ -42,57 +42,57 @@ class Remedying:
         """whether a remedy needs a direction, which is measured on batches"""
 
     def __call__(
-        self, trainer: Any, pl_module: Any, seen: Observations, examination: Examination, guard: Guard, outlets: Outlets
+        self, trainer: Any, pl_module: Any, state: RunState, examination: Examination, guard: Guard, reporter: Reporter
     ) -> None:
         """At a look, on every rank, while training goes on: between the step before and the batch after."""
         if not self.remedies:
             return
         with guard("following remedies"):
-            self._follow(seen, outlets)
-        verdict = _alarm(seen)
-        ended = trainer.should_stop or (seen.progress.horizon is not None and seen.steps >= seen.progress.horizon)
+            self._follow(state, reporter)
+        verdict = _alarm(state)
+        ended = trainer.should_stop or (state.progress.horizon is not None and state.steps >= state.progress.horizon)
         if not _on_every_rank(trainer, verdict is not None and not ended) or verdict is None:
             return
-        offered = self._with_needs(trainer, pl_module, verdict, seen, examination, guard)
+        offered = self._with_needs(trainer, pl_module, verdict, state, examination, guard)
         said = [sentence for remedy in self.remedies for sentence in _applied(remedy, offered, trainer, guard)]
-        # A treatment without a word is one as well: this alarm has had its turn.
-        level = seen.progress.level
-        treatment = Treatment(
-            step=seen.step,
+        # A outcome without a word is one as well: this alarm has had its turn.
+        level = state.progress.level
+        outcome = RemedyOutcome(
+            step=state.step,
             since=verdict.since,
             cause=verdict.cause.value,
             level=None if level is None or verdict.cause is Cause.DIVERGED else level.now,
             said=tuple(said),
-            over=seen.step if trainer.should_stop else None,
+            over=state.step if trainer.should_stop else None,
         )
-        seen.treatments.append(treatment)
-        _tell(treatment, seen.step, outlets)
+        state.remedy_outcomes.append(outcome)
+        _tell(outcome, state.step, reporter)
 
-    def finish(self, seen: Observations, outlets: Outlets) -> None:
-        """Say of a treatment that has not helped by the end that it has not; a resumed run goes on watching it."""
-        self._follow(seen, outlets)
-        if seen.treatments and seen.treatments[-1].open:
-            _tell(seen.treatments[-1], seen.step, outlets)
+    def finish(self, state: RunState, reporter: Reporter) -> None:
+        """Say of a outcome that has not helped by the end that it has not; a resumed run goes on watching it."""
+        self._follow(state, reporter)
+        if state.remedy_outcomes and state.remedy_outcomes[-1].open:
+            _tell(state.remedy_outcomes[-1], state.step, reporter)
 
-    def _follow(self, seen: Observations, outlets: Outlets) -> None:
+    def _follow(self, state: RunState, reporter: Reporter) -> None:
         """Whether the run has escaped since the last look, or is stuck anew before it has."""
-        if not seen.treatments or not seen.treatments[-1].open:
+        if not state.remedy_outcomes or not state.remedy_outcomes[-1].open:
             return
-        treatment, alarm = seen.treatments[-1], _alarm(seen)
-        if not seen.progress.stalled and seen.progress.divergence is None and _is_lower(seen, treatment.level):
-            seen.treatments[-1] = replace(treatment, escaped=seen.step)
+        outcome, alarm = state.remedy_outcomes[-1], _alarm(state)
+        if not state.progress.stalled and state.progress.divergence is None and _is_lower(state, outcome.level):
+            state.remedy_outcomes[-1] = replace(outcome, escaped=state.step)
         elif alarm is not None:
-            seen.treatments[-1] = replace(treatment, over=seen.step)
+            state.remedy_outcomes[-1] = replace(outcome, over=state.step)
         else:
             return
-        _tell(seen.treatments[-1], seen.step, outlets)
+        _tell(state.remedy_outcomes[-1], state.step, reporter)
 
     def _with_needs(
         self,
         trainer: Any,
         pl_module: Any,
         verdict: Verdict,
-        seen: Observations,
+        state: RunState,
         examination: Examination,
         guard: Guard,
     ) -> Verdict:
@@ -109,7 +109,7 @@ class Remedying:
 
         with guard("finding the smallest curvature"):
             if len(examination.probe_set):
-                examination.run(trainer, pl_module, (lowest,), guard, seen, Occasion.ASKED)
+                examination.run(trainer, pl_module, (lowest,), guard, state, ProbeReason.ASKED)
         # Every rank goes exactly the same way, whatever the last bits of its own reading are.
         found = trainer.strategy.broadcast(found)
         parameters = dict(pl_module.named_parameters())
@@ -139,13 +139,15 @@ def lowest_curvature(surface: LossSurface) -> _NamedWay | None:
     return _NamedWay({name: sign * part.detach().cpu() for name, part in found.v_min.items()}, found.lambda_min)
 
 
-def _alarm(seen: Observations) -> Verdict | None:
+def _alarm(state: RunState) -> Verdict | None:
     """The alarm that stands and has not been treated, or None."""
-    verdict = seen.verdicts[-1] if seen.verdicts else None
-    if verdict is None or not verdict.stuck or not (seen.progress.stalled or seen.progress.divergence is not None):
+    verdict = state.verdicts[-1] if state.verdicts else None
+    if verdict is None or not verdict.stuck or not (state.progress.stalled or state.progress.divergence is not None):
         return None
     diverged = verdict.cause is Cause.DIVERGED
-    treated = any(t.since == verdict.since and (t.cause == Cause.DIVERGED.value) is diverged for t in seen.treatments)
+    treated = any(
+        t.since == verdict.since and (t.cause == Cause.DIVERGED.value) is diverged for t in state.remedy_outcomes
+    )
     return None if treated else verdict
 
 
@@ -191,8 +193,8 @@ def _carry_to_schedulers(trainer: Any, optimizer: Optimizer, before: Sequence[fl
                 setattr(scheduler, name, [rate * factor for rate, factor in zip(rates, factors, strict=True)])
 
 
-def _is_lower(seen: Observations, level: float | None) -> bool:
-    now = seen.progress.level
+def _is_lower(state: RunState, level: float | None) -> bool:
+    now = state.progress.level
     return level is None or (now is not None and now.now < level - ESCAPED * abs(level))
 
 
@@ -204,9 +206,9 @@ def _on_every_rank(trainer: Any, decision: bool) -> bool:  # noqa: FBT001 - the 
     return int(trainer.strategy.reduce(vote, reduce_op="sum")) == int(trainer.world_size)
 
 
-def _tell(treatment: Treatment, step: int, outlets: Outlets) -> None:
-    if not treatment.said:
+def _tell(outcome: RemedyOutcome, step: int, reporter: Reporter) -> None:
+    if not outcome.said:
         return
-    sentence = treatment.sentence(step)
-    log.log(logging.INFO if outlets.silent else logging.WARNING, "%s", sentence)
-    outlets.card("landscape/remedies", sentence, step)
+    sentence = outcome.sentence(step)
+    log.log(logging.INFO if reporter.silent else logging.WARNING, "%s", sentence)
+    reporter.card("landscape/remedies", sentence, step)

@@ -7,16 +7,25 @@ from dataclasses import replace
 from typing import Any
 
 from lightning_landscape.diagnosis.judging import PART_OF_THE_MODEL
-from lightning_landscape.evidence import Cause, Evidence, LossLevel, Movement, Plateau, Verdict, plain, restored
-from lightning_landscape.examination.account import Occasion
-from lightning_landscape.examination.remedy_outcome import Treatment
+from lightning_landscape.evidence import (
+    Cause,
+    Evidence,
+    LossLevel,
+    Plateau,
+    UpdateStatistics,
+    Verdict,
+    from_builtins,
+    to_builtins,
+)
+from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.functional.plateau import TOLERANCE
 from lightning_landscape.reporting.messages import NOT_JUDGED
-from lightning_landscape.reporting.run_document import Chronicle
+from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
 from lightning_landscape.tracking.loss_history import FIRST_HORIZON
 from lightning_landscape.tracking.progress import Progress, StepRecord
-from lightning_landscape.trainer.optimizer_coverage import Reach
+from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
 
 SCHEMA = 2
 HIGH = 0.7
@@ -25,7 +34,7 @@ UNCLEAR = 0.1
 """share of the run after which a loss that noise hides is examined all the same"""
 
 
-class Observations:
+class RunState:
     """Progress, gradients and verdicts of one fit.
 
     Args:
@@ -36,13 +45,13 @@ class Observations:
     def __init__(self, horizon: int | None = None, groups: Sequence[str] = ()) -> None:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
-        self.chronicle = Chronicle()
+        self.document = RunDocument()
         self.verdicts: list[Verdict] = []
-        self.treatments: list[Treatment] = []
+        self.remedy_outcomes: list[RemedyOutcome] = []
         """what remedies did, one for each alarm"""
         self.scalars: dict[str, float] = {}
         """what readings of the user's own show, by name, as last measured"""
-        self.told: list[str] = []
+        self.announced_codes: list[str] = []
         """codes of what is said once per fit"""
         self.first_loss: float | None = None
         """the loss before any step"""
@@ -57,8 +66,8 @@ class Observations:
         """whether the plateau was proven by then"""
         self.players = 1
         """how many optimizers take steps; where there are several, only a divergence is judged"""
-        self.missing = 0.0
-        self.reach = Reach()
+        self.no_grad_share = 0.0
+        self.coverage = OptimizerCoverage()
 
     def update(self, record: StepRecord) -> None:
         """Take in one optimizer step; the trend follows the first optimizer."""
@@ -68,8 +77,8 @@ class Observations:
         if record.optimizer == 0:
             self.progress.update(record)
             self.first_loss = record.loss if self.first_loss is None else self.first_loss
-            self.chronicle.update(record.step, record.loss, record.grad_norm)
-            self.missing = self.missing if record.missing is None else record.missing
+            self.document.update(record.step, record.loss, record.grad_norm)
+            self.no_grad_share = self.no_grad_share if record.no_grad_share is None else record.no_grad_share
 
     @property
     def stalled(self) -> bool:
@@ -115,13 +124,13 @@ class Observations:
         return progress.trend is None or progress.trend.progress < 2 * progress.trend.threshold
 
     @property
-    def occasion(self) -> Occasion:
+    def occasion(self) -> ProbeReason:
         """What probes would be run for now."""
         if not self.stalled:
-            return Occasion.LOOK
-        return Occasion.DIAGNOSIS if self.judged_at is None else Occasion.RECHECK
+            return ProbeReason.LOOK
+        return ProbeReason.DIAGNOSIS if self.judged_at is None else ProbeReason.RECHECK
 
-    def pass_over(self) -> None:
+    def postpone(self) -> None:
         """Leave the present episode without a verdict, until it is due again."""
         self.judgements = 1 if self.judged_at is None else self.judgements + 1
         self.judged_at, self.judged_proven = self.steps, self.progress.proven
@@ -134,7 +143,7 @@ class Observations:
         the same cause belongs to it, since the loss has only trembled; not an alarm at a lower loss.
         """
         first = self.judged_at is None
-        self.pass_over()
+        self.postpone()
         last = self.verdicts[-1] if self.verdicts else None
         if last is not None:
             lower = verdict.stuck and _is_lower(verdict, last)
@@ -173,9 +182,15 @@ class Observations:
         return Evidence(
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
-            Movement(
-                *(progress.update_ratio, progress.travelled, self.missing, self.reach.not_held, self.reach.frozen),
-                left_by_decay=self.reach.left_by_decay,
+            UpdateStatistics(
+                *(
+                    progress.update_ratio,
+                    progress.travelled,
+                    self.no_grad_share,
+                    self.coverage.not_in_optimizer,
+                    self.coverage.frozen,
+                ),
+                left_by_decay=self.coverage.left_by_decay,
             ),
             *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
         )
@@ -185,18 +200,18 @@ class Observations:
         named = self.judged_at is not None or self.progress.divergence is not None
         state = self.verdicts[-1].cause.value if named and self.verdicts else ""
         unnamed = "not_judged" if self.players > 1 else "stalled" if self.progress.stalled else "learning"
-        self.chronicle.mark(self.step, state or unnamed)
+        self.document.mark(self.step, state or unnamed)
 
     def notes(self) -> list[str]:
         """What is not judged or trained, what was said once, what remedies did, and what became of it."""
         said = [NOT_JUDGED] if self.players > 1 else []
-        said += [f"[{code}] was said; docs/causes.md explains it" for code in self.told]
+        said += [f"[{code}] was said; docs/causes.md explains it" for code in self.announced_codes]
         if all(verdict.cause is not Cause.NOT_UPDATING for verdict in self.verdicts):
-            if self.reach.unheld > PART_OF_THE_MODEL:
-                said.append(f"no optimizer holds {self.reach.unheld:.0%} of the trainable parameters")
-            if self.missing > PART_OF_THE_MODEL:
-                said.append(f"{self.missing:.0%} of the parameters received no gradient")
-        return said + [treatment.sentence(self.step) for treatment in self.treatments if treatment.said]
+            if self.coverage.outside_optimizers > PART_OF_THE_MODEL:
+                said.append(f"no optimizer holds {self.coverage.outside_optimizers:.0%} of the trainable parameters")
+            if self.no_grad_share > PART_OF_THE_MODEL:
+                said.append(f"{self.no_grad_share:.0%} of the parameters received no gradient")
+        return said + [outcome.sentence(self.step) for outcome in self.remedy_outcomes if outcome.said]
 
     def state_dict(self) -> dict[str, Any]:
         """Builtins only."""
@@ -204,18 +219,18 @@ class Observations:
             "schema": SCHEMA,
             "progress": self.progress.state_dict(),
             "gradients": self.gradients.state_dict(),
-            "chronicle": self.chronicle.state_dict(),
+            "document": self.document.state_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
-            "treatments": [plain(treatment) for treatment in self.treatments],
+            "remedy_outcomes": [to_builtins(outcome) for outcome in self.remedy_outcomes],
             "scalars": dict(self.scalars),
-            "told": list(self.told),
+            "announced_codes": list(self.announced_codes),
             "first_loss": self.first_loss,
             "steps": self.steps,
             "step": self.step,
             "judged_at": self.judged_at,
             "judged_proven": self.judged_proven,
             "judgements": self.judgements,
-            "missing": self.missing,
+            "no_grad_share": self.no_grad_share,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -229,14 +244,14 @@ class Observations:
         self.progress.load_state_dict(state["progress"])
         if tuple(state["gradients"]["groups"]) == self.gradients.groups:
             self.gradients.load_state_dict(state["gradients"])
-        self.chronicle.load_state_dict(state["chronicle"])
+        self.document.load_state_dict(state["document"])
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
-        self.treatments = [restored(Treatment, treatment) for treatment in state.get("treatments", ())]
+        self.remedy_outcomes = [from_builtins(RemedyOutcome, outcome) for outcome in state.get("remedy_outcomes", ())]
         self.scalars = {str(name): float(value) for name, value in state.get("scalars", {}).items()}
-        self.told = [str(code) for code in state["told"]]
+        self.announced_codes = [str(code) for code in state["announced_codes"]]
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
-        self.judgements, self.missing = int(state["judgements"]), float(state["missing"])
+        self.judgements, self.no_grad_share = int(state["judgements"]), float(state["no_grad_share"])
 
 
 def _is_lower(verdict: Verdict, last: Verdict) -> bool:

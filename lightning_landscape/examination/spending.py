@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_landscape.evidence import Evidence
-from lightning_landscape.examination.account import Account, Occasion
+from lightning_landscape.examination.account import Account, ProbeReason
 from lightning_landscape.examination.stopwatch import Brake
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.module_surface.meter import Meter
@@ -93,7 +93,7 @@ class Spending:
     def __init__(
         self,
         account: Account,
-        occasion: Occasion,
+        occasion: ProbeReason,
         steps: int,
         meter: Meter,
         brake: Brake,
@@ -104,7 +104,7 @@ class Spending:
         self.meter, self.purse = meter, purse or Purse(None if unlimited else account.allowance(occasion, steps))
         self._account, self._occasion, self._steps, self._brake = account, occasion, steps, brake
         self._following: Purse | None = None
-        self._slice = None if occasion in (Occasion.LOOK, Occasion.ASKED) else account.slice(steps)
+        self._slice = None if occasion in (ProbeReason.LOOK, ProbeReason.ASKED) else account.slice(steps)
         self._billed = meter.gradients
 
     def left(self, *, follows: bool = False) -> int | None:
@@ -128,7 +128,7 @@ class Spending:
         """Enter what has been evaluated since the last charge."""
         taken, self._billed = self.meter.gradients - self._billed, self.meter.gradients
         self._purse(follows=follows).spent += taken
-        self._account.spend(Occasion.FOLLOW_UP if follows else self._occasion, taken)
+        self._account.spend(ProbeReason.FOLLOW_UP if follows else self._occasion, taken)
 
     def reason(self, price: float | None, left: int) -> tuple[str, str]:
         """Return why a probe is left out, and the setting with which it would be included."""
@@ -136,20 +136,20 @@ class Spending:
         if by_clock is not None and by_clock <= left:
             return self._brake.reason(self.meter, self.purse.allowance)
         needs = "" if price is None else f"needs {price:.0f} gradients of one batch, "
-        setting = "every=..." if self._occasion is Occasion.LOOK else self._account.larger_effort
+        setting = "every=..." if self._occasion is ProbeReason.LOOK else self._account.larger_effort
         return f"{needs}{left} {'is' if left == 1 else 'are'} left", setting
 
     def _by_clock(self) -> int | None:
-        if self._occasion is Occasion.ASKED:
+        if self._occasion is ProbeReason.ASKED:
             return None
-        first = self._occasion is Occasion.DIAGNOSIS
+        first = self._occasion is ProbeReason.DIAGNOSIS
         return self._brake.left(self.meter, self.purse.allowance, first=first)
 
     def _purse(self, *, follows: bool) -> Purse:
         if not follows:
             return self.purse
         if self._following is None:
-            self._following = Purse(self._account.allowance(Occasion.FOLLOW_UP, self._steps))
+            self._following = Purse(self._account.allowance(ProbeReason.FOLLOW_UP, self._steps))
         return self._following
 
 

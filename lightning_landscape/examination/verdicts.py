@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from lightning_landscape.diagnosis import DETECTORS, Detector, diagnose, undiscerned
+from lightning_landscape.diagnosis import DETECTORS, Detector, diagnose, needs_more_evidence
 from lightning_landscape.evidence import Cause, Evidence, Verdict, shown
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.naming import name_of
@@ -37,7 +37,7 @@ class Verdicts:
 
     def open(self, evidence: Evidence) -> bool:
         """Return whether a dearer probe could still change the verdict."""
-        return undiscerned(evidence, self._quiet)
+        return needs_more_evidence(evidence, self._quiet)
 
     @property
     def _quiet(self) -> list[Detector]:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from torch import Tensor
-
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.module_surface.activations import watch_activations
-from lightning_landscape.module_surface.autograd import differentiable
+from lightning_landscape.module_surface.assembly import assemble
 from lightning_landscape.module_surface.batches import ProbeBatch, ProbeSet
 from lightning_landscape.module_surface.evaluator import Evaluator, Mode
 from lightning_landscape.module_surface.isolation import Isolation, isolated
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.meter import Meter
-from lightning_landscape.module_surface.optimizer_copy import continuation, decay_of, redraw
-from lightning_landscape.module_surface.pairing import pairing_of
-from lightning_landscape.module_surface.training_step import LossFn, Replay
-from lightning_landscape.module_surface.weights import Anchor, ShardedWeights, Weights
-from lightning_landscape.surface import LossSurface, Params
+from lightning_landscape.module_surface.optimizer_copy import decay_of, optimizer_copy, reinitialization
+from lightning_landscape.module_surface.training_step import LossFn, TrainingStep
+from lightning_landscape.module_surface.weights import ShardedWeights, Weights
+from lightning_landscape.surface import LossSurface, Params, RunContext
 from lightning_landscape.trainer._compat import current_hook, strategy_lineage
 from lightning_landscape.trainer.ranks import Ranks, Status
 
@@ -77,23 +73,15 @@ def module_surface(
             judged,
         ):
             decay, decoupled = decay_of(trainer)
-            yield LossSurface(
-                loss=differentiable(measured),
-                here=evaluator.weights.here,
-                anchors={name: Anchor(name, point, evaluator.weights.here) for name, point in anchors.items()},
-                held_out=differentiable(judged) if judged.batches else None,
-                held_out_batches=len(judged.batches),
-                parts=tuple(_of(measured, batch) for batch in measured.batches),
-                pairing=pairing_of(judged),
-                redrawn=redraw(evaluator) if weights_type is Weights else None,
-                continued=continuation(trainer, pl_module) if weights_type is Weights else None,
-                weight_decay=decay,
-                decoupled_decay=decoupled,
+            run = RunContext(
+                optimizer_copy=optimizer_copy(trainer, pl_module) if weights_type is Weights else None,
+                reinitialize=reinitialization(evaluator) if weights_type is Weights else None,
                 frozen_since=functools.partial(_frozen_since, evaluator, anchors),
                 activations=functools.partial(watch_activations, measured),
-                samples=measured.samples,
-                batch_samples=measured.samples_of_a_batch(),
+                weight_decay=decay,
+                decoupled_decay=decoupled,
             )
+            yield assemble(measured, judged if judged.batches else None, anchors, run)
         ranks.meet(Status.CLOSING)
     except Exception:
         ranks.meet(Status.FAILED)
@@ -102,10 +90,6 @@ def module_surface(
 
 def _frozen_since(evaluator: Evaluator, anchors: Mapping[str, Params], name: str) -> Params:
     return evaluator.weights.frozen_since(name, anchors[name])
-
-
-def _of(mean: MeanLoss, batch: ProbeBatch) -> Callable[[Params], Tensor]:
-    return differentiable(replace(mean, batches=(batch,)))
 
 
 @contextlib.contextmanager
@@ -131,7 +115,7 @@ def _opened(
     if not halves[0]:
         raise SurfaceError(f"[LL310] no batch to evaluate on: {_why_empty(probe_set)}")
     with isolated(trainer, pl_module, weights_type(pl_module)) as isolation:
-        replay = Replay(trainer, pl_module, isolation, loss_fn)
+        replay = TrainingStep(trainer, pl_module, isolation, loss_fn)
         require_copies(isolation, replay, [batch for half in halves for batch in half])
         evaluator = Evaluator(isolation, replay, ranks, mode, meter)
         try:
@@ -142,7 +126,7 @@ def _opened(
             evaluator.open = False
 
 
-def require_copies(isolation: Isolation, replay: Replay, batches: Iterable[ProbeBatch]) -> None:
+def require_copies(isolation: Isolation, replay: TrainingStep, batches: Iterable[ProbeBatch]) -> None:
     """Refuse what cannot be copied, unless the user answers for the loss.
 
     Raises:

@@ -16,7 +16,7 @@ from lightning_landscape.module_surface.batches import ProbeBatch
 from lightning_landscape.module_surface.isolation import Isolation
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.module_surface.random_streams import seed_streams
-from lightning_landscape.module_surface.training_step import Replay
+from lightning_landscape.module_surface.training_step import TrainingStep
 from lightning_landscape.surface import Params
 from lightning_landscape.trainer.ranks import Ranks
 
@@ -33,7 +33,7 @@ class Evaluator:
     """Evaluates the training step of an isolated module."""
 
     def __init__(
-        self, isolation: Isolation, replay: Replay, ranks: Ranks, mode: Mode, meter: Meter | None = None
+        self, isolation: Isolation, replay: TrainingStep, ranks: Ranks, mode: Mode, meter: Meter | None = None
     ) -> None:
         self.isolation, self.replay, self.ranks, self.mode = isolation, replay, ranks, mode
         self.meter = meter or Meter()

@@ -21,7 +21,7 @@ from torchmetrics import Metric
 from lightning_landscape.module_surface.copier import Copier, is_immutable
 from lightning_landscape.module_surface.other_attributes import OtherAttributes
 from lightning_landscape.module_surface.random_streams import RandomStreams
-from lightning_landscape.module_surface.torch_flags import Switches
+from lightning_landscape.module_surface.torch_flags import TorchFlags
 from lightning_landscape.module_surface.weights import Weights
 from lightning_landscape.trainer._compat import (
     TRAINERS,
@@ -70,7 +70,7 @@ class Isolation:
 
     def __init__(self, trainer: Any, pl_module: nn.Module, weights: Weights) -> None:
         self.weights = weights
-        self._streams, self._switches = RandomStreams.now(), Switches.now()
+        self._streams, self._switches = RandomStreams.now(), TorchFlags.now()
         self._contexts = contextlib.ExitStack()
         self.modules = dict(pl_module.named_modules())
         self._originals = {name: dict(module.__dict__) for name, module in self.modules.items()}

@@ -11,15 +11,15 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
-from lightning_landscape.module_surface.autograd import differentiable
+from lightning_landscape.module_surface.assembly import assemble
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.module_surface.during_fit import require_copies
 from lightning_landscape.module_surface.evaluator import Evaluator
 from lightning_landscape.module_surface.isolation import isolated
 from lightning_landscape.module_surface.mean_loss import MeanLoss
-from lightning_landscape.module_surface.training_step import LossFn, Replay
-from lightning_landscape.module_surface.weights import Anchor, Weights
-from lightning_landscape.surface import LossSurface, Params
+from lightning_landscape.module_surface.training_step import LossFn, TrainingStep
+from lightning_landscape.module_surface.weights import Weights
+from lightning_landscape.surface import LossSurface, Params, RunContext
 from lightning_landscape.trainer._compat import forced_eager, trainer_of
 from lightning_landscape.trainer.ranks import Ranks
 
@@ -27,7 +27,7 @@ UNLIMITED = 2**62
 
 
 @contextlib.contextmanager
-def idle_surface(
+def offline_surface(
     pl_module: Any, batches: Sequence[Any], anchors: Mapping[str, Params], loss_fn: LossFn | None = None
 ) -> Iterator[LossSurface]:
     """Open the loss of a module outside of any fit as a function of all its parameters, frozen ones included.
@@ -52,20 +52,14 @@ def idle_surface(
         for position, batch in enumerate(batches):
             probe_set.capture(pl_module, batch, position)
         with torch.inference_mode(mode=False), torch.enable_grad(), forced_eager():
-            replay = Replay(trainer, pl_module, isolation, loss_fn)
+            replay = TrainingStep(trainer, pl_module, isolation, loss_fn)
             captured = tuple(held for half in probe_set.halves for held in half)
             require_copies(isolation, replay, captured)
             evaluator = Evaluator(isolation, replay, Ranks(trainer), "eval")
             measured = MeanLoss(evaluator, captured)
             try:
                 evaluator.check(measured.batches[0])
-                here = evaluator.weights.here
-                yield LossSurface(
-                    loss=differentiable(measured),
-                    here=here,
-                    anchors={name: Anchor(name, point, here) for name, point in anchors.items()},
-                    samples=measured.samples,
-                )
+                yield assemble(measured, None, anchors, RunContext())
             finally:
                 evaluator.open = False
 

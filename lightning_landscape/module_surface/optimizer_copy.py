@@ -18,7 +18,7 @@ from lightning_landscape.trainer.optimizer_coverage import decays_beside
 Step = Callable[[Params, Sequence[Tensor]], None]
 
 
-def continuation(trainer: Any, pl_module: Any) -> Callable[[float], Step] | None:
+def optimizer_copy(trainer: Any, pl_module: Any) -> Callable[[float], Step] | None:
     """Copies of the run's optimizer with its state and gradient clipping; None unless there is one that steps alone."""
     if len(trainer.optimizers) != 1 or not pl_module.automatic_optimization:
         return None
@@ -70,11 +70,11 @@ def decay_of(trainer: Any) -> tuple[float, bool]:
     return max(decays, default=(0.0, False))
 
 
-def redraw(evaluator: Evaluator) -> Callable[[int], Params]:
+def reinitialization(evaluator: Evaluator) -> Callable[[int], Params]:
     """Weights as `reset_parameters` draws them; a parameter without a layer that could is drawn from N(0, 1/fan_in)."""
     weights, modules = evaluator.weights, evaluator.isolation.modules
 
-    def redrawn(seed: int) -> Params:
+    def reinitialize(seed: int) -> Params:
         with evaluator.at_other_weights(), torch.no_grad():
             evaluator.isolation.renew()  # BatchNorm draws its statistics anew as well
             for parameter in weights.parameters.values():
@@ -92,4 +92,4 @@ def redraw(evaluator: Evaluator) -> Callable[[int], Params]:
                     weight.normal_(std=weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0)
         return point
 
-    return redrawn
+    return reinitialize

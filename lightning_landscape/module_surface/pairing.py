@@ -34,9 +34,9 @@ def pairing_of(judged: MeanLoss) -> Pairing | None:
     if not inside and not isinstance(judged.batches[0].batch, Tensor):
         return None
     return Pairing(
-        batches=tuple(functools.partial(_value, judged, batch) for batch in judged.batches),
+        paired_losses=tuple(functools.partial(_value, judged, batch) for batch in judged.batches),
         roles=functools.partial(find_roles, judged),
-        mispaired=lambda targets: tuple(
+        mispaired_losses=lambda targets: tuple(
             functools.partial(_value, judged, batch) for batch in mispaired(judged.batches, targets)
         ),
         tries=1 + min(MOST, len(inside)) if len(inside) > 1 else 0,

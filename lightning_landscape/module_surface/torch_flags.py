@@ -1,4 +1,4 @@
-"""Switches of torch that hold for the whole process or thread, and that an evaluation turns."""
+"""TorchFlags of torch that hold for the whole process or thread, and that an evaluation turns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 
-class Switches(NamedTuple):
+class TorchFlags(NamedTuple):
     """How they stand. Context managers turn them back as well, but not where Ctrl-C strikes at their very exit."""
 
     gradients: bool
@@ -17,7 +17,7 @@ class Switches(NamedTuple):
     cudnn: bool
 
     @classmethod
-    def now(cls) -> Switches:
+    def now(cls) -> TorchFlags:
         """The present settings."""
         kernels: Any = torch.backends.cuda
         return cls(

@@ -19,7 +19,7 @@ LossFn: TypeAlias = Callable[[Any, Any], Tensor]
 """``loss_fn(module, batch)`` → 0-dim tensor"""
 
 
-class Replay:
+class TrainingStep:
     """Calls the training step, or what the user gives in its place, and returns the loss as a 0-dim tensor."""
 
     def __init__(self, trainer: Any, pl_module: Any, isolation: Isolation, loss_fn: LossFn | None) -> None:

@@ -15,7 +15,7 @@ def activity(surface: LossSurface) -> Activity | None:
     A unit of a rectifier is dead when it is zero on every sample. A value of a bounded activation is saturated when it
     lies within 1% of the range from a bound, where tanh and sigmoid have less than 4% of their largest slope.
     """
-    layers = surface.activations(surface.here) if surface.activations is not None else {}
+    layers = surface.run.activations(surface.here) if surface.run.activations is not None else {}
     dead = {name: dead_share(layer.values) for name, layer in layers.items() if layer.kind in RECTIFIERS}
     saturated = {
         name: saturated_share(layer.values, *BOUNDS[layer.kind])

@@ -8,7 +8,7 @@ import torch
 
 from lightning_landscape.evidence import Alternatives
 from lightning_landscape.functional.perturbation import random_step
-from lightning_landscape.probes.trials import gained, judged, walk
+from lightning_landscape.probes.trials import loss_value, relative_gain, walk
 from lightning_landscape.surface import LossSurface, Params
 
 MORE_BATCHES = 4
@@ -36,27 +36,27 @@ class TryAlternatives:
     def __call__(self, surface: LossSurface) -> Alternatives | None:
         """The gains, or None where the optimizer cannot be copied or there are no batches to judge on."""
         judge = surface.held_out
-        if judge is None or surface.continued is None:
+        if judge is None or surface.run.optimizer_copy is None:
             return None
-        here, steps = judged(judge, surface.here), self.steps
+        here, steps = loss_value(judge, surface.here), self.steps
         ends = {
-            "learning rate x3": walk(surface, surface.here, surface.continued(HALF_A_DECADE), steps)[0],
-            "a perturbation": walk(surface, perturbed(surface.here), surface.continued(1.0), steps)[0],
+            "learning rate x3": walk(surface, surface.here, surface.run.optimizer_copy(HALF_A_DECADE), steps)[0],
+            "a perturbation": walk(surface, perturbed(surface.here), surface.run.optimizer_copy(1.0), steps)[0],
         }
         if self._enlarges(surface):
-            ends["batch x4"] = walk(surface, surface.here, surface.continued(1.0), steps, MORE_BATCHES)[0]
-        gains = {name: gained(judge, end, here) for name, end in ends.items()}
+            ends["batch x4"] = walk(surface, surface.here, surface.run.optimizer_copy(1.0), steps, MORE_BATCHES)[0]
+        gains = {name: relative_gain(judge, end, here) for name, end in ends.items()}
         return Alternatives(gains, steps, surface.batches)
 
     def cost(self, surface: LossSurface) -> float:
         """Return the gradients of one batch that it takes on this surface; 0 where it has nothing to say."""
-        if surface.held_out is None or surface.continued is None:
+        if surface.held_out is None or surface.run.optimizer_copy is None:
             return 0.0
         return self._price(surface, larger=self._enlarges(surface))
 
     def _enlarges(self, surface: LossSurface) -> bool:
-        enough = surface.gradients is None or self._price(surface, larger=True) <= surface.gradients
-        return len(surface.parts) >= MORE_BATCHES and enough
+        enough = surface.run.gradient_budget is None or self._price(surface, larger=True) <= surface.run.gradient_budget
+        return len(surface.batch_losses) >= MORE_BATCHES and enough
 
     def _price(self, surface: LossSurface, *, larger: bool) -> float:
         batches, ends = (2 + MORE_BATCHES, 3) if larger else (2, 2)

@@ -14,7 +14,7 @@ from lightning_landscape.functional.hessian.extremes import Extremes, hessian_ex
 from lightning_landscape.functional.hessian.layout import Layout
 from lightning_landscape.functional.hessian.operator import DEFAULT_MEMORY
 from lightning_landscape.functional.hessian.trace import hessian_trace
-from lightning_landscape.probes.trials import FEWEST, gained, judged, walk
+from lightning_landscape.probes.trials import FEWEST, loss_value, relative_gain, walk
 from lightning_landscape.surface import LossSurface, Params
 
 REACH = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -75,7 +75,7 @@ class HessianExtremes:
             method=str(found.method),
             reason=found.reason,
             parameters=Layout.of(surface.here).size,
-            samples=surface.samples,
+            samples=surface.run.samples,
             descent=descent,
             followed=followed,
         )
@@ -98,20 +98,20 @@ class HessianExtremes:
         points = 2 * len(REACH) + 1
         along = surface.measuring(points) + surface.judging(points)
         followed = 0.0
-        if surface.held_out is not None and surface.continued is not None:
-            followed = surface.affordable(STEPS) + surface.judging(2)
+        if surface.held_out is not None and surface.run.optimizer_copy is not None:
+            followed = surface.steps_within_budget(STEPS) + surface.judging(2)
         return products + along + followed
 
     def _products(self, surface: LossSurface) -> int:
-        affordable = surface.affordable(self.iterations, 2 * surface.batches, SETTING_UP * surface.batches)
+        affordable = surface.steps_within_budget(self.iterations, 2 * surface.batches, SETTING_UP * surface.batches)
         return max(min(FEWEST_PRODUCTS, self.iterations), affordable)
 
     def _on_few_batches(self, surface: LossSurface) -> LossSurface:
         """The surface on as many batches as `SHARE` of its gradients pays for."""
-        if surface.gradients is None:
+        if surface.run.gradient_budget is None:
             return surface
         price = SETTING_UP + 2 * self.iterations
-        return surface.on_first(max(1, int(SHARE * surface.gradients / price)))
+        return surface.on_first(max(1, int(SHARE * surface.run.gradient_budget / price)))
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class HessianSpectrum:
             method=str(density.method),
             reason=density.reason,
             parameters=Layout.of(surface.here).size,
-            samples=surface.samples,
+            samples=surface.run.samples,
         )
 
     def cost(self, surface: LossSurface) -> float:
@@ -180,12 +180,12 @@ def losses_along(surface: LossSurface, direction: Params, distances: Sequence[fl
 
 def _followed(surface: LossSurface, direction: Params, distance: float) -> float | None:
     """Gain of a step along the direction and the run's own optimizer from there, on batches not used to find it."""
-    steps = surface.affordable(STEPS)
-    if surface.held_out is None or surface.continued is None or steps < FEWEST:
+    steps = surface.steps_within_budget(STEPS)
+    if surface.held_out is None or surface.run.optimizer_copy is None or steps < FEWEST:
         return None
     start = {name: weight + distance * direction[name].to(weight) for name, weight in surface.here.items()}
-    end, _ = walk(surface, start, surface.continued(1.0), steps)
-    return gained(surface.held_out, end, judged(surface.held_out, surface.here))
+    end, _ = walk(surface, start, surface.run.optimizer_copy(1.0), steps)
+    return relative_gain(surface.held_out, end, loss_value(surface.held_out, surface.here))
 
 
 def _norm(params: Params) -> float:

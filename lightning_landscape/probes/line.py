@@ -40,7 +40,7 @@ class LossLine:
             losses=losses,
             barrier=barrier_height(between, alphas[: self.points]),
             monotone=is_monotone(between),
-            samples=surface.samples,
+            samples=surface.run.samples,
         )
 
     def cost(self, surface: LossSurface) -> float:

@@ -22,9 +22,9 @@ def gradient_noise(surface: LossSurface) -> GradientNoise | None:
     None with fewer than two batches, where it is unknown how many samples they hold, where weights are sharded, and
     where the loss has no gradient.
     """
-    parts = surface.parts[: _compared(surface)]
+    parts = surface.batch_losses[: _compared(surface)]
     sharded = any(hasattr(weight, "to_local") for weight in surface.here.values())
-    if len(parts) < 2 or surface.batch_samples < 1 or sharded:
+    if len(parts) < 2 or surface.run.batch_samples < 1 or sharded:
         return None
     weights = [weight.detach().requires_grad_() for weight in surface.here.values()]
     point = dict(zip(surface.here, weights, strict=True))
@@ -41,11 +41,11 @@ def gradient_noise(surface: LossSurface) -> GradientNoise | None:
         torch._foreach_add_(total, gradient)
     small = float(torch.stack(squares).mean()) ** 0.5
     large = float(global_norm(total)) / len(parts)
-    samples = surface.batch_samples
+    samples = surface.run.batch_samples
     signal, noise = gradient_noise_terms(small, large, samples, samples * len(parts))
     return GradientNoise(signal, noise, len(parts), samples)
 
 
 def _compared(surface: LossSurface) -> int:
     """How many batches are compared: as many as the surface's `gradients` pay for, and at least two."""
-    return min(len(surface.parts), max(2, surface.affordable(MOST)))
+    return min(len(surface.batch_losses), max(2, surface.steps_within_budget(MOST)))

@@ -45,7 +45,7 @@ class PathPlane:
         if not surface.anchors or any(hasattr(weight, "to_local") for weight in surface.here.values()):
             return None
         surface = surface.on_first(self._batches(surface))
-        loss, samples = surface.loss, surface.samples
+        loss, samples = surface.loss, surface.run.samples
         found = _along(surface.anchors, surface.here) or _descending(loss, surface)
         if found is None:
             return None
@@ -71,7 +71,7 @@ class PathPlane:
         return self.resolution**2 / 3 + 1
 
     def _batches(self, surface: LossSurface) -> int:
-        return max(1, surface.affordable(min(self.batches, surface.batches), self._price))
+        return max(1, surface.steps_within_budget(min(self.batches, surface.batches), self._price))
 
 
 def _along(points: Mapping[str, Params], here: Params) -> tuple[Frame, tuple[str, str]] | None:

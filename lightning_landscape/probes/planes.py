@@ -101,7 +101,13 @@ class CurvaturePlane:
         axis = symmetric_axis(half, self.resolution)
         names = (f"largest curvature, {found.lambda_max:.3g}", f"smallest curvature, {found.lambda_min:.3g}")
         return Plane(
-            *names, axis, axis, plane_losses(surface.loss, frame, axis, axis), {NOW: (0.0, 0.0)}, 0.0, surface.samples
+            *names,
+            axis,
+            axis,
+            plane_losses(surface.loss, frame, axis, axis),
+            {NOW: (0.0, 0.0)},
+            0.0,
+            surface.run.samples,
         )
 
     def cost(self, surface: LossSurface) -> float:
@@ -134,7 +140,7 @@ class RandomPlane:
         axis = symmetric_axis(self.radius * length, self.resolution)
         losses = plane_losses(surface.loss, frame, axis, axis)
         names = ("random direction 1", "random direction 2")
-        return Plane(*names, axis, axis, losses, {NOW: (0.0, 0.0)}, 0.0, surface.samples)
+        return Plane(*names, axis, axis, losses, {NOW: (0.0, 0.0)}, 0.0, surface.run.samples)
 
     def cost(self, surface: LossSurface) -> float:
         """Return the gradients of one batch that it takes on this surface."""
@@ -163,7 +169,7 @@ def framed(
         losses=plane_losses(surface.loss, frame, xs, ys),
         points={name: place[:2] for name, place in placed.items()},
         off_plane=(outside / length) ** 0.5,
-        samples=surface.samples,
+        samples=surface.run.samples,
     )
 
 

@@ -20,17 +20,17 @@ def symmetry(surface: LossSurface) -> Symmetry | None:
     names = [name for name in start if start[name].ndim >= 2]
     if any(hasattr(start[name], "to_local") for name in names):  # twins may live on different ranks
         return None
-    shares = {name: twin_share(start[name]) for name in names[:-1]}
+    shares = {name: duplicate_share(start[name]) for name in names[:-1]}
     if not shares:
         return None
     most = max(shares, key=lambda name: shares[name])
     return Symmetry(shares[most], most.rpartition(".")[0] or most)
 
 
-def twin_share(weight: Tensor) -> float:
+def duplicate_share(weight: Tensor) -> float:
     """Share of the rows, of a weight of shape (units, …), that equal another row or are all zero.
 
-    >>> twin_share(torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0], [3.0, 1.0]]))
+    >>> duplicate_share(torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0], [3.0, 1.0]]))
     0.75
     """
     rows = weight.detach().reshape(len(weight), -1)

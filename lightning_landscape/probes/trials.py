@@ -37,9 +37,11 @@ def starting_point(surface: LossSurface) -> StartingPoint | None:
     if start is None:
         return None
     point = interpolate(start, surface.here, 0.0)
-    if surface.frozen_since is not None:
-        point |= surface.frozen_since("initial")
-    return StartingPoint(judged(surface.loss, point), judged(surface.loss, surface.here), len(surface.parts))
+    if surface.run.frozen_since is not None:
+        point |= surface.run.frozen_since("initial")
+    return StartingPoint(
+        loss_value(surface.loss, point), loss_value(surface.loss, surface.here), len(surface.batch_losses)
+    )
 
 
 @costs(lambda surface: 0.0 if surface.pairing is None else surface.pairing.forward_passes / 3)
@@ -52,9 +54,13 @@ def input_use(surface: LossSurface) -> InputUse | None:
     pairing = surface.pairing
     if pairing is None:
         return None
-    losses = [judged(batch, surface.here) for batch in pairing.batches]
+    losses = [loss_value(batch, surface.here) for batch in pairing.paired_losses]
     roles = pairing.roles()
-    broken = [judged(batch, surface.here) for batch in pairing.mispaired(roles.targets)] if roles.targets else losses
+    broken = (
+        [loss_value(batch, surface.here) for batch in pairing.mispaired_losses(roles.targets)]
+        if roles.targets
+        else losses
+    )
     if not all(map(math.isfinite, (*losses, *broken))):
         return None
     loss, shuffled = sum(losses) / len(losses), sum(broken) / len(broken)
@@ -88,7 +94,7 @@ class CopyTrials:
         judge = surface.held_out
         if judge is None:
             return None
-        here = judged(judge, surface.here)
+        here = loss_value(judge, surface.here)
         gradient = _gradient(surface.loss, surface.here)
         size = {name: _norm(list(params.values())) for name, params in (("g", gradient), ("w", surface.here))}
         steps = self._steps(surface)
@@ -96,17 +102,17 @@ class CopyTrials:
             "adam": walk(surface, surface.here, adam(surface), steps)[0],
             "line search": _line_search(surface, gradient, size),
         }
-        if surface.continued is not None:
+        if surface.run.optimizer_copy is not None:
             for name, factor in FACTORS.items():
-                end, mean = walk(surface, surface.here, surface.continued(factor), steps)
+                end, mean = walk(surface, surface.here, surface.run.optimizer_copy(factor), steps)
                 ends |= {name: end, "mean of the path": mean} if factor == 1.0 else {name: end}
         return Trials(
-            gains={name: gained(judge, end, here) for name, end in ends.items()},
+            gains={name: relative_gain(judge, end, here) for name, end in ends.items()},
             steps=steps,
             relative_gradient=size["g"] * max(size["w"], 1.0) / abs(here) if here else math.inf,
             decay_pull=_decay_pull(surface, size),
-            samples=surface.samples,
-            batches=max(1, len(surface.parts)),
+            samples=surface.run.samples,
+            batches=max(1, len(surface.batch_losses)),
         )
 
     def cost(self, surface: LossSurface) -> float:
@@ -116,13 +122,13 @@ class CopyTrials:
 
     def _steps(self, surface: LossSurface) -> int:
         walks, fixed = _price(surface)
-        return max(min(FEWEST, self.steps), surface.affordable(self.steps, walks, fixed))
+        return max(min(FEWEST, self.steps), surface.steps_within_budget(self.steps, walks, fixed))
 
 
 def _price(surface: LossSurface) -> tuple[int, float]:
     """Walks of a set of trials, and the gradients for all else: one here, a line search, and judging every end."""
-    walks = 1 if surface.continued is None else 1 + len(FACTORS)
-    ends = 2 if surface.continued is None else walks + 2
+    walks = 1 if surface.run.optimizer_copy is None else 1 + len(FACTORS)
+    ends = 2 if surface.run.optimizer_copy is None else walks + 2
     return walks, surface.batches + surface.measuring(SEARCHED) + surface.judging(1 + ends)
 
 
@@ -156,15 +162,15 @@ class RedrawnRestart:
     def __call__(self, surface: LossSurface) -> Restart | None:
         """The best gain, or None where the weights cannot be re-drawn."""
         judge = surface.held_out
-        if surface.redrawn is None or judge is None:
+        if surface.run.reinitialize is None or judge is None:
             return None
         seeds, steps = self._plan(surface)
-        here, batch = judged(judge, surface.here), _part(surface, 0)
+        here, batch = loss_value(judge, surface.here), _part(surface, 0)
         runs: list[tuple[float, float]] = []
         for seed in range(seeds):
-            start = surface.redrawn(seed)
+            start = surface.run.reinitialize(seed)
             end, _ = walk(surface, start, adam(surface), steps)
-            runs.append((gained(judge, end, here), gained(batch, end, judged(batch, start))))
+            runs.append((relative_gain(judge, end, here), relative_gain(batch, end, loss_value(batch, start))))
             if runs[-1][0] > PLAIN:
                 break
         gain, fallen = max(runs)
@@ -172,7 +178,7 @@ class RedrawnRestart:
 
     def cost(self, surface: LossSurface) -> float:
         """Return the gradients of one batch that it takes on this surface, at most; 0 where it has nothing to say."""
-        if surface.redrawn is None or surface.held_out is None:
+        if surface.run.reinitialize is None or surface.held_out is None:
             return 0.0
         seeds, steps = self._plan(surface)
         return seeds * (steps + _price_of_an_end(surface)) + surface.judging(1)
@@ -180,8 +186,8 @@ class RedrawnRestart:
     def _plan(self, surface: LossSurface) -> tuple[int, int]:
         """Seeds, and steps of each."""
         here, end = surface.judging(1), _price_of_an_end(surface)
-        steps = max(min(SHORTEST, self.steps), surface.affordable(self.steps, fixed=here + end))
-        return max(1, surface.affordable(self.seeds, steps + end, here)), steps
+        steps = max(min(SHORTEST, self.steps), surface.steps_within_budget(self.steps, fixed=here + end))
+        return max(1, surface.steps_within_budget(self.seeds, steps + end, here)), steps
 
 
 def _price_of_an_end(surface: LossSurface) -> float:
@@ -202,9 +208,9 @@ def adam(surface: LossSurface, rate: float = RESCUE_RATE) -> Step:
     def step(point: Mapping[str, Tensor], gradient: Sequence[Tensor]) -> None:
         taken[0] += 1
         for (name, weight), slope in zip(point.items(), gradient, strict=True):
-            slope = slope if surface.decoupled_decay else slope + surface.weight_decay * weight
-            if surface.decoupled_decay:
-                weight.mul_(1 - rate * surface.weight_decay)
+            slope = slope if surface.run.decoupled_decay else slope + surface.run.weight_decay * weight
+            if surface.run.decoupled_decay:
+                weight.mul_(1 - rate * surface.run.weight_decay)
             first, second = moments.setdefault(name, (torch.zeros_like(weight), torch.zeros_like(weight)))
             first.lerp_(slope, 0.1)
             second.lerp_(slope * slope, 0.001)
@@ -221,20 +227,20 @@ def _line_search(surface: LossSurface, gradient: Params, size: Mapping[str, floa
         return surface.here
     reach = [share * max(size["w"], 1.0) / size["g"] for share in (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
     points = [{n: w - distance * gradient[n] for n, w in surface.here.items()} for distance in reach]
-    losses = [judged(surface.loss, point) for point in points]
+    losses = [loss_value(surface.loss, point) for point in points]
     return min(zip(losses, points, strict=True), key=lambda pair: pair[0] if pair[0] == pair[0] else math.inf)[1]
 
 
 def _decay_pull(surface: LossSurface, size: Mapping[str, float]) -> float:
     """Adaptive optimizers scale every gradient to about 1 a weight before a decoupled decay acts beside it."""
     count = sum(weight.numel() for weight in surface.here.values())
-    against = count**0.5 if surface.decoupled_decay else size["g"]
-    return surface.weight_decay * size["w"] / against if against else 0.0
+    against = count**0.5 if surface.run.decoupled_decay else size["g"]
+    return surface.run.weight_decay * size["w"] / against if against else 0.0
 
 
 def _part(surface: LossSurface, step: int) -> Callable[[Params], Tensor]:
     """The batch for this step of a trial; a surface that does not part its loss has one batch."""
-    return surface.parts[step % len(surface.parts)] if surface.parts else surface.loss
+    return surface.batch_losses[step % len(surface.batch_losses)] if surface.batch_losses else surface.loss
 
 
 def _gradient(loss: Callable[[Params], Tensor], point: Params) -> dict[str, Tensor]:
@@ -246,14 +252,14 @@ def _gradient(loss: Callable[[Params], Tensor], point: Params) -> dict[str, Tens
 
 
 @torch.no_grad()
-def judged(loss: Callable[[Params], Tensor], point: Params) -> float:
+def loss_value(loss: Callable[[Params], Tensor], point: Params) -> float:
     """The loss at a point, as a number."""
     return float(loss(point))
 
 
-def gained(judge: Callable[[Params], Tensor], end: Params, here: float) -> float:
+def relative_gain(judge: Callable[[Params], Tensor], end: Params, here: float) -> float:
     """Fall of the judged loss from `here` to this point, over the loss; -inf where it is not finite."""
-    share = (here - judged(judge, end)) / abs(here) if here else 0.0
+    share = (here - loss_value(judge, end)) / abs(here) if here else 0.0
     return share if math.isfinite(share) else -math.inf
 
 

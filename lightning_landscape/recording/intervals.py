@@ -12,7 +12,7 @@ WITHOUT_STEPS = 20
 
 
 @dataclass(frozen=True)
-class Pace:
+class Intervals:
     """Steps between two looks at what was recorded, and the end of the run.
 
     Args:
@@ -38,7 +38,7 @@ class Pace:
         """Steps from one measured update to the next: 10, or so many blocks of `LossHistory` where they are longer."""
         return max(10, blocks * (self.horizon or FIRST_HORIZON) // BLOCKS_PER_RUN)
 
-    def stretch(self, steps: int) -> int:
+    def steps_until_check(self, steps: int) -> int:
         """Steps from a look after `steps` of them to the next: the stride, or the rest of the run."""
         left = 0 if self.horizon is None else self.horizon - steps
         return min(self.stride, left) if left > 0 else self.stride

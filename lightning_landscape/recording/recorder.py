@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lightning_landscape.functional.norms import group_names
-from lightning_landscape.recording.intervals import Pace
-from lightning_landscape.recording.step_buffer import Held, Row, fetched
-from lightning_landscape.recording.updates import Movement, bytes_copied, runs_of, stacked
+from lightning_landscape.recording.intervals import Intervals
+from lightning_landscape.recording.step_buffer import OptimizerRecord, PendingStep, fetched
+from lightning_landscape.recording.updates import UpdateMeasurement, bytes_copied, runs_of, stacked
 from lightning_landscape.tracking.progress import StepRecord
 from lightning_landscape.trainer._compat import logger_step, overrides
 from lightning_landscape.trainer.queries import learning_rate_of, parameters_of, size_of
@@ -30,7 +30,8 @@ class StepRecorder:
     """One `StepRecord` per optimizer step.
 
     Args:
-        norms_every: measure gradient norms at every so many steps, and at those that are logged; None for `Pace`'s.
+        norms_every: measure gradient norms at every so many steps, and at those that are logged; None for the default
+            of `Intervals`.
         updates_every: measure the true update, which costs a copy of the weights, at every so many steps of an
             optimizer; None for once in a block of the history, and of more than `MANY` parameters in two.
         max_copy_bytes: updates are not measured where a copy of the weights, of large ones a sample, would take more.
@@ -51,10 +52,10 @@ class StepRecorder:
         self.groups: tuple[str, ...] = ()
         self._records: list[StepRecord] = []
         self._last: StepRecord | None = None
-        self._rows: list[Row | Tensor | None] = []
-        self._open: list[Row] = []
+        self._rows: list[PendingStep | Tensor | None] = []
+        self._open: list[PendingStep] = []
         self._seen: list[int] = []
-        self._held: dict[int, Held] = {}
+        self._held: dict[int, OptimizerRecord] = {}
         self._handles: list[RemovableHandle] = []
         self._losses: list[Tensor] = []
         self.met = False
@@ -65,12 +66,12 @@ class StepRecorder:
         self._module: Any = None
         self._scaler: Any = None
 
-    def attach(self, trainer: Any, pl_module: nn.Module, pace: Pace) -> None:
+    def attach(self, trainer: Any, pl_module: nn.Module, intervals: Intervals) -> None:
         """Learn the optimizers' parameters and start listening to their steps."""
         self.detach()
         self._came, self._plain = False, 0
-        self._trainer, self._module, self._pace = trainer, pl_module, pace
-        self._norms_every = self.norms_every or pace.norms_every
+        self._trainer, self._module, self._intervals = trainer, pl_module, intervals
+        self._norms_every = self.norms_every or intervals.norms_every
         self._automatic = bool(pl_module.automatic_optimization)
         self._clips = bool(trainer.gradient_clip_val) or overrides(pl_module, "configure_gradient_clipping")
         scaler = getattr(trainer.precision_plugin, "scaler", None)
@@ -165,7 +166,7 @@ class StepRecorder:
                 raise failure
         return len(self._records) + len(self._rows)
 
-    def _plain_after(self, row: Row) -> int:
+    def _plain_after(self, row: PendingStep) -> int:
         """How many steps are going to be like this one, but for their loss: up to the next that is measured."""
         return min(self._ahead(row.step + 1), -row.held.seen % row.held.every) if self._alone and row.moving else 0
 
@@ -179,13 +180,13 @@ class StepRecorder:
         """Steps from this one to the next that is measured; in step with the loggers, which take 9, 19, 29 ..."""
         return min(-(step + 1) % n for n in (self._norms_every, self._trainer.log_every_n_steps) if n > 0)
 
-    def _close(self, loss: Tensor | None) -> Row | None:
+    def _close(self, loss: Tensor | None) -> PendingStep | None:
         """Close the batch's rows, and return the last; its loss is the mean over the batches that were accumulated."""
         if self._automatic and loss is not None:
             self._losses.append(loss)
         if self._unseen and not self._open:
             # Nobody steps where it can be seen: the loss of the batch is all there is.
-            self._open.append(Row(logger_step(self._trainer), _NOBODY, learning_rate=0.0, moving=True))
+            self._open.append(PendingStep(logger_step(self._trainer), _NOBODY, learning_rate=0.0, moving=True))
         if not self._open:
             return None
         for row in self._open:
@@ -250,17 +251,19 @@ class StepRecorder:
         self._held = {}
         for i, (optimizer, held) in enumerate(zip(self._trainer.optimizers, members, strict=True)):
             groups = [self.groups.index(next(label)) for _ in held]
-            every = self.updates_every or self._pace.updates_every(1 + (sum(p.numel() for p in held) > MANY))
+            every = self.updates_every or self._intervals.updates_every(1 + (sum(p.numel() for p in held) > MANY))
             phase = seen[i] if i < len(seen) else 0
-            self._held[id(optimizer)] = Held(i, held, groups, runs_of(held), size_of(optimizer), every, phase)
+            self._held[id(optimizer)] = OptimizerRecord(
+                i, held, groups, runs_of(held), size_of(optimizer), every, phase
+            )
         self._unseen = not any(members)
 
-    def _opened(self, held: Held, optimizer: Optimizer) -> Row:
+    def _opened(self, held: OptimizerRecord, optimizer: Optimizer) -> PendingStep:
         measured = self._ahead(step := logger_step(self._trainer)) == 0
         if measured and held.size != size_of(optimizer) and not self._open:  # fine-tuning has added a parameter group
             self._learn()
             held = self._held[id(optimizer)]
-        row = held.row = Row(step, held, learning_rate_of(optimizer), measured)
+        row = held.row = PendingStep(step, held, learning_rate_of(optimizer), measured)
         self._open.append(row)
         if self._losses and not self._automatic:
             row.loss = stacked(self._losses).sum()
@@ -270,11 +273,11 @@ class StepRecorder:
         return row
 
     @torch.no_grad()
-    def _follow(self, held: Held) -> None:
+    def _follow(self, held: OptimizerRecord) -> None:
         """Copy the weights, and the gradients where clipping is going to change them."""
         if bytes_copied(held.parameters) <= self.max_copy_bytes:
             gradients = [p.grad for p in held.parameters] if self._clips else None
-            held.movement = Movement(held.parameters, held.runs, gradients)
+            held.movement = UpdateMeasurement(held.parameters, held.runs, gradients)
 
 
-_NOBODY = Held(0, [], [], [], 0, 1)
+_NOBODY = OptimizerRecord(0, [], [], [], 0, 1)

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.functional.norms import tensor_norms
-from lightning_landscape.recording.updates import Movement
+from lightning_landscape.recording.updates import UpdateMeasurement
 from lightning_landscape.tracking.progress import StepRecord
 from lightning_landscape.trainer._compat import joined, whole
 from lightning_landscape.trainer.queries import mean_over_ranks
 
 
 @dataclass
-class Held:
+class OptimizerRecord:
     """One optimizer's parameters, each once, and the movement of the step that is being measured."""
 
     index: int
@@ -33,17 +33,17 @@ class Held:
     """steps from one measured movement to the next"""
     seen: int = 0
     """steps so far"""
-    row: Row | None = None
+    row: PendingStep | None = None
     """of the step that is under way"""
-    movement: Movement | None = None
+    movement: UpdateMeasurement | None = None
 
 
 @dataclass(slots=True)
-class Row:
+class PendingStep:
     """One optimizer step: what the host knows of it, and tensors that nobody has waited for."""
 
     step: int
-    held: Held
+    held: OptimizerRecord
     learning_rate: float | Tensor
     measured: bool = False
     """whether the norms of the gradients are measured at this step"""
@@ -54,7 +54,7 @@ class Row:
     """by which Lightning has divided the loss"""
     with_gradient: list[int] | None = None
     """indices of the parameters whose norms were measured"""
-    missing: float | None = None
+    no_grad_share: float | None = None
     """share of the parameters that wait for a gradient and have none, where it was measured"""
     numbers: dict[str, Tensor] = field(default_factory=dict)
     """norms, clipped, movement, predicted, skipped"""
@@ -65,10 +65,10 @@ class Row:
         with_gradient = [i for i, p in enumerate(parameters) if p.grad is not None]
         if with_gradient:
             self.with_gradient, self.numbers["norms"] = with_gradient, _norms(parameters)
-        self.missing = 0.0
+        self.no_grad_share = 0.0
         if len(with_gradient) < len(parameters):
             idle = sum(p.numel() for p in parameters if p.requires_grad and p.grad is None)
-            self.missing = idle / max(1, idle + sum(parameters[i].numel() for i in with_gradient))
+            self.no_grad_share = idle / max(1, idle + sum(parameters[i].numel() for i in with_gradient))
 
     @torch.no_grad()
     def compare(self, *, clips: bool) -> None:
@@ -89,7 +89,7 @@ def _norms(parameters: Sequence[Tensor]) -> Tensor:
     return whole(tensor_norms([p.grad for p in parameters if p.grad is not None]))
 
 
-def fetched(rows: Sequence[Row | Tensor | None], groups: int, last: StepRecord | None) -> list[StepRecord]:
+def fetched(rows: Sequence[PendingStep | Tensor | None], groups: int, last: StepRecord | None) -> list[StepRecord]:
     """The records of these steps, in order.
 
     Args:
@@ -101,7 +101,7 @@ def fetched(rows: Sequence[Row | Tensor | None], groups: int, last: StepRecord |
         rows = _transferred(rows)
     records = []
     for row in rows:
-        if not isinstance(row, Row):
+        if not isinstance(row, PendingStep):
             assert last is not None  # a bare loss always follows a row
             loss = None if row is None else row.item()
             last = StepRecord(last.step + 1, last.optimizer, loss, last.learning_rate, stepped=row is not None)
@@ -111,11 +111,11 @@ def fetched(rows: Sequence[Row | Tensor | None], groups: int, last: StepRecord |
     return records
 
 
-def _loss_of(row: Row | Tensor | None) -> Tensor | None:
-    return row.loss if isinstance(row, Row) else row
+def _loss_of(row: PendingStep | Tensor | None) -> Tensor | None:
+    return row.loss if isinstance(row, PendingStep) else row
 
 
-def _recorded(row: Row, groups: int) -> StepRecord:
+def _recorded(row: PendingStep, groups: int) -> StepRecord:
     rate, loss = row.learning_rate, row.loss
     record = StepRecord(
         row.step,
@@ -125,17 +125,17 @@ def _recorded(row: Row, groups: int) -> StepRecord:
         row.moving,
     )
     # A step without a loss has no gradient either, and tells nothing of the parameters.
-    measured = row.numbers or (row.missing is not None and loss is not None)
+    measured = row.numbers or (row.no_grad_share is not None and loss is not None)
     return _completed(record, row, groups) if measured else record
 
 
-def _transferred(rows: Sequence[Row | Tensor | None]) -> list[Row | Tensor | None]:
+def _transferred(rows: Sequence[PendingStep | Tensor | None]) -> list[PendingStep | Tensor | None]:
     """The same with what they hold on the host, brought there in one piece."""
     here = list(rows)
     places: list[tuple[int, str, Tensor]] = []
     for i, row in enumerate(rows):
         fields: Any = (("loss", row),)
-        if isinstance(row, Row):
+        if isinstance(row, PendingStep):
             fields = (("loss", row.loss), ("learning_rate", row.learning_rate), *row.numbers.items())
         places += [(i, name, value) for name, value in fields if isinstance(value, Tensor)]
     device = places[0][2].device
@@ -143,7 +143,7 @@ def _transferred(rows: Sequence[Row | Tensor | None]) -> list[Row | Tensor | Non
     parts = torch.split(together, [value.numel() for _, _, value in places])
     for (i, name, value), part in zip(places, parts, strict=True):
         row, part = here[i], part.reshape(value.shape)
-        if not isinstance(row, Row):
+        if not isinstance(row, PendingStep):
             here[i] = part
         elif name in row.numbers:
             row.numbers[name] = part
@@ -152,10 +152,10 @@ def _transferred(rows: Sequence[Row | Tensor | None]) -> list[Row | Tensor | Non
     return here
 
 
-def _completed(record: StepRecord, row: Row, groups: int) -> StepRecord:
+def _completed(record: StepRecord, row: PendingStep, groups: int) -> StepRecord:
     """The record with what was measured at this step in particular."""
     measured = {name: value.tolist() for name, value in row.numbers.items()}
-    known: dict[str, Any] = {"stepped": row.moving and not measured.get("skipped"), "missing": row.missing}
+    known: dict[str, Any] = {"stepped": row.moving and not measured.get("skipped"), "no_grad_share": row.no_grad_share}
     if row.with_gradient is not None:
         norms = measured["norms"]
         norm = math.hypot(*norms)
@@ -170,7 +170,7 @@ def _completed(record: StepRecord, row: Row, groups: int) -> StepRecord:
     return record._replace(**known)
 
 
-def _by_group(row: Row, norms: Sequence[float], groups: int) -> tuple[float | None, ...]:
+def _by_group(row: PendingStep, norms: Sequence[float], groups: int) -> tuple[float | None, ...]:
     members: list[list[float]] = [[] for _ in range(groups)]
     for i, norm in zip(row.with_gradient or (), norms, strict=True):
         members[row.held.groups[i]].append(norm)

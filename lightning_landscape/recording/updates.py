@@ -22,7 +22,7 @@ LINE = 16
 Reading = Callable[[Sequence[Tensor]], Tensor]
 
 
-class Movement:
+class UpdateMeasurement:
     """A copy of the weights from before a step, to be compared with what they are after it; of large tensors a sample.
 
     Args:

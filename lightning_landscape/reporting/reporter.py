@@ -34,7 +34,7 @@ WAITING = 100
 """events that wait for a logger which has not made its directory yet"""
 
 
-class Outlets:
+class Reporter:
     """Scalars, pictures, cards, records, events and warnings.
 
     Args:

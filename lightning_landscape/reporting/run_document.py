@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.evidence import TONES, Verdict, plain, stored_name
+from lightning_landscape.evidence import TONES, Verdict, stored_name, to_builtins
 from lightning_landscape.reporting.messages import evidence_rows
 
 SCHEMA = 1
@@ -24,7 +24,7 @@ VERDICTS = 50
 LONGEST_NAME, LONGEST_TEXT = 120, 2000
 
 
-class Chronicle:
+class RunDocument:
     """Losses, states and readings of a run, thinned as it grows, so that its length does not matter.
 
     A point of the curve is ``[step, mean, lowest, highest, gradient norm]``; a segment ``[first step, state]``.
@@ -63,7 +63,7 @@ class Chronicle:
         for reading in readings:
             kind = stored_name(type(reading))
             if kind in READINGS:
-                fields = plain(reading)
+                fields = to_builtins(reading)
                 kept = self.readings.setdefault(f"{kind}:{fields['anchor']}" if "anchor" in fields else kind, [])
                 kept.append((step, fields))
                 if len(kept) > READINGS[kind]:

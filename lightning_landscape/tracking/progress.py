@@ -39,7 +39,7 @@ class StepRecord(NamedTuple):
     """the same after clipping: what the optimizer used"""
     group_norms: tuple[float | None, ...] | None = None
     """`grad_norm` by group of parameters, in the order of `StepRecorder.groups`; None for a group without gradient"""
-    missing: float | None = None
+    no_grad_share: float | None = None
     """share of the parameters that require a gradient and got none, in [0, 1]"""
     update_norm: float | None = None
     """|Δw| of this step; it, |w| and g·Δw are estimated from an eighth of the numbers of large tensors"""

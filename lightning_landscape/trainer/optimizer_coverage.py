@@ -15,12 +15,12 @@ from lightning_landscape.trainer._compat import whole
 
 
 @dataclass(frozen=True)
-class Reach:
+class OptimizerCoverage:
     """Shares of the parameters, in [0, 1]."""
 
-    unheld: float = 0.0
+    outside_optimizers: float = 0.0
     """of the trainable ones, those that no optimizer holds; 0 where there are no optimizers"""
-    not_held: float = 0.0
+    not_in_optimizer: float = 0.0
     """of the trainable ones, those of them that a gradient reaches: no target network, and no teacher"""
     frozen: float = 0.0
     """of all, those that require no gradient"""
@@ -28,15 +28,15 @@ class Reach:
     """see `left_by_decay`; None where it was not asked for"""
 
 
-def reach_of(trainer: Any, pl_module: nn.Module, travelled: float | None = None) -> Reach:
+def optimizer_coverage(trainer: Any, pl_module: nn.Module, travelled: float | None = None) -> OptimizerCoverage:
     """What is out of reach now; where the weights have not `travelled`, also whether their decay holds them."""
     held = {id(p) for o in trainer.optimizers for group in o.param_groups for p in group["params"]}
     sizes = {p: p.numel() for p in pl_module.parameters() if not nn.parameter.is_lazy(p)}
     trainable = sum(size for p, size in sizes.items() if p.requires_grad)
     loose = {p: size for p, size in sizes.items() if p.requires_grad and id(p) not in held} if held else {}
-    return Reach(
-        unheld=sum(loose.values()) / max(1, trainable),
-        not_held=sum(size for p, size in loose.items() if p.grad is not None) / max(1, trainable),
+    return OptimizerCoverage(
+        outside_optimizers=sum(loose.values()) / max(1, trainable),
+        not_in_optimizer=sum(size for p, size in loose.items() if p.grad is not None) / max(1, trainable),
         frozen=1 - trainable / sum(sizes.values()) if sizes else 0.0,
         left_by_decay=left_by_decay(trainer.optimizers) if travelled == 0 else None,
     )

@@ -37,7 +37,7 @@ class Ranks:
         alone = trainer.world_size == 1 or not (dist.is_available() and dist.is_initialized())
         self.size = 1 if alone else dist.get_world_size()
         self.device = trainer.strategy.root_device
-        self.parted = False
+        self.diverged = False
 
     def meet(self, status: Status) -> None:
         """Say `status` and hear the others.
@@ -47,7 +47,7 @@ class Ranks:
         """
         if self.size == 1:
             return
-        if self.parted:
+        if self.diverged:
             if status is Status.READY:
                 raise SurfaceError("[LL303] the ranks have parted: this surface can no longer be evaluated")
             return
@@ -57,7 +57,7 @@ class Ranks:
         counts = votes.tolist()
         if counts[status] == self.size and status is not Status.FAILED:
             return
-        self.parted = True
+        self.diverged = True
         if status is not Status.FAILED:
             others = "failed" if counts[Status.FAILED] else "took another step"
             raise SurfaceError(f"[LL303] skipped, since the same probe {others} on another rank")

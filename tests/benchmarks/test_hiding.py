@@ -10,25 +10,25 @@ from benchmarks.stuck_runs.scoring import Alarm
 from benchmarks.stuck_runs.truth import Label
 from benchmarks.stuck_runs.watching import Watched
 from lightning_landscape import evidence
-from lightning_landscape.evidence import InputUse, Movement, Plateau
-from lightning_landscape.examination.run_state import Observations
+from lightning_landscape.evidence import InputUse, Plateau, UpdateStatistics
+from lightning_landscape.examination.run_state import RunState
 
 USED = InputUse(loss=2.0, shuffled=2.5, moved=0.3, varied=True)
 
 
 def kinds(readings=(USED,)):
-    return {type(reading) for reading in Observations(100).evidence(readings)}
+    return {type(reading) for reading in RunState(100).evidence(readings)}
 
 
 def test_what_is_hidden_is_missing_from_the_evidence_and_comes_back():
-    assert kinds() == {Plateau, Movement, InputUse}
+    assert kinds() == {Plateau, UpdateStatistics, InputUse}
     with hidden("shuffled inputs"):
-        assert kinds() == {Plateau, Movement}
+        assert kinds() == {Plateau, UpdateStatistics}
     with hidden("movement of the weights"):
         assert kinds() == {Plateau, InputUse}
     with hidden("nothing"):
-        assert kinds() == {Plateau, Movement, InputUse}
-    assert kinds() == {Plateau, Movement, InputUse}
+        assert kinds() == {Plateau, UpdateStatistics, InputUse}
+    assert kinds() == {Plateau, UpdateStatistics, InputUse}
 
 
 def test_every_reading_that_is_hidden_exists():

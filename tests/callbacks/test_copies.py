@@ -44,7 +44,7 @@ def test_a_monitor_that_watched_nothing_answers_for_what_its_copy_watched_and_sa
     assert original.report.document["course"]["notes"][-1] == OF_A_COPY
     assert original.verdicts == twin.verdicts
     assert original.verdict == twin.verdict
-    for what in ("planes", "treatments"):
+    for what in ("planes", "remedy_outcomes"):
         assert getattr(original, what, None) == getattr(twin, what, None)
     assert OF_A_COPY not in twin.report
 
@@ -114,12 +114,12 @@ def test_a_copy_in_the_middle_of_a_fit_is_a_monitor_of_its_own(name, copied):
     middle = At(lambda: copied(monitor))
     quietly(Flat(), monitor, middle, steps=60)
     (twin,) = middle.done
-    assert monitor._seen.state_dict() == alone._seen.state_dict()
-    assert twin._seen.steps < monitor._seen.steps == 60
+    assert monitor._state.state_dict() == alone._state.state_dict()
+    assert twin._state.steps < monitor._state.steps == 60
     assert not twin._watching
     quietly(Flat(), new, steps=60)
     quietly(Flat(), twin, steps=60)
-    assert twin._seen.state_dict() == new._seen.state_dict()
+    assert twin._state.state_dict() == new._state.state_dict()
 
 
 def test_two_copies_watch_two_fits_at_a_time_and_do_not_mix_them():
@@ -247,7 +247,7 @@ def test_a_pickled_monitor_is_small_at_any_time_and_can_be_fit_again(name, logs,
             assert loaded.report == monitor.report
             assert loaded.verdicts == monitor.verdicts
         quietly(Flat(), loaded, steps=60)
-        assert loaded._seen.state_dict() == new._seen.state_dict()
+        assert loaded._state.state_dict() == new._state.state_dict()
 
 
 @every_monitor
@@ -297,4 +297,4 @@ def test_a_saved_monitor_can_be_loaded_as_weights_only_where_what_it_is_made_of_
     with torch.serialization.safe_globals([resolve_name(name) for name in names]):
         (loaded,) = torch.load(path, weights_only=True)["hyper_parameters"]["callbacks"]
     assert loaded.report == monitor.report
-    assert loaded._seen.state_dict() == monitor._seen.state_dict()
+    assert loaded._state.state_dict() == monitor._state.state_dict()

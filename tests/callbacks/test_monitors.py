@@ -280,15 +280,15 @@ def test_a_trainer_without_visible_steps_is_told_once_and_its_loss_is_watched(tm
     with pytest.warns(LandscapeWarning) as caught:
         fit(tmp_path, InBackward(), [monitor], max_steps=-1, max_epochs=3)
     assert len([w for w in caught if "LL101" in str(w.message)]) == 1
-    assert monitor._seen.steps == 60
+    assert monitor._state.steps == 60
 
 
 def test_a_step_that_accumulates_more_batches_than_are_waited_for_is_seen_all_the_same(tmp_path):
     monitor = PlateauMonitor()
     batches = DataLoader(data().dataset, batch_size=8)  # 80 of them
     trainer(tmp_path, [monitor], max_steps=2, accumulate_grad_batches=32).fit(Classifier(), batches)
-    assert "LL101" not in monitor._seen.told
-    assert monitor._seen.steps == 2
+    assert "LL101" not in monitor._state.announced_codes
+    assert monitor._state.steps == 2
 
 
 @pytest.mark.slow
@@ -324,7 +324,7 @@ def test_short_and_bare_runs_pass(tmp_path, settings):
     monitor = LandscapeMonitor()
     run = trainer(tmp_path, [monitor], **extra)
     run.fit(Silent(), data())
-    assert monitor._seen.steps > 0
+    assert monitor._state.steps > 0
 
 
 class Silent(Classifier):

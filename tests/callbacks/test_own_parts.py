@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import Cause, LandscapeMonitor, LandscapeWarning, LossInterpolationMonitor, Verdict
-from lightning_landscape.diagnosis import DETECTORS, undiscerned
+from lightning_landscape.diagnosis import DETECTORS, needs_more_evidence
 from lightning_landscape.errors import ProbeFailedWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Evidence, Line, Plateau, Trials
 from lightning_landscape.examination.naming import name_of
@@ -126,7 +126,7 @@ def test_a_probe_that_is_added_changes_no_verdict_and_takes_no_measurement_away(
     assert extended._examination.lines.keys() == usual._examination.lines.keys()
     assert after.callback_metrics.keys() == before.callback_metrics.keys() | {"landscape/weights/largest"}
     assert "landscape/barrier" in after.callback_metrics
-    assert extended._seen.chronicle.readings.keys() >= {"GradientNoise", "Line:initial"}
+    assert extended._state.document.readings.keys() >= {"GradientNoise", "Line:initial"}
 
 
 def test_probes_in_place_of_the_usual_ones_leave_lines_noise_and_the_plane_of_an_alarm():
@@ -134,7 +134,7 @@ def test_probes_in_place_of_the_usual_ones_leave_lines_noise_and_the_plane_of_an
     with pytest.warns(LandscapeWarning, match="A weight is"):
         fit(monitor)
     assert monitor._examination.lines.keys() == {"initial", "previous", "best"}
-    assert "GradientNoise" in monitor._seen.chronicle.readings
+    assert "GradientNoise" in monitor._state.document.readings
     assert monitor.planes
 
 
@@ -191,8 +191,8 @@ def test_whether_dearer_probes_are_needed_is_asked_of_the_detectors_in_use():
     def sure(evidence):
         return Verdict(Cause.NOT_UPDATING, 0, 0, stuck=True, reason="It is known.")
 
-    assert undiscerned(Evidence())
-    assert not undiscerned(Evidence(), [sure])
+    assert needs_more_evidence(Evidence())
+    assert not needs_more_evidence(Evidence(), [sure])
 
 
 def test_with_detectors_that_know_the_cause_at_once_no_trial_is_run():
@@ -257,7 +257,7 @@ def test_a_monitor_of_lines_measures_each_line_once_at_a_check(monkeypatch):
     measured, measure = [], LossLine.__call__
 
     def counted(probe, surface):
-        measured.append((probe.anchor, monitor._seen.steps))
+        measured.append((probe.anchor, monitor._state.steps))
         return measure(probe, surface)
 
     monkeypatch.setattr(LossLine, "__call__", counted)
@@ -272,7 +272,7 @@ def test_a_line_that_is_asked_for_among_the_probes_is_measured_once_at_a_check(m
     measured, measure = [], LossLine.__call__
 
     def counted(probe, surface):
-        measured.append((probe.anchor, monitor._seen.steps))
+        measured.append((probe.anchor, monitor._state.steps))
         return measure(probe, surface)
 
     monkeypatch.setattr(LossLine, "__call__", counted)
@@ -389,7 +389,7 @@ def test_readings_that_are_called_like_the_librarys_lose_nothing_when_the_run_is
     path, whole, rest = tmp_path / "half.ckpt", monitor_with(**settings), monitor_with(**settings)
     fit(whole, Saves(STEPS // 2, path))
     fit(rest, ckpt_path=path)
-    assert rest._seen.steps == STEPS
+    assert rest._state.steps == STEPS
     assert causes(rest) == causes(whole)
     assert rest.verdicts[0].evidence.get(kind) == kind(3)
     assert rest.verdicts[0].evidence.get(Trials) == whole.verdicts[0].evidence.get(Trials)
@@ -407,7 +407,7 @@ def test_the_state_of_an_older_version_with_a_reading_by_its_bare_name_is_resume
     evidence["Trials" if "Trials" not in evidence else "Scale"] = evidence.pop(f"{__name__}:Scale")
     torch.save(checkpoint, path)
     fit(rest, ckpt_path=path)
-    assert rest._seen.steps == STEPS
+    assert rest._state.steps == STEPS
     assert causes(rest) == causes(first)
 
 
@@ -423,7 +423,7 @@ def test_a_line_with_more_fields_than_the_librarys_survives_a_resume(tmp_path):
     first, rest = (monitor_with(probes=[*EXAMINATION, labelled]) for _ in range(2))
     fit(first, Saves(STEPS // 2, path))
     fit(rest, ckpt_path=path)
-    assert rest._seen.steps == STEPS
+    assert rest._state.steps == STEPS
 
 
 # Scalars of one's own.

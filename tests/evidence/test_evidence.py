@@ -23,7 +23,6 @@ from lightning_landscape.evidence import (
     InputUse,
     Line,
     LossLevel,
-    Movement,
     Plane,
     Plateau,
     Restart,
@@ -34,9 +33,10 @@ from lightning_landscape.evidence import (
     Symmetry,
     Trend,
     Trials,
+    UpdateStatistics,
     Verdict,
     checked,
-    plain,
+    to_builtins,
 )
 
 # A fall of 1.2% of 2.0, which is 0.024, counts as progress.
@@ -48,7 +48,7 @@ READINGS = (
     LossLevel(start=2.3, best=2.2, now=2.25),
     Divergence(step=7, finite=False, start=2.3, now=math.inf),
     Schedule(learning_rate=0.01, peak=0.1, elapsed=None),
-    Movement(update_ratio=None, travelled=0.5, without_gradient=0.0, not_held=0.25),
+    UpdateStatistics(update_ratio=None, travelled=0.5, no_grad_share=0.0, not_in_optimizer=0.25),
     GradientNoise(signal=0.1, noise=3.0, batches=4, batch_samples=32.0),
     GradientScale(norm=0.5, relative=2.0, groups={"net.0": 0.3, "net.2": 0.4}),
     Activity(dead=0.5, dead_layer="net.1", saturated=0.0, saturated_layer=None, layers=2, samples=64),
@@ -281,7 +281,11 @@ def test_a_reading_that_is_called_like_one_of_the_library_takes_the_place_of_non
 
 
 def test_a_reading_whose_class_is_not_imported_is_stored_again_as_it_is_and_nothing_is_imported():
-    data = {"Trend": plain(FLAT), "this.is.not_there:Reading": {"value": [1, {"a": None}]}, "Older": {"value": 3.0}}
+    data = {
+        "Trend": to_builtins(FLAT),
+        "this.is.not_there:Reading": {"value": [1, {"a": None}]},
+        "Older": {"value": 3.0},
+    }
     known = set(sys.modules)
     back = Evidence.from_dict(json.loads(json.dumps(data)))
     assert set(sys.modules) == known

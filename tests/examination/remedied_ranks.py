@@ -61,7 +61,7 @@ class Report(L.Callback):
         report = {
             "digest": digest.hexdigest(),
             "steps": trainer.global_step,
-            "treatments": [repr(treatment) for treatment in self.monitor.treatments],
+            "remedy_outcomes": [repr(outcome) for outcome in self.monitor.remedy_outcomes],
         }
         self.file.with_suffix(f".{trainer.global_rank}.json").write_text(json.dumps(report))
 

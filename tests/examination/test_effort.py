@@ -9,7 +9,7 @@ import pytest
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.errors import OverBudgetError
-from lightning_landscape.examination.account import Account, Occasion
+from lightning_landscape.examination.account import Account, ProbeReason
 from lightning_landscape.examination.effort import FAST, FEWEST, GRADIENTS, Effort
 from lightning_landscape.examination.spending import Purse, Spending
 from lightning_landscape.examination.stopwatch import PLANNED, SAMPLED, SEVERAL, TIMED, Brake, Stopwatch
@@ -112,7 +112,7 @@ def test_loading_validation_and_checks_between_two_batches_are_no_part_of_them()
 
 
 def test_without_an_effort_nothing_is_limited():
-    for occasion in Occasion:
+    for occasion in ProbeReason:
         assert Account().allowance(occasion, 0) is None
         assert Account().covers(occasion, 0, 10**9)
 
@@ -120,48 +120,48 @@ def test_without_an_effort_nothing_is_limited():
 def test_the_first_diagnosis_takes_the_whole_and_all_together_at_most_twice_that():
     found, taken = account(), []
     for _ in range(20):
-        taken.append(found.allowance(Occasion.DIAGNOSIS, 0))
-        found.spend(Occasion.DIAGNOSIS, taken[-1])
+        taken.append(found.allowance(ProbeReason.DIAGNOSIS, 0))
+        found.spend(ProbeReason.DIAGNOSIS, taken[-1])
     assert taken[:4] == [500, 250, 125, 62]
     assert sum(taken) <= 1000
 
 
 def test_what_a_diagnosis_does_not_take_is_there_for_the_next():
     found = account()
-    found.spend(Occasion.DIAGNOSIS, 100)
-    assert found.allowance(Occasion.DIAGNOSIS, 100) == 450
+    found.spend(ProbeReason.DIAGNOSIS, 100)
+    assert found.allowance(ProbeReason.DIAGNOSIS, 100) == 450
 
 
 def test_looks_take_two_percent_of_the_steps_and_nothing_of_what_a_diagnosis_may_take():
     found = account()
-    assert found.allowance(Occasion.LOOK, 1000) == 20
-    assert not found.covers(Occasion.LOOK, 600, 14)
-    assert found.covers(Occasion.LOOK, 1000, 14)
-    found.spend(Occasion.LOOK, 19)
-    assert found.allowance(Occasion.LOOK, 1000) == 1
-    assert found.allowance(Occasion.DIAGNOSIS, 1000) == 500
+    assert found.allowance(ProbeReason.LOOK, 1000) == 20
+    assert not found.covers(ProbeReason.LOOK, 600, 14)
+    assert found.covers(ProbeReason.LOOK, 1000, 14)
+    found.spend(ProbeReason.LOOK, 19)
+    assert found.allowance(ProbeReason.LOOK, 1000) == 1
+    assert found.allowance(ProbeReason.DIAGNOSIS, 1000) == 500
 
 
 def test_in_a_long_run_a_late_plateau_is_examined_in_full_again():
     found = account()
-    found.spend(Occasion.DIAGNOSIS, 1000)
-    assert found.allowance(Occasion.DIAGNOSIS, 100) == 2
-    assert found.allowance(Occasion.DIAGNOSIS, 100_000) == 500
-    found.spend(Occasion.DIAGNOSIS, 500)
-    assert found.allowance(Occasion.LOOK, 100_000) == 2000 - 500
+    found.spend(ProbeReason.DIAGNOSIS, 1000)
+    assert found.allowance(ProbeReason.DIAGNOSIS, 100) == 2
+    assert found.allowance(ProbeReason.DIAGNOSIS, 100_000) == 500
+    found.spend(ProbeReason.DIAGNOSIS, 500)
+    assert found.allowance(ProbeReason.LOOK, 100_000) == 2000 - 500
 
 
 def test_a_first_diagnosis_is_made_in_any_case_and_a_later_one_of_the_same_plateau_waits():
     found = account()
-    found.spend(Occasion.DIAGNOSIS, 990)
-    assert found.covers(Occasion.DIAGNOSIS, 100, 14)
-    assert not found.covers(Occasion.RECHECK, 100, 14)
+    found.spend(ProbeReason.DIAGNOSIS, 990)
+    assert found.covers(ProbeReason.DIAGNOSIS, 100, 14)
+    assert not found.covers(ProbeReason.RECHECK, 100, 14)
 
 
 def test_an_account_goes_on_where_it_was_saved_and_a_new_setting_is_chosen_anew():
     found = account(250)
-    found.spend(Occasion.DIAGNOSIS, 100)
-    found.spend(Occasion.LOOK, 7)
+    found.spend(ProbeReason.DIAGNOSIS, 100)
+    found.spend(ProbeReason.LOOK, 7)
     same, other = Account(), Account()
     same.load_state_dict(found.state_dict(), "auto")
     other.load_state_dict(found.state_dict(), "thorough")
@@ -172,9 +172,9 @@ def test_an_account_goes_on_where_it_was_saved_and_a_new_setting_is_chosen_anew(
 
 def test_what_a_remedy_needs_is_neither_limited_nor_charged():
     found = account()
-    found.spend(Occasion.DIAGNOSIS, 1000)
-    assert found.allowance(Occasion.ASKED, 0) is None
-    found.spend(Occasion.ASKED, 80)
+    found.spend(ProbeReason.DIAGNOSIS, 1000)
+    assert found.allowance(ProbeReason.ASKED, 0) is None
+    found.spend(ProbeReason.ASKED, 80)
     assert found.spent == 1000
 
 
@@ -213,7 +213,7 @@ def test_a_jump_of_the_clock_is_one_slow_evaluation():
 # One check.
 
 
-def spending(found, occasion=Occasion.DIAGNOSIS, steps=100, clock=None, **known):
+def spending(found, occasion=ProbeReason.DIAGNOSIS, steps=100, clock=None, **known):
     clock = clock or HandClock()
     meter = Meter(clock)
     return Spending(found, occasion, steps, meter, Brake(timed(clock, 0.01)), **known)
@@ -252,11 +252,11 @@ def test_a_sliced_diagnosis_takes_a_quarter_of_the_steps_and_goes_on_at_the_next
 
 def test_an_unlimited_check_is_charged_all_the_same():
     found = account()
-    check = spending(found, Occasion.LOOK, unlimited=True)
+    check = spending(found, ProbeReason.LOOK, unlimited=True)
     assert check.left() is None
     evaluate(check, 5)
     check.charge()
-    assert found.allowance(Occasion.LOOK, 1000) == 15
+    assert found.allowance(ProbeReason.LOOK, 1000) == 15
 
 
 def test_a_purse_survives_a_checkpoint():
@@ -284,14 +284,14 @@ def test_an_examination_that_takes_several_times_what_was_planned_is_ended_and_o
 
 def test_what_a_remedy_needs_is_not_ended_by_the_clock():
     clock = HandClock()
-    check = Spending(account(), Occasion.ASKED, 100, Meter(clock), Brake(timed(clock, 0.01), 1e-9))
+    check = Spending(account(), ProbeReason.ASKED, 100, Meter(clock), Brake(timed(clock, 0.01), 1e-9))
     assert check.left() is None
 
 
 def test_what_is_left_out_names_the_setting_with_which_it_would_be_included():
     assert spending(account(500)).reason(700.0, 480)[1] == "effort='thorough'"
     assert spending(account(62)).reason(700.0, 40)[1] == "effort='standard'"
-    assert spending(account(500), Occasion.LOOK).reason(4.0, 2) == (
+    assert spending(account(500), ProbeReason.LOOK).reason(4.0, 2) == (
         "needs 4 gradients of one batch, 2 are left",
         "every=...",
     )

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightning_landscape import LandscapeMonitor
-from lightning_landscape.callbacks.landscape import AFTERWARDS, EXAMINATION
+from lightning_landscape.callbacks.landscape import EXAMINATION, FOLLOW_UP_PROBES
 from lightning_landscape.examination.probe_runner import EXCESS
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.module_surface.during_fit import module_surface
@@ -33,7 +33,7 @@ from tests.faults.runs import Flat, fit, loader, said_by
 pytestmark = pytest.mark.slow
 PROBES = (
     *EXAMINATION,
-    *AFTERWARDS,
+    *FOLLOW_UP_PROBES,
     *(LossLine("initial"), LossLine("best", 5), gradient_noise),
     *(AnchorPlane(resolution=5), TrajectoryPlane(resolution=5)),
     *(RandomPlane(resolution=5), CurvaturePlane(resolution=5)),
@@ -86,7 +86,10 @@ class Counts(L.Callback):
             with module_surface(trainer, pl_module, self.probe_set, anchors=self.points, meter=meter) as surface:
                 for left in self.gradients:
                     for name, probe in zip(NAMES, PROBES, strict=True):
-                        known, before = replace(surface, gradients=left), meter.gradients
+                        known, before = (
+                            replace(surface, run=replace(surface.run, gradient_budget=left)),
+                            meter.gradients,
+                        )
                         said = cost_of(probe, known)
                         spoke = said is not None and (left is None or said <= left) and probe(known) is not None
                         self.found[name, left] = Count(said, meter.gradients - before, spoke)

@@ -36,8 +36,8 @@ def ranks(tmp_path_factory):
 def test_all_ranks_are_treated_alike_and_keep_the_same_weights(ranks, case: str):
     first, second = ranks(case)
     assert first == second
-    assert len(first["treatments"]) >= 1
-    assert ("smallest curvature" in first["treatments"][0]) is (case == "lambda_min")
+    assert len(first["remedy_outcomes"]) >= 1
+    assert ("smallest curvature" in first["remedy_outcomes"][0]) is (case == "lambda_min")
     assert (first["steps"] < STEPS) is (case == "stop")
 
 

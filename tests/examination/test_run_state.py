@@ -21,7 +21,7 @@ from lightning_landscape.callbacks.views import document_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import DivergenceWarning
 from lightning_landscape.evidence import Cause, Evidence, InputUse, LossLevel, Trend, Trials, Verdict
-from lightning_landscape.examination.run_state import SCHEMA, Observations
+from lightning_landscape.examination.run_state import SCHEMA, RunState
 from lightning_landscape.recording.step_buffer import averaged_over_ranks
 from lightning_landscape.tracking.progress import StepRecord
 
@@ -33,7 +33,7 @@ class Watch:
     """A monitor without a trainer: it looks every so many steps, and notes what it would say."""
 
     def __init__(self, horizon=HORIZON, readings=()):
-        self.seen, self.readings = Observations(horizon), readings
+        self.seen, self.readings = RunState(horizon), readings
         self.said = []
 
     def step(self, loss):
@@ -94,23 +94,23 @@ def test_a_stuck_run_alarms_once_however_long_it_stays_so():
 
 
 def test_an_alarm_without_a_cause_gives_way_to_one_that_names_it_and_to_nothing_else():
-    seen, undecided = episode(Observations(HORIZON), 400), judged(Cause.UNDECIDED, 400, 0, stuck=True)
+    seen, undecided = episode(RunState(HORIZON), 400), loss_value(Cause.UNDECIDED, 400, 0, stuck=True)
     assert seen.judge(undecided)
-    assert not seen.judge(judged(Cause.UNDECIDED, 800, 0, stuck=True))
-    assert not seen.judge(judged(Cause.UNDECIDED, 1600, 0, stuck=False))
-    assert not seen.judge(judged(Cause.SETTLED, 1600, 0, stuck=False))
+    assert not seen.judge(loss_value(Cause.UNDECIDED, 800, 0, stuck=True))
+    assert not seen.judge(loss_value(Cause.UNDECIDED, 1600, 0, stuck=False))
+    assert not seen.judge(loss_value(Cause.SETTLED, 1600, 0, stuck=False))
     assert seen.verdicts == [undecided]
-    named = judged(Cause.NOTHING_TO_LEARN, 3200, 0, stuck=True)
+    named = loss_value(Cause.NOTHING_TO_LEARN, 3200, 0, stuck=True)
     assert seen.judge(named)
     assert seen.verdicts == [named]
     assert not episode(seen, 4000).stalled
 
 
 def test_an_alarm_without_a_cause_of_an_earlier_episode_stays():
-    seen, undecided = episode(Observations(HORIZON), 400), judged(Cause.UNDECIDED, 400, 0, stuck=True)
+    seen, undecided = episode(RunState(HORIZON), 400), loss_value(Cause.UNDECIDED, 400, 0, stuck=True)
     seen.judge(undecided)
     seen.judged_at = None
-    later = judged(Cause.SADDLE_POINT, 2000, 1900, stuck=True)
+    later = loss_value(Cause.SADDLE_POINT, 2000, 1900, stuck=True)
     assert seen.judge(later)
     assert seen.verdicts == [undecided, later]
 
@@ -120,18 +120,18 @@ def test_a_plateau_of_the_same_cause_soon_after_an_alarm_is_another_where_the_lo
     def at(level):
         return Evidence() if level is None else Evidence(LossLevel(2.4, level, level))
 
-    seen = episode(Observations(HORIZON), 400)
-    assert seen.judge(replace(judged(Cause.SADDLE_POINT, 400, 0, stuck=True), evidence=at(2.3)))
+    seen = episode(RunState(HORIZON), 400)
+    assert seen.judge(replace(loss_value(Cause.SADDLE_POINT, 400, 0, stuck=True), evidence=at(2.3)))
     seen.judged_at = None
-    assert seen.judge(replace(judged(Cause.SADDLE_POINT, 700, 600, stuck=True), evidence=at(now))) is news
+    assert seen.judge(replace(loss_value(Cause.SADDLE_POINT, 700, 600, stuck=True), evidence=at(now))) is news
     assert len(seen.verdicts) == 1 + news
 
 
 def test_information_soon_after_the_same_is_no_news_though_the_loss_is_lower():
-    seen = episode(Observations(HORIZON), 400)
+    seen = episode(RunState(HORIZON), 400)
     for step, level in ((400, 2.3), (700, 1.2)):
         known = Evidence(LossLevel(2.4, level, level))
-        found = seen.judge(replace(judged(Cause.SETTLED, step, step - 100, stuck=False), evidence=known))
+        found = seen.judge(replace(loss_value(Cause.SETTLED, step, step - 100, stuck=False), evidence=known))
         assert found is (step == 400)
         seen.judged_at = None
 
@@ -155,7 +155,7 @@ def test_a_second_plateau_far_from_the_first_is_an_episode_of_its_own():
     assert watch.seen.verdicts[1].since > 1500
 
 
-def judged(cause, step, since, *, stuck):
+def loss_value(cause, step, since, *, stuck):
     return Verdict(cause, step, since, stuck=stuck, reason="")
 
 
@@ -167,22 +167,22 @@ def episode(seen, steps):
 
 
 def test_an_episode_that_begins_soon_after_an_alarm_of_the_same_cause_is_the_same():
-    seen = episode(Observations(HORIZON), 400)
-    assert seen.judge(judged(Cause.SADDLE_POINT, 400, 0, stuck=True))
+    seen = episode(RunState(HORIZON), 400)
+    assert seen.judge(loss_value(Cause.SADDLE_POINT, 400, 0, stuck=True))
     seen.judged_at = None  # it trembled
-    assert not seen.judge(judged(Cause.SADDLE_POINT, 700, 799, stuck=True))
+    assert not seen.judge(loss_value(Cause.SADDLE_POINT, 700, 799, stuck=True))
     assert len(seen.verdicts) == 1
     seen.judged_at = None
-    assert seen.judge(judged(Cause.SADDLE_POINT, 900, 800, stuck=True))
+    assert seen.judge(loss_value(Cause.SADDLE_POINT, 900, 800, stuck=True))
     assert len(seen.verdicts) == 2
 
 
 def test_a_trembling_episode_of_another_cause_or_one_that_alarms_now_is_news():
     for first, second in (
-        (judged(Cause.SADDLE_POINT, 400, 0, stuck=True), judged(Cause.FLAT_REGION, 500, 450, stuck=True)),
-        (judged(Cause.UNDECIDED, 400, 0, stuck=False), judged(Cause.UNDECIDED, 500, 450, stuck=True)),
+        (loss_value(Cause.SADDLE_POINT, 400, 0, stuck=True), loss_value(Cause.FLAT_REGION, 500, 450, stuck=True)),
+        (loss_value(Cause.UNDECIDED, 400, 0, stuck=False), loss_value(Cause.UNDECIDED, 500, 450, stuck=True)),
     ):
-        seen = episode(Observations(HORIZON), 400)
+        seen = episode(RunState(HORIZON), 400)
         assert seen.judge(first)
         seen.judged_at = None
         assert seen.judge(second)
@@ -190,19 +190,19 @@ def test_a_trembling_episode_of_another_cause_or_one_that_alarms_now_is_news():
 
 
 def test_within_an_episode_a_better_verdict_takes_the_place_of_information():
-    seen = episode(Observations(HORIZON), 400)
-    assert seen.judge(judged(Cause.SETTLED, 400, 0, stuck=False))
-    assert not seen.judge(judged(Cause.SETTLED, 800, 0, stuck=False))
-    assert seen.judge(judged(Cause.POOR_MINIMUM, 1200, 0, stuck=True))
+    seen = episode(RunState(HORIZON), 400)
+    assert seen.judge(loss_value(Cause.SETTLED, 400, 0, stuck=False))
+    assert not seen.judge(loss_value(Cause.SETTLED, 800, 0, stuck=False))
+    assert seen.judge(loss_value(Cause.POOR_MINIMUM, 1200, 0, stuck=True))
     assert [verdict.cause for verdict in seen.verdicts] == [Cause.POOR_MINIMUM]
 
 
 def test_an_earlier_episode_keeps_its_verdict():
-    seen = episode(Observations(HORIZON), 400)
-    seen.judge(judged(Cause.SETTLED, 400, 0, stuck=False))
+    seen = episode(RunState(HORIZON), 400)
+    seen.judge(loss_value(Cause.SETTLED, 400, 0, stuck=False))
     seen.judged_at = None
-    seen.judge(judged(Cause.SLOW, 2000, 1900, stuck=False))
-    seen.judge(judged(Cause.SADDLE_POINT, 2400, 1900, stuck=True))
+    seen.judge(loss_value(Cause.SLOW, 2000, 1900, stuck=False))
+    seen.judge(loss_value(Cause.SADDLE_POINT, 2400, 1900, stuck=True))
     assert [verdict.cause for verdict in seen.verdicts] == [Cause.SETTLED, Cause.SADDLE_POINT]
 
 
@@ -211,16 +211,16 @@ def test_an_earlier_episode_keeps_its_verdict():
     [(Cause.SETTLED, False, True), (Cause.SADDLE_POINT, True, False), (Cause.UNDECIDED, True, True)],
 )
 def test_after_a_tenth_of_the_run_all_but_an_alarm_that_names_a_cause_is_examined_again(cause, stuck, again):
-    seen = episode(Observations(HORIZON), 400)
-    seen.judge(judged(cause, 400, 0, stuck=stuck))
+    seen = episode(RunState(HORIZON), 400)
+    seen.judge(loss_value(cause, 400, 0, stuck=stuck))
     assert not episode(seen, 399).stalled
     assert episode(seen, 1).stalled is again
 
 
 def test_each_examination_leaves_the_run_alone_for_twice_as_long():
-    seen, waits = episode(Observations(HORIZON), 400), []
+    seen, waits = episode(RunState(HORIZON), 400), []
     for _ in range(3):
-        seen.judge(judged(Cause.SETTLED, 400, 0, stuck=False))
+        seen.judge(loss_value(Cause.SETTLED, 400, 0, stuck=False))
         before = seen.steps
         while not seen.stalled:
             episode(seen, 1)
@@ -229,24 +229,24 @@ def test_each_examination_leaves_the_run_alone_for_twice_as_long():
 
 
 def test_a_short_run_is_examined_again_after_200_steps_at_the_earliest():
-    seen = episode(Observations(500), 100)
-    seen.judge(judged(Cause.SETTLED, 100, 0, stuck=False))
+    seen = episode(RunState(500), 100)
+    seen.judge(loss_value(Cause.SETTLED, 100, 0, stuck=False))
     assert not episode(seen, 199).stalled
     assert episode(seen, 1).stalled
 
 
 def test_a_plateau_that_is_proven_by_now_is_examined_again_at_once():
-    seen = episode(Observations(HORIZON), 400)
+    seen = episode(RunState(HORIZON), 400)
     seen.progress.proven = False
-    seen.judge(judged(Cause.UNDECIDED, 400, 0, stuck=False))
+    seen.judge(loss_value(Cause.UNDECIDED, 400, 0, stuck=False))
     assert not seen.stalled
     seen.progress.proven = True
     assert seen.stalled
 
 
 def test_an_episode_that_is_passed_over_is_due_again_like_information():
-    seen = episode(Observations(HORIZON), 400)
-    seen.pass_over()
+    seen = episode(RunState(HORIZON), 400)
+    seen.postpone()
     assert not seen.stalled
     assert not seen.verdicts
     assert episode(seen, 400).stalled
@@ -271,7 +271,7 @@ def test_evidence_of_a_plateau_is_that_of_its_opening():
 
 def test_a_state_of_another_schema_is_refused():
     with pytest.raises(ValueError, match=f"schema {SCHEMA} is understood, got 0"):
-        Observations(10).load_state_dict({**Observations(10).state_dict(), "schema": 0})
+        RunState(10).load_state_dict({**RunState(10).state_dict(), "schema": 0})
 
 
 class Players(L.LightningModule):
@@ -319,7 +319,7 @@ def test_a_run_with_several_optimizers_is_said_to_be_not_judged_and_never_to_be_
     assert [form.replace("\n", " ").count(NOT_JUDGED) for form in forms] == [1, 1, 1]
     assert not any(words in form for form in forms for words in ("healthy", "no alarm"))
     assert report.to_dict()["notes"].count(NOT_JUDGED) == 1
-    assert document_of(monitor._seen)["course"]["notes"] == [NOT_JUDGED]  # as in the middle of the run
+    assert document_of(monitor._state)["course"]["notes"] == [NOT_JUDGED]  # as in the middle of the run
     assert {state for _, state in report.document["course"]["segments"]} == {"not_judged"}
 
 

@@ -57,7 +57,7 @@ def fails_behind(surface: Any) -> None:
 
 def starves(surface: Any) -> StartingPoint:
     evaluated(surface)
-    if rank() == 1 and len(surface.parts) > 1:
+    if rank() == 1 and len(surface.batch_losses) > 1:
         raise torch.OutOfMemoryError("on one rank, on so many batches")
     return StartingPoint(1.0, evaluated(surface, 2.0))
 
@@ -202,8 +202,8 @@ class Report(L.Callback):
                     name: [[step, *line.losses] for step, line in curves]
                     for name, curves in monitor._examination.lines.items()
                 },
-                "norms": monitor._seen.gradients.history,
-                "judged_at": monitor._seen.judged_at,
+                "norms": monitor._state.gradients.history,
+                "judged_at": monitor._state.judged_at,
             }
         self.file.with_name(f"{self.file.name}.{trainer.global_rank}.json").write_text(json.dumps(report))
 

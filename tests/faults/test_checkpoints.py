@@ -126,7 +126,7 @@ def test_f30_a_checkpoint_that_is_not_finite_makes_a_curve_with_gaps_that_can_be
     monitor, logger = LINES[name](str(good)), TensorBoardLogger(tmp_path, name="", version="run")
     assert watched(LINES[name](str(good))) == []
     assert said_by(lambda: fit(Net(), monitor, logger=logger)) == []
-    assert monitor._outlets.failures == [0]
+    assert monitor._reporter.failures == [0]
     assert not monitor._guard.failures
     (line, *_) = (line for _, line in monitor._examination.lines[str(good)])
     assert not torch.tensor(line.losses[0]).isfinite()
@@ -167,7 +167,7 @@ def overwrites(surface):
 monitor = LandscapeMonitor(anchors=[path], batches=2)
 monitor._examination._scheduled, monitor._examination.schedule.every = (overwrites,), 10
 fit(Net(), monitor)
-print("ended after", monitor._seen.steps, monitor._guard.failures)
+print("ended after", monitor._state.steps, monitor._guard.failures)
 """
 
 

@@ -78,7 +78,7 @@ def test_f43_data_of_unknown_length_and_any_structure_are_looked_at_or_refused_w
 
     monitor = MONITORS[name]()
     said = watched(monitor, Reads, steps=60, data=data())
-    assert monitor._seen.steps == 60
+    assert monitor._state.steps == 60
     assert all("is skipped" in text for text in said)
     assert not monitor._guard.failures
     if name in ("landscape", "interpolation"):
@@ -97,7 +97,7 @@ def test_f43_an_empty_batch_is_survived(name):
                enumerate(loader(16))]  # fmt: skip
     monitor = MONITORS[name]()
     said = watched(monitor, Tolerant, data=DataLoader(batches, batch_size=None))
-    assert monitor._seen.steps == 40
+    assert monitor._state.steps == 40
     assert not monitor._guard.failures
     assert all("is skipped" in text for text in said)
 
@@ -139,7 +139,7 @@ def test_f44_in_any_precision_the_monitors_see_what_they_see_in_single(name, pre
     assert all("is skipped" in text for text in said)
     assert not monitor._guard.failures
     fit(Net(), single)
-    pairs = zip(monitor._seen.gradients.history, single._seen.gradients.history, strict=True)
+    pairs = zip(monitor._state.gradients.history, single._state.gradients.history, strict=True)
     for seen, expected in pairs:
         assert [norm for norm in seen if norm is not None] == pytest.approx(expected, rel=0.2)
 

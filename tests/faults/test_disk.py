@@ -151,7 +151,7 @@ def test_f20_a_logger_that_keeps_its_files_elsewhere_gets_none_here(tmp_path, mo
     logger.place = place
     monitor = landscape()
     said_by(lambda: fit(Flat(), monitor, steps=60, logger=[logger], default_root_dir=tmp_path))
-    assert monitor._outlets.failures == [0]
+    assert monitor._reporter.failures == [0]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -190,7 +190,7 @@ def test_f21_a_run_that_is_killed_in_mid_probe_and_resumed_ends_as_if_nothing_ha
     assert ended["weights"] == whole["weights"]
     assert ended["optimizers"] == whole["optimizers"]
     assert monitor.verdicts == straight.verdicts
-    assert monitor._seen.state_dict() == straight._seen.state_dict()
+    assert monitor._state.state_dict() == straight._state.state_dict()
     read = read_events(events)
     assert read.skipped == 1
     assert read[-1]["event"] == "end"
@@ -206,7 +206,7 @@ def test_f22_a_run_that_is_killed_while_its_checkpoint_is_written_leaves_the_one
     state = torch.load(tmp_path / left[0], weights_only=True)
     assert any(key.startswith("LandscapeMonitor") for key in state["callbacks"])
     _, monitor = resumed(tmp_path, tmp_path / left[0])
-    assert monitor._seen.steps == 60
+    assert monitor._state.steps == 60
 
 
 @pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty")

@@ -70,7 +70,7 @@ def test_f09_a_budget_that_is_used_up_ends_an_examination_but_no_verdict_is_left
 def test_f09_with_the_light_effort_no_batch_is_kept_and_no_loss_is_evaluated(make):
     light = monitor(effort="light")
     watched(light, make, steps=120)
-    assert light._seen.steps == 120
+    assert light._state.steps == 120
     assert light._examination.limits.account.spent == 0
     assert not light._examination.lines
     assert light._examination._snapshots.state_dict()["points"] == {}

@@ -52,7 +52,7 @@ def test_f39_a_sanity_check_is_not_looked_at(name):
 
     monitor = MONITORS[name]()
     assert watched(monitor, Validates, steps=32, num_sanity_val_steps=2) == []
-    assert monitor._seen.steps == 32
+    assert monitor._state.steps == 32
 
 
 @every_monitor
@@ -86,8 +86,8 @@ def test_f40_trial_runs_before_the_fit_leave_no_mark_on_what_is_seen_of_it(name,
     assert said_by(lambda: runs.append(run(monitor)), runs := []) == []
     without = run()
     assert bits(runs[0].lightning_module.state_dict()) == bits(without.lightning_module.state_dict())
-    assert monitor._seen.steps == 40
-    assert monitor._seen.step == 39
+    assert monitor._state.steps == 40
+    assert monitor._state.step == 39
     assert monitor._pace.horizon == 40
 
 
@@ -97,7 +97,7 @@ def test_f41_a_second_fit_starts_afresh_and_ends_as_it_would_have_in_a_new_proce
     fit(Net(), used, steps=27)
     said_by(lambda: fit(Flat(), used, steps=60))
     said_by(lambda: fit(Flat(), new, steps=60))
-    assert used._seen.state_dict() == new._seen.state_dict()
+    assert used._state.state_dict() == new._state.state_dict()
     assert used._recorder.state_dict() == new._recorder.state_dict()
     assert used._examination.lines == new._examination.lines
 
@@ -115,7 +115,7 @@ def test_f41_a_validation_from_a_checkpoint_does_not_make_the_next_fit_go_on_fro
     run = trainer(monitor, steps=20)
     run.validate(module, loader(2), ckpt_path=path, verbose=False, weights_only=True)
     run.fit(module, loader())
-    assert monitor._seen.steps == 20
+    assert monitor._state.steps == 20
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
@@ -131,14 +131,14 @@ def test_f41_two_instances_keep_their_states_apart_where_their_settings_differ(t
     assert {first.state_key, second.state_key} <= states.keys()
     again = pair()
     fit(Net(), *again, steps=21, ckpt_path=tmp_path / "both.ckpt")
-    assert [len(monitor._seen.gradients.history) for monitor in again] == [21, 21 // 3 + 20 // 5 - 20 // 15]
+    assert [len(monitor._state.gradients.history) for monitor in again] == [21, 21 // 3 + 20 // 5 - 20 // 15]
 
 
 @functools.cache
 def seen_by_a_new_one(name):
     monitor = MONITORS[name]()
     said_by(lambda: fit(Flat(), monitor, steps=60))
-    return monitor._seen.state_dict()
+    return monitor._state.state_dict()
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -154,7 +154,7 @@ def test_f42_a_monitor_can_be_copied_and_sent_to_another_process_before_a_fit_an
     assert twin.verdicts == monitor.verdicts
     assert twin.report == monitor.report
     said_by(lambda: fit(Flat(), twin, steps=60))
-    assert twin._seen.state_dict() == seen_by_a_new_one(name)
+    assert twin._state.state_dict() == seen_by_a_new_one(name)
 
 
 def test_f41_the_same_settings_twice_are_refused_by_lightning_at_once():

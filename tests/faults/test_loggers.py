@@ -84,8 +84,8 @@ def test_f14_a_logger_that_raises_is_muted_after_three_and_the_others_get_everyt
     assert timeless(good.rows) == timeless(expected.rows)
     assert good.pictures == expected.pictures
     assert getattr(bad, "tried", 0) <= 3
-    assert monitor._outlets.failures[1] == 0
-    if monitor._outlets.failures[0]:
+    assert monitor._reporter.failures[1] == 0
+    if monitor._reporter.failures[0]:
         assert f"{kind.__name__} refused what it was sent" in monitor.report
     if kind is NoPictures:
         assert bad.ours() == expected.ours()
@@ -108,7 +108,7 @@ def test_f16_of_three_loggers_each_gets_the_numbers_and_csv_gets_pictures_as_fil
     loggers = [Memory(), CSVLogger(tmp_path / "csv", name="", version=""), TensorBoardLogger(tmp_path / "tb", name="")]
     monitor = MONITORS[name]()
     said_by(lambda: fit(Flat(), monitor, steps=STEPS, logger=loggers))
-    assert monitor._outlets.failures == [0, 0, 0]
+    assert monitor._reporter.failures == [0, 0, 0]
     ours = {key for _, metrics in loggers[0].rows for key in metrics if key.startswith("landscape/")}
     assert ours
     header = (tmp_path / "csv/metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
@@ -133,7 +133,7 @@ from tests.faults.test_loggers import *
 for name in MONITORS:
     logger, monitor = Memory(), MONITORS[name]()
     said = said_by(lambda: fit(Flat(), monitor, steps=STEPS, logger=[logger]))
-    print("watched", name, monitor._seen.steps, len(logger.ours()), sum("failed" in text for text in said), len(said))
+    print("watched", name, monitor._state.steps, len(logger.ours()), sum("failed" in text for text in said), len(said))
 """
 
 
@@ -167,7 +167,7 @@ from tests.faults.test_loggers import *
 for name in MONITORS:
     logger, monitor = Memory(), MONITORS[name]()
     said_by(lambda: fit(Flat(), monitor, steps=STEPS, logger=[logger]))
-    print("drawn", len(logger.pictures), monitor._guard.failures, monitor._outlets.failures)
+    print("drawn", len(logger.pictures), monitor._guard.failures, monitor._reporter.failures)
 pyplot = sys.modules.get("matplotlib.pyplot")
 print("figures left", [] if pyplot is None else pyplot.get_fignums())
 """

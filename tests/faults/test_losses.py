@@ -33,7 +33,7 @@ def test_f01_a_loss_that_is_nan_is_told_once_and_nothing_is_probed_meanwhile(nam
     probed_at = []
 
     def note(surface):
-        probed_at.append(monitor._seen.step)
+        probed_at.append(monitor._state.step)
 
     monitor._examination._scheduled = (*monitor._examination._scheduled, note)
     said = watched(monitor, Breaks, steps=60)
@@ -61,7 +61,7 @@ def test_f01_at_a_look_that_falls_on_the_first_bad_loss_nothing_is_probed(name, 
 
     monitor = MONITORS[name]()
     probed_at = []
-    monitor._examination._scheduled = (lambda surface: probed_at.append(monitor._seen.step),)
+    monitor._examination._scheduled = (lambda surface: probed_at.append(monitor._state.step),)
     assert watched(monitor, Once, steps=60) == []
     assert 19 not in probed_at
     assert 29 in probed_at  # the loss is well again
@@ -81,9 +81,9 @@ def scaled():
 def test_f02_a_step_that_the_scaler_skips_is_no_plateau_and_no_alarm(name):
     monitor = MONITORS[name]()
     assert watched(monitor, Overflows, plugins=[scaled()]) == []
-    assert monitor._seen.steps == 40
-    assert monitor._seen.progress.divergence is None
-    assert monitor._seen.progress.plateau_length == 0
+    assert monitor._state.steps == 40
+    assert monitor._state.progress.divergence is None
+    assert monitor._state.progress.plateau_length == 0
 
 
 def test_f02_a_run_of_which_the_scaler_skips_every_step_is_stuck_and_told_so_once():
@@ -105,7 +105,7 @@ def test_f03_a_gradient_of_zero_is_measured_drawn_and_told_as_zero(name, tmp_pat
     said = said_by(lambda: fit(Flat(), monitor, steps=120, logger=logger))
     assert len(said) <= 1
     assert not monitor._guard.failures
-    assert monitor._outlets.failures == [0]
+    assert monitor._reporter.failures == [0]
     events = EventAccumulator(str(tmp_path / "run")).Reload()
     if name == "gradient norm":
         assert {event.value for event in events.Scalars("landscape/grad_norm")} == {0.0}
@@ -128,23 +128,23 @@ class Nothing(Net):
         return None
 
 
-class Row(Net):
+class PendingStep(Net):
     def training_step(self, batch, batch_idx):
         return {"loss": super().training_step(batch, batch_idx).reshape(1), "more": object()}
 
 
 @pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
 @every_monitor
-@pytest.mark.parametrize("make", [Skips, Nothing, Row])
+@pytest.mark.parametrize("make", [Skips, Nothing, PendingStep])
 def test_f04_a_step_without_a_loss_is_passed_over_and_one_in_a_row_is_taken(name, make):
     monitor = MONITORS[name]()
     said = watched(monitor, make, steps=48)
-    assert monitor._seen.steps == 48
+    assert monitor._state.steps == 48
     assert not monitor._guard.failures
-    seen = monitor._seen.progress._history.count
-    assert seen == {Skips: 18, Nothing: 0, Row: 48}[make]
+    seen = monitor._state.progress._history.count
+    assert seen == {Skips: 18, Nothing: 0, PendingStep: 48}[make]
     assert all("training_step returns no loss" in text for text in said)  # of a step that a probe has asked in vain
-    assert len(said) == len(set(said)) <= {Skips: 2, Nothing: 1, Row: 0}[make]
+    assert len(said) == len(set(said)) <= {Skips: 2, Nothing: 1, PendingStep: 0}[make]
 
 
 @every_monitor
@@ -206,7 +206,7 @@ def test_f05_two_optimizers_by_hand_share_the_x_of_train_loss_and_are_not_counte
     said = said_by(lambda: fit(make(), monitor, steps=60, logger=logger))
     assert not [text for text in said if "is skipped" not in text]
     assert not monitor._guard.failures
-    assert monitor._seen.progress._history.count == 30  # 60 steps are 30 of each player
+    assert monitor._state.progress._history.count == 30  # 60 steps are 30 of each player
     events = EventAccumulator(str(tmp_path / "run")).Reload()
     at = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert at["train_loss"] == [4, 9, 14, 19, 24, 29]
@@ -222,5 +222,5 @@ def test_f06_a_window_of_many_batches_is_not_taken_for_a_trainer_without_steps()
 def test_f06_under_accumulation_a_record_is_an_optimizer_step_and_the_short_window_at_the_end_is_one_too(name):
     monitor = MONITORS[name]()
     assert watched(monitor, steps=12, accumulate_grad_batches=5) == []  # 16 batches an epoch: 5 + 5 + 5 + 1
-    assert monitor._seen.steps == 12
-    assert [column is None for column in monitor._seen.gradients.history].count(True) == 0
+    assert monitor._state.steps == 12
+    assert [column is None for column in monitor._state.gradients.history].count(True) == 0

@@ -70,12 +70,14 @@ PAGE = ["html", "head", "meta", "meta", "meta", "title", "body", "noscript", "p"
 @pytest.mark.usefixtures("only_the_last_pictures")
 @every_monitor
 def test_f46_no_name_of_a_layer_makes_a_tag_a_file_or_an_element_of_its_own(name, tmp_path):
-    monitor, plain = MONITORS[name](), MONITORS[name]()
+    monitor, to_builtins = MONITORS[name](), MONITORS[name]()
     logger = TensorBoardLogger(tmp_path / "hostile", name="", version="run")
     said_by(lambda: fit(Named(), monitor, steps=60, logger=logger))
-    said_by(lambda: fit(Flat(), plain, steps=60, logger=TensorBoardLogger(tmp_path / "plain", name="", version="run")))
+    said_by(
+        lambda: fit(Flat(), to_builtins, steps=60, logger=TensorBoardLogger(tmp_path / "plain", name="", version="run"))
+    )
     assert not monitor._guard.failures
-    assert monitor._outlets.failures == [0]
+    assert monitor._reporter.failures == [0]
 
     def tags(folder):
         found = EventAccumulator(str(folder / "run")).Reload().Tags()

@@ -57,9 +57,9 @@ class Starving:
         self.enough_for, self.tried = enough_for, []
 
     def __call__(self, surface):
-        self.tried.append(len(surface.parts))
+        self.tried.append(len(surface.batch_losses))
         surface.loss(twice(surface))
-        if len(surface.parts) > self.enough_for:
+        if len(surface.batch_losses) > self.enough_for:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         return StartingPoint(1.0, 1.0)
 
@@ -184,8 +184,8 @@ def test_f11_tied_frozen_unused_lazy_and_hooked_parameters_are_measured_right_an
     assert not [text for text in said_by(lambda: fit(right, monitor)) if "is skipped" not in text]
     assert skipping(left.state_dict()) == skipping(right.state_dict())
     assert not monitor._guard.failures
-    assert monitor._seen.steps == 40
-    steps, columns = monitor._seen.gradients.steps, monitor._seen.gradients.history
+    assert monitor._state.steps == 40
+    steps, columns = monitor._state.gradients.steps, monitor._state.gradients.history
     for step, column in zip(steps, columns, strict=True):
         total = sum(norm**2 for norm in column if norm is not None) ** 0.5
         assert total == pytest.approx(norms[40 + step], rel=1e-4)

@@ -74,7 +74,7 @@ def test_f23_f24_stopped_anywhere_and_resumed_by_default_a_run_is_seen_as_the_st
     straight, scalars = run(whole, Saves(stop, path))
     resumed, after = run(rest, ckpt_path=path)
     assert rest.verdicts == whole.verdicts
-    assert rest._seen.state_dict() == whole._seen.state_dict()
+    assert rest._state.state_dict() == whole._state.state_dict()
     assert rest._examination.lines == whole._examination.lines
     assert rest._examination.curvature == whole._examination.curvature
     assert bits(rest._examination._snapshots.state_dict()) == bits(whole._examination._snapshots.state_dict())
@@ -113,7 +113,7 @@ def test_f23_changed_settings_win_in_the_new_run_which_goes_on_from_what_was_see
     path, rest = tmp_path / "stop.ckpt", CHANGED[name]()
     run(MONITORS[name](), Saves(60, path))
     run(rest, ckpt_path=path)
-    assert rest._seen.steps == STEPS  # and not only the 60 of the new run
+    assert rest._state.steps == STEPS  # and not only the 60 of the new run
     examination, fresh = rest._examination, CHANGED[name]()._examination
     assert (examination.schedule.every, examination.probe_set.max_batches) == (
         fresh.schedule.every,
@@ -184,7 +184,7 @@ NO_STATES = [
 def test_f25_garbage_in_place_of_a_state_is_left_with_one_line_and_the_run_is_seen_from_its_start(name, state, caplog):
     monitor, told = resume_from(name, state, caplog)
     assert len(told) == 1
-    assert monitor._seen.steps == 40
+    assert monitor._state.steps == 40
     assert not monitor._guard.failures
     assert monitor._pace.horizon == 40
 
@@ -196,7 +196,7 @@ def test_f25_a_state_of_an_older_or_a_newer_schema_is_left_with_one_line(name, s
     monitor, told = resume_from(name, broken(state_of(name), "seen", "schema", value=schema), caplog)
     assert len(told) == 1
     assert "schema" in told[0].getMessage()
-    assert monitor._seen.steps == 40
+    assert monitor._state.steps == 40
 
 
 @every_monitor
@@ -216,7 +216,7 @@ def test_f25_a_checkpoint_without_our_state_starts_afresh_for_the_rest_of_the_ru
     fit(Net(), steps=30).save_checkpoint(path)
     monitor = MONITORS[name]()
     assert said_by(lambda: fit(Net(), monitor, ckpt_path=path, steps=50)) == []
-    assert monitor._seen.steps == 20
+    assert monitor._state.steps == 20
     assert monitor._pace.horizon == 20
 
 
@@ -258,6 +258,6 @@ def test_f23_batches_that_a_checkpoint_does_not_hold_put_an_examination_off_once
             trainer._checkpoint_connector.dump_checkpoint()
 
     looks = []
-    monitor = LandscapeMonitor(probes=(lambda surface: looks.append(surface.samples),), batches=4)
+    monitor = LandscapeMonitor(probes=(lambda surface: looks.append(surface.run.samples),), batches=4)
     run(monitor, Often())
     assert looks

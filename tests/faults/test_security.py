@@ -101,7 +101,7 @@ def test_no_socket_is_opened_while_a_run_is_watched(name, tmp_path, monkeypatch)
     monitor = MONITORS[name]()
     said_by(lambda: fit(Flat(), monitor, steps=60, logger=loggers))
     assert not monitor._guard.failures
-    assert monitor._outlets.failures == [0, 0]
+    assert monitor._reporter.failures == [0, 0]
 
 
 def test_the_report_and_the_frame_of_a_notebook_allow_no_request():

@@ -83,7 +83,7 @@ def test_f34_the_users_own_error_is_the_very_object_that_was_raised_and_nobody_i
     caught, _ = stopped(fails, monitor)
     assert caught is error
     assert (caught.code, caught.__cause__, caught.__context__) == (7, None, None)
-    assert monitor._seen.steps == 50
+    assert monitor._state.steps == 50
     let_go(monitor)
 
 
@@ -108,7 +108,7 @@ def test_f34_ctrl_c_and_sigterm_end_the_run_as_they_do_without_a_monitor(name, w
         signal.signal(signal.SIGTERM, handlers[1])
     assert type(caught) is type(without) is kind
     assert caught.args == without.args
-    assert monitor._seen.steps in (50, 51)
+    assert monitor._state.steps in (50, 51)
     let_go(monitor)
 
 
@@ -163,7 +163,7 @@ def test_f35_an_error_on_the_way_out_does_not_take_the_place_of_the_users_own(na
         raise RuntimeError("ours")
 
     def fails():
-        target = {"report": monitor._outlets, "drain": monitor._recorder, "notes": monitor._examination}[where]
+        target = {"report": monitor._reporter, "drain": monitor._recorder, "notes": monitor._examination}[where]
         monkeypatch.setattr(target, {"report": "end", "drain": "drain", "notes": "notes"}[where], broken)
         raise error
 

@@ -149,7 +149,11 @@ def test_a_millionth_and_a_million_change_no_decision(unit, fall):
     for _ in range(50):
         series = 2 * (1 - fall * np.arange(200) / 200) + 0.01 * rng.standard_normal(200)
         plain, scaled = (fit_trend(blocks_of(s, 10), tolerance=0.018) for s in (series, series * unit))
-        assert (scaled.stalled, scaled.falling, scaled.powered) == (plain.stalled, plain.falling, plain.powered)
+        assert (scaled.stalled, scaled.falling, scaled.powered) == (
+            plain.stalled,
+            plain.falling,
+            plain.powered,
+        )
 
 
 def test_a_negative_loss_falls_and_stalls_like_a_positive_one():

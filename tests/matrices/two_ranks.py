@@ -17,7 +17,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from lightning_landscape.errors import LandscapeWarning
-from lightning_landscape.reporting.reporter import Outlets
+from lightning_landscape.reporting.reporter import Reporter
 from tests.matrices.runs import batches, held_out
 from tests.matrices.watchers import WATCHERS
 from tests.ranks import LIMIT, leave
@@ -83,7 +83,7 @@ def run(name: str, watcher: str | None) -> dict[str, Any]:
 
 
 def main(kind: str, folder: Path) -> None:
-    Outlets.pictures = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    Reporter.pictures = lambda *args, **kwargs: None  # type: ignore[method-assign]
     seen = {
         name: {watcher or "alone": run(name, watcher) for watcher in (None, *WATCHERS)}
         for name in SETTINGS

@@ -11,7 +11,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_landscape.recording.intervals import Pace
+from lightning_landscape.recording.intervals import Intervals
 from lightning_landscape.recording.recorder import StepRecorder
 from tests.ranks import LIMIT, leave
 
@@ -43,7 +43,7 @@ class Records(L.Callback):
         self.recorder = StepRecorder(norms_every=1, updates_every=2)
 
     def on_train_start(self, trainer, pl_module):
-        self.recorder.attach(trainer, pl_module, Pace())
+        self.recorder.attach(trainer, pl_module, Intervals())
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         self.recorder.before_step(optimizer)

@@ -55,7 +55,7 @@ def look(probe, module, inputs=ROWS):
 
 
 def watch(net, inputs=ROWS, **settings):
-    return look(lambda surface: surface.activations(surface.here, **settings), Around(net), inputs)
+    return look(lambda surface: surface.run.activations(surface.here, **settings), Around(net), inputs)
 
 
 def test_every_activation_layer_is_seen_by_its_name_and_kind():
@@ -66,7 +66,7 @@ def test_every_activation_layer_is_seen_by_its_name_and_kind():
 
 def test_the_layers_are_seen_at_the_point_that_is_asked_for():
     def probe(surface):
-        return [surface.activations({**surface.here, "net.0.weight": torch.full((1, 2), w)}) for w in (0.0, 1.0)]
+        return [surface.run.activations({**surface.here, "net.0.weight": torch.full((1, 2), w)}) for w in (0.0, 1.0)]
 
     net = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Tanh())
     at_zero, at_one = look(probe, Around(net))
@@ -111,7 +111,7 @@ def test_of_a_large_layer_the_first_rows_are_kept():
 
 def test_layers_of_other_modules_and_other_kinds_are_not_looked_at():
     module = Around(nn.Sequential(nn.GELU(), nn.Linear(2, 2)), elsewhere=nn.ReLU())
-    assert look(lambda surface: surface.activations(surface.here), module) == {}
+    assert look(lambda surface: surface.run.activations(surface.here), module) == {}
 
 
 def test_a_layer_that_is_not_called_is_not_there():
@@ -128,9 +128,9 @@ def test_no_hook_is_left_behind_and_no_graph_is_made(fails):
         far = {**surface.here, "scale": torch.tensor(6.0)}
         if fails:
             with pytest.raises(SurfaceError, match="so far away the step fails"):
-                surface.activations(far)
+                surface.run.activations(far)
         else:
-            assert not surface.activations(surface.here)["net.1"].values.requires_grad
+            assert not surface.run.activations(surface.here)["net.1"].values.requires_grad
         loss = float(surface.loss(surface.here))
         assert not module.net[1]._forward_hooks
         return loss

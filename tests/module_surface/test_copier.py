@@ -88,7 +88,7 @@ class Required(dict[str, Any]):
         super().__init__(items)
 
 
-class Row(list[Tensor]):
+class PendingStep(list[Tensor]):
     source = None
 
 
@@ -108,8 +108,8 @@ def annotated(kind: type[Tensor]) -> Tensor:
     return tensor
 
 
-def row() -> Row:
-    made = Row([numbers()])
+def row() -> PendingStep:
+    made = PendingStep([numbers()])
     made.source = [numbers()]
     return made
 

@@ -107,7 +107,7 @@ def test_the_mean_is_over_samples():
                 probe_set.capture(pl_module, batch.batch, index)
             for probe_set in (both, *single):
                 with module_surface(trainer, pl_module, probe_set) as surface:
-                    self.readings.append((float(surface.loss(surface.here)), surface.samples))
+                    self.readings.append((float(surface.loss(surface.here)), surface.run.samples))
 
         def on_train_batch_end(self, *args: Any) -> None: ...
 
@@ -402,8 +402,8 @@ def test_watched_training_that_holds_a_lock_and_generators_is_not_refused():
 
 def test_the_outputs_of_activation_layers_can_be_watched():
     def look(surface: LossSurface) -> tuple[str, tuple[int, ...], float]:
-        ((name, layer),) = surface.activations({key: 0 * weight for key, weight in surface.here.items()}).items()
-        assert float(surface.activations(surface.here)[name].values.abs().sum()) > 0
+        ((name, layer),) = surface.run.activations({key: 0 * weight for key, weight in surface.here.items()}).items()
+        assert float(surface.run.activations(surface.here)[name].values.abs().sum()) > 0
         return f"{name} {layer.kind}", tuple(layer.values.shape), float(layer.values.abs().sum())
 
     prober = Prober(look)

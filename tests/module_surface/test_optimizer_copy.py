@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 from torch import Tensor, nn
 
 from lightning_landscape.evidence import Restart
-from lightning_landscape.module_surface.optimizer_copy import continuation, decay_of
+from lightning_landscape.module_surface.optimizer_copy import decay_of, optimizer_copy
 from lightning_landscape.probes import CopyTrials, RedrawnRestart
 from tests.module_surface.observers import Prober
 from tests.zoo import SPECIMENS, Specimen, train
@@ -91,7 +91,7 @@ def test_a_copied_optimizer_goes_where_the_original_would_have_gone(name: str, c
     before = fingerprint([module.state_dict(), optimizer.state_dict()])
     flags = [p.requires_grad for p in module.parameters()]
 
-    continued = continuation(trainer_of(optimizer, value, algorithm), module)
+    continued = optimizer_copy(trainer_of(optimizer, value, algorithm), module)
     ahead = gradients(module, 5, seed=2)
     for _ in range(2):  # a second copy starts where the first one did
         step = continued(1.0)
@@ -115,21 +115,21 @@ def test_the_factor_scales_the_rate_of_every_group_and_of_no_group_of_the_origin
     start = {n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad}
     (gradient,) = gradients(module, 1, seed=3)
     point = {n: weight.clone() for n, weight in start.items()}
-    continuation(trainer_of(optimizer), module)(10.0)(point, list(gradient.values()))
+    optimizer_copy(trainer_of(optimizer), module)(10.0)(point, list(gradient.values()))
     for n, rate in (("0.weight", 0.3), ("0.bias", 0.3), ("1.weight", 1.0)):
         torch.testing.assert_close(point[n], start[n] - rate * gradient[n])
     assert [group["lr"] for group in optimizer.param_groups] == [0.03, 0.1]
 
 
-def test_where_the_optimizer_does_not_step_alone_there_is_no_continuation():
+def test_where_the_optimizer_does_not_step_alone_there_is_no_optimizer_copy():
     module = network()
     lbfgs, sgd = torch.optim.LBFGS([module[0].weight]), torch.optim.SGD(module.parameters(), lr=0.1)
-    assert continuation(trainer_of(lbfgs), module) is None
+    assert optimizer_copy(trainer_of(lbfgs), module) is None
     two = trainer_of(sgd)
     two.optimizers.append(sgd)
-    assert continuation(two, module) is None
+    assert optimizer_copy(two, module) is None
     module.automatic_optimization = False
-    assert continuation(trainer_of(sgd), module) is None
+    assert optimizer_copy(trainer_of(sgd), module) is None
 
 
 def test_the_decay_of_the_run_is_the_largest_and_says_on_what_it_acts():
@@ -163,7 +163,7 @@ class Varied(Classifier):
 def draws(surface: Any) -> dict[str, Any]:
     before = float(surface.loss(surface.here))
     start = {name: weight.clone() for name, weight in surface.here.items()}
-    drawn = [surface.redrawn(seed) for seed in (0, 0, 1)]
+    drawn = [surface.run.reinitialize(seed) for seed in (0, 0, 1)]
     losses = [float(surface.loss(surface.here)), float(surface.loss(drawn[0])), float(surface.loss(drawn[1]))]
     same = all(torch.equal(start[name], surface.here[name]) for name in start)
     return {"before": before, "start": start, "drawn": drawn, "losses": losses, "same": same}
@@ -213,7 +213,7 @@ def test_the_copied_optimizer_of_a_run_goes_where_the_run_goes():
         point = {name: weight.clone() for name, weight in surface.here.items()}
         leaves = {name: weight.clone().requires_grad_() for name, weight in point.items()}
         gradient = torch.autograd.grad(surface.loss(leaves), list(leaves.values()))
-        surface.continued(1.0)(point, gradient)
+        surface.run.optimizer_copy(1.0)(point, gradient)
         return point
 
     def one_batch() -> Any:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_landscape.probes.activity import BOUNDS, RECTIFIERS, activity
-from lightning_landscape.surface import Activation, LossSurface
+from lightning_landscape.surface import Activation, LossSurface, RunContext
 
 # Four samples of four units: the first two units are dead, the third fires once, the fourth always.
 HALF_DEAD = [[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]]
@@ -12,7 +12,9 @@ HALF_DEAD = [[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 0.0, 1.0], [
 
 def seen(**layers):
     outputs = {name: Activation(kind, torch.tensor(values)) for name, (kind, values) in layers.items()}
-    return activity(LossSurface(loss=lambda p: p["w"], here={"w": torch.zeros(())}, activations=lambda _: outputs))
+    return activity(
+        LossSurface(loss=lambda p: p["w"], here={"w": torch.zeros(())}, run=RunContext(activations=lambda _: outputs))
+    )
 
 
 @pytest.mark.parametrize("kind", RECTIFIERS)
@@ -76,4 +78,4 @@ def test_the_layers_are_looked_at_where_the_run_is():
         assert params is here
         return {"relu": Activation("ReLU", torch.zeros(1, 1))}
 
-    assert activity(LossSurface(loss=lambda p: p["w"], here=here, activations=at_here)).dead == 1
+    assert activity(LossSurface(loss=lambda p: p["w"], here=here, run=RunContext(activations=at_here))).dead == 1

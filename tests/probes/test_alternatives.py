@@ -8,7 +8,7 @@ import torch
 from lightning_landscape.probes import CopyTrials, LossLine, RedrawnRestart, TryAlternatives
 from lightning_landscape.probes.alternatives import NUDGE, perturbed
 from lightning_landscape.probes.trials import FEWEST, SHORTEST
-from lightning_landscape.surface import LossSurface, cost_of
+from lightning_landscape.surface import LossSurface, RunContext, cost_of
 
 
 def bowl(params):
@@ -31,7 +31,9 @@ def descend(rate):
 
 
 def surface(loss, *values, **known):
-    return LossSurface(loss, {"w": torch.tensor(values)}, held_out=loss, continued=descend(0.05), **known)
+    own = {name: known.pop(name) for name in ("batch_losses", "anchors") if name in known}
+    run = RunContext(**{"optimizer_copy": descend(0.05), **known})
+    return LossSurface(loss, {"w": torch.tensor(values)}, held_out=loss, **own, run=run)
 
 
 def test_three_times_the_rate_goes_as_far_as_gradient_descent_does():
@@ -59,20 +61,20 @@ def test_a_larger_batch_averages_over_four():
 
         return loss
 
-    found = TryAlternatives(steps=10)(surface(bowl, 2.0, parts=tuple(map(part, "abcde"))))
+    found = TryAlternatives(steps=10)(surface(bowl, 2.0, batch_losses=tuple(map(part, "abcde"))))
     assert found.gains["batch x4"] == pytest.approx(1 - (1 + 2 * (1 - 0.05) ** 20) / 3, rel=1e-5)
     assert seen[20:28] == ["a", "b", "c", "d", "e", "a", "b", "c"]
     assert len(seen) == 10 + 10 + 40
 
 
 def test_with_less_than_four_batches_there_is_no_larger_one():
-    assert "batch x4" not in TryAlternatives()(surface(bowl, 2.0, parts=(bowl,) * 3)).gains
+    assert "batch x4" not in TryAlternatives()(surface(bowl, 2.0, batch_losses=(bowl,) * 3)).gains
 
 
 def test_without_an_optimizer_to_copy_or_other_batches_nothing_is_claimed():
     here = {"w": torch.ones(1)}
     assert TryAlternatives()(LossSurface(bowl, here, held_out=bowl)) is None
-    assert TryAlternatives()(LossSurface(bowl, here, continued=descend(0.1))) is None
+    assert TryAlternatives()(LossSurface(bowl, here, run=RunContext(optimizer_copy=descend(0.1)))) is None
 
 
 def test_a_perturbation_has_its_length_and_its_seed():
@@ -86,7 +88,7 @@ def test_a_perturbation_has_its_length_and_its_seed():
 @pytest.mark.parametrize(("gradients", "steps"), [(None, 40), (167, 40), (87, 20), (40, FEWEST), (0, FEWEST)])
 def test_trials_are_shortened_to_what_is_left_but_never_to_nothing(gradients, steps):
     # Besides four walks: a gradient here, seven points of a line search, and six ends beside the present loss.
-    assert CopyTrials()(surface(bowl, 2.0, gradients=gradients)).steps == steps
+    assert CopyTrials()(surface(bowl, 2.0, gradient_budget=gradients)).steps == steps
 
 
 @pytest.mark.parametrize(
@@ -99,21 +101,21 @@ def test_trials_are_shortened_to_what_is_left_but_never_to_nothing(gradients, st
     ],
 )
 def test_what_cannot_do_with_less_says_what_it_takes_however_little_is_left(probe, least):
-    known = {"anchors": {"there": {"w": torch.zeros(2)}}, "redrawn": lambda seed: {"w": torch.zeros(2)}}
-    assert cost_of(probe, surface(bowl, 2.0, 1.0, gradients=1, **known)) == pytest.approx(least)
+    known = {"anchors": {"there": {"w": torch.zeros(2)}}, "reinitialize": lambda seed: {"w": torch.zeros(2)}}
+    assert cost_of(probe, surface(bowl, 2.0, 1.0, gradient_budget=1, **known)) == pytest.approx(least)
 
 
 def test_a_restart_that_is_plainly_better_is_not_repeated():
     def redrawn(seed):
         return {"w": torch.full((1,), float(seed))}
 
-    better = surface(bowl, 30.0, redrawn=redrawn)
+    better = surface(bowl, 30.0, reinitialize=redrawn)
     assert RedrawnRestart(seeds=3, steps=5)(better).seeds == 1
-    no_better = surface(bowl, 0.0, redrawn=redrawn)
+    no_better = surface(bowl, 0.0, reinitialize=redrawn)
     assert RedrawnRestart(seeds=3, steps=5)(no_better).seeds == 3
 
 
 def test_steps_that_are_affordable_are_counted_by_their_price():
-    assert surface(bowl, 1.0).affordable(40, 7) == 40
-    assert surface(bowl, 1.0, gradients=100).affordable(40, 7) == 14
-    assert surface(bowl, 1.0, gradients=0).affordable(40) == 0
+    assert surface(bowl, 1.0).steps_within_budget(40, 7) == 40
+    assert surface(bowl, 1.0, gradient_budget=100).steps_within_budget(40, 7) == 14
+    assert surface(bowl, 1.0, gradient_budget=0).steps_within_budget(40) == 0

@@ -12,7 +12,7 @@ from lightning_landscape.errors import SurfaceError
 from lightning_landscape.evidence import Curvature, Descent, Evidence, Spectrum
 from lightning_landscape.module_surface.autograd import differentiable
 from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum
-from lightning_landscape.surface import LossSurface
+from lightning_landscape.surface import LossSurface, RunContext
 
 
 def saddle(params) -> Tensor:
@@ -24,7 +24,7 @@ def here() -> dict[str, Tensor]:
 
 
 def test_a_saddle_with_a_way_down_that_holds_on_other_batches():
-    found = HessianExtremes()(LossSurface(saddle, here(), held_out=saddle, samples=7))
+    found = HessianExtremes()(LossSurface(saddle, here(), held_out=saddle, run=RunContext(samples=7)))
     assert (found.lambda_min, found.lambda_max) == pytest.approx((-0.5, 1.0), abs=1e-5)
     assert found.negative is True
     assert found.ratio == pytest.approx(-0.5, abs=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_landscape.probes.line import LossLine
-from lightning_landscape.surface import LossSurface
+from lightning_landscape.surface import LossSurface, RunContext
 
 
 def valley(point):
@@ -19,7 +19,7 @@ def at(**values):
 
 
 def surface(loss, here, **anchors):
-    return LossSurface(loss=loss, here=here, anchors=anchors, samples=8)
+    return LossSurface(loss=loss, here=here, anchors=anchors, run=RunContext(samples=8))
 
 
 def test_between_the_two_branches_of_the_valley_the_barrier_is_exactly_a_half():

@@ -8,7 +8,7 @@ import torch
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.functional.noise import gradient_noise_scale
 from lightning_landscape.probes import gradient_noise
-from lightning_landscape.surface import LossSurface
+from lightning_landscape.surface import LossSurface, RunContext
 
 
 def noisy(seed, batches, samples=16, width=64, signal=0.5, deviation=2.0):
@@ -17,7 +17,12 @@ def noisy(seed, batches, samples=16, width=64, signal=0.5, deviation=2.0):
     slopes = [signal + deviation * torch.randn(samples, width, generator=generator).mean(0) for _ in range(batches)]
     parts = tuple(lambda p, slope=slope: (p["w"] * slope).sum() for slope in slopes)
     here = {"w": torch.zeros(width)}
-    return LossSurface(lambda p: sum(part(p) for part in parts) / batches, here, parts=parts, batch_samples=samples)
+    return LossSurface(
+        lambda p: sum(part(p) for part in parts) / batches,
+        here,
+        batch_losses=parts,
+        run=RunContext(batch_samples=samples),
+    )
 
 
 def test_signal_and_noise_are_estimated_without_bias():
@@ -41,16 +46,26 @@ def test_no_more_than_eight_batches_are_paid_for():
 
 def test_a_parameter_that_the_loss_does_not_use_counts_as_zero():
     surface = noisy(0, batches=2, deviation=0.0)
-    wider = LossSurface(surface.loss, {**surface.here, "unused": torch.ones(3)}, parts=surface.parts, batch_samples=16)
+    wider = LossSurface(
+        surface.loss,
+        {**surface.here, "unused": torch.ones(3)},
+        batch_losses=surface.batch_losses,
+        run=RunContext(batch_samples=16),
+    )
     assert gradient_noise(wider) == gradient_noise(surface)
 
 
 def test_what_cannot_be_told_is_none():
     one, several = noisy(0, batches=1), noisy(0, batches=2)
     assert gradient_noise(one) is None
-    assert gradient_noise(LossSurface(several.loss, several.here, parts=several.parts)) is None
+    assert gradient_noise(LossSurface(several.loss, several.here, batch_losses=several.batch_losses)) is None
 
     def refuses(point):
         raise SurfaceError("[LL314] no gradient")
 
-    assert gradient_noise(LossSurface(refuses, several.here, parts=(refuses, refuses), batch_samples=16)) is None
+    assert (
+        gradient_noise(
+            LossSurface(refuses, several.here, batch_losses=(refuses, refuses), run=RunContext(batch_samples=16))
+        )
+        is None
+    )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.probes import PathPlane
-from lightning_landscape.surface import LossSurface
+from lightning_landscape.surface import LossSurface, RunContext
 
 COUNT = {"evaluations": 0}
 
@@ -69,7 +69,7 @@ def test_the_shorter_axis_is_at_least_half_of_the_longer():
 
 def test_the_price_is_the_grid_times_the_batches_whatever_the_number_of_batches_there():
     parts = tuple(bowl for _ in range(16))
-    surface = LossSurface(lambda p: torch.stack([part(p) for part in parts]).mean(), NOW, PATH, parts=parts)
+    surface = LossSurface(lambda p: torch.stack([part(p) for part in parts]).mean(), NOW, PATH, batch_losses=parts)
     COUNT["evaluations"] = 0
     plane = PathPlane(resolution=11, batches=2)(surface)
     assert COUNT["evaluations"] == 11 * 11 * 2
@@ -77,7 +77,9 @@ def test_the_price_is_the_grid_times_the_batches_whatever_the_number_of_batches_
 
 
 def test_the_samples_are_those_of_the_batches_that_were_used():
-    surface = LossSurface(bowl, NOW, PATH, parts=(bowl, bowl, bowl), samples=96, batch_samples=32.0)
+    surface = LossSurface(
+        bowl, NOW, PATH, batch_losses=(bowl, bowl, bowl), run=RunContext(samples=96, batch_samples=32.0)
+    )
     assert PathPlane(batches=2)(surface).samples == 64
     assert PathPlane(batches=3)(surface).samples == 96
 

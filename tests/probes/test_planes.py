@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.probes.planes import AnchorPlane, CurvaturePlane, RandomPlane, TrajectoryPlane
-from lightning_landscape.surface import LossSurface
+from lightning_landscape.surface import LossSurface, RunContext
 
 
 def bowl(params) -> Tensor:
@@ -26,7 +26,7 @@ ANCHORS = {"initial": point(3.0, 0.0, 0.0), "best": point(1.0, 2.0, 0.0)}
 
 @pytest.mark.parametrize("probe", [AnchorPlane(resolution=9), TrajectoryPlane(resolution=9), RandomPlane(resolution=9)])
 def test_the_present_weights_are_a_point_of_the_grid_with_their_loss(probe):
-    plane = probe(LossSurface(bowl, NOW, ANCHORS, samples=4))
+    plane = probe(LossSurface(bowl, NOW, ANCHORS, run=RunContext(samples=4)))
     assert plane.losses[plane.ys.index(0.0)][plane.xs.index(0.0)] == pytest.approx(1.0)
     assert (len(plane.xs), len(plane.ys), len(plane.losses), len(plane.losses[0])) == (9, 9, 9, 9)
     assert list(plane.points)[-1] == "now"

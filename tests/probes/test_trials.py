@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lightning_landscape.diagnosis.advice import tried
 from lightning_landscape.evidence import Evidence, InputUse
-from lightning_landscape.probes.symmetry import symmetry, twin_share
+from lightning_landscape.probes.symmetry import duplicate_share, symmetry
 from lightning_landscape.probes.trials import RESCUE_RATE, CopyTrials, RedrawnRestart, input_use, starting_point
-from lightning_landscape.surface import LossSurface, Pairing, Roles, cost_of
+from lightning_landscape.surface import LossSurface, Pairing, Roles, RunContext, cost_of
 
 
 def at(*values: float) -> dict[str, Tensor]:
@@ -22,8 +22,9 @@ def at(*values: float) -> dict[str, Tensor]:
 
 
 def surface(loss, here, **known) -> LossSurface:
-    """A surface that is the same on all batches."""
-    return LossSurface(loss, here, held_out=loss, **known)
+    """A surface that is the same on all batches; what is known besides its own fields is of the run."""
+    own = {name: known.pop(name) for name in ("batch_losses", "pairing", "anchors") if name in known}
+    return LossSurface(loss, here, held_out=loss, **own, run=RunContext(**known))
 
 
 def bowl(params) -> Tensor:
@@ -110,7 +111,7 @@ def test_gains_are_those_on_batches_that_the_trial_did_not_see():
 
 def test_without_other_batches_nothing_is_claimed():
     assert CopyTrials()(LossSurface(bowl, at(3.0))) is None
-    assert RedrawnRestart()(LossSurface(bowl, at(3.0), redrawn=lambda seed: at(0.0))) is None
+    assert RedrawnRestart()(LossSurface(bowl, at(3.0), run=RunContext(reinitialize=lambda seed: at(0.0)))) is None
 
 
 def test_a_trial_steps_from_batch_to_batch():
@@ -123,7 +124,7 @@ def test_a_trial_steps_from_batch_to_batch():
 
         return loss
 
-    CopyTrials(steps=5)(surface(bowl, at(1.0), parts=(part("a"), part("b"))))
+    CopyTrials(steps=5)(surface(bowl, at(1.0), batch_losses=(part("a"), part("b"))))
     assert seen == ["a", "b", "a", "b", "a"]
 
 
@@ -151,7 +152,7 @@ def descend(rate):
 
 def test_the_runs_own_optimizer_is_tried_at_three_rates_and_the_mean_of_its_path_judged():
     # On a bowl, w ← (1 - rate) w.
-    found = CopyTrials(steps=2)(surface(bowl, at(1.0), continued=descend(0.05)))
+    found = CopyTrials(steps=2)(surface(bowl, at(1.0), optimizer_copy=descend(0.05)))
     assert found.gains["this optimizer"] == pytest.approx(1 - 0.95**4)
     assert found.gains["learning rate x0.1"] == pytest.approx(1 - 0.995**4, rel=1e-4)
     assert found.gains["learning rate x10"] == pytest.approx(1 - 0.5**4)
@@ -159,17 +160,17 @@ def test_the_runs_own_optimizer_is_tried_at_three_rates_and_the_mean_of_its_path
 
 
 def test_steps_that_jump_from_wall_to_wall_have_a_better_mean():
-    found = CopyTrials(steps=40)(surface(bowl, at(1.0), continued=descend(1.99)))
+    found = CopyTrials(steps=40)(surface(bowl, at(1.0), optimizer_copy=descend(1.99)))
     assert found.gains["mean of the path"] > 0.99
     assert found.gains["this optimizer"] < 0.6
 
 
 def test_a_trial_that_leaves_the_finite_numbers_gained_less_than_any_other():
-    found = CopyTrials()(surface(lambda p: 1 + p["w"].sqrt().sum(), at(0.5), continued=descend(1.0)))
+    found = CopyTrials()(surface(lambda p: 1 + p["w"].sqrt().sum(), at(0.5), optimizer_copy=descend(1.0)))
     assert found.gains["learning rate x10"] == -math.inf
     assert "learning rate x10 not finite" in tried(Evidence(found))
     downwards = CopyTrials()(
-        surface(lambda p: p["w"].log().sum(), at(0.5), continued=lambda f: lambda p, g: p["w"].zero_())
+        surface(lambda p: p["w"].log().sum(), at(0.5), optimizer_copy=lambda f: lambda p, g: p["w"].zero_())
     )
     assert downwards.gains["this optimizer"] == -math.inf
     assert downwards.best < math.inf
@@ -177,7 +178,7 @@ def test_a_trial_that_leaves_the_finite_numbers_gained_less_than_any_other():
 
 def test_no_trial_moves_the_weights_or_draws_a_random_number():
     here, state = at(3.0, 4.0), torch.get_rng_state()
-    everything = surface(bowl, here, continued=descend(0.1), redrawn=lambda seed: here)
+    everything = surface(bowl, here, optimizer_copy=descend(0.1), reinitialize=lambda seed: here)
     assert CopyTrials()(everything) == CopyTrials()(everything)
     assert RedrawnRestart(steps=5)(everything) == RedrawnRestart(steps=5)(everything)
     assert here["w"].tolist() == [3.0, 4.0]
@@ -192,12 +193,12 @@ def two_valleys(params) -> Tensor:
 def test_a_restart_finds_the_other_valley_and_the_best_seed_counts():
     poor = at(0.96)
     found = RedrawnRestart(seeds=2, steps=300)(
-        surface(two_valleys, poor, redrawn=lambda seed: at(0.5 if seed == 0 else -0.5))
+        surface(two_valleys, poor, reinitialize=lambda seed: at(0.5 if seed == 0 else -0.5))
     )
     expected = 1 - float(two_valleys(at(-1.0352))) / float(two_valleys(poor))
     assert found.gain == pytest.approx(expected, abs=1e-3)
     assert (found.seeds, found.steps) == (2, 300)
-    none = RedrawnRestart(seeds=1, steps=300)(surface(two_valleys, poor, redrawn=lambda seed: at(0.5)))
+    none = RedrawnRestart(seeds=1, steps=300)(surface(two_valleys, poor, reinitialize=lambda seed: at(0.5)))
     assert none.gain == pytest.approx(0.0, abs=1e-3)
 
 
@@ -208,12 +209,14 @@ def test_a_restart_knows_whether_its_own_loss_came_down_whatever_became_of_the_o
     def steep(params):
         return 2 * params["w"].sum()
 
-    falls = RedrawnRestart(seeds=1, steps=50)(LossSurface(bowl, at(0.1), held_out=steep, redrawn=lambda seed: at(1.0)))
+    falls = RedrawnRestart(seeds=1, steps=50)(
+        LossSurface(bowl, at(0.1), held_out=steep, run=RunContext(reinitialize=lambda seed: at(1.0)))
+    )
     assert falls.gain < -1
     assert falls.fallen > 0.5
     assert falls.trained
     blows_up = RedrawnRestart(seeds=2, steps=50)(
-        LossSurface(cliff, at(0.1), held_out=cliff, redrawn=lambda seed: at(1.0))
+        LossSurface(cliff, at(0.1), held_out=cliff, run=RunContext(reinitialize=lambda seed: at(1.0)))
     )
     assert blows_up.fallen < -5
     assert not blows_up.trained
@@ -298,7 +301,7 @@ def test_twins_are_rows_alike_or_empty_in_a_layer_that_is_not_the_last():
 def test_filters_are_compared_whole():
     kernels = torch.zeros(3, 2, 2, 2)
     kernels[0, 1, 0, 0] = kernels[1, 0, 1, 1] = kernels[2, 1, 0, 0] = 1.0
-    assert twin_share(kernels) == pytest.approx(2 / 3)
+    assert duplicate_share(kernels) == pytest.approx(2 / 3)
 
 
 def test_the_starting_point_is_the_loss_of_the_initial_weights_on_the_same_batches():

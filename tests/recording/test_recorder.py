@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_landscape.recording.intervals import Pace
+from lightning_landscape.recording.intervals import Intervals
 from lightning_landscape.recording.recorder import StepRecorder
-from lightning_landscape.recording.step_buffer import Row
+from lightning_landscape.recording.step_buffer import PendingStep
 from lightning_landscape.tracking.loss_history import LossHistory
 from lightning_landscape.tracking.progress import SHORT, StepRecord
 
@@ -50,7 +50,7 @@ class Witness(L.Callback):
         self.updates: list[float] = []
 
     def on_train_start(self, trainer, pl_module):
-        self.recorder.attach(trainer, pl_module, Pace())
+        self.recorder.attach(trainer, pl_module, Intervals())
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.weights = flat(pl_module)
@@ -126,7 +126,7 @@ def test_a_plain_step_is_recorded_as_computed_by_hand():
     assert column(witness, "update_norm") == pytest.approx(witness.updates, rel=1e-4)
     # SGD: Δw = -lr·g, so |g·Δw| = lr·|g|² and |Δw| = lr·|g|.
     assert column(witness, "predicted") == pytest.approx([0.1 * n**2 for n in witness.before], rel=1e-4)
-    assert column(witness, "missing") == [0.0] * 7
+    assert column(witness, "no_grad_share") == [0.0] * 7
 
 
 def test_groups_are_the_modules_and_make_up_the_whole():
@@ -295,7 +295,7 @@ def test_a_step_without_loss_did_not_step_and_has_no_loss():
     witness = fit(Skips(), Witness())
     assert witness.records[2].loss is None
     assert witness.records[2].grad_norm is None
-    assert witness.records[2].missing is None
+    assert witness.records[2].no_grad_share is None
     assert column(witness, "stepped") == [True, True, False, True, True, True, True]
 
 
@@ -308,7 +308,7 @@ def test_frozen_parameters_are_not_missed_and_unused_ones_are():
 
     witness = fit(Partly(), Witness())
     unused, used = 8 * 16 + 16, 16 * 3 + 3
-    assert column(witness, "missing") == pytest.approx([unused / (unused + used)] * 7)
+    assert column(witness, "no_grad_share") == pytest.approx([unused / (unused + used)] * 7)
     assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
 
 
@@ -318,7 +318,7 @@ def test_where_no_parameter_gets_a_gradient_all_are_missed_and_no_step_moves():
             return super().training_step(batch, batch_idx).detach().requires_grad_()
 
     witness = fit(Cut(), Witness())
-    assert column(witness, "missing") == [1.0] * 7
+    assert column(witness, "no_grad_share") == [1.0] * 7
     assert column(witness, "stepped") == [False] * 7
     assert column(witness, "grad_norm") == [None] * 7
 
@@ -517,7 +517,7 @@ def test_a_state_taken_in_mid_run_continues_the_same_records(norms_every):
                 state = torch.load(saved(self.recorder.state_dict()), weights_only=True)
                 self.recorder.detach()
                 self.recorder = StepRecorder(**settings)
-                self.recorder.attach(trainer, pl_module, Pace())
+                self.recorder.attach(trainer, pl_module, Intervals())
                 self.recorder.load_state_dict(state)
 
     assert fit(Decaying(), Stops(**settings)).records == whole
@@ -530,7 +530,7 @@ def test_a_state_from_between_two_measured_steps_loses_no_step_where_accumulatio
             if batch_idx == 2:
                 trainer.accumulate_grad_batches = 2
                 state = self.recorder.state_dict()
-                self.recorder.attach(trainer, pl_module, Pace())
+                self.recorder.attach(trainer, pl_module, Intervals())
                 self.recorder.load_state_dict(state)
 
     measured, plain = (fit(Classifier(), Changes(norms_every=n, updates_every=n)) for n in (1, 50))
@@ -565,10 +565,10 @@ class LongRun(Witness):
 
     def __init__(self, horizon, **settings):
         super().__init__(**{"norms_every": None, "updates_every": None, **settings})
-        self.pace = Pace(horizon)
+        self.intervals = Intervals(horizon)
 
     def on_train_start(self, trainer, pl_module):
-        self.recorder.attach(trainer, pl_module, self.pace)
+        self.recorder.attach(trainer, pl_module, self.intervals)
 
 
 def measured_steps(witness, name):
@@ -580,8 +580,8 @@ def measured_steps(witness, name):
     [(None, 10, 10), (2000, 10, 10), (6000, 10, 30), (30_000, 30, 150)],
 )
 def test_a_long_run_is_measured_as_rarely_as_its_windows_allow(horizon, norms, updates):
-    pace = Pace(horizon)
-    assert (pace.norms_every, pace.updates_every(1)) == (norms, updates)
+    intervals = Intervals(horizon)
+    assert (intervals.norms_every, intervals.updates_every(1)) == (norms, updates)
     witness = fit(Classifier(), LongRun(horizon), max_epochs=6, log_every_n_steps=0)
     assert measured_steps(witness, "grad_norm") == [step for step in range(42) if (step + 1) % norms == 0]
     assert measured_steps(witness, "update_norm") == list(range(0, 42, updates))
@@ -590,7 +590,7 @@ def test_a_long_run_is_measured_as_rarely_as_its_windows_allow(horizon, norms, u
 @pytest.mark.parametrize("horizon", [200, 500, 1000, 5000, 100_000])
 def test_the_shortest_window_of_progress_holds_enough_measured_updates_of_the_largest_model(horizon):
     window = SHORT * LossHistory(horizon).width
-    assert window // Pace(horizon).updates_every(2) >= 4  # `fit_trend` asks for three
+    assert window // Intervals(horizon).updates_every(2) >= 4  # `fit_trend` asks for three
 
 
 def test_many_parameters_are_copied_half_as_often():
@@ -629,7 +629,7 @@ def test_watching_keeps_no_graph_and_no_weights_alive():
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
             rows = self.recorder._rows
-            losses = [row.loss if isinstance(row, Row) else row for row in rows]
+            losses = [row.loss if isinstance(row, PendingStep) else row for row in rows]
             assert all(loss is None or (loss.grad_fn is None and loss.numel() == 1) for loss in losses)
             assert all(held.row is None and held.movement is None for held in self.recorder._held.values())
 

@@ -1,11 +1,11 @@
-"""What is measured of one optimizer step by `Movement`, against the same of all numbers in double precision."""
+"""What `UpdateMeasurement` measures of a step, against the same of all numbers in double precision."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_landscape.recording.updates import LARGE, SHARE, Movement, runs_of
+from lightning_landscape.recording.updates import LARGE, SHARE, UpdateMeasurement, runs_of
 
 
 def gradients_of(parameters):
@@ -14,10 +14,10 @@ def gradients_of(parameters):
 
 @torch.no_grad()
 def measured(parameters, step, gradients=None):
-    """|w|, |Δw| and |g·Δw| of one step: as `Movement` has them, and of all numbers."""
+    """|w|, |Δw| and |g·Δw| of one step: as `UpdateMeasurement` has them, and of all numbers."""
     before = [p.double() for p in parameters]
     slopes = [p.grad.double() for p in parameters]
-    movement = Movement(parameters, runs_of(parameters), gradients)
+    movement = UpdateMeasurement(parameters, runs_of(parameters), gradients)
     step()
     found = movement.measured()
     changes = [p.double() - b for p, b in zip(parameters, before, strict=True)]
@@ -145,7 +145,7 @@ def test_a_sparse_gradient_predicts_nothing_of_a_large_table_beside_others():
     indices = torch.tensor([[3, 70]])
     table.grad = torch.sparse_coo_tensor(indices, torch.ones(2, 256), (2_000, 256), check_invariants=True)
     with torch.no_grad():
-        movement = Movement([table, other], runs_of([table, other]), None)
+        movement = UpdateMeasurement([table, other], runs_of([table, other]), None)
         pulled([table, other])()
         found = movement.measured()
     assert found["movement"][1].norm() > 0
@@ -167,8 +167,8 @@ def test_an_eighth_of_what_is_large_is_held():
     parameters = [random(1_000, 1_000), random(500, 300, seed=1), random(300)]
     large, small = 4 * 1_150_000, 4 * 300
     with torch.no_grad():
-        alone = Movement(parameters, runs_of(parameters), None)
-        both = Movement(parameters, runs_of(parameters), gradients_of(parameters))
+        alone = UpdateMeasurement(parameters, runs_of(parameters), None)
+        both = UpdateMeasurement(parameters, runs_of(parameters), gradients_of(parameters))
     assert bytes_held(alone) == pytest.approx(large / SHARE + small, rel=0.05)
     assert bytes_held(both) == 2 * bytes_held(alone)
 
@@ -178,7 +178,9 @@ def test_measuring_changes_no_bit_and_draws_no_number():
     held = [tensor.detach().clone() for p in parameters for tensor in (p, p.grad)]
     state = torch.get_rng_state()
     with torch.no_grad():
-        found = [Movement(parameters, runs_of(parameters), gradients_of(parameters)).measured() for _ in range(2)]
+        found = [
+            UpdateMeasurement(parameters, runs_of(parameters), gradients_of(parameters)).measured() for _ in range(2)
+        ]
     assert all(map(torch.equal, held, (tensor for p in parameters for tensor in (p, p.grad))))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(found[0][name], found[1][name]) for name in ("movement", "predicted"))
@@ -188,5 +190,5 @@ def test_large_tensors_do_not_part_their_neighbours():
     parameters = [random(600), random(600, 300), random(300), random(300, 300), random(10)]
     (run,) = runs_of(parameters)
     with torch.no_grad():
-        movement = Movement(parameters, [run], None).measured()["movement"]
+        movement = UpdateMeasurement(parameters, [run], None).measured()["movement"]
     assert movement.shape == (2, 3)  # two samples, and all that is small as one vector

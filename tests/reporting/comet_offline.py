@@ -20,4 +20,4 @@ if __name__ == "__main__":
     monitor = LandscapeMonitor(batches=1)
     fit(logger, monitor)
     logger.experiment.end()
-    assert monitor._outlets.failures == [0], monitor.report
+    assert monitor._reporter.failures == [0], monitor.report

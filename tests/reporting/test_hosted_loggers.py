@@ -88,7 +88,7 @@ def test_lit_s_own_logger_uploads_numbers_pictures_card_and_report(tmp_path, mon
     logger._experiment = sent = Experiment()
     monitor = LandscapeMonitor(batches=1)
     fit(logger, monitor)
-    assert monitor._outlets.failures == [0]
+    assert monitor._reporter.failures == [0]
     assert [step for step, _ in sent["train_loss"]] == [step for step, _ in sent["landscape/grad_norm"]]
     assert {f"landscape/{name}" for name in NAMES} <= sent.values.keys()
     files = {Path(value.path) for value in sent.values.values() if isinstance(value, File)}

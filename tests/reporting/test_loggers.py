@@ -174,7 +174,7 @@ def test_wandb_offline_gets_numbers_pictures_card_and_report(tmp_path, monkeypat
     assert summary["landscape/verdict_card"]["_type"] == "table-file"
     assert any(name.endswith("landscape/events.jsonl") for name in own)
     assert any(name.startswith("wandb/") and name.endswith("landscape_report.html") for name in own)
-    assert monitor._outlets.failures == [0]
+    assert monitor._reporter.failures == [0]
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_mlflow_s_file_store_gets_numbers_pictures_card_and_report_at_the_x_of_t
     assert "landscape/landscape_report.html" in artifacts
     assert any(path.startswith("landscape/verdict_card-") for path in artifacts)
     assert any("line_from_initial" in item.path for item in client.list_artifacts(run, "images"))
-    assert monitor._outlets.failures == [0]
+    assert monitor._reporter.failures == [0]
 
 
 class InMemory(Logger):
@@ -272,7 +272,7 @@ def test_where_the_logger_writes_no_files_neither_does_the_monitor(name, tmp_pat
     fit(NO_FILES[name](tmp_path), monitor, default_root_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert monitor.verdict is not None
-    assert monitor._outlets.failures == [0]
+    assert monitor._reporter.failures == [0]
 
 
 def test_checkpoints_beside_a_logger_that_writes_no_files_do_not_make_it_write_any(tmp_path, monkeypatch):
@@ -283,10 +283,10 @@ def test_checkpoints_beside_a_logger_that_writes_no_files_do_not_make_it_write_a
 
 
 def test_many_pictures_of_a_long_run_are_thinned():
-    from lightning_landscape.reporting.reporter import Outlets
+    from lightning_landscape.reporting.reporter import Reporter
 
     drawn = []
-    outlets = Outlets([object()], "")
+    reporter = Reporter([object()], "")
     for step in range(0, 100_000, 10):
-        outlets.pictures(lambda: drawn.append(1) or {}, step)
+        reporter.pictures(lambda: drawn.append(1) or {}, step)
     assert 40 < len(drawn) < 130

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_file_loader import LegacyEventFi
 
 from lightning_landscape.errors import PlateauWarning
 from lightning_landscape.reporting.loggers import LONGEST_NAME
-from lightning_landscape.reporting.reporter import STRIKES, Outlets
+from lightning_landscape.reporting.reporter import STRIKES, Reporter
 
 PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 HOSTILE = [
@@ -107,10 +107,10 @@ class Broken(Recording):
         raise ConnectionError("no network")
 
 
-def send(outlets, step=7):
-    outlets.scalars({"landscape/grad_norm": 0.5}, step)
-    outlets.picture("landscape/line_from_initial", PIXELS, step)
-    outlets.card("landscape/verdict", "### Stuck", step)
+def send(reporter, step=7):
+    reporter.scalars({"landscape/grad_norm": 0.5}, step)
+    reporter.picture("landscape/line_from_initial", PIXELS, step)
+    reporter.card("landscape/verdict", "### Stuck", step)
 
 
 def with_directory(folder):
@@ -142,7 +142,7 @@ def test_tensorboard_gets_a_row_of_numbers_as_one_event_unless_the_logger_does_s
 ):
     logger = kind(tmp_path, name="", version="", **settings)
     row = {"landscape/grad_norm": 0.5, "landscape/overhead": 0.25}
-    Outlets([logger]).scalars(row, 7)
+    Reporter([logger]).scalars(row, 7)
     logger.finalize("success")
     written = [event for event in read_events(tmp_path) if event.summary.value]
     assert (len(written), {event.step for event in written}) == (events, {7})
@@ -159,7 +159,7 @@ def read_events(folder):
 
 def test_tensorboard_has_the_scalar_the_picture_and_the_card_at_their_step(tmp_path):
     logger = TensorBoardLogger(tmp_path, name="", version="")
-    send(Outlets([logger]))
+    send(Reporter([logger]))
     logger.finalize("success")
     events = EventAccumulator(str(tmp_path))
     events.Reload()
@@ -177,7 +177,7 @@ def test_tensorboard_shows_the_very_pixels(tmp_path):
     from io import BytesIO
 
     logger = TensorBoardLogger(tmp_path, name="", version="")
-    send(Outlets([logger]))
+    send(Reporter([logger]))
     logger.finalize("success")
     events = EventAccumulator(str(tmp_path))
     events.Reload()
@@ -187,7 +187,7 @@ def test_tensorboard_shows_the_very_pixels(tmp_path):
 
 def test_csv_gets_rows_and_files_beside_them(tmp_path):
     logger = CSVLogger(tmp_path, name="", version="")
-    send(Outlets([logger]))
+    send(Reporter([logger]))
     logger.save()
     assert (tmp_path / "metrics.csv").read_text() == "landscape/grad_norm,step\n0.5,7\n"
     assert files(tmp_path / "landscape") == ["line_from_initial-00000007.png", "verdict-00000007.md"]
@@ -197,7 +197,7 @@ def test_csv_gets_rows_and_files_beside_them(tmp_path):
 
 def test_wandb_is_called_as_it_wants_to_be():
     logger = FakeWandb()
-    send(Outlets([logger]))
+    send(Reporter([logger]))
     metrics, image, text = logger.calls
     assert metrics == ("metrics", {"landscape/grad_norm": 0.5}, 7)
     assert image[:2] == ("image", "landscape/line_from_initial")
@@ -207,36 +207,36 @@ def test_wandb_is_called_as_it_wants_to_be():
 
 def test_mlflow_is_called_as_it_wants_to_be():
     logger = FakeMlflow()
-    outlets = Outlets([logger])
-    send(outlets)
-    assert outlets.failures == [0]
+    reporter = Reporter([logger])
+    send(reporter)
+    assert reporter.failures == [0]
     assert logger.calls[1][:3] == ("image", "run-1", "line_from_initial")
     assert logger.calls[2] == ("text", "run-1", "landscape/verdict-00000007.md", "### Stuck")
 
 
 def test_comet_is_called_as_it_wants_to_be():
     logger = FakeComet()
-    send(Outlets([logger]))
+    send(Reporter([logger]))
     assert logger.calls[1][:2] == ("image", "landscape/line_from_initial")
     assert logger.calls[2] == ("text", "### Stuck", 7)
 
 
 def test_the_callers_row_is_not_handed_out_to_be_changed():
     row = {"landscape/grad_norm": 0.5}
-    Outlets([SimpleNamespace(log_metrics=lambda metrics, step: metrics.clear())]).scalars(row, 7)
+    Reporter([SimpleNamespace(log_metrics=lambda metrics, step: metrics.clear())]).scalars(row, 7)
     assert row == {"landscape/grad_norm": 0.5}
 
 
 def test_a_logger_that_raises_on_everything_is_silenced_after_3_failures_and_the_others_go_on(caplog):
     first, broken, last = FakeComet(), Broken(), FakeWandb()
-    outlets = Outlets([first, broken, last])
+    reporter = Reporter([first, broken, last])
     with caplog.at_level(logging.WARNING, "lightning_landscape"):
         for step in range(5):
-            send(outlets, step)
+            send(reporter, step)
     assert len(broken.calls) == STRIKES
     assert len(first.calls) == len(last.calls) == 15
-    assert outlets.failures == [0, STRIKES, 0]
-    assert outlets.notes() == ["Broken refused what it was sent 3 times"]
+    assert reporter.failures == [0, STRIKES, 0]
+    assert reporter.notes() == ["Broken refused what it was sent 3 times"]
     assert [record.getMessage() for record in caplog.records] == [
         "Broken: ConnectionError: no network",
         "Broken: ConnectionError: no network",
@@ -248,10 +248,10 @@ def test_two_loggers_of_one_kind_have_a_count_each(tmp_path):
     good, bad = with_directory(tmp_path / "good"), with_directory(tmp_path / "bad")
     (tmp_path / "good").mkdir()
     (tmp_path / "bad").write_text("a file where the directory should be")
-    outlets = Outlets([bad, good])
+    reporter = Reporter([bad, good])
     for step in range(5):
-        send(outlets, step)
-    assert outlets.failures == [STRIKES, 0]
+        send(reporter, step)
+    assert reporter.failures == [STRIKES, 0]
     assert len(files(tmp_path / "good")) == 10
 
 
@@ -260,7 +260,7 @@ def test_a_keyboard_interrupt_is_not_a_failure_of_the_logger():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Outlets([SimpleNamespace(log_metrics=interrupted)]).scalars({"landscape/verdict": 0.0}, 0)
+        Reporter([SimpleNamespace(log_metrics=interrupted)]).scalars({"landscape/verdict": 0.0}, 0)
 
 
 @pytest.mark.parametrize("place", ["s3://bucket/run", "gs://bucket", "memory://x", "", None])
@@ -268,25 +268,25 @@ def test_a_directory_on_another_machine_gets_no_files(tmp_path, monkeypatch, pla
     monkeypatch.chdir(tmp_path)
     rows = []
     remote = SimpleNamespace(log_dir=place, save_dir=place, log_metrics=lambda metrics, step: rows.append(step))
-    outlets = Outlets([remote])
-    send(outlets)
+    reporter = Reporter([remote])
+    send(reporter)
     assert rows == [7]
-    assert outlets.failures == [0]
+    assert reporter.failures == [0]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_logger_that_has_only_a_save_dir_gets_its_files_there(tmp_path):
-    send(Outlets([SimpleNamespace(save_dir=tmp_path, log_metrics=lambda metrics, step: None)]))
+    send(Reporter([SimpleNamespace(save_dir=tmp_path, log_metrics=lambda metrics, step: None)]))
     assert len(files(tmp_path / "landscape")) == 2
 
 
 @pytest.mark.parametrize("tag", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_tag_leads_out_of_the_directory_or_fails(tmp_path, tag):
     (tmp_path / "log").mkdir()
-    outlets = Outlets([with_directory(tmp_path / "log"), FakeMlflow(), FakeWandb(), FakeComet()])
-    outlets.picture(tag, PIXELS, 1)
-    outlets.card(tag, "text", 1)
-    assert outlets.failures == [0, 0, 0, 0]
+    reporter = Reporter([with_directory(tmp_path / "log"), FakeMlflow(), FakeWandb(), FakeComet()])
+    reporter.picture(tag, PIXELS, 1)
+    reporter.card(tag, "text", 1)
+    assert reporter.failures == [0, 0, 0, 0]
     found = files(tmp_path)
     assert len(found) == 2
     for name in found:
@@ -297,15 +297,15 @@ def test_no_tag_leads_out_of_the_directory_or_fails(tmp_path, tag):
 
 
 def test_long_tags_that_differ_only_at_their_beginning_keep_apart(tmp_path):
-    outlets = Outlets([with_directory(tmp_path)])
+    reporter = Reporter([with_directory(tmp_path)])
     for name in ("a", "b"):
-        outlets.card(name + "x" * 300, name, 1)
+        reporter.card(name + "x" * 300, name, 1)
     assert {path.read_text() for path in (tmp_path / "landscape").iterdir()} == {"a\n", "b\n"}
 
 
 def test_a_picture_that_breaks_off_leaves_nothing_behind_and_the_earlier_one_whole(tmp_path, monkeypatch):
-    outlets = Outlets([with_directory(tmp_path)])
-    send(outlets)
+    reporter = Reporter([with_directory(tmp_path)])
+    send(reporter)
     whole = (tmp_path / "landscape/line_from_initial-00000007.png").read_bytes()
 
     def full(self, draft, format):
@@ -313,9 +313,9 @@ def test_a_picture_that_breaks_off_leaves_nothing_behind_and_the_earlier_one_who
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    outlets.picture("landscape/line_from_initial", 255 - PIXELS, 7)
-    outlets.picture("landscape/line_from_initial", PIXELS, 8)
-    assert outlets.failures == [2]
+    reporter.picture("landscape/line_from_initial", 255 - PIXELS, 7)
+    reporter.picture("landscape/line_from_initial", PIXELS, 8)
+    assert reporter.failures == [2]
     assert (tmp_path / "landscape/line_from_initial-00000007.png").read_bytes() == whole
     assert files(tmp_path / "landscape") == ["line_from_initial-00000007.png", "verdict-00000007.md"]
 
@@ -328,29 +328,29 @@ def test_a_reader_never_finds_a_file_that_is_half_written(tmp_path, monkeypatch)
         draft.write_bytes(b"whole")
 
     monkeypatch.setattr(Image.Image, "save", slow)
-    Outlets([with_directory(tmp_path)]).picture("p", PIXELS, 1)
+    Reporter([with_directory(tmp_path)]).picture("p", PIXELS, 1)
     assert ".png" not in seen
     assert (tmp_path / "landscape/p-00000001.png").read_bytes() == b"whole"
 
 
 def test_without_loggers_nothing_happens():
-    outlets = Outlets([])
-    send(outlets)
-    assert not outlets
-    assert outlets.notes() == []
-    assert Outlets([FakeWandb()])
+    reporter = Reporter([])
+    send(reporter)
+    assert not reporter
+    assert reporter.notes() == []
+    assert Reporter([FakeWandb()])
 
 
 def test_a_warning_is_raised_with_loggers_and_without_but_not_on_a_silent_rank():
     for loggers in ([FakeWandb()], []):
         with pytest.warns(PlateauWarning, match="stuck"):
-            Outlets(loggers).warn("stuck", PlateauWarning)
-    Outlets(None).warn("stuck", PlateauWarning)  # here a warning would be an error
+            Reporter(loggers).warn("stuck", PlateauWarning)
+    Reporter(None).warn("stuck", PlateauWarning)  # here a warning would be an error
 
 
 def test_pictures_are_drawn_without_a_search_for_garbage():
     seen = []
-    Outlets([FakeWandb()]).pictures(lambda: seen.append(gc.isenabled()) or {}, 1, last=True)
+    Reporter([FakeWandb()]).pictures(lambda: seen.append(gc.isenabled()) or {}, 1, last=True)
     assert (seen, gc.isenabled()) == ([False], True)
 
 
@@ -358,8 +358,8 @@ def test_a_picture_that_has_not_changed_is_not_sent_again():
     from lightning_landscape.plots import loss_figure
 
     logger = FakeWandb()
-    outlets = Outlets([logger])
+    reporter = Reporter([logger])
     for step, height in [(10, 1.0), (20, 1.0), (30, 2.0), (40, 2.0)]:
         figure = loss_figure({"run": [(0, height), (10, 0.5)]})
-        outlets.pictures(lambda figure=figure: {"plane": figure}, step, last=step == 40)
+        reporter.pictures(lambda figure=figure: {"plane": figure}, step, last=step == 40)
     assert [call[3] for call in logger.calls] == [10, 30]

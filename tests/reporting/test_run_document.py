@@ -8,7 +8,15 @@ import pytest
 
 from lightning_landscape.evidence import Cause, Evidence, Line, LossLevel, Plane, Verdict
 from lightning_landscape.reporting.page import framed, report_page
-from lightning_landscape.reporting.run_document import COLUMNS, GROUPS, LONGEST_NAME, POINTS, Chronicle, clean, heat_map
+from lightning_landscape.reporting.run_document import (
+    COLUMNS,
+    GROUPS,
+    LONGEST_NAME,
+    POINTS,
+    RunDocument,
+    clean,
+    heat_map,
+)
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -27,7 +35,7 @@ def line(anchor="initial", losses=(2.0, 1.0)):
 
 
 def after(steps, loss=lambda step: 2.0):
-    chronicle = Chronicle()
+    chronicle = RunDocument()
     for step in range(steps):
         chronicle.update(step, loss(step), 0.1 if step % 10 == 0 else None)
     return chronicle
@@ -46,7 +54,7 @@ def test_the_curve_of_a_run_of_any_length_has_few_points_and_its_last_step(steps
 
 
 def test_thinning_keeps_the_mean_the_extremes_and_the_largest_norm():
-    chronicle = Chronicle()
+    chronicle = RunDocument()
     for step in range(4000):
         chronicle.update(step, 5.0 if step == 1234 else -3.0 if step == 17 else 1.0, 9.0 if step == 77 else 0.5)
     curve = course(chronicle)["curve"]
@@ -58,7 +66,7 @@ def test_thinning_keeps_the_mean_the_extremes_and_the_largest_norm():
 
 def test_a_loss_that_is_not_finite_is_a_gap():
     losses = [1.0, math.nan, math.inf, None, 2.0]
-    chronicle = Chronicle()
+    chronicle = RunDocument()
     for step, loss in enumerate(losses):
         chronicle.update(step, loss, math.nan)
     curve = course(chronicle)["curve"]
@@ -147,7 +155,7 @@ def test_a_document_is_json_and_survives_saving():
     chronicle.mark(332, "stalled")
     chronicle.read(332, [line(losses=(math.nan, 1.0))])
     state = json.loads(json.dumps(chronicle.state_dict()))
-    other = Chronicle()
+    other = RunDocument()
     other.load_state_dict(state)
     for step in range(333, 700):
         chronicle.update(step, 1.0, None)

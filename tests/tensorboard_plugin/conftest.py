@@ -98,7 +98,7 @@ def logdir(tmp_path_factory):
     from torch.utils.data import DataLoader, TensorDataset
 
     from lightning_landscape import LandscapeMonitor
-    from lightning_landscape.reporting.reporter import Outlets
+    from lightning_landscape.reporting.reporter import Reporter
 
     class Classifier(L.LightningModule):
         def __init__(self, depth, activation):
@@ -132,7 +132,7 @@ def logdir(tmp_path_factory):
         )
         with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
             warnings.simplefilter("ignore")
-            patch.setattr(Outlets, "pictures", lambda *args, **kwargs: None)  # the tab draws its own
+            patch.setattr(Reporter, "pictures", lambda *args, **kwargs: None)  # the tab draws its own
             trainer.fit(Classifier(depth, activation), data)
     return folder
 

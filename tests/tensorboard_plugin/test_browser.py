@@ -254,9 +254,9 @@ def test_the_report_opens_from_a_file_and_asks_nobody(browser, logdir):
 def test_a_run_that_is_not_judged_is_shown_as_such_and_not_as_one_without_alarm(browser, tmp_path):
     from lightning_landscape.reporting.messages import NOT_JUDGED
     from lightning_landscape.reporting.page import report_page
-    from lightning_landscape.reporting.run_document import Chronicle
+    from lightning_landscape.reporting.run_document import RunDocument
 
-    chronicle = Chronicle()
+    chronicle = RunDocument()
     for step in range(50):
         chronicle.update(step, 2.0, 0.1)
     chronicle.mark(49, "not_judged")
@@ -272,9 +272,9 @@ def test_a_run_that_is_not_judged_is_shown_as_such_and_not_as_one_without_alarm(
 def test_in_a_notebook_the_report_draws_itself_inside_its_frame(browser, tmp_path):
     from lightning_landscape.evidence import LossLevel
     from lightning_landscape.reporting.report import Report
-    from lightning_landscape.reporting.run_document import Chronicle
+    from lightning_landscape.reporting.run_document import RunDocument
 
-    chronicle = Chronicle()
+    chronicle = RunDocument()
     for step in range(50):
         chronicle.update(step, 2.0 - 0.01 * step, 0.1)
     chronicle.mark(49, "learning")
@@ -290,10 +290,10 @@ def test_f32_records_that_cannot_be_read_are_counted_and_new_ones_arrive_on_relo
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from lightning_landscape.reporting import loggers
-    from lightning_landscape.reporting.run_document import Chronicle
+    from lightning_landscape.reporting.run_document import RunDocument
 
     logger = TensorBoardLogger(tmp_path, name="", version="run")
-    chronicle = Chronicle()
+    chronicle = RunDocument()
     for step in range(20):
         chronicle.update(step, 1.0, None)
     chronicle.mark(19, "learning")

@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lightning_landscape.errors import SurfaceError
-from lightning_landscape.evidence import plain
+from lightning_landscape.evidence import to_builtins
 from lightning_landscape.probes import input_use
 from tests.module_surface.observers import Prober, leaves, midpoint
 from tests.ranks import LIMIT, leave, part_at_exit
@@ -85,7 +85,7 @@ class StepFails(Perceptron):
 
 
 def finds_targets(surface: Any) -> dict[str, Any]:
-    return plain(input_use(surface))
+    return to_builtins(input_use(surface))
 
 
 class OneClass(Perceptron):

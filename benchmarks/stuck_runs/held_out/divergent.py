@@ -1,4 +1,4 @@
-"""Held-out runs whose loss runs away."""
+"""OptimizerRecord-out runs whose loss runs away."""
 
 from __future__ import annotations
 

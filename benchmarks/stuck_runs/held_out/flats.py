@@ -1,4 +1,4 @@
-"""Held-out runs in flat regions."""
+"""OptimizerRecord-out runs in flat regions."""
 
 from __future__ import annotations
 

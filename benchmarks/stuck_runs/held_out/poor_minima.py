@@ -1,4 +1,4 @@
-"""Held-out runs that come to rest in a poor local minimum."""
+"""OptimizerRecord-out runs that come to rest in a poor local minimum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held-out runs at saddle points."""
+"""OptimizerRecord-out runs at saddle points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held-out runs whose weights do not move."""
+"""OptimizerRecord-out runs whose weights do not move."""
 
 from __future__ import annotations
 

@@ -1,0 +1,40 @@
+"""The one place that makes a `LossSurface` of a module's losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lightning_landscape.module_surface.autograd import differentiable
+from lightning_landscape.module_surface.mean_loss import MeanLoss
+from lightning_landscape.module_surface.pairing import pairing_of
+from lightning_landscape.module_surface.weights import Anchor
+from lightning_landscape.surface import LossSurface, Params, RunContext
+
+
+def assemble(
+    measured: MeanLoss, held_out: MeanLoss | None, anchors: Mapping[str, Params], run: RunContext
+) -> LossSurface:
+    """Return the surface of these losses.
+
+    Args:
+        measured: the loss on the batches to measure on.
+        held_out: the loss on the other batches; None where there are none.
+        anchors: other points of the run by their names.
+        run: what is known of the run; the numbers of samples and batches are filled in here.
+    """
+    here = measured.evaluator.weights.here
+    return LossSurface(
+        loss=differentiable(measured),
+        here=here,
+        anchors={name: Anchor(name, point, here) for name, point in anchors.items()},
+        held_out=None if held_out is None else differentiable(held_out),
+        batch_losses=tuple(differentiable(replace(measured, batches=(batch,))) for batch in measured.batches),
+        run=replace(
+            run,
+            samples=measured.samples,
+            batch_samples=measured.samples_of_a_batch(),
+            held_out_batches=0 if held_out is None else len(held_out.batches),
+        ),
+        pairing=None if held_out is None else pairing_of(held_out),
+    )
