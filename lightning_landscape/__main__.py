@@ -65,7 +65,7 @@ def _compare(given: argparse.Namespace) -> str:
         raise BadArgumentError(f"--module must name a LightningModule class, got {given.module!r}, which is {kind!r}")
     module = load_module(kind, given.checkpoints[0])
     comparison = compare_runs(
-        given.checkpoints, module, _batches(given), points=given.points, tolerance=given.tolerance
+        given.checkpoints, module, _batches(given), num_points=given.points, tolerance=given.tolerance
     )
     if given.figure is not None:
         from lightning_landscape.plots import barrier_figure, save

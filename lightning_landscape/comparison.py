@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lightning_landscape._renamed import accepts_old_names
 from lightning_landscape.checkpoints import read_content, read_weights
 from lightning_landscape.errors import CheckpointError
 from lightning_landscape.evidence import RunComparison
@@ -22,12 +23,13 @@ from lightning_landscape.module_surface.offline import offline_surface
 from lightning_landscape.surface import LossSurface
 
 
+@accepts_old_names
 def compare_runs(
     checkpoints: Sequence[str | Path],
     module: Any,
     batches: Iterable[Any],
     *,
-    points: int = 11,
+    num_points: int = 11,
     tolerance: float = TOLERANCE,
     loss_fn: Callable[[Any, Any], Tensor] | None = None,
 ) -> RunComparison:
@@ -35,13 +37,13 @@ def compare_runs(
 
     The loss is that of the module's own ``training_step`` in evaluation mode, with BatchNorm statistics collected anew
     at every point. Hidden units are not aligned; `RunComparison` says what that means. The price is n + n(n - 1)/2 ·
-    (points - 2) evaluations of the loss for n runs; the module is left as it was.
+    (num_points - 2) evaluations of the loss for n runs; the module is left as it was.
 
     Args:
         checkpoints: two files or more, of Lightning or of state dicts; nothing in them is executed.
         module: a LightningModule of the class and the shape that was trained.
         batches: a few batches as the `training_step` takes them, on the module's device.
-        points: positions on each line, both ends included.
+        num_points: positions on each line, both ends included.
         tolerance: barrier over the larger loss of the two ends up to which these count as one basin.
         loss_fn: ``loss_fn(module, batch)`` where the step cannot be evaluated outside of a fit; a method
             ``landscape_loss(self, batch)`` does as well.
@@ -57,16 +59,16 @@ def compare_runs(
     seen = list(batches)
     if not seen:
         raise ValueError(f"batches must hold at least one batch, got {batches!r}")
-    _check(points, tolerance)
+    _check(num_points, tolerance)
     # Mapped from the files and never read twice at a time: n models need not fit into the memory.
     anchors = {name: read_weights(name, dict(module.named_parameters())) for name in names}
     with offline_surface(module, seen, anchors, loss_fn) as surface:
-        return compare_points(surface, points=points, tolerance=tolerance, notes=_notes(module, names))
+        return compare_points(surface, num_points=num_points, tolerance=tolerance, notes=_notes(module, names))
 
 
 @torch.no_grad()
 def compare_points(
-    surface: LossSurface, *, points: int = 11, tolerance: float = TOLERANCE, notes: Sequence[str] = ()
+    surface: LossSurface, *, num_points: int = 11, tolerance: float = TOLERANCE, notes: Sequence[str] = ()
 ) -> RunComparison:
     """The same for the anchors of any surface.
 
@@ -77,9 +79,9 @@ def compare_points(
     >>> compare_points(double_well).sentence()
     "No two of the 2 runs share a basin on a straight line (barrier at most 10% of the higher end's loss)."
     """
-    _check(points, tolerance)
+    _check(num_points, tolerance)
     runs = tuple(surface.anchors)
-    alphas = line_alphas(points)[:points]
+    alphas = line_alphas(num_points)[:num_points]
     losses = [float(surface.loss(interpolate(surface.anchors[run], surface.here, 0.0))) for run in runs]
     barriers = [[0.0 if i == j else math.nan for j in range(len(runs))] for i in range(len(runs))]
     for i, j in combinations(range(len(runs)), 2):
@@ -91,14 +93,14 @@ def compare_points(
         losses=tuple(losses),
         barriers=tuple(map(tuple, barriers)),
         samples=surface.run.samples,
-        points=points,
+        points=num_points,
         tolerance=tolerance,
         notes=tuple(notes),
     )
 
 
-def _check(points: int, tolerance: float) -> None:
-    line_alphas(points)
+def _check(num_points: int, tolerance: float) -> None:
+    line_alphas(num_points)
     if not 0 < tolerance < math.inf:
         raise ValueError(f"tolerance must be a positive share of the loss, got {tolerance}")
 

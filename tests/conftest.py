@@ -19,6 +19,8 @@ EXPECTED = (
     "ignore:`training_step` returned `None`",
 )
 
+ROOMS_OF_LIGHTNING = ("callbacks", "examination", "module_surface", "recording", "trainer")
+"""folders whose tests train modules of every kind, about which Lightning has something to say"""
 
 TESTS = Path(__file__).parent
 WHOLE_RUNS = (TESTS / "faults", TESTS / "matrices")
@@ -31,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(folder in item.path.parents for folder in WHOLE_RUNS):
             item.add_marker(pytest.mark.slow)
-        if item.path.parent.name in ("callbacks", "module_surface"):
+        if item.path.parent.name in ROOMS_OF_LIGHTNING:
             for filter_ in EXPECTED:
                 item.add_marker(pytest.mark.filterwarnings(filter_))
 

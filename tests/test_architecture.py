@@ -39,6 +39,7 @@ MATHS = f"{NOUNS} surface functional"
 HOUSE = {
     "errors": room(),
     "clock": room(),
+    "_renamed": room(),
     "evidence": room("errors"),
     "diagnosis": room(NOUNS),
     "surface": room("errors", "torch"),
@@ -57,11 +58,11 @@ HOUSE = {
         f"{MATHS} checkpoints clock diagnosis module_surface probes remedies reporting tracking trainer", "torch"
     ),
     "callbacks": room(
-        f"{MATHS} clock diagnosis examination plots probes recording remedies reporting tracking trainer",
-        "torch lightning",
+        f"{MATHS} _renamed clock diagnosis examination plots probes recording remedies reporting tracking trainer",
+        "torch lightning typing_extensions",
         "matplotlib",
     ),
-    "comparison": room(f"{NOUNS} checkpoints functional module_surface surface", "torch"),
+    "comparison": room(f"{NOUNS} _renamed checkpoints functional module_surface surface", "torch"),
     "__main__": room(f"{NOUNS} comparison plots", "torch"),
     "tensorboard_plugin": room("", "tensorboard werkzeug"),
 }

@@ -149,7 +149,7 @@ def test_the_markdown_states_the_tolerance_the_losses_and_that_units_are_not_ali
 
 
 def test_a_run_and_its_branch_share_a_basin_and_another_seed_lies_elsewhere(runs):
-    found = compare_runs(runs, Net(), some_batches(), points=7)
+    found = compare_runs(runs, Net(), some_batches(), num_points=7)
     assert found.basins == ((str(runs[0]), str(runs[1])), (str(runs[2]),))
     assert found.barriers[0][2] > 10 * found.barriers[0][1]
     assert found.samples == 320
@@ -158,7 +158,7 @@ def test_a_run_and_its_branch_share_a_basin_and_another_seed_lies_elsewhere(runs
 
 def test_the_loss_at_an_end_is_that_of_the_run_in_evaluation_mode_with_statistics_of_these_batches(runs):
     batches = some_batches()
-    found = compare_runs(runs[:2], Net(), batches, points=3)
+    found = compare_runs(runs[:2], Net(), batches, num_points=3)
     module = load_module(Net, runs[0])
     norm = module.net[1]
     norm.reset_running_stats()
@@ -176,18 +176,18 @@ def test_the_module_is_left_as_it_was(runs, frozen):
     module, batches = Net().eval(), some_batches()[:1]
     module.net[0].requires_grad_(not frozen)
     before, stream = state_of(module), torch.get_rng_state()
-    found = compare_runs(runs, module, batches, points=3)
+    found = compare_runs(runs, module, batches, num_points=3)
     assert_same(before, state_of(module))
     assert torch.equal(stream, torch.get_rng_state())
     # What is frozen in this module was trained in the runs, and is compared all the same.
-    assert found.barriers == compare_runs(runs, Net(), batches, points=3).barriers
+    assert found.barriers == compare_runs(runs, Net(), batches, num_points=3).barriers
 
 
 def test_a_buffer_of_its_own_in_a_checkpoint_is_noted(runs, tmp_path):
     content = torch.load(runs[0], weights_only=True)
     content["state_dict"]["shift"] = torch.ones(1)
     torch.save(content, tmp_path / "other.ckpt")
-    found = compare_runs([runs[0], tmp_path / "other.ckpt"], Net(), some_batches(), points=3)
+    found = compare_runs([runs[0], tmp_path / "other.ckpt"], Net(), some_batches(), num_points=3)
     assert found.notes == ("These buffers are the module's own at every point, not the runs': shift.",)
 
 
@@ -209,8 +209,8 @@ def test_a_step_that_cannot_run_outside_a_fit_says_so_and_a_loss_function_takes_
     def loss_fn(module, batch):
         return nn.functional.cross_entropy(module.net(batch[0]), batch[1])
 
-    found = compare_runs(runs, module, some_batches(), points=3, loss_fn=loss_fn)
-    assert found.losses == compare_runs(runs, Net(), some_batches(), points=3).losses
+    found = compare_runs(runs, module, some_batches(), num_points=3, loss_fn=loss_fn)
+    assert found.losses == compare_runs(runs, Net(), some_batches(), num_points=3).losses
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_step_that_cannot_run_outside_a_fit_says_so_and_a_loss_function_takes_
         ("a.ckpt", {}, "at least two different files, got 'a.ckpt'"),
         (["a.ckpt", "a.ckpt"], {}, "at least two different files, got"),
         (["a", "b"], {"batches": []}, r"at least one batch, got \[\]"),
-        (["a", "b"], {"points": 2}, "points must be at least 3.*got 2"),
+        (["a", "b"], {"num_points": 2}, "points must be at least 3.*got 2"),
         (["a", "b"], {"tolerance": 0.0}, "tolerance must be a positive share of the loss, got 0.0"),
     ],
 )

@@ -137,7 +137,8 @@ def test_remedies_are_given_as_classes(main, remedies, expected):
 def test_the_cli_trains_with_the_monitor_of_its_yaml(tmp_path):
     config = EXAMPLES / "lightning_cli" / "config.yaml"
     run(
-        "lightning_cli/main.py", "fit", f"--config={config}", "--trainer.max_epochs=3", "--trainer.callbacks.every=40",
+        "lightning_cli/main.py", "fit", f"--config={config}", "--trainer.max_epochs=3",
+        "--trainer.callbacks.every_n_steps=40",
         "--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=logs",
         "--trainer.enable_progress_bar=false", cwd=tmp_path,
     )  # fmt: skip
@@ -149,7 +150,7 @@ def test_the_cli_trains_with_the_monitor_of_its_yaml(tmp_path):
     assert names >= {"grad_norms", "line_from_initial"}
     saved = yaml.safe_load((folder / "config.yaml").read_text())
     assert saved["trainer"]["callbacks"][0]["class_path"] == "lightning_landscape.LandscapeMonitor"
-    assert saved["trainer"]["callbacks"][0]["init_args"]["every"] == 40
+    assert saved["trainer"]["callbacks"][0]["init_args"]["every_n_steps"] == 40
 
 
 @pytest.fixture
@@ -174,10 +175,10 @@ def parsed(main, *arguments):
 
 def test_the_monitor_parses_from_the_command_line_with_its_arguments(main):
     monitor = parsed(
-        main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", "--trainer.callbacks.every=25",
-        '--trainer.callbacks.anchors=["initial","runs/a.ckpt"]', "--trainer.callbacks.points=5",
+        main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", "--trainer.callbacks.every_n_steps=25",
+        '--trainer.callbacks.anchors=["initial","runs/a.ckpt"]', "--trainer.callbacks.num_points=5",
     )  # fmt: skip
-    expected = LandscapeMonitor(every=25, anchors=("initial", "runs/a.ckpt"), points=5)
+    expected = LandscapeMonitor(every_n_steps=25, anchors=("initial", "runs/a.ckpt"), num_points=5)
     assert monitor.state_key == expected.state_key
 
 
@@ -205,14 +206,14 @@ def test_detectors_are_given_by_where_they_are_found(main):
 
 def test_a_bad_argument_is_refused_with_its_value_before_anything_runs(main):
     with pytest.raises(ValueError, match="points must be at least 3"):
-        parsed(main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", "--trainer.callbacks.points=2")
+        parsed(main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", "--trainer.callbacks.num_points=2")
 
 
 def test_a_printed_config_makes_the_same_monitor_again(main, capsys, tmp_path):
     command = [
         f"--config={EXAMPLES / 'lightning_cli' / 'config.yaml'}",
-        "--trainer.callbacks.points=7",
-        "--trainer.callbacks.norms_every=3",
+        "--trainer.callbacks.num_points=7",
+        "--trainer.callbacks.norm_every_n_steps=3",
     ]
     with pytest.raises(SystemExit):
         parsed(main, *command, "--print_config")
@@ -221,5 +222,8 @@ def test_a_printed_config_makes_the_same_monitor_again(main, capsys, tmp_path):
     first, again = parsed(main, *command), parsed(main, f"--config={printed}")
     assert again.state_key == first.state_key
     assert (
-        first.state_key == LandscapeMonitor(every=100, anchors=("initial", "best"), points=7, norms_every=3).state_key
+        first.state_key
+        == LandscapeMonitor(
+            every_n_steps=100, anchors=("initial", "best"), num_points=7, norm_every_n_steps=3
+        ).state_key
     )

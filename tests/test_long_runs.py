@@ -18,7 +18,7 @@ FLAT = dataclasses.asdict(Holdings(0, 0, 0, 0, 0, 0, 0))
 
 @pytest.mark.slow
 def test_a_run_of_thousands_of_steps_holds_no_more_than_one_of_half_as_many(tmp_path):
-    monitors = [LandscapeMonitor(probes=(), norms_every=1), GradientNormMonitor(), PlateauMonitor()]
+    monitors = [LandscapeMonitor(probes=(), norm_every_n_steps=1), GradientNormMonitor(), PlateauMonitor()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         seen = soak(monitors, 4000, 500, tmp_path, lambda now: None)

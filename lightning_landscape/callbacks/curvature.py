@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from typing_extensions import Unpack
+
+from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import check_functions, check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import (
@@ -30,29 +33,33 @@ class CurvatureMonitor(Monitor):
     each.
 
     Args:
-        every: optimizer steps between measurements; None for a tenth of the run.
+        every_n_steps: optimizer steps between measurements; None for a tenth of the run.
         iterations: Hessian-vector products of one measurement, at most.
-        batches: how many of the latest batches an examination sees at most.
+        max_batches: how many of the latest batches an examination sees at most.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
 
     Raises:
         ValueError: if a number is below 1.
     """
 
+    @accepts_old_names
     def __init__(
         self,
         *,
-        every: int | None = None,
+        every_n_steps: int | None = None,
         iterations: int = 20,
-        batches: int = 8,
+        max_batches: int = 8,
         loss_fn: Callable[..., Any] | None = None,
+        **renamed: Unpack[OldNames],
     ) -> None:
-        check_numbers(every=every, iterations=iterations, batches=batches)
+        check_numbers(every_n_steps=every_n_steps, iterations=iterations, max_batches=max_batches)
         check_functions(loss_fn=loss_fn)
         measured = (HessianExtremes(iterations=iterations), HessianSpectrum(runs=1, iterations=15, products=8))
-        examination = Examination((CopyTrials(),), scheduled=measured, every=every, batches=batches, loss_fn=loss_fn)
-        settings = {"every": every, "iterations": iterations, "batches": batches}
-        super().__init__(StepRecorder(norms_every=None), examination, settings)
+        examination = Examination(
+            (CopyTrials(),), scheduled=measured, every_n_steps=every_n_steps, max_batches=max_batches, loss_fn=loss_fn
+        )
+        settings = {"every_n_steps": every_n_steps, "iterations": iterations, "max_batches": max_batches}
+        super().__init__(StepRecorder(norm_every_n_steps=None), examination, settings)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         examination = self._examination

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from typing_extensions import Unpack
+
+from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import gradient_pictures, gradient_scalars
@@ -23,17 +26,20 @@ class GradientNormMonitor(Monitor):
     last over 50 steps, and a gradient that is not finite or 100 times its median while the loss does not fall.
 
     Args:
-        every: measure at every so many optimizer steps, and at those that are logged.
+        every_n_steps: measure at every so many optimizer steps, and at those that are logged.
 
     Raises:
-        ValueError: if `every` is below 1.
+        ValueError: if `every_n_steps` is below 1.
     """
 
-    def __init__(self, *, every: int = 1) -> None:
-        check_numbers(every=every)
-        if every < 1:
-            raise ValueError(f"every must be at least 1 optimizer step, got {every}")
-        super().__init__(StepRecorder(norms_every=every), Examination(()), {"every": every})
+    @accepts_old_names
+    def __init__(self, *, every_n_steps: int = 1, **renamed: Unpack[OldNames]) -> None:
+        check_numbers(every_n_steps=every_n_steps)
+        if every_n_steps < 1:
+            raise ValueError(f"every_n_steps must be at least 1 optimizer step, got {every_n_steps}")
+        super().__init__(
+            StepRecorder(norm_every_n_steps=every_n_steps), Examination(()), {"every_n_steps": every_n_steps}
+        )
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         ratio = self._state.progress.update_ratio

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import Unpack
+
+from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import check_functions, check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import line_pictures, line_scalars
@@ -26,32 +29,44 @@ class LossInterpolationMonitor(Monitor):
 
     Args:
         anchors: "initial", "previous" (at the last evaluation), "best", or paths of checkpoint files.
-        every: optimizer steps between evaluations; None for a tenth of the run.
-        points: positions from α = 0 to α = 1, both included; one more lies a step past the end.
-        batches: how many of the latest batches the loss is averaged over.
+        every_n_steps: optimizer steps between evaluations; None for a tenth of the run.
+        num_points: positions from α = 0 to α = 1, both included; one more lies a step past the end.
+        max_batches: how many of the latest batches the loss is averaged over.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
 
     Raises:
         ValueError: if a number is out of range or there is no anchor.
     """
 
+    @accepts_old_names
     def __init__(
         self,
         *,
         anchors: Sequence[str] = ("initial", "previous", "best"),
-        every: int | None = None,
-        points: int = 11,
-        batches: int = 4,
+        every_n_steps: int | None = None,
+        num_points: int = 11,
+        max_batches: int = 4,
         loss_fn: Callable[..., Any] | None = None,
+        **renamed: Unpack[OldNames],
     ) -> None:
-        check_numbers(every=every, points=points, batches=batches)
+        check_numbers(every_n_steps=every_n_steps, num_points=num_points, max_batches=max_batches)
         check_functions(loss_fn=loss_fn)
-        lines = line_probes(anchors, points)
+        lines = line_probes(anchors, num_points)
         examination = Examination(
-            lines, scheduled=lines, every=every, anchors=anchors, batches=batches, loss_fn=loss_fn
+            lines,
+            scheduled=lines,
+            every_n_steps=every_n_steps,
+            anchors=anchors,
+            max_batches=max_batches,
+            loss_fn=loss_fn,
         )
-        settings = {"anchors": tuple(anchors), "every": every, "points": points, "batches": batches}
-        super().__init__(StepRecorder(norms_every=None), examination, settings)
+        settings = {
+            "anchors": tuple(anchors),
+            "every_n_steps": every_n_steps,
+            "num_points": num_points,
+            "max_batches": max_batches,
+        }
+        super().__init__(StepRecorder(norm_every_n_steps=None), examination, settings)
 
     def _scalars(self, record: StepRecord) -> dict[str, float]:
         return line_scalars(self._examination.lines)

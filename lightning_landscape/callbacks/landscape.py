@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import Unpack
+
+from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import (
     check_effort,
     check_functions,
@@ -58,12 +61,12 @@ class LandscapeMonitor(Monitor):
     and a tab of its own.
 
     Args:
-        every: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
+        every_n_steps: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
         anchors: where the lines start: "initial", "previous", "best", or paths of checkpoint files.
-        points: positions on a line from α = 0 to α = 1, both included.
-        batches: how many of the latest batches an examination sees at most.
-        norms_every: measure gradient norms at every so many optimizer steps, and at those that are logged; None for 10,
-            or a thousandth of a run of over 10,000 steps.
+        num_points: positions on a line from α = 0 to α = 1, both included.
+        max_batches: how many of the latest batches an examination sees at most.
+        norm_every_n_steps: measure gradient norms at every so many optimizer steps, and at those that are logged; None
+            for 10, or a thousandth of a run of over 10,000 steps.
         probes: what examines the loss surface once the loss has stalled, in place of `probes.EXAMINATION`, as in
             ``[*EXAMINATION, mine]``. Lines, noise scale and the plane of an alarm stay; with `()` nothing is measured
             of the loss surface at all.
@@ -81,56 +84,68 @@ class LandscapeMonitor(Monitor):
         budget: share of the training time, such as 0.02, at which the clock ends an examination; the first 60
             gradients of each plateau are computed in any case. With it, verdicts depend on the speed of the machine.
             None for no such limit.
-        folder: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of the
-            first logger that writes files, and nowhere without one.
+        dirpath: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of
+            the first logger that writes files, and nowhere without one.
 
     Raises:
         ValueError: if a number is out of range, there is no anchor, a probe, detector or remedy is no function, or
             `effort` is unknown or contradicts another argument.
     """
 
+    @accepts_old_names
     def __init__(
         self,
         *,
-        every: int | None = None,
+        every_n_steps: int | None = None,
         anchors: Sequence[str] = ("initial", "previous", "best"),
-        points: int = 11,
-        batches: int = 32,
-        norms_every: int | None = None,
+        num_points: int = 11,
+        max_batches: int = 32,
+        norm_every_n_steps: int | None = None,
         probes: Sequence[Probe] | None = None,
         detectors: Sequence[Detector] | None = None,
         loss_fn: Callable[..., Any] | None = None,
         remedies: Sequence[Remedy] = (),
         effort: Setting = "auto",
         budget: float | None = None,
-        folder: str | None = None,
+        dirpath: str | None = None,
+        **renamed: Unpack[OldNames],
     ) -> None:
-        check_numbers(every=every, points=points, batches=batches, norms_every=norms_every)
+        check_numbers(
+            every_n_steps=every_n_steps,
+            num_points=num_points,
+            max_batches=max_batches,
+            norm_every_n_steps=norm_every_n_steps,
+        )
         check_functions(loss_fn=loss_fn)
         check_share(budget=budget)
         check_sequences(probes=probes, detectors=detectors)
-        check_effort(effort, budget=budget, probes=probes, every=every, loss_fn=loss_fn)
+        check_effort(effort, budget=budget, probes=probes, every_n_steps=every_n_steps, loss_fn=loss_fn)
         probes = () if effort == "light" else probes
-        lines, remedying = line_probes(anchors, points), Remedying(remedies)
+        lines, remedying = line_probes(anchors, num_points), Remedying(remedies)
         examining = EXAMINATION if probes is None else tuple(probes)
         examination = Examination(
             examining,
             scheduled=(*lines, gradient_noise) if examining else (),
             afterwards=FOLLOW_UP_PROBES if examining else (),
-            every=every,
+            every_n_steps=every_n_steps,
             anchors=() if effort == "light" else anchors,
-            batches=batches,
+            max_batches=max_batches,
             loss_fn=loss_fn,
             keeps_batches=remedying.needs_batches,
             effort=effort if examining or effort == "light" else None,
             share=budget,
             detectors=detectors,
         )
-        settings = {"every": every, "anchors": tuple(anchors), "points": points, "batches": batches}
-        settings |= {"norms_every": norms_every}
-        super().__init__(StepRecorder(norms_every=norms_every), examination, settings)
+        settings = {
+            "every_n_steps": every_n_steps,
+            "anchors": tuple(anchors),
+            "num_points": num_points,
+            "max_batches": max_batches,
+        }
+        settings |= {"norm_every_n_steps": norm_every_n_steps}
+        super().__init__(StepRecorder(norm_every_n_steps=norm_every_n_steps), examination, settings)
         self._remedying = remedying
-        self._folder = folder or ""
+        self._folder = dirpath or ""
 
     @property
     def planes(self) -> tuple[tuple[int, Plane], ...]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from typing_extensions import Unpack
+
+from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
@@ -23,18 +26,24 @@ class PlateauMonitor(Monitor):
     ``landscape/verdict``.
 
     Args:
-        norms_every: measure the gradient at every so many optimizer steps; None for 10, or a thousandth of a long run.
+        norm_every_n_steps: measure the gradient at every so many optimizer steps; None for 10, or a thousandth of a
+            long run.
         remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm.
 
     Raises:
-        ValueError: if `norms_every` is below 1, or a remedy is no function.
+        ValueError: if `norm_every_n_steps` is below 1, or a remedy is no function.
     """
 
-    def __init__(self, *, norms_every: int | None = None, remedies: Sequence[Remedy] = ()) -> None:
-        check_numbers(norms_every=norms_every)
+    @accepts_old_names
+    def __init__(
+        self, *, norm_every_n_steps: int | None = None, remedies: Sequence[Remedy] = (), **renamed: Unpack[OldNames]
+    ) -> None:
+        check_numbers(norm_every_n_steps=norm_every_n_steps)
         remedying = Remedying(remedies)
         examination = Examination((), keeps_batches=remedying.needs_batches)
-        super().__init__(StepRecorder(norms_every=norms_every), examination, {"norms_every": norms_every})
+        super().__init__(
+            StepRecorder(norm_every_n_steps=norm_every_n_steps), examination, {"norm_every_n_steps": norm_every_n_steps}
+        )
         self._remedying = remedying
 
     @property

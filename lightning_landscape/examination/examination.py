@@ -38,9 +38,9 @@ class Examination:
             of the user's own always run.
         scheduled: run every so many steps, after a checkpoint, and at the end of an examination.
         afterwards: run once for each plateau that alarms, after the others: they show it, or what would help.
-        every: optimizer steps between two scheduled runs; None for a tenth of the run.
+        every_n_steps: optimizer steps between two scheduled runs; None for a tenth of the run.
         anchors: points of the run that the probes may start from.
-        batches: how many batches an examination sees at most.
+        max_batches: how many batches an examination sees at most.
         loss_fn: evaluates the loss in place of `training_step`.
         keeps_batches: whether batches are kept for every look, for use outside the probes.
         effort: what a diagnosis may take, one of `effort.SETTINGS`; None for no limit.
@@ -48,7 +48,7 @@ class Examination:
         detectors: reach the verdict, the first that speaks; None for the usual ones.
 
     Raises:
-        ValueError: if `every` or `batches` is below 1, or `effort` is none of the settings.
+        ValueError: if `every_n_steps` or `max_batches` is below 1, or `effort` is none of the settings.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Examination:
         *,
         scheduled: Sequence[Probe] = (),
         afterwards: Sequence[Probe] = (),
-        every: int | None = None,
+        every_n_steps: int | None = None,
         anchors: Sequence[str] = (),
-        batches: int = 32,
+        max_batches: int = 32,
         loss_fn: Any = None,
         keeps_batches: bool = False,
         effort: str | None = None,
         share: float | None = None,
         detectors: Sequence[Detector] | None = None,
     ) -> None:
-        self.probe_set = ProbeSet(batches)
-        self.schedule, self.limits = Schedule(every), Limits(effort, share, looks=every is None)
+        self.probe_set = ProbeSet(max_batches)
+        self.schedule, self.limits = Schedule(every_n_steps), Limits(effort, share, looks=every_n_steps is None)
         self._probes, self._scheduled, self._afterwards = tuple(probes), tuple(scheduled), tuple(afterwards)
         self._loss_fn, self._keeps_batches = loss_fn, keeps_batches
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))

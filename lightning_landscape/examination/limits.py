@@ -65,7 +65,7 @@ class Limits:
         if self._unlimited(occasion) or agreed_upon(trainer, self.account.covers(occasion, steps, price)):
             self.left_out.pop(what, None)
             return True
-        too_little = "they may take 2% of the steps, which is too little so far", "every=..."
+        too_little = "they may take 2% of the steps, which is too little so far", "every_n_steps=..."
         used_up = "the work of this run is used up", self.account.larger_effort
         self.left_out[what] = too_little if looks else used_up
         return False

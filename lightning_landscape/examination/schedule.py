@@ -10,16 +10,18 @@ class Schedule:
     """Steps between two looks at the loss surface.
 
     Args:
-        every: optimizer steps; None for a tenth of the run.
+        every_n_steps: optimizer steps; None for a tenth of the run.
 
     Raises:
-        ValueError: if `every` is below 1.
+        ValueError: if `every_n_steps` is below 1.
     """
 
-    def __init__(self, every: int | None = None) -> None:
-        if every is not None and every < 1:
-            raise ValueError(f"every must be at least 1 optimizer step, or None for a tenth of the run, got {every}")
-        self.every = every
+    def __init__(self, every_n_steps: int | None = None) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ValueError(
+                f"every_n_steps must be at least 1 optimizer step, or None for a tenth of the run, got {every_n_steps}"
+            )
+        self.every_n_steps = every_n_steps
         self.forget()
 
     def forget(self) -> None:
@@ -41,8 +43,8 @@ class Schedule:
 
     def interval(self, steps: int) -> int:
         """Return the steps between two looks; in a run of unknown length they lie further and further apart."""
-        if self.every is not None:
-            return self.every
+        if self.every_n_steps is not None:
+            return self.every_n_steps
         if self.horizon is None:
             return max(500, steps // 2)
         return max(self.horizon // 10, min(500, self.horizon // 3), 1)

@@ -136,7 +136,7 @@ class Spending:
         if by_clock is not None and by_clock <= left:
             return self._brake.reason(self.meter, self.purse.allowance)
         needs = "" if price is None else f"needs {price:.0f} gradients of one batch, "
-        setting = "every=..." if self._occasion is ProbeReason.LOOK else self._account.larger_effort
+        setting = "every_n_steps=..." if self._occasion is ProbeReason.LOOK else self._account.larger_effort
         return f"{needs}{left} {'is' if left == 1 else 'are'} left", setting
 
     def _by_clock(self) -> int | None:

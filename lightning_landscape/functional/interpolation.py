@@ -20,7 +20,7 @@ def line_alphas(points: int) -> tuple[float, ...]:
     (0.0, 0.5, 1.0, 1.5)
     """
     if points < 3:
-        raise ValueError(f"points must be at least 3 to see a barrier between the ends, got {points}")
+        raise ValueError(f"num_points must be at least 3 to see a barrier between the ends, got {points}")
     return tuple(i / (points - 1) for i in range(points + 1))
 
 

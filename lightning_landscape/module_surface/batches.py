@@ -41,16 +41,16 @@ class ProbeSet:
     before a probe: a batch after its training step is not always the batch that went in.
 
     Args:
-        batches: how many to hold
+        max_batches: how many to hold
         max_bytes: how many bytes all of them may take, on the device where they are; a batch beyond is left out
     """
 
-    def __init__(self, batches: int = 4, max_bytes: int = 64 * 2**20) -> None:
-        if batches < 1:
-            raise ValueError(f"batches must be at least 1, got {batches}")
+    def __init__(self, max_batches: int = 4, max_bytes: int = 64 * 2**20) -> None:
+        if max_batches < 1:
+            raise ValueError(f"max_batches must be at least 1, got {max_batches}")
         if max_bytes < 1:
             raise ValueError(f"max_bytes must be at least 1, got {max_bytes}")
-        self.max_batches = batches
+        self.max_batches = max_batches
         self.max_bytes = max_bytes
         self.left_out: int | None = None
         """bytes of the last batch that was too large; None where there was none"""

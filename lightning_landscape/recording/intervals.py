@@ -27,7 +27,7 @@ class Intervals:
         return min(100, max(10, (self.horizon or FIRST_HORIZON) // 100))
 
     @cached_property
-    def norms_every(self) -> int:
+    def norm_every_n_steps(self) -> int:
         """Steps from one measured gradient to the next: 10, or a thousandth of a long run.
 
         The medians of `GradientNorms`, over 50 of them, then span the shortest window of `Progress`.

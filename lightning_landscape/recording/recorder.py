@@ -30,8 +30,8 @@ class StepRecorder:
     """One `StepRecord` per optimizer step.
 
     Args:
-        norms_every: measure gradient norms at every so many steps, and at those that are logged; None for the default
-            of `Intervals`.
+        norm_every_n_steps: measure gradient norms at every so many steps, and at those that are logged; None for
+            the default of `Intervals`.
         updates_every: measure the true update, which costs a copy of the weights, at every so many steps of an
             optimizer; None for once in a block of the history, and of more than `MANY` parameters in two.
         max_copy_bytes: updates are not measured where a copy of the weights, of large ones a sample, would take more.
@@ -41,12 +41,12 @@ class StepRecorder:
     """
 
     def __init__(
-        self, *, norms_every: int | None = 1, updates_every: int | None = None, max_copy_bytes: int = 2**30
+        self, *, norm_every_n_steps: int | None = 1, updates_every: int | None = None, max_copy_bytes: int = 2**30
     ) -> None:
-        for name, value in (("norms_every", norms_every), ("updates_every", updates_every)):
+        for name, value in (("norm_every_n_steps", norm_every_n_steps), ("updates_every", updates_every)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.norms_every = norms_every
+        self.norm_every_n_steps = norm_every_n_steps
         self.updates_every = updates_every
         self.max_copy_bytes = max_copy_bytes
         self.groups: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ class StepRecorder:
         self.detach()
         self._came, self._plain = False, 0
         self._trainer, self._module, self._intervals = trainer, pl_module, intervals
-        self._norms_every = self.norms_every or intervals.norms_every
+        self._norm_every_n_steps = self.norm_every_n_steps or intervals.norm_every_n_steps
         self._automatic = bool(pl_module.automatic_optimization)
         self._clips = bool(trainer.gradient_clip_val) or overrides(pl_module, "configure_gradient_clipping")
         scaler = getattr(trainer.precision_plugin, "scaler", None)
@@ -178,7 +178,7 @@ class StepRecorder:
 
     def _ahead(self, step: int) -> int:
         """Steps from this one to the next that is measured; in step with the loggers, which take 9, 19, 29 ..."""
-        return min(-(step + 1) % n for n in (self._norms_every, self._trainer.log_every_n_steps) if n > 0)
+        return min(-(step + 1) % n for n in (self._norm_every_n_steps, self._trainer.log_every_n_steps) if n > 0)
 
     def _close(self, loss: Tensor | None) -> PendingStep | None:
         """Close the batch's rows, and return the last; its loss is the mean over the batches that were accumulated."""

@@ -273,7 +273,7 @@ def test_an_original_that_answers_for_a_copy_does_so_from_another_process_too():
 
 @ways
 def test_a_copy_has_neither_the_weights_nor_the_module(copied):
-    monitor = LandscapeMonitor(every=10, points=3, batches=2)
+    monitor = LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2)
     middle = At(lambda: copied(monitor))
     quietly(Large(), monitor, middle, steps=60)
     for twin in (*middle.done, copied(monitor)):

@@ -29,10 +29,10 @@ from lightning_landscape.errors import BarrierWarning, GradientWarning, PlateauW
 
 MONITORS = {
     "landscape": LandscapeMonitor,
-    "gradient norm": lambda: GradientNormMonitor(every=2),
+    "gradient norm": lambda: GradientNormMonitor(every_n_steps=2),
     "plateau": PlateauMonitor,
-    "interpolation": lambda: LossInterpolationMonitor(every=20),
-    "curvature": lambda: CurvatureMonitor(every=60, iterations=6, batches=2),
+    "interpolation": lambda: LossInterpolationMonitor(every_n_steps=20),
+    "curvature": lambda: CurvatureMonitor(every_n_steps=60, iterations=6, max_batches=2),
 }
 SCALARS = {"grad_norm", "grad_norm_clipped", "update_ratio", "plateau_length", "loss_trend", "barrier", "verdict"}
 
@@ -184,7 +184,7 @@ def test_scalars_are_there_for_other_callbacks_from_the_first_step_on(tmp_path):
         def on_train_batch_start(self, trainer, *args):
             assert "landscape/plateau_length" in trainer.callback_metrics
 
-    run = fit(tmp_path, Classifier(), [LandscapeMonitor(every=30), Looks()])
+    run = fit(tmp_path, Classifier(), [LandscapeMonitor(every_n_steps=30), Looks()])
     assert {f"landscape/{name}" for name in SCALARS} <= run.callback_metrics.keys()
 
 
@@ -216,7 +216,7 @@ def test_the_gradient_monitor_warns_of_an_explosion(tmp_path):
 @pytest.mark.slow
 def test_the_curvature_monitor_shows_both_ends_the_trace_and_the_share_of_negative_directions(tmp_path):
     logger = TensorBoardLogger(tmp_path)
-    monitor = CurvatureMonitor(every=50)
+    monitor = CurvatureMonitor(every_n_steps=50)
     run = fit(tmp_path, Classifier(), [monitor], logger=logger, log_every_n_steps=5)
     found = {name.removeprefix("landscape/"): value.item() for name, value in run.callback_metrics.items()}
     assert found["lambda_min"] <= 0 < found["lambda_max"]
@@ -234,7 +234,7 @@ def test_the_interpolation_monitor_adds_its_lines_to_the_warning(tmp_path):
 
 
 def test_a_line_has_both_ends_and_a_step_beyond_and_ends_at_the_loss_of_now(tmp_path):
-    monitor = LossInterpolationMonitor(every=50, anchors=["initial"])
+    monitor = LossInterpolationMonitor(every_n_steps=50, anchors=["initial"])
     fit(tmp_path, Classifier(), [monitor])
     step, line = monitor._examination.lines["initial"][-1]
     assert step == 199
@@ -246,7 +246,7 @@ def test_a_checkpoint_file_is_an_anchor_and_a_bad_one_is_skipped_with_its_reason
     fit(tmp_path, Classifier(), [ModelCheckpoint(tmp_path, "first")], max_steps=20, enable_checkpointing=True)
     good, bad = str(tmp_path / "first.ckpt"), str(tmp_path / "bad.ckpt")
     (tmp_path / "bad.ckpt").write_bytes(b"nothing of the kind")
-    monitor = LossInterpolationMonitor(every=50, anchors=[good, bad])
+    monitor = LossInterpolationMonitor(every_n_steps=50, anchors=[good, bad])
     with pytest.warns(LandscapeWarning, match=r"bad.ckpt is skipped: .*is damaged"):
         fit(tmp_path, Classifier(), [monitor], max_steps=100)
     assert list(monitor._examination.lines) == [good]
@@ -255,7 +255,7 @@ def test_a_checkpoint_file_is_an_anchor_and_a_bad_one_is_skipped_with_its_reason
 
 def test_a_written_checkpoint_brings_the_next_line_forward(tmp_path):
     saves = ModelCheckpoint(tmp_path, every_n_train_steps=70)
-    monitor = LossInterpolationMonitor(every=100, anchors=["initial"])
+    monitor = LossInterpolationMonitor(every_n_steps=100, anchors=["initial"])
     fit(tmp_path, Classifier(), [saves, monitor], enable_checkpointing=True)
     first, _ = monitor._examination.lines["initial"][0]
     assert 69 <= first < 99
@@ -347,21 +347,21 @@ def test_the_report_is_text_data_and_markdown(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LandscapeMonitor(every=0), "every must be at least 1 optimizer step.*got 0"),
-        (lambda: LandscapeMonitor(points=2), "points must be at least 3.*got 2"),
-        (lambda: LandscapeMonitor(batches=0), "batches must be at least 1, got 0"),
+        (lambda: LandscapeMonitor(every_n_steps=0), "every_n_steps must be at least 1 optimizer step.*got 0"),
+        (lambda: LandscapeMonitor(num_points=2), "num_points must be at least 3.*got 2"),
+        (lambda: LandscapeMonitor(max_batches=0), "max_batches must be at least 1, got 0"),
         (lambda: LandscapeMonitor(anchors=()), r"anchors must be .* got \(\)"),
         (lambda: LandscapeMonitor(anchors="initial"), "anchors must be .* got 'initial'"),
-        (lambda: LandscapeMonitor(every=2.5), "every must be a whole number, got 2.5"),
-        (lambda: LandscapeMonitor(batches=True), "batches must be a whole number, got True"),
-        (lambda: LandscapeMonitor(points="11"), "points must be a whole number, got '11'"),
+        (lambda: LandscapeMonitor(every_n_steps=2.5), "every_n_steps must be a whole number, got 2.5"),
+        (lambda: LandscapeMonitor(max_batches=True), "max_batches must be a whole number, got True"),
+        (lambda: LandscapeMonitor(num_points="11"), "num_points must be a whole number, got '11'"),
         (lambda: LandscapeMonitor(loss_fn=3), "loss_fn must be a function, got 3"),
         (lambda: LandscapeMonitor(probes=3), "probes must be a sequence of functions, got 3"),
-        (lambda: LandscapeMonitor(norms_every=-1), "norms_every must be at least 1, got -1"),
+        (lambda: LandscapeMonitor(norm_every_n_steps=-1), "norm_every_n_steps must be at least 1, got -1"),
         (lambda: CurvatureMonitor(iterations=0), "iterations must be at least 1, got 0"),
-        (lambda: GradientNormMonitor(every=0), "every must be at least 1 optimizer step, got 0"),
-        (lambda: PlateauMonitor(norms_every=0), "norms_every must be at least 1, got 0"),
-        (lambda: LossInterpolationMonitor(every=-5), "every must be at least 1 optimizer step.*got -5"),
+        (lambda: GradientNormMonitor(every_n_steps=0), "every_n_steps must be at least 1 optimizer step, got 0"),
+        (lambda: PlateauMonitor(norm_every_n_steps=0), "norm_every_n_steps must be at least 1, got 0"),
+        (lambda: LossInterpolationMonitor(every_n_steps=-5), "every_n_steps must be at least 1 optimizer step.*got -5"),
     ],
 )
 def test_a_bad_argument_is_refused_with_its_value(make, message):

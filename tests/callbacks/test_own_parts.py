@@ -103,7 +103,7 @@ def heavy(evidence):
 
 
 def monitor_with(**settings):
-    return LandscapeMonitor(every=50, **settings)
+    return LandscapeMonitor(every_n_steps=50, **settings)
 
 
 def causes(monitor):

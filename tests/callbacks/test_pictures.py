@@ -51,7 +51,7 @@ def data(seed=0):
 
 
 def test_a_healthy_run_measures_its_gradient_noise_and_draws_no_plane():
-    inputs, monitor = data(), LandscapeMonitor(every=20)
+    inputs, monitor = data(), LandscapeMonitor(every_n_steps=20)
     trainer = trained(Regression(), monitor, inputs[:, :4], inputs[:, :4].sum(1), 100)
     scale = monitor.report.document["gradients"]["noise_scale"]
     # At w = 0 a sample's gradient is -2xs, s the sum of x: |E|² is 16, the trace of its covariance 80, in samples; a
@@ -66,7 +66,7 @@ def test_a_stuck_run_draws_the_plane_of_its_alarm_and_a_monitor_without_probes_n
     inputs = data()
     targets = inputs[:, :3].argmax(1)
     torch.manual_seed(7)
-    watched, blind = LandscapeMonitor(batches=4), LandscapeMonitor(probes=())
+    watched, blind = LandscapeMonitor(max_batches=4), LandscapeMonitor(probes=())
     trained(Stuck(), watched, inputs, targets, 300)
     ((step, plane),) = watched.planes
     assert step == watched.verdicts[0].step

@@ -49,7 +49,7 @@ def test_a_budget_that_contradicts_the_effort_is_refused_with_both(effort):
         LandscapeMonitor(effort=effort, budget=0.02)
 
 
-@pytest.mark.parametrize("given", [{"probes": [len]}, {"every": 50}, {"loss_fn": len}])
+@pytest.mark.parametrize("given", [{"probes": [len]}, {"every_n_steps": 50}, {"loss_fn": len}])
 def test_what_would_have_no_effect_with_the_light_effort_is_refused(given):
     with pytest.raises(ValueError, match=f"effort='light' runs no examination, so {next(iter(given))}="):
         LandscapeMonitor(effort="light", **given)
@@ -293,7 +293,7 @@ def test_what_is_left_out_names_the_setting_with_which_it_would_be_included():
     assert spending(account(62)).reason(700.0, 40)[1] == "effort='standard'"
     assert spending(account(500), ProbeReason.LOOK).reason(4.0, 2) == (
         "needs 4 gradients of one batch, 2 are left",
-        "every=...",
+        "every_n_steps=...",
     )
     thorough = Account()
     thorough.effort = Effort.chosen("thorough", 0.001)

@@ -145,7 +145,7 @@ def unstated(surface):
 
 @pytest.mark.parametrize("probe", [understated, unstated])
 def test_a_probe_that_takes_more_than_it_says_is_ended_and_named_and_the_verdict_is_reached(probe):
-    monitor = LandscapeMonitor(probes=[probe], batches=2)
+    monitor = LandscapeMonitor(probes=[probe], max_batches=2)
     said = said_by(lambda: fit(Flat(), monitor, steps=120))
     assert monitor.verdict is not None
     assert len(said) == 1
@@ -159,7 +159,7 @@ def dear(surface):
 
 
 def test_a_probe_that_costs_more_than_is_left_is_not_run_and_the_report_names_the_setting_that_allows_more():
-    monitor = LandscapeMonitor(probes=[dear], batches=2)
+    monitor = LandscapeMonitor(probes=[dear], max_batches=2)
     said_by(lambda: fit(Flat(), monitor, steps=120))
     assert "left out: dear (needs 10000 gradients of one batch, 49" in monitor.report
     assert ": set effort='thorough'" in monitor.report
@@ -171,7 +171,7 @@ def test_a_cost_that_is_no_number_of_gradients_is_refused_with_its_value(price):
     def odd(surface):
         raise AssertionError("it must not run")
 
-    monitor = LandscapeMonitor(probes=[odd], batches=2)
+    monitor = LandscapeMonitor(probes=[odd], max_batches=2)
     said = said_by(lambda: fit(Flat(), monitor, steps=120))
     assert any(f"cost must return a number of gradients, 0 or more, got {price!r}" in text for text in said)
     assert monitor.verdict is not None
@@ -182,6 +182,6 @@ def test_a_probe_that_says_that_it_takes_nothing_is_ended_at_its_first_evaluatio
     def free(surface):
         surface.loss(surface.here)
 
-    monitor = LandscapeMonitor(probes=[free], batches=2)
+    monitor = LandscapeMonitor(probes=[free], max_batches=2)
     said_by(lambda: fit(Flat(), monitor, steps=120))
     assert "free (it was stopped after 0 gradients of one batch, of 0 that it had announced)" in monitor.report

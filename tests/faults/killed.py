@@ -30,7 +30,9 @@ class DiesInAProbe(Stuck):
 
 
 def main(moment: str, folder: Path) -> None:
-    monitor = LandscapeMonitor(every=10, points=3, batches=2, norms_every=1, folder=str(folder / "landscape"))
+    monitor = LandscapeMonitor(
+        every_n_steps=10, num_points=3, max_batches=2, norm_every_n_steps=1, dirpath=str(folder / "landscape")
+    )
     saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=15, save_top_k=-1)
     if moment == "checkpoint":
         save, count = torch.save, [0]

@@ -119,11 +119,13 @@ def own_detector(evidence: Any) -> Verdict | None:
 
 
 def with_a_detector() -> LandscapeMonitor:
-    return LandscapeMonitor(probes=(own, own_on_the_first, after), detectors=(own_detector,), batches=4, norms_every=1)
+    return LandscapeMonitor(
+        probes=(own, own_on_the_first, after), detectors=(own_detector,), max_batches=4, norm_every_n_steps=1
+    )
 
 
 def probing(*probes: Any) -> Callable[[], LandscapeMonitor]:
-    return lambda: LandscapeMonitor(probes=(*probes, after), batches=4, norms_every=1)
+    return lambda: LandscapeMonitor(probes=(*probes, after), max_batches=4, norm_every_n_steps=1)
 
 
 def with_an_absent_file() -> LandscapeMonitor:
@@ -135,7 +137,7 @@ def with_an_absent_file() -> LandscapeMonitor:
         return {name: torch.zeros_like(weight) for name, weight in like.items()}
 
     snapshots.read_weights = read  # type: ignore[assignment]
-    return LandscapeMonitor(every=10, points=3, batches=2, anchors=(ABSENT, "initial"))
+    return LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2, anchors=(ABSENT, "initial"))
 
 
 class Layers(Net):

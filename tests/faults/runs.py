@@ -25,11 +25,13 @@ from lightning_landscape import (
 )
 
 MONITORS: dict[str, Callable[[], Any]] = {
-    "landscape": lambda: LandscapeMonitor(every=10, points=3, batches=2, norms_every=1, budget=None),
+    "landscape": lambda: LandscapeMonitor(
+        every_n_steps=10, num_points=3, max_batches=2, norm_every_n_steps=1, budget=None
+    ),
     "gradient norm": GradientNormMonitor,
-    "plateau": lambda: PlateauMonitor(norms_every=1),
-    "interpolation": lambda: LossInterpolationMonitor(every=10, points=3, batches=2),
-    "curvature": lambda: CurvatureMonitor(every=10, iterations=3, batches=2),
+    "plateau": lambda: PlateauMonitor(norm_every_n_steps=1),
+    "interpolation": lambda: LossInterpolationMonitor(every_n_steps=10, num_points=3, max_batches=2),
+    "curvature": lambda: CurvatureMonitor(every_n_steps=10, iterations=3, max_batches=2),
 }
 """every monitor, set to look at the surface as often as it can"""
 PROBING = ("landscape", "interpolation", "curvature")

@@ -19,8 +19,10 @@ from tests.faults.runs import Net, alone, fit, said_by, trace, watched
 
 ROOT = Path(__file__).parents[2]
 LINES = {
-    "landscape": lambda *anchors: LandscapeMonitor(every=10, points=3, batches=2, anchors=anchors),
-    "interpolation": lambda *anchors: LossInterpolationMonitor(every=10, points=3, batches=2, anchors=anchors),
+    "landscape": lambda *anchors: LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2, anchors=anchors),
+    "interpolation": lambda *anchors: LossInterpolationMonitor(
+        every_n_steps=10, num_points=3, max_batches=2, anchors=anchors
+    ),
 }
 every_line = pytest.mark.parametrize("name", LINES)
 

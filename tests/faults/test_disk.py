@@ -59,12 +59,12 @@ class Rows(Logger):
 
 
 def landscape(**settings):
-    return LandscapeMonitor(every=10, points=3, batches=2, norms_every=1, **settings)
+    return LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2, norm_every_n_steps=1, **settings)
 
 
 def watched_on_a_bad_disk(caplog, folder, logger):
     """One complaint, no trace in the training, and everything that needs no disk is there."""
-    without, monitor = trace(fit(Flat(), steps=60)), landscape(folder=str(folder))
+    without, monitor = trace(fit(Flat(), steps=60)), landscape(dirpath=str(folder))
     with caplog.at_level(logging.WARNING, "lightning_landscape"):
         run = None
 
@@ -105,7 +105,7 @@ def no_file_larger_than(size):
 
 
 def test_f19_a_limit_on_the_size_of_files_leaves_what_fits_and_no_half_of_anything(tmp_path, caplog):
-    without, monitor = trace(fit(Flat(), steps=60)), landscape(folder=str(tmp_path / "landscape"))
+    without, monitor = trace(fit(Flat(), steps=60)), landscape(dirpath=str(tmp_path / "landscape"))
     logger = Rows(tmp_path)
     with no_file_larger_than(2000), caplog.at_level(logging.WARNING, "lightning_landscape"):
         said_by(lambda: fit(Flat(), monitor, steps=60, logger=[logger]))
@@ -138,7 +138,7 @@ def test_f20_a_directory_that_vanishes_in_mid_run_is_made_anew(tmp_path):
             if self.global_step == 30:
                 shutil.rmtree(tmp_path / "landscape")
 
-    monitor = landscape(folder=str(tmp_path / "landscape"))
+    monitor = landscape(dirpath=str(tmp_path / "landscape"))
     said_by(lambda: fit(Vanishes(), monitor, steps=60))
     assert read_events(tmp_path / "landscape")[-1]["event"] == "end"
     assert "could not be written" not in monitor.report
@@ -167,7 +167,7 @@ def killed(moment, folder):
 
 
 def resumed(folder, path):
-    monitor = landscape(folder=str(folder / "landscape"))
+    monitor = landscape(dirpath=str(folder / "landscape"))
     saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=15, save_top_k=-1)
     said_by(lambda: runs.append(fit(Stuck(), monitor, saves, steps=60, ckpt_path=path)), runs := [])
     return trace(runs[0]), monitor

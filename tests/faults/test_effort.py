@@ -20,7 +20,7 @@ class Ticking(HandClock):
 
 
 def monitor(**settings):
-    made = LandscapeMonitor(batches=2, **settings)
+    made = LandscapeMonitor(max_batches=2, **settings)
     made.clock = Ticking()
     return made
 
@@ -38,7 +38,7 @@ def takes(clock, seconds):
 
 
 def test_f09_an_examination_that_takes_several_times_what_was_planned_is_ended_and_the_report_says_so():
-    stuck = LandscapeMonitor(batches=2, probes=[takes(clock := Ticking(), 60.0), *EXAMINATION])
+    stuck = LandscapeMonitor(max_batches=2, probes=[takes(clock := Ticking(), 60.0), *EXAMINATION])
     stuck.clock = clock
     watched(stuck, Flat, steps=120)
     assert stuck.verdict is not None
@@ -48,7 +48,7 @@ def test_f09_an_examination_that_takes_several_times_what_was_planned_is_ended_a
 
 
 def test_f09_an_examination_that_takes_twice_what_was_planned_goes_on():
-    stuck = LandscapeMonitor(batches=2, probes=[takes(clock := Ticking(), 2.0), *EXAMINATION])
+    stuck = LandscapeMonitor(max_batches=2, probes=[takes(clock := Ticking(), 2.0), *EXAMINATION])
     stuck.clock = clock
     watched(stuck, Flat, steps=120)
     assert "several times what was planned" not in stuck.report
@@ -79,11 +79,12 @@ def test_f09_with_the_light_effort_no_batch_is_kept_and_no_loss_is_evaluated(mak
 
 
 def test_f09_scheduled_looks_wait_until_the_steps_have_earned_them_unless_the_user_says_how_often_they_come():
-    waiting, asked = monitor(), monitor(every=20, points=3)
+    waiting, asked = monitor(), monitor(every_n_steps=20, num_points=3)
     watched(waiting, steps=120)
     watched(asked, steps=120)
     assert not waiting._examination.lines
     assert (
-        "scheduled lines (they may take 2% of the steps, which is too little so far): set every=..." in waiting.report
+        "scheduled lines (they may take 2% of the steps, which is too little so far): set every_n_steps=..."
+        in waiting.report
     )
     assert len(asked._examination.lines["initial"]) >= 4

@@ -121,7 +121,7 @@ def test_f41_a_validation_from_a_checkpoint_does_not_make_the_next_fit_go_on_fro
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_f41_two_instances_keep_their_states_apart_where_their_settings_differ(tmp_path):
     def pair():
-        return GradientNormMonitor(every=1), GradientNormMonitor(every=3)
+        return GradientNormMonitor(every_n_steps=1), GradientNormMonitor(every_n_steps=3)
 
     first, second = pair()
     assert first.state_key != second.state_key

@@ -100,7 +100,7 @@ def test_f46_no_name_of_a_layer_makes_a_tag_a_file_or_an_element_of_its_own(name
 @pytest.mark.parametrize("anchor", HOSTILE, ids=range(len(HOSTILE)))
 def test_f46_an_anchor_of_any_name_leads_nowhere_but_to_a_reason(make, anchor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monitor, logger = make(anchors=["initial", anchor], every=10, points=3, batches=2), Memory()
+    monitor, logger = make(anchors=["initial", anchor], every_n_steps=10, num_points=3, max_batches=2), Memory()
     said = said_by(lambda: fit(Flat(), monitor, steps=20, logger=[logger], default_root_dir=tmp_path))
     assert len([text for text in said if "is skipped" in text]) == 1
     assert list(monitor._examination.lines) == ["initial"]

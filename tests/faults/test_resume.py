@@ -99,11 +99,13 @@ def test_f23_the_stuck_run_gives_the_resumed_ones_something_to_agree_on():
 
 
 CHANGED = {
-    "landscape": lambda: LandscapeMonitor(every=7, points=5, batches=3, norms_every=2),
-    "gradient norm": lambda: GradientNormMonitor(every=3),
-    "plateau": lambda: PlateauMonitor(norms_every=3),
-    "interpolation": lambda: LossInterpolationMonitor(every=7, points=5, batches=3, anchors=["initial", "best"]),
-    "curvature": lambda: CurvatureMonitor(every=7, iterations=4, batches=3),
+    "landscape": lambda: LandscapeMonitor(every_n_steps=7, num_points=5, max_batches=3, norm_every_n_steps=2),
+    "gradient norm": lambda: GradientNormMonitor(every_n_steps=3),
+    "plateau": lambda: PlateauMonitor(norm_every_n_steps=3),
+    "interpolation": lambda: LossInterpolationMonitor(
+        every_n_steps=7, num_points=5, max_batches=3, anchors=["initial", "best"]
+    ),
+    "curvature": lambda: CurvatureMonitor(every_n_steps=7, iterations=4, max_batches=3),
 }
 
 
@@ -258,6 +260,6 @@ def test_f23_batches_that_a_checkpoint_does_not_hold_put_an_examination_off_once
             trainer._checkpoint_connector.dump_checkpoint()
 
     looks = []
-    monitor = LandscapeMonitor(probes=(lambda surface: looks.append(surface.run.samples),), batches=4)
+    monitor = LandscapeMonitor(probes=(lambda surface: looks.append(surface.run.samples),), max_batches=4)
     run(monitor, Often())
     assert looks

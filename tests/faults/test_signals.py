@@ -113,7 +113,7 @@ def test_f34_ctrl_c_and_sigterm_end_the_run_as_they_do_without_a_monitor(name, w
 
 
 def test_f34_what_was_seen_is_on_disk_and_in_the_terminal_by_then(tmp_path, capsys):
-    monitor = LandscapeMonitor(every=10, points=3, batches=2, folder=str(tmp_path))
+    monitor = LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2, dirpath=str(tmp_path))
 
     def fails():
         raise Mine("mine", code=7)
@@ -234,7 +234,7 @@ def test_f35_a_terminal_that_cannot_be_written_to_is_no_reason_to_fail(output, t
     stream = None if output is None else path.open("w", encoding="ascii")
     if output == "closed":
         stream.close()
-    monitor = LandscapeMonitor(every=10, points=3, batches=2)
+    monitor = LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2)
     run = trainer(monitor, steps=60)
     monkeypatch.setattr(sys, "stdout", stream)
     said = said_by(lambda: run.fit(Flat(), loader()))

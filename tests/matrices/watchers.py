@@ -33,7 +33,7 @@ EVERYTHING = (
 
 def examining() -> Monitor:
     """A stalled run's whole examination, on schedule: a run that stalls for real is too long for a matrix."""
-    examination = Examination((), scheduled=EVERYTHING, every=20, anchors=("initial",), batches=2)
+    examination = Examination((), scheduled=EVERYTHING, every_n_steps=20, anchors=("initial",), max_batches=2)
     return Monitor(StepRecorder(updates_every=2), examination, {})
 
 
@@ -52,14 +52,17 @@ def _watcher(make: Callable[[], Monitor], scalars: str, *without: str) -> Watche
 
 WATCHERS = {
     "LandscapeMonitor": _watcher(
-        lambda: LandscapeMonitor(every=10, points=3, batches=4, norms_every=1, budget=None),
+        lambda: LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=4, norm_every_n_steps=1, budget=None),
         "grad_norm grad_norm_clipped update_ratio plateau_length barrier verdict",
     ),
     "GradientNormMonitor": _watcher(GradientNormMonitor, "grad_norm grad_norm_clipped update_ratio", "probes"),
-    "PlateauMonitor": _watcher(lambda: PlateauMonitor(norms_every=1), "plateau_length update_ratio verdict", "probes"),
-    "LossInterpolationMonitor": _watcher(lambda: LossInterpolationMonitor(every=10, points=3), "barrier"),
+    "PlateauMonitor": _watcher(
+        lambda: PlateauMonitor(norm_every_n_steps=1), "plateau_length update_ratio verdict", "probes"
+    ),
+    "LossInterpolationMonitor": _watcher(lambda: LossInterpolationMonitor(every_n_steps=10, num_points=3), "barrier"),
     "CurvatureMonitor": _watcher(
-        lambda: CurvatureMonitor(every=10, iterations=2, batches=2), "lambda_min lambda_max sharpness_ratio trace"
+        lambda: CurvatureMonitor(every_n_steps=10, iterations=2, max_batches=2),
+        "lambda_min lambda_max sharpness_ratio trace",
     ),
     "whole examination": _watcher(examining, ""),
 }

@@ -94,11 +94,11 @@ def everything(surface: LossSurface) -> dict[str, Any]:
 OBSERVERS: dict[str, Callable[[], Callback]] = {
     "surface": lambda: Prober(everything),
     "surface in eval mode": lambda: Prober(everything, mode="eval"),
-    "LandscapeMonitor": lambda: LandscapeMonitor(every=3, points=3, norms_every=1),
-    "LossInterpolationMonitor": lambda: LossInterpolationMonitor(every=3, points=3),
+    "LandscapeMonitor": lambda: LandscapeMonitor(every_n_steps=3, num_points=3, norm_every_n_steps=1),
+    "LossInterpolationMonitor": lambda: LossInterpolationMonitor(every_n_steps=3, num_points=3),
     "GradientNormMonitor": GradientNormMonitor,
     "PlateauMonitor": PlateauMonitor,
-    "CurvatureMonitor": lambda: CurvatureMonitor(every=6, iterations=3, batches=2),
+    "CurvatureMonitor": lambda: CurvatureMonitor(every_n_steps=6, iterations=3, max_batches=2),
 }
 """every monitor belongs here; one line is enough"""
 

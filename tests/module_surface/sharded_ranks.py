@@ -40,7 +40,7 @@ class Sharded(Classifier):
 
 class Records(L.Callback):
     def __init__(self):
-        self.recorder = StepRecorder(norms_every=1, updates_every=2)
+        self.recorder = StepRecorder(norm_every_n_steps=1, updates_every=2)
 
     def on_train_start(self, trainer, pl_module):
         self.recorder.attach(trainer, pl_module, Intervals())

@@ -24,7 +24,7 @@ def filled(*batches: Any, **settings: Any) -> ProbeSet:
 
 
 def test_halves_share_no_batch_and_the_latest_are_held():
-    measure, judge = filled(*(torch.full((2,), float(i)) for i in range(6)), batches=4).halves
+    measure, judge = filled(*(torch.full((2,), float(i)) for i in range(6)), max_batches=4).halves
 
     assert [batch.batch_idx for batch in measure] == [2, 4]
     assert [batch.batch_idx for batch in judge] == [3, 5]
@@ -136,7 +136,7 @@ def test_a_batch_that_the_step_draws_itself_is_captured_afterwards():
     assert [float(held.batch.sum()) for half in probe_set.halves for held in half] == [2.0, 0.0]
 
 
-@pytest.mark.parametrize("settings", [{"batches": 0}, {"max_bytes": 0}])
+@pytest.mark.parametrize("settings", [{"max_batches": 0}, {"max_bytes": 0}])
 def test_settings_that_hold_nothing_are_refused(settings: dict[str, int]):
     with pytest.raises(ValueError, match="must be at least 1, got 0"):
         ProbeSet(**settings)

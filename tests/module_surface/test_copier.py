@@ -264,7 +264,7 @@ def test_data_inside_of_an_object_is_shared_as_data_beside_it_is():
 @pytest.mark.parametrize("name", ["SlottedBatch", "AnnotatedTensors", "OddContainers", "ClassState", "SecondTrainer"])
 def test_the_line_from_the_start_is_measured_by_a_monitor_on_a_run_with(name: str):
     seed_everything(7, verbose=False)
-    specimen, monitor = SPECIMENS[name], LandscapeMonitor(every=3, points=3)
+    specimen, monitor = SPECIMENS[name], LandscapeMonitor(every_n_steps=3, num_points=3)
     trainer = make_trainer(specimen, monitor, logger=MemoryLogger())
     fit(specimen, trainer, specimen.module())
 

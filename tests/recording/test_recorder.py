@@ -407,7 +407,7 @@ def test_a_learning_rate_that_is_a_tensor_is_read():
 
 
 def test_sampled_steps_alone_are_measured_and_the_logged_ones_are_among_them():
-    witness = fit(Classifier(), Witness(norms_every=3, updates_every=2), log_every_n_steps=5)
+    witness = fit(Classifier(), Witness(norm_every_n_steps=3, updates_every=2), log_every_n_steps=5)
     measured = [record.grad_norm is not None for record in witness.records]
     assert measured == [False, False, True, False, True, True, False]  # the third, the sixth, and the logger's fifth
     assert [record.update_norm is not None for record in witness.records] == [True, False] * 3 + [True]
@@ -462,7 +462,7 @@ WAYS = [Classifier, EverySecondBatch, SometimesNothing, Quasi, Fused]
     + [(way, {"accumulate_grad_batches": 3}) for way in WAYS],  # which Lightning refuses by hand
 )
 def test_steps_that_leave_only_their_loss_are_told_as_those_that_are_measured(module, settings):
-    measured, plain = (fit(module(), Witness(norms_every=n, updates_every=n), **settings) for n in (1, 10))
+    measured, plain = (fit(module(), Witness(norm_every_n_steps=n, updates_every=n), **settings) for n in (1, 10))
     assert [record[:5] for record in plain.records] == [record[:5] for record in measured.records]
     assert sum(record.grad_norm is not None for record in plain.records) <= 1
 
@@ -470,7 +470,9 @@ def test_steps_that_leave_only_their_loss_are_told_as_those_that_are_measured(mo
 @pytest.mark.parametrize("batches", [1, 3, 7])
 def test_accumulation_that_begins_between_two_measured_steps_is_seen(batches):
     settings = {"max_epochs": 4, "limit_train_batches": batches}
-    measured, plain = (fit(Classifier(), Accumulating(norms_every=n, updates_every=n), **settings) for n in (1, 50))
+    measured, plain = (
+        fit(Classifier(), Accumulating(norm_every_n_steps=n, updates_every=n), **settings) for n in (1, 50)
+    )
     assert [record[:5] for record in plain.records] == [record[:5] for record in measured.records]
 
 
@@ -482,7 +484,7 @@ class Decaying(Classifier):
 
 
 def test_the_learning_rate_is_read_where_more_than_the_loss_is():
-    witness = fit(Decaying(), Witness(norms_every=3, updates_every=100))
+    witness = fit(Decaying(), Witness(norm_every_n_steps=3, updates_every=100))
     assert column(witness, "learning_rate") == [0.1, 0.1, 0.1 / 4, 0.1 / 4, 0.1 / 4, 0.1 / 32, 0.1 / 32]
 
 
@@ -505,9 +507,9 @@ def test_of_a_large_tensor_the_sample_counts_against_the_cap(room, copied):
     assert all((norm is not None) is copied for norm in column(witness, "update_norm"))
 
 
-@pytest.mark.parametrize("norms_every", [1, 3, 6])
-def test_a_state_taken_in_mid_run_continues_the_same_records(norms_every):
-    settings = {"norms_every": norms_every, "updates_every": 3}
+@pytest.mark.parametrize("norm_every_n_steps", [1, 3, 6])
+def test_a_state_taken_in_mid_run_continues_the_same_records(norm_every_n_steps):
+    settings = {"norm_every_n_steps": norm_every_n_steps, "updates_every": 3}
     whole = fit(Decaying(), Witness(**settings)).records
 
     class Stops(Witness):
@@ -533,7 +535,7 @@ def test_a_state_from_between_two_measured_steps_loses_no_step_where_accumulatio
                 self.recorder.attach(trainer, pl_module, Intervals())
                 self.recorder.load_state_dict(state)
 
-    measured, plain = (fit(Classifier(), Changes(norms_every=n, updates_every=n)) for n in (1, 50))
+    measured, plain = (fit(Classifier(), Changes(norm_every_n_steps=n, updates_every=n)) for n in (1, 50))
     assert len(measured.records) == 6
     assert [record[:5] for record in plain.records] == [record[:5] for record in measured.records]
 
@@ -554,7 +556,7 @@ def test_detaching_leaves_no_hook_behind():
     assert witness.recorder.waiting == 0
 
 
-@pytest.mark.parametrize("name", ["norms_every", "updates_every"])
+@pytest.mark.parametrize("name", ["norm_every_n_steps", "updates_every"])
 def test_an_interval_below_one_is_refused_with_its_value(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         StepRecorder(**{name: 0})
@@ -564,7 +566,7 @@ class LongRun(Witness):
     """Believes that the run will take so many steps."""
 
     def __init__(self, horizon, **settings):
-        super().__init__(**{"norms_every": None, "updates_every": None, **settings})
+        super().__init__(**{"norm_every_n_steps": None, "updates_every": None, **settings})
         self.intervals = Intervals(horizon)
 
     def on_train_start(self, trainer, pl_module):
@@ -581,7 +583,7 @@ def measured_steps(witness, name):
 )
 def test_a_long_run_is_measured_as_rarely_as_its_windows_allow(horizon, norms, updates):
     intervals = Intervals(horizon)
-    assert (intervals.norms_every, intervals.updates_every(1)) == (norms, updates)
+    assert (intervals.norm_every_n_steps, intervals.updates_every(1)) == (norms, updates)
     witness = fit(Classifier(), LongRun(horizon), max_epochs=6, log_every_n_steps=0)
     assert measured_steps(witness, "grad_norm") == [step for step in range(42) if (step + 1) % norms == 0]
     assert measured_steps(witness, "update_norm") == list(range(0, 42, updates))
@@ -634,7 +636,7 @@ def test_watching_keeps_no_graph_and_no_weights_alive():
             assert all(held.row is None and held.movement is None for held in self.recorder._held.values())
 
     assert len(fit(Classifier(), Keeps()).records) == 7
-    assert len(fit(Classifier(), Keeps(norms_every=4)).records) == 7
+    assert len(fit(Classifier(), Keeps(norm_every_n_steps=4)).records) == 7
 
 
 def test_a_loss_that_a_manual_step_overwrites_is_recorded_as_it_was():
@@ -684,7 +686,11 @@ def test_a_watched_step_never_waits_for_the_device():
             """The witness's own sums wait for the device."""
 
     witness = fit(
-        Classifier(), Strict(None, norms_every=1, updates_every=1), accelerator="gpu", devices=1, gradient_clip_val=0.5
+        Classifier(),
+        Strict(None, norm_every_n_steps=1, updates_every=1),
+        accelerator="gpu",
+        devices=1,
+        gradient_clip_val=0.5,
     )
     assert len(witness.records) == 7
     assert all(record.update_norm > 0 for record in witness.records)

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     logger._experiment = comet_ml.OfflineExperiment(
         project_name="landscape", offline_directory=sys.argv[1], log_code=False, log_env_details=False
     )
-    monitor = LandscapeMonitor(batches=1)
+    monitor = LandscapeMonitor(max_batches=1)
     fit(logger, monitor)
     logger.experiment.end()
     assert monitor._reporter.failures == [0], monitor.report

@@ -86,7 +86,7 @@ def test_lit_s_own_logger_uploads_numbers_pictures_card_and_report(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     logger = loggers.LitLogger(root_dir=tmp_path, name="run")
     logger._experiment = sent = Experiment()
-    monitor = LandscapeMonitor(batches=1)
+    monitor = LandscapeMonitor(max_batches=1)
     fit(logger, monitor)
     assert monitor._reporter.failures == [0]
     assert [step for step, _ in sent["train_loss"]] == [step for step, _ in sent["landscape/grad_norm"]]

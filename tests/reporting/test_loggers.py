@@ -49,7 +49,7 @@ def fit(logger, monitor=None, module=None, **settings):
         **{"max_steps": 300, "log_every_n_steps": 10, **quiet, **settings},
         accelerator="cpu",
         logger=logger,
-        callbacks=[LandscapeMonitor(batches=1) if monitor is None else monitor],
+        callbacks=[LandscapeMonitor(max_batches=1) if monitor is None else monitor],
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LandscapeWarning)
@@ -72,7 +72,7 @@ def test_without_a_logger_and_a_folder_nothing_is_written(tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_a_folder_of_ones_own_gets_the_events_and_the_report_without_any_logger(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fit(NO_LOGGER, LandscapeMonitor(folder="mine"), default_root_dir=tmp_path)
+    fit(NO_LOGGER, LandscapeMonitor(dirpath="mine"), default_root_dir=tmp_path)
     assert files(tmp_path) == ["mine/events.jsonl", "mine/landscape_report.html"]
 
 
@@ -163,7 +163,7 @@ def test_wandb_offline_gets_numbers_pictures_card_and_report(tmp_path, monkeypat
     for name, value in {"MODE": "offline", "SILENT": "true", "DIR": tmp_path, "CONSOLE": "off"}.items():
         monkeypatch.setenv(f"WANDB_{name}", str(value))
     logger = WandbLogger(save_dir=tmp_path, offline=True, project="landscape")
-    monitor = LandscapeMonitor(batches=1)
+    monitor = LandscapeMonitor(max_batches=1)
     fit(logger, monitor)
     run = logger.experiment
     summary = dict(run.summary)
@@ -183,7 +183,7 @@ def test_mlflow_s_file_store_gets_numbers_pictures_card_and_report_at_the_x_of_t
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     logger = MLFlowLogger("landscape", tracking_uri=(tmp_path / "mlruns").as_uri())
-    monitor = LandscapeMonitor(batches=1)
+    monitor = LandscapeMonitor(max_batches=1)
     fit(logger, monitor, accumulate_grad_batches=2)
     client, run = logger.experiment, logger.run_id
     at = {
@@ -268,7 +268,7 @@ NO_FILES = {
 @pytest.mark.parametrize("name", NO_FILES)
 def test_where_the_logger_writes_no_files_neither_does_the_monitor(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monitor = LandscapeMonitor(batches=1)
+    monitor = LandscapeMonitor(max_batches=1)
     fit(NO_FILES[name](tmp_path), monitor, default_root_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert monitor.verdict is not None

@@ -127,7 +127,7 @@ def logdir(tmp_path_factory):
             max_steps=300,
             accelerator="cpu",
             logger=logger,
-            callbacks=[LandscapeMonitor(every=30, batches=1, budget=None)],
+            callbacks=[LandscapeMonitor(every_n_steps=30, max_batches=1, budget=None)],
             **quiet,
         )
         with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
