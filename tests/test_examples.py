@@ -130,7 +130,7 @@ def test_remedies_are_given_as_classes(main, remedies, expected):
     monitor = parsed(
         main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", f"--trainer.callbacks.remedies={remedies}"
     )
-    assert monitor._remedying.remedies == expected
+    assert monitor._remedy_runner.remedies == expected
 
 
 @pytest.mark.slow

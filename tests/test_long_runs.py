@@ -59,7 +59,7 @@ def long_life(steps: int) -> RunState:
             seen.mark()
         if step % 500 == 0:
             line = Line("initial", (0.0, 1.0, 1.1), (1.0, wave, wave), 0.0, monotone=True, samples=8)
-            seen.document.read(step, [line])
+            seen.readings.add(step, [line])
         if step % 2000 == 1999:
             cause = Cause.SADDLE_POINT if (step // 2000) % 2 else Cause.FLAT_REGION
             seen.judge(Verdict(cause, step, step - 10, stuck=True, reason="why"))

@@ -20,10 +20,11 @@ from lightning_landscape.errors import LandscapeError, ProbeFailedWarning
 from lightning_landscape.evidence import Divergence, LossLevel
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
-from lightning_landscape.examination.remedy_runner import Remedying, _applied
+from lightning_landscape.examination.remedy_runner import RemedyRunner, _applied
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.remedies import Halt, Perturb, ScaleLearningRate, Stop, WayDown, usual_norm
 from lightning_landscape.reporting.reporter import Reporter
+from lightning_landscape.trainer.lightning_host import LightningHost
 
 VERDICT = Verdict(Cause.SADDLE_POINT, step=100, since=20, stuck=True, reason="")
 quiet_alarms = pytest.mark.filterwarnings("ignore::lightning_landscape.errors.PlateauWarning")
@@ -180,8 +181,8 @@ def look(seen, step, *, verdict=None, since=None, level=1.0, divergence=None):
     seen.progress.level = LossLevel(start=1.0, best=level, now=level)
     seen.verdicts += [] if verdict is None else [verdict]
     trainer = SimpleNamespace(world_size=1, should_stop=False, optimizers=[sgd(net())], lr_scheduler_configs=[])
-    remedying = Remedying([lambda verdict, optimizer: "did something"])
-    remedying(trainer, None, seen, None, Guard(), Reporter(None))
+    remedying = RemedyRunner([lambda verdict, optimizer: "did something"])
+    remedying(LightningHost(trainer, net()), seen, None, Guard(), Reporter(None))
     return [(outcome.step, outcome.escaped, outcome.over) for outcome in seen.remedy_outcomes]
 
 
@@ -276,7 +277,7 @@ def test_a_perturbed_run_escapes_and_the_monitor_says_when(tmp_path, make, direc
     assert ("smallest curvature" in outcome.said[0]) is (direction == "lambda_min")
     assert f"the run escaped at step {outcome.escaped}" in monitor.report
     first, second, *_ = (r.getMessage() for r in caplog.records if r.name == "lightning_landscape")
-    assert first.endswith("whether the run escapes will show.")
+    assert first.endswith("it is not known yet whether the run escapes.")
     assert second.endswith(f"the run escaped at step {outcome.escaped}.")
     cards = sorted(tmp_path.rglob("remedies-*.md"))
     assert [card.read_text().strip() for card in cards[:2]] == ([first, second] if cards else [])
@@ -355,8 +356,12 @@ def test_what_a_remedy_did_is_said_with_its_name_once(tmp_path, remedy, sentence
 def test_a_remedy_of_several_optimizers_is_named_once():
     rates = iter((0.1, 0.2))
     trainer = SimpleNamespace(optimizers=[sgd(net()), sgd(net())], lr_scheduler_configs=[], should_stop=False)
-    assert _applied(halve, VERDICT, trainer, Guard()) == ["halved the learning rate (remedy: halve)"]
-    (said,) = _applied(lambda verdict, optimizer: f"saw the rate {next(rates)}", VERDICT, trainer, Guard())
+    assert _applied(halve, VERDICT, LightningHost(trainer, None), Guard()) == [
+        "halved the learning rate (remedy: halve)"
+    ]
+    (said,) = _applied(
+        lambda verdict, optimizer: f"saw the rate {next(rates)}", VERDICT, LightningHost(trainer, None), Guard()
+    )
     assert said.startswith("saw the rate 0.1 and saw the rate 0.2 (remedy: the lambda at line ")
 
 
@@ -447,7 +452,7 @@ def test_a_resumed_run_is_not_treated_twice_and_ends_as_the_straight_one(tmp_pat
 def test_a_treatment_says_what_became_of_it():
     outcome = RemedyOutcome(step=5, since=0, cause="saddle_point", level=1.0, said=("Perturb moved",))
     assert outcome.open
-    assert outcome.sentence(5) == "step 5 (saddle_point): Perturb moved; whether the run escapes will show."
+    assert outcome.sentence(5) == "step 5 (saddle_point): Perturb moved; it is not known yet whether the run escapes."
     assert replace(outcome, escaped=9).sentence(20).endswith("; the run escaped at step 9.")
     assert replace(outcome, over=9).sentence(20).endswith("; the run has not escaped by step 9.")
     assert replace(outcome, over=5).sentence(20).endswith("Perturb moved.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
@@ -11,15 +11,17 @@ from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import check_functions, check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import (
-    curvature_pictures,
+    curvature_figures,
     curvature_scalars,
-    spectrum_pictures,
+    spectrum_figures,
     spectrum_scalars,
 )
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.probes import CopyTrials, HessianExtremes, HessianSpectrum
-from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.tracking.progress import StepRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class CurvatureMonitor(Monitor):
@@ -59,11 +61,13 @@ class CurvatureMonitor(Monitor):
             (CopyTrials(),), scheduled=measured, every_n_steps=every_n_steps, max_batches=max_batches, loss_fn=loss_fn
         )
         settings = {"every_n_steps": every_n_steps, "iterations": iterations, "max_batches": max_batches}
-        super().__init__(StepRecorder(norm_every_n_steps=None), examination, settings)
+        super().__init__(examination, settings=settings)
 
-    def _scalars(self, record: StepRecord) -> dict[str, float]:
-        examination = self._examination
-        return curvature_scalars(examination.curvature, record.learning_rate) | spectrum_scalars(examination.spectrum)
+    def scalars(self, record: StepRecord) -> Mapping[str, float]:
+        """Return the eigenvalues, the trace and the share of negative eigenvalues, last measured."""
+        readings = self._state.readings
+        return curvature_scalars(readings, record.learning_rate) | spectrum_scalars(readings)
 
-    def _pictures(self) -> Mapping[str, Any]:
-        return curvature_pictures(self._examination.curvature) | spectrum_pictures(self._examination.spectrum)
+    def figures(self) -> Mapping[str, Figure]:
+        """Return the figures of the descent along the smallest curvature and of the spectrum."""
+        return curvature_figures(self._state.readings) | spectrum_figures(self._state.readings)

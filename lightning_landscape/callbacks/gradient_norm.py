@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from typing_extensions import Unpack
 
 from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
-from lightning_landscape.callbacks.views import gradient_pictures, gradient_scalars
+from lightning_landscape.callbacks.views import gradient_figures, gradient_scalars
 from lightning_landscape.errors import GradientWarning
-from lightning_landscape.examination.examination import Examination
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.tracking.gradient_norms import EXPLODED, VANISHED
 from lightning_landscape.tracking.progress import StepRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class GradientNormMonitor(Monitor):
@@ -38,20 +40,23 @@ class GradientNormMonitor(Monitor):
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps must be at least 1 optimizer step, got {every_n_steps}")
         super().__init__(
-            StepRecorder(norm_every_n_steps=every_n_steps), Examination(()), {"every_n_steps": every_n_steps}
+            recorder=StepRecorder(norm_every_n_steps=every_n_steps), settings={"every_n_steps": every_n_steps}
         )
 
-    def _scalars(self, record: StepRecord) -> dict[str, float]:
+    def scalars(self, record: StepRecord) -> Mapping[str, float]:
+        """Return the gradient norms of this step and the update ratio."""
         ratio = self._state.progress.update_ratio
         return gradient_scalars(record) | ({} if ratio is None else {"update_ratio": ratio})
 
-    def _pictures(self) -> Mapping[str, Any]:
-        return gradient_pictures(self._state.gradients)
+    def figures(self) -> Mapping[str, Figure]:
+        """Return the heat map of gradient norms."""
+        return gradient_figures(self._state.gradients)
 
-    def _judge(self, readings: Sequence[object]) -> None:
-        """The loss is not what this monitor speaks of."""
+    def judge(self, readings: Sequence[object]) -> None:
+        """Reach no verdict: this monitor warns of gradients only."""
 
-    def _look(self) -> None:
+    def after_check(self) -> None:
+        """Warn of gradients that vanish or explode, once per fit of each."""
         scale = self._state.gradients.vanishing
         if scale is not None:
             first, *_, last = scale.groups

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
 from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import check_functions, check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
-from lightning_landscape.callbacks.views import line_pictures, line_scalars
+from lightning_landscape.callbacks.views import line_figures, line_scalars
 from lightning_landscape.errors import BarrierWarning
 from lightning_landscape.evidence import Line, Verdict
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.probes.line import LossLine
-from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.reporting.messages import message
 from lightning_landscape.tracking.progress import StepRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class LossInterpolationMonitor(Monitor):
@@ -66,16 +68,19 @@ class LossInterpolationMonitor(Monitor):
             "num_points": num_points,
             "max_batches": max_batches,
         }
-        super().__init__(StepRecorder(norm_every_n_steps=None), examination, settings)
+        super().__init__(examination, settings=settings)
 
-    def _scalars(self, record: StepRecord) -> dict[str, float]:
-        return line_scalars(self._examination.lines)
+    def scalars(self, record: StepRecord) -> Mapping[str, float]:
+        """Return the barrier on the latest line from the first anchor."""
+        return line_scalars(self._state.readings)
 
-    def _pictures(self) -> Mapping[str, Any]:
-        return line_pictures(self._examination.lines)
+    def figures(self) -> Mapping[str, Figure]:
+        """Return one figure of the lines from each anchor."""
+        return line_figures(self._state.readings)
 
-    def _warn(self, verdict: Verdict) -> None:
-        lines = [curves[-1][1] for curves in self._examination.lines.values()]
+    def warn(self, verdict: Verdict) -> None:
+        """Warn of an alarm, with a sentence on the latest line from each anchor."""
+        lines = [curves[-1][1] for curves in self._state.readings.lines().values()]
         self._reporter.warn("\n".join([message(verdict), *(f"  {sentence(line)}" for line in lines)]), BarrierWarning)
 
 

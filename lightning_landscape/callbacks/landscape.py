@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
@@ -18,30 +18,31 @@ from lightning_landscape.callbacks._validation import (
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import (
-    curvature_pictures,
+    curvature_figures,
     curvature_scalars,
-    gradient_pictures,
+    gradient_figures,
     gradient_scalars,
-    line_pictures,
+    line_figures,
     line_scalars,
     noise_scalar,
-    plane_picture,
+    plane_figures,
     progress_scalars,
-    timeline_picture,
+    timeline_figures,
     verdict_scalar,
 )
 from lightning_landscape.diagnosis import Detector
-from lightning_landscape.evidence import Plane, from_builtins
+from lightning_landscape.evidence import Plane
 from lightning_landscape.examination.effort import Setting
 from lightning_landscape.examination.examination import Examination
-from lightning_landscape.examination.remedy_outcome import RemedyOutcome
-from lightning_landscape.examination.remedy_runner import Remedying
 from lightning_landscape.probes import EXAMINATION as EXAMINATION
 from lightning_landscape.probes import PathPlane, TryAlternatives, gradient_noise
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
 from lightning_landscape.tracking.progress import StepRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FOLLOW_UP_PROBES: tuple[Probe, ...] = (PathPlane(), TryAlternatives())
 """run once the run is known to be stuck: a picture of where it is, and what would help"""
@@ -120,60 +121,56 @@ class LandscapeMonitor(Monitor):
         check_share(budget=budget)
         check_sequences(probes=probes, detectors=detectors)
         check_effort(effort, budget=budget, probes=probes, every_n_steps=every_n_steps, loss_fn=loss_fn)
-        probes = () if effort == "light" else probes
-        lines, remedying = line_probes(anchors, num_points), Remedying(remedies)
-        examining = EXAMINATION if probes is None else tuple(probes)
-        examination = Examination(
-            examining,
-            scheduled=(*lines, gradient_noise) if examining else (),
-            afterwards=FOLLOW_UP_PROBES if examining else (),
-            every_n_steps=every_n_steps,
-            anchors=() if effort == "light" else anchors,
-            max_batches=max_batches,
-            loss_fn=loss_fn,
-            keeps_batches=remedying.needs_batches,
-            effort=effort if examining or effort == "light" else None,
-            share=budget,
-            detectors=detectors,
+        probes = () if effort == "light" else EXAMINATION if probes is None else tuple(probes)
+        super().__init__(
+            Examination(
+                probes,
+                scheduled=(*line_probes(anchors, num_points), gradient_noise) if probes else (),
+                follow_up=FOLLOW_UP_PROBES if probes else (),
+                every_n_steps=every_n_steps,
+                anchors=() if effort == "light" else anchors,
+                max_batches=max_batches,
+                loss_fn=loss_fn,
+                effort=effort if probes or effort == "light" else None,
+                share=budget,
+                detectors=detectors,
+            ),
+            recorder=StepRecorder(norm_every_n_steps=norm_every_n_steps),
+            remedies=remedies,
+            settings={
+                "every_n_steps": every_n_steps,
+                "anchors": tuple(anchors),
+                "num_points": num_points,
+                "max_batches": max_batches,
+                "norm_every_n_steps": norm_every_n_steps,
+            },
+            dirpath=dirpath or "",
         )
-        settings = {
-            "every_n_steps": every_n_steps,
-            "anchors": tuple(anchors),
-            "num_points": num_points,
-            "max_batches": max_batches,
-        }
-        settings |= {"norm_every_n_steps": norm_every_n_steps}
-        super().__init__(StepRecorder(norm_every_n_steps=norm_every_n_steps), examination, settings)
-        self._remedying = remedying
-        self._folder = dirpath or ""
 
     @property
     def planes(self) -> tuple[tuple[int, Plane], ...]:
         """The planes that were drawn, with their optimizer steps; the last few of a run."""
-        kept = self._answer.state.document.readings.get("Plane", ())
-        return tuple((step, from_builtins(Plane, fields)) for step, fields in kept)
+        return tuple(self.readings.of(Plane))
 
-    @property
-    def remedy_outcomes(self) -> tuple[RemedyOutcome, ...]:
-        """What remedies did about each alarm, and whether the run escaped."""
-        return tuple(self._answer.state.remedy_outcomes)
-
-    def _scalars(self, record: StepRecord) -> dict[str, float]:
+    def scalars(self, record: StepRecord) -> Mapping[str, float]:
+        """Return the scalars of this step and the latest ones of the probes."""
         return (
             gradient_scalars(record)
             | progress_scalars(self._state.progress)
-            | line_scalars(self._examination.lines)
-            | noise_scalar(self._state)
-            | curvature_scalars(self._examination.curvature, record.learning_rate)
+            | line_scalars(self._state.readings)
+            | noise_scalar(self._state.readings)
+            | curvature_scalars(self._state.readings, record.learning_rate)
             | verdict_scalar(self._state.verdicts, self._state.progress)
             | {"overhead": self._overhead}
         )
 
-    def _pictures(self) -> Mapping[str, Any]:
+    def figures(self) -> Mapping[str, Figure]:
+        """Return the figures of the run so far."""
+        readings = self._state.readings
         return (
-            timeline_picture(self._state)
-            | gradient_pictures(self._state.gradients)
-            | line_pictures(self._examination.lines)
-            | plane_picture(self._state)
-            | curvature_pictures(self._examination.curvature)
+            timeline_figures(self._state)
+            | gradient_figures(self._state.gradients)
+            | line_figures(readings)
+            | plane_figures(readings)
+            | curvature_figures(readings)
         )

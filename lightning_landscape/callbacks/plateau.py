@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from typing_extensions import Unpack
 
@@ -10,9 +10,6 @@ from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
-from lightning_landscape.examination.examination import Examination
-from lightning_landscape.examination.remedy_outcome import RemedyOutcome
-from lightning_landscape.examination.remedy_runner import Remedying
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.tracking.progress import StepRecord
@@ -39,17 +36,12 @@ class PlateauMonitor(Monitor):
         self, *, norm_every_n_steps: int | None = None, remedies: Sequence[Remedy] = (), **renamed: Unpack[OldNames]
     ) -> None:
         check_numbers(norm_every_n_steps=norm_every_n_steps)
-        remedying = Remedying(remedies)
-        examination = Examination((), keeps_batches=remedying.needs_batches)
         super().__init__(
-            StepRecorder(norm_every_n_steps=norm_every_n_steps), examination, {"norm_every_n_steps": norm_every_n_steps}
+            recorder=StepRecorder(norm_every_n_steps=norm_every_n_steps),
+            remedies=remedies,
+            settings={"norm_every_n_steps": norm_every_n_steps},
         )
-        self._remedying = remedying
 
-    @property
-    def remedy_outcomes(self) -> tuple[RemedyOutcome, ...]:
-        """What remedies did about each alarm, and whether the run escaped."""
-        return tuple(self._answer.state.remedy_outcomes)
-
-    def _scalars(self, record: StepRecord) -> dict[str, float]:
+    def scalars(self, record: StepRecord) -> Mapping[str, float]:
+        """Return the plateau length, the trend of the loss, the update ratio and the verdict."""
         return progress_scalars(self._state.progress) | verdict_scalar(self._state.verdicts, self._state.progress)

@@ -14,6 +14,8 @@ from lightning_landscape.evidence.curvature import Plane as Plane
 from lightning_landscape.evidence.curvature import Spectrum as Spectrum
 from lightning_landscape.evidence.kinds import short_name as short_name
 from lightning_landscape.evidence.kinds import stored_name as stored_name
+from lightning_landscape.evidence.measurements import Measurements as Measurements
+from lightning_landscape.evidence.measurements import merged as merged
 from lightning_landscape.evidence.readings import Activity as Activity
 from lightning_landscape.evidence.readings import Divergence as Divergence
 from lightning_landscape.evidence.readings import GradientNoise as GradientNoise
@@ -24,6 +26,7 @@ from lightning_landscape.evidence.readings import Plateau as Plateau
 from lightning_landscape.evidence.readings import Schedule as Schedule
 from lightning_landscape.evidence.readings import Trend as Trend
 from lightning_landscape.evidence.readings import UpdateStatistics as UpdateStatistics
+from lightning_landscape.evidence.readings_log import ReadingsLog as ReadingsLog
 from lightning_landscape.evidence.serialization import checked as checked
 from lightning_landscape.evidence.serialization import from_builtins as from_builtins
 from lightning_landscape.evidence.serialization import shown as shown

@@ -1,4 +1,4 @@
-"""How much work a diagnosis may take, in gradients of one batch."""
+"""How much work a diagnosis may do, in gradients of one batch."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Any, Literal, TypeAlias
 
 Setting: TypeAlias = Literal["auto", "light", "standard", "thorough"]
 GRADIENTS = {"light": 0, "standard": 500, "thorough": 1500}
-"""gradients of one batch that the first diagnosis of a run may take"""
+"""gradients of one batch that the first diagnosis of a run may compute"""
 SETTINGS = ("auto", *GRADIENTS)
 FAST = 0.02
-"""seconds for one batch: "auto" halves the work of "standard" for each doubling beyond it"""
+"""seconds for one batch up to which "auto" is "standard"; each doubling of the time halves the work"""
 FEWEST = 60
-"""gradients that a first diagnosis may take however slow the steps are: the shortest trials"""
+"""gradients that a first diagnosis may compute however slow the steps are: enough for the shortest trials"""
 SLOW = 0.16
-"""seconds for one batch, beyond which a diagnosis is taken in slices"""
+"""seconds for one batch above which a diagnosis is spread over several checks"""
 PICTURE_SECONDS = 15.0
-"""seconds of training that pay for the pictures of one moment, 0.3 seconds, at 2%"""
+"""seconds of training of which drawing all pictures once, 0.3 seconds, is 2%"""
 UNTIMED = 1e-3
-"""seconds for one batch where none could be timed"""
+"""seconds that are assumed for one batch where none could be timed"""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What a run may spend on examinations: chosen once, kept with the state of the run."""
+    """How much the probes of a run may compute; chosen once, and kept in the state of the run."""
 
     setting: str
-    """what was asked for: one of `SETTINGS`"""
+    """the user's setting, one of `SETTINGS`"""
     gradients: int
-    """of one batch, for the first diagnosis of the run"""
+    """gradients of one batch for the first diagnosis of the run"""
     sliced: bool
-    """whether a diagnosis is spread over several checks, each of at most a quarter of the steps taken so far"""
+    """whether a diagnosis is spread over several checks, each of which computes at most a quarter as many gradients as
+    there were steps so far"""
     picture_every_n_steps: int
-    """steps between pictures that are drawn while the run goes on"""
+    """steps between two sets of pictures during the run"""
 
     @classmethod
     def chosen(cls, setting: str, batch_seconds: float | None) -> Effort:
@@ -54,9 +55,9 @@ class Effort:
         return cls(setting, gradients, sliced=seconds > SLOW, picture_every_n_steps=pictures)
 
     def sentence(self) -> str:
-        """Return what the report says of it."""
+        """Return the effort as a note of the report."""
         if not self.gradients:
-            return f"effort={self.setting!r}: only losses, gradients and updates are watched"
+            return f"effort={self.setting!r}: only losses, gradients and updates are measured"
         standard = GRADIENTS["standard"]
         fewer = self.setting == "auto" and self.gradients < standard
         milliseconds = 1000 * FAST * standard / self.gradients
@@ -73,7 +74,7 @@ class Effort:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Effort:
-        """Return the effort that `to_dict` was taken of."""
+        """Return the effort from what `to_dict` returned."""
         return cls(
             str(data["setting"]), int(data["gradients"]), bool(data["sliced"]), int(data["picture_every_n_steps"])
         )

@@ -1,51 +1,52 @@
-"""When probes run, on which batches, from which points, and what came of them."""
+"""When the probes of a monitor run, on which batches and from which points."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from torch import nn
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.diagnosis import Detector
-from lightning_landscape.evidence import Curvature, Line, Plane, Spectrum, Verdict, from_builtins, to_builtins
+from lightning_landscape.evidence import Plane, Verdict
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import own_scalars
-from lightning_landscape.examination.probe_runner import Probing, once
+from lightning_landscape.examination.probe_runner import ProbeRunner, once
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
 from lightning_landscape.examination.snapshots import Snapshots, parameters_of
-from lightning_landscape.examination.spending import LEAST_LOOK, Underway, batches_for
+from lightning_landscape.examination.spending import LEAST_MEASUREMENT, Underway, batches_for
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.examination.verdicts import Verdicts
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.probes import EXAMINATION
 from lightning_landscape.surface import Probe
-
-CURVES = 12
-"""interpolation curves that are kept for each anchor"""
+from lightning_landscape.trainer.host import Host
 
 
 class Examination:
-    """The probes of a monitor, and their schedule.
+    """The probes of a monitor, and the rules for when they run.
 
-    Batches are kept only once it is known that probes will follow at the end of the coming stretch of steps.
+    Batches are captured only where probes will run at the next check.
 
     Args:
-        probes: run where the loss has stalled, in this order: those of `EXAMINATION` until the cause is clear; probes
-            of the user's own always run.
-        scheduled: run every so many steps, after a checkpoint, and at the end of an examination.
-        afterwards: run once for each plateau that alarms, after the others: they show it, or what would help.
-        every_n_steps: optimizer steps between two scheduled runs; None for a tenth of the run.
+        probes: run in this order when the loss has stalled. Those of `EXAMINATION` run until the cause is clear; the
+            user's own always run.
+        scheduled: run every `every_n_steps` steps, after a checkpoint, and at the end of a diagnosis.
+        follow_up: run after the others once for each plateau that raises an alarm: they show the plateau, or what would
+            help.
+        every_n_steps: optimizer steps between two scheduled measurements; None for a tenth of the run.
         anchors: points of the run that the probes may start from.
-        max_batches: how many batches an examination sees at most.
-        loss_fn: evaluates the loss in place of `training_step`.
-        keeps_batches: whether batches are kept for every look, for use outside the probes.
-        effort: what a diagnosis may take, one of `effort.SETTINGS`; None for no limit.
-        share: of the training time, at which the clock ends an examination; None for no such limit.
-        detectors: reach the verdict, the first that speaks; None for the usual ones.
+        max_batches: most batches that are captured for the probes.
+        loss_fn: computes the loss in place of `training_step`.
+        captures_always: whether batches are captured for every check, for a remedy that needs them.
+        effort: how much work a diagnosis may do, one of `effort.SETTINGS`; None for no limit.
+        share: share of the training time after which the clock ends the probes; None for no such limit.
+        detectors: reach the verdict; the first that returns one decides. None for the usual ones.
 
     Raises:
         ValueError: if `every_n_steps` or `max_batches` is below 1, or `effort` is none of the settings.
@@ -53,227 +54,212 @@ class Examination:
 
     def __init__(
         self,
-        probes: Sequence[Probe],
+        probes: Sequence[Probe] = (),
         *,
         scheduled: Sequence[Probe] = (),
-        afterwards: Sequence[Probe] = (),
+        follow_up: Sequence[Probe] = (),
         every_n_steps: int | None = None,
         anchors: Sequence[str] = (),
         max_batches: int = 32,
-        loss_fn: Any = None,
-        keeps_batches: bool = False,
+        loss_fn: Callable[..., Any] | None = None,
+        captures_always: bool = False,
         effort: str | None = None,
         share: float | None = None,
         detectors: Sequence[Detector] | None = None,
     ) -> None:
         self.probe_set = ProbeSet(max_batches)
-        self.schedule, self.limits = Schedule(every_n_steps), Limits(effort, share, looks=every_n_steps is None)
-        self._probes, self._scheduled, self._afterwards = tuple(probes), tuple(scheduled), tuple(afterwards)
-        self._loss_fn, self._keeps_batches = loss_fn, keeps_batches
+        self.schedule, self.limits = (
+            Schedule(every_n_steps),
+            Limits(effort, share, limits_schedule=every_n_steps is None),
+        )
+        self.captures_always = captures_always
+        self._probes, self._scheduled, self._follow_up = tuple(probes), tuple(scheduled), tuple(follow_up)
+        self._loss_fn = loss_fn
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
         self._snapshots = Snapshots(anchors)
         self.forget()
 
     def forget(self) -> None:
-        """Start as if nothing had been seen."""
-        self.lines: dict[str, list[tuple[int, Line]]] = {}
-        self.curvature: Curvature | None = None
-        self.spectrum: Spectrum | None = None
+        """Forget all that was observed."""
         self.skipped: dict[str, str] = {}
+        """probes that could not run, and why"""
         self.schedule.forget()
         self.limits.forget()
         self.underway: Underway | None = None
-        """a diagnosis that goes on at the next check; None where there is none"""
+        """the diagnosis that goes on at the next check; None where there is none"""
         self.captures_batches = self._postponed = self._picturing = False
         self._pictured: int | None = None
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
         self.probe_set.clear()
 
     def notes(self) -> list[str]:
-        """Return what the effort was, what it left out, and what was skipped and why."""
+        """Return the notes of the report: the effort, what was left out for it, and what was skipped and why."""
         return [*self.limits.notes(), *(f"{what} was skipped: {reason}" for what, reason in self.skipped.items())]
 
     @property
     def given(self) -> tuple[object, ...]:
-        """What was passed in, and is shared by shallow copies."""
-        return self._probes, self._scheduled, self._afterwards, self._loss_fn
+        """The user's objects, which shallow copies of a monitor share."""
+        return self._probes, self._scheduled, self._follow_up, self._loss_fn
 
-    def begin(self, pl_module: Any, horizon: int | None, stopwatch: Stopwatch, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Keep the point from which this run starts, unless a resumed run brought its own."""
+    def begin(self, module: nn.Module, horizon: int | None, stopwatch: Stopwatch, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Keep the initial weights, unless a resumed run has brought its own."""
         self.schedule.horizon = horizon
         self.limits.begin(stopwatch, clock)
         if not self._snapshots.has("initial") and self.schedule.latest == 0:
-            self._snapshots.take("initial", pl_module)
+            self._snapshots.take("initial", module)
 
     def end(self) -> None:
-        """Let go of the batches."""
+        """Release the batches."""
         self.probe_set.clear()
 
     def plan(self, state: RunState, ahead: int) -> None:
-        """Decide whether batches are kept for probes at the next look, `ahead` steps from here.
+        """Decide whether batches are captured for probes at the next check, `ahead` steps from now.
 
-        A diagnosis that is under way is dropped once the loss falls again.
+        A diagnosis that goes on at the next check is dropped once the loss falls again.
         """
         trend = state.progress.trend
         if not self._probes or (not state.stalled and trend is not None and trend.falling):
             self.underway = None
         due = self._scheduled and self.schedule.due(state.steps + ahead)
         soon = bool(self._probes) and state.may_stall_within(ahead)
-        self.captures_batches = bool(self.due_probes(state) or due or soon or self._keeps_batches)
+        self.captures_batches = bool(self.due_probes(state) or due or soon or self.captures_always)
         self._postponed = self._postponed and self.captures_batches
         self.probe_set.clear()
 
-    def captures(self, left: int) -> bool:
-        """Whether planned probes would look at the batch with which so many steps are left to the next look."""
-        return self.captures_batches and left <= self.probe_set.max_batches
+    def captures(self, steps_left: int) -> bool:
+        """Return whether the batch that is `steps_left` steps before the next check is captured for probes."""
+        return self.captures_batches and steps_left <= self.probe_set.max_batches
 
     def on_checkpoint(self) -> None:
-        """A checkpoint was written: the loss on the way to it is of interest.
+        """Enter that a checkpoint was written, so that the loss on the way to it is measured soon.
 
-        It does not hold the batches that were kept for the next look, so that look does without them, here and in a run
-        that resumes, and probes wait for the one after it; not twice, or frequent checkpoints would end all probing.
+        The checkpoint does not hold the captured batches, and a run that resumes from it lacks them at the next check.
+        Probes therefore wait for the check after it in both runs, but not twice, since frequent checkpoints would
+        otherwise prevent all probes.
         """
         self.schedule.checkpointed = True
-        if self._checkpoint_spoils_capture:
+        if self._checkpoint_lacks_batches:
             self.captures_batches, self._postponed = False, True
             self.probe_set.clear()
 
     @property
-    def _checkpoint_spoils_capture(self) -> bool:
-        """Whether a run that resumes from here would lack batches that this one has."""
+    def _checkpoint_lacks_batches(self) -> bool:
+        """Whether a run that resumes from here would lack batches that this run has."""
         return self.captures_batches and not self._postponed and len(self.probe_set) > 0
 
     def due_probes(self, state: RunState) -> tuple[Probe, ...]:
-        """The probes whose time it is: those for a stalled loss, or what the schedule or a checkpoint asks for."""
+        """Return the probes that are due: all of them for a stalled loss, else those of the schedule."""
         if state.stalled and (self._probes or self._scheduled):
-            return once((*self._probes, *self._afterwards, *self._scheduled))
+            return once((*self._probes, *self._follow_up, *self._scheduled))
         return once(self._scheduled) if self.schedule.due(state.steps) else ()
 
     def verdict(self, state: RunState, readings: Sequence[object], guard: Guard) -> Verdict | None:
-        """Return what the detectors make of the run and of these readings; None where none of them speaks."""
+        """Return the verdict of the detectors on this run and these readings; None where no detector returns one."""
         return self._verdicts.reached(state.evidence(readings), guard)
 
-    def covered(self, trainer: Any, state: RunState) -> bool:
-        """Return whether enough work is left for what is due; if not, it waits until it is due again."""
-        if self.limits.cover(trainer, state.occasion, state.steps, LEAST_LOOK):
+    def within_budget(self, host: Host, state: RunState) -> bool:
+        """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""
+        if self.limits.cover(host, state.probe_reason, state.steps, LEAST_MEASUREMENT):
             return True
-        self.schedule.looked(state.steps)
+        self.schedule.enter(state.steps)
         if state.stalled:
             state.postpone()
         return False
 
     def run(
         self,
-        trainer: Any,
-        pl_module: Any,
+        host: Host,
         probes: Sequence[Probe],
         guard: Guard,
         state: RunState,
-        occasion: ProbeReason | None = None,
+        reason: ProbeReason | None = None,
     ) -> list[object]:
-        """Readings of the probes that have something to say; where the surface refuses, none, and `skipped` says why.
+        """Run probes and return their readings; where the surface cannot be opened, none, and `skipped` says why.
 
-        Afterwards this point is the "previous" one, and the "best" one if the loss has never been lower. Where a
-        diagnosis goes on at the next check, it is `underway`, and the readings so far are among those of the next.
+        Afterwards the present weights are the anchor "previous", and "best" if the loss has never been lower. Where a
+        diagnosis goes on at the next check, it is `underway`; the next call returns its readings so far as well.
 
         Args:
-            trainer: in whose fit the module is.
-            pl_module: whose loss is probed.
-            probes: in the order in which they run, as `wanted` gives them.
-            guard: counts what fails.
-            state: what is known without probes.
-            occasion: what they are run for; None for what the run asks for now.
+            host: the run.
+            probes: in the order in which they run, as `due_probes` returns them.
+            guard: counts failures.
+            state: what is known of the run.
+            reason: why the probes run; None for what the state of the run asks for.
         """
-        self.schedule.looked(state.steps)
+        self.schedule.enter(state.steps)
         self._postponed = False
         diagnosing = any(probe in self._probes for probe in probes)
         names = tuple(map(name_of, probes))
-        underway = self.underway if self.underway is not None and self.underway.probes == names else None
-        purse, earlier, done = (None, (), 0) if underway is None else (underway.purse, underway.readings, underway.done)
-        spending = self.limits.spending(occasion or state.occasion, state.steps, purse)
-        probing = Probing(trainer, pl_module, guard, spending, self._loss_fn, [*earlier], done=done)
-        probing.run(
+        begun = self.underway if self.underway is not None and self.underway.probes == names else None
+        budget, earlier, done = (None, (), 0) if begun is None else (begun.budget, begun.readings, begun.done)
+        spending = self.limits.spending(reason or state.probe_reason, state.steps, budget)
+        runner = ProbeRunner(host, guard, spending, self._loss_fn, [*earlier], done=done)
+        runner.run(
             probes,
-            batches_for(spending.purse, self.probe_set, diagnosing=diagnosing),
-            lambda: self._snapshots.points(parameters_of(pl_module)),
-            lambda probe, so_far: self._has_its_turn(probe, state, so_far),
+            batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
+            lambda: self._snapshots.points(parameters_of(host.module)),
+            lambda probe, so_far: self._is_due(probe, state, so_far),
             lambda probe: diagnosing and probe not in self._probes,
         )
-        readings = probing.readings
-        self.skipped.update(probing.skipped)
-        self.limits.note(probing.left_out, probing.measured)
+        readings = runner.readings
+        self.skipped.update(runner.skipped)
+        self.limits.note(runner.left_out, runner.measured)
         self.skipped.update(self._snapshots.skipped)
-        self._keep(readings[len(earlier) :], state)
-        waiting = Underway(spending.purse, probing.done, tuple(readings), names)
-        self.underway = waiting if probing.waiting else None
+        self._enter(readings[len(earlier) :], state)
+        self.underway = Underway(spending.budget, runner.done, tuple(readings), names) if runner.waiting else None
         if self.underway is None:
             loss = None if state.progress.level is None else state.progress.level.now
-            self._snapshots.pass_by(pl_module, state.step, loss, follow=bool(self._afterwards))
+            self._snapshots.pass_by(host.module, state.step, loss, follow=bool(self._follow_up))
         return readings
 
-    def _has_its_turn(self, probe: Probe, state: RunState, readings: Sequence[object]) -> bool:
-        """Whether the cause is still open, or the alarm news, as this kind of probe asks for."""
+    def _is_due(self, probe: Probe, state: RunState, readings: Sequence[object]) -> bool:
+        """Return whether this probe should still run, after the readings of those before it.
+
+        The usual probes run while the cause is open, follow-up probes where a new alarm is likely.
+        """
         if probe in self._scheduled:
             return True
         if probe in self._probes:
             return probe not in EXAMINATION or self._verdicts.open(state.evidence(readings))
-        self._picturing = probe in self._afterwards and self._alarms_anew(state, readings)
-        return self._picturing or probe not in self._afterwards
+        self._picturing = probe in self._follow_up and self._raises_new_alarm(state, readings)
+        return self._picturing or probe not in self._follow_up
 
-    def _alarms_anew(self, state: RunState, readings: Sequence[object]) -> bool:
-        """Whether these readings make an alarm, and the plateau began long after the last one that was pictured."""
+    def _raises_new_alarm(self, state: RunState, readings: Sequence[object]) -> bool:
+        """Return whether these readings raise an alarm, long after the last alarm with follow-up probes."""
         verdict = self._verdicts.likely(state.evidence(readings))
         if verdict is None or not verdict.stuck:
             return False
         return self._pictured is None or verdict.since - self._pictured >= self.schedule.interval(state.steps)
 
-    def _keep(self, readings: Sequence[object], state: RunState) -> None:
-        state.document.read(state.step, readings)
+    def _enter(self, readings: Sequence[object], state: RunState) -> None:
+        """Enter new readings, and the scalars of the user's own, into the state of the run."""
+        state.readings.add(state.step, readings)
         if self._picturing and any(type(reading) is Plane for reading in readings):
             self._pictured = state.step
         self._picturing = False
         scalars, refused = own_scalars(readings)
         state.scalars.update(scalars)
         self.skipped.update(refused)
-        for reading in readings:
-            if type(reading) is Line:  # one with more fields could not be restored as a line
-                self.lines.setdefault(reading.anchor, []).append((state.step, reading))
-                del self.lines[reading.anchor][:-CURVES]
-            elif type(reading) is Curvature:
-                self.curvature = reading
-            elif type(reading) is Spectrum:
-                self.spectrum = reading
 
     def state_dict(self) -> dict[str, Any]:
-        """What was observed, in builtins and tensors."""
+        """Return what was observed, in builtins and tensors."""
         return {
-            "lines": {
-                name: [[step, to_builtins(line)] for step, line in curves] for name, curves in self.lines.items()
-            },
             **self.schedule.state_dict(),
-            "planned": self.captures_batches and not self._checkpoint_spoils_capture,
-            "put_off": self._postponed or self._checkpoint_spoils_capture,
+            "captures_batches": self.captures_batches and not self._checkpoint_lacks_batches,
+            "postponed": self._postponed or self._checkpoint_lacks_batches,
             "pictured": self._pictured,
-            "curvature": None if self.curvature is None else to_builtins(self.curvature),
-            "spectrum": None if self.spectrum is None else to_builtins(self.spectrum),
             "snapshots": self._snapshots.state_dict(),
             "account": self.limits.state_dict(),
-            "diagnosis": None if self.underway is None else self.underway.to_dict(),
+            "underway": None if self.underway is None else self.underway.to_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
-        self.lines = {
-            name: [(step, from_builtins(Line, line)) for step, line in curves]
-            for name, curves in state["lines"].items()
-        }
+        """Continue from what `state_dict` returned."""
         self.schedule.load_state_dict(state)
-        self.captures_batches, self._postponed = bool(state["planned"]), bool(state.get("put_off"))
-        self._pictured = state.get("pictured")
-        self.curvature = None if state["curvature"] is None else from_builtins(Curvature, state["curvature"])
-        self.spectrum = None if state["spectrum"] is None else from_builtins(Spectrum, state["spectrum"])
+        self.captures_batches, self._postponed = bool(state["captures_batches"]), bool(state["postponed"])
+        self._pictured = state["pictured"]
         self._snapshots.load_state_dict(state["snapshots"])
-        if "account" in state:  # not before 0.2
-            self.limits.load_state_dict(state["account"])
-            diagnosis = None if self.limits.account.effort is None else state["diagnosis"]  # another effort: anew
-            self.underway = None if diagnosis is None else Underway.from_dict(diagnosis)
+        self.limits.load_state_dict(state["account"])
+        # A diagnosis that was begun with another effort begins anew.
+        underway = None if self.limits.account.effort is None else state["underway"]
+        self.underway = None if underway is None else Underway.from_dict(underway)

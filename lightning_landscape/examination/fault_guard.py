@@ -1,4 +1,4 @@
-"""What may fail without taking the run with it: each failure is counted, told once, and switched off after three."""
+"""Keeps errors of a monitor out of the training loop; a part that fails three times is switched off."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import wraps
-from typing import Any, TypeVar, cast
 
 from lightning_landscape.errors import LandscapeWarning, ProbeFailedWarning
 from lightning_landscape.reporting.messages import announce
@@ -15,33 +13,7 @@ from lightning_landscape.reporting.messages import announce
 log = logging.getLogger("lightning_landscape")
 
 STRIKES = 3
-
-
-Hook = TypeVar("Hook", bound=Callable[..., None])
-
-
-def guarded(part: str) -> Callable[[Hook], Hook]:
-    """A monitor's hook that does nothing while it is not watching: its `Guard` counts failures, its `Stopwatch` time.
-
-    It is the guard for what is called at every step, where a `with` would cost more than what stands in it.
-    """
-
-    def decorated(hook: Hook) -> Hook:
-        @wraps(hook)
-        def called(self: Any, *args: Any) -> None:
-            guard, stopwatch = self._guard, self._stopwatch
-            if self._watching and (not guard.failures or guard.allows(part)):
-                start = stopwatch.training if stopwatch.sampling else None
-                try:
-                    hook(self, *args)
-                except Exception as error:
-                    guard.failed(part, error)
-                if start is not None:
-                    stopwatch.sample(start)
-
-        return cast("Hook", called)
-
-    return decorated
+"""failures after which a part is switched off"""
 
 
 class Guard:
@@ -52,36 +24,37 @@ class Guard:
 
     def __init__(self) -> None:
         self.failures: dict[str, int] = {}
+        """number of failures of each part, by its name"""
 
     def allows(self, part: str) -> bool:
-        """Whether this part is still switched on."""
+        """Return whether this part is still switched on."""
         return self.failures.get(part, 0) < STRIKES
 
     def notes(self) -> list[str]:
-        """What failed, and how often."""
+        """Return the notes of the report: which parts failed, and how often."""
         return [f"{part} failed {count} time{'s' * (count > 1)}" for part, count in self.failures.items()]
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Count what goes wrong inside, say it the first time, and go on behind the block."""
+        """Count an error that is raised inside, and continue after the block."""
         try:
             yield
         except Exception as error:
             self.failed(part, error)
 
     def give_up(self, part: str, reason: str) -> None:
-        """Switch it off at once, and say why."""
+        """Switch the part off at once, with a warning that gives the reason."""
         self.failed(part, MemoryError(reason))
         self.failures[part] = STRIKES
 
     def attempt(self, part: str, work: Callable[[], object]) -> None:
-        """Do it, unless it is switched off."""
+        """Call `work`, unless its part is switched off, and count an error that it raises."""
         if self.allows(part):
             with self(part):
                 work()
 
     def failed(self, part: str, error: Exception) -> None:
-        """Count what went wrong, and say it the first time; a `LandscapeWarning` is raised again."""
+        """Count an error, and warn of the first one; a `LandscapeWarning` is raised again."""
         if isinstance(error, LandscapeWarning):
             raise error
         count = self.failures[part] = self.failures.get(part, 0) + 1
@@ -95,8 +68,8 @@ class Guard:
 
 
 @contextmanager
-def last_words() -> Iterator[None]:
-    """What is said while somebody else's error ends the run: nothing that is raised here takes the place of that."""
+def while_an_error_ends_the_run() -> Iterator[None]:
+    """Suppress errors inside, and print warnings that are errors otherwise: the run's own error is to be seen."""
     with warnings.catch_warnings(), suppress(Exception):
         warnings.simplefilter("default", LandscapeWarning)
         yield

@@ -1,4 +1,4 @@
-"""What the examinations of one run may take, and what was left out for it."""
+"""How much the probes of one run may compute, and what was left out for it."""
 
 from __future__ import annotations
 
@@ -8,81 +8,82 @@ from typing import Any
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.examination.account import Account, ProbeReason
 from lightning_landscape.examination.effort import SETTINGS, Effort
-from lightning_landscape.examination.spending import Purse, Spending
+from lightning_landscape.examination.spending import Budget, Spending
 from lightning_landscape.examination.stopwatch import Brake, Stopwatch
 from lightning_landscape.module_surface.meter import Meter
-from lightning_landscape.trainer.queries import agreed_upon
+from lightning_landscape.trainer.host import Host
 
 
 class Limits:
     """The effort of a run, the account of its work, and the clock as a brake.
 
     Args:
-        setting: the effort that was asked for, one of `SETTINGS`; None for no limit.
-        share: of the training time, at which the clock ends an examination; None for no such limit.
-        looks: whether scheduled looks are limited; they are not where the user has said how often they come.
+        setting: the effort that the user chose, one of `SETTINGS`; None for no limit.
+        share: share of the training time after which the clock ends the probes; None for no such limit.
+        limits_schedule: whether scheduled measurements are limited; they are not where the user has said how often they
+            come.
 
     Raises:
         ValueError: if `setting` is none of the settings.
     """
 
-    def __init__(self, setting: str | None, share: float | None, *, looks: bool) -> None:
+    def __init__(self, setting: str | None, share: float | None, *, limits_schedule: bool) -> None:
         if setting is not None and setting not in SETTINGS:
             raise ValueError(f"effort must be one of {', '.join(map(repr, SETTINGS))}, got {setting!r}")
-        self._setting, self._share, self._looks = setting, share, looks
+        self._setting, self._share, self._limits_schedule = setting, share, limits_schedule
         self.forget()
 
     def forget(self) -> None:
-        """Start as if nothing had been seen."""
+        """Forget all that was observed."""
         self.account = Account()
         self.left_out: dict[str, tuple[str, str]] = {}
-        """what was not measured for want of work or time: why, and the setting with which it would be included"""
+        """what was not measured for lack of work or time: why, and the setting with which it would be"""
         self._drawn = 0
         self._clock: Clock = SYSTEM_CLOCK
         self._brake = Brake(Stopwatch(self._clock), self._share)
 
     def begin(self, stopwatch: Stopwatch, clock: Clock) -> None:
-        """A fit begins, or goes on."""
+        """Take the clock of a fit that begins or goes on."""
         self._clock, self._brake = clock, Brake(stopwatch, self._share)
 
-    def choose(self, trainer: Any, batch_seconds: float | None) -> None:
-        """Choose the effort of this run, once, as the first rank sees it; nothing where nothing is limited."""
+    def choose(self, host: Host, batch_seconds: float | None) -> None:
+        """Choose the effort of this run, once, by the time of rank 0; does nothing where nothing is limited."""
         if self._setting is not None and self.account.effort is None:
-            self.account.effort = agreed_upon(trainer, Effort.chosen(self._setting, batch_seconds))
+            self.account.effort = host.from_first_rank(Effort.chosen(self._setting, batch_seconds))
 
-    def draws(self, steps: int, *, verdict: bool) -> bool:
-        """Return whether pictures are drawn after this many steps: with a verdict always, else not too often."""
+    def may_draw(self, steps: int, *, verdict: bool) -> bool:
+        """Return whether pictures are drawn after this many steps: always with a verdict, else not too often."""
         every = 1 if self.account.effort is None else self.account.effort.picture_every_n_steps
         if not verdict and steps - self._drawn < every:
             return False
         self._drawn = steps
         return True
 
-    def cover(self, trainer: Any, occasion: ProbeReason, steps: int, price: int) -> bool:
-        """Return whether probes at this price may begin now, on every rank alike; what may not is noted as left out."""
-        looks = occasion is ProbeReason.LOOK
-        what = "scheduled lines" if looks else "another diagnosis"
-        if self._unlimited(occasion) or agreed_upon(trainer, self.account.covers(occasion, steps, price)):
+    def cover(self, host: Host, reason: ProbeReason, steps: int, price: int) -> bool:
+        """Return whether probes at this price may begin now, equally on every rank; if not, note it."""
+        scheduled = reason is ProbeReason.SCHEDULE
+        what = "scheduled lines" if scheduled else "another diagnosis"
+        if self._unlimited(reason) or host.from_first_rank(self.account.can_afford(reason, steps, price)):
             self.left_out.pop(what, None)
             return True
         too_little = "they may take 2% of the steps, which is too little so far", "every_n_steps=..."
         used_up = "the work of this run is used up", self.account.larger_effort
-        self.left_out[what] = too_little if looks else used_up
+        self.left_out[what] = too_little if scheduled else used_up
         return False
 
-    def spending(self, occasion: ProbeReason, steps: int, purse: Purse | None) -> Spending:
-        """Return what the probes of one check may take; `purse` is that of the diagnosis that is under way."""
+    def spending(self, reason: ProbeReason, steps: int, budget: Budget | None) -> Spending:
+        """Return what the probes of one check may compute; `budget` is that of a diagnosis that goes on."""
         meter = Meter(self._clock)
-        unlimited = self._unlimited(occasion)
-        return Spending(self.account, occasion, steps, meter, self._brake, purse=purse, unlimited=unlimited)
+        unlimited = self._unlimited(reason)
+        return Spending(self.account, reason, steps, meter, self._brake, budget=budget, unlimited=unlimited)
 
     def note(self, left_out: Mapping[str, tuple[str, str]], measured: Collection[str]) -> None:
-        """Enter what a check has left out; what it has measured is left out no more."""
+        """Enter what a check has left out; what it has measured no longer counts as left out."""
         kept = {what: why for what, why in self.left_out.items() if what not in measured}
         self.left_out = {**kept, **left_out}
 
     def notes(self) -> list[str]:
-        """Return what the effort is, what was taken, and what was left out."""
+        """Return the notes on the effort, on the work so far, and on what was left out."""
         notes = self.account.notes()
         by_setting: dict[str, list[str]] = {}
         for what, (why, setting) in self.left_out.items():
@@ -95,8 +96,8 @@ class Limits:
         return self.account.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
+        """Continue from what `state_dict` returned."""
         self.account.load_state_dict(state, self._setting)
 
-    def _unlimited(self, occasion: ProbeReason) -> bool:
-        return occasion is ProbeReason.LOOK and not self._looks
+    def _unlimited(self, reason: ProbeReason) -> bool:
+        return reason is ProbeReason.SCHEDULE and not self._limits_schedule

@@ -1,11 +1,11 @@
-"""Numbers that a user's own readings show under ``landscape/``, by the names that they give them."""
+"""Scalars of the user's own probes and readings, under ``landscape/`` and the names that the user gave them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.evidence import shown
+from lightning_landscape.evidence import Measurements, shown
 from lightning_landscape.evidence.kinds import OURS, stored_name
 
 SCALARS = frozenset({
@@ -25,15 +25,19 @@ def taken(name: str) -> bool:
 
 
 def own_scalars(readings: Sequence[object]) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the numbers that readings with a `scalars` show, by name, and why others are refused.
+    """Return the scalars of the user's own readings by name, and why others are refused.
 
-    `scalars` is a method without arguments, a property or a field: a mapping from names to numbers. What is refused is
-    keyed by what it is, as in "the scalar 'verdict' of Scale".
+    The scalars of a reading are its `scalars`: a method without arguments, a property or a field that gives a mapping
+    from names to numbers. A probe that returns a number has that number as its scalar, under the name of the probe.
+    What is refused is keyed by its description, as in "the scalar 'verdict' of Scale".
     """
     values: dict[str, float] = {}
     refused: dict[str, str] = {}
     for reading in readings:
         kind = type(reading)
+        if isinstance(reading, Measurements):
+            _sort_in(reading.values, "a probe", values, refused)
+            continue
         if stored_name(kind) in OURS or not (hasattr(kind, "scalars") or "scalars" in getattr(reading, "__dict__", {})):
             continue
         try:
@@ -41,13 +45,17 @@ def own_scalars(readings: Sequence[object]) -> tuple[dict[str, float], dict[str,
         except Exception as error:  # of the user's own code
             refused[f"showing the scalars of {kind.__name__}"] = f"{type(error).__name__}: {error}"
             continue
-        for name, value in given.items():
-            reason = _reason(name, value)
-            if reason:
-                refused[f"the scalar {name!r} of {kind.__name__}"] = reason
-            else:
-                values[name] = float(value)
+        _sort_in(given, kind.__name__, values, refused)
     return values, refused
+
+
+def _sort_in(given: Mapping[Any, Any], owner: str, values: dict[str, float], refused: dict[str, str]) -> None:
+    """Enter each scalar among the values, or the reason why it is refused."""
+    for name, value in given.items():
+        if reason := _reason(name, value):
+            refused[f"the scalar {name!r} of {owner}"] = reason
+        else:
+            values[name] = float(value)
 
 
 def _given(reading: Any) -> Mapping[Any, Any]:

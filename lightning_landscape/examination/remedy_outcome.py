@@ -1,4 +1,4 @@
-"""What remedies did about one alarm, and what became of it: an observation, saved and resumed with the others."""
+"""What remedies did about one alarm, and how the run went on."""
 
 from __future__ import annotations
 
@@ -7,33 +7,35 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RemedyOutcome:
-    """One alarm, what every remedy said that it did, and whether the run escaped."""
+    """One alarm, what each remedy said that it did, and whether the run escaped."""
 
     step: int
-    """optimizer step after which the remedies were applied"""
+    """optimizer step after which the remedies were called"""
     since: int
-    """beginning of the plateau, by which an episode is known"""
+    """optimizer step at which the plateau began"""
     cause: str
+    """the cause of the alarm, such as "saddle_point" """
     level: float | None
-    """the loss at that moment; None where it was no measure, as in a divergence"""
+    """the loss when the remedies were called; None after a divergence"""
     said: tuple[str, ...]
+    """what each remedy returned, with its name"""
     escaped: int | None = None
-    """step at which the loss was seen to fall again, and below `level`"""
+    """step at which the loss was falling again and below `level`; None where that was not seen"""
     over: int | None = None
-    """step of the next alarm, where it comes before any escape; `step` itself where a remedy asked to stop"""
+    """step of the next alarm, where that came before an escape; `step` itself where a remedy stopped the run"""
 
     @property
     def open(self) -> bool:
-        """Whether the outcome is still to come."""
+        """Whether it is not known yet whether the run escapes."""
         return self.escaped is None and self.over is None
 
     def sentence(self, now: int) -> str:
-        """What was done, and what became of it by step `now`."""
+        """Return what was done, and whether the run has escaped by step `now`."""
         by = now if self.over is None else self.over
         if self.escaped is not None:
             outcome = f"; the run escaped at step {self.escaped}"
         elif by > self.step:
             outcome = f"; the run has not escaped by step {by}"
         else:
-            outcome = "; whether the run escapes will show" if self.open else ""
+            outcome = "; it is not known yet whether the run escapes" if self.open else ""
         return f"step {self.step} ({self.cause}): {'; '.join(self.said)}{outcome}."

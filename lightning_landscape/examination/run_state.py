@@ -1,4 +1,4 @@
-"""What a monitor has seen of a run: everything that a resumed run must know again, and nothing that was configured."""
+"""What a monitor knows of a run: all that a resumed run must know again, and nothing that was configured."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from lightning_landscape.evidence import (
     Evidence,
     LossLevel,
     Plateau,
+    ReadingsLog,
     UpdateStatistics,
     Verdict,
     from_builtins,
+    merged,
     to_builtins,
 )
 from lightning_landscape.examination.account import ProbeReason
@@ -27,50 +29,52 @@ from lightning_landscape.tracking.loss_history import FIRST_HORIZON
 from lightning_landscape.tracking.progress import Progress, StepRecord
 from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
 
-SCHEMA = 2
 HIGH = 0.7
-"""share of the first losses above which a run that noise hides is worth an examination; the trials decide"""
+"""share of the first losses above which a run is diagnosed although noise hides whether its loss falls"""
 UNCLEAR = 0.1
-"""share of the run after which a loss that noise hides is examined all the same"""
+"""share of the run after which a run whose trend is hidden by noise is diagnosed all the same"""
 
 
 class RunState:
-    """Progress, gradients and verdicts of one fit.
+    """Progress, gradients, readings and verdicts of one fit.
 
     Args:
-        horizon: optimizer steps that the fit will take, or None where nobody knows.
+        horizon: number of optimizer steps of the fit; None where it is unknown.
         groups: names of the groups of parameters.
     """
 
     def __init__(self, horizon: int | None = None, groups: Sequence[str] = ()) -> None:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
+        self.readings = ReadingsLog()
         self.document = RunDocument()
         self.verdicts: list[Verdict] = []
         self.remedy_outcomes: list[RemedyOutcome] = []
-        """what remedies did, one for each alarm"""
+        """what remedies did about each alarm, in order"""
         self.scalars: dict[str, float] = {}
-        """what readings of the user's own show, by name, as last measured"""
+        """the latest scalars of the user's own readings, by name"""
         self.announced_codes: list[str] = []
-        """codes of what is said once per fit"""
+        """codes of the messages that are shown once per fit and have been shown"""
         self.first_loss: float | None = None
-        """the loss before any step"""
+        """the loss before the first step"""
         self.steps = 0
+        """number of optimizer steps so far"""
         self.step = 0
         """the loggers' x of the latest step"""
         self.judged_at: int | None = None
-        """`steps` when the present episode was last judged; None while it was not"""
+        """`steps` at the last diagnosis of the present plateau; None before the first"""
         self.judgements = 0
-        """how often it was judged; each time it is left alone for twice as long"""
+        """number of diagnoses of the present plateau; each doubles the time to the next"""
         self.judged_proven = False
-        """whether the plateau was proven by then"""
+        """whether the plateau was proven at its last diagnosis"""
         self.players = 1
-        """how many optimizers take steps; where there are several, only a divergence is judged"""
+        """number of optimizers that step; with several, only a divergence is judged"""
         self.no_grad_share = 0.0
+        """share of the optimizers' parameters that received no gradient at the last measured step"""
         self.coverage = OptimizerCoverage()
 
     def update(self, record: StepRecord) -> None:
-        """Take in one optimizer step; the trend follows the first optimizer."""
+        """Enter one optimizer step; the trend of the loss follows the first optimizer."""
         self.steps += 1
         self.step = record.step
         self.gradients.update(record)
@@ -82,9 +86,9 @@ class RunState:
 
     @property
     def stalled(self) -> bool:
-        """Whether there is a plateau to examine: a new one, one that is proven by now, or an old one without a cause.
+        """Whether a diagnosis is due: of a new plateau, of one that is proven by now, or of an old one without a cause.
 
-        An alarm that names a cause ends the examinations of its episode; one that is undecided does not.
+        An alarm that names a cause ends the diagnoses of its plateau; one that is undecided does not.
         """
         if not (self.progress.stalled or self.unclear) or self.progress.divergence is not None or self.players > 1:
             return False
@@ -96,15 +100,15 @@ class RunState:
 
     @property
     def _patience(self) -> int:
-        """Steps of a tenth of the run."""
+        """A tenth of the run, in steps, at least 200."""
         return max(200, (self.progress.horizon or self.steps) // 10)
 
     @property
     def unclear(self) -> bool:
-        """Whether a run is, after a long time, about where it started, and its losses alone do not say why.
+        """Whether the loss is, after a long time, near its start, while its values alone do not show a plateau.
 
-        Noise may hide how it goes on, or a loss that blew up in the first steps may pass for where it started. Trials
-        may tell what the losses cannot; they speak without a trend, so only plain evidence alarms.
+        Noise may hide the trend, or a loss that blew up in the first steps may be taken for the start. Trials can show
+        what the losses cannot. Without a trend, only plain evidence raises an alarm.
         """
         progress, first = self.progress, self.first_loss
         if progress.trend is None or progress.level is None or progress.stalled or first is None:
@@ -117,30 +121,30 @@ class RunState:
         return high and (hidden or progress.hold == "solved")
 
     def may_stall_within(self, steps: int) -> bool:
-        """Whether the next so many steps may show a plateau that is not known yet: then batches are worth keeping."""
+        """Return whether a new plateau may be found within this many steps, so that batches are worth capturing."""
         progress = self.progress
         if self.judged_at is not None or self.players > 1 or not progress.judges_within(steps):
             return False
         return progress.trend is None or progress.trend.progress < 2 * progress.trend.threshold
 
     @property
-    def occasion(self) -> ProbeReason:
+    def probe_reason(self) -> ProbeReason:
         """What probes would be run for now."""
         if not self.stalled:
-            return ProbeReason.LOOK
-        return ProbeReason.DIAGNOSIS if self.judged_at is None else ProbeReason.RECHECK
+            return ProbeReason.SCHEDULE
+        return ProbeReason.DIAGNOSIS if self.judged_at is None else ProbeReason.REPEATED_DIAGNOSIS
 
     def postpone(self) -> None:
-        """Leave the present episode without a verdict, until it is due again."""
+        """Leave the present plateau without a verdict until its next diagnosis is due."""
         self.judgements = 1 if self.judged_at is None else self.judgements + 1
         self.judged_at, self.judged_proven = self.steps, self.progress.proven
 
     def judge(self, verdict: Verdict) -> bool:
-        """Keep the verdict, one per episode, and tell whether it is news.
+        """Enter the verdict of a diagnosis, and return whether it is new.
 
-        Within an episode it takes the place of mere information, and an alarm that names a cause takes the place of one
-        that is undecided, unless the run has diverged, which is an end. An episode that begins soon after a verdict of
-        the same cause belongs to it, since the loss has only trembled; not an alarm at a lower loss.
+        There is one verdict for each plateau. A later one replaces one that does not alarm, and an alarm that names a
+        cause replaces one that is undecided; nothing replaces a divergence. A plateau that begins soon after a verdict
+        of the same cause counts as the same plateau, unless it raises an alarm at a lower loss.
         """
         first = self.judged_at is None
         self.postpone()
@@ -158,7 +162,7 @@ class RunState:
         return True
 
     def escaped(self) -> Verdict | None:
-        """The alarm that the run has left behind since it was last asked, or None."""
+        """Return the alarm whose plateau has ended since the last call; None where there is none."""
         if self.judged_at is None or self.progress.stalled or self.unclear or self.progress.divergence is not None:
             return None
         self.judged_at = None
@@ -166,59 +170,58 @@ class RunState:
 
     @property
     def diverged(self) -> bool:
-        """Whether the run has diverged and nobody has said so."""
+        """Whether the run has diverged and no verdict says so yet."""
         return self.progress.divergence is not None and all(v.cause is not Cause.DIVERGED for v in self.verdicts)
 
     def evidence(self, readings: Sequence[object] = ()) -> Evidence:
-        """Everything known at this step, with the readings of the probes."""
+        """Return all that is known at this step, with these readings of probes."""
         progress = self.progress
         since = progress.since if progress.divergence is None else progress.divergence.step
         if since is None and self.unclear and progress.trend is not None:
             since = max(0, self.step - progress.trend.window)
-        # Since it began, noise may have blurred the test; what it showed then stands until the loss falls.
+        # Noise may hide the trend later in a plateau; the trend with which it began stands until the loss falls.
         trend = progress.opening if progress.stalled else progress.trend
         level = None if progress.level is None else replace(progress.level, first=self.first_loss)
         known = (trend, level, progress.divergence, progress.schedule, self.gradients.scale())
+        updates = UpdateStatistics(
+            update_ratio=progress.update_ratio,
+            travelled=progress.travelled,
+            no_grad_share=self.no_grad_share,
+            not_in_optimizer=self.coverage.not_in_optimizer,
+            frozen=self.coverage.frozen,
+            left_by_decay=self.coverage.left_by_decay,
+        )
         return Evidence(
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
-            UpdateStatistics(
-                *(
-                    progress.update_ratio,
-                    progress.travelled,
-                    self.no_grad_share,
-                    self.coverage.not_in_optimizer,
-                    self.coverage.frozen,
-                ),
-                left_by_decay=self.coverage.left_by_decay,
-            ),
-            *reversed(readings),  # of several of a kind, such as lines from several anchors, the first stands
+            updates,
+            *reversed(merged(readings)),  # of several readings of a class, such as three lines, the first stands
         )
 
     def mark(self) -> None:
-        """Note what the run is doing now: "learning", "stalled", "not_judged", or the cause that was named."""
+        """Enter the present state into the document: "learning", "stalled", "not_judged", or a cause."""
         named = self.judged_at is not None or self.progress.divergence is not None
         state = self.verdicts[-1].cause.value if named and self.verdicts else ""
         unnamed = "not_judged" if self.players > 1 else "stalled" if self.progress.stalled else "learning"
         self.document.mark(self.step, state or unnamed)
 
     def notes(self) -> list[str]:
-        """What is not judged or trained, what was said once, what remedies did, and what became of it."""
-        said = [NOT_JUDGED] if self.players > 1 else []
-        said += [f"[{code}] was said; docs/causes.md explains it" for code in self.announced_codes]
+        """Return the notes of the report: what is not judged or not trained, which warnings were given, remedies."""
+        notes = [NOT_JUDGED] if self.players > 1 else []
+        notes += [f"the warning [{code}] was given; docs/causes.md explains it" for code in self.announced_codes]
         if all(verdict.cause is not Cause.NOT_UPDATING for verdict in self.verdicts):
             if self.coverage.outside_optimizers > PART_OF_THE_MODEL:
-                said.append(f"no optimizer holds {self.coverage.outside_optimizers:.0%} of the trainable parameters")
+                notes.append(f"no optimizer holds {self.coverage.outside_optimizers:.0%} of the trainable parameters")
             if self.no_grad_share > PART_OF_THE_MODEL:
-                said.append(f"{self.no_grad_share:.0%} of the parameters received no gradient")
-        return said + [outcome.sentence(self.step) for outcome in self.remedy_outcomes if outcome.said]
+                notes.append(f"{self.no_grad_share:.0%} of the parameters received no gradient")
+        return notes + [outcome.sentence(self.step) for outcome in self.remedy_outcomes if outcome.said]
 
     def state_dict(self) -> dict[str, Any]:
-        """Builtins only."""
+        """Return builtins only, for the checkpoint."""
         return {
-            "schema": SCHEMA,
             "progress": self.progress.state_dict(),
             "gradients": self.gradients.state_dict(),
+            "readings": self.readings.state_dict(),
             "document": self.document.state_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "remedy_outcomes": [to_builtins(outcome) for outcome in self.remedy_outcomes],
@@ -234,20 +237,15 @@ class RunState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken.
-
-        Raises:
-            ValueError: if the state is of another schema.
-        """
-        if state["schema"] != SCHEMA:
-            raise ValueError(f"schema {SCHEMA} is understood, got {state['schema']!r}")
+        """Continue from what `state_dict` returned."""
         self.progress.load_state_dict(state["progress"])
         if tuple(state["gradients"]["groups"]) == self.gradients.groups:
             self.gradients.load_state_dict(state["gradients"])
+        self.readings.load_state_dict(state["readings"])
         self.document.load_state_dict(state["document"])
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
-        self.remedy_outcomes = [from_builtins(RemedyOutcome, outcome) for outcome in state.get("remedy_outcomes", ())]
-        self.scalars = {str(name): float(value) for name, value in state.get("scalars", {}).items()}
+        self.remedy_outcomes = [from_builtins(RemedyOutcome, outcome) for outcome in state["remedy_outcomes"]]
+        self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
@@ -255,6 +253,6 @@ class RunState:
 
 
 def _is_lower(verdict: Verdict, last: Verdict) -> bool:
-    """Whether the loss had come down by 3% or more between the two verdicts; False where that was not measured."""
+    """Return whether the loss fell by more than 3% between the verdicts; False where it was not measured."""
     now, before = verdict.evidence.get(LossLevel), last.evidence.get(LossLevel)
     return now is not None and before is not None and before.now - now.now > TOLERANCE * abs(before.now)

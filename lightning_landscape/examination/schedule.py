@@ -1,4 +1,4 @@
-"""When measurements are due that no stalled loss asks for."""
+"""When scheduled measurements are due."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 class Schedule:
-    """Steps between two looks at the loss surface.
+    """The optimizer steps between two scheduled measurements of the loss surface.
 
     Args:
-        every_n_steps: optimizer steps; None for a tenth of the run.
+        every_n_steps: optimizer steps between two measurements; None for a tenth of the run.
 
     Raises:
         ValueError: if `every_n_steps` is below 1.
@@ -25,24 +25,24 @@ class Schedule:
         self.forget()
 
     def forget(self) -> None:
-        """Start as if nothing had been seen."""
+        """Forget all that was observed."""
         self.horizon: int | None = None
         self.checkpointed = False
-        """whether a checkpoint was written since the last look: the loss on the way to it is of interest"""
+        """whether a checkpoint was written since the last measurement, so that the next one comes sooner"""
         self.latest = 0
-        """optimizer steps at the last look"""
+        """optimizer steps at the last measurement"""
 
-    def looked(self, steps: int) -> None:
-        """Enter a look after this many steps."""
+    def enter(self, steps: int) -> None:
+        """Enter a measurement after this many optimizer steps."""
         self.latest, self.checkpointed = steps, False
 
     def due(self, steps: int) -> bool:
-        """Return whether a look is due after this many steps; after a checkpoint it is in half of the time."""
+        """Return whether a measurement is due after this many steps; after a checkpoint, half the interval will do."""
         interval = self.interval(steps)
         return steps - self.latest >= (interval // 2 if self.checkpointed else interval)
 
     def interval(self, steps: int) -> int:
-        """Return the steps between two looks; in a run of unknown length they lie further and further apart."""
+        """Return the steps between two measurements; in a run of unknown length they grow with the steps so far."""
         if self.every_n_steps is not None:
             return self.every_n_steps
         if self.horizon is None:
@@ -51,9 +51,9 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins."""
-        # Lightning asks for the state first and for `on_save_checkpoint` second; both mean this checkpoint.
+        # Lightning asks for the state before it calls `on_save_checkpoint`; both belong to this checkpoint.
         return {"checkpointed": True, "latest": self.latest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
+        """Continue from what `state_dict` returned."""
         self.checkpointed, self.latest = bool(state["checkpointed"]), int(state["latest"])

@@ -1,4 +1,4 @@
-"""Measure how long training takes and how long watching takes; the brake that ends an examination by the clock."""
+"""The times that training and the monitor take, and the brake that ends probes by the clock."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from lightning_landscape.examination.effort import FEWEST, UNTIMED
 from lightning_landscape.module_surface.meter import Meter
 
 SAMPLED = 17
-"""the hooks of one batch in this many are timed, for all of them: a prime, so that no rhythm of the run coincides"""
+"""one batch in this many has its hooks timed, and stands for all; a prime number coincides with no period of the run"""
 TIMED = 100
-"""batches at the beginning of a fit whose times are kept, for the median"""
+"""number of batches at the beginning of a fit that are timed, for the median"""
 PLANNED = 10.0
-"""seconds that a diagnosis is meant to take at any speed of the steps"""
+"""seconds that a diagnosis should take, however fast the steps are"""
 SEVERAL = 5.0
-"""an examination that takes this many times what was planned is ended"""
+"""probes that take this many times the planned time are ended"""
 
 
 class Stopwatch:
-    """How much time a fit has taken, without the monitor's own, and how much the monitor has taken.
+    """The time of a fit without the monitor, and the time of the monitor.
 
     Args:
         clock: tells the time.
-        horizon: optimizer steps that this fit will take, or None where it is unknown.
+        horizon: number of optimizer steps of this fit; None where it is unknown.
     """
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK, horizon: int | None = None) -> None:
@@ -41,16 +41,16 @@ class Stopwatch:
         self._batch_began: float | None = None
 
     def end(self) -> None:
-        """Stop: the fit is over."""
+        """Stop at the end of the fit."""
         self._ended = self._clock.now()
 
     def begin_batch(self) -> None:
-        """A batch is about to be trained on: the first ones of a fit are timed, without loading and validation."""
+        """Begin to time a batch, if it is one of the first; loading and validation are not included."""
         if len(self._times) < TIMED:
             self._batch_began = self._clock.now()
 
     def end_batch(self) -> int:
-        """Count one more batch, and return how many there were."""
+        """Count one more batch, and return the number of batches so far."""
         self._batches += 1
         self.sampling = self._batches % SAMPLED == 0
         if self._batch_began is not None:
@@ -60,16 +60,16 @@ class Stopwatch:
 
     @property
     def batch_seconds(self) -> float | None:
-        """Median time of a batch among the first ones of this fit; None before the first."""
+        """Median time of the first batches of this fit, in seconds; None before the first."""
         return statistics.median(self._times) if self._times else None
 
     def sample(self, start: float) -> None:
-        """Enter a hook of a batch that stands for `SAMPLED`; it began when `training` was `start`."""
+        """Enter the time of a hook that began when `training` was `start`; it stands for `SAMPLED` batches."""
         self._spent += SAMPLED * (self.training - start)
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Count the time inside as the monitor's."""
+        """Count the time inside as the monitor's own."""
         self._since = self._clock.now()
         try:
             yield
@@ -78,42 +78,42 @@ class Stopwatch:
 
     @property
     def spent(self) -> float:
-        """Seconds in the monitor itself."""
+        """Seconds that the monitor has taken."""
         return self._spent + (0.0 if self._since is None else self._clock.now() - self._since)
 
     def count(self, steps: int) -> None:
-        """Enter this many more optimizer steps."""
+        """Count this many more optimizer steps."""
         self._steps += steps
 
     @property
     def training(self) -> float:
-        """Seconds of the fit so far without the monitor's own."""
+        """Seconds of the fit so far, without those of the monitor."""
         return max(min(self._clock.now(), self._ended) - self._began - self.spent, 0.0)
 
     @property
     def whole_training(self) -> float:
-        """Seconds that the whole fit will take, as far as its length is known."""
+        """Seconds that the whole fit will take, or has taken so far where its length is unknown."""
         return self.training / max(self._steps, 1) * max(self._horizon or 0, self._steps)
 
     @property
     def overhead(self) -> float:
-        """Seconds in the monitor over those of training so far; 0 before any."""
+        """Seconds of the monitor over those of training; 0 before the first step."""
         training = self.training
         return self.spent / training if training > 0 else 0.0
 
     def notes(self) -> list[str]:
-        """Return what watching has cost so far; nothing before the first step."""
+        """Return the note on the time of the monitor; nothing before the first step."""
         if not self._steps:
             return []
         return [f"watching took {self.spent:.1f} s, {self.overhead:.1%} of the training time"]
 
 
 class Brake:
-    """Ends an examination by the clock: one that takes several times what was planned, or more than a share of the run.
+    """Ends probes by the clock: those that take several times the planned time, or more than a share of the run.
 
     Args:
         stopwatch: of the fit.
-        share: of the training time, for watching and examining together; None for no such limit.
+        share: share of the training time that the monitor may take in all; None for no such limit.
     """
 
     def __init__(self, stopwatch: Stopwatch, share: float | None = None) -> None:
@@ -123,9 +123,9 @@ class Brake:
         """Return the gradients of one batch for which time is left; None for no limit.
 
         Args:
-            meter: of the examination that is under way.
-            allowance: gradients that it may take in all.
-            first: whether it is the first diagnosis of a plateau, which may take `FEWEST` gradients in any case.
+            meter: counts what the probes of this check compute.
+            allowance: gradients that they may compute in all; None for no limit.
+            first: whether it is the first diagnosis of a plateau, which may compute `FEWEST` gradients in any case.
         """
         if self._takes_too_long(meter, allowance):
             return 0
@@ -136,13 +136,13 @@ class Brake:
         return max(affordable, FEWEST - int(meter.gradients) if first else 0)
 
     def reason(self, meter: Meter, allowance: int | None) -> tuple[str, str]:
-        """Return why no time is left, and the setting that would change it; empty where none would."""
+        """Return why no time is left, and the setting that would change it; empty where there is none."""
         if self._takes_too_long(meter, allowance):
-            return f"the examination took {meter.seconds:.0f} s, several times what was planned", ""
+            return f"the probes took {meter.seconds:.0f} s, several times the planned time", ""
         return f"budget={self._share:g} of the training time is used up", "budget=None"
 
     def _takes_too_long(self, meter: Meter, allowance: int | None) -> bool:
-        """Whether an examination that is limited takes several times what was planned."""
+        """Return whether probes with a limited budget take several times the planned time."""
         if allowance is None:
             return False
         return meter.seconds > SEVERAL * max(PLANNED, allowance * self._batch_seconds)

@@ -1,4 +1,4 @@
-"""The detectors of a run: the usual ones or a user's, none of which may fail for the others."""
+"""The detectors of a run: the library's and the user's, so that an error of one does not stop the others."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from lightning_landscape.examination.naming import name_of
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The detectors in use, in the order in which they are asked, and what they make of evidence."""
+    """The detectors in use, in the order in which they are called."""
 
     detectors: Sequence[Detector] = DETECTORS
 
     def reached(self, evidence: Evidence, guard: Guard) -> Verdict | None:
-        """Return the first verdict; a detector that fails is counted, and the next one is asked."""
+        """Return the first verdict of a detector; an error is counted, and the next detector is called."""
 
-        def counted(detector: Detector) -> Detector:
-            def asked(known: Evidence) -> Verdict | None:
+        def guarded(detector: Detector) -> Detector:
+            def called(known: Evidence) -> Verdict | None:
                 found: list[Verdict | None] = []
-                guard.attempt(name_of(detector), lambda: found.append(_asked(detector, known)))
+                guard.attempt(name_of(detector), lambda: found.append(_checked_verdict(detector, known)))
                 return found[0] if found else None
 
-            return asked
+            return called
 
-        return diagnose(evidence, [counted(detector) for detector in self.detectors])
+        return diagnose(evidence, [guarded(detector) for detector in self.detectors])
 
     def likely(self, evidence: Evidence) -> Verdict | None:
-        """Return the first verdict while an examination is under way: a detector that fails says nothing yet."""
+        """Return the first verdict while a diagnosis is going on; errors of detectors are ignored for now."""
         return diagnose(evidence, self._quiet)
 
     def open(self, evidence: Evidence) -> bool:
-        """Return whether a dearer probe could still change the verdict."""
+        """Return whether a more expensive probe could still change the verdict."""
         return needs_more_evidence(evidence, self._quiet)
 
     @property
@@ -45,19 +45,19 @@ class Verdicts:
 
 
 def _quiet(detector: Detector) -> Callable[[Evidence], Verdict | None]:
-    def asked(evidence: Evidence) -> Verdict | None:
+    def called(evidence: Evidence) -> Verdict | None:
         with suppress(Exception):
-            return _asked(detector, evidence)
+            return _checked_verdict(detector, evidence)
         return None
 
-    return asked
+    return called
 
 
-def _asked(detector: Detector, evidence: Evidence) -> Verdict | None:
-    """Return what a detector says, with the evidence that it was asked about where it gives none.
+def _checked_verdict(detector: Detector, evidence: Evidence) -> Verdict | None:
+    """Return the verdict of a detector, with the evidence that it was called with where the verdict has none.
 
     Raises:
-        TypeError: if it returns something else than None or a verdict that can be stored.
+        TypeError: if it returns anything but None or a verdict that can be stored.
     """
     verdict = detector(evidence)
     if verdict is None:
@@ -66,5 +66,5 @@ def _asked(detector: Detector, evidence: Evidence) -> Verdict | None:
         raise TypeError(f"a detector returns a Verdict or None, got {shown(verdict)}")
     complete = verdict.evidence if len(verdict.evidence) else evidence
     verdict = replace(verdict, cause=Cause(verdict.cause), evidence=complete)
-    Verdict.from_dict(verdict.to_dict())  # what a resumed run could not read is refused here and now
+    Verdict.from_dict(verdict.to_dict())  # a verdict that a resumed run could not read is refused at once
     return verdict

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.module_surface.activations import watch_activations
@@ -20,8 +20,12 @@ from lightning_landscape.module_surface.optimizer_copy import decay_of, optimize
 from lightning_landscape.module_surface.training_step import LossFn, TrainingStep
 from lightning_landscape.module_surface.weights import ShardedWeights, Weights
 from lightning_landscape.surface import LossSurface, Params, RunContext
-from lightning_landscape.trainer._compat import current_hook, strategy_lineage
+from lightning_landscape.trainer.host import Host
+from lightning_landscape.trainer.lightning_host import LightningHost
 from lightning_landscape.trainer.ranks import Ranks, Status
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
 
 PROBING_HOOKS = frozenset({"on_train_batch_end", "on_train_epoch_end"})
 """where the module holds the weights that are trained, all of them are trainable, and no step is under way"""
@@ -29,8 +33,44 @@ PROBING_HOOKS = frozenset({"on_train_batch_end", "on_train_epoch_end"})
 
 @contextlib.contextmanager
 def module_surface(
-    trainer: Any,
-    pl_module: Any,
+    trainer: Trainer,
+    pl_module: LightningModule,
+    probe_set: ProbeSet,
+    *,
+    anchors: Mapping[str, Params] = MappingProxyType({}),
+    loss_fn: LossFn | None = None,
+    mode: Mode = "as_trained",
+) -> Iterator[LossSurface]:
+    """Open the loss of `pl_module` on the batches of `probe_set` as a function of its trainable parameters.
+
+    It has to be opened on every rank at the same step. While it is open, the module works on private copies of all that
+    it has, so that a probe cannot change the run. The weights are the only variable of the loss: each evaluation begins
+    with the same buffers, random numbers and attributes.
+
+    Args:
+        trainer: the trainer, in one of `PROBING_HOOKS`.
+        pl_module: the module that is trained.
+        probe_set: batches captured in the steps before.
+        anchors: other points of the run by their names; see `snapshot`.
+        loss_fn: the loss to evaluate in place of ``training_step``; a method ``landscape_loss(self, batch)`` does as
+            well.
+        mode: "as_trained" keeps BatchNorm and dropout as they are in training; "eval" evaluates in eval mode, with
+            BatchNorm statistics collected anew at each point.
+
+    Yields:
+        the surface; it and the graphs made from it are closed with the block
+
+    A `SurfaceError` says why a module cannot be evaluated at other weights without a trace.
+    """
+    with host_surface(
+        LightningHost(trainer, pl_module), probe_set, anchors=anchors, loss_fn=loss_fn, mode=mode
+    ) as surface:
+        yield surface
+
+
+@contextlib.contextmanager
+def host_surface(
+    host: Host,
     probe_set: ProbeSet,
     *,
     anchors: Mapping[str, Params] = MappingProxyType({}),
@@ -39,42 +79,32 @@ def module_surface(
     ranks: Ranks | None = None,
     meter: Meter | None = None,
 ) -> Iterator[LossSurface]:
-    """Open the loss of `pl_module` on the batches of `probe_set` as a function of its trainable parameters.
-
-    To be opened on every rank at the same step. While it is open, the module works on private copies of everything it
-    has; what a probe does with the surface can reach the run in no way. Weights are the mean loss's only variable:
-    each evaluation begins from the same buffers, random numbers and attributes.
+    """Open the surface of any `Host`; `module_surface` describes it.
 
     Args:
-        trainer: the trainer, in one of `PROBING_HOOKS`
-        pl_module: the module that is being trained
-        probe_set: batches captured in the steps before
-        anchors: other points of the run by their names; see `snapshot`
-        loss_fn: what to evaluate in place of ``training_step``; a method ``landscape_loss(self, batch)`` does as well
-        mode: "as_trained" keeps the flags that the module was trained with, BatchNorm and dropout included; "eval"
-            evaluates in eval mode with BatchNorm statistics collected anew at each point
-        ranks: where the ranks meet, for who wants to know whether they have parted
-        meter: counts what is evaluated
+        host: the run, in one of `PROBING_HOOKS`.
+        probe_set: batches captured in the steps before.
+        anchors: other points of the run by their names.
+        loss_fn: the loss to evaluate in place of ``training_step``.
+        mode: "as_trained" or "eval".
+        ranks: synchronises the ranks; None for one of its own.
+        meter: counts the evaluations.
 
     Yields:
-        the surface; it and the graphs made from it are closed with the block
+        the surface
 
     Raises:
         SurfaceError: if the module cannot be evaluated at other weights without a trace; the message says why
     """
-    weights_type = _kind_of_strategy(trainer)
-    if reason := _out_of_place(trainer, pl_module):
+    weights_type = _kind_of_strategy(host)
+    if reason := _out_of_place(host):
         raise SurfaceError(reason)
-    ranks = Ranks(trainer) if ranks is None else ranks
+    ranks = Ranks(host) if ranks is None else ranks
     try:
-        with _opened(trainer, pl_module, probe_set, loss_fn, mode, ranks, weights_type, meter) as (
-            evaluator,
-            measured,
-            judged,
-        ):
-            decay, decoupled = decay_of(trainer)
+        with _opened(host, probe_set, loss_fn, mode, ranks, weights_type, meter) as (evaluator, measured, judged):
+            decay, decoupled = decay_of(host)
             run = RunContext(
-                optimizer_copy=optimizer_copy(trainer, pl_module) if weights_type is Weights else None,
+                optimizer_copy=optimizer_copy(host) if weights_type is Weights else None,
                 reinitialize=reinitialization(evaluator) if weights_type is Weights else None,
                 frozen_since=functools.partial(_frozen_since, evaluator, anchors),
                 activations=functools.partial(watch_activations, measured),
@@ -94,8 +124,7 @@ def _frozen_since(evaluator: Evaluator, anchors: Mapping[str, Params], name: str
 
 @contextlib.contextmanager
 def _opened(
-    trainer: Any,
-    pl_module: Any,
+    host: Host,
     probe_set: ProbeSet,
     loss_fn: LossFn | None,
     mode: Mode,
@@ -114,13 +143,13 @@ def _opened(
     halves = probe_set.halves
     if not halves[0]:
         raise SurfaceError(f"[LL310] no batch to evaluate on: {_why_empty(probe_set)}")
-    with isolated(trainer, pl_module, weights_type(pl_module)) as isolation:
-        replay = TrainingStep(trainer, pl_module, isolation, loss_fn)
+    with isolated(host, weights_type(host.module)) as isolation:
+        replay = TrainingStep(host, isolation, loss_fn)
         require_copies(isolation, replay, [batch for half in halves for batch in half])
         evaluator = Evaluator(isolation, replay, ranks, mode, meter)
         try:
             evaluator.check(halves[0][0])
-            ddp = "DDPStrategy" in strategy_lineage(trainer.strategy)
+            ddp = "DDPStrategy" in host.strategy_names
             yield evaluator, MeanLoss(evaluator, halves[0], ddp), MeanLoss(evaluator, halves[1], ddp)
         finally:
             evaluator.open = False
@@ -149,16 +178,15 @@ def _why_empty(probe_set: ProbeSet) -> str:
     return f"one takes {probe_set.left_out} bytes of the {probe_set.max_bytes} that the probe set may hold"
 
 
-def _kind_of_strategy(trainer: Any) -> type[Weights]:
-    lineage = strategy_lineage(trainer.strategy)
+def _kind_of_strategy(host: Host) -> type[Weights]:
+    lineage = set(host.strategy_names)
     if refused := lineage & {"FSDPStrategy", "DeepSpeedStrategy", "XLAStrategy"}:
         raise SurfaceError(f"[LL312] {refused.pop()} shards the weights out of reach: only total norms are measured")
     return ShardedWeights if "ModelParallelStrategy" in lineage else Weights
 
 
-def _out_of_place(trainer: Any, pl_module: Any) -> str | None:
+def _out_of_place(host: Host) -> str | None:
     """Why not here: elsewhere the module may hold averaged weights, frozen players, or half of a step."""
-    hook = current_hook(pl_module)
-    if hook in PROBING_HOOKS and trainer.training and not trainer.sanity_checking:
+    if host.hook in PROBING_HOOKS and host.is_training:
         return None
-    return f"[LL313] a surface is opened in {' or '.join(sorted(PROBING_HOOKS))}, not in {hook}"
+    return f"[LL313] a surface is opened in {' or '.join(sorted(PROBING_HOOKS))}, not in {host.hook}"

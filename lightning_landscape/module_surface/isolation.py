@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -28,8 +27,8 @@ from lightning_landscape.trainer._compat import (
     forced_eager,
     is_lightning_module,
     logger_handles,
-    take_loggers,
 )
+from lightning_landscape.trainer.host import Host
 
 Attributes = dict[str, Any]
 
@@ -68,11 +67,11 @@ class Isolation:
     Making one changes nothing. `install` hands out copies, `renew` new ones, `put_back` returns the originals.
     """
 
-    def __init__(self, trainer: Any, pl_module: nn.Module, weights: Weights) -> None:
+    def __init__(self, host: Host, weights: Weights) -> None:
         self.weights = weights
         self._streams, self._switches = RandomStreams.now(), TorchFlags.now()
         self._contexts = contextlib.ExitStack()
-        self.modules = dict(pl_module.named_modules())
+        self.modules = dict(host.module.named_modules())
         self._originals = {name: dict(module.__dict__) for name, module in self.modules.items()}
         self._changeable = {
             name: [key for key, value in original.items() if key not in TRAINERS and not is_immutable(value)]
@@ -80,8 +79,8 @@ class Isolation:
         }
         self._others = OtherAttributes(self.modules.values())
         self._metrics = {name for name, module in self.modules.items() if isinstance(module, Metric)}
-        self._trainer, self._trainer_attributes = trainer, dict(vars(trainer))
-        self._groups = [(group, dict(group)) for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        self._host, self._host_attributes = host, dict(host.attributes)
+        self._groups = [(group, dict(group)) for optimizer in host.optimizers for group in optimizer.param_groups]
         self._grads = [(p, p.grad, p.requires_grad) for p in weights.parameters.values()]
         self._hooks = [
             (hooks, dict(hooks))
@@ -90,7 +89,7 @@ class Isolation:
             if hooks
         ]
         self._shadows = {name: _silent() for name, module in self.modules.items() if is_lightning_module(module)}
-        self._copier = Copier(_belongings(trainer, pl_module, weights), _stand_ins(trainer))
+        self._copier = Copier(_belongings(host, weights), _stand_ins(host))
         self._returned = False
 
     @property
@@ -108,8 +107,7 @@ class Isolation:
         self._contexts.enter_context(forced_eager())
         self._contexts.enter_context(torch.inference_mode(mode=False))
         torch.set_grad_enabled(True)
-        take_loggers(self._trainer, [DummyLogger() for _ in self._trainer.loggers])
-        vars(self._trainer)["profiler"] = PassThroughProfiler()
+        self._host.silence()
         for parameter, _, _ in self._grads:
             parameter.grad = None
         for hooks, _ in self._hooks:
@@ -174,7 +172,7 @@ class Isolation:
         for name, module in self.modules.items():
             _become(module.__dict__, self._originals[name])
         self._others.put_back()
-        _become(vars(self._trainer), self._trainer_attributes)
+        _become(self._host.attributes, self._host_attributes)
         for group, original in self._groups:
             _become(group, original)
         self.weights.put_back()
@@ -190,13 +188,13 @@ class Isolation:
 
 
 @contextlib.contextmanager
-def isolated(trainer: Any, pl_module: nn.Module, weights: Weights) -> Iterator[Isolation]:
+def isolated(host: Host, weights: Weights) -> Iterator[Isolation]:
     """Inside, the module may be run at any weights; afterwards nobody can tell.
 
     Yields:
         the isolation, installed
     """
-    isolation = Isolation(trainer, pl_module, weights)
+    isolation = Isolation(host, weights)
     try:
         try:
             isolation.install()
@@ -221,27 +219,15 @@ def _say_nothing(*args: Any, **kwargs: Any) -> None:
     """Stands in for a method that reports something."""
 
 
-def _belongings(trainer: Any, pl_module: nn.Module, weights: Weights) -> list[object]:
-    """What no copy of an attribute may ever drag along."""
-    return [
-        trainer,
-        *(value for value in vars(trainer).values() if hasattr(value, "__dict__")),
-        *pl_module.modules(),
-        *weights.parameters.values(),  # the same objects at other weights
-        *trainer.optimizers,
-        *trainer.callbacks,
-        trainer.strategy,
-        trainer.strategy.model,
-        trainer.precision_plugin,
-        trainer.train_dataloader,
-        getattr(trainer, "datamodule", None),
-        *(config.scheduler for config in trainer.lr_scheduler_configs),
-    ]
+def _belongings(host: Host, weights: Weights) -> list[object]:
+    """Return the objects that no copy of an attribute may take along."""
+    # Parameters are the same objects at other weights.
+    return [*host.never_copied(), *host.module.modules(), *weights.parameters.values()]
 
 
-def _stand_ins(trainer: Any) -> list[tuple[object, object]]:
+def _stand_ins(host: Host) -> list[tuple[object, object]]:
     """A module may have kept a logger, or what a logger writes to, in an attribute."""
-    dummies = [(logger, DummyLogger()) for logger in trainer.loggers]
+    dummies = [(logger, DummyLogger()) for logger in host.loggers]
     return dummies + [(handle, dummy.experiment) for logger, dummy in dummies for handle in logger_handles(logger)]
 
 

@@ -21,6 +21,7 @@ from lightning_landscape.module_surface.training_step import LossFn, TrainingSte
 from lightning_landscape.module_surface.weights import Weights
 from lightning_landscape.surface import LossSurface, Params, RunContext
 from lightning_landscape.trainer._compat import forced_eager, trainer_of
+from lightning_landscape.trainer.lightning_host import LightningHost
 from lightning_landscape.trainer.ranks import Ranks
 
 UNLIMITED = 2**62
@@ -47,15 +48,18 @@ def offline_surface(
 
     A `SurfaceError` says why a module cannot be evaluated.
     """
-    with _borrowed(pl_module) as trainer, isolated(trainer, pl_module, Weights(pl_module)) as isolation:
+    with (
+        _borrowed(pl_module) as trainer,
+        isolated(host := LightningHost(trainer, pl_module), Weights(pl_module)) as isolation,
+    ):
         probe_set = ProbeSet(max(1, len(batches)), max_bytes=UNLIMITED)
         for position, batch in enumerate(batches):
             probe_set.capture(pl_module, batch, position)
         with torch.inference_mode(mode=False), torch.enable_grad(), forced_eager():
-            replay = TrainingStep(trainer, pl_module, isolation, loss_fn)
+            replay = TrainingStep(host, isolation, loss_fn)
             captured = tuple(held for half in probe_set.halves for held in half)
             require_copies(isolation, replay, captured)
-            evaluator = Evaluator(isolation, replay, Ranks(trainer), "eval")
+            evaluator = Evaluator(isolation, replay, Ranks(host), "eval")
             measured = MeanLoss(evaluator, captured)
             try:
                 evaluator.check(measured.batches[0])

@@ -13,23 +13,24 @@ from torch import Tensor, nn
 from lightning_landscape.module_surface.evaluator import Evaluator
 from lightning_landscape.module_surface.random_streams import seed_streams
 from lightning_landscape.surface import Params
+from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import decays_beside
 
 Step = Callable[[Params, Sequence[Tensor]], None]
 
 
-def optimizer_copy(trainer: Any, pl_module: Any) -> Callable[[float], Step] | None:
+def optimizer_copy(host: Host) -> Callable[[float], Step] | None:
     """Copies of the run's optimizer with its state and gradient clipping; None unless there is one that steps alone."""
-    if len(trainer.optimizers) != 1 or not pl_module.automatic_optimization:
+    if len(host.optimizers) != 1 or not host.automatic_optimization:
         return None
-    optimizer = trainer.optimizers[0]
+    optimizer = host.optimizers[0]
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:  # LBFGS evaluates by itself
         return None
-    parameters = {name: p for name, p in pl_module.named_parameters() if p.requires_grad}
+    parameters = {name: p for name, p in host.module.named_parameters() if p.requires_grad}
 
     def continued(factor: float) -> Step:
-        return _Continuation(optimizer, parameters, factor, _clipping(trainer))
+        return _Continuation(optimizer, parameters, factor, _clipping(host))
 
     return continued
 
@@ -55,17 +56,17 @@ class _Continuation:
             self._optimizer.step()
 
 
-def _clipping(trainer: Any) -> Callable[[list[nn.Parameter]], object]:
-    value = trainer.gradient_clip_val
-    if not value:
+def _clipping(host: Host) -> Callable[[list[nn.Parameter]], object]:
+    if host.gradient_clip is None:
         return lambda parameters: None
-    clip = nn.utils.clip_grad_value_ if trainer.gradient_clip_algorithm == "value" else nn.utils.clip_grad_norm_
+    value, algorithm = host.gradient_clip
+    clip = nn.utils.clip_grad_value_ if algorithm == "value" else nn.utils.clip_grad_norm_
     return lambda parameters: clip(parameters, value)
 
 
-def decay_of(trainer: Any) -> tuple[float, bool]:
+def decay_of(host: Host) -> tuple[float, bool]:
     """The largest weight decay of the run's optimizers, and whether it acts on the weights rather than the gradient."""
-    groups = [(group, optimizer) for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    groups = [(group, optimizer) for optimizer in host.optimizers for group in optimizer.param_groups]
     decays = [(float(group.get("weight_decay") or 0.0), decays_beside(o, group)) for group, o in groups]
     return max(decays, default=(0.0, False))
 

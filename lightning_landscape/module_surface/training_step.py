@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.module_surface.batches import ProbeBatch
 from lightning_landscape.module_surface.isolation import Isolation
+from lightning_landscape.trainer.host import Host
 
 LossFn: TypeAlias = Callable[[Any, Any], Tensor]
 """``loss_fn(module, batch)`` → 0-dim tensor"""
@@ -22,20 +23,20 @@ LossFn: TypeAlias = Callable[[Any, Any], Tensor]
 class TrainingStep:
     """Calls the training step, or what the user gives in its place, and returns the loss as a 0-dim tensor."""
 
-    def __init__(self, trainer: Any, pl_module: Any, isolation: Isolation, loss_fn: LossFn | None) -> None:
-        self._module = pl_module
-        self._trainer = trainer
-        self._loss_fn = loss_fn or (type(pl_module).landscape_loss if hasattr(pl_module, "landscape_loss") else None)
-        self._arguments = functools.partial(_arguments, inspect.signature(pl_module.training_step).parameters)
+    def __init__(self, host: Host, isolation: Isolation, loss_fn: LossFn | None) -> None:
+        self._host, self._module = host, host.module
+        own: LossFn | None = getattr(type(host.module), "landscape_loss", None)
+        self._loss_fn = loss_fn or own
+        self._arguments = functools.partial(_arguments, inspect.signature(host.module.training_step).parameters)
         self._handed_over: list[Tensor] = []
-        if not pl_module.automatic_optimization:
-            for attribute, value in _manual_optimization(trainer, pl_module, self._handed_over).items():
+        if not host.automatic_optimization:
+            for attribute, value in _manual_optimization(host, self._handed_over).items():
                 isolation.shadow("", attribute, value)
 
     @property
     def manual(self) -> bool:
         """Whether the step takes its gradients itself."""
-        return self._loss_fn is None and not self._module.automatic_optimization
+        return self._loss_fn is None and not self._host.automatic_optimization
 
     @property
     def overridden(self) -> bool:
@@ -50,7 +51,7 @@ class TrainingStep:
         """
         self._handed_over.clear()
         with (
-            self._trainer.precision_plugin.train_step_context(),
+            self._host.train_step_context(),
             precision or contextlib.nullcontext(),
             _handing_over(self._handed_over) if self.manual else contextlib.nullcontext(),
         ):
@@ -115,10 +116,10 @@ class NullOptimizer:
         return [group.get("lr") for group in self.param_groups]
 
 
-def _manual_optimization(trainer: Any, pl_module: nn.Module, handed_over: list[Tensor]) -> dict[str, Any]:
+def _manual_optimization(host: Host, handed_over: list[Tensor]) -> dict[str, Any]:
     """Methods under which a manual step hands its losses over and changes nothing."""
-    optimizers = [NullOptimizer(optimizer) for optimizer in trainer.optimizers]
-    schedulers = [NullOptimizer(config.scheduler) for config in trainer.lr_scheduler_configs]
+    optimizers = [NullOptimizer(optimizer) for optimizer in host.optimizers]
+    schedulers = [NullOptimizer(scheduler) for scheduler in host.schedulers]
 
     def manual_backward(loss: Tensor, *args: Any, **kwargs: Any) -> None:
         handed_over.append(loss)

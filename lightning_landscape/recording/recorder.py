@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -19,8 +19,8 @@ from lightning_landscape.recording.intervals import Intervals
 from lightning_landscape.recording.step_buffer import OptimizerRecord, PendingStep, fetched
 from lightning_landscape.recording.updates import UpdateMeasurement, bytes_copied, runs_of, stacked
 from lightning_landscape.tracking.progress import StepRecord
-from lightning_landscape.trainer._compat import logger_step, overrides
-from lightning_landscape.trainer.queries import learning_rate_of, parameters_of, size_of
+from lightning_landscape.trainer.host import Host
+from lightning_landscape.trainer.optimizers import learning_rate_of, parameters_of, size_of
 
 MANY = 100_000
 """parameters from which on copying them is what watching costs most"""
@@ -30,8 +30,7 @@ class StepRecorder:
     """One `StepRecord` per optimizer step.
 
     Args:
-        norm_every_n_steps: measure gradient norms at every so many steps, and at those that are logged; None for
-            the default of `Intervals`.
+        norm_every_n_steps: steps between two measured gradient norms, besides the logged ones; None for the default.
         updates_every: measure the true update, which costs a copy of the weights, at every so many steps of an
             optimizer; None for once in a block of the history, and of more than `MANY` parameters in two.
         max_copy_bytes: updates are not measured where a copy of the weights, of large ones a sample, would take more.
@@ -62,22 +61,20 @@ class StepRecorder:
         """whether an optimizer has come by; one whose steps a GradScaler skips has"""
         self._came, self._plain = False, 0  # in this batch; steps to come that leave only their loss
         self._failure: Exception | None = None
-        self._trainer: Any = None
-        self._module: Any = None
+        self._host: Any = None
         self._scaler: Any = None
 
-    def attach(self, trainer: Any, pl_module: nn.Module, intervals: Intervals) -> None:
+    def attach(self, host: Host, intervals: Intervals) -> None:
         """Learn the optimizers' parameters and start listening to their steps."""
         self.detach()
         self._came, self._plain = False, 0
-        self._trainer, self._module, self._intervals = trainer, pl_module, intervals
+        self._host, self._intervals = host, intervals
         self._norm_every_n_steps = self.norm_every_n_steps or intervals.norm_every_n_steps
-        self._automatic = bool(pl_module.automatic_optimization)
-        self._clips = bool(trainer.gradient_clip_val) or overrides(pl_module, "configure_gradient_clipping")
-        scaler = getattr(trainer.precision_plugin, "scaler", None)
-        self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        self._automatic = host.automatic_optimization
+        self._clips = host.changes_gradients
+        self._scaler = host.scaler
         self._learn()
-        for optimizer in trainer.optimizers:
+        for optimizer in host.optimizers:
             if hasattr(optimizer, "register_step_post_hook"):
                 self._handles.append(optimizer.register_step_post_hook(self._after_step))
 
@@ -90,7 +87,7 @@ class StepRecorder:
     def __getstate__(self) -> dict[str, Any]:
         """What was recorded, and how; of the run, nothing."""
         self._fetch()
-        state = dict(vars(self), _seen=self._phases(), _trainer=None, _module=None, _scaler=None, _failure=None)
+        state = dict(vars(self), _seen=self._phases(), _host=None, _scaler=None, _failure=None)
         return state | {name: type(state[name])() for name in ("_handles", "_open", "_held", "_losses")}
 
     def forget(self) -> None:
@@ -156,7 +153,7 @@ class StepRecorder:
             loss = loss.detach()  # Lightning's own copy, which nobody writes to
         came, self._came = self._came, False
         if came and self._plain:
-            self._plain, parts = self._plain - 1, self._trainer.accumulate_grad_batches
+            self._plain, parts = self._plain - 1, self._host.batches_per_step
             self._rows.append(loss if loss is None or parts == 1 else loss * parts)
         else:
             row = self._close(loss)
@@ -174,11 +171,11 @@ class StepRecorder:
     def _alone(self) -> bool:
         """Whether one optimizer steps at every batch."""
         single = self._automatic and len(self._held) == 1 and not self._scaler
-        return single and self._trainer.accumulate_grad_batches == 1
+        return single and self._host.batches_per_step == 1
 
     def _ahead(self, step: int) -> int:
         """Steps from this one to the next that is measured; in step with the loggers, which take 9, 19, 29 ..."""
-        return min(-(step + 1) % n for n in (self._norm_every_n_steps, self._trainer.log_every_n_steps) if n > 0)
+        return min(-(step + 1) % n for n in (self._norm_every_n_steps, self._host.log_every_n_steps) if n > 0)
 
     def _close(self, loss: Tensor | None) -> PendingStep | None:
         """Close the batch's rows, and return the last; its loss is the mean over the batches that were accumulated."""
@@ -186,7 +183,7 @@ class StepRecorder:
             self._losses.append(loss)
         if self._unseen and not self._open:
             # Nobody steps where it can be seen: the loss of the batch is all there is.
-            self._open.append(PendingStep(logger_step(self._trainer), _NOBODY, learning_rate=0.0, moving=True))
+            self._open.append(PendingStep(self._host.step, _NOBODY, learning_rate=0.0, moving=True))
         if not self._open:
             return None
         for row in self._open:
@@ -196,7 +193,7 @@ class StepRecorder:
             elif self._losses:
                 row.loss = self._losses[0] if len(self._losses) == 1 else stacked(self._losses).mean()
                 # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
-                row.parts = self._trainer.accumulate_grad_batches
+                row.parts = self._host.batches_per_step
             row.held.row = row.held.movement = None
         self._rows += self._open
         self._open.clear()
@@ -243,13 +240,13 @@ class StepRecorder:
         """Which parameters each optimizer holds."""
         self._fetch()  # while the groups are those of its rows
         seen = self._phases()
-        names = {id(p): name for name, p in self._module.named_parameters()}
-        members = [parameters_of(optimizer) for optimizer in self._trainer.optimizers]
+        names = {id(p): name for name, p in self._host.module.named_parameters()}
+        members = [parameters_of(optimizer) for optimizer in self._host.optimizers]
         labels = group_names([names.get(id(p), f"optimizer.{i}") for i, held in enumerate(members) for p in held])
         self.groups = tuple(dict.fromkeys(labels))
         label = iter(labels)
         self._held = {}
-        for i, (optimizer, held) in enumerate(zip(self._trainer.optimizers, members, strict=True)):
+        for i, (optimizer, held) in enumerate(zip(self._host.optimizers, members, strict=True)):
             groups = [self.groups.index(next(label)) for _ in held]
             every = self.updates_every or self._intervals.updates_every(1 + (sum(p.numel() for p in held) > MANY))
             phase = seen[i] if i < len(seen) else 0
@@ -259,7 +256,7 @@ class StepRecorder:
         self._unseen = not any(members)
 
     def _opened(self, held: OptimizerRecord, optimizer: Optimizer) -> PendingStep:
-        measured = self._ahead(step := logger_step(self._trainer)) == 0
+        measured = self._ahead(step := self._host.step) == 0
         if measured and held.size != size_of(optimizer) and not self._open:  # fine-tuning has added a parameter group
             self._learn()
             held = self._held[id(optimizer)]

@@ -14,7 +14,7 @@ from lightning_landscape.functional.norms import tensor_norms
 from lightning_landscape.recording.updates import UpdateMeasurement
 from lightning_landscape.tracking.progress import StepRecord
 from lightning_landscape.trainer._compat import joined, whole
-from lightning_landscape.trainer.queries import mean_over_ranks
+from lightning_landscape.trainer.host import Host
 
 
 @dataclass
@@ -177,11 +177,11 @@ def _by_group(row: PendingStep, norms: Sequence[float], groups: int) -> tuple[fl
     return tuple(math.hypot(*norms) if norms else None for norms in members)
 
 
-def averaged_over_ranks(trainer: Any, records: list[StepRecord], overhead: float) -> tuple[list[StepRecord], float]:
+def averaged_over_ranks(host: Host, records: list[StepRecord], overhead: float) -> tuple[list[StepRecord], float]:
     """Return the records with their losses averaged over the ranks, and the mean overhead: every rank decides alike."""
-    if trainer.world_size == 1:
+    if host.world_size == 1:
         return records, overhead
     local = [math.nan if record.loss is None else record.loss for record in records]
-    *losses, overhead = mean_over_ranks(trainer, [*local, overhead])
+    *losses, overhead = host.mean_over_ranks([*local, overhead])
     pairs = zip(records, losses, strict=True)
     return [r._replace(loss=None if r.loss is None else loss) for r, loss in pairs], overhead

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_landscape.evidence import TONES, Verdict, stored_name, to_builtins
+from lightning_landscape.evidence import TONES, Curvature, Plane, ReadingsLog, Spectrum, Verdict, to_builtins
 from lightning_landscape.reporting.messages import evidence_rows
 
 SCHEMA = 1
@@ -14,9 +14,11 @@ SCHEMA = 1
 POINTS = 200
 """points of the loss curve; when they are used up, neighbours are merged"""
 SEGMENTS = 100
-READINGS = {"Line": 48, "Plane": 6, "Spectrum": 12, "Curvature": 100, "GradientNoise": 20}
-"""readings that are kept of each kind, by anchor for lines; beyond that, every other one of the older half goes"""
-DRAWN = {"Plane": ("planes", "planes"), "Spectrum": ("curvature", "spectra"), "Curvature": ("curvature", "ends")}
+DRAWN: Mapping[type[object], tuple[str, str]] = {
+    Plane: ("planes", "planes"),
+    Spectrum: ("curvature", "spectra"),
+    Curvature: ("curvature", "ends"),
+}
 """where readings stand in the document, besides lines"""
 COLUMNS, GROUPS = 100, 64
 """of the heat map of gradient norms"""
@@ -33,7 +35,6 @@ class RunDocument:
     def __init__(self) -> None:
         self.points: list[list[float | None]] = []
         self.segments: list[list[Any]] = []
-        self.readings: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self._first: int | None = None
         self._span = 1
         self._open: list[list[float | None]] = []
@@ -58,17 +59,6 @@ class RunDocument:
             self.segments.append([step, state])
             del self.segments[1 : -SEGMENTS + 1]
 
-    def read(self, step: int, readings: Sequence[object]) -> None:
-        """Keep what the probes found, where it can be drawn."""
-        for reading in readings:
-            kind = stored_name(type(reading))
-            if kind in READINGS:
-                fields = to_builtins(reading)
-                kept = self.readings.setdefault(f"{kind}:{fields['anchor']}" if "anchor" in fields else kind, [])
-                kept.append((step, fields))
-                if len(kept) > READINGS[kind]:
-                    del kept[1 : len(kept) // 2 : 2]
-
     def state_dict(self) -> dict[str, Any]:
         """Builtins only."""
         return {
@@ -77,7 +67,6 @@ class RunDocument:
             "span": self._span,
             "first": self._first,
             "segments": [list(segment) for segment in self.segments],
-            "readings": {name: [list(pair) for pair in kept] for name, kept in self.readings.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -85,14 +74,16 @@ class RunDocument:
         self.points, self._open = [_point(p) for p in state["points"]], [_point(p) for p in state["open"]]
         self._first = state["first"]
         self._span, self.segments = int(state["span"]), [list(segment) for segment in state["segments"]]
-        self.readings = {name: [(step, fields) for step, fields in kept] for name, kept in state["readings"].items()}
-        self.document([])  # what cannot be drawn is damaged
+        self.document()  # what cannot be drawn is damaged
 
-    def document(self, verdicts: Sequence[Verdict], **known: Any) -> dict[str, dict[str, Any]]:
+    def document(
+        self, verdicts: Sequence[Verdict] = (), readings: ReadingsLog | None = None, **known: Any
+    ) -> dict[str, dict[str, Any]]:
         """Everything as JSON-able parts of bounded size, numbers rounded and what is not finite as None.
 
         Args:
             verdicts: one per episode, in order; of very many the last are kept.
+            readings: the lines, planes and curvatures to draw; None for none.
             known: what else is known of the run, into the part "course".
         """
         points = [*self.points, *([_merged(self._open)] if self._open else [])]
@@ -106,14 +97,11 @@ class RunDocument:
             **known,
         }
         parts = {"course": course, "lines": {}, "planes": {}, "curvature": {}}
-        for name, kept in self.readings.items():
-            kind, _, anchor = name.partition(":")
-            items = [{"step": step, **fields} for step, fields in kept]
-            if kind == "Line":
-                parts["lines"][clean(anchor)] = items
-            elif kind in DRAWN:
-                part, field = DRAWN[kind]
-                parts[part][field] = items
+        readings = ReadingsLog() if readings is None else readings
+        parts["lines"] = {clean(anchor): _with_steps(curves) for anchor, curves in readings.lines().items()}
+        for kind, (part, field) in DRAWN.items():
+            if found := readings.of(kind):
+                parts[part][field] = _with_steps(found)
         return {name: {"schema": SCHEMA, **rounded(part)} for name, part in parts.items() if part}
 
 
@@ -167,6 +155,10 @@ def rounded(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [rounded(item) for item in value]
     return str(value)
+
+
+def _with_steps(readings: Sequence[tuple[int, object]]) -> list[dict[str, Any]]:
+    return [{"step": step, **to_builtins(reading)} for step, reading in readings]
 
 
 def _joined(columns: Sequence[tuple[int, Sequence[float | None]]]) -> tuple[int, Sequence[float | None]]:

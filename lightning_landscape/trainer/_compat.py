@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -95,6 +95,19 @@ def logger_step(trainer: Any) -> int:
         return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
     except AttributeError:
         return int(trainer.global_step)
+
+
+def state_of_renamed(callback: Callback, trainer: Any, states: Any) -> dict[str, Any] | None:
+    """Return the state of the one callback of this class that had other settings and is not in the Trainer; or None.
+
+    Lightning keeps states under a key that contains the settings, and a resumed run may have other settings.
+    """
+    if not isinstance(states, Mapping) or callback.state_key in states:
+        return None
+    present = {other.state_key for other in trainer.callbacks}
+    kind = f"{type(callback).__qualname__}{{"
+    others = [state for key, state in states.items() if str(key).startswith(kind) and key not in present]
+    return others[0] if len(others) == 1 else None
 
 
 def joined(tensors: Sequence[Tensor]) -> Tensor:

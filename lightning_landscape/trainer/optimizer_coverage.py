@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_landscape.trainer._compat import whole
+from lightning_landscape.trainer.host import Host
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,22 @@ class OptimizerCoverage:
     """see `left_by_decay`; None where it was not asked for"""
 
 
-def optimizer_coverage(trainer: Any, pl_module: nn.Module, travelled: float | None = None) -> OptimizerCoverage:
+def optimizer_coverage(host: Host, travelled: float | None = None) -> OptimizerCoverage:
     """What is out of reach now; where the weights have not `travelled`, also whether their decay holds them."""
-    held = {id(p) for o in trainer.optimizers for group in o.param_groups for p in group["params"]}
-    sizes = {p: p.numel() for p in pl_module.parameters() if not nn.parameter.is_lazy(p)}
+    held = {id(p) for o in host.optimizers for group in o.param_groups for p in group["params"]}
+    sizes = {p: p.numel() for p in host.module.parameters() if not nn.parameter.is_lazy(p)}
     trainable = sum(size for p, size in sizes.items() if p.requires_grad)
     loose = {p: size for p, size in sizes.items() if p.requires_grad and id(p) not in held} if held else {}
     return OptimizerCoverage(
         outside_optimizers=sum(loose.values()) / max(1, trainable),
         not_in_optimizer=sum(size for p, size in loose.items() if p.grad is not None) / max(1, trainable),
         frozen=1 - trainable / sum(sizes.values()) if sizes else 0.0,
-        left_by_decay=left_by_decay(trainer.optimizers) if travelled == 0 else None,
+        left_by_decay=left_by_decay(host.optimizers) if travelled == 0 else None,
     )
 
 
 @torch.no_grad()
-def left_by_decay(optimizers: list[Optimizer]) -> float | None:
+def left_by_decay(optimizers: Sequence[Optimizer]) -> float | None:
     """Share of the last step's gradient that the weight decay leaves, |g + λw|/|g|.
 
     It is 0 where the two cancel out, so that the weights rest, and about 1 where the decay is weak. Where the optimizer

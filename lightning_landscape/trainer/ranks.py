@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lightning_landscape.errors import SurfaceError
+from lightning_landscape.trainer.host import Host
 
 T = TypeVar("T")
 
@@ -33,10 +34,10 @@ class Ranks:
     in the midst of them, the others wait for the time limit of their process group, as they do in training.
     """
 
-    def __init__(self, trainer: Any) -> None:
-        alone = trainer.world_size == 1 or not (dist.is_available() and dist.is_initialized())
+    def __init__(self, host: Host) -> None:
+        alone = host.world_size == 1 or not (dist.is_available() and dist.is_initialized())
         self.size = 1 if alone else dist.get_world_size()
-        self.device = trainer.strategy.root_device
+        self.device = host.device
         self.diverged = False
 
     def meet(self, status: Status) -> None:

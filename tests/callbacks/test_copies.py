@@ -34,7 +34,7 @@ def quietly(*arguments, **settings):
 
 @every_monitor
 @ways
-def test_a_monitor_that_watched_nothing_answers_for_what_its_copy_watched_and_says_so(name, copied):
+def test_a_monitor_that_watched_nothing_reported_fits_for_what_its_copy_watched_and_says_so(name, copied):
     original = MONITORS[name]()
     twin = copied(original)
     assert OF_A_COPY not in original.report
@@ -71,7 +71,7 @@ def test_a_chain_of_copies_reports_back_to_all_that_are_there_and_does_not_grow(
 
 
 @ways
-def test_a_monitor_that_watched_a_fit_answers_for_its_own(copied):
+def test_a_monitor_that_watched_a_fit_reported_fits_for_its_own(copied):
     original = PlateauMonitor()
     quietly(Net(), original, steps=20)
     twin = copied(original)
@@ -88,7 +88,7 @@ def test_a_copy_that_has_watched_nothing_knows_what_its_original_knows(copied):
     assert copied(original).report == original.report
 
 
-def test_siblings_do_not_answer_for_one_another():
+def test_siblings_do_not_reported_fit_for_one_another():
     original = PlateauMonitor()
     one, other = copy.deepcopy(original), copy.deepcopy(original)
     quietly(Net(), one, steps=20)
@@ -148,7 +148,7 @@ def data():
     return inputs, inputs[:, :3].argmax(1)
 
 
-def test_the_original_answers_while_the_copy_still_watches():
+def test_the_original_reported_fits_while_the_copy_still_watches():
     original = LandscapeMonitor()
     middle = At(lambda: original.report.steps)
     quietly(Flat(), copy.deepcopy(original), middle, steps=60)
@@ -262,7 +262,7 @@ def test_what_is_pickled_in_the_middle_of_a_fit_reports_what_was_seen_so_far_wha
     assert report == pickle.loads(written).report
 
 
-def test_an_original_that_answers_for_a_copy_does_so_from_another_process_too():
+def test_an_original_that_reported_fits_for_a_copy_does_so_from_another_process_too():
     original = PlateauMonitor()
     quietly(Flat(), copy.deepcopy(original), steps=60)
     loaded = pickle.loads(pickle.dumps(original))

@@ -222,7 +222,7 @@ def test_the_curvature_monitor_shows_both_ends_the_trace_and_the_share_of_negati
     assert found["lambda_min"] <= 0 < found["lambda_max"]
     assert found["sharpness_ratio"] == pytest.approx(found["lambda_max"] * 0.05 / 2)
     assert 0 <= found["share_negative"] <= 1
-    assert monitor._examination.curvature.products <= 20
+    assert monitor._state.readings.latest(Curvature).products <= 20
     events = scalars_of(logger.log_dir)
     assert {"landscape/lambda_min", "landscape/trace"} <= set(events.Tags()["scalars"])
     assert "landscape/spectrum" in events.Tags()["images"]
@@ -236,7 +236,7 @@ def test_the_interpolation_monitor_adds_its_lines_to_the_warning(tmp_path):
 def test_a_line_has_both_ends_and_a_step_beyond_and_ends_at_the_loss_of_now(tmp_path):
     monitor = LossInterpolationMonitor(every_n_steps=50, anchors=["initial"])
     fit(tmp_path, Classifier(), [monitor])
-    step, line = monitor._examination.lines["initial"][-1]
+    step, line = monitor._state.readings.lines()["initial"][-1]
     assert step == 199
     assert line.alphas == pytest.approx([i / 10 for i in range(12)])
     assert line.losses[10] < line.losses[0]
@@ -249,7 +249,7 @@ def test_a_checkpoint_file_is_an_anchor_and_a_bad_one_is_skipped_with_its_reason
     monitor = LossInterpolationMonitor(every_n_steps=50, anchors=[good, bad])
     with pytest.warns(LandscapeWarning, match=r"bad.ckpt is skipped: .*is damaged"):
         fit(tmp_path, Classifier(), [monitor], max_steps=100)
-    assert list(monitor._examination.lines) == [good]
+    assert list(monitor._state.readings.lines()) == [good]
     assert any("bad.ckpt" in line for line in monitor.report.splitlines())
 
 
@@ -257,7 +257,7 @@ def test_a_written_checkpoint_brings_the_next_line_forward(tmp_path):
     saves = ModelCheckpoint(tmp_path, every_n_train_steps=70)
     monitor = LossInterpolationMonitor(every_n_steps=100, anchors=["initial"])
     fit(tmp_path, Classifier(), [saves, monitor], enable_checkpointing=True)
-    first, _ = monitor._examination.lines["initial"][0]
+    first, _ = monitor._state.readings.lines()["initial"][0]
     assert 69 <= first < 99
 
 

@@ -123,18 +123,18 @@ def test_a_probe_that_is_added_changes_no_verdict_and_takes_no_measurement_away(
     assert usual.verdicts[0].cause is Cause.SETTLED
     assert causes(extended) == causes(usual)
     assert [verdict.reason for verdict in extended.verdicts] == [verdict.reason for verdict in usual.verdicts]
-    assert extended._examination.lines.keys() == usual._examination.lines.keys()
+    assert extended._state.readings.lines().keys() == usual._state.readings.lines().keys()
     assert after.callback_metrics.keys() == before.callback_metrics.keys() | {"landscape/weights/largest"}
     assert "landscape/barrier" in after.callback_metrics
-    assert extended._state.document.readings.keys() >= {"GradientNoise", "Line:initial"}
+    assert extended.readings.kinds >= {"GradientNoise", "Line"}
 
 
 def test_probes_in_place_of_the_usual_ones_leave_lines_noise_and_the_plane_of_an_alarm():
     monitor = monitor_with(probes=[scale], detectors=[heavy])
     with pytest.warns(LandscapeWarning, match="A weight is"):
         fit(monitor)
-    assert monitor._examination.lines.keys() == {"initial", "previous", "best"}
-    assert "GradientNoise" in monitor._state.document.readings
+    assert monitor._state.readings.lines().keys() == {"initial", "previous", "best"}
+    assert "GradientNoise" in monitor.readings.kinds
     assert monitor.planes
 
 
@@ -160,7 +160,7 @@ def test_a_plane_of_ones_own_does_not_pass_for_the_picture_of_an_alarm():
 def test_an_empty_list_of_probes_measures_nothing_of_the_surface():
     monitor = monitor_with(probes=())
     fit(monitor)
-    assert not monitor._examination.lines
+    assert not monitor._state.readings.lines()
     assert not monitor.planes
     assert not len(monitor._examination.probe_set)
 
@@ -288,7 +288,7 @@ def test_a_line_that_is_asked_for_among_the_probes_is_measured_once_at_a_check(m
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (0.5, "0.5"),
+        ("0.5", "0.5"),
         ({"largest": 1.0}, "{'largest': 1.0}"),
         (np.ones(2), "array"),
         (namedtuple("Pair", "a b")(1, 2), "Pair"),
@@ -308,7 +308,7 @@ def test_a_probe_that_returns_no_reading_is_named_with_its_value_and_the_verdict
     assert "dataclass" in str(said.message)
     assert shown in str(said.message)
     assert causes(monitor) == causes(usual)
-    assert monitor._examination.lines
+    assert monitor._state.readings.lines()
 
 
 @dataclass(frozen=True)
@@ -349,7 +349,7 @@ def test_tensors_and_arrays_in_a_reading_become_numbers_and_the_checkpoint_loads
     assert seen
     assert all(type(found) is type(expected) and found == expected for found in seen)
     state = torch.load(path, weights_only=True)["callbacks"][monitor.state_key]
-    assert f"{__name__}:Holds" in state["seen"]["verdicts"][-1]["evidence"]
+    assert f"{__name__}:Holds" in state["run"]["verdicts"][-1]["evidence"]
 
 
 def test_a_reading_that_holds_what_no_checkpoint_can_is_refused_with_the_name_of_its_field():
@@ -402,8 +402,7 @@ def test_the_state_of_an_older_version_with_a_reading_by_its_bare_name_is_resume
     fit(first, Saves(STEPS // 2, path))
     checkpoint = torch.load(path, weights_only=True)
     state = checkpoint["callbacks"][first.state_key]
-    del state["seen"]["scalars"], state["examination"]["pictured"]
-    evidence = state["seen"]["verdicts"][0]["evidence"]
+    evidence = state["run"]["verdicts"][0]["evidence"]
     evidence["Trials" if "Trials" not in evidence else "Scale"] = evidence.pop(f"{__name__}:Scale")
     torch.save(checkpoint, path)
     fit(rest, ckpt_path=path)
@@ -443,7 +442,7 @@ def test_a_scalar_of_ones_own_is_published_and_survives_a_resume(tmp_path):
 
     fit(rest, First(), ckpt_path=path)
     state = torch.load(path, weights_only=True)["callbacks"][first.state_key]
-    assert First.found == pytest.approx(state["seen"]["scalars"]["weights/largest"])
+    assert First.found == pytest.approx(state["run"]["scalars"]["weights/largest"])
 
 
 def test_a_scalar_of_ones_own_is_there_for_other_callbacks_right_after_it_was_measured():

@@ -118,7 +118,9 @@ def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
 
 def told(monitor):
     """All that was said of the run and on what grounds, with what was measured and what it took, as text."""
-    lines = {name: [[step, *line.losses] for step, line in found] for name, found in monitor._examination.lines.items()}
+    lines = {
+        name: [[step, *line.losses] for step, line in found] for name, found in monitor._state.readings.lines().items()
+    }
     taken = monitor._examination.limits.account.spent
     verdicts = [verdict.to_dict() for verdict in monitor.verdicts]
     return json.dumps({"verdicts": verdicts, "lines": lines, "gradients": taken}, indent=1)

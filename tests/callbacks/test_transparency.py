@@ -46,7 +46,7 @@ def test_observed_training_is_identical_to_the_bit(name: str, observer: str):
 
     assert train(SPECIMENS[name], watching).differences(alone(name)) == []
 
-    if hasattr(watching, "readings"):
+    if hasattr(watching, "refusals"):
         refusal = SPECIMENS[name].refusal
         assert bool(watching.readings) is (refusal is None), watching.refusals
         assert all(refusal is not None and refusal in said for said in watching.refusals), watching.refusals

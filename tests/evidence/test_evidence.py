@@ -23,6 +23,7 @@ from lightning_landscape.evidence import (
     InputUse,
     Line,
     LossLevel,
+    Measurements,
     Plane,
     Plateau,
     Restart,
@@ -78,6 +79,7 @@ READINGS = (
     Alternatives({"a perturbation": 0.3}, steps=40, batches=8),
     Restart(gain=0.4, seeds=2, steps=300),
     Symmetry(share=0.75, layer="net.0"),
+    Measurements({"weight_norm": 0.5}),
     RunComparison(("a", "b"), (0.5, 0.4), ((0.0, 0.1), (0.1, 0.0)), samples=64, points=11, notes=("Mind the gap.",)),
 )
 

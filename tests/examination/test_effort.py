@@ -11,7 +11,7 @@ from lightning_landscape import LandscapeMonitor
 from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.examination.account import Account, ProbeReason
 from lightning_landscape.examination.effort import FAST, FEWEST, GRADIENTS, Effort
-from lightning_landscape.examination.spending import Purse, Spending
+from lightning_landscape.examination.spending import Budget, Spending
 from lightning_landscape.examination.stopwatch import PLANNED, SAMPLED, SEVERAL, TIMED, Brake, Stopwatch
 from lightning_landscape.module_surface.meter import Meter
 from tests.clocks import HandClock
@@ -114,7 +114,7 @@ def test_loading_validation_and_checks_between_two_batches_are_no_part_of_them()
 def test_without_an_effort_nothing_is_limited():
     for occasion in ProbeReason:
         assert Account().allowance(occasion, 0) is None
-        assert Account().covers(occasion, 0, 10**9)
+        assert Account().can_afford(occasion, 0, 10**9)
 
 
 def test_the_first_diagnosis_takes_the_whole_and_all_together_at_most_twice_that():
@@ -134,11 +134,11 @@ def test_what_a_diagnosis_does_not_take_is_there_for_the_next():
 
 def test_looks_take_two_percent_of_the_steps_and_nothing_of_what_a_diagnosis_may_take():
     found = account()
-    assert found.allowance(ProbeReason.LOOK, 1000) == 20
-    assert not found.covers(ProbeReason.LOOK, 600, 14)
-    assert found.covers(ProbeReason.LOOK, 1000, 14)
-    found.spend(ProbeReason.LOOK, 19)
-    assert found.allowance(ProbeReason.LOOK, 1000) == 1
+    assert found.allowance(ProbeReason.SCHEDULE, 1000) == 20
+    assert not found.can_afford(ProbeReason.SCHEDULE, 600, 14)
+    assert found.can_afford(ProbeReason.SCHEDULE, 1000, 14)
+    found.spend(ProbeReason.SCHEDULE, 19)
+    assert found.allowance(ProbeReason.SCHEDULE, 1000) == 1
     assert found.allowance(ProbeReason.DIAGNOSIS, 1000) == 500
 
 
@@ -148,20 +148,20 @@ def test_in_a_long_run_a_late_plateau_is_examined_in_full_again():
     assert found.allowance(ProbeReason.DIAGNOSIS, 100) == 2
     assert found.allowance(ProbeReason.DIAGNOSIS, 100_000) == 500
     found.spend(ProbeReason.DIAGNOSIS, 500)
-    assert found.allowance(ProbeReason.LOOK, 100_000) == 2000 - 500
+    assert found.allowance(ProbeReason.SCHEDULE, 100_000) == 2000 - 500
 
 
 def test_a_first_diagnosis_is_made_in_any_case_and_a_later_one_of_the_same_plateau_waits():
     found = account()
     found.spend(ProbeReason.DIAGNOSIS, 990)
-    assert found.covers(ProbeReason.DIAGNOSIS, 100, 14)
-    assert not found.covers(ProbeReason.RECHECK, 100, 14)
+    assert found.can_afford(ProbeReason.DIAGNOSIS, 100, 14)
+    assert not found.can_afford(ProbeReason.REPEATED_DIAGNOSIS, 100, 14)
 
 
 def test_an_account_goes_on_where_it_was_saved_and_a_new_setting_is_chosen_anew():
     found = account(250)
     found.spend(ProbeReason.DIAGNOSIS, 100)
-    found.spend(ProbeReason.LOOK, 7)
+    found.spend(ProbeReason.SCHEDULE, 7)
     same, other = Account(), Account()
     same.load_state_dict(found.state_dict(), "auto")
     other.load_state_dict(found.state_dict(), "thorough")
@@ -173,8 +173,8 @@ def test_an_account_goes_on_where_it_was_saved_and_a_new_setting_is_chosen_anew(
 def test_what_a_remedy_needs_is_neither_limited_nor_charged():
     found = account()
     found.spend(ProbeReason.DIAGNOSIS, 1000)
-    assert found.allowance(ProbeReason.ASKED, 0) is None
-    found.spend(ProbeReason.ASKED, 80)
+    assert found.allowance(ProbeReason.REMEDY, 0) is None
+    found.spend(ProbeReason.REMEDY, 80)
     assert found.spent == 1000
 
 
@@ -231,10 +231,10 @@ def test_what_follows_a_diagnosis_has_a_purse_of_its_own():
     evaluate(check, 300)
     check.charge()
     assert check.left() == 200
-    assert check.left(follows=True) == 350  # half of what is left of twice 500
+    assert check.left(follow_up=True) == 350  # half of what is left of twice 500
     evaluate(check, 50)
-    check.charge(follows=True)
-    assert (check.left(), check.left(follows=True)) == (200, 300)
+    check.charge(follow_up=True)
+    assert (check.left(), check.left(follow_up=True)) == (200, 300)
     assert found.spent == 350
 
 
@@ -246,22 +246,22 @@ def test_a_sliced_diagnosis_takes_a_quarter_of_the_steps_and_goes_on_at_the_next
     assert not first.waits(61)
     evaluate(first, 20)
     first.charge()
-    later = spending(found, steps=300, purse=first.purse)
+    later = spending(found, steps=300, budget=first.budget)
     assert later.left() == 40
 
 
 def test_an_unlimited_check_is_charged_all_the_same():
     found = account()
-    check = spending(found, ProbeReason.LOOK, unlimited=True)
+    check = spending(found, ProbeReason.SCHEDULE, unlimited=True)
     assert check.left() is None
     evaluate(check, 5)
     check.charge()
-    assert found.allowance(ProbeReason.LOOK, 1000) == 15
+    assert found.allowance(ProbeReason.SCHEDULE, 1000) == 15
 
 
 def test_a_purse_survives_a_checkpoint():
-    assert Purse.from_dict(Purse(60, 12.5).to_dict()) == Purse(60, 12.5)
-    assert Purse.from_dict(Purse().to_dict()).left is None
+    assert Budget.from_dict(Budget(60, 12.5).to_dict()) == Budget(60, 12.5)
+    assert Budget.from_dict(Budget().to_dict()).left is None
 
 
 # The brake.
@@ -278,26 +278,26 @@ def test_an_examination_that_takes_several_times_what_was_planned_is_ended_and_o
         clock.move(SEVERAL * PLANNED / 100)
         meter.forward()
     assert brake.left(meter, 500, first=True) == 0
-    assert "several times what was planned" in brake.reason(meter, 500)[0]
+    assert "several times the planned time" in brake.reason(meter, 500)[0]
     assert brake.left(meter, None, first=True) is None  # what is not limited is not ended
 
 
 def test_what_a_remedy_needs_is_not_ended_by_the_clock():
     clock = HandClock()
-    check = Spending(account(), ProbeReason.ASKED, 100, Meter(clock), Brake(timed(clock, 0.01), 1e-9))
+    check = Spending(account(), ProbeReason.REMEDY, 100, Meter(clock), Brake(timed(clock, 0.01), 1e-9))
     assert check.left() is None
 
 
 def test_what_is_left_out_names_the_setting_with_which_it_would_be_included():
-    assert spending(account(500)).reason(700.0, 480)[1] == "effort='thorough'"
-    assert spending(account(62)).reason(700.0, 40)[1] == "effort='standard'"
-    assert spending(account(500), ProbeReason.LOOK).reason(4.0, 2) == (
+    assert spending(account(500)).why_left_out(700.0, 480)[1] == "effort='thorough'"
+    assert spending(account(62)).why_left_out(700.0, 40)[1] == "effort='standard'"
+    assert spending(account(500), ProbeReason.SCHEDULE).why_left_out(4.0, 2) == (
         "needs 4 gradients of one batch, 2 are left",
         "every_n_steps=...",
     )
     thorough = Account()
     thorough.effort = Effort.chosen("thorough", 0.001)
-    assert spending(thorough).reason(7000.0, 1400) == ("needs 7000 gradients of one batch, 1400 are left", "")
+    assert spending(thorough).why_left_out(7000.0, 1400) == ("needs 7000 gradients of one batch, 1400 are left", "")
 
 
 def test_a_budget_ends_what_exceeds_its_share_but_not_the_shortest_first_diagnosis():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import lightning as L
 import pytest
@@ -15,7 +15,7 @@ from lightning_landscape import LandscapeMonitor
 from lightning_landscape.callbacks.landscape import EXAMINATION, FOLLOW_UP_PROBES
 from lightning_landscape.examination.probe_runner import EXCESS
 from lightning_landscape.module_surface.batches import ProbeSet
-from lightning_landscape.module_surface.during_fit import module_surface
+from lightning_landscape.module_surface.during_fit import host_surface
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.module_surface.weights import snapshot
 from lightning_landscape.probes import (
@@ -28,6 +28,7 @@ from lightning_landscape.probes import (
     gradient_noise,
 )
 from lightning_landscape.surface import cost_of, costs
+from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.faults.runs import Flat, fit, loader, said_by
 
 pytestmark = pytest.mark.slow
@@ -83,11 +84,13 @@ class Counts(L.Callback):
     def on_train_batch_end(self, trainer, pl_module, *args):
         if trainer.global_step == trainer.max_steps:
             meter = Meter()
-            with module_surface(trainer, pl_module, self.probe_set, anchors=self.points, meter=meter) as surface:
+            with host_surface(
+                LightningHost(trainer, pl_module), self.probe_set, anchors=self.points, meter=meter
+            ) as surface:
                 for left in self.gradients:
                     for name, probe in zip(NAMES, PROBES, strict=True):
                         known, before = (
-                            replace(surface, run=replace(surface.run, gradient_budget=left)),
+                            surface.with_budget(left),
                             meter.gradients,
                         )
                         said = cost_of(probe, known)

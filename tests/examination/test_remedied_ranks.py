@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lightning_landscape.examination.remedy_runner import _on_every_rank
+from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.examination.remedied_ranks import STEPS
 from tests.ranks import PATIENCE
 
@@ -27,7 +27,7 @@ def ranks(tmp_path_factory):
         command, cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stderr.count("whether the run escapes will show") == 2  # rank zero, of the two that perturb
+    assert done.stderr.count("it is not known yet whether the run escapes") == 2  # rank zero, of the two that perturb
     return lambda case: [json.loads((folder / f"{case}.{rank}.json").read_text()) for rank in (0, 1)]
 
 
@@ -45,4 +45,4 @@ def test_all_ranks_are_treated_alike_and_keep_the_same_weights(ranks, case: str)
 def test_an_alarm_on_one_rank_alone_is_not_treated(votes, decision):
     strategy = SimpleNamespace(root_device="cpu", reduce=lambda mine, reduce_op: mine + torch.tensor(votes[1]))
     trainer = SimpleNamespace(world_size=2, strategy=strategy)
-    assert _on_every_rank(trainer, votes[0] == 1.0) is decision
+    assert LightningHost(trainer, None).is_true_on_every_rank(votes[0] == 1.0) is decision

@@ -21,9 +21,10 @@ from lightning_landscape.callbacks.views import document_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import DivergenceWarning
 from lightning_landscape.evidence import Cause, Evidence, InputUse, LossLevel, Trend, Trials, Verdict
-from lightning_landscape.examination.run_state import SCHEMA, RunState
+from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.recording.step_buffer import averaged_over_ranks
 from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.trainer.lightning_host import LightningHost
 
 HORIZON = 4000
 STRIDE = 20
@@ -269,11 +270,6 @@ def test_evidence_of_a_plateau_is_that_of_its_opening():
     assert seen.evidence([UNUSED, replace(UNUSED, loss=9.0)]).get(InputUse) == UNUSED  # the first stands
 
 
-def test_a_state_of_another_schema_is_refused():
-    with pytest.raises(ValueError, match=f"schema {SCHEMA} is understood, got 0"):
-        RunState(10).load_state_dict({**RunState(10).state_dict(), "schema": 0})
-
-
 class Players(L.LightningModule):
     """Two optimizers, and losses that stand still."""
 
@@ -347,10 +343,11 @@ def on_two_ranks(*losses):
         sent.append(numbers)
         return torch.stack(sent[:2]).mean(0)
 
-    trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device="cpu", reduce=reduce))
+    strategy = SimpleNamespace(root_device="cpu", reduce=reduce)
+    host = LightningHost(SimpleNamespace(world_size=2, strategy=strategy), None)
     records = [[StepRecord(0, 0, loss, learning_rate=0.1, stepped=True) for loss in rank] for rank in losses]
-    averaged_over_ranks(trainer, records[0], 0.0)  # only to send them
-    return [[record.loss for record in averaged_over_ranks(trainer, rank, 0.0)[0]] for rank in (records[1], records[0])]
+    averaged_over_ranks(host, records[0], 0.0)  # only to send them
+    return [[record.loss for record in averaged_over_ranks(host, rank, 0.0)[0]] for rank in (records[1], records[0])]
 
 
 def test_two_ranks_are_told_the_mean_of_their_losses():

@@ -202,7 +202,7 @@ class Report(L.Callback):
                 "skipped": monitor._examination.skipped,
                 "lines": {
                     name: [[step, *line.losses] for step, line in curves]
-                    for name, curves in monitor._examination.lines.items()
+                    for name, curves in monitor._state.readings.lines().items()
                 },
                 "norms": monitor._state.gradients.history,
                 "judged_at": monitor._state.judged_at,

@@ -104,7 +104,7 @@ def test_f26_f27_f28_f29_f31_a_bad_file_is_skipped_with_its_reason_nothing_runs_
     assert len(said) == 1
     assert "good.ckpt is skipped: " in said[0]
     assert reason in said[0]
-    assert list(monitor._examination.lines) == ["initial"]
+    assert list(monitor._state.readings.lines()) == ["initial"]
     assert reason in monitor.report
     assert not good.with_name("ran").exists()
     assert not monitor._guard.failures
@@ -116,7 +116,7 @@ def test_f29_a_checkpoint_of_lower_precision_is_the_same_point_and_is_used(name,
     changed(good, **{key: value.bfloat16() for key, value in weights.items() if value.is_floating_point()})
     monitor = LINES[name](str(good))
     assert watched(monitor) == []
-    assert len(monitor._examination.lines[str(good)]) == 4
+    assert len(monitor._state.readings.lines()[str(good)]) == 4
 
 
 @every_line
@@ -130,7 +130,7 @@ def test_f30_a_checkpoint_that_is_not_finite_makes_a_curve_with_gaps_that_can_be
     assert said_by(lambda: fit(Net(), monitor, logger=logger)) == []
     assert monitor._reporter.failures == [0]
     assert not monitor._guard.failures
-    (line, *_) = (line for _, line in monitor._examination.lines[str(good)])
+    (line, *_) = (line for _, line in monitor._state.readings.lines()[str(good)])
     assert not torch.tensor(line.losses[0]).isfinite()
     assert torch.tensor(line.losses[2]).isfinite()
     document = json.loads(json.dumps(monitor.report.document, allow_nan=False))
@@ -154,7 +154,7 @@ def test_f31_a_file_that_comes_and_goes_with_save_top_k_is_read_while_it_is_ther
     said = said_by(lambda: runs.append(fit(Rotates(), monitor)), runs := [])
     assert trace(runs[0])["weights"] == alone()["weights"]
     assert ["does not exist" in text for text in said] == [True]
-    assert [step for step, _ in monitor._examination.lines[str(good)]] == [9, 29, 39]
+    assert [step for step, _ in monitor._state.readings.lines()[str(good)]] == [9, 29, 39]
 
 
 OVERWRITTEN = """
@@ -167,7 +167,7 @@ def overwrites(surface):
     os.truncate(path, 0)  # cp another.ckpt last.ckpt, in the midst of an examination
     assert surface.loss(dict(surface.anchors[path])) > 0
 monitor = LandscapeMonitor(anchors=[path], batches=2)
-monitor._examination._scheduled, monitor._examination.schedule.every = (overwrites,), 10
+monitor._examination._scheduled, monitor._examination.schedule.every_n_steps = (overwrites,), 10
 fit(Net(), monitor)
 print("ended after", monitor._state.steps, monitor._guard.failures)
 """

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from lightning_landscape.evidence import Curvature
 from tests.faults.runs import MONITORS, PROBING, Flat, Net, fit, loader, restart, said_by, trace, trainer, watched
 
 PACKAGE = Path(__file__).parents[2] / "lightning_landscape"
@@ -82,7 +83,7 @@ def test_f43_data_of_unknown_length_and_any_structure_are_looked_at_or_refused_w
     assert all("is skipped" in text for text in said)
     assert not monitor._guard.failures
     if name in ("landscape", "interpolation"):
-        assert bool(monitor._examination.lines) is not bool(said)
+        assert bool(monitor._state.readings.lines()) is not bool(said)
     if shape != "opaque":
         assert said == []
 
@@ -119,7 +120,7 @@ def test_f45_a_clock_that_jumps_or_stands_still_changes_nothing(name, clock, mon
     assert trace(run)["weights"] == expected["weights"]
     assert not monitor._guard.failures
     if name in PROBING:
-        assert monitor._examination.lines or monitor._examination.curvature
+        assert monitor._state.readings.lines() or monitor._state.readings.latest(Curvature)
 
 
 def test_f45_no_duration_is_taken_from_a_clock_that_can_be_set():

@@ -99,7 +99,7 @@ def test_f41_a_second_fit_starts_afresh_and_ends_as_it_would_have_in_a_new_proce
     said_by(lambda: fit(Flat(), new, steps=60))
     assert used._state.state_dict() == new._state.state_dict()
     assert used._recorder.state_dict() == new._recorder.state_dict()
-    assert used._examination.lines == new._examination.lines
+    assert used._state.readings.lines() == new._state.readings.lines()
 
 
 @every_monitor

@@ -103,7 +103,7 @@ def test_f46_an_anchor_of_any_name_leads_nowhere_but_to_a_reason(make, anchor, t
     monitor, logger = make(anchors=["initial", anchor], every_n_steps=10, num_points=3, max_batches=2), Memory()
     said = said_by(lambda: fit(Flat(), monitor, steps=20, logger=[logger], default_root_dir=tmp_path))
     assert len([text for text in said if "is skipped" in text]) == 1
-    assert list(monitor._examination.lines) == ["initial"]
+    assert list(monitor._state.readings.lines()) == ["initial"]
     assert list(tmp_path.iterdir()) == []
 
 

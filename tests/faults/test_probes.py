@@ -10,7 +10,7 @@ from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.autograd.function import once_differentiable
 
-from lightning_landscape.evidence import StartingPoint
+from lightning_landscape.evidence import Curvature, StartingPoint
 from tests.faults.runs import MONITORS, PROBING, Net, bits, fit, said_by, watched
 
 every_monitor = pytest.mark.parametrize("name", MONITORS)
@@ -20,7 +20,7 @@ def monitor_with(name, probe):
     """The monitor, with this probe in place of all of its own."""
     monitor = MONITORS[name]()
     monitor._examination._probes, monitor._examination._scheduled = (), (probe,)
-    monitor._examination.schedule.every = 10
+    monitor._examination.schedule.every_n_steps = 10
     return monitor
 
 
@@ -132,7 +132,7 @@ def test_f10_where_there_is_no_second_derivative_curvature_comes_from_difference
     assert not monitor._guard.failures
     assert all("is skipped" in text for text in said)
     if name == "curvature":
-        assert monitor._examination.curvature is not None or said
+        assert monitor._state.readings.latest(Curvature) is not None or said
 
 
 class Odd(Net):
@@ -195,7 +195,7 @@ def test_f11_tied_frozen_unused_lazy_and_hooked_parameters_are_measured_right_an
 def test_f12_batch_norm_and_dropout_are_as_if_no_probe_had_been_there(name):
     monitor = MONITORS[name]()
     assert watched(monitor) == []
-    assert monitor._examination.lines or monitor._examination.curvature
+    assert monitor._state.readings.lines() or monitor._state.readings.latest(Curvature)
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from lightning_landscape import (
     LossInterpolationMonitor,
     PlateauMonitor,
 )
+from lightning_landscape.evidence import Curvature
 from tests.faults.runs import MONITORS, Net, Stuck, bits, fit, said_by, trace
 
 STEPS = 120
@@ -75,8 +76,8 @@ def test_f23_f24_stopped_anywhere_and_resumed_by_default_a_run_is_seen_as_the_st
     resumed, after = run(rest, ckpt_path=path)
     assert rest.verdicts == whole.verdicts
     assert rest._state.state_dict() == whole._state.state_dict()
-    assert rest._examination.lines == whole._examination.lines
-    assert rest._examination.curvature == whole._examination.curvature
+    assert rest._state.readings.lines() == whole._state.readings.lines()
+    assert rest._state.readings.latest(Curvature) == whole._state.readings.latest(Curvature)
     assert bits(rest._examination._snapshots.state_dict()) == bits(whole._examination._snapshots.state_dict())
     looked = [step for step in after if step > stop and step % 10 == 0]  # between two looks nothing is published
     assert [after[step] for step in looked] == [scalars[step] for step in looked]
@@ -117,13 +118,13 @@ def test_f23_changed_settings_win_in_the_new_run_which_goes_on_from_what_was_see
     run(rest, ckpt_path=path)
     assert rest._state.steps == STEPS  # and not only the 60 of the new run
     examination, fresh = rest._examination, CHANGED[name]()._examination
-    assert (examination.schedule.every, examination.probe_set.max_batches) == (
-        fresh.schedule.every,
+    assert (examination.schedule.every_n_steps, examination.probe_set.max_batches) == (
+        fresh.schedule.every_n_steps,
         fresh.probe_set.max_batches,
     )
-    assert rest._recorder.norms_every == CHANGED[name]()._recorder.norms_every
+    assert rest._recorder.norm_every_n_steps == CHANGED[name]()._recorder.norm_every_n_steps
     if name == "interpolation":
-        points = [len(line.losses) for _, line in examination.lines["initial"]]
+        points = [len(line.losses) for _, line in rest.readings.lines()["initial"]]
         assert points[0] == 4  # three and one beyond, of the first run
         assert points[-1] == 6
 
@@ -165,7 +166,7 @@ def resume_from(name, state, caplog):
         warnings.simplefilter("ignore")
         changed = trace(fit(Net(), monitor))
     assert changed["weights"] == expected
-    told = [record for record in caplog.records if "starts afresh" in record.getMessage()]
+    told = [record for record in caplog.records if "starts anew" in record.getMessage()]
     return monitor, told
 
 
@@ -188,14 +189,14 @@ def test_f25_garbage_in_place_of_a_state_is_left_with_one_line_and_the_run_is_se
     assert len(told) == 1
     assert monitor._state.steps == 40
     assert not monitor._guard.failures
-    assert monitor._pace.horizon == 40
+    assert monitor._intervals.horizon == 40
 
 
 @pytest.mark.parametrize(
-    ("name", "schema"), [("landscape", schema) for schema in (0, 1, 3, 99, None, "2")] + [(name, 3) for name in OTHERS]
+    ("name", "schema"), [("landscape", schema) for schema in (0, 1, 4, 99, None, "3")] + [(name, 4) for name in OTHERS]
 )
 def test_f25_a_state_of_an_older_or_a_newer_schema_is_left_with_one_line(name, schema, caplog):
-    monitor, told = resume_from(name, broken(state_of(name), "seen", "schema", value=schema), caplog)
+    monitor, told = resume_from(name, broken(state_of(name), "schema", value=schema), caplog)
     assert len(told) == 1
     assert "schema" in told[0].getMessage()
     assert monitor._state.steps == 40
@@ -219,7 +220,7 @@ def test_f25_a_checkpoint_without_our_state_starts_afresh_for_the_rest_of_the_ru
     monitor = MONITORS[name]()
     assert said_by(lambda: fit(Net(), monitor, ckpt_path=path, steps=50)) == []
     assert monitor._state.steps == 20
-    assert monitor._pace.horizon == 20
+    assert monitor._intervals.horizon == 20
 
 
 def test_f25_a_checkpoint_with_our_state_serves_a_run_without_us(tmp_path):

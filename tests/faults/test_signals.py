@@ -256,4 +256,4 @@ def test_f34_a_checkpoint_on_exception_holds_what_was_seen(tmp_path):
     assert isinstance(caught, Mine), caught
     (path,) = tmp_path.glob("*.ckpt")
     (state,) = torch.load(path, weights_only=True)["callbacks"].values()
-    assert state["seen"]["steps"] == 50
+    assert state["run"]["steps"] == 50

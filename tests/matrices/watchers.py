@@ -34,7 +34,7 @@ EVERYTHING = (
 def examining() -> Monitor:
     """A stalled run's whole examination, on schedule: a run that stalls for real is too long for a matrix."""
     examination = Examination((), scheduled=EVERYTHING, every_n_steps=20, anchors=("initial",), max_batches=2)
-    return Monitor(StepRecorder(updates_every=2), examination, {})
+    return Monitor(examination, recorder=StepRecorder(updates_every=2))
 
 
 @dataclass(frozen=True)

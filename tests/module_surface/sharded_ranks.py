@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from lightning_landscape.recording.intervals import Intervals
 from lightning_landscape.recording.recorder import StepRecorder
+from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.ranks import LIMIT, leave
 
 
@@ -43,7 +44,7 @@ class Records(L.Callback):
         self.recorder = StepRecorder(norm_every_n_steps=1, updates_every=2)
 
     def on_train_start(self, trainer, pl_module):
-        self.recorder.attach(trainer, pl_module, Intervals())
+        self.recorder.attach(LightningHost(trainer, pl_module), Intervals())
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         self.recorder.before_step(optimizer)

@@ -22,6 +22,7 @@ from lightning_landscape.module_surface import torch_flags as switches
 from lightning_landscape.module_surface.during_fit import module_surface
 from lightning_landscape.module_surface.isolation import isolated
 from lightning_landscape.module_surface.weights import Weights
+from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.callbacks.test_transparency import alone
 from tests.module_surface.observers import Prober
 from tests.zoo import SPECIMENS, train
@@ -139,7 +140,7 @@ def interrupted_everywhere(name: str, files: set[str], work: Callable[..., None]
 
 
 def enter_and_leave(observer: EveryLine, trainer: Any, pl_module: Any) -> None:
-    with isolated(trainer, pl_module, Weights(pl_module)):
+    with isolated(LightningHost(trainer, pl_module), Weights(pl_module)):
         pass
 
 
@@ -160,7 +161,7 @@ def test_a_fault_at_any_line_of_the_isolation_leaves_everything_as_it_was(name: 
 
 
 def change_classes(observer: EveryLine, trainer: Any, pl_module: Any) -> None:
-    with isolated(trainer, pl_module, Weights(pl_module)):
+    with isolated(LightningHost(trainer, pl_module), Weights(pl_module)):
         kind = type(pl_module)
         kind.calls += 1
         kind.seen.append(kind.calls)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lightning_landscape.evidence import Restart
 from lightning_landscape.module_surface.optimizer_copy import decay_of, optimizer_copy
 from lightning_landscape.probes import CopyTrials, RedrawnRestart
+from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.module_surface.observers import Prober
 from tests.zoo import SPECIMENS, Specimen, train
 from tests.zoo.plain import Classifier, Perceptron
@@ -61,6 +62,10 @@ def trainer_of(optimizer: Any, value: float | None = None, algorithm: Any = None
     return SimpleNamespace(optimizers=[optimizer], gradient_clip_val=value, gradient_clip_algorithm=algorithm)
 
 
+def host_of(module: nn.Module, *settings: Any) -> LightningHost:
+    return LightningHost(trainer_of(*settings), module)
+
+
 def gradients(module: nn.Module, steps: int, seed: int) -> list[dict[str, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     named = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -91,7 +96,7 @@ def test_a_copied_optimizer_goes_where_the_original_would_have_gone(name: str, c
     before = fingerprint([module.state_dict(), optimizer.state_dict()])
     flags = [p.requires_grad for p in module.parameters()]
 
-    continued = optimizer_copy(trainer_of(optimizer, value, algorithm), module)
+    continued = optimizer_copy(host_of(module, optimizer, value, algorithm))
     ahead = gradients(module, 5, seed=2)
     for _ in range(2):  # a second copy starts where the first one did
         step = continued(1.0)
@@ -115,7 +120,7 @@ def test_the_factor_scales_the_rate_of_every_group_and_of_no_group_of_the_origin
     start = {n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad}
     (gradient,) = gradients(module, 1, seed=3)
     point = {n: weight.clone() for n, weight in start.items()}
-    optimizer_copy(trainer_of(optimizer), module)(10.0)(point, list(gradient.values()))
+    optimizer_copy(host_of(module, optimizer))(10.0)(point, list(gradient.values()))
     for n, rate in (("0.weight", 0.3), ("0.bias", 0.3), ("1.weight", 1.0)):
         torch.testing.assert_close(point[n], start[n] - rate * gradient[n])
     assert [group["lr"] for group in optimizer.param_groups] == [0.03, 0.1]
@@ -124,22 +129,22 @@ def test_the_factor_scales_the_rate_of_every_group_and_of_no_group_of_the_origin
 def test_where_the_optimizer_does_not_step_alone_there_is_no_optimizer_copy():
     module = network()
     lbfgs, sgd = torch.optim.LBFGS([module[0].weight]), torch.optim.SGD(module.parameters(), lr=0.1)
-    assert optimizer_copy(trainer_of(lbfgs), module) is None
+    assert optimizer_copy(host_of(module, lbfgs)) is None
     two = trainer_of(sgd)
     two.optimizers.append(sgd)
-    assert optimizer_copy(two, module) is None
+    assert optimizer_copy(LightningHost(two, module)) is None
     module.automatic_optimization = False
-    assert optimizer_copy(trainer_of(sgd), module) is None
+    assert optimizer_copy(host_of(module, sgd)) is None
 
 
 def test_the_decay_of_the_run_is_the_largest_and_says_on_what_it_acts():
     parameters = [nn.Parameter(torch.ones(2))]
-    assert decay_of(trainer_of(torch.optim.SGD(parameters, lr=0.1))) == (0.0, False)
-    assert decay_of(trainer_of(torch.optim.Adam(parameters, weight_decay=0.1))) == (0.1, False)
-    assert decay_of(trainer_of(torch.optim.AdamW(parameters, weight_decay=0.1))) == (0.1, True)
+    assert decay_of(host_of(network(), torch.optim.SGD(parameters, lr=0.1))) == (0.0, False)
+    assert decay_of(host_of(network(), torch.optim.Adam(parameters, weight_decay=0.1))) == (0.1, False)
+    assert decay_of(host_of(network(), torch.optim.AdamW(parameters, weight_decay=0.1))) == (0.1, True)
     groups = [{"params": [nn.Parameter(torch.ones(1))], "weight_decay": 0.5}, {"params": parameters}]
-    assert decay_of(trainer_of(torch.optim.SGD(groups, lr=0.1, weight_decay=0.2))) == (0.5, False)
-    assert decay_of(SimpleNamespace(optimizers=[])) == (0.0, False)
+    assert decay_of(host_of(network(), torch.optim.SGD(groups, lr=0.1, weight_decay=0.2))) == (0.5, False)
+    assert decay_of(LightningHost(SimpleNamespace(optimizers=[]), network())) == (0.0, False)
 
 
 # Weights drawn anew

@@ -18,13 +18,14 @@ from torch.utils.data import DataLoader
 
 from lightning_landscape.evidence import InputUse
 from lightning_landscape.module_surface.batches import ProbeSet
-from lightning_landscape.module_surface.during_fit import module_surface
+from lightning_landscape.module_surface.during_fit import host_surface
 from lightning_landscape.module_surface.entries import varies, with_entries
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.module_surface.pairing import mispaired
 from lightning_landscape.module_surface.roles import MOST
 from lightning_landscape.probes import input_use
 from lightning_landscape.surface import Roles, cost_of
+from lightning_landscape.trainer.lightning_host import LightningHost
 
 # Roles
 
@@ -66,7 +67,7 @@ class Look(Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
         if trainer.global_step == trainer.max_steps:
             meter = Meter()
-            with module_surface(trainer, pl_module, self.probe_set, meter=meter) as surface:
+            with host_surface(LightningHost(trainer, pl_module), self.probe_set, meter=meter) as surface:
                 roles = surface.pairing.roles() if surface.pairing is not None else None
                 before, said = meter.gradients, cost_of(input_use, surface)
                 use = input_use(surface)

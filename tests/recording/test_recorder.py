@@ -16,6 +16,7 @@ from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.recording.step_buffer import PendingStep
 from lightning_landscape.tracking.loss_history import LossHistory
 from lightning_landscape.tracking.progress import SHORT, StepRecord
+from lightning_landscape.trainer.lightning_host import LightningHost
 
 
 class Classifier(L.LightningModule):
@@ -50,7 +51,7 @@ class Witness(L.Callback):
         self.updates: list[float] = []
 
     def on_train_start(self, trainer, pl_module):
-        self.recorder.attach(trainer, pl_module, Intervals())
+        self.recorder.attach(LightningHost(trainer, pl_module), Intervals())
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.weights = flat(pl_module)
@@ -519,7 +520,7 @@ def test_a_state_taken_in_mid_run_continues_the_same_records(norm_every_n_steps)
                 state = torch.load(saved(self.recorder.state_dict()), weights_only=True)
                 self.recorder.detach()
                 self.recorder = StepRecorder(**settings)
-                self.recorder.attach(trainer, pl_module, Intervals())
+                self.recorder.attach(LightningHost(trainer, pl_module), Intervals())
                 self.recorder.load_state_dict(state)
 
     assert fit(Decaying(), Stops(**settings)).records == whole
@@ -532,7 +533,7 @@ def test_a_state_from_between_two_measured_steps_loses_no_step_where_accumulatio
             if batch_idx == 2:
                 trainer.accumulate_grad_batches = 2
                 state = self.recorder.state_dict()
-                self.recorder.attach(trainer, pl_module, Intervals())
+                self.recorder.attach(LightningHost(trainer, pl_module), Intervals())
                 self.recorder.load_state_dict(state)
 
     measured, plain = (fit(Classifier(), Changes(norm_every_n_steps=n, updates_every=n)) for n in (1, 50))
@@ -570,7 +571,7 @@ class LongRun(Witness):
         self.intervals = Intervals(horizon)
 
     def on_train_start(self, trainer, pl_module):
-        self.recorder.attach(trainer, pl_module, self.intervals)
+        self.recorder.attach(LightningHost(trainer, pl_module), self.intervals)
 
 
 def measured_steps(witness, name):

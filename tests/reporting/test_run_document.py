@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lightning_landscape.evidence import Cause, Evidence, Line, LossLevel, Plane, Verdict
+from lightning_landscape.evidence import Cause, Evidence, Line, LossLevel, Plane, ReadingsLog, Verdict
 from lightning_landscape.reporting.page import framed, report_page
 from lightning_landscape.reporting.run_document import (
     COLUMNS,
@@ -93,9 +93,10 @@ def test_a_run_that_flickers_for_ever_keeps_its_first_and_its_latest_states():
 
 def test_curves_of_a_long_run_are_thinned_with_the_first_and_the_last_kept():
     chronicle, plane = after(1), Plane("a", "b", (0.0, 1.0), (0.0,), ((1.0, math.nan),), {}, 0.0, 1)
+    readings = ReadingsLog()
     for step in range(1000):
-        chronicle.read(step, [line(), line("best"), plane])
-    document = chronicle.document([])
+        readings.add(step, [line(), line("best"), plane])
+    document = chronicle.document([], readings)
     for anchor in ("initial", "best"):
         steps = [curve["step"] for curve in document["lines"][anchor]]
         assert len(steps) <= 48
@@ -111,10 +112,10 @@ def test_a_reading_that_is_only_called_like_one_that_is_drawn_is_not_drawn():
     class Line:
         length: int
 
-    chronicle = after(1)
-    chronicle.read(1, [Line(3)])
-    assert chronicle.readings == {}
-    assert "lines" not in chronicle.document([])
+    readings = ReadingsLog()
+    readings.add(1, [Line(3)])
+    assert readings.lines() == {}
+    assert "lines" not in after(1).document([], readings)
 
 
 @pytest.mark.slow
@@ -141,9 +142,10 @@ def test_a_name_becomes_one_bounded_line(name):
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_name_and_no_text_breaks_out_of_the_report(name):
     chronicle = after(3)
-    chronicle.read(2, [line(name)])
+    readings = ReadingsLog()
+    readings.add(2, [line(name)])
     verdict = Verdict(Cause.DIVERGED, 2, 1, stuck=True, reason=name, advice=name, evidence=Evidence(LossLevel(1, 1, 1)))
-    page = report_page({name: chronicle.document([verdict], notes=[name])})
+    page = report_page({name: chronicle.document([verdict], readings, notes=[name])})
     assert page.count("</script>") == 1
     assert page.count("<script") == 1
     assert "alert(1)<" not in page
@@ -153,7 +155,6 @@ def test_no_name_and_no_text_breaks_out_of_the_report(name):
 def test_a_document_is_json_and_survives_saving():
     chronicle = after(333)
     chronicle.mark(332, "stalled")
-    chronicle.read(332, [line(losses=(math.nan, 1.0))])
     state = json.loads(json.dumps(chronicle.state_dict()))
     other = RunDocument()
     other.load_state_dict(state)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_landscape.trainer.lightning_host import LightningHost
 from lightning_landscape.trainer.optimizer_coverage import left_by_decay, optimizer_coverage
 
 
@@ -59,9 +60,11 @@ def test_without_a_decay_or_a_gradient_there_is_nothing_to_leave():
 def test_weights_that_no_optimizer_holds_count_as_a_fault_where_a_gradient_reaches_them():
     net, teacher, frozen = nn.Linear(1, 1), nn.Linear(1, 1), nn.Linear(1, 1).requires_grad_(requires_grad=False)
     module, trainer = nn.ModuleList([net, teacher, frozen]), SimpleNamespace(optimizers=[])
-    assert optimizer_coverage(trainer, module).outside_optimizers == 0.0  # it steps where that cannot be seen
+    assert (
+        optimizer_coverage(LightningHost(trainer, module)).outside_optimizers == 0.0
+    )  # it steps where that cannot be seen
     trainer.optimizers.append(torch.optim.SGD([net.weight], lr=0.1))
     (net(torch.ones(1, 1)) - teacher(torch.ones(1, 1)).detach()).sum().backward()
-    reach = optimizer_coverage(trainer, module)
+    reach = optimizer_coverage(LightningHost(trainer, module))
     assert (reach.outside_optimizers, reach.not_in_optimizer) == (0.75, 0.25)
     assert reach.frozen == pytest.approx(1 / 3)

@@ -1,0 +1,37 @@
+"""The decorator of the hooks that Lightning calls at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+from lightning_landscape.callbacks.watched_fit import ReportingCallback
+
+P = ParamSpec("P")
+M = TypeVar("M", bound=ReportingCallback)
+
+
+def guarded(part: str) -> Callable[[Callable[Concatenate[M, P], None]], Callable[Concatenate[M, P], None]]:
+    """Return a decorator for a hook of a monitor that runs only while the monitor watches a fit.
+
+    Errors of the hook are counted under `part`, and its time is counted for the batches that are timed. A `with` block
+    in each hook would take longer than the hook itself.
+    """
+
+    def decorated(hook: Callable[Concatenate[M, P], None]) -> Callable[Concatenate[M, P], None]:
+        @wraps(hook)
+        def called(monitor: M, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            guard, stopwatch = monitor._guard, monitor._stopwatch
+            if monitor._watching and (not guard.failures or guard.allows(part)):
+                start = stopwatch.training if stopwatch.sampling else None
+                try:
+                    hook(monitor, *args, **kwargs)
+                except Exception as error:
+                    guard.failed(part, error)
+                if start is not None:
+                    stopwatch.sample(start)
+
+        return called
+
+    return decorated

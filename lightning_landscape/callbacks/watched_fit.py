@@ -1,0 +1,247 @@
+"""The fit that a monitor reports on: the one it has watched, or else the latest one that a copy of it has watched.
+
+Many libraries copy the callbacks that they are given, some for every fit. The object that the user holds then watches
+nothing. A copy therefore tells the monitors that it was copied from, while they exist, which fit it watches.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lightning_landscape.callbacks.views import report_of
+from lightning_landscape.evidence import Verdict
+from lightning_landscape.evidence.readings_log import ReadingsLog
+from lightning_landscape.examination import saved_state
+from lightning_landscape.examination.examination import Examination
+from lightning_landscape.examination.fault_guard import Guard
+from lightning_landscape.examination.remedy_outcome import RemedyOutcome
+from lightning_landscape.examination.run_state import RunState
+from lightning_landscape.examination.stopwatch import Stopwatch
+from lightning_landscape.recording.recorder import StepRecorder
+from lightning_landscape.reporting.messages import OF_A_COPY
+from lightning_landscape.reporting.report import Report
+from lightning_landscape.reporting.reporter import Reporter
+from lightning_landscape.trainer._compat import Callback, state_of_renamed
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+BOUND = ("log", "log_dict")
+"""methods of the module that Lightning binds to every callback"""
+STATE = (
+    "_recorder",
+    "_examination",
+    "_guard",
+    "_reporter",
+    "_state",
+    "_intervals",
+    "_stopwatch",
+    "_loaded",
+    "_lineage",
+)
+"""attributes of a monitor that change while it watches"""
+
+
+class _HasNotes(Protocol):
+    def notes(self) -> list[str]: ...
+
+
+class _Notes:
+    """The notes of parts of a monitor that are gone."""
+
+    def __init__(self, *notes: str) -> None:
+        self._kept = notes
+
+    def notes(self) -> list[str]:
+        return list(self._kept)
+
+
+class WatchedFit:
+    """What is known of one fit; it keeps no object of the run alive.
+
+    Args:
+        state: what the monitor knows of the run; it changes while the fit goes on.
+        parts: the other parts of the monitor that have notes for the report.
+        trainer: the trainer of the fit.
+        whole: whether the report covers the whole run, as that of a `LandscapeMonitor` does.
+    """
+
+    def __init__(
+        self, state: RunState, parts: Sequence[_HasNotes], trainer: Any = None, *, whole: bool = False
+    ) -> None:
+        self.state, self.whole = state, whole
+        self._parts = parts
+        self.trainer = None if trainer is None else weakref.ref(trainer)
+
+    def report(self) -> Report:
+        """Return the report so far, with the notes."""
+        return report_of(self.state, *self._parts)
+
+    def close(self, parts: Sequence[_HasNotes]) -> None:
+        """Keep the notes of these parts at the end of the fit, and release the parts."""
+        self._parts = [_Notes(*(note for part in parts for note in part.notes()))]
+
+    def of_a_copy(self) -> WatchedFit:
+        """Return the same fit with a note that a copy of the monitor has watched it."""
+        return WatchedFit(self.state, [*self._parts, _Notes(OF_A_COPY)], whole=self.whole)
+
+    def is_of_the_fit_of(self, other: WatchedFit) -> bool:
+        """Return whether both fits are of the same trainer."""
+        mine, its = (fit.trainer and fit.trainer() for fit in (self, other))
+        return mine is not None and mine is its
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state and the notes so far; the parts and the trainer stay in this process."""
+        notes = _Notes(*(note for part in self._parts for note in part.notes()))
+        return {**vars(self), "_parts": [notes], "trainer": None}
+
+
+class Lineage:
+    """The fit that a monitor reports on, and the monitors that it was copied from.
+
+    References to those monitors are weak, and monitors that are gone are left out of the next copy, so that a chain of
+    copies does not grow. A monitor that was unpickled has none.
+    """
+
+    def __init__(self) -> None:
+        self._own: WatchedFit | None = None
+        self._of_copy: WatchedFit | None = None
+        self._ancestors: tuple[weakref.ref[Lineage], ...] = ()
+
+    def begin(self, fit: WatchedFit) -> None:
+        """Begin to watch a fit: the monitor reports on it, and so do the monitors it was copied from."""
+        self._own, self._of_copy = fit, None
+        for ancestor in self._ancestors:
+            if (lineage := ancestor()) is not None:
+                lineage._of_copy = fit
+
+    def end(self, parts: Sequence[_HasNotes]) -> WatchedFit:
+        """End the fit, and return it with the notes of these parts.
+
+        Raises:
+            RuntimeError: if no fit has begun.
+        """
+        if self._own is None:
+            raise RuntimeError("a fit has to begin before it ends")
+        self._own.close(parts)
+        return self._own
+
+    def reported(self, own: WatchedFit) -> WatchedFit:
+        """Return the fit that the monitor reports on, where `own` is the one that it has watched itself."""
+        return own if self._own is not None or self._of_copy is None else self._of_copy.of_a_copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Lineage:
+        """Return the lineage of a copy, which reports on the fit of its original until it watches one itself."""
+        copied = Lineage()
+        copied._of_copy = self._of_copy if self._own is None else None
+        copied._ancestors = (weakref.ref(self), *(ref for ref in self._ancestors if ref() is not None))
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is meaningful in another process."""
+        return {**vars(self), "_ancestors": ()}
+
+
+class ReportingCallback(Callback):
+    """A callback with the verdicts, readings and report of the fit that it, or else a copy of it, has watched."""
+
+    _state: RunState
+    _stopwatch: Stopwatch
+    _guard: Guard
+    _examination: Examination
+    _reporter: Reporter
+    _watching: bool
+    _recorder: StepRecorder
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
+        self._loaded: dict[str, Any] | None = None
+        self._lineage = Lineage()
+
+    @property
+    def state_key(self) -> str:
+        """The class and its settings, so that two monitors do not share a state in a checkpoint."""
+        return self._state_key
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was observed, in builtins and tensors, without the settings."""
+        if self._loaded is not None:
+            return self._loaded
+        state: dict[str, Any] = {}
+        with self._guard("saving"):
+            state.update(saved_state.state_of(self._observed))
+        return state
+
+    @property
+    def _observed(self) -> dict[str, saved_state.HasState]:
+        return {"recorder": self._recorder, "run": self._state, "examination": self._examination}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Load the state that a monitor of this class with other settings has left, if there is none for these."""
+        self._loaded = state_of_renamed(self, trainer, checkpoint.get("callbacks"))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state for the fit that is about to begin."""
+        self._loaded = state_dict
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One verdict per episode, in order."""
+        return tuple(self._reported_fit.state.verdicts)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The latest verdict, or None."""
+        return next(reversed(self.verdicts), None)
+
+    @property
+    def remedy_outcomes(self) -> tuple[RemedyOutcome, ...]:
+        """What the remedies did about each alarm, and whether the run escaped."""
+        return tuple(self._reported_fit.state.remedy_outcomes)
+
+    @property
+    def readings(self) -> ReadingsLog:
+        """The readings of the probes, by their class."""
+        return self._reported_fit.state.readings
+
+    @property
+    def report(self) -> Report:
+        """The report so far: a string with `to_dict`, `to_markdown` and a form for notebooks.
+
+        Where this monitor has watched no fit and a copy of it has, it is the report of the latest fit of a copy, and a
+        note says so. The same holds for the verdicts and the readings.
+        """
+        return self._reported_fit.report()
+
+    @property
+    def _reported_fit(self) -> WatchedFit:
+        return self._lineage.reported(WatchedFit(self._state, self._parts))
+
+    @property
+    def _parts(self) -> tuple[_HasNotes, ...]:
+        """The parts that have notes for the report, besides the state."""
+        return self._stopwatch, self._guard, self._examination, self._reporter
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles are made of: settings and observations, without objects of the run.
+
+        The clock and the hooks of a fit that is going on are left out: a copy watches from its next fit on.
+        """
+        state = {name: value for name, value in vars(self).items() if name not in BOUND}
+        if state["_watching"]:
+            state["_watching"], state["_stopwatch"] = False, copy.copy(self._stopwatch)
+            state["_stopwatch"].end()
+        return state
+
+    def __copy__(self) -> Any:
+        """Return a copy that shares the user's probes and remedies with this monitor, and has a state of its own."""
+        memo = {id(thing): thing for thing in self._examination.given}
+        state = self.__getstate__()
+        twin = object.__new__(type(self))
+        for name, value in state.items():
+            vars(twin)[name] = copy.deepcopy(value, memo) if name in STATE else value
+        return twin
