@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def line_alphas(points: int) -> tuple[float, ...]:
-    """`points` evenly spaced positions from 0 to 1, and one step past the end.
+    """Return `points` evenly spaced positions from 0 to 1, followed by the position one step past 1.
 
     Raises:
-        ValueError: if `points` is below 3, with which no rise between the ends can be seen.
+        ValueError: if `points` is below 3, so that no position lies between the ends.
 
     >>> line_alphas(3)
     (0.0, 0.5, 1.0, 1.5)
@@ -26,13 +26,15 @@ def line_alphas(points: int) -> tuple[float, ...]:
 
 @torch.no_grad()
 def interpolate(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """The point (1 - α)·start + α·end, on the devices of `end`; exactly `start` at α = 0 and `end` at α = 1.
+    """Return the point (1 - α)·start + α·end, with the dtypes and on the devices of `end`.
+
+    At α = 0 and α = 1 it is exactly `start` and `end`.
 
     Raises:
-        ValueError: if the two points do not hold the same parameters.
+        ValueError: if the two points do not have the same parameter names.
     """
     if start.keys() != end.keys():
-        raise ValueError(f"the two points differ in {sorted(set(start) ^ set(end))[:3]}")
+        raise ValueError(f"both points must hold the same parameters, only one has {sorted(set(start) ^ set(end))[:3]}")
     if alpha == 1:
         return {name: tensor.detach() for name, tensor in end.items()}
     moved = {name: start[name].detach().to(tensor) for name, tensor in end.items()}
@@ -40,14 +42,14 @@ def interpolate(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: f
 
 
 def barrier_height(losses: Sequence[float], alphas: Sequence[float]) -> float:
-    r"""Largest rise of the path over its chord [Frankle20]_, in units of the loss; never negative.
+    """Return the loss barrier [Frankle20]_ of a path: its largest rise over the chord between its ends.
+
+    The barrier is in units of the loss and never negative. It is inf if a loss between finite ends is not finite, and
+    NaN if one of the ends is not finite.
 
     Args:
         losses: shape (n,), the loss at each position.
         alphas: shape (n,), positions in [0, 1], the first 0 and the last 1.
-
-    Returns:
-        inf where a point between finite ends is not finite, NaN where an end is not.
 
     >>> barrier_height([1.0, 3.0, 2.0], [0.0, 0.5, 1.0])
     1.5
@@ -66,7 +68,9 @@ def barrier_height(losses: Sequence[float], alphas: Sequence[float]) -> float:
 
 
 def is_monotone(losses: Sequence[float]) -> bool:
-    """Whether the path never rises [Goodfellow15]_, up to float32 rounding of the larger end; False with NaN in it.
+    """Return whether the loss never rises along the path [Goodfellow15]_; False if one of the losses is NaN.
+
+    Rises within the float32 rounding error of the larger end are ignored.
 
     >>> is_monotone([3.0, 2.0, 2.0]), is_monotone([3.0, 1.0, 2.0])
     (True, False)
@@ -75,5 +79,5 @@ def is_monotone(losses: Sequence[float]) -> bool:
     """
     slack = 1e-6 * max(abs(losses[0]), abs(losses[-1]))
     if not math.isfinite(slack):
-        slack = 0.0  # an infinite end must not swallow every rise
+        slack = 0.0  # with an infinite slack, no rise would count
     return all(after <= before + slack for before, after in pairwise(losses))

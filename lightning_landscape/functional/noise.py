@@ -1,4 +1,4 @@
-"""How noisy is the gradient? The batch size at which its noise equals its signal."""
+"""The gradient noise scale (the batch size at which noise and signal are equal), and the length of a plateau."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from __future__ import annotations
 def gradient_noise_terms(
     small_norm: float, large_norm: float, small_batch: float, large_batch: float
 ) -> tuple[float, float]:
-    r"""Unbiased estimates of |G|² and tr Σ from the norms of a small batch's gradient and of a larger one's.
+    """Return unbiased estimates of |G|² and tr Σ from the gradient norms of a small and a large batch.
 
-    A gradient averaged over B samples has the expected square |G|² + tr Σ/B [McCandlish18]_; two values of B give two
-    equations. Either estimate may come out negative by chance.
+    G is the true gradient and Σ the covariance of the gradients of single samples. The expected squared norm of a
+    gradient averaged over B samples is |G|² + tr Σ/B [McCandlish18]_, so two values of B give two equations. Either
+    estimate may be negative by chance.
 
     >>> gradient_noise_terms(small_norm=2.0, large_norm=1.5, small_batch=1, large_batch=4)
     (1.6666666666666667, 2.3333333333333335)
 
     Raises:
-        ValueError: if the batches are not of two sizes, the small one at least 1.
+        ValueError: if the small batch is empty, or the large batch is not larger.
 
     .. [McCandlish18] An empirical model of large-batch training, arXiv:1812.06162.
     """
     if not 1 <= small_batch < large_batch:
-        raise ValueError(f"two batch sizes are needed, the smaller first, got {small_batch} and {large_batch}")
+        raise ValueError(f"need 1 <= small_batch < large_batch, got {small_batch} and {large_batch}")
     small, large = small_norm * small_norm, large_norm * large_norm
     signal = (large_batch * large - small_batch * small) / (large_batch - small_batch)
     noise = (small - large) / (1 / small_batch - 1 / large_batch)
@@ -28,9 +29,9 @@ def gradient_noise_terms(
 
 
 def gradient_noise_scale(signal: float, noise: float) -> float | None:
-    """Batch size at which noise and signal are equal, tr Σ/|G|²; None while the signal is not positive.
+    """Return the batch size at which noise and signal are equal, tr Σ/|G|²; None if the signal is not positive.
 
-    Average both over many steps first: the ratio of two noisy numbers is biased.
+    Average `signal` and `noise` over many steps first, because the ratio of two noisy numbers is biased.
 
     >>> gradient_noise_scale(signal=0.5, noise=64.0)
     128.0
@@ -39,7 +40,9 @@ def gradient_noise_scale(signal: float, noise: float) -> float | None:
 
 
 def plateau_length(losses: list[float], tolerance: float = 0.01) -> int:
-    """Number of losses since the last one that lay below the best before it by the share `tolerance` of its size.
+    """Return the number of losses since the last improvement.
+
+    A loss improves if it is below the best loss so far by more than the share `tolerance` of that loss's absolute value.
 
     >>> plateau_length([2.0, 1.5, 1.2, 1.2, 1.21, 1.195])
     3
@@ -51,7 +54,7 @@ def plateau_length(losses: list[float], tolerance: float = 0.01) -> int:
 
 
 def plateau_step(best: float, length: int, loss: float, tolerance: float) -> tuple[float, int]:
-    """The best loss and the length of the plateau after one more loss; one that is NaN is no progress."""
+    """Return the best loss and the length of the plateau after one more loss; NaN never counts as an improvement."""
     if best == float("inf") and loss == loss and loss != best:
         return loss, 0
     return (loss, 0) if loss < best - tolerance * abs(best) else (best, length + 1)

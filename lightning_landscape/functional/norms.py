@@ -1,4 +1,4 @@
-"""Norms of many tensors at once, and the grouping of parameters by module."""
+"""Norms and inner products of many tensors at once, and the grouping of parameters by module."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from torch import Tensor
 
 
 def tensor_norms(tensors: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of each tensor, shape (n,), accumulated in float32 or better, on the first tensor's device.
+    """Return the Euclidean norm of each tensor, shape (n,), in float32 or better, on the first tensor's device.
 
-    Of tensors that are sharded over ranks (FSDP2) it is the norm of the whole; all of these ranks have to come here.
+    The norm of a tensor that is sharded over ranks (FSDP2) is that of the whole tensor. It takes a collective
+    operation, so all ranks that hold a shard must call this function.
     """
     if not tensors:
         return torch.zeros(0)
     if any(map(_is_sharded, tensors)):
-        return _over_ranks(tensor_norms(_here(tensors)).square(), tensors).sqrt()
+        return _sum_over_ranks(tensor_norms(_local_parts(tensors)).square(), tensors).sqrt()
     if {tensor.layout for tensor in tensors} != {torch.strided}:
         tensors = [tensor.coalesce().values() if tensor.is_sparse else tensor for tensor in tensors]
-    kinds = {tensor.dtype for tensor in tensors}
-    low = not kinds.isdisjoint((torch.float16, torch.bfloat16))
-    if low and any(kind.is_complex or kind == torch.float64 for kind in kinds):
-        # `_foreach_norm` accumulates all in one precision, which must not be narrower than any of them.
+    dtypes = {tensor.dtype for tensor in tensors}
+    low = not dtypes.isdisjoint((torch.float16, torch.bfloat16))
+    if low and any(dtype.is_complex or dtype == torch.float64 for dtype in dtypes):
+        # `_foreach_norm` uses one precision for all tensors, which must not be lower than that of any of them.
         tensors, low = [tensor.float() if tensor.itemsize < 4 else tensor for tensor in tensors], False
     norms = torch._foreach_norm(list(tensors), 2, torch.float32) if low else torch._foreach_norm(list(tensors))
     device = norms[0].device
-    return torch.stack([norm.to(device) for norm in norms]) if _scattered(norms) else torch.stack(list(norms))
+    return torch.stack([norm.to(device) for norm in norms]) if _on_many_devices(norms) else torch.stack(list(norms))
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of all tensors taken as one vector, 0-dim.
+    """Return the Euclidean norm of all tensors concatenated to one vector, 0-dim.
 
     >>> float(global_norm([torch.tensor([3.0]), torch.tensor([[4.0]])]))
     5.0
@@ -41,23 +42,24 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def inner_product(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
-    """Sum of the products of corresponding entries, 0-dim, in float32 or better, on the device of the first tensor.
+    """Return the sum of the products of corresponding entries, 0-dim, in float32 or better, on the first device.
 
-    A complex entry counts as its two real ones. Sharded tensors are summed over their ranks as in `tensor_norms`.
+    A complex entry counts as two real ones. Sharded tensors are summed over their ranks, as in `tensor_norms`.
     """
     if not left and not right:
         return torch.zeros(())
     if any(map(_is_sharded, left)):
-        pairs = zip(_here(left), _here(right), strict=True)
-        return _over_ranks(torch.stack([inner_product([a], [b]) for a, b in pairs]), left).sum()
-    parts = [torch.dot(_real(a).reshape(-1), _real(b).reshape(-1)) for a, b in zip(left, right, strict=True)]
-    return torch.stack([part.to(parts[0].device) for part in parts]).sum()
+        pairs = zip(_local_parts(left), _local_parts(right), strict=True)
+        return _sum_over_ranks(torch.stack([inner_product([a], [b]) for a, b in pairs]), left).sum()
+    products = [torch.dot(_as_real(a).reshape(-1), _as_real(b).reshape(-1)) for a, b in zip(left, right, strict=True)]
+    return torch.stack([product.to(products[0].device) for product in products]).sum()
 
 
 def group_names(names: Sequence[str], limit: int = 32) -> list[str]:
-    """The group of each parameter: the deepest level of modules that makes at most `limit` groups.
+    """Return the group of each parameter: its module at the deepest level with at most `limit` modules.
 
-    A level that is itself wider is folded into `limit` runs of neighbours, so that a deep chain still shows both ends.
+    If no level has between 2 and `limit` modules, neighbouring modules of the first level with more of them are merged
+    into at most `limit` groups, so that the first and the last layer of a deep network are in different groups.
 
     >>> group_names(["net.0.weight", "net.0.bias", "net.2.weight"])
     ['net.0', 'net.0', 'net.2']
@@ -77,10 +79,10 @@ def group_names(names: Sequence[str], limit: int = 32) -> list[str]:
     if fitting:
         return fitting[-1]
     wide = next((level for level in levels if len(set(level)) > limit), None)
-    return _folded(wide, limit) if wide else (levels[-1] if levels else [])
+    return _merge_neighbours(wide, limit) if wide else (levels[-1] if levels else [])
 
 
-def _folded(groups: list[str], limit: int) -> list[str]:
+def _merge_neighbours(groups: list[str], limit: int) -> list[str]:
     distinct = list(dict.fromkeys(groups))
     size = -(-len(distinct) // limit)
     runs = [distinct[start : start + size] for start in range(0, len(distinct), size)]
@@ -88,7 +90,8 @@ def _folded(groups: list[str], limit: int) -> list[str]:
     return [label[group] for group in groups]
 
 
-def _real(tensor: Tensor) -> Tensor:
+def _as_real(tensor: Tensor) -> Tensor:
+    """Return the tensor in float32 or better, with a complex entry as two real ones."""
     tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     return tensor.float() if tensor.itemsize < 4 else tensor
 
@@ -97,25 +100,28 @@ def _is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "to_local")
 
 
-def _here(tensors: Sequence[Any]) -> list[Tensor]:
-    """The part of each tensor that lives on this rank."""
+def _local_parts(tensors: Sequence[Any]) -> list[Tensor]:
+    """Return the part of each tensor that lies on this rank."""
     return [tensor.to_local() if _is_sharded(tensor) else tensor for tensor in tensors]
 
 
-def _over_ranks(sums: Tensor, tensors: Sequence[Any]) -> Tensor:
-    """Sums of local parts, shape (n,), added up over the shards: one collective for all that are sharded alike."""
+def _sum_over_ranks(sums: Tensor, tensors: Sequence[Any]) -> Tensor:
+    """Add up the sums over local parts, shape (n,), with one collective for all tensors that are sharded alike.
+
+    `sums` is changed in place and returned.
+    """
     alike: dict[tuple[Any, ...], list[int]] = {}
     for i, tensor in enumerate(tensors):
         if _is_sharded(tensor):
             alike.setdefault((tensor.device_mesh, *tensor.placements), []).append(i)
     for (mesh, *placements), members in alike.items():
-        part = sums[members]
+        total = sums[members]
         for dimension, placement in enumerate(placements):
             if placement.is_shard():
-                torch.distributed.all_reduce(part, group=mesh.get_group(dimension))
-        sums[members] = part
+                torch.distributed.all_reduce(total, group=mesh.get_group(dimension))
+        sums[members] = total
     return sums
 
 
-def _scattered(tensors: Sequence[Tensor]) -> bool:
+def _on_many_devices(tensors: Sequence[Tensor]) -> bool:
     return any(tensor.device != tensors[0].device for tensor in tensors)

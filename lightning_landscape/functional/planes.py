@@ -1,4 +1,4 @@
-"""Planes in parameter space: their directions, the loss on them, and where points fall."""
+"""Planes in parameter space: their axes, the loss on a grid of points, and the coordinates of other points."""
 
 from __future__ import annotations
 
@@ -15,53 +15,59 @@ from lightning_landscape.surface import Params
 
 @dataclass(frozen=True)
 class Frame:
-    """A plane through `origin` with orthonormal axes, all (n,)."""
+    """A plane through `origin` with two orthonormal axes, in the flat coordinates of `layout`."""
 
     layout: Layout
     origin: Tensor
+    """shape (n,)"""
     x: Tensor
+    """first axis, shape (n,)"""
     y: Tensor
+    """second axis, shape (n,)"""
 
     @classmethod
     def spanned_by(cls, origin: Params, x: Params, y: Params) -> Frame:
-        """The plane through `origin` along two directions; the first axis is `x`, the second the rest of `y`.
+        """Return the plane through `origin` along two directions.
+
+        The first axis is `x`, normalised. The second is the part of `y` that is orthogonal to it, normalised.
 
         Raises:
-            ValueError: if the directions are zero or parallel.
+            ValueError: if one of the directions is zero, or if they are parallel.
         """
         layout = Layout.of(origin)
         first, second = (layout.flatten([direction[name] for name in layout.names]) for direction in (x, y))
         length = float(first.norm())
         if not length > 0:
-            raise ValueError(f"a plane needs two directions, the first has length {length}")
+            raise ValueError(f"a plane needs two directions, but the first has norm {length}")
         first = first / length
-        size = float(second.norm())
-        for _ in range(2):  # twice: the second removes what rounding left of nearly parallel directions
+        norm = float(second.norm())
+        for _ in range(2):  # for nearly parallel directions, one pass leaves a rounding error along the first
             second = second - first * torch.dot(first, second)
-        rest = float(second.norm())
-        if not rest > 1e-6 * size:
+        orthogonal = float(second.norm())
+        if not orthogonal > 1e-6 * norm:
             raise ValueError(
-                f"a plane needs two directions, the second is parallel to the first to {rest:.1g} of {size:.1g}"
+                "a plane needs two directions, but the second is parallel to the first: of its norm of "
+                f"{norm:.1g}, only {orthogonal:.1g} is orthogonal"
             )
-        return cls(layout, layout.flatten(list(origin.values())), first, second / rest)
+        return cls(layout, layout.flatten(list(origin.values())), first, second / orthogonal)
 
     def point(self, a: float, b: float) -> dict[str, Tensor]:
-        """The parameters at these coordinates."""
+        """Return the parameters at these coordinates, by name."""
         return self.layout.named(self.origin + self.x * a + self.y * b)
 
     def coordinates(self, point: Params) -> tuple[float, float, float]:
-        """Where a point falls on the plane, and its distance from the plane."""
+        """Return both coordinates of the point's projection onto the plane, and its distance from the plane."""
         step = self.layout.flatten([point[name] for name in self.layout.names]) - self.origin
         a, b = torch.dot(step, self.x), torch.dot(step, self.y)
-        rest = step - self.x * a - self.y * b
-        return float(a), float(b), float(rest.norm())
+        orthogonal = step - self.x * a - self.y * b
+        return float(a), float(b), float(orthogonal.norm())
 
 
 @torch.no_grad()
 def plane_losses(
     loss: Callable[[Params], Tensor], frame: Frame, xs: Sequence[float], ys: Sequence[float]
 ) -> tuple[tuple[float, ...], ...]:
-    """The loss at every ``(xs[i], ys[j])`` as ``rows[j][i]``; NaN and inf stay what they are.
+    """Return the loss at the coordinates ``(xs[i], ys[j])`` as ``rows[j][i]``, including NaN and inf.
 
     >>> bowl = lambda p: (p["w"] ** 2).sum()
     >>> origin, axes = {"w": torch.zeros(2)}, torch.eye(2)
@@ -93,7 +99,9 @@ def filter_normalised_direction(params: Params, seed: int) -> dict[str, Tensor]:
 
 
 def principal_directions(points: Sequence[Params], origin: Params) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The two directions along which the points spread most about `origin`: PCA of the run's snapshots.
+    """Return the two directions along which the points differ most from `origin`: their principal components.
+
+    The norm of each is the root of the sum of squares of the points' coordinates along it.
 
     Raises:
         ValueError: if there are fewer than two points.
@@ -103,7 +111,7 @@ def principal_directions(points: Sequence[Params], origin: Params) -> tuple[dict
     layout = Layout.of(origin)
     here = layout.flatten(list(origin.values()))
     steps = torch.stack([layout.flatten([point[name] for name in layout.names]) - here for point in points])
-    # The Gram matrix of a few points is small; the covariance of n parameters is not.
+    # The Gram matrix of k points is (k, k), whereas the covariance matrix of n parameters is (n, n).
     _, vectors = torch.linalg.eigh((steps @ steps.T).double())
     first, second = vectors[:, -1].to(steps) @ steps, vectors[:, -2].to(steps) @ steps
     return layout.named(first), layout.named(second)

@@ -1,6 +1,7 @@
-"""Where does a plateau begin, where does it end, and when is a flat loss none?
+"""Rules for the beginning and the end of a plateau, and for losses that are flat without being a plateau.
 
-Every function decides on the blocks of `lightning_landscape.functional.trend`, and none depends on the loss's unit.
+A plateau is a stretch of steps in which the loss has provably not fallen. All rules work on the blocks of
+`lightning_landscape.functional.trend`, and no decision depends on the unit of the loss.
 """
 
 from __future__ import annotations
@@ -13,21 +14,26 @@ from lightning_landscape.evidence import Trend
 from lightning_landscape.functional.trend import COARSE, STANDARD_ERRORS, Block, fit_trend, fold
 
 WINDOWS = ((10, 0.012), (20, 0.018), (40, 0.030))
-"""blocks in a window, and the share of the level by which the loss must fall over it; a block is 0.5% of the run"""
+"""windows, as the number of blocks (of 0.5% of the run each) and the share of the level that counts as a fall over it"""
 LONGEST = WINDOWS[-1][0]
+"""blocks in the longest window"""
 TOLERANCE = WINDOWS[-1][1]
+"""share of the level that counts as a fall over the longest window"""
 
 
 def examine(blocks: Sequence[Block]) -> list[Trend]:
-    """The trend over each of `WINDOWS` that the blocks fill, shortest first, all ending at the last block."""
+    """Return the trend over each of `WINDOWS` that the blocks fill, shortest first, all ending at the last block."""
     return [fit_trend(blocks[-count:], tolerance) for count, tolerance in WINDOWS if count <= len(blocks)]
 
 
 def stalled_windows(trends: Sequence[Trend]) -> list[int]:
-    """Which of these windows, shortest first, have stalled and are not overruled by a longer one.
+    """Return the indices of the windows that have stalled and are not overruled by a longer window.
 
-    A longer window overrules one that has stalled where it says that the loss is falling, and one without power where
-    it has power itself and has not stalled.
+    A longer window overrules a stalled one if the loss falls over the longer window. It also does if it has not
+    stalled, had the power to see a fall, and the shorter window had not.
+
+    Args:
+        trends: of the windows, shortest first.
     """
     return [
         index
@@ -41,18 +47,19 @@ def _overrules(longer: Trend, trend: Trend) -> bool:
 
 
 def mean_error(trend: Trend) -> float:
-    """Half the width of the interval for the mean loss in the window, in units of the loss.
+    """Return half the width of the confidence interval for the mean loss in the window, in units of the loss.
 
-    A line fitted to n independent losses of variance σ² has a fall of variance 12σ²/n; their mean has σ²/n.
+    For n independent losses of variance σ², the fall of a fitted line has variance 12σ²/n, and their mean has σ²/n.
     """
     return trend.margin / sqrt(12)
 
 
 def rise_since_start(start: Block, now: float, latest: Trend, steps: int) -> Trend | None:
-    """The change from the first losses to the latest window, where that is a rise beyond doubt; otherwise None.
+    """Return the change from the first losses to the latest window if it is a significant rise, else None.
 
-    Noise that hides any trend within a window does not hide that the loss is several times what it was. The first
-    losses are too few to tell how long their noise lasts, so it is taken to be in proportion that of the latest window.
+    A loss may be so noisy that no trend within a window can be seen, and still lie clearly above its start. The first
+    losses are too few to estimate the autocorrelation of their noise. The error of their mean is therefore scaled from
+    that of the latest window, in proportion to the level of the loss.
 
     Args:
         start: the first losses of the run.
@@ -70,17 +77,18 @@ def rise_since_start(start: Block, now: float, latest: Trend, steps: int) -> Tre
 
 
 def has_ended(trends: Sequence[Trend], now: float, rise: Trend | None, level: float, error: float) -> bool:
-    """Whether a plateau is over: the loss falls again, or lies below the plateau by 3%, beyond doubt.
+    """Return whether a plateau is over: the loss falls significantly, or is significantly more than 3% below it.
 
-    One window in a noisy run says "falling" by chance now and then; it takes more than half of them, and none that
-    still says "stalled". Where the loss lies above its start, the longest window has to say it.
+    In a noisy run a single window shows a fall by chance every now and then. The loss therefore counts as falling only
+    if it falls over more than half of the windows and has stalled over none. While it lies above its start, it must
+    fall over the longest window.
 
     Args:
         trends: of all windows, shortest first.
         now: mean loss of the shortest window.
-        rise: of the loss since the start, where there is one.
+        rise: of the loss since the start of the run; None if it is not significant.
         level: mean loss at the beginning of the plateau.
-        error: half the width of the interval for that mean.
+        error: half the width of the confidence interval for `level`.
     """
     if rise is not None:
         return len(trends) > 1 and trends[-1].falling
@@ -91,7 +99,10 @@ def has_ended(trends: Sequence[Trend], now: float, rise: Trend | None, level: fl
 
 
 def has_shifted_up(blocks: Sequence[Block]) -> bool:
-    """Whether, at some cut, all later blocks lie above all earlier ones, by 30% on average: new data, not a trend."""
+    """Return whether the loss has jumped: at some cut, all later means exceed all earlier ones, by 30% on average.
+
+    A jump comes from a change of the data or the loss, and is not a trend.
+    """
     means = [block.mean for block in fold(blocks, COARSE)]
     for cut in range(1, len(means)):
         earlier, later = means[:cut], means[cut:]
@@ -102,22 +113,22 @@ def has_shifted_up(blocks: Sequence[Block]) -> bool:
 
 
 def is_far_above(start: Block, now: float) -> bool:
-    """Whether the loss has risen to 3 times its start; a start about zero is measured by its scatter."""
+    """Return whether the loss has risen to 3 times its start, or, for a start near zero, by twice its scatter."""
     return now - start.mean > 2 * max(abs(start.mean), sqrt(start.m2 / start.n))
 
 
 def is_lost(start: Block, recent: Sequence[Block]) -> bool:
-    """Whether a loss far above its start does not come back: it grows over 8 blocks, or is out of reach by now."""
+    """Return whether a loss far above its start will not recover: it grows over 8 blocks, or is out of reach."""
     return is_out_of_reach(start, recent[-2:]) or (len(recent) == 8 and is_growing(recent))
 
 
 def is_out_of_reach(start: Block, latest: Sequence[Block]) -> bool:
-    """Whether the loss of all these blocks is 10,000 times its start, from where no run of any use comes back."""
+    """Return whether the loss of each block exceeds its start 10,000-fold, from which a run does not recover."""
     return all(block.mean - start.mean > 1e4 * max(abs(start.mean), sqrt(start.m2 / start.n)) for block in latest)
 
 
 def is_growing(blocks: Sequence[Block]) -> bool:
-    """Whether the loss grows by 10% from each quarter of the blocks to the next, and by more than its noise."""
+    """Return whether the loss grows by 10% from each quarter of the blocks to the next, and by more than its noise."""
     quarters = fold(blocks, 4)
     first, last = quarters[0], quarters[-1]
     steady = all(b.mean - a.mean > 0.1 * abs(a.mean) for a, b in pairwise(quarters))

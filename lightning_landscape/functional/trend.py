@@ -1,8 +1,8 @@
-"""How far did a noisy loss fall, and how far can it have fallen at most?
+"""The fall of a noisy loss over a window of steps, with an error bar.
 
-The losses come as `Block`s, summaries of consecutive steps that merge without loss, so a window of any length costs a
-few dozen numbers. `fit_trend` puts a line through the block means and an error bar on its fall; `Trend.stalled` turns
-these into an equivalence test.
+Losses are summarised in `Block`s of consecutive steps. Blocks can be merged exactly, so a window of any length needs
+only a few dozen numbers. `fit_trend` fits a line through the block means and computes the error bar of its fall;
+`Trend.stalled` is the equivalence test on the result.
 """
 
 from __future__ import annotations
@@ -16,38 +16,40 @@ from typing import NamedTuple
 from lightning_landscape.evidence import Trend
 
 STANDARD_ERRORS = 2.5
-"""half the width of every interval here, in standard errors"""
+"""half the width of every confidence interval in this package, in standard errors"""
 FEWEST_PREDICTIONS = 3
-"""measurements of |g·Δw| in a window, below which they bound nothing"""
+"""fewest measurements of |g·Δw| in a window from which the fall of the loss is bounded"""
 COARSE = 10
-"""number of blocks to which longer windows are also folded, against noise that outlives a short block"""
+"""number of blocks into which longer windows are also folded, because noise may stay correlated for longer than a short block"""
 
 
 class Block(NamedTuple):
-    """What is worth knowing of `n` consecutive losses."""
+    """Summary statistics of `n` consecutive losses."""
 
     n: int
+    """number of losses"""
     mean: float
+    """mean of the losses"""
     m2: float
     """sum of squared deviations from the mean"""
     d2: float
-    """sum of squared successive differences, the one from the loss before the block included"""
+    """sum of squared differences between successive losses, including the difference to the loss before the block"""
     pairs: int
-    """number of those differences: `n`, or `n - 1` for the first block of all"""
+    """number of differences in `d2`: `n`, or `n - 1` for the first block of a run"""
     predicted: float = 0.0
-    """sum of |g·Δw| over the sampled steps"""
+    """sum of |g·Δw| over the steps at which it was measured"""
     sampled: int = 0
     """number of steps at which |g·Δw| was measured"""
 
 
 def summarize(losses: Sequence[float], before: float | None = None) -> Block:
-    """The block of these losses; `before` is the loss of the step before them.
+    """Return the block of these losses; `before` is the loss of the step before them.
 
     >>> summarize([1.0, 3.0])
     Block(n=2, mean=2.0, m2=2.0, d2=4.0, pairs=1, predicted=0.0, sampled=0)
 
     Raises:
-        ValueError: if there is no loss.
+        ValueError: if `losses` is empty.
     """
     if not losses:
         raise ValueError("a block needs at least one loss, got none")
@@ -58,7 +60,7 @@ def summarize(losses: Sequence[float], before: float | None = None) -> Block:
 
 
 def merge(blocks: Sequence[Block]) -> Block:
-    """The block of all their losses in a row [Chan79]_.
+    """Return the block of all losses in consecutive blocks [Chan79]_.
 
     >>> merge([summarize([1.0]), summarize([3.0], before=1.0)]) == summarize([1.0, 3.0])
     True
@@ -68,9 +70,9 @@ def merge(blocks: Sequence[Block]) -> Block:
     n, mean, m2, d2, pairs, predicted, sampled = blocks[0]
     for block in blocks[1:]:
         total = n + block.n
-        apart = block.mean - mean
-        m2 += block.m2 + apart * apart * n * block.n / total
-        mean += apart * block.n / total
+        difference = block.mean - mean
+        m2 += block.m2 + difference * difference * n * block.n / total
+        mean += difference * block.n / total
         n = total
         d2 += block.d2
         pairs += block.pairs
@@ -80,12 +82,12 @@ def merge(blocks: Sequence[Block]) -> Block:
 
 
 def fold(blocks: Sequence[Block], count: int) -> list[Block]:
-    """The same losses in `count` blocks of (nearly) equally many of the given ones, or fewer where there are fewer."""
+    """Merge neighbouring blocks into `count` blocks of nearly equal numbers; fewer blocks are returned unmerged."""
     return [merge(blocks[a:b]) for a, b in pairwise(_edges(len(blocks), count)) if b > a]
 
 
 def mean_loss(blocks: Sequence[Block]) -> float:
-    """Mean of all losses in the blocks; exactly their value where they are all the same."""
+    """Return the mean of all losses in the blocks; if all block means are equal, exactly that value."""
     if len(blocks) == 1:
         return blocks[0].mean
     origin, total, excess = blocks[0].mean, 0, 0.0
@@ -96,24 +98,27 @@ def mean_loss(blocks: Sequence[Block]) -> float:
 
 
 def _edges(length: int, count: int) -> list[int]:
+    """Return the `count + 1` indices that cut `length` items into `count` runs of nearly equal length."""
     return [length * i // count for i in range(count + 1)]
 
 
 def fit_trend(blocks: Sequence[Block], tolerance: float) -> Trend:
-    r"""Fall of the loss over the blocks, with the error bar that an equivalence test [Schuirmann87]_ needs.
+    r"""Compute the fall of the loss over the blocks, with the error bar for an equivalence test [Schuirmann87]_.
 
-    The line is fitted by least squares to the block means. Its standard error is the largest of three, since each
-    misses something and only an error bar that is too small does harm:
+    A line is fitted to the block means by least squares. The standard error of its slope is the largest of three
+    estimates. Each of them is too small for some kind of noise, and only an error bar that is too small leads to a
+    wrong decision:
 
-    - from the scatter of the block means about the line: right for any noise that forgets within a block;
-    - the same for `COARSE` blocks where there are more;
+    - from the scatter of the block means about the line, which is right for noise that is uncorrelated between blocks;
+    - from the scatter of the means of `COARSE` merged blocks, where there are more blocks than that;
     - from the scatter :math:`\sigma^2` of the single losses, times :math:`(1+\varphi)/(1-\varphi)` for noise of lag-1
-      autocorrelation :math:`\varphi`, read off the von Neumann ratio [vonNeumann41]_
+      autocorrelation :math:`\varphi`. That is computed from the von Neumann ratio [vonNeumann41]_ as
       :math:`\varphi = 1 - \overline{d^2}/2\sigma^2` and corrected for its bias about a fitted line [Kendall54]_.
 
-    `Trend.margin` is 2.5 of them. Another unit of the loss scales every field that has that unit, exactly where the
-    factor is a power of two, and changes no decision; nor does the sign of the loss matter. An added constant changes
-    `Trend.level`, and so what a fall of 1% is: from 2.00 to 1.96 is 2%, and with 100 added to both it is 0.04%:
+    `Trend.margin` is 2.5 standard errors of the fall. If the loss is multiplied by a constant, all fields in units of
+    the loss are multiplied by it (exactly for powers of two) and no decision changes. The sign of the loss has no
+    influence either. An added constant does change `Trend.level`, and with it how large a fall of 1% is. A fall from
+    2.00 to 1.96 is one of 2%; with 100 added to both losses it is one of 0.04%:
 
     >>> falling = [summarize([2.0 - 0.004 * i]) for i in range(11)]
     >>> offset = [summarize([102.0 - 0.004 * i]) for i in range(11)]
@@ -121,8 +126,8 @@ def fit_trend(blocks: Sequence[Block], tolerance: float) -> Trend:
     (False, True)
 
     Args:
-        blocks: in the order of the run, at least 3.
-        tolerance: share of the level that a fall over the window must reach to count as progress.
+        blocks: at least 3 blocks in the order of the run.
+        tolerance: share of the level by which the loss must fall over the window to count as progress.
 
     Raises:
         ValueError: if there are fewer than 3 blocks.
@@ -137,28 +142,32 @@ def fit_trend(blocks: Sequence[Block], tolerance: float) -> Trend:
         raise ValueError(f"a trend needs at least 3 blocks, got {len(blocks)}")
     sizes, means, m2, d2, pairs, predicted, sampled = map(tuple, zip(*blocks, strict=True))
     window, mean = sum(sizes), mean_loss(blocks)
-    slope, error, scatter = _line(sizes, means)
+    slope, error, scatter = _fit_line(sizes, means)
     if len(blocks) > COARSE:
         groups = [blocks[a:b] for a, b in pairwise(_edges(len(blocks), COARSE))]
-        error = max(error, _line([sum(block.n for block in g) for g in groups], [mean_loss(g) for g in groups])[1])
+        error = max(error, _fit_line([sum(block.n for block in g) for g in groups], [mean_loss(g) for g in groups])[1])
     variance = (sum(m2) + scatter) / (window - 2)
     if variance > 0 and sum(pairs) > 0:
-        inflation = _inflation(1 - sum(d2) / sum(pairs) / (2 * variance), window)
+        inflation = _variance_inflation(1 - sum(d2) / sum(pairs) / (2 * variance), window)
         error = max(error, sqrt(12 * variance / window * inflation) / window)
     bound = sum(predicted) / sum(sampled) * window if sum(sampled) >= FEWEST_PREDICTIONS else None
     return Trend(window, abs(mean), -slope * window, STANDARD_ERRORS * error * window, tolerance, bound)
 
 
-def _line(sizes: Sequence[int], means: Sequence[float]) -> tuple[float, float, float]:
-    """Least squares through the means of blocks of these sizes: slope, its standard error, Σ n·residual²."""
-    count, origin = len(sizes), means[0]  # differences from a loss near by keep a constant loss exactly constant
+def _fit_line(sizes: Sequence[int], means: Sequence[float]) -> tuple[float, float, float]:
+    """Fit a line through the means of blocks of these sizes by least squares.
+
+    Returns:
+        the slope per step, its standard error, and the sum of n·residual² over the blocks.
+    """
+    count, origin = len(sizes), means[0]  # subtracting one of the means keeps a constant loss exactly constant
     x = [end - (n + 1) / 2 for n, end in zip(sizes, accumulate(sizes), strict=True)]
     y = [mean - origin for mean in means]
-    middle, height = sum(x) / count, sum(y) / count
-    x = [a - middle for a in x]
+    mean_x, mean_y = sum(x) / count, sum(y) / count
+    x = [a - mean_x for a in x]
     spread = _dot(x, x)
     slope = _dot(x, y) / spread
-    residuals = [b - height - slope * a for a, b in zip(x, y, strict=True)]
+    residuals = [b - mean_y - slope * a for a, b in zip(x, y, strict=True)]
     squared = [r * r for r in residuals]
     return slope, sqrt(sum(squared) / (count - 2) / spread), _dot(sizes, squared)
 
@@ -168,11 +177,11 @@ def _dot(a: Iterable[float], b: Iterable[float]) -> float:
     return total
 
 
-def _inflation(phi: float, steps: int) -> float:
-    """Factor by which AR(1) noise of this measured lag-1 autocorrelation inflates the variance of a slope, at most.
+def _variance_inflation(phi: float, steps: int) -> float:
+    """Return the largest plausible factor by which AR(1) noise inflates the variance of a slope.
 
-    About a fitted line the measured value falls short of the true one by (2 + 4·phi)/steps to first order, and scatters
-    with variance (1 - phi²)/steps; the upper end of its one-sided 95% interval counts.
+    `phi` is the measured lag-1 autocorrelation. To first order it is biased by -(2 + 4·phi)/steps about a fitted line,
+    and its variance is (1 - phi²)/steps. The factor is computed for the upper end of its one-sided 95% interval.
     """
     phi = (phi + 2 / steps) / max(1 - 4 / steps, 0.5)
     phi = min(max(phi, 0.0), 1.0)

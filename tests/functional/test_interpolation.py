@@ -68,7 +68,7 @@ def test_no_point_on_the_line_carries_a_graph_or_changes_the_ends():
 
 
 def test_points_of_different_models_are_refused_with_the_difference():
-    with pytest.raises(ValueError, match=r"differ in \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"only one has \['a', 'b'\]"):
         interpolate({"a": torch.ones(1), "w": torch.ones(1)}, {"b": torch.ones(1), "w": torch.ones(1)}, 0.5)
 
 

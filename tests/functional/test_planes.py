@@ -73,7 +73,7 @@ def test_directions_that_span_no_plane_are_refused():
     one = {"w": torch.ones(3)}
     with pytest.raises(ValueError, match="parallel"):
         Frame.spanned_by(one, one, {"w": 2 * torch.ones(3)})
-    with pytest.raises(ValueError, match="length 0"):
+    with pytest.raises(ValueError, match="norm 0"):
         Frame.spanned_by(one, {"w": torch.zeros(3)}, one)
     with pytest.raises(ValueError, match="at least two points, got 1"):
         principal_directions([one], one)
