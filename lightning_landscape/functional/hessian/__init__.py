@@ -1,1 +1,1 @@
-"""Hessian-vector products of a loss, and what is estimated from them: eigenvalues, trace, density."""
+"""Hessian-vector products of a loss, and its extreme eigenvalues, trace and spectral density from such products."""

@@ -1,4 +1,4 @@
-"""The density of the Hessian's spectrum: which curvatures there are, and how many of each."""
+"""The spectral density of the Hessian: the distribution of its eigenvalues."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from dataclasses import dataclass
 
 import torch
 
-from lightning_landscape.functional.hessian.extremes import WORKING_VECTORS, affordable_steps
-from lightning_landscape.functional.hessian.lanczos import lanczos
-from lightning_landscape.functional.hessian.operator import DEFAULT_MEMORY, Hessian, Losses, Method, Problem
+from lightning_landscape.functional.hessian.lanczos import Krylov, lanczos
+from lightning_landscape.functional.hessian.operator import (
+    DEFAULT_MEMORY,
+    WORKING_VECTORS,
+    Hessian,
+    Losses,
+    Method,
+    Problem,
+    affordable_vectors,
+)
 from lightning_landscape.functional.hessian.products import with_fallback
 from lightning_landscape.functional.hessian.self_checks import require_second_derivative
 from lightning_landscape.surface import Params
@@ -18,36 +25,37 @@ from lightning_landscape.surface import Params
 
 @dataclass(frozen=True)
 class SpectralDensity:
-    """Curvatures and the share of the n directions that has each: a discrete stand-in for the n eigenvalues."""
+    """A discrete distribution that approximates that of the n eigenvalues."""
 
     nodes: tuple[float, ...]
-    """ascending"""
+    """curvatures, ascending"""
     weights: tuple[float, ...]
-    """positive, sum 1"""
+    """share of the n directions that has each curvature; positive, sum 1"""
     products: int
+    """Hessian-vector products computed"""
     method: Method
     reason: str | None
-    """why products were not taken by double backward through a retained graph; None where they were"""
+    """why the preferred method, double backward through a retained graph, was not used; None if it was"""
 
     def share_below(self, curvature: float) -> float:
-        """Share of the directions whose curvature is below this, in [0, 1]."""
+        """Return the share of the directions with a curvature below `curvature`, in [0, 1]."""
         return sum(weight for node, weight in zip(self.nodes, self.weights, strict=True) if node < curvature)
 
     @property
     def share_negative(self) -> float:
-        """Share of the directions along which the loss bends down, in [0, 1]; curvature within rounding is none."""
+        """Share of the directions with negative curvature, in [0, 1]; curvature within rounding of zero does not count."""
         return self.share_below(-1e-6 * max(map(abs, self.nodes)))
 
     @property
     def mean(self) -> float:
-        """Mean curvature: the trace over n."""
+        """Mean curvature: the trace divided by n."""
         return sum(node * weight for node, weight in zip(self.nodes, self.weights, strict=True))
 
     def smoothed(self, curvatures: Sequence[float], width: float) -> tuple[float, ...]:
-        """The density at each of `curvatures`, with every node spread to a Gaussian of this standard deviation.
+        """Return the density at each of `curvatures`, with every node replaced by a Gaussian of standard deviation `width`.
 
         Raises:
-            ValueError: if the width is not positive.
+            ValueError: if `width` is not positive.
         """
         if width <= 0:
             raise ValueError(f"width must be positive, got {width}")
@@ -68,10 +76,10 @@ def spectral_density(
     memory: float = DEFAULT_MEMORY,
     seed: int = 0,
 ) -> SpectralDensity:
-    """The density by stochastic Lanczos quadrature [Lin16]_: `runs` times `iterations` products.
+    """Estimate the spectral density by stochastic Lanczos quadrature [Lin16]_ with `runs` times `iterations` products.
 
-    Each run starts from a random direction, and its Ritz values with their weights are the Gaussian quadrature of the
-    density as that direction sees it.
+    Each run starts from a random direction. Its Ritz values and weights are a Gaussian quadrature of the density,
+    weighted with the squared components of that direction along the eigenvectors.
 
     >>> bowl = lambda p: 0.5 * (torch.tensor([-1.0, 2.0, 2.0, 2.0]) * p["x"] ** 2).sum()
     >>> found = spectral_density(bowl, {"x": torch.ones(4)}, runs=100)
@@ -79,22 +87,27 @@ def spectral_density(
     (0.3, 2.0)
 
     Args:
-        loss: the loss on fixed data, or one for each batch with `weights` (their sizes).
-        params: the point.
-        weights: share of each batch; equal without.
-        runs: random starts; the error falls with their number's root, and with the root of n.
-        iterations: most products of a run; fewer where their vectors take more than half of `memory`.
-        memory: bytes for graphs and vectors.
-        seed: of the starts.
+        loss: the loss on fixed data, or one loss for each batch.
+        params: the point at which to compute the Hessian.
+        weights: weights of the batches, such as their sizes; None for equal weights.
+        runs: number of random starts; the error is inversely proportional to the root of `runs` times n.
+        iterations: largest number of products per run; it is reduced if their vectors would take more than half of
+            `memory`.
+        memory: budget for graphs and vectors, in bytes.
+        seed: of the random starts.
 
     Raises:
-        ValueError: if `runs` is below 1.
+        ValueError: if `runs` or `iterations` is below 1.
+
+    A `CurvatureError` is raised under the same conditions as in `hessian_extremes`.
 
     .. [Lin16] Approximating spectral densities of large matrices, SIAM Review 58.
     """
     if runs < 1:
         raise ValueError(f"runs must be at least 1, got {runs}")
-    steps = affordable_steps(params, iterations, memory)
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    steps = affordable_vectors(params, iterations, memory)
     problem = Problem.of(loss, params, weights=weights, memory=memory, vectors=steps + WORKING_VECTORS)
     return with_fallback(problem, lambda operator: _density(operator, problem, runs, steps, seed))
 
@@ -105,7 +118,7 @@ def _density(operator: Hessian, problem: Problem, runs: int, steps: int, seed: i
     pairs: list[tuple[float, float]] = []
     for run in range(runs):
         start = torch.randn(layout.size, generator=generator, dtype=layout.dtype).to(layout.device)
-        krylov = lanczos(operator, start, steps, stop=lambda found: found.off_diagonal[-1] == 0.0, noise=operator.noise)
+        krylov = lanczos(operator, start, steps, stop=_is_exhausted, noise=operator.noise)
         operator.require_symmetry(krylov.asymmetry)
         if run == 0:
             both = krylov.vector(0) + krylov.vector(-1)
@@ -113,3 +126,8 @@ def _density(operator: Hessian, problem: Problem, runs: int, steps: int, seed: i
         pairs += zip(krylov.values.tolist(), (krylov.weights / runs).tolist(), strict=True)
     nodes, shares = zip(*sorted(pairs), strict=True)
     return SpectralDensity(nodes, shares, operator.products, operator.method, operator.reason)
+
+
+def _is_exhausted(krylov: Krylov) -> bool:
+    """Return whether the Krylov space is invariant, so that its quadrature is exact."""
+    return krylov.off_diagonal[-1] == 0.0

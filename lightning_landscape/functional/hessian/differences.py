@@ -1,4 +1,4 @@
-"""The Hessian by finite differences of the gradient: for losses that cannot be differentiated twice."""
+"""The Hessian by finite differences of the gradient, for losses that cannot be differentiated twice."""
 
 from __future__ import annotations
 
@@ -26,24 +26,29 @@ from lightning_landscape.functional.hessian.operator import (
 )
 
 PASS = 5
-"""memory of one gradient, as a multiple of what its forward pass keeps (measured: 4 to 5)"""
+"""memory of one gradient, as a multiple of what autograd saves in the forward pass (measured: 4 to 5)"""
 HALVINGS = 8
+"""how often the step of the differences is halved at most"""
 GOOD_ENOUGH = 1e-3
-"""relative change of a product under halving of the step at which no smaller step is tried"""
+"""relative change of a product under halving of the step, below which no smaller step is tried"""
 
 
 def approximate_hessian(problem: Problem, reason: str) -> Hessian:
-    """Products by central differences, over the distance at which halving it changes the product least.
+    """Return the operator of central differences of the gradient, with a calibrated step.
+
+    Args:
+        problem: the loss and the point.
+        reason: why differences are used, for users to read.
 
     Raises:
-        CurvatureError: if already the forward pass of one batch takes more than the memory.
+        CurvatureError: if the gradient of one batch takes more than the memory.
     """
     layout, here = problem.point()
     leaves = leaves_of(problem.params)
     passes = [forward_bytes(batch, layout, leaves) for batch in problem.batches]
-    memory = PASS * max(taken for _, taken in passes)
+    memory = PASS * max(saved for _, saved in passes)
     if memory > problem.graph_memory:
-        # Vectors take at most half of the memory, so that twice the passes always do.
+        # Vectors take at most half of the memory, so twice the memory of a gradient is always enough.
         raise CurvatureError(
             f"[LL406] the memory budget leaves {problem.graph_memory / 2**20:.3g} MiB for graphs, too small for one "
             f"product: {2 * memory / 2**20:.3g} MiB in all would do"
@@ -59,7 +64,7 @@ def approximate_hessian(problem: Problem, reason: str) -> Hessian:
 
 
 def gradient_map(problem: Problem, layout: Layout) -> Product:
-    """The gradient as a map of flat vectors, (n,) to (n,)."""
+    """Return the function that maps flat weights (n,) to the gradient (n,)."""
     leaves = leaves_of(problem.params)
 
     def gradient_at(point: Tensor) -> Tensor:
@@ -86,21 +91,22 @@ def gradient_map(problem: Problem, layout: Layout) -> Product:
 
 
 def calibrated_step(gradient_at: Product, layout: Layout, here: Tensor, gradient: Tensor) -> tuple[float, float]:
-    """The distance for central differences, and the absolute error of a product with a unit vector there.
+    """Return a step for central differences, and the absolute error of the product with a unit vector at this step.
 
-    The truncation error falls by 4 with every halving, the rounding error doubles; the distance with the smallest
-    change lies between. Kinks (ReLU, max-pooling) add an error of their own, which shows as a change that stays.
+    With every halving of the step, the truncation error falls by a factor of 4 and the rounding error doubles. The best
+    step lies between, where halving changes the product least. At kinks of the loss (ReLU, max-pooling) differences
+    have an additional error, which is included because the product then keeps changing from step to step.
     """
     slope = float(gradient.norm())
     direction = gradient / slope if slope > 0 else random_direction(layout, seed=0)
-    distance = 2e-2 * max(1.0, float(here.norm()))
-    coarse = finite_differences(gradient_at, here, distance)(direction)
-    best = (distance, float("inf"))
+    step = 2e-2 * max(1.0, float(here.norm()))
+    coarse = finite_differences(gradient_at, here, step)(direction)
+    best = (step, float("inf"))
     for _ in range(HALVINGS):
-        distance /= 2
-        fine = finite_differences(gradient_at, here, distance)(direction)
+        step /= 2
+        fine = finite_differences(gradient_at, here, step)(direction)
         change = float((fine - coarse).norm())
-        best = min(best, (distance, change), key=lambda pair: pair[1])
+        best = min(best, (step, change), key=lambda pair: pair[1])
         if change <= GOOD_ENOUGH * float(fine.norm()):
             break
         coarse = fine

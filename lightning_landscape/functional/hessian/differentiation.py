@@ -1,12 +1,12 @@
-"""Ways to multiply the Hessian with a vector, and the ground on which second derivatives exist at all.
+"""First and second derivatives by autograd, and functions that multiply a Hessian with a vector.
 
-Each way is a function that returns a product, flat vector (n,) to flat vector (n,). `hessian` decides which to take.
+Each of those functions maps a flat vector (n,) to a flat vector (n,). `products` decides which of them to use.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -21,14 +21,14 @@ from lightning_landscape.functional.hessian.layout import Layout
 from lightning_landscape.surface import Params
 
 Loss: TypeAlias = Callable[[Params], Tensor]
-"""Differentiable, on fixed data, returns a 0-dim tensor."""
+"""A differentiable loss on fixed data; returns a 0-dim tensor."""
 Product: TypeAlias = Callable[[Tensor], Tensor]
-"""A linear map on flat vectors, (n,) to (n,)."""
+"""A map of flat vectors, (n,) to (n,)."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One term of the loss: the loss on one batch, and its share of the whole."""
+    """One term of a loss: the loss on one batch, and its weight in the sum."""
 
     loss: Loss
     weight: float
@@ -36,69 +36,79 @@ class Batch:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one evaluation costs and gives: the loss, its flat gradient (n,), and the bytes that autograd saves."""
+    """The results of one evaluation of a loss and its gradient, and the memory that autograd needed for it."""
 
     loss: float
     gradient: Tensor
+    """shape (n,)"""
     graph_bytes: int
-    """forward pass and the gradient's own graph together"""
+    """bytes saved by autograd for the graphs of the loss and of its gradient"""
 
 
 TRANSIENT = 2
-"""temporaries of a backward pass, as a multiple of the graph it runs through (measured: 1 to 2)"""
+"""memory for the temporary tensors of a backward pass, as a multiple of its graph's (measured: 1 to 2)"""
 ROWS = 8
 """vectors in one batched product"""
 
 
 class GraphTooLarge(RuntimeError):
-    """Raised while a graph is being measured, as soon as it outgrows the budget."""
+    """Raised during the measurement of a graph, as soon as the graph exceeds its memory budget."""
+
+
+@contextmanager
+def twice_differentiable_kernels(device_types: Iterable[str]) -> Iterator[None]:
+    """Disable fused attention, which has no second derivative, and autocast, under which it has three digits."""
+    with ExitStack() as stack:
+        for device_type in device_types:
+            stack.enter_context(torch.autocast(device_type, enabled=False))
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        yield
 
 
 @contextmanager
 def twice_differentiable(device: torch.device) -> Iterator[None]:
-    """Run a loss so that its gradient can be differentiated again, whatever mode the caller is in.
+    """Run a loss so that its gradient can be differentiated again, in whichever autograd mode the caller is.
 
-    Fused attention and compiled graphs have no second derivative; autocast gives one with three digits.
+    Compiled modules are run eagerly, because compiled graphs have no second derivative either.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(twice_differentiable_kernels([device.type]))
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-            # Nothing was compiled in a process that never loaded dynamo, and loading it takes seconds.
+            # Without dynamo, nothing has been compiled in this process; importing it takes seconds.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
 
 
 def leaves_of(params: Params) -> list[Tensor]:
-    """Private copies that require a gradient, so that nobody's `.grad` and `requires_grad` is touched."""
+    """Return copies that require a gradient, so that `.grad` and `requires_grad` of the originals do not change."""
     with torch.inference_mode(mode=False):
         return [tensor.detach().clone().requires_grad_() for tensor in params.values()]
 
 
 def evaluate(loss: Loss, layout: Layout, leaves: Sequence[Tensor]) -> Tensor:
-    """The loss at these leaves, 0-dim.
+    """Return the loss at these leaves, 0-dim.
 
     Raises:
-        ValueError: if the loss returns anything else.
+        ValueError: if the loss returns anything other than a 0-dim tensor.
     """
     value = loss(dict(zip(layout.names, leaves, strict=True)))
     if not isinstance(value, Tensor) or value.dim() != 0:
-        shape = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"a loss must return a 0-dim tensor, got {shape}")
+        returned = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"a loss must return a 0-dim tensor, got {returned}")
     return value
 
 
 def first_derivative(value: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
-    """The gradient, detached; zeros where the loss does not depend on a leaf."""
+    """Return the gradient, detached; it is zero for each leaf on which the loss does not depend."""
     if not value.requires_grad:
         return [torch.zeros_like(leaf) for leaf in leaves]
     return list(grad(value, leaves, materialize_grads=True))
 
 
 def differentiable_gradient(value: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
-    """The gradient with its own graph; entries without a graph are constants."""
+    """Return the gradient with its autograd graph; entries that do not depend on the leaves have none."""
     if not value.requires_grad:
         return [torch.zeros_like(leaf) for leaf in leaves]
     return list(grad(value, leaves, create_graph=True, materialize_grads=True))
@@ -107,7 +117,7 @@ def differentiable_gradient(value: Tensor, leaves: Sequence[Tensor]) -> list[Ten
 def retained_graph(
     gradients: Sequence[Sequence[Tensor]], weights: Sequence[float], layout: Layout, leaves: Sequence[Tensor]
 ) -> Product:
-    """Backward through gradient graphs that are kept [Pearlmutter94]_: one backward pass a product and batch.
+    """Return the product by backward passes through retained gradient graphs, one for each batch [Pearlmutter94]_.
 
     .. [Pearlmutter94] Fast exact multiplication by the Hessian, Neural Computation 6.
     """
@@ -125,27 +135,31 @@ def retained_graph(
 def retained_graph_in_rows(
     gradients: Sequence[Sequence[Tensor]], weights: Sequence[float], layout: Layout, leaves: Sequence[Tensor]
 ) -> Product:
-    """The same for the rows of (s, n) at once, `ROWS` at a time: fewer, larger kernels, and more memory."""
+    """Return a function that multiplies the rows of (s, n) by batched backward passes, `ROWS` rows at a time.
+
+    It calls fewer and larger kernels than `retained_graph`, and needs more memory.
+    """
 
     def product(vectors: Tensor) -> Tensor:
-        return torch.cat([chunk_product(chunk) for chunk in torch.split(vectors, ROWS)])
+        return torch.cat([product_of_chunk(chunk) for chunk in torch.split(vectors, ROWS)])
 
-    def chunk_product(chunk: Tensor) -> Tensor:
+    def product_of_chunk(chunk: Tensor) -> Tensor:
         total = torch.zeros_like(chunk)
         parts = [torch.stack(rows) for rows in zip(*map(layout.unflatten, chunk), strict=True)]
         for gradient, weight in zip(gradients, weights, strict=True):
             pairs = [(entry, part) for entry, part in zip(gradient, parts, strict=True) if entry.requires_grad]
             if pairs:
                 entries, rows = zip(*pairs, strict=True)
-                found = grad(entries, leaves, rows, retain_graph=True, is_grads_batched=True, materialize_grads=True)
-                total.add_(torch.cat([part.reshape(len(chunk), -1).to(chunk) for part in found], dim=1), alpha=weight)
+                products = grad(entries, leaves, rows, retain_graph=True, is_grads_batched=True, materialize_grads=True)
+                flat = torch.cat([product.reshape(len(chunk), -1).to(chunk) for product in products], dim=1)
+                total.add_(flat, alpha=weight)
         return total
 
     return product
 
 
 def recomputed_graph(batches: Sequence[Batch], layout: Layout, leaves: Sequence[Tensor]) -> Product:
-    """The same, with the graph of one batch at a time built and dropped: less memory, about twice the time."""
+    """Return a product that rebuilds the graph of one batch at a time: less memory, but about twice the time."""
 
     def product(vector: Tensor) -> Tensor:
         parts = layout.unflatten(vector)
@@ -154,44 +168,53 @@ def recomputed_graph(batches: Sequence[Batch], layout: Layout, leaves: Sequence[
             with twice_differentiable(layout.device):
                 gradient = differentiable_gradient(evaluate(batch.loss, layout, leaves), leaves)
             total.add_(layout.flatten(_backward(gradient, leaves, parts)), alpha=batch.weight)
-            del gradient  # before the next batch's graph is built
+            del gradient  # free its graph before the next one is built
         return total
 
     return product
 
 
 def finite_differences(gradient_at: Product, here: Tensor, step: float) -> Product:
-    """Central differences of the gradient over a distance of `step` either way: (g(w+εv) - g(w-εv)) / 2ε."""
+    """Return the product by central differences of the gradient: |v|·(g(w + ε·v/|v|) - g(w - ε·v/|v|)) / 2ε.
+
+    Args:
+        gradient_at: maps weights (n,) to the gradient (n,).
+        here: the weights w, shape (n,).
+        step: the distance ε.
+    """
 
     def product(vector: Tensor) -> Tensor:
-        length = float(vector.norm())
-        if length == 0:
+        norm = float(vector.norm())
+        if norm == 0:
             return torch.zeros_like(vector)
-        shift = vector * (step / length)
-        return (gradient_at(here + shift) - gradient_at(here - shift)).mul_(length / (2 * step))
+        shift = vector * (step / norm)
+        return (gradient_at(here + shift) - gradient_at(here - shift)).mul_(norm / (2 * step))
 
     return product
 
 
 class SavedBytes:
-    """As a hook on saved tensors: adds up what autograd keeps, and gives up above `limit` bytes."""
+    """A hook for tensors saved by autograd: adds up their bytes and raises `GraphTooLarge` above `limit` bytes.
+
+    The memory of the leaves is not counted.
+    """
 
     def __init__(self, leaves: Sequence[Tensor], limit: float) -> None:
         self.total, self.limit = 0, limit
-        self._seen = {leaf.untyped_storage().data_ptr() for leaf in leaves}
+        self._counted = {leaf.untyped_storage().data_ptr() for leaf in leaves}
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        """Count the tensor's storage unless it is known.
+        """Count the tensor's storage unless it has been counted, and return the tensor for autograd to save.
 
-        What autograd is to keep is the tensor without its history: an output that is kept by the node that made it is a
-        cycle that nobody ever collects.
+        The tensor is returned without its graph. An output that is saved with its graph by the node that made it would
+        form a reference cycle that is never freed.
 
         Raises:
-            GraphTooLarge: above the limit.
+            GraphTooLarge: if the total exceeds the limit.
         """
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._seen:
-            self._seen.add(storage.data_ptr())
+        if storage.data_ptr() not in self._counted:
+            self._counted.add(storage.data_ptr())
             self.total += storage.nbytes()
             if self.total > self.limit:
                 raise GraphTooLarge(
@@ -201,27 +224,28 @@ class SavedBytes:
 
 
 def forward_bytes(batch: Batch, layout: Layout, leaves: Sequence[Tensor]) -> tuple[float, int]:
-    """The loss on one batch, and the bytes that autograd keeps of its forward pass."""
-    count = SavedBytes(leaves, float("inf"))
-    with twice_differentiable(layout.device), saved_tensors_hooks(count, lambda tensor: tensor):
+    """Return the loss on one batch, and the bytes that autograd saves in its forward pass."""
+    saved = SavedBytes(leaves, float("inf"))
+    with twice_differentiable(layout.device), saved_tensors_hooks(saved, lambda tensor: tensor):
         value = evaluate(batch.loss, layout, leaves)
-    return float(value.detach()), count.total
+    return float(value.detach()), saved.total
 
 
 def footprint(batch: Batch, layout: Layout, leaves: Sequence[Tensor], budget: float) -> Footprint:
-    """Evaluate once under a count of what autograd keeps; give up if a product would take more than `budget` bytes.
+    """Evaluate a loss and its gradient once and count the bytes that autograd saves.
 
-    The tensors of this pass are not used for products: under hooks autograd cannot see that a saved tensor was
-    overwritten in place.
+    A `GraphTooLarge` is raised if a product would take more than `budget` bytes. The graph of this evaluation must not
+    be used for products, because under hooks autograd does not notice if a saved tensor is overwritten in place.
     """
-    count = SavedBytes(leaves, budget / (1 + TRANSIENT))
-    with twice_differentiable(layout.device), saved_tensors_hooks(count, lambda tensor: tensor):
+    saved = SavedBytes(leaves, budget / (1 + TRANSIENT))
+    with twice_differentiable(layout.device), saved_tensors_hooks(saved, lambda tensor: tensor):
         value = evaluate(batch.loss, layout, leaves)
         gradient = differentiable_gradient(value, leaves)
-    return Footprint(float(value.detach()), layout.flatten(gradient), count.total)
+    return Footprint(float(value.detach()), layout.flatten(gradient), saved.total)
 
 
 def _backward(gradient: Sequence[Tensor], leaves: Sequence[Tensor], parts: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return the derivative of the inner product of `gradient` and `parts` with respect to the leaves."""
     pairs = [(entry, part) for entry, part in zip(gradient, parts, strict=True) if entry.requires_grad]
     if not pairs:
         return [torch.zeros_like(leaf) for leaf in leaves]

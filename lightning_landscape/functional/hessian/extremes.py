@@ -1,4 +1,4 @@
-"""Both ends of the Hessian's spectrum, with residuals, and the rules for when they are known well enough."""
+"""The extreme eigenvalues of the Hessian with error bounds, and stop rules for the Lanczos method."""
 
 from __future__ import annotations
 
@@ -8,80 +8,76 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_landscape.errors import CurvatureError
 from lightning_landscape.functional.hessian.lanczos import Krylov, Stop, lanczos
-from lightning_landscape.functional.hessian.layout import Layout
 from lightning_landscape.functional.hessian.operator import (
     DEFAULT_MEMORY,
+    WORKING_VECTORS,
     Hessian,
     Losses,
     Method,
     Problem,
+    affordable_vectors,
     random_direction,
 )
 from lightning_landscape.functional.hessian.products import with_fallback
 from lightning_landscape.functional.hessian.self_checks import require_second_derivative
 from lightning_landscape.surface import Params
 
-FEWEST_STEPS = 4
-WORKING_VECTORS = 14
-"""beyond the basis: weights, gradients of the batches, product, remainder, their like in the parameters' shapes"""
 NEGLIGIBLE = 1e-4
-"""eigenvalues below this share of the largest count as zero when a rule asks for relative accuracy"""
+"""share of the largest absolute eigenvalue below which an eigenvalue counts as zero"""
 
 
 @dataclass(frozen=True)
 class Extremes:
-    """The two ends of the spectrum as Lanczos found them, and how."""
+    """The extreme eigenvalues of a Hessian as estimated by the Lanczos method."""
 
     lambda_min: float
-    """never below the true one, but for the error of the products"""
+    """estimate of the smallest eigenvalue, which is at most `lambda_min` plus `error`"""
     lambda_max: float
-    """never above the true one, but for the error of the products"""
+    """estimate of the largest eigenvalue, which is at least `lambda_max` minus `error`"""
     residual_min: float
     """an eigenvalue lies within this distance of `lambda_min`"""
     residual_max: float
+    """an eigenvalue lies within this distance of `lambda_max`"""
     v_min: Params
     """unit vector along the smallest curvature"""
     v_max: Params
+    """unit vector along the largest curvature"""
     ritz_values: tuple[float, ...]
-    """ascending; the outer ones approximate eigenvalues"""
+    """all estimated eigenvalues, ascending; the outer ones are the most accurate"""
     residuals: tuple[float, ...]
-    """for each of `ritz_values`"""
+    """an eigenvalue lies within this distance of each of `ritz_values`"""
     loss: float
     gradient: Params
     products: int
+    """Hessian-vector products computed"""
     asymmetry: float
-    """see `Krylov.asymmetry`"""
+    """asymmetry of the operator relative to its size, see `Krylov.asymmetry`"""
     method: Method
     reason: str | None
-    """why products were not taken by double backward through a retained graph; None where they were"""
+    """why the preferred method, double backward through a retained graph, was not used; None if it was"""
     memory: int
-    """bytes kept for graphs and vectors"""
+    """bytes used for graphs and vectors"""
 
     @property
     def error(self) -> float:
-        """Absolute error of the products themselves, on top of the residuals."""
+        """Absolute error of the estimates due to errors of the products, in addition to the residuals."""
         return self.asymmetry * max(abs(self.lambda_min), abs(self.lambda_max))
 
     @property
-    def degenerate(self) -> bool:
-        """Whether no curvature was found at all: H = 0, so that second order cannot tell what this point is."""
-        return self.lambda_min == 0.0 == self.lambda_max
-
-    @property
     def negative(self) -> bool | None:
-        """Whether the smallest curvature is below zero; None while the residual leaves the sign open."""
-        if self.lambda_min + self.error < 0 and (self.lambda_min + self.residual_min < 0 or self.residual_min == 0):
+        """Whether the smallest eigenvalue is negative; None if residual and error leave its sign open."""
+        if self.lambda_min + self.error < 0 and self.lambda_min + self.residual_min < 0:
             return True
-        return None if self.lambda_min - self.residual_min - self.error < -NEGLIGIBLE * self.lambda_max else False
+        negligible = NEGLIGIBLE * max(abs(self.lambda_min), abs(self.lambda_max))
+        return None if self.lambda_min - self.residual_min - self.error < -negligible else False
 
 
 def estimated_errors(krylov: Krylov) -> Tensor:
-    """Estimated error of each Ritz value, (k,): min(r, r²/gap) [Parlett98]_, with the gaps of the Ritz values.
+    """Estimate the error of each Ritz value, (k,), as min(r, r²/gap) [Parlett98]_ with its residual r.
 
-    An estimate, not a bound: the gap to the nearest eigenvalue that was not found yet is unknown, and taken to be a
-    fifth of the value at most.
+    The gap is the distance to the nearest other Ritz value, but at most a fifth of the value itself, because eigenvalues
+    that were not found yet may lie closer. The result is therefore an estimate and not a bound.
 
     .. [Parlett98] The Symmetric Eigenvalue Problem, SIAM, theorem 11.7.1.
     """
@@ -96,29 +92,31 @@ def estimated_errors(krylov: Krylov) -> Tensor:
 
 
 def both_ends(tolerance: float = 1e-2) -> Stop:
-    """Enough when λ_min and λ_max are known to this relative tolerance."""
+    """Return a rule that stops when λ_min and λ_max are known to this relative tolerance."""
     return _known(lambda k: (0, k - 1), tolerance)
 
 
 def largest(count: int = 1, tolerance: float = 1e-2) -> Stop:
-    """Enough when the `count` largest eigenvalues are known to this relative tolerance."""
+    """Return a rule that stops when the `count` largest eigenvalues are known to this relative tolerance."""
     return _known(lambda k: range(max(0, k - count), k), tolerance, count)
 
 
 def smallest(count: int = 1, tolerance: float = 1e-2) -> Stop:
-    """Enough when the `count` smallest eigenvalues are known to this relative tolerance."""
+    """Return a rule that stops when the `count` smallest eigenvalues are known to this relative tolerance."""
     return _known(lambda k: range(min(count, k)), tolerance, count)
 
 
 def sign_of_lambda_min(tolerance: float = 1e-2) -> Stop:
-    """Enough when λ_max is known to this tolerance and λ_min is certainly negative, or both ends are known."""
+    """Return a rule that stops when both ends are known, or λ_max is known and λ_min is certainly negative.
+
+    Known means: to this relative tolerance.
+    """
     both = both_ends(tolerance)
 
     def enough(krylov: Krylov) -> bool:
         values, residuals = krylov.values.tolist(), krylov.residuals.tolist()
-        certain = values[0] + residuals[0] < -krylov.asymmetry * krylov.scale
-
-        return both(krylov) or (certain and residuals[-1] <= tolerance * abs(values[-1]))
+        negative = values[0] + residuals[0] < -krylov.asymmetry * krylov.scale
+        return both(krylov) or (negative and residuals[-1] <= tolerance * abs(values[-1]))
 
     return enough
 
@@ -134,12 +132,12 @@ def hessian_extremes(
     seed: int = 0,
     gradient: Callable[[Params], Params] | None = None,
 ) -> Extremes:
-    """λ_min and λ_max of the Hessian with their directions, by at most `iterations` Lanczos products [Ghorbani19]_.
+    """Compute λ_min and λ_max of the Hessian with their directions by the Lanczos method [Ghorbani19]_.
 
-    It starts from the gradient and a seeded random direction in equal parts: the gradient points where the loss can be
-    lowered, the random part sees every eigenvector. `stop` (default ``both_ends(1e-2)``) says when it is enough. A
-    loss that cannot be differentiated twice, or whose second derivative turns out not to be symmetric, is measured by
-    finite differences, and `method` says so.
+    The start is the sum of the gradient's direction, along which the loss can be lowered, and a random one, which has
+    components along all eigenvectors. If the loss cannot be differentiated twice, or if its second derivative fails a
+    self-check, products are computed by finite differences of the gradient; `Extremes.method` and `Extremes.reason`
+    then say so.
 
     >>> saddle = lambda p: 2 * p["x"] ** 2 - 2 * p["y"] ** 2
     >>> found = hessian_extremes(saddle, {"x": torch.tensor(0.0), "y": torch.tensor(0.0)})
@@ -147,47 +145,32 @@ def hessian_extremes(
     (-4.0, 4.0, True)
 
     Args:
-        loss: the loss on fixed data, or one for each batch with `weights` (their sizes).
-        params: the point.
-        weights: share of each batch; equal without.
-        iterations: most products to take; fewer where their vectors take more than half of `memory`.
-        stop: asked after each product.
-        memory: bytes for graphs and vectors.
+        loss: the loss on fixed data, or one loss for each batch.
+        params: the point at which to compute the Hessian.
+        weights: weights of the batches, such as their sizes; None for equal weights.
+        iterations: largest number of products; it is reduced if their vectors would take more than half of `memory`.
+        stop: a rule that is called after each product; None for ``both_ends(1e-2)``.
+        memory: budget for graphs and vectors, in bytes.
         seed: of the random part of the start.
-        gradient: for losses whose gradient is not to be taken by autograd: products by finite differences of it.
+        gradient: computes the gradient of the loss, for losses through which autograd must not be used; products are
+            then computed by finite differences of it.
 
-    A `ValueError` is raised for `iterations` below 1; a `CurvatureError` if a number is not finite, the memory is too
-    small, or no way gives a symmetric operator.
+    Raises:
+        ValueError: if `iterations` is below 1.
+
+    A `CurvatureError` is raised if a number is not finite, if the memory is too small, or if neither method gives a
+    symmetric operator.
 
     .. [Ghorbani19] An investigation into neural net optimization via Hessian eigenvalue density, arXiv:1901.10159.
     """
-    steps = affordable_steps(params, iterations, memory)
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    steps = affordable_vectors(params, iterations, memory)
     rule = both_ends() if stop is None else stop
     problem = Problem.of(
         loss, params, weights=weights, memory=memory, vectors=steps + WORKING_VECTORS, gradient=gradient
     )
     return with_fallback(problem, lambda operator: _extremes(operator, problem, steps, rule, seed))
-
-
-def affordable_steps(params: Params, iterations: int, memory: float) -> int:
-    """How many Lanczos steps to take: no more than there are parameters, their vectors in half of `memory` bytes.
-
-    Raises:
-        ValueError: if `iterations` is below 1.
-        CurvatureError: if not even four fit.
-    """
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
-    layout = Layout.of(params)
-    steps = min(iterations, layout.size)
-    affordable = int(memory / 2 / layout.vector_bytes) - WORKING_VECTORS
-    if affordable < min(steps, FEWEST_STEPS):
-        needed = 2 * (min(steps, FEWEST_STEPS) + WORKING_VECTORS) * layout.vector_bytes / 2**20
-        raise CurvatureError(
-            f"[LL406] the memory budget of {memory / 2**20:.3g} MiB is too small for Lanczos on {layout.size} "
-            f"parameters: {needed:.3g} MiB would do"
-        )
-    return min(steps, affordable)
 
 
 def _extremes(operator: Hessian, problem: Problem, steps: int, stop: Stop, seed: int) -> Extremes:
@@ -216,20 +199,22 @@ def _extremes(operator: Hessian, problem: Problem, steps: int, stop: Stop, seed:
 
 
 def starting_vector(operator: Hessian, seed: int) -> Tensor:
-    """The gradient's direction and a random one in equal parts; only the random one where the gradient is zero."""
+    """Return the sum of the gradient's direction and a random one, (n,); only the latter if the gradient is zero."""
     start = random_direction(operator.layout, seed)
     slope = operator.gradient.norm()
     return start + operator.gradient / slope if float(slope) > 0 else start
 
 
 def _known(indices: Callable[[int], Sequence[int]], tolerance: float, fewest: int = 1) -> Stop:
+    """Return a rule that stops when the Ritz values at `indices(k)` of k are known, after at least `fewest` products."""
+
     def enough(krylov: Krylov) -> bool:
         if len(krylov) < fewest:
             return False
         if krylov.off_diagonal[-1] == 0.0:
             return True
         values, errors = krylov.values.tolist(), estimated_errors(krylov).tolist()
-        # Not its estimate but its residual: two close eigenvalues at the top look like one until both are resolved.
+        # For λ_max the residual is used, because two close eigenvalues look like one until both are resolved.
         errors[-1] = float(krylov.residuals[-1])
         floor = NEGLIGIBLE * max(map(abs, values))
         return all(errors[i] <= tolerance * max(abs(values[i]), floor) for i in indices(len(values)))

@@ -1,4 +1,4 @@
-"""Lanczos: what a few products with a symmetric operator tell about its spectrum."""
+"""The Lanczos method: estimates of the spectrum of a symmetric operator from a few products with it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ from torch import Tensor
 from lightning_landscape.functional.hessian.differentiation import Product
 
 Stop: TypeAlias = Callable[["Krylov"], bool]
-"""Asked after every product: is this enough?"""
+"""Called after every product; returns whether the estimates are accurate enough to stop."""
 
 
 @dataclass
 class Krylov:
-    """The operator seen through a Krylov space: a tridiagonal matrix T = Q H Qᵀ and the orthonormal rows of Q."""
+    """The projection of a symmetric operator H on a Krylov space: T = Q H Qᵀ, tridiagonal, with orthonormal rows of Q.
+
+    The eigenvalues of T are called Ritz values. With the Ritz vectors they approximate eigenpairs of H.
+    """
 
     basis: Tensor
-    """Q, (k, n)"""
+    """Q, shape (k, n)"""
     diagonal: list[float] = field(default_factory=list)
-    """of T, k entries"""
+    """diagonal of T, k entries"""
     off_diagonal: list[float] = field(default_factory=list)
-    """of T, k entries; the last is the coupling to what was not explored"""
+    """k entries: the off-diagonal of T, then the coupling to the rest of the space, which is 0 if there is none"""
     asymmetry: float = 0.0
-    """Largest entry of Q H Qᵀ off the three diagonals over the largest on them: rounding, if H is symmetric.
+    """Largest entry of Q H Qᵀ outside its three diagonals, relative to the largest entry on them.
 
-    It costs nothing, and it catches a second derivative that is wrong or noisy.
+    For a symmetric operator only rounding errors are there. It is computed without additional products, and detects a
+    second derivative that is wrong or noisy.
     """
     noise: float = 0.0
-    """absolute error of a product with a unit vector"""
+    """absolute error of the product with a unit vector"""
     remainder: Tensor = field(default_factory=lambda: torch.zeros(()))
-    """what of the last product lies outside of the space, (n,)"""
+    """component of the last product outside of the space, shape (n,)"""
 
     def __post_init__(self) -> None:
         self._decomposed: tuple[int, Tensor, Tensor] = (0, torch.empty(0), torch.empty(0, 0))
@@ -43,76 +47,86 @@ class Krylov:
 
     @property
     def scale(self) -> float:
-        """Largest absolute entry of T: a lower bound of the operator's norm, of its size in practice."""
+        """Largest absolute entry of T: a lower bound of the operator's norm, in practice close to it."""
         return max(map(abs, (*self.diagonal, *self.off_diagonal)), default=0.0)
 
     @property
     def tridiagonal(self) -> Tensor:
-        """T, (k, k), float64."""
+        """T, shape (k, k), in float64."""
         beside = torch.tensor(self.off_diagonal[:-1], dtype=torch.float64)
         middle = torch.tensor(self.diagonal, dtype=torch.float64)
         return torch.diag(middle) + torch.diag(beside, 1) + torch.diag(beside, -1)
 
     @property
     def values(self) -> Tensor:
-        """The Ritz values, (k,), ascending. The first is never below λ_min, the last never above λ_max."""
+        """Ritz values, shape (k,), ascending; the first is at least λ_min and the last at most λ_max."""
         return self._decompose()[0]
 
     @property
     def residuals(self) -> Tensor:
-        """|Hv - θv| for each Ritz pair, (k,), at least `noise`: an eigenvalue lies within this of each value."""
+        """|Hv - θv| of each Ritz pair (θ, v), shape (k,), at least `noise`; an eigenvalue lies this close to each θ."""
         return (self._decompose()[1][-1].abs() * self.off_diagonal[-1]).clamp_min(self.noise)
 
     @property
     def weights(self) -> Tensor:
-        """Share of the start vector in each Ritz vector, (k,), sum 1: the nodes' weights of Gaussian quadrature."""
+        """Squared components of the start in the Ritz vectors, shape (k,), sum 1: weights of a Gaussian quadrature."""
         return self._decompose()[1][0].square()
 
     def vector(self, index: int) -> Tensor:
-        """The Ritz vector (n,) of norm 1 that belongs to ``values[index]``."""
+        """Return the Ritz vector of ``values[index]``, shape (n,), of norm 1."""
         coefficients = self._decompose()[1][:, index].to(self.basis)
         return coefficients @ self.basis[: len(self)]
 
     def image(self, index: int) -> Tensor:
-        """The operator times ``vector(index)``, (n,), without another product."""
+        """Return the operator's product with ``vector(index)``, shape (n,), computed from the products so far."""
         outside = float(self._decompose()[1][-1, index]) if self.off_diagonal[-1] else 0.0
         return self.vector(index) * float(self.values[index]) + self.remainder * outside
 
     def _decompose(self) -> tuple[Tensor, Tensor]:
+        """Return the eigenvalues and eigenvectors of T, cached until T grows."""
         if self._decomposed[0] != len(self):
             self._decomposed = (len(self), *torch.linalg.eigh(self.tridiagonal))
         return self._decomposed[1:]
 
 
 def never(krylov: Krylov) -> bool:
-    """The stop rule that spends all steps."""
+    """Return False: the stop rule with which all steps are taken."""
     return False
 
 
 def lanczos(
     product: Product, start: Tensor, steps: int, *, stop: Stop = never, noise: float = 0.0, seed: int = 0
 ) -> Krylov:
-    """At most `steps` products with a symmetric operator, from `start` (n,), with full reorthogonalisation [Paige72]_.
+    """Run the Lanczos method with full reorthogonalisation [Paige72]_ on a symmetric operator.
 
-    When the space is exhausted (the coupling is below rounding relative to the operator, or below `noise`), it goes on
-    from a fresh random direction, so that n steps give the whole spectrum with multiplicities.
+    If the Krylov space is exhausted, the method continues from a fresh random direction, so that n steps give the whole
+    spectrum with multiplicities. The space counts as exhausted if its coupling to the rest is below `noise`, or below
+    rounding relative to the operator.
 
     >>> spectrum = torch.tensor([-2.0, 1.0, 1.0, 5.0], dtype=torch.float64)
     >>> krylov = lanczos(lambda v: spectrum * v, torch.ones(4, dtype=torch.float64), steps=4)
     >>> [round(value, 6) for value in krylov.values.tolist()]
     [-2.0, 1.0, 1.0, 5.0]
 
+    Args:
+        product: multiplies the operator with a vector (n,).
+        start: shape (n,), of any norm.
+        steps: largest number of products; no more than n are computed.
+        stop: called after every product.
+        noise: absolute error of the product with a unit vector.
+        seed: of the random directions.
+
     Raises:
-        ValueError: if there is no step to take, or `start` is zero or not finite.
+        ValueError: if `steps` is below 1, or if `start` is zero or not finite.
 
     .. [Paige72] Computational variants of the Lanczos method for the eigenproblem, J. Inst. Math. Appl. 10.
     """
     steps = min(steps, start.numel())
-    length = float(start.norm())
-    if steps < 1 or not 0 < length < float("inf"):
-        raise ValueError(f"lanczos needs a step and a finite start, got {steps} steps and a start of norm {length}")
+    norm = float(start.norm())
+    if steps < 1 or not 0 < norm < float("inf"):
+        raise ValueError(f"lanczos needs a step and a finite start, got {steps} steps and a start of norm {norm}")
     basis = torch.empty(steps, start.numel(), dtype=start.dtype, device=start.device)
-    basis[0] = start / length
+    basis[0] = start / norm
     generator = torch.Generator().manual_seed(seed)
     krylov = Krylov(basis, noise=noise)
     for k in range(steps):
@@ -129,7 +143,7 @@ def lanczos(
 
 
 def _extend(krylov: Krylov, product: Tensor) -> Tensor:
-    """Add one row to T; the rest is what of the product lies outside of the space, (n,)."""
+    """Add one row to T, and return the component of the product outside of the space, shape (n,)."""
     k = len(krylov)
     rows = krylov.basis[: k + 1]
     before = krylov.off_diagonal[-1] if k else 0.0
@@ -138,11 +152,11 @@ def _extend(krylov: Krylov, product: Tensor) -> Tensor:
     if before:
         remainder.sub_(rows[k - 1], alpha=before)
     correction = _orthogonalise(remainder, rows)
-    # In exact arithmetic the correction vanishes for a symmetric operator; its size is the self-check.
+    # For a symmetric operator the correction vanishes in exact arithmetic, so its size measures the asymmetry.
     entries = torch.stack([overlap + correction[-1], remainder.norm(), correction.abs().max()]).tolist()
     diagonal, beside, stray = entries
     largest = max(krylov.scale, abs(diagonal), beside)
-    if beside < stray:  # most of the remainder was removed: once more, or what is left is rounding [Kahan, Parlett]
+    if beside < stray:  # most of the remainder was removed, so that rounding errors need a second pass [Kahan, Parlett]
         _orthogonalise(remainder, rows)
         beside = float(remainder.norm())
     rounding = torch.finfo(remainder.dtype).eps ** 0.7
@@ -156,7 +170,7 @@ def _extend(krylov: Krylov, product: Tensor) -> Tensor:
 
 
 def _orthogonalise(vector: Tensor, rows: Tensor) -> Tensor:
-    """Remove the rows' components from the vector in place; return them, (k,)."""
+    """Remove the components along the rows from the vector, in place, and return them, shape (k,)."""
     components = rows @ vector
     vector.sub_(components @ rows)
     return components

@@ -1,4 +1,4 @@
-"""Parameters as one flat vector and back: the coordinates in which the linear algebra happens."""
+"""Named parameters as one flat vector: the coordinates for the linear algebra."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lightning_landscape.surface import Params
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each parameter lies in the flat vector of length `size`.
+    """The place of each parameter in a flat vector of length `size`.
 
-    Vectors are at least float32, also for half-precision parameters: inner products of a million terms are not for
-    eight bits of mantissa.
+    Vectors have at least float32 precision, even if all parameters have less, because inner products over a million
+    entries cannot be accumulated in half precision.
     """
 
     names: tuple[str, ...]
@@ -25,15 +25,17 @@ class Layout:
     dtypes: tuple[torch.dtype, ...]
     devices: tuple[torch.device, ...]
     dtype: torch.dtype
+    """dtype of flat vectors"""
     size: int
+    """number of entries of a flat vector"""
 
     @classmethod
     def of(cls, params: Params) -> Layout:
-        """The layout of these parameters, in their own order.
+        """Return the layout of these parameters, in their own order.
 
         Raises:
-            ValueError: if there are none, or if one is not a real floating-point tensor.
-            CurvatureError: if they are sharded over ranks: there is no flat vector of them on any.
+            ValueError: if there are no parameters, or if one of them is not a real floating-point tensor.
+            CurvatureError: if they are sharded over ranks, so that no rank can hold a flat vector of all of them.
         """
         if not params:
             raise ValueError("params must hold at least one tensor, got none")
@@ -42,7 +44,7 @@ class Layout:
                 raise ValueError(f"parameter {name!r} must be real floating point, got {tensor.dtype}")
             if hasattr(tensor, "to_local"):
                 raise CurvatureError(
-                    f"[LL407] parameter {name!r} is sharded over ranks, where curvature is not measured"
+                    f"[LL407] parameter {name!r} is sharded over ranks, and curvature is not measured for such models"
                 )
         dtype = torch.float32
         for tensor in params.values():
@@ -58,7 +60,7 @@ class Layout:
 
     @property
     def device(self) -> torch.device:
-        """Where flat vectors live: with the first parameter."""
+        """Device of flat vectors: that of the first parameter."""
         return self.devices[0]
 
     @property
@@ -68,15 +70,18 @@ class Layout:
 
     @property
     def precision(self) -> float:
-        """Relative rounding error of the coarsest parameter: what a product with a vector can be good to."""
+        """Largest machine epsilon among the parameters' dtypes, which limits the accuracy of Hessian-vector products."""
         return max(torch.finfo(dtype).eps for dtype in self.dtypes)
 
     def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The tensors, in the layout's order, as one vector (size,)."""
+        """Return the tensors, given in the order of `names`, as one detached vector (size,)."""
         return torch.cat([tensor.detach().reshape(-1).to(self.device, self.dtype) for tensor in tensors])
 
     def unflatten(self, vector: Tensor) -> list[Tensor]:
-        """One vector (size,) as tensors of the parameters' shapes, dtypes and devices; views where they agree."""
+        """Return a vector (size,) as tensors with the parameters' shapes, dtypes and devices.
+
+        They are views of the vector where dtype and device agree.
+        """
         parts = torch.split(vector, [shape.numel() for shape in self.shapes])
         return [
             part.view(shape).to(device, dtype)
@@ -84,17 +89,23 @@ class Layout:
         ]
 
     def named(self, vector: Tensor) -> dict[str, Tensor]:
-        """One vector (size,) as a mapping by parameter name."""
+        """Return a vector (size,) as tensors by parameter name."""
         return dict(zip(self.names, self.unflatten(vector), strict=True))
 
-    def require_finite(self, vector: Tensor, what: str) -> None:
-        """Refuse NaN and inf, with the name of the first parameter that holds one.
+    def require_finite(self, vector: Tensor, quantity: str) -> None:
+        """Raise an error if the vector holds NaN or inf.
+
+        Args:
+            vector: shape (size,).
+            quantity: name of the vector for the message, such as "the gradient".
 
         Raises:
-            CurvatureError: if an entry is not finite.
+            CurvatureError: with the name of the first parameter for which an entry is not finite.
         """
         if bool(torch.isfinite(vector).all()):
             return
         for name, part in self.named(vector).items():
             if not bool(torch.isfinite(part).all()):
-                raise CurvatureError(f"[LL401] {what} of parameter {name!r} is not finite, so there is no curvature")
+                raise CurvatureError(
+                    f"[LL401] {quantity} of parameter {name!r} is not finite, so the curvature cannot be computed"
+                )

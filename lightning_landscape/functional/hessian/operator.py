@@ -1,4 +1,4 @@
-"""The Hessian of a loss at a point as a linear operator, and what it is made of."""
+"""The Hessian of a loss at one point as a linear operator."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from lightning_landscape.functional.hessian.layout import Layout
 from lightning_landscape.surface import Params
 
 Losses: TypeAlias = Loss | Sequence[Loss]
-"""One loss, or one for each batch."""
+"""One loss, or one loss for each batch."""
 DEFAULT_MEMORY = 2 * 2**30
-"""bytes"""
+"""default memory budget, in bytes"""
+WORKING_VECTORS = 14
+"""flat vectors in use besides those that a measurement keeps: weights, gradients, a product, and their copies by name"""
+FEWEST_VECTORS = 4
+"""fewest vectors that a measurement must be able to keep, unless there are fewer parameters"""
 SAME_GRADIENT = 1e-3
-"""Two evaluations of a deterministic loss differ by the order of summation at most."""
+"""largest relative difference of two gradients at the same weights; summation in another order stays far below it"""
 
 
 class Method(str, Enum):
-    """How products with the Hessian are taken; the values are the words people read."""
+    """How Hessian-vector products are computed; the values are the texts that users read."""
 
     RETAINED = "double backward through a retained graph"
     RECOMPUTED = "double backward, the graph recomputed for every product"
@@ -36,27 +40,28 @@ class Method(str, Enum):
 
 
 class SelfCheckFailed(CurvatureError):
-    """What claims to be a Hessian is not one."""
+    """Raised if an operator is not the second derivative of the loss."""
 
 
 NOT_SYMMETRIC = (
-    "[LL403] the second derivative is not symmetric (by {:.2g} of its size): a custom autograd function in this loss "
-    "does not differentiate twice, or its gradient belongs to no single loss (two players, a stopped gradient)"
+    "[LL403] the second derivative is not symmetric (its asymmetry is {:.2g} of its size): either a custom autograd "
+    "function in this loss does not differentiate twice, or the gradient is not that of a single loss (two players, "
+    "a stopped gradient)"
 )
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a Hessian is the Hessian of, and the bytes that may be used for it."""
+    """A loss and a point at which to compute its Hessian, with a memory budget."""
 
     batches: tuple[Batch, ...]
     params: Params
     memory: float = DEFAULT_MEMORY
-    """bytes for everything: graphs, and the vectors that the measurement keeps"""
+    """bytes for autograd graphs and for the vectors that a measurement keeps"""
     reserved: float = 0
-    """bytes of `memory` that the measurement keeps for its vectors"""
+    """bytes of `memory` for vectors"""
     gradient: Callable[[Params], Params] | None = None
-    """the gradient of the whole loss, where backward through `batches` is not the way to take it"""
+    """computes the gradient of the whole loss, for losses through which autograd must not be used; else None"""
 
     @classmethod
     def of(
@@ -69,10 +74,10 @@ class Problem:
         vectors: int = 4,
         gradient: Callable[[Params], Params] | None = None,
     ) -> Problem:
-        """Weights are made to sum to 1; without any, batches count equally. `vectors` of length n are reserved.
+        """Return the problem with weights normalised to sum 1, and memory reserved for `vectors` vectors (n,).
 
         Raises:
-            ValueError: if there is no batch, or the weights do not fit the batches.
+            ValueError: if there is no batch, or if the weights are invalid.
         """
         losses = (loss,) if callable(loss) else tuple(loss)
         shares = [1.0] * len(losses) if weights is None else list(weights)
@@ -85,11 +90,14 @@ class Problem:
 
     @property
     def graph_memory(self) -> float:
-        """Bytes left for graphs."""
+        """Bytes for autograd graphs."""
         return self.memory - self.reserved
 
     def point(self) -> tuple[Layout, Tensor]:
-        """The parameters as a flat vector (n,); a `CurvatureError` where one is not finite."""
+        """Return the layout of the parameters and their values as a flat vector (n,).
+
+        A `CurvatureError` is raised if one of the values is not finite.
+        """
         layout = Layout.of(self.params)
         here = layout.flatten(list(self.params.values()))
         layout.require_finite(here, "the value")
@@ -98,26 +106,26 @@ class Problem:
 
 @dataclass
 class Hessian:
-    """The Hessian at one point: call it with a flat vector (n,) for the product (n,)."""
+    """The Hessian at one point: call it with a flat vector (n,) to compute its product with the vector, (n,)."""
 
     layout: Layout
     loss: float
     gradient: Tensor
-    """(n,)"""
+    """shape (n,)"""
     product: Product
     method: Method
     reason: str | None
-    """why this method and none better; None for the best"""
+    """why the preferred method, double backward through a retained graph, is not used; None if it is"""
     noise: float
-    """absolute error of a product with a unit vector, beyond rounding"""
+    """absolute error of the product with a unit vector, beyond rounding"""
     graph_bytes: int
-    many: Callable[[Tensor], Tensor] | None = None
-    """products with the rows of (s, n) in one go, where that is faster"""
+    product_of_rows: Callable[[Tensor], Tensor] | None = None
+    """computes the products with all rows of (s, n) in one batched backward; None if memory or operations forbid it"""
     products: int = 0
-    """how many were taken"""
+    """number of products computed so far"""
 
     def __call__(self, vector: Tensor) -> Tensor:
-        """One product; a `CurvatureError` where an entry of it is not finite."""
+        """Return the product with a vector (n,), (n,); a `CurvatureError` is raised if an entry is not finite."""
         self.products += 1
         with twice_differentiable(self.layout.device):
             product = self.product(vector)
@@ -125,13 +133,13 @@ class Hessian:
         return product
 
     def of_rows(self, vectors: Tensor) -> Tensor:
-        """Products with every row of (s, n), as rows."""
-        if self.many is not None and len(vectors) > 1:
+        """Return the products with every row of (s, n) as the rows of (s, n)."""
+        if self.product_of_rows is not None and len(vectors) > 1:
             try:
                 with twice_differentiable(self.layout.device):
-                    products = self.many(vectors)
+                    products = self.product_of_rows(vectors)
             except RuntimeError:
-                self.many = None  # an operation in this loss has no batched backward
+                self.product_of_rows = None  # an operation in this loss has no batched backward
             else:
                 self.products += len(vectors)
                 self.layout.require_finite(products.sum(0), "the second derivative")
@@ -139,32 +147,50 @@ class Hessian:
         return torch.stack([self(vector) for vector in vectors])
 
     def require_symmetry(self, asymmetry: float) -> None:
-        """Refuse an operator whose asymmetry, relative to its size, is not rounding.
+        """Raise an error if the asymmetry, relative to the size of the operator, exceeds what rounding explains.
 
         Raises:
-            SelfCheckFailed: above 2%, or 10% for finite differences.
+            SelfCheckFailed: if it exceeds 2%, or 10% for finite differences.
         """
         if asymmetry > (0.1 if self.method is Method.DIFFERENCES else 0.02):
             raise SelfCheckFailed(NOT_SYMMETRIC.format(asymmetry))
 
 
+def affordable_vectors(params: Params, count: int, memory: float) -> int:
+    """Return how many flat vectors (n,) a measurement may keep: at most `count`, at most n, in half of `memory` bytes.
+
+    Raises:
+        CurvatureError: if the memory is too small for the fewest vectors that a measurement needs.
+    """
+    layout = Layout.of(params)
+    count = min(count, layout.size)
+    affordable = int(memory / 2 / layout.vector_bytes) - WORKING_VECTORS
+    if affordable < min(count, FEWEST_VECTORS):
+        needed = 2 * (min(count, FEWEST_VECTORS) + WORKING_VECTORS) * layout.vector_bytes / 2**20
+        raise CurvatureError(
+            f"[LL406] the memory budget of {memory / 2**20:.3g} MiB is too small to measure the curvature with respect "
+            f"to {layout.size} parameters: {needed:.3g} MiB would do"
+        )
+    return min(count, affordable)
+
+
 def random_direction(layout: Layout, seed: int) -> Tensor:
-    """A Gaussian unit vector (n,) from its own generator: the same on every device."""
+    """Return a Gaussian unit vector (n,), drawn on the CPU so that every device gets the same one."""
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(layout.size, generator=generator, dtype=layout.dtype).to(layout.device)
     return vector.div_(vector.norm())
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, without its advice."""
+    """Return the first line of an exception's message, or the name of its type if there is no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def require_same_gradient(first: Tensor, second: Tensor) -> None:
-    """Refuse a loss that draws random numbers: its second derivative along a path is that of the draws.
+    """Raise an error if two gradients (n,) at the same weights differ, because the loss then draws random numbers.
 
     Raises:
-        CurvatureError: if two gradients (n,) taken at the same weights differ by more than rounding.
+        CurvatureError: if they differ by more than rounding.
     """
     gap = float((first - second).norm())
     scale = float(first.norm())

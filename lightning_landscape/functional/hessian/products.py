@@ -1,4 +1,4 @@
-"""Products with the Hessian of a loss, taken by the best way that works for this loss."""
+"""Products with the Hessian of a loss, by the best method that works for this loss."""
 
 from __future__ import annotations
 
@@ -44,10 +44,11 @@ T = TypeVar("T")
 def hessian_vector_product(
     loss: Losses, params: Params, vector: Params, *, weights: Sequence[float] | None = None
 ) -> dict[str, Tensor]:
-    """The Hessian of the loss at `params` times `vector`, by parameter name.
+    """Return the product of the Hessian of the loss at `params` with `vector`, by parameter name.
 
-    The exact product by double backward [Pearlmutter94]_, checked for symmetry and against differences of the gradient:
-    one more product and two to six gradients. For many products at one point there is `lanczos`.
+    It is the exact product by double backward [Pearlmutter94]_. It is checked for symmetry and against finite
+    differences of the gradient, which takes a second product and two to six gradients. For an eigenvalue or a trace,
+    which take many products at one point, use `hessian_extremes` or `hessian_trace`.
 
     >>> saddle = lambda p: p["x"] ** 2 - p["y"] ** 2
     >>> here = {"x": torch.tensor(3.0), "y": torch.tensor(5.0)}
@@ -55,9 +56,9 @@ def hessian_vector_product(
     {'x': tensor(2.), 'y': tensor(-2.)}
 
     Raises:
-        CurvatureError: if the loss cannot be differentiated twice, or a number is not finite; `hessian_extremes`
-            then falls back to finite differences and says so.
-        ValueError: if the vector's names and shapes are not those of the parameters.
+        CurvatureError: if the loss cannot be differentiated twice, or if a number is not finite. Unlike this function,
+            `hessian_extremes` uses finite differences for a loss that cannot be differentiated twice.
+        ValueError: if the names and shapes of the vector differ from those of the parameters.
 
     .. [Pearlmutter94] Fast exact multiplication by the Hessian, Neural Computation 6.
     """
@@ -79,7 +80,10 @@ def hessian_vector_product(
 
 
 def with_fallback(problem: Problem, measure: Callable[[Hessian], T]) -> T:
-    """What `measure` makes of the exact Hessian; where that fails or is caught lying, of finite differences."""
+    """Return what `measure` computes from the exact Hessian, or from finite differences if the exact one is unusable.
+
+    It is unusable if double backward raises an error, or if a self-check finds that its result is wrong.
+    """
     if problem.gradient is not None:
         return measure(approximate_hessian(problem, "only the gradient is given"))
     try:
@@ -90,10 +94,10 @@ def with_fallback(problem: Problem, measure: Callable[[Hessian], T]) -> T:
 
 
 def exact_hessian(problem: Problem) -> Hessian:
-    """Products by double backward; the graphs are kept if they fit the memory.
+    """Return the operator of exact products by double backward; it retains the graphs if they fit the memory.
 
-    One batch, the heaviest, is evaluated once more than needed: under a count of its memory, from which that of the
-    others follows by weight, and to see whether the loss gives the same gradient twice.
+    The batch with the largest weight is evaluated one additional time. This gives the memory of its graph, from which
+    that of the others is estimated by their weights, and shows whether two evaluations give the same gradient.
     """
     layout, _ = problem.point()
     leaves = leaves_of(problem.params)
@@ -113,12 +117,12 @@ def exact_hessian(problem: Problem) -> Hessian:
         gradient.add_(flat, alpha=batch.weight)
         loss += batch.weight * float(value.detach())
         graphs += [graph] if fits else []
-        del value, graph  # before the next one is built
+        del value, graph  # free them before the next graph is built
     layout.require_finite(gradient, "the gradient")
     if not fits:
         product = recomputed_graph(problem.batches, layout, leaves)
         reason = (
-            f"all graphs at once take {total / 2**20:.1f} MiB, the budget leaves {problem.graph_memory / 2**20:.1f}"
+            f"all graphs together take {total / 2**20:.1f} MiB, the budget leaves {problem.graph_memory / 2**20:.1f} MiB"
         )
         memory = (1 + TRANSIENT) * one
         return Hessian(layout, loss, gradient, product, Method.RECOMPUTED, reason, 0.0, memory)
@@ -128,6 +132,6 @@ def exact_hessian(problem: Problem) -> Hessian:
         require_constant_gradient(zero, problem)
         return zero
     product = retained_graph(graphs, weights, layout, leaves)
-    roomy = total + ROWS * TRANSIENT * one <= problem.graph_memory
-    rows = retained_graph_in_rows(graphs, weights, layout, leaves) if roomy else None
+    rows_fit = total + ROWS * TRANSIENT * one <= problem.graph_memory
+    rows = retained_graph_in_rows(graphs, weights, layout, leaves) if rows_fit else None
     return Hessian(layout, loss, gradient, product, Method.RETAINED, None, 0.0, total + TRANSIENT * one, rows)

@@ -1,4 +1,4 @@
-"""Is what claims to be a second derivative the derivative of the gradient? Each check refuses what is not."""
+"""Checks that an operator is the second derivative of the loss; each raises `SelfCheckFailed` if it is not."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from lightning_landscape.functional.hessian.operator import (
 )
 
 HALF_PRECISION = 1e-4
-"""rounding error above which weights are too coarse for differences"""
+"""machine epsilon of the weights above which finite differences are too inaccurate for a check"""
 AGREES = 0.05
-"""gap between product and differences, relative to the product, at which nothing more is asked"""
+"""relative difference between product and finite differences up to which the product is accepted"""
 
 
 def require_second_derivative(operator: Hessian, problem: Problem, direction: Tensor, product: Tensor) -> None:
-    """Compare the product with a direction (n,) to differences of the gradient, mostly at the price of one gradient.
+    """Compare the product with a direction (n,) to finite differences of the gradient.
 
-    A backward with a constant in the place of something that depends on the weights (a fused loss that saves its own
-    gradient, for one) gives a second derivative that is symmetric and wrong; only the gradient itself tells. Two
-    derivatives of the same function come together as the distance shrinks, or jump about where it has kinks (ReLU,
-    max-pooling: the exact one stands). Only a gap that stays the same is a proof. Weights with eight bits of mantissa
-    are too coarse for differences, and nothing is compared.
+    A backward function that treats something as a constant although it depends on the weights has a second derivative
+    that is symmetric and wrong; a fused loss that saves its gradient is an example. Only the gradient reveals it.
+    In most cases one gradient is enough. If it does not agree with the product, central differences are computed with
+    three steps, and the product is rejected only if its difference from them stays the same. If it shrinks with the
+    step, the product is right; if it varies, the loss has kinks (ReLU, max-pooling), between which the product is right
+    as well. Weights in half precision are too coarse for finite differences, so nothing is checked for them.
 
     Raises:
-        SelfCheckFailed: if the gap stays the same.
+        SelfCheckFailed: if the product differs from finite differences by the same amount for all steps.
     """
     if operator.method is Method.DIFFERENCES or operator.layout.precision > HALF_PRECISION:
         return
@@ -53,31 +54,31 @@ def require_second_derivative(operator: Hessian, problem: Problem, direction: Te
     gap = float(gaps[-1].norm())
     if max(float((first - second).norm()) for first, second in pairwise(gaps)) <= 0.1 * gap:
         raise SelfCheckFailed(
-            f"[LL403] the second derivative is off by {gap / max(scale, 1e-300):.2g} of its size from differences of "
-            "the gradient; a custom autograd function in this loss does not differentiate twice"
+            f"[LL403] the second derivative differs by {gap / max(scale, 1e-300):.2g} of its size from finite "
+            "differences of the gradient; a custom autograd function in this loss does not differentiate twice"
         )
 
 
 def require_symmetric(operator: Hessian, vector: Tensor, product: Tensor) -> None:
-    """Compare |Hv|² with v·H(Hv), at the price of one product.
+    """Compare |Hv|² with v·H(Hv), which are equal for a symmetric H, by one additional product.
 
     Raises:
         SelfCheckFailed: if they differ by more than 2%.
     """
-    length = float(product.norm())
-    other = product / length if length > 0 else random_direction(operator.layout, seed=0)
-    reverse = operator(other)
-    gap = abs(float(other @ product - vector @ reverse))
-    scale = length + 1e-4 * float(reverse.norm() * vector.norm())
+    norm = float(product.norm())
+    other = product / norm if norm > 0 else random_direction(operator.layout, seed=0)
+    product_of_other = operator(other)
+    gap = abs(float(other @ product - vector @ product_of_other))
+    scale = norm + 1e-4 * float(product_of_other.norm() * vector.norm())
     if gap > 0.02 * scale:
         raise SelfCheckFailed(NOT_SYMMETRIC.format(gap / scale))
 
 
 def require_constant_gradient(operator: Hessian, problem: Problem) -> None:
-    """Believe that H = 0 only if the gradient stays the same along a random direction.
+    """Check that the gradient is constant along a random direction, where double backward found H = 0.
 
     Raises:
-        SelfCheckFailed: if it does not: then autograd has lost the second derivative.
+        SelfCheckFailed: if the gradient changes, so that autograd has lost the second derivative.
     """
     gradient_at = gradient_map(problem, operator.layout)
     _, here = problem.point()
