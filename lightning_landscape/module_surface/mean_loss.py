@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightning_landscape.errors import SurfaceError
+from lightning_landscape.functional.hessian.differentiation import twice_differentiable_kernels
 from lightning_landscape.module_surface.autograd import Vectors
 from lightning_landscape.module_surface.batches import ProbeBatch
 from lightning_landscape.module_surface.evaluator import Buffers, Evaluator
@@ -195,11 +195,7 @@ def _backward_only(loss: Tensor) -> bool:
 
 @contextlib.contextmanager
 def _twice_differentiable(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Full precision, and no kernel that knows only its first derivative."""
-    kinds = {parameter.device.type for parameter in parameters}
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        for kind in kinds:
-            stack.enter_context(torch.autocast(kind, enabled=False))
+    """Run a loss in full precision, and without kernels that have no second derivative (attention, cuDNN's RNNs)."""
+    device_types = {parameter.device.type for parameter in parameters}
+    with twice_differentiable_kernels(device_types), torch.backends.cudnn.flags(enabled=False):
         yield
