@@ -75,16 +75,8 @@ class Curvature:
 
     @property
     def degenerate(self) -> bool:
-        """Whether there is no curvature at all: second order cannot tell a minimum from a saddle here."""
+        """Whether there is no curvature at all, so that second order cannot tell a minimum from a saddle."""
         return self.lambda_min == 0.0 == self.lambda_max
-
-    @property
-    def negative(self) -> bool | None:
-        """Whether the smallest curvature is below zero; None while residual and error leave it open."""
-        if self.lambda_min + self.error < 0 and self.lambda_min + self.residual_min <= 0:
-            return True
-        slack = 1e-4 * max(abs(self.lambda_min), abs(self.lambda_max))
-        return None if self.lambda_min - self.residual_min - self.error < -slack else False
 
     @property
     def ratio(self) -> float | None:

@@ -26,7 +26,6 @@ def here() -> dict[str, Tensor]:
 def test_a_saddle_with_a_way_down_that_holds_on_other_batches():
     found = HessianExtremes()(LossSurface(saddle, here(), held_out=saddle, run=RunContext(samples=7)))
     assert (found.lambda_min, found.lambda_max) == pytest.approx((-0.5, 1.0), abs=1e-5)
-    assert found.negative is True
     assert found.ratio == pytest.approx(-0.5, abs=1e-5)
     assert found.sharpness_ratio(0.5) == pytest.approx(0.25, abs=1e-5)
     assert found.gradient_norm == found.relative_gradient == 0.0
@@ -47,7 +46,7 @@ def test_a_way_down_that_is_only_noise_of_the_batch_does_not_hold():
 
 def test_a_minimum_has_no_way_down():
     found = HessianExtremes()(LossSurface(lambda p: sum((part**2).sum() for part in p.values()), here()))
-    assert found.negative is False
+    assert found.lambda_min == pytest.approx(2.0)
     assert found.descent is None
     assert not found.degenerate
 
@@ -65,7 +64,6 @@ def test_no_curvature_at_all_is_degenerate():
     found = HessianExtremes()(LossSurface(lambda p: (p["w"] ** 3).sum(), {"w": torch.zeros(4)}))
     assert found.degenerate
     assert found.ratio is None
-    assert not found.negative
     assert found.relative_gradient == math.inf
 
 
