@@ -42,7 +42,8 @@ def gradient_noise_scale(signal: float, noise: float) -> float | None:
 def plateau_length(losses: list[float], tolerance: float = 0.01) -> int:
     """Return the number of losses since the last improvement.
 
-    A loss improves if it is below the best loss so far by more than the share `tolerance` of that loss's absolute value.
+    A loss is an improvement if it is below the best loss so far by more than `tolerance` times the absolute value of
+    that best loss.
 
     >>> plateau_length([2.0, 1.5, 1.2, 1.2, 1.21, 1.195])
     3

@@ -14,7 +14,7 @@ from lightning_landscape.evidence import Trend
 from lightning_landscape.functional.trend import COARSE, STANDARD_ERRORS, Block, fit_trend, fold
 
 WINDOWS = ((10, 0.012), (20, 0.018), (40, 0.030))
-"""windows, as the number of blocks (of 0.5% of the run each) and the share of the level that counts as a fall over it"""
+"""number of blocks in each window (a block is 0.5% of the run), and share of the level that counts as a fall over it"""
 LONGEST = WINDOWS[-1][0]
 """blocks in the longest window"""
 TOLERANCE = WINDOWS[-1][1]

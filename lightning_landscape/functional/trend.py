@@ -20,7 +20,7 @@ STANDARD_ERRORS = 2.5
 FEWEST_PREDICTIONS = 3
 """fewest measurements of |g·Δw| in a window from which the fall of the loss is bounded"""
 COARSE = 10
-"""number of blocks into which longer windows are also folded, because noise may stay correlated for longer than a short block"""
+"""number of blocks into which longer windows are also folded, because noise may be correlated across short blocks"""
 
 
 class Block(NamedTuple):

@@ -43,7 +43,7 @@ class SpectralDensity:
 
     @property
     def share_negative(self) -> float:
-        """Share of the directions with negative curvature, in [0, 1]; curvature within rounding of zero does not count."""
+        """Share of the directions with negative curvature, in [0, 1]; zero up to rounding does not count."""
         return self.share_below(-1e-6 * max(map(abs, self.nodes)))
 
     @property
@@ -52,7 +52,7 @@ class SpectralDensity:
         return sum(node * weight for node, weight in zip(self.nodes, self.weights, strict=True))
 
     def smoothed(self, curvatures: Sequence[float], width: float) -> tuple[float, ...]:
-        """Return the density at each of `curvatures`, with every node replaced by a Gaussian of standard deviation `width`.
+        """Return the density at each of `curvatures`, with a Gaussian of standard deviation `width` for every node.
 
         Raises:
             ValueError: if `width` is not positive.

@@ -76,8 +76,8 @@ class Extremes:
 def estimated_errors(krylov: Krylov) -> Tensor:
     """Estimate the error of each Ritz value, (k,), as min(r, r²/gap) [Parlett98]_ with its residual r.
 
-    The gap is the distance to the nearest other Ritz value, but at most a fifth of the value itself, because eigenvalues
-    that were not found yet may lie closer. The result is therefore an estimate and not a bound.
+    The gap is the distance to the nearest other Ritz value, but at most a fifth of the value itself, because an
+    eigenvalue that was not found yet may lie closer. The result is therefore an estimate and not a bound.
 
     .. [Parlett98] The Symmetric Eigenvalue Problem, SIAM, theorem 11.7.1.
     """
@@ -206,7 +206,7 @@ def starting_vector(operator: Hessian, seed: int) -> Tensor:
 
 
 def _known(indices: Callable[[int], Sequence[int]], tolerance: float, fewest: int = 1) -> Stop:
-    """Return a rule that stops when the Ritz values at `indices(k)` of k are known, after at least `fewest` products."""
+    """Return a rule that stops after at least `fewest` products, if the Ritz values at ``indices(k)`` are known."""
 
     def enough(krylov: Krylov) -> bool:
         if len(krylov) < fewest:

@@ -70,7 +70,7 @@ class Layout:
 
     @property
     def precision(self) -> float:
-        """Largest machine epsilon among the parameters' dtypes, which limits the accuracy of Hessian-vector products."""
+        """Largest machine epsilon of the parameters' dtypes, which limits the accuracy of Hessian-vector products."""
         return max(torch.finfo(dtype).eps for dtype in self.dtypes)
 
     def flatten(self, tensors: Sequence[Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ Losses: TypeAlias = Loss | Sequence[Loss]
 DEFAULT_MEMORY = 2 * 2**30
 """default memory budget, in bytes"""
 WORKING_VECTORS = 14
-"""flat vectors in use besides those that a measurement keeps: weights, gradients, a product, and their copies by name"""
+"""flat vectors besides those that a measurement keeps: weights, gradients, a product, and their copies by name"""
 FEWEST_VECTORS = 4
 """fewest vectors that a measurement must be able to keep, unless there are fewer parameters"""
 SAME_GRADIENT = 1e-3

@@ -122,7 +122,8 @@ def exact_hessian(problem: Problem) -> Hessian:
     if not fits:
         product = recomputed_graph(problem.batches, layout, leaves)
         reason = (
-            f"all graphs together take {total / 2**20:.1f} MiB, the budget leaves {problem.graph_memory / 2**20:.1f} MiB"
+            f"all graphs together take {total / 2**20:.1f} MiB, "
+            f"the budget leaves {problem.graph_memory / 2**20:.1f} MiB for them"
         )
         memory = (1 + TRANSIENT) * one
         return Hessian(layout, loss, gradient, product, Method.RECOMPUTED, reason, 0.0, memory)
