@@ -1,4 +1,4 @@
-"""Closed forms of how training moves on a surface: barriers, escapes from saddles, plateaus, the edge of stability."""
+"""Training dynamics with a closed form: barriers, escapes from saddles, plateaus, the edge of stability."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_landscape.surface import LossSurface
 
 
 def product_loss(params) -> Tensor:
-    """½(ab - 1)²: minima on a hyperbola, a saddle at 0."""
+    """Return ½(ab - 1)², with minima on the hyperbola ab = 1 and a saddle at 0."""
     return 0.5 * (params["w"][0] * params["w"][1] - 1) ** 2
 
 
@@ -35,7 +35,7 @@ def test_the_barrier_between_the_two_minima_is_one_half_at_the_saddle():
 
 @pytest.mark.parametrize("mode", [4.0, 2.0, 1.0])
 def test_saxes_escape_time_from_the_saddle(mode: float):
-    """Half of a mode is learned after ln(s/u0 - 1)/2s of gradient flow, where the saddle's λ_min is -s."""
+    """Gradient flow learns half of a mode in the time ln(s/u0 - 1)/2s, where -s is λ_min of the saddle."""
     start, rate = 1e-4, 1e-3
     point = at(math.sqrt(start), math.sqrt(start))
 
@@ -55,7 +55,7 @@ def test_saxes_escape_time_from_the_saddle(mode: float):
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 def test_a_deep_chain_starts_on_a_plateau_without_a_barrier(depth: int):
-    """From 0 to the solution the loss is ½s²(t^d - 1)²: monotone, and 1% lower only at t = (1 - √.99)^(1/d)."""
+    """From 0 to the solution the loss is ½s²(t^d - 1)², which falls by the first 1% until t = (1 - √.99)^(1/d)."""
     surface = LossSurface(
         lambda params: 0.5 * (params["w"].prod() - 1) ** 2, {"w": torch.zeros(depth, dtype=torch.float64)}
     )

@@ -1,4 +1,4 @@
-"""Points on a line and the shape of the loss along it, on paths whose barrier is seen at a glance."""
+"""Points on a line, and the barrier and monotonicity of the loss along it, on paths with a known answer."""
 
 import math
 
@@ -23,13 +23,13 @@ def test_positions_run_from_0_to_1_and_one_step_further(points):
 
 
 @pytest.mark.parametrize("points", [2, 0, -1])
-def test_two_points_see_no_barrier(points):
+def test_fewer_than_three_points_are_refused(points):
     with pytest.raises(ValueError, match=f"got {points}"):
         line_alphas(points)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64])
-def test_the_ends_are_met_to_the_bit(dtype):
+def test_at_0_and_1_the_points_equal_the_ends_exactly(dtype):
     generator = torch.Generator().manual_seed(0)
     start, end = ({"w": torch.randn(1000, generator=generator).to(dtype)} for _ in range(2))
     assert torch.equal(interpolate(start, end, 0.0)["w"], start["w"])
@@ -43,7 +43,7 @@ def test_a_quarter_of_the_way_from_1_to_3_is_one_and_a_half(dtype, alpha, expect
     assert interpolate(start, end, alpha)["w"].tolist() == [expected, expected]
 
 
-def test_an_anchor_of_other_precision_is_taken_to_that_of_the_end():
+def test_points_have_the_precision_of_the_end():
     start, end = {"w": torch.ones(2, dtype=torch.float16)}, {"w": torch.full((2,), 2.0, dtype=torch.float64)}
     for alpha in (0.0, 0.5, 1.0):
         moved = interpolate(start, end, alpha)["w"]
@@ -52,13 +52,13 @@ def test_an_anchor_of_other_precision_is_taken_to_that_of_the_end():
 
 
 @pytest.mark.parametrize("point", [{}, {"w": torch.zeros(0)}, {"w": torch.tensor(1.0)}])
-def test_points_without_entries_and_single_numbers_are_points_too(point):
+def test_points_without_parameters_empty_tensors_and_scalars_are_interpolated(point):
     moved = interpolate(point, point, 0.5)
     assert moved.keys() == point.keys()
     assert all(torch.equal(moved[name], point[name]) for name in point)
 
 
-def test_no_point_on_the_line_carries_a_graph_or_changes_the_ends():
+def test_points_have_no_graph_and_do_not_share_memory_with_the_ends():
     start, end = {"w": torch.ones(2, requires_grad=True)}, {"w": torch.zeros(2, requires_grad=True)}
     for alpha in (0.0, 0.5, 1.0):
         assert not interpolate(start, end, alpha)["w"].requires_grad
@@ -67,7 +67,7 @@ def test_no_point_on_the_line_carries_a_graph_or_changes_the_ends():
     assert end["w"].tolist() == [0, 0]
 
 
-def test_points_of_different_models_are_refused_with_the_difference():
+def test_points_with_different_parameters_are_refused_with_the_difference():
     with pytest.raises(ValueError, match=r"only one has \['a', 'b'\]"):
         interpolate({"a": torch.ones(1), "w": torch.ones(1)}, {"b": torch.ones(1), "w": torch.ones(1)}, 0.5)
 
@@ -79,7 +79,7 @@ def test_points_of_different_models_are_refused_with_the_difference():
         ((1.0, 3.0, 2.0), 1.5),
         ((2.0, 1.0, 0.0), 0.0),
         ((2.0, 0.0, 2.0), 0.0),
-        ((2.0, 1.5, 0.0), 0.5),  # concave: above the chord though it falls all the way
+        ((2.0, 1.5, 0.0), 0.5),  # concave: above the chord although it falls from point to point
         ((-3.0, -1.0, -3.0), 2.0),
         ((1.0, math.nan, 1.0), math.inf),
         ((1.0, math.inf, 1.0), math.inf),
@@ -92,7 +92,7 @@ def test_the_barrier_is_the_largest_rise_over_the_chord(losses, barrier):
 
 
 @given(st.lists(LOSSES, min_size=3, max_size=12), st.floats(-1e3, 1e3))
-def test_a_straight_tilt_of_the_landscape_leaves_the_barrier_where_it_is(losses, tilt):
+def test_adding_a_linear_function_does_not_change_the_barrier(losses, tilt):
     alphas = [i / (len(losses) - 1) for i in range(len(losses))]
     tilted = [loss + tilt * alpha for loss, alpha in zip(losses, alphas, strict=True)]
     assert barrier_height(tilted, alphas) == pytest.approx(barrier_height(losses, alphas), abs=1e-6)
@@ -125,5 +125,5 @@ def test_a_barrier_is_never_negative_and_the_same_from_either_end(losses):
         ((2.0, 1.0, math.nan), False),
     ],
 )
-def test_a_path_is_monotone_where_it_never_rises(losses, monotone):
+def test_a_path_is_monotone_if_the_loss_never_rises(losses, monotone):
     assert is_monotone(losses) is monotone

@@ -1,4 +1,4 @@
-"""Norms and products of tensors of every kind, against numbers worked out by hand."""
+"""Norms and inner products of tensors of every kind, against numbers computed by hand."""
 
 import pytest
 import torch
@@ -24,12 +24,12 @@ def test_the_norm_of_3_and_4_is_5_in_every_precision(dtype, shape):
 
 @pytest.mark.parametrize("low", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("wide", [torch.float32, torch.float64, torch.complex64, torch.complex128])
-def test_precisions_may_be_mixed_and_none_is_narrowed(low, wide):
+def test_no_tensor_loses_digits_among_others_of_lower_precision(low, wide):
     exact = torch.tensor([1 + 2.0**-20], dtype=wide)
     assert tensor_norms([PAIR.to(low), exact]).tolist() == [5.0, 1 + 2.0**-20]
 
 
-def test_what_overflows_float16_does_not_overflow_its_norm():
+def test_squares_that_overflow_float16_do_not_overflow_the_norm():
     assert tensor_norms([torch.full((4,), 60000.0, dtype=torch.float16)]).item() == 120000
 
 
@@ -55,20 +55,20 @@ def test_a_tensor_without_entries_has_norm_0():
     assert tensor_norms([torch.zeros(0), PAIR, torch.zeros(0, 3)]).tolist() == [0, 5, 0]
 
 
-def test_no_tensors_have_no_norms_and_together_the_norm_0():
+def test_without_tensors_there_are_no_norms_and_the_global_norm_is_0():
     assert tensor_norms([]).tolist() == []
     assert global_norm([]).item() == 0
     assert inner_product([], []).item() == 0
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_what_is_not_finite_stays_in_sight(bad):
+def test_the_norm_of_a_tensor_that_is_not_finite_is_not_finite(bad):
     norms = tensor_norms([PAIR, torch.tensor([1.0, bad])])
     assert norms.isfinite().tolist() == [True, False]
     assert not global_norm([PAIR, torch.tensor([bad])]).isfinite()
 
 
-def test_the_global_norm_is_that_of_one_long_vector():
+def test_the_global_norm_is_that_of_the_concatenated_tensors():
     tensors = [torch.tensor([[1.0, 2.0]]), torch.tensor([2.0, 4.0]), torch.tensor(12.0)]
     assert global_norm(tensors).item() == 13
     assert global_norm(tensors).shape == ()
@@ -82,12 +82,12 @@ def test_products_of_low_precision_are_summed_in_float32(dtype):
     assert inner_product([large], [large]).item() == 180000
 
 
-def test_a_product_adds_up_over_tensors_of_all_shapes():
+def test_the_inner_product_is_summed_over_tensors_of_any_shape():
     left, right = [PAIR, torch.tensor([[2.0]])], [torch.tensor([1.0, -1.0]), torch.tensor([[5.0]])]
     assert inner_product(left, right).item() == 9
 
 
-def test_a_product_needs_as_many_tensors_on_either_side():
+def test_inner_products_of_different_numbers_of_tensors_are_refused():
     with pytest.raises(ValueError, match="argument 2"):
         inner_product([PAIR], [PAIR, PAIR])
 
@@ -104,12 +104,12 @@ def test_a_product_needs_as_many_tensors_on_either_side():
         (["x.a.w", "x.b.w", "x.c.w"], 2, ["x.a … x.b", "x.a … x.b", "x.c"]),
     ],
 )
-def test_groups_are_the_deepest_modules_that_are_few_enough(names, limit, groups):
+def test_groups_are_the_modules_of_the_deepest_level_within_the_limit(names, limit, groups):
     assert group_names(names, limit) == groups
 
 
 @pytest.mark.parametrize("layers", [1, 2, 31, 32, 33, 64, 65, 1000])
-def test_however_deep_the_model_there_are_at_most_32_groups_and_both_ends_are_apart(layers):
+def test_models_of_any_depth_have_at_most_32_groups_that_separate_first_and_last_layer(layers):
     groups = group_names([f"net.{i}.{kind}" for i in range(layers) for kind in ("weight", "bias")])
     distinct = list(dict.fromkeys(groups))
     assert len(distinct) <= 32
@@ -118,6 +118,6 @@ def test_however_deep_the_model_there_are_at_most_32_groups_and_both_ends_are_ap
 
 
 @pytest.mark.parametrize("limit", [1, 0, -3])
-def test_fewer_than_two_groups_tell_nothing_apart(limit):
+def test_a_limit_below_two_groups_is_refused(limit):
     with pytest.raises(ValueError, match=f"got {limit}"):
         group_names(["a.w"], limit)

@@ -1,4 +1,4 @@
-"""Planes: what is evaluated is what is asked for, in the right place."""
+"""Planes: the loss is evaluated at the requested points, and the axes are right."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_constant_loss_is_a_constant_surface():
     assert losses == ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
 
 
-def test_nan_and_inf_stay_what_they_are():
+def test_nan_and_inf_are_returned_unchanged():
     losses = plane_losses(lambda params: params["w"][0].log(), frame_in(2), [-1.0, 0.0, 1.0], [0.0])
     assert math.isnan(losses[0][0])
     assert losses[0][1:] == (-math.inf, 0.0)

@@ -1,4 +1,4 @@
-"""Decisions on block means: which window counts, when a plateau is over, shifts and growth."""
+"""Decisions from block means: stalled windows, the end of a plateau, jumps and growth of the loss."""
 
 import pytest
 
@@ -22,11 +22,11 @@ UNSEEN = Trend(200, level=1.0, progress=0.0, margin=0.1, tolerance=0.01)
 
 
 def steps_at(*means):
-    """Blocks of 4 equal losses each."""
+    """Return blocks of 4 equal losses each."""
     return [summarize([float(mean)] * 4) for mean in means]
 
 
-def test_windows_appear_as_the_blocks_fill_them():
+def test_a_window_has_a_trend_as_soon_as_there_are_enough_blocks():
     blocks = steps_at(*[1.0] * 40)
     assert [len(examine(blocks[:count])) for count in (9, 10, 19, 20, 39, 40)] == [0, 1, 1, 2, 2, 3]
     assert [trend.window for trend in examine(blocks)] == [40, 80, 160]
@@ -43,11 +43,11 @@ def test_windows_appear_as_the_blocks_fill_them():
         ([FALLING, STALLED], [1]),
     ],
 )
-def test_a_longer_window_overrules_what_it_sees_better(trends, counted):
+def test_a_longer_window_with_more_power_overrules_a_shorter_one(trends, counted):
     assert stalled_windows(trends) == counted
 
 
-def test_a_plateau_ends_when_most_windows_fall_and_none_stalls():
+def test_a_plateau_ends_when_the_loss_falls_over_most_windows_and_none_has_stalled():
     assert has_ended([FALLING, FALLING, UNSEEN], now=1.0, rise=None, level=1.0, error=0.0)
     assert not has_ended([FALLING, UNSEEN, UNSEEN], now=1.0, rise=None, level=1.0, error=0.0)
     assert not has_ended([FALLING, FALLING, STALLED], now=1.0, rise=None, level=1.0, error=0.0)
@@ -71,7 +71,7 @@ def test_a_rise_since_the_start_needs_to_exceed_the_noise():
     assert rise_since_start(start, 0.5, noisy, steps=500) is None
 
 
-def test_a_rise_is_stuck_until_the_longest_window_falls():
+def test_a_plateau_above_the_start_ends_only_when_the_longest_window_falls():
     rise = Trend(500, level=3.0, progress=-2.0, margin=0.1, tolerance=0.03)
     assert not has_ended([FALLING], now=3.0, rise=rise, level=3.0, error=0.0)
     assert not has_ended([FALLING, FALLING, UNSEEN], now=3.0, rise=rise, level=3.0, error=0.0)

@@ -1,4 +1,4 @@
-"""The line through a noisy loss and its error bar: by hand, by algebra, by simulation."""
+"""The line through a noisy loss and its error bar, checked by hand, by invariances and by simulation."""
 
 from itertools import pairwise
 from math import isnan, sqrt
@@ -15,14 +15,14 @@ losses = st.integers(-(10**5), 10**5).map(lambda thousandths: thousandths / 1000
 
 
 def blocks_of(series, width):
-    """The series in blocks of this many losses."""
+    """Return the series in blocks of `width` losses."""
     series = [float(loss) for loss in series]
     befores = [None, *series[width - 1 :: width]]
     return [summarize(series[i : i + width], befores[i // width]) for i in range(0, len(series), width)]
 
 
 def ar1(rng, phi, runs, steps):
-    """Stationary AR(1) noise of variance 1, as (runs, steps)."""
+    """Return stationary AR(1) noise of variance 1, shape (runs, steps)."""
     noise = rng.standard_normal((runs, steps))
     for step in range(1, steps):
         noise[:, step] = phi * noise[:, step - 1] + sqrt(1 - phi * phi) * noise[:, step]
@@ -65,7 +65,7 @@ def test_a_block_needs_a_loss():
 # The line
 
 
-def test_exact_line_falls_by_its_slope_times_the_window_without_doubt():
+def test_an_exact_line_falls_by_its_slope_times_the_window_with_margin_0():
     trend = fit_trend(blocks_of([5.0, 4.0, 3.0, 2.0, 1.0], 1), tolerance=0.1)
     assert (trend.window, trend.level, trend.progress, trend.margin) == (5, 3.0, 5.0, 0.0)
     assert trend.falling
@@ -73,28 +73,28 @@ def test_exact_line_falls_by_its_slope_times_the_window_without_doubt():
 
 
 def test_margin_of_0_1_0_by_hand():
-    # Residuals -1/3, 2/3, -1/3: variance 2/3. The measured autocorrelation, 1 - 1/(2 · 2/3) = 1/4, becomes, corrected
-    # for its bias in so few losses, as large as 3 losses allow: 2/3, which inflates the variance by 5.
+    # The residuals -1/3, 2/3, -1/3 have variance 2/3. The measured autocorrelation is 1 - 1/(2 · 2/3) = 1/4. With the
+    # correction of its bias it reaches the bound of 2/3 for 3 losses, which inflates the variance by 5.
     trend = fit_trend(blocks_of([0.0, 1.0, 0.0], 1), tolerance=0.1)
     assert trend.progress == pytest.approx(0.0)
     assert trend.margin == pytest.approx(2.5 * sqrt(12 * (2 / 3) / 3 * 5))
 
 
 @pytest.mark.parametrize("loss", [1e-9, 0.1, 2.302585, 1e12, -0.7])
-def test_constant_loss_has_stalled_exactly(loss):
+def test_a_constant_loss_has_stalled_with_margin_0(loss):
     trend = fit_trend(blocks_of([loss] * 40, 4), tolerance=0.012)
     assert (trend.level, trend.progress, trend.margin) == (abs(loss), 0.0, 0.0)
     assert trend.stalled
     assert trend.powered
 
 
-def test_loss_of_zero_has_no_scale_and_so_no_stall():
+def test_a_loss_of_zero_has_not_stalled_because_it_has_no_scale():
     trend = fit_trend(blocks_of([0.0] * 40, 4), tolerance=0.012)
     assert not trend.stalled
     assert "averages zero" in trend.sentence()
 
 
-def test_blocks_of_unequal_width_lie_where_their_steps_lie():
+def test_blocks_of_unequal_width_are_placed_at_their_steps():
     series = [10.0 - 0.5 * step for step in range(12)]
     blocks = [summarize(series[:2]), summarize(series[2:3]), summarize(series[3:8]), summarize(series[8:])]
     assert fit_trend(blocks, tolerance=0.1).progress == pytest.approx(0.5 * 12)
@@ -123,7 +123,7 @@ def test_a_trend_needs_three_blocks():
         fit_trend(blocks_of([1.0, 2.0], 1), tolerance=0.1)
 
 
-def test_nan_in_a_block_decides_nothing():
+def test_with_a_nan_the_loss_neither_falls_nor_has_stalled():
     trend = fit_trend(blocks_of([1.0] * 39 + [float("nan")], 4), tolerance=0.012)
     assert isnan(trend.progress)
     assert not trend.stalled
@@ -144,7 +144,7 @@ def test_another_unit_scales_every_field_bit_for_bit(series, power):
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 @pytest.mark.parametrize("fall", [0.0, 0.01, 0.1])
-def test_a_millionth_and_a_million_change_no_decision(unit, fall):
+def test_a_millionth_or_a_million_times_the_loss_changes_no_decision(unit, fall):
     rng = np.random.default_rng(1)
     for _ in range(50):
         series = 2 * (1 - fall * np.arange(200) / 200) + 0.01 * rng.standard_normal(200)
@@ -184,8 +184,9 @@ def test_the_margin_holds_in_at_least_97_of_100_windows(kind, width):
     assert np.mean([abs(trend.progress) <= trend.margin for trend in trends]) >= 0.97
 
 
-def test_the_margin_is_no_wider_than_noise_demands():
-    # White noise of 1 in a window of n has a fall of standard deviation sqrt(12 / n): 2.5 of them at n = 400 are 0.43.
+def test_the_margin_for_white_noise_is_at_most_a_quarter_too_wide():
+    # For white noise of variance 1, the fall over n losses has the standard deviation sqrt(12 / n). At n = 400, 2.5
+    # standard deviations are 0.43.
     rng = np.random.default_rng(4)
     margins = [fit_trend(blocks_of(rng.standard_normal(400), 10), tolerance=0.01).margin for _ in range(100)]
     assert 0.43 < np.median(margins) < 1.25 * 0.43
@@ -195,6 +196,3 @@ def test_the_margin_shrinks_with_longer_windows():
     noise = np.random.default_rng(5).standard_normal(1600)
     margins = [fit_trend(blocks_of(noise[:steps], 10), tolerance=0.01).margin for steps in (100, 400, 1600)]
     assert all(longer < shorter for shorter, longer in pairwise(margins))
-
-
-# The sentence

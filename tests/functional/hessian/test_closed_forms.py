@@ -1,4 +1,4 @@
-"""Hessians that are known by hand: every eigenvalue, with its multiplicity, from products alone."""
+"""Hessians with known eigenvalues, which are computed with their multiplicities from products alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def scalar_chain(depth: int) -> Case:
 
 
 def two_layer_linear_net(learned: int) -> Case:
-    """[Saxe14]: the saddle at which the first modes are learned and the others are at zero."""
+    """Return the saddle [Saxe14] at which the first modes are learned and the others are zero."""
     left, right = rotation(OUTPUTS, 3), rotation(INPUTS, 4)
     diagonal = torch.zeros(OUTPUTS, INPUTS, dtype=torch.float64)
     diagonal[range(3), range(3)] = MODES
@@ -215,14 +215,14 @@ def test_a_saddle_of_third_order_has_no_curvature_and_is_not_called_negative(nam
     assert not any(tensor.any() for tensor in found.gradient.values())
 
 
-def test_a_chance_plateau_is_the_log_of_the_number_of_classes():
+def test_the_loss_of_a_uniform_guess_is_the_log_of_the_number_of_classes():
     for classes in (2, 10, 64):
         logits = torch.zeros(classes, classes)
         assert float(F.cross_entropy(logits, torch.arange(classes))) == pytest.approx(math.log(classes), abs=1e-6)
 
 
-def test_low_rank_in_single_precision_invents_no_negative_curvature():
-    # Without a relative breakdown test, Lanczos runs on in rounding noise and answers -15 here.
+def test_a_low_rank_hessian_in_single_precision_has_no_negative_curvature():
+    # Without a breakdown test relative to the operator, Lanczos continues in rounding noise and returns -15 here.
     q = rotation(200, 7).float()
     spectrum = torch.zeros(200)
     spectrum[:3] = torch.tensor([0.11, 0.05, 0.01])

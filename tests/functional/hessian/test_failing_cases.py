@@ -1,4 +1,4 @@
-"""What breaks second derivatives elsewhere: here it is right, or a labelled fallback, or refused with the reason."""
+"""Losses whose second derivatives are difficult: each is exact, labelled as approximate, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXACT = (Method.RETAINED, None)
 
 
 class Sandwich(nn.Module):
-    """Linear, something in the middle, linear."""
+    """A linear layer, a given operation, and a linear layer."""
 
     def __init__(self, middle: Callable[[Tensor], Tensor], width: int = 6) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class NumpyTanh(torch.autograd.Function):
 
 
 class FusedCrossEntropy(torch.autograd.Function):
-    """As fused kernels do it: the gradient is computed in forward and saved as a constant."""
+    """A loss that, like fused kernels, computes its gradient in forward and saves it as a constant."""
 
     @staticmethod
     def forward(ctx, logits, labels):
@@ -132,7 +132,7 @@ def named(module: nn.Module) -> dict[str, Tensor]:
 
 
 def true_extremes(module: nn.Module, criterion: Callable[..., Tensor] = F.cross_entropy) -> tuple[float, float]:
-    """Both ends of the dense Hessian by differences of float64 gradients: independent of any second derivative."""
+    """Return both ends of the dense Hessian, from differences of float64 gradients instead of second derivatives."""
     module = module.double()
     loss, params = loss_of(module, criterion, torch.float64), named(module)
     flat = torch.cat([tensor.detach().reshape(-1) for tensor in params.values()])
@@ -199,7 +199,7 @@ def assert_right(found: Extremes, truth: tuple[float, float], tolerance: float =
         "max-pooling",
     ],
 )
-def test_exact_where_others_fail(middle: Callable[[Tensor], Tensor]):
+def test_operations_that_need_care_are_differentiated_exactly(middle: Callable[[Tensor], Tensor]):
     module = Sandwich(middle)
     truth = true_extremes(module)
     found = measure(module)
@@ -207,7 +207,7 @@ def test_exact_where_others_fail(middle: Callable[[Tensor], Tensor]):
     assert_right(found, truth)
 
 
-def test_encoder_layer_in_eval_mode_takes_no_fast_path():
+def test_an_encoder_layer_in_eval_mode_is_differentiated_exactly():
     module = Sandwich(seeded(Encoder)).eval()
     truth = true_extremes(module)
     found = measure(module)
@@ -218,7 +218,7 @@ def test_encoder_layer_in_eval_mode_takes_no_fast_path():
 @pytest.mark.parametrize(
     "middle", [OnceDifferentiableTanh.apply, NumpyTanh.apply], ids=["once_differentiable", "numpy"]
 )
-def test_a_backward_that_cannot_be_differentiated_is_found_out_and_labelled(middle: Callable[[Tensor], Tensor]):
+def test_a_backward_that_cannot_be_differentiated_is_detected_and_differences_are_used(middle: Callable[[Tensor], Tensor]):
     truth = true_extremes(Sandwich(torch.tanh))
     found = measure(Sandwich(middle))
     assert found.method is Method.DIFFERENCES
@@ -226,7 +226,7 @@ def test_a_backward_that_cannot_be_differentiated_is_found_out_and_labelled(midd
     assert_right(found, truth)
 
 
-def test_a_fused_loss_with_a_constant_gradient_is_symmetric_and_wrong_and_found_out():
+def test_a_fused_loss_that_saves_its_gradient_is_detected_although_it_is_symmetric():
     module = Sandwich(torch.tanh)
     truth = true_extremes(module)
     found = hessian_extremes(loss_of(module, FusedCrossEntropy.apply), named(module), iterations=60)
@@ -241,7 +241,7 @@ def test_a_fused_loss_with_a_constant_gradient_is_symmetric_and_wrong_and_found_
     [(OnceDifferentiableTanh.apply, F.cross_entropy), (torch.tanh, FusedCrossEntropy.apply)],
     ids=["once_differentiable", "fused loss"],
 )
-def test_trace_and_density_find_it_out_as_well(measure_all: Callable, middle: Callable, criterion: Callable):
+def test_trace_and_density_detect_a_wrong_second_derivative(measure_all: Callable, middle: Callable, criterion: Callable):
     module = Sandwich(middle)
     found = measure_all(loss_of(module, criterion), named(module))
     truth = measure_all(loss_of(Sandwich(torch.tanh)), named(module))
@@ -252,7 +252,7 @@ def test_trace_and_density_find_it_out_as_well(measure_all: Callable, middle: Ca
         assert found.nodes[-1] == pytest.approx(truth.nodes[-1], rel=0.02)
 
 
-def test_a_zero_second_derivative_is_believed_only_if_the_gradient_is_constant():
+def test_a_zero_second_derivative_is_accepted_only_if_the_gradient_is_constant():
     found = hessian_extremes(
         lambda p: OnceDifferentiableTanh.apply(p["w"]).sum(), {"w": torch.tensor([0.5, -1.0, 2.0])}, iterations=60
     )
@@ -263,7 +263,7 @@ def test_a_zero_second_derivative_is_believed_only_if_the_gradient_is_constant()
     assert found.lambda_max == pytest.approx(truth[-1], abs=1e-2)
 
 
-def test_embedding_bag_falls_back_and_says_so():
+def test_embedding_bag_uses_differences_and_gives_the_reason():
     bag = nn.Sequential(nn.EmbeddingBag(10, 3), nn.Linear(3, 3))
     torch.manual_seed(0)
     tokens, labels = torch.randint(0, 10, (24, 5)), torch.arange(24) % 3
@@ -303,7 +303,7 @@ def test_compiled_modules_are_run_eagerly(compiled: str):
     assert_right(found, truth)
 
 
-def test_dropout_is_refused_where_every_call_draws_anew_and_right_where_the_seed_is_fixed():
+def test_dropout_is_refused_unless_its_seed_is_fixed_at_every_call():
     module = Sandwich(nn.Sequential(nn.Tanh(), nn.Dropout(0.3)))
     with pytest.raises(CurvatureError, match="draws random numbers"):
         measure(module)
@@ -354,7 +354,7 @@ def test_unused_and_frozen_and_tied_parameters():
     [(lambda p: 3 * p["w"].sum(), "does not depend"), (lambda p: torch.tensor(2.0), "does not depend")],
     ids=["linear", "constant"],
 )
-def test_a_loss_without_second_derivative_has_zero_curvature_and_says_so(loss: Callable, reason: str):
+def test_a_loss_with_a_constant_gradient_has_zero_curvature_and_gives_the_reason(loss: Callable, reason: str):
     found = hessian_extremes(loss, {"w": torch.ones(5)})
     assert found.lambda_min == 0.0 == found.lambda_max
     assert found.method is Method.ZERO
@@ -363,14 +363,14 @@ def test_a_loss_without_second_derivative_has_zero_curvature_and_says_so(loss: C
     assert product["w"].tolist() == [0.0] * 5
 
 
-def test_half_precision_is_right_to_its_own_precision():
+def test_half_precision_weights_give_the_curvature_to_5_percent():
     truth = true_extremes(Sandwich(torch.tanh))
     module = Sandwich(torch.tanh).bfloat16()
     found = hessian_extremes(loss_of(module, dtype=torch.bfloat16), named(module))
     assert_right(found, truth, 5e-2)
 
 
-def test_autocast_around_the_probe_is_off_and_inside_the_loss_costs_digits():
+def test_autocast_is_disabled_around_a_loss_and_costs_accuracy_within_it():
     module = Sandwich(torch.tanh)
     truth = true_extremes(module)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -430,14 +430,14 @@ def test_gradients_and_second_derivatives_that_are_not_finite_are_refused_by_nam
 @pytest.mark.parametrize(
     "middle", [OnceDifferentiableTanh.apply, NumpyTanh.apply], ids=["once_differentiable", "numpy"]
 )
-def test_one_product_is_refused_where_it_would_be_wrong(middle: Callable[[Tensor], Tensor]):
+def test_a_single_product_with_a_wrong_second_derivative_is_refused(middle: Callable[[Tensor], Tensor]):
     module = Sandwich(middle)
     vector = {name: torch.ones_like(tensor) for name, tensor in named(module).items()}
     with pytest.raises(CurvatureError, match="not differentiate twice"):
         hessian_vector_product(loss_of(module), named(module), vector)
 
 
-def test_nothing_of_the_callers_is_touched():
+def test_weights_gradients_and_random_state_of_the_caller_do_not_change():
     module = Sandwich(torch.tanh)
     before = {name: tensor.detach().clone() for name, tensor in module.named_parameters()}
     state = torch.get_rng_state()

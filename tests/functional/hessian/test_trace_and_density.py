@@ -1,4 +1,4 @@
-"""The trace and the density of spectra that are known."""
+"""The trace and the density of Hessians with a known spectrum, and memory budgets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def gaussian(*shape: int, seed: int = 0) -> Tensor:
 
 @pytest.fixture(scope="module")
 def spectrum() -> Tensor:
-    """Ten outliers over a bulk with a tenth of negative directions, as networks have it."""
+    """Ten outliers over a bulk of which a tenth is negative, as in neural networks."""
     bulk = torch.linspace(-0.02, 0.18, N - 10, dtype=torch.float64)
     return torch.cat([bulk, torch.linspace(1, 10, 10, dtype=torch.float64)])
 
@@ -73,7 +73,7 @@ def test_the_trace_of_a_diagonal_hessian_has_no_error():
 
 
 class TwoPlayers(torch.autograd.Function):
-    """½|w|² with a gradient that turns by 90 degrees in each pair of weights, and so is that of no loss."""
+    """½|w|² whose gradient has an added rotation in each pair of weights, so that it is not the gradient of any loss."""
 
     @staticmethod
     def forward(ctx, w):
@@ -102,7 +102,7 @@ def test_trace_of_a_linear_loss_is_zero():
     assert hessian_trace(lambda p: p["w"].sum(), {"w": torch.ones(100)}).value == 0.0
 
 
-def test_density_has_the_right_distance_to_the_spectrum(quadratic, spectrum: Tensor):
+def test_the_density_is_close_to_the_spectrum(quadratic, spectrum: Tensor):
     found = spectral_density(quadratic, {"w": gaussian(N, seed=1)}, runs=8, iterations=40)
     assert sum(found.weights) == pytest.approx(1.0)
     assert found.products == 8 * 40
@@ -149,7 +149,7 @@ def test_batches_are_weighted_by_their_size(small_net):
     assert parts.loss == pytest.approx(whole.loss)
 
 
-def test_rows_at_once_equal_one_by_one(small_net):
+def test_batched_products_equal_single_ones(small_net):
     params, loss_on = small_net
     operator = exact_hessian(Problem.of(loss_on(slice(0, 30)), params))
     rows = gaussian(11, operator.layout.size, seed=5)
@@ -160,13 +160,13 @@ def test_rows_at_once_equal_one_by_one(small_net):
 
 @pytest.fixture
 def wide_batches(small_net):
-    """Graphs much larger than the vectors."""
+    """Batches with graphs that are much larger than the vectors."""
     params, loss_on = small_net
     rows = torch.arange(30).repeat(40)
     return params, [loss_on(rows[:600]), loss_on(rows[600:])]
 
 
-def test_graphs_that_do_not_fit_are_recomputed_and_then_given_up(wide_batches):
+def test_graphs_that_do_not_fit_the_memory_are_recomputed_or_replaced_by_differences(wide_batches):
     params, losses = wide_batches
     kept = hessian_extremes(losses, params)
     operator = exact_hessian(Problem.of(losses, params))
@@ -188,7 +188,7 @@ def test_graphs_that_do_not_fit_are_recomputed_and_then_given_up(wide_batches):
 
 
 @pytest.mark.slow
-def test_counting_what_a_graph_keeps_keeps_nothing_of_it(wide_batches):
+def test_measuring_the_memory_of_a_graph_leaves_no_tensors_behind(wide_batches):
     def alive():
         gc.collect()
         return sum(type(thing) is torch.Tensor for thing in gc.get_objects())
@@ -205,7 +205,7 @@ def would_do(message: str) -> float:
     return float(re.search(r"([0-9.e+-]+) MiB (in all )?would do", message)[1]) * 2**20 * 1.001
 
 
-def test_a_budget_too_small_for_one_product_is_refused_with_the_number_that_would_do(wide_batches):
+def test_a_memory_too_small_for_one_product_is_refused_with_a_sufficient_one(wide_batches):
     params, losses = wide_batches
     for memory in (1000, 25_000):
         with pytest.raises(CurvatureError, match="would do") as refusal:
@@ -237,7 +237,7 @@ def test_bad_arguments_are_refused_with_the_value(call, message: str):
         call(lambda p: (p["w"] ** 2).sum(), {"w": torch.ones(2)})
 
 
-def test_a_gradient_that_is_given_is_differenced(small_net):
+def test_products_are_differences_of_a_given_gradient(small_net):
     params, loss_on = small_net
     loss = loss_on(slice(0, 30))
 
@@ -252,12 +252,12 @@ def test_a_gradient_that_is_given_is_differenced(small_net):
     assert (found.lambda_min, found.lambda_max) == pytest.approx((exact.lambda_min, exact.lambda_max), rel=1e-3)
 
 
-def test_a_batch_is_a_loss_with_its_share():
+def test_weights_of_batches_are_normalised():
     problem = Problem.of([torch.sum, torch.prod], {"w": torch.ones(1)}, weights=[3, 1])
     assert problem.batches == (Batch(torch.sum, 0.75), Batch(torch.prod, 0.25))
 
 
-def test_no_product_disturbs_what_the_operator_returns():
+def test_lanczos_on_the_identity_continues_with_fresh_directions():
     krylov = lanczos(lambda v: v, torch.ones(5), steps=5)
     assert krylov.values.tolist() == pytest.approx([1.0] * 5)
     assert torch.allclose(krylov.basis @ krylov.basis.T, torch.eye(5), atol=1e-6)
