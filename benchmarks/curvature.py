@@ -176,7 +176,7 @@ def trace_tasks(model: nn.Module, data: Data) -> list[Task]:
     """The trace, against the sum of all eigenvalues."""
     truth = truth_of(model, data, 1790)
     methods = {"Hutch++": curvlinops.hutchpp_trace, "XTrace": curvlinops.xtrace}
-    rows = [PendingStep("ours (XTrace)", lambda: peers.our_trace(model, data, 98))]
+    rows = [PendingStep("ours (Hutchinson)", lambda: peers.our_trace(model, data, 98))]
     rows += [
         PendingStep(f"curvlinops {name}", lambda m=method, n=count: peers.trace_with_curvlinops(model, data, n, m))
         for (name, method), count in zip(methods.items(), (99, 98), strict=True)

@@ -1,4 +1,4 @@
-"""The same question put to each tool: extreme eigenvalues and the trace of one loss's Hessian."""
+"""Extreme eigenvalues and the trace of the Hessian of a loss, computed by this library and by other tools."""
 
 from __future__ import annotations
 
@@ -27,30 +27,32 @@ LARGEST, SMALLEST, BOTH = "LA", "SA", "BE"
 
 @dataclass(frozen=True)
 class Answer:
-    """Eigenvalues (ascending) or one trace, and the Hessian-vector products that they took."""
+    """The result of one tool."""
 
     values: list[float]
+    """eigenvalues in ascending order, or a single trace"""
     products: float
+    """Hessian-vector products computed"""
     note: str = ""
 
 
 def losses(model: nn.Module, data: Data) -> list[Callable]:
-    """One loss per batch."""
+    """Return one loss per batch."""
     return [lambda p, x=x, y=y: F.cross_entropy(functional_call(model, dict(p), (x,)), y) for x, y in data]
 
 
 def ours(model: nn.Module, data: Data, stop: Stop, iterations: int) -> Answer:
-    """This library."""
+    """Return the eigenvalues found by this library."""
     found = hessian_extremes(losses(model, data), dict(model.named_parameters()), iterations=iterations, stop=stop)
     return Answer(list(found.ritz_values), found.products, f"{found.memory / 2**20:.0f} MiB")
 
 
 @contextlib.contextmanager
 def counting(model: nn.Module, data: Data) -> Iterator[Callable[[], float]]:
-    """Forward passes over the data: one to a product in every peer.
+    """Count forward passes over the data, of which every other tool needs one for each product.
 
     Yields:
-        how many there were so far
+        a function that returns the number of passes so far.
     """
     calls = 0
 
@@ -67,7 +69,7 @@ def counting(model: nn.Module, data: Data) -> Iterator[Callable[[], float]]:
 
 
 def with_curvlinops(model: nn.Module, data: Data, which: str, count: int, tolerance: float) -> Answer:
-    """Curvlinops' operator under SciPy's eigsh."""
+    """Return `count` eigenvalues from SciPy's eigsh with the Hessian operator of curvlinops."""
     with counting(model, data) as products:
         operator = curvlinops.HessianLinearOperator(
             model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
@@ -78,7 +80,7 @@ def with_curvlinops(model: nn.Module, data: Data, which: str, count: int, tolera
 
 
 def products_of_curvlinops(model: nn.Module, data: Data, count: int) -> Answer:
-    """Nothing but products: power iteration."""
+    """Return the largest eigenvalue after `count` steps of power iteration with the Hessian operator of curvlinops."""
     with sdpa_kernel(SDPBackend.MATH):
         operator = curvlinops.HessianLinearOperator(
             model, nn.CrossEntropyLoss(), list(model.parameters()), data, check_deterministic=False
@@ -92,7 +94,7 @@ def products_of_curvlinops(model: nn.Module, data: Data, count: int) -> Answer:
 
 
 def with_eigenthings(model: nn.Module, data: Data, which: str, count: int, steps: int) -> Answer:
-    """hessian-eigenthings' Lanczos for a fixed number of steps: it cannot stop by itself."""
+    """Return eigenvalues from the Lanczos method of hessian-eigenthings, which takes a fixed number of steps."""
     with counting(model, data) as products:
         operator = hessian_eigenthings.HessianOperator(
             model, data, hessian_eigenthings.supervised_loss(nn.CrossEntropyLoss())
@@ -102,7 +104,7 @@ def with_eigenthings(model: nn.Module, data: Data, which: str, count: int, steps
 
 
 def with_pyhessian(model: nn.Module, data: Data, count: int, tolerance: float, most: int = 100) -> Answer:
-    """PyHessian's power iteration over batches."""
+    """Return eigenvalues from the power iteration of PyHessian over several batches."""
     torch.manual_seed(0)
     with counting(model, data) as products, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -114,7 +116,7 @@ def with_pyhessian(model: nn.Module, data: Data, count: int, tolerance: float, m
 
 
 def with_pyhessian_in_one_batch(model: nn.Module, data: Data, count: int, tolerance: float, most: int = 100) -> Answer:
-    """PyHessian on all samples as one batch, the one case in which it keeps the graph."""
+    """Return eigenvalues from PyHessian with all samples in one batch, for which it keeps the graph."""
     whole = tuple(torch.cat(parts) for parts in zip(*data, strict=True))
     torch.manual_seed(0)
     taken = 0
@@ -138,13 +140,13 @@ def with_pyhessian_in_one_batch(model: nn.Module, data: Data, count: int, tolera
 
 
 def our_trace(model: nn.Module, data: Data, products: int) -> Answer:
-    """XTrace on batched products."""
+    """Return the trace from this library, with its standard error as the note."""
     found = hessian_trace(losses(model, data), dict(model.named_parameters()), products=products)
     return Answer([found.value], found.products, f"±{found.error:.2g}")
 
 
 def trace_with_curvlinops(model: nn.Module, data: Data, products: int, method: Callable) -> Answer:
-    """Curvlinops' operator with one of its trace estimators."""
+    """Return the trace from one of the estimators of curvlinops."""
     torch.manual_seed(0)
     with sdpa_kernel(SDPBackend.MATH):
         operator = curvlinops.HessianLinearOperator(
@@ -154,7 +156,7 @@ def trace_with_curvlinops(model: nn.Module, data: Data, products: int, method: C
 
 
 def trace_with_eigenthings(model: nn.Module, data: Data, products: int) -> Answer:
-    """hessian-eigenthings' Hutch++."""
+    """Return the trace from Hutch++ of hessian-eigenthings."""
     with counting(model, data) as taken:
         operator = hessian_eigenthings.HessianOperator(
             model, data, hessian_eigenthings.supervised_loss(nn.CrossEntropyLoss())
@@ -164,7 +166,7 @@ def trace_with_eigenthings(model: nn.Module, data: Data, products: int) -> Answe
 
 
 def trace_with_pyhessian(model: nn.Module, data: Data, products: int) -> Answer:
-    """PyHessian's Hutchinson estimator, all of its samples."""
+    """Return the trace from Hutchinson's estimator of PyHessian; a tolerance of 0 makes it take all samples."""
     torch.manual_seed(0)
     with counting(model, data) as taken, warnings.catch_warnings():
         warnings.simplefilter("ignore")

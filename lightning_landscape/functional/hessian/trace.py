@@ -48,7 +48,7 @@ def hessian_trace(
     memory: float = DEFAULT_MEMORY,
     seed: int = 0,
 ) -> Trace:
-    """Estimate the trace as the mean of v·Hv over random vectors v with entries ±1 [Hutchinson90]_.
+    """Estimate the trace as the mean of v·Hv over random vectors v with entries ±1 [Hutchinson89]_.
 
     The variance of v·Hv is twice the sum of the squared off-diagonal entries of H. If there are at most `products`
     parameters, the diagonal is summed exactly instead.
@@ -70,8 +70,8 @@ def hessian_trace(
 
     A `CurvatureError` is raised under the same conditions as in `hessian_extremes`.
 
-    .. [Hutchinson90] A stochastic estimator of the trace of the influence matrix for Laplacian smoothing splines,
-        Communications in Statistics - Simulation and Computation 19.
+    .. [Hutchinson89] A stochastic estimator of the trace of the influence matrix for Laplacian smoothing splines,
+        Communications in Statistics - Simulation and Computation 18.
     """
     if products < 8:
         raise ValueError(f"products must be at least 8, got {products}")

@@ -218,7 +218,7 @@ def test_an_encoder_layer_in_eval_mode_is_differentiated_exactly():
 @pytest.mark.parametrize(
     "middle", [OnceDifferentiableTanh.apply, NumpyTanh.apply], ids=["once_differentiable", "numpy"]
 )
-def test_a_backward_that_cannot_be_differentiated_is_detected_and_differences_are_used(middle: Callable[[Tensor], Tensor]):
+def test_differences_replace_a_backward_that_cannot_be_differentiated(middle: Callable[[Tensor], Tensor]):
     truth = true_extremes(Sandwich(torch.tanh))
     found = measure(Sandwich(middle))
     assert found.method is Method.DIFFERENCES
@@ -235,18 +235,18 @@ def test_a_fused_loss_that_saves_its_gradient_is_detected_although_it_is_symmetr
     assert_right(found, truth)
 
 
-@pytest.mark.parametrize("measure_all", [hessian_trace, spectral_density])
+@pytest.mark.parametrize("function", [hessian_trace, spectral_density])
 @pytest.mark.parametrize(
     ("middle", "criterion"),
     [(OnceDifferentiableTanh.apply, F.cross_entropy), (torch.tanh, FusedCrossEntropy.apply)],
     ids=["once_differentiable", "fused loss"],
 )
-def test_trace_and_density_detect_a_wrong_second_derivative(measure_all: Callable, middle: Callable, criterion: Callable):
+def test_trace_and_density_detect_a_wrong_second_derivative(function: Callable, middle: Callable, criterion: Callable):
     module = Sandwich(middle)
-    found = measure_all(loss_of(module, criterion), named(module))
-    truth = measure_all(loss_of(Sandwich(torch.tanh)), named(module))
+    found = function(loss_of(module, criterion), named(module))
+    truth = function(loss_of(Sandwich(torch.tanh)), named(module))
     assert (found.method, truth.method) == (Method.DIFFERENCES, Method.RETAINED)
-    if measure_all is hessian_trace:
+    if function is hessian_trace:
         assert found.value == pytest.approx(truth.value, rel=0.05)
     else:
         assert found.nodes[-1] == pytest.approx(truth.nodes[-1], rel=0.02)

@@ -73,7 +73,7 @@ def test_the_trace_of_a_diagonal_hessian_has_no_error():
 
 
 class TwoPlayers(torch.autograd.Function):
-    """½|w|² whose gradient has an added rotation in each pair of weights, so that it is not the gradient of any loss."""
+    """½|w|², but with a rotation added to the gradient, so that it is not the gradient of any loss."""
 
     @staticmethod
     def forward(ctx, w):
