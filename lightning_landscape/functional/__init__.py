@@ -1,4 +1,4 @@
-"""Pure mathematics of the loss surface, usable without Lightning: values in, values out."""
+"""Mathematical functions of losses, gradients and Hessians, which can be used without Lightning."""
 
 from lightning_landscape.functional.hessian.density import SpectralDensity as SpectralDensity
 from lightning_landscape.functional.hessian.density import spectral_density as spectral_density
