@@ -26,6 +26,7 @@ from lightning_landscape import (
     PlateauMonitor,
 )
 from lightning_landscape.errors import BarrierWarning, GradientWarning, PlateauWarning
+from lightning_landscape.evidence import Curvature
 
 MONITORS = {
     "landscape": LandscapeMonitor,
