@@ -25,7 +25,7 @@ from lightning_landscape.functional.hessian.operator import Problem
 from lightning_landscape.functional.hessian.products import exact_hessian
 from lightning_landscape.plots import descent_figure, plane_figure, save, spectrum_figure
 from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum, losses_along
-from lightning_landscape.probes.planes import TrajectoryPlane
+from lightning_landscape.probes.path import PathPlane
 from lightning_landscape.surface import LossSurface, RunContext
 
 Weights = dict[str, Tensor]
@@ -215,7 +215,7 @@ def draw_readings(folder: Path, run: Trained) -> None:
     early = LossSurface(loss, run.snapshots[1], held_out=held_out, run=RunContext(samples=600))
     spectrum, curvature = HessianSpectrum(runs=4, iterations=60)(early), HessianExtremes()(early)
     anchors = {f"step {50 * index}": point for index, point in enumerate(run.snapshots[:-1])}
-    plane = TrajectoryPlane(resolution=31)(LossSurface(loss, run.snapshots[-1], anchors, run=RunContext(samples=600)))
+    plane = PathPlane(resolution=31)(LossSurface(loss, run.snapshots[-1], anchors, run=RunContext(samples=600)))
     print(f"readings: {curvature}")
     print(f"readings: trace {spectrum.trace:.2f} ± {spectrum.trace_error:.2f}, negative {spectrum.share_negative:.3f}")
     print(f"readings: {plane.off_plane:.2f} of the distance lies off the plane")

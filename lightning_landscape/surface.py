@@ -1,4 +1,4 @@
-"""`LossSurface`: the loss of a training run as a function of its parameters, and nothing else that a probe may see."""
+"""`LossSurface`: the loss of a training run as a function of its parameters, and all that a probe sees of the run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 Params: TypeAlias = Mapping[str, Tensor]
-"""Parameters by the names of ``module.named_parameters()``; tied weights appear once."""
-
+"""A point in parameter space: tensors by the names of ``module.named_parameters()``; tied weights appear once."""
+OptimizerStep: TypeAlias = Callable[[Params, Sequence[Tensor]], None]
+"""Takes a point and the gradient there, and moves the tensors of the point in place by one optimizer step. It keeps the
+optimizer's state from call to call, so every call must pass the same point."""
 
 RECTIFIERS = ("ReLU", "ReLU6", "Threshold")
-"""activation layers whose units can be dead: zero on every sample"""
+"""classes of activation layers whose units can be dead, that is, zero on every sample"""
 BOUNDS = {
     "Tanh": (-1.0, 1.0),
     "Sigmoid": (0.0, 1.0),
@@ -22,84 +24,87 @@ BOUNDS = {
     "Hardsigmoid": (0.0, 1.0),
     "Softsign": (-1.0, 1.0),
 }
-"""activation layers whose units can saturate, with the range of their outputs"""
+"""classes of activation layers whose units can saturate, with the lowest and highest output"""
 
 
 @dataclass(frozen=True)
 class Activation:
-    """What one activation layer put out on the batches of a surface."""
+    """The outputs of one activation layer on the batches of a surface."""
 
     kind: str
-    """class name of the layer: "ReLU", "Tanh" …"""
+    """class name of the layer: "ReLU", "Tanh" or another of `RECTIFIERS` and `BOUNDS`"""
     values: Tensor
     """shape (samples, units)"""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What a training step does with the entries of its batches."""
+    """Which entries of a batch are targets, and whether the inputs vary."""
 
     targets: tuple[tuple[Any, ...], ...]
-    """places of the entries that are used in the loss only, not by the model: each is the indices, keys and attribute
-    names that lead to the entry; empty where the loss depends on the inputs alone"""
+    """paths to the entries that the training step uses in the loss but does not pass to the model; a path is the
+    indices, keys and attribute names that lead to the entry, such as ``(1, "label")``; empty where there is no such
+    entry"""
     inputs_vary: bool = True
-    """whether the inputs of different samples differ; True where that cannot be told"""
+    """whether the inputs of different samples differ; True where this cannot be determined"""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """The held-out losses with the targets of other samples, to see whether the loss depends on the pairing."""
+    """The losses needed to test whether the loss depends on which input comes with which target."""
 
     paired_losses: tuple[Callable[[Params], Tensor], ...]
     """the loss on each held-out batch"""
     roles: Callable[[], Roles]
     """finds the targets among the entries of a batch"""
     mispaired_losses: Callable[[Sequence[tuple[Any, ...]]], tuple[Callable[[Params], Tensor], ...]]
-    """the loss on each held-out batch with these targets exchanged between samples; NaN where the training step refuses
-    such a batch"""
+    """takes the paths of the targets, and returns the loss on each held-out batch with these targets exchanged between
+    samples; a loss is NaN where the training step fails on such a batch"""
     tries: int = 0
-    """most forward passes of one batch that `roles` needs; 0 where no entry can be a target"""
+    """largest number of forward passes of one batch that `roles` needs; 0 where no entry can be a target"""
 
     @property
     def forward_passes(self) -> int:
-        """Most forward passes of one batch that the comparison needs; three cost about as much as a gradient."""
+        """Largest number of forward passes of one batch that the test needs; three cost about as much as a gradient."""
         return self.tries + (2 if self.tries else 1) * len(self.paired_losses)
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a surface knows of the training run besides its loss; the defaults are those of a closed-form loss."""
+    """Facts about the training run behind a surface; the defaults describe a function without a run."""
 
-    optimizer_copy: Callable[[float], Callable[[Params, Sequence[Tensor]], None]] | None = None
-    """returns a copy of the run's optimizer with its learning rate times a factor; the copy moves a point in place,
-    given the gradient there; None where the optimizer cannot be copied"""
+    optimizer_copy: Callable[[float], OptimizerStep] | None = None
+    """takes a factor for the learning rate, and returns the step of a copy of the run's optimizer with its present
+    state; None where the optimizer cannot be copied"""
     reinitialize: Callable[[int], Params] | None = None
-    """returns weights drawn anew by the layers' own initialisation, by seed; None where a layer has none"""
+    """takes a seed, and returns new initial weights, drawn as the layers' ``reset_parameters`` draws them; None where
+    weights cannot be drawn"""
     frozen_since: Callable[[str], Params] | None = None
-    """returns the weights of the named anchor that are not trained now and had other values then; the losses accept
-    them besides those of `here`; None where all weights are trained"""
+    """takes the name of an anchor, and returns those weights of it that have changed since and require no gradient now;
+    the losses accept them in addition to the parameters of `LossSurface.here`; None where there are no such weights"""
     activations: Callable[[Params], Mapping[str, Activation]] | None = None
-    """returns the outputs of every activation layer, by the layer's name"""
+    """takes a point, evaluates the loss there, and returns the outputs of every activation layer by the layer's name;
+    None where there is no module"""
     weight_decay: float = 0.0
-    """of the run's optimizer"""
+    """weight decay of the run's optimizer; the largest where it has several"""
     decoupled_decay: bool = False
-    """whether the decay acts on the weights directly (AdamW) instead of through the gradient"""
+    """whether the decay shrinks the weights directly (AdamW) instead of being added to the gradient"""
     samples: int = 0
-    """samples that `LossSurface.loss` averages over; 0 where unknown"""
+    """number of samples that `LossSurface.loss` averages over; 0 where unknown"""
     batch_samples: float = 0.0
-    """samples in one batch, the harmonic mean where batches differ; 0 where unknown"""
+    """number of samples in one batch, the harmonic mean where batches differ; 0 where unknown"""
     held_out_batches: int = 1
-    """batches that `LossSurface.held_out` averages over"""
+    """number of batches that `LossSurface.held_out` averages over"""
     gradient_budget: int | None = None
-    """gradients of one batch that a probe may compute; None for no limit"""
+    """number of gradients of one batch that the probe may compute; None for no limit"""
 
 
 @dataclass(frozen=True)
 class LossSurface:
-    """The loss on fixed batches, as a pure function of the parameters: all that a probe sees of a run.
+    """The loss on fixed batches as a pure function of the parameters; a probe takes one and returns a reading.
 
-    `module_surface` makes one of a LightningModule; for a closed-form loss it takes two lines. Gradients and
-    Hessian-vector products of `loss` are computed as for any function of tensors:
+    `module_surface` makes one from a LightningModule. For a loss in closed form, pass a function and a point. Gradients
+    and Hessian-vector products of `loss` are computed as for any function of tensors:
 
     >>> import torch
     >>> saddle = LossSurface(lambda at: at["x"] ** 2 - at["y"] ** 2, {name: torch.tensor(1.0) for name in "xy"})
@@ -112,32 +117,35 @@ class LossSurface:
     """
 
     loss: Callable[[Params], Tensor]
-    """the mean over the batches as a 0-dim tensor, twice differentiable where a parameter requires gradients; equal
-    weights give bit-identical values"""
+    """takes a point with the names of `here`, and returns the mean loss over the batches as a 0-dim tensor. It can be
+    differentiated twice with respect to the tensors that require gradients; equal points give bit-identical losses"""
     here: Params
-    """the present weights, detached"""
+    """the present weights of the run; they require no gradient and must not be changed in place"""
     anchors: Mapping[str, Params] = field(default_factory=dict)
-    """other points of the run: "initial", "previous", "best", or the path of a checkpoint"""
+    """earlier points of the run by name: "initial", "previous", "best", or the path of a checkpoint file"""
     held_out: Callable[[Params], Tensor] | None = None
-    """the loss on the other half of the batches, to evaluate on what was not used to measure; None without one"""
+    """mean loss over the held-out batches, on which `loss` does not depend. What a probe has found with `loss`, such as
+    a better point, it evaluates here, so that a fit to the batches is not mistaken for progress; None where the run has
+    kept only one batch"""
     batch_losses: tuple[Callable[[Params], Tensor], ...] = ()
-    """`loss` one batch at a time, for trials that step as training does"""
+    """the loss on each single batch that `loss` averages over, for optimizer steps on one batch at a time as in
+    training; empty where `loss` cannot be split"""
     run: RunContext = field(default_factory=RunContext)
-    """the run's optimizer, initialisation and activations, and how much a probe may compute"""
+    """the run's optimizer, initialization and activations, and the gradients that the probe may compute"""
     pairing: Pairing | None = None
-    """the held-out losses with other targets; None where the entries of a batch cannot be told apart"""
+    """the held-out losses with targets exchanged between samples; None where a batch cannot be split into entries"""
 
     @property
     def batches(self) -> int:
-        """Number of batches that `loss` averages over."""
+        """Number of batches that `loss` averages over; 1 where `batch_losses` is empty."""
         return max(1, len(self.batch_losses))
 
-    def measuring(self, evaluations: float) -> float:
-        """Return the price of this many evaluations of `loss` without a gradient, in gradients of one batch."""
+    def loss_cost(self, evaluations: float) -> float:
+        """Return the cost of this many evaluations of `loss` without a gradient, in gradients of one batch."""
         return evaluations * self.batches / 3
 
-    def judging(self, evaluations: float) -> float:
-        """Return the price of this many evaluations of `held_out` without a gradient, in gradients of one batch."""
+    def held_out_cost(self, evaluations: float) -> float:
+        """Return the cost of this many evaluations of `held_out` without a gradient, in gradients of one batch."""
         return 0.0 if self.held_out is None else evaluations * self.run.held_out_batches / 3
 
     def on_first(self, batches: int) -> LossSurface:
@@ -149,47 +157,47 @@ class LossSurface:
         return replace(self, loss=lambda point: mean([loss(point) for loss in losses]), batch_losses=losses, run=run)
 
     def with_budget(self, gradients: int | None) -> LossSurface:
-        """Return the same surface for a probe that may compute this many gradients; None for no limit."""
+        """Return the same surface with another `RunContext.gradient_budget`; None for no limit."""
         return replace(self, run=replace(self.run, gradient_budget=gradients))
 
-    def steps_within_budget(self, steps: int, price: float = 1.0, fixed: float = 0.0) -> int:
-        """Return how many of `steps` steps the gradient budget covers.
+    def steps_within_budget(self, steps: int, cost: float = 1.0, fixed: float = 0.0) -> int:
+        """Return the number of steps that the gradient budget allows, at most `steps`.
 
         Args:
-            steps: the number of steps that are wanted.
-            price: gradients of one batch for each step.
-            fixed: gradients of one batch that are needed besides.
+            steps: number of steps without a limit.
+            cost: cost of one step, in gradients of one batch.
+            fixed: cost of all other work, in gradients of one batch.
         """
         if self.run.gradient_budget is None:
             return steps
-        return max(0, min(steps, int((self.run.gradient_budget - fixed) / price)))
+        return max(0, min(steps, int((self.run.gradient_budget - fixed) / cost)))
 
 
 def mean(losses: Sequence[Tensor]) -> Tensor:
-    """Return the mean of 0-dim tensors."""
+    """Return the mean of 0-dim tensors, of which there must be at least one."""
     return torch.stack(list(losses)).mean()
 
 
 Probe: TypeAlias = Callable[[LossSurface], object | None]
-"""A reading, or None where the probe has nothing to say about this surface.
+"""A function that takes a `LossSurface` and returns a reading, or None where the surface lacks what it needs.
 
-It may have a method or an attribute `cost`, a function of the surface that returns how many gradients of one batch it
-is going to take: a forward pass counts as a third, a Hessian-vector product as two. A probe whose cost is more than the
-budget that is left (`RunContext.gradient_budget`) is left out, and one that takes over 20% more than it has said is
-ended. A probe without `cost` may take what is left.
+It may have a method or an attribute `cost`, a function that takes the surface and returns the work that the probe is
+about to do, in gradients of one batch: a forward pass counts as a third, a Hessian-vector product as two. A probe whose
+cost exceeds the remaining budget (`RunContext.gradient_budget`) is postponed or skipped, and a probe is stopped once
+its work exceeds its cost by more than 20%. A probe without `cost` may use the whole remaining budget.
 """
-P = TypeVar("P", bound=Callable[..., object])
+ProbeFunction = TypeVar("ProbeFunction", bound=Callable[..., object])
 
 
-def costs(cost: Callable[[LossSurface], float]) -> Callable[[P], P]:
-    """Return a decorator that lets a function, as a probe, say what it takes.
+def costs(cost: Callable[[LossSurface], float]) -> Callable[[ProbeFunction], ProbeFunction]:
+    """Return a decorator that sets the attribute `cost` of a probe; see `Probe`.
 
-    >>> @costs(lambda surface: surface.measuring(1))
+    >>> @costs(lambda surface: surface.loss_cost(1))
     ... def loss_here(surface):
     ...     return surface.loss(surface.here)
     """
 
-    def decorated(probe: P) -> P:
+    def decorated(probe: ProbeFunction) -> ProbeFunction:
         probe.cost = cost  # type: ignore[attr-defined]
         return probe
 
@@ -197,6 +205,6 @@ def costs(cost: Callable[[LossSurface], float]) -> Callable[[P], P]:
 
 
 def cost_of(probe: Probe, surface: LossSurface) -> float | None:
-    """Return how many gradients of one batch a probe says that it will take; None where it does not say."""
+    """Return the cost of a probe on this surface, in gradients of one batch; None for a probe without `cost`."""
     cost = getattr(probe, "cost", None)
     return None if cost is None else float(cost(surface))

@@ -16,7 +16,7 @@ from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.run_state import RunState
-from lightning_landscape.probes.curvature import HessianExtremes, losses_along, reach
+from lightning_landscape.probes.curvature import HessianExtremes, distances_from, losses_along
 from lightning_landscape.remedies import Halt, Remedy, WayDown, checked_remedies
 from lightning_landscape.reporting.reporter import Reporter
 from lightning_landscape.surface import LossSurface, Params
@@ -126,7 +126,7 @@ def lowest_curvature(surface: LossSurface) -> _NamedWay | None:
     found = HessianExtremes().extremes(surface)
     if found.lambda_min >= 0:
         return None
-    lowest = losses_along(surface, found.v_min, reach(surface.here)).distance
+    lowest = losses_along(surface, found.v_min, distances_from(surface.here)).distance
     sign = -1.0 if lowest < 0 else 1.0
     return _NamedWay({name: sign * part.detach().cpu() for name, part in found.v_min.items()}, found.lambda_min)
 

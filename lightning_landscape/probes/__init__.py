@@ -1,4 +1,4 @@
-"""Probes: each takes a `LossSurface` and returns one reading, or None where it has nothing to say."""
+"""Probes: functions that take a `LossSurface` and return a reading, or None where the surface lacks what they need."""
 
 from lightning_landscape.probes.activity import activity as activity
 from lightning_landscape.probes.alternatives import TryAlternatives as TryAlternatives
@@ -7,10 +7,6 @@ from lightning_landscape.probes.curvature import HessianSpectrum as HessianSpect
 from lightning_landscape.probes.line import LossLine as LossLine
 from lightning_landscape.probes.noise import gradient_noise as gradient_noise
 from lightning_landscape.probes.path import PathPlane as PathPlane
-from lightning_landscape.probes.planes import AnchorPlane as AnchorPlane
-from lightning_landscape.probes.planes import CurvaturePlane as CurvaturePlane
-from lightning_landscape.probes.planes import RandomPlane as RandomPlane
-from lightning_landscape.probes.planes import TrajectoryPlane as TrajectoryPlane
 from lightning_landscape.probes.symmetry import symmetry as symmetry
 from lightning_landscape.probes.trials import CopyTrials as CopyTrials
 from lightning_landscape.probes.trials import RedrawnRestart as RedrawnRestart
@@ -22,4 +18,4 @@ EXAMINATION: tuple[Probe, ...] = (
     *(starting_point, activity, symmetry, input_use),
     *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
 )
-"""what examines a stalled loss, in the order of price; the next one runs only while the cause is open"""
+"""probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""

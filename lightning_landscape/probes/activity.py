@@ -1,4 +1,4 @@
-"""What the activation layers do: units that are dead, units that are saturated."""
+"""How many units of the activation layers are dead, and how many of their outputs are saturated."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from lightning_landscape.evidence import Activity
 from lightning_landscape.surface import BOUNDS, RECTIFIERS, LossSurface, costs
 
 
-@costs(lambda surface: surface.measuring(1))
+@costs(lambda surface: surface.loss_cost(1))
 def activity(surface: LossSurface) -> Activity | None:
-    """The worst layer for each ailment, or None where no activation layer can be seen.
+    """Return the largest dead share and the largest saturated share of any layer; None without activation layers.
 
-    A unit of a rectifier is dead when it is zero on every sample. A value of a bounded activation is saturated when it
-    lies within 1% of the range from a bound, where tanh and sigmoid have less than 4% of their largest slope.
+    A unit of a rectifier is dead if its output is zero on every sample. An output of a bounded activation is saturated
+    if its distance from a bound is below 1% of the range between the bounds, where the slopes of tanh and sigmoid are
+    below 4% of their largest.
     """
     layers = surface.run.activations(surface.here) if surface.run.activations is not None else {}
     dead = {name: dead_share(layer.values) for name, layer in layers.items() if layer.kind in RECTIFIERS}
@@ -36,22 +37,25 @@ def activity(surface: LossSurface) -> Activity | None:
     )
 
 
-def dead_share(values: Tensor) -> float:
-    """Share of the units that are zero on every sample, for values of shape (samples, units).
+def dead_share(outputs: Tensor) -> float:
+    """Return the share of units that are zero on every sample.
+
+    Args:
+        outputs: shape (samples, units).
 
     >>> import torch
     >>> dead_share(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
     0.5
     """
-    return float((values == 0).all(0).float().mean())
+    return float((outputs == 0).all(0).float().mean())
 
 
-def saturated_share(values: Tensor, low: float, high: float) -> float:
-    """Share of the entries within 1% of the range from one of its ends.
+def saturated_share(outputs: Tensor, low: float, high: float) -> float:
+    """Return the share of outputs whose distance from a bound is below 1% of the range between the bounds.
 
     >>> import torch
     >>> saturated_share(torch.tensor([[-1.0, 0.0], [0.999, 1.0]]), -1.0, 1.0)
     0.75
     """
-    reach = 0.01 * (high - low)
-    return float(((values > high - reach) | (values < low + reach)).float().mean())
+    margin = 0.01 * (high - low)
+    return float(((outputs > high - margin) | (outputs < low + margin)).float().mean())

@@ -1,4 +1,4 @@
-"""Other ways to go on, tried on a copy once a run is known to be stuck: they decide nothing, they are the advice."""
+"""Other ways to continue a stuck run, tried on a copy; the advice is drawn from them, the verdict is not."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import torch
 
 from lightning_landscape.evidence import Alternatives
 from lightning_landscape.functional.perturbation import random_step
-from lightning_landscape.probes.trials import loss_value, relative_gain, walk
+from lightning_landscape.probes.evaluation import loss_value, relative_gain
+from lightning_landscape.probes.trials import run_trial
 from lightning_landscape.surface import LossSurface, Params
 
 MORE_BATCHES = 4
-"""batches a step of the trial with a larger batch"""
-NUDGE = 0.1
-"""length of the perturbation in the norm of each tensor"""
-HALF_A_DECADE = 3.0
-"""factor on the learning rate, between those that the diagnosis has tried"""
+"""number of batches for each step of the trial with a larger batch"""
+PERTURBATION = 0.1
+"""length of the perturbation of each tensor, as a share of the tensor's norm"""
+RATE_FACTOR = 3.0
+"""factor on the learning rate, between 1 and 10, which `CopyTrials` has tried"""
 
 
 @dataclass(frozen=True)
 class TryAlternatives:
-    """A learning rate three times as large, a perturbation, and a larger batch, each with the run's own optimizer.
+    """Try a learning rate three times as large, a perturbation, and a larger batch, with the run's own optimizer.
 
-    It takes `steps` gradients of one batch for each of the first two and four times that for the last, which is left
-    out where the surface's `gradients` do not pay for it. Gains compare only over equal steps: these are never fewer.
+    The first two trials take `steps` gradients of one batch each, the last four times as many; it is left out where the
+    gradient budget is too small or there are fewer than four batches. Trials are never shortened, since gains can be
+    compared only after equal numbers of steps.
     """
 
     steps: int = 40
@@ -34,36 +36,37 @@ class TryAlternatives:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def __call__(self, surface: LossSurface) -> Alternatives | None:
-        """The gains, or None where the optimizer cannot be copied or there are no batches to judge on."""
-        judge = surface.held_out
-        if judge is None or surface.run.optimizer_copy is None:
+        """Return the gain of each trial; None where the optimizer cannot be copied or there are no held-out batches."""
+        held_out, optimizer_copy = surface.held_out, surface.run.optimizer_copy
+        if held_out is None or optimizer_copy is None:
             return None
-        here, steps = loss_value(judge, surface.here), self.steps
-        ends = {
-            "learning rate x3": walk(surface, surface.here, surface.run.optimizer_copy(HALF_A_DECADE), steps)[0],
-            "a perturbation": walk(surface, perturbed(surface.here), surface.run.optimizer_copy(1.0), steps)[0],
+        before, here, steps = loss_value(held_out, surface.here), surface.here, self.steps
+        results = {
+            "learning rate x3": run_trial(surface, here, optimizer_copy(RATE_FACTOR), steps)[0],
+            "a perturbation": run_trial(surface, perturbed(here), optimizer_copy(1.0), steps)[0],
         }
-        if self._enlarges(surface):
-            ends["batch x4"] = walk(surface, surface.here, surface.run.optimizer_copy(1.0), steps, MORE_BATCHES)[0]
-        gains = {name: relative_gain(judge, end, here) for name, end in ends.items()}
+        if self._with_larger_batch(surface):
+            results["batch x4"] = run_trial(surface, here, optimizer_copy(1.0), steps, MORE_BATCHES)[0]
+        gains = {name: relative_gain(before, loss_value(held_out, point)) for name, point in results.items()}
         return Alternatives(gains, steps, surface.batches)
 
     def cost(self, surface: LossSurface) -> float:
-        """Return the gradients of one batch that it takes on this surface; 0 where it has nothing to say."""
+        """Return the cost on this surface, in gradients of one batch; 0 where it returns None."""
         if surface.held_out is None or surface.run.optimizer_copy is None:
             return 0.0
-        return self._price(surface, larger=self._enlarges(surface))
+        return self._cost_of_trials(surface, larger_batch=self._with_larger_batch(surface))
 
-    def _enlarges(self, surface: LossSurface) -> bool:
-        enough = surface.run.gradient_budget is None or self._price(surface, larger=True) <= surface.run.gradient_budget
-        return len(surface.batch_losses) >= MORE_BATCHES and enough
+    def _with_larger_batch(self, surface: LossSurface) -> bool:
+        budget = surface.run.gradient_budget
+        affordable = budget is None or self._cost_of_trials(surface, larger_batch=True) <= budget
+        return len(surface.batch_losses) >= MORE_BATCHES and affordable
 
-    def _price(self, surface: LossSurface, *, larger: bool) -> float:
-        batches, ends = (2 + MORE_BATCHES, 3) if larger else (2, 2)
-        return batches * self.steps + surface.judging(1 + ends)
+    def _cost_of_trials(self, surface: LossSurface, *, larger_batch: bool) -> float:
+        batches, trials = (2 + MORE_BATCHES, 3) if larger_batch else (2, 2)
+        return batches * self.steps + surface.held_out_cost(1 + trials)
 
 
 def perturbed(point: Params, seed: int = 0) -> Params:
-    """The point moved as `remedies.Perturb` with its default settings would move it, in other random directions."""
+    """Return the point after a random step of the same length as that of `remedies.Perturb` by default."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: weight.detach() + random_step(weight, NUDGE, generator) for name, weight in point.items()}
+    return {name: weight.detach() + random_step(weight, PERTURBATION, generator) for name, weight in point.items()}

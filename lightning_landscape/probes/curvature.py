@@ -1,4 +1,4 @@
-"""Curvature of a loss surface: both ends of the spectrum, a way down, and the whole spectrum."""
+"""Curvature of a loss surface: both ends of the Hessian's spectrum, and the density of the whole spectrum."""
 
 from __future__ import annotations
 
@@ -14,35 +14,40 @@ from lightning_landscape.functional.hessian.extremes import Extremes, hessian_ex
 from lightning_landscape.functional.hessian.layout import Layout
 from lightning_landscape.functional.hessian.operator import DEFAULT_MEMORY
 from lightning_landscape.functional.hessian.trace import hessian_trace
-from lightning_landscape.probes.trials import FEWEST, loss_value, relative_gain, walk
+from lightning_landscape.probes.evaluation import loss_value, norm, relative_gain, relative_gradient
+from lightning_landscape.probes.trials import MIN_STEPS, run_trial
 from lightning_landscape.surface import LossSurface, Params
 
-REACH = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-"""distances along a direction as shares of the weights' norm"""
-WAY_DOWN = 0.05
-"""fall of the held-out loss, over the loss, from which on a direction is worth following"""
-FEWEST_PRODUCTS = 4
-"""below which neither end of a spectrum shows"""
-SETTING_UP = 5
-"""gradients on every batch besides the products: two graphs, of which one is checked, and a check of the products"""
-SHARE = 0.5
-"""of the gradients that are left, for the products: more batches make them more precise, and other probes follow"""
-STEPS = 40
-"""of the run's own optimizer, from the lowest point of a direction"""
+DISTANCES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+"""distances along a direction at which the loss is evaluated, as shares of the weights' norm"""
+WORTHWHILE_FALL = 0.05
+"""fall of the held-out loss along a direction, as a share of the loss, above which a trial starts from there"""
+MIN_PRODUCTS = 4
+"""fewest Hessian-vector products; with fewer, neither end of the spectrum is found"""
+FIXED_GRADIENTS = 5
+"""gradients of every batch in addition to the products: two graphs, a check of one of them, and a check of the
+products"""
+BUDGET_SHARE = 0.5
+"""largest share of the gradient budget for the products: more batches would make them more precise, but other probes
+follow"""
+TRIAL_STEPS = 40
+"""steps of that trial, with the run's own optimizer from the lowest point along the direction"""
 
 
 @dataclass(frozen=True)
 class HessianExtremes:
-    """Both ends of the Hessian's spectrum and the loss along the lower one, for at most `iterations` products.
+    """Measure both ends of the Hessian's spectrum, and the loss along the eigenvector of the smallest eigenvalue.
 
-    Where the surface's `gradients` are few, the products are taken on fewer batches, and then there are fewer of them.
+    It takes at most `iterations` Hessian-vector products. Where the gradient budget is small, these are computed on
+    fewer batches, and at last there are fewer of them.
     """
 
     iterations: int = 20
     tolerance: float = 1e-2
-    """relative; it stops when both ends are known to this, or the upper end is and the lower is certainly negative"""
+    """relative; it stops when both eigenvalues are known to this tolerance, or when the largest is and the smallest is
+    certainly negative"""
     memory: float = DEFAULT_MEMORY
-    """bytes"""
+    """largest number of bytes for graphs and vectors"""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,28 +57,28 @@ class HessianExtremes:
             raise ValueError(f"tolerance must lie between 0 and 1, got {self.tolerance}")
 
     def __call__(self, surface: LossSurface) -> Curvature:
-        """Measure; the direction is judged on the surface's held-out batches."""
-        surface = self._on_few_batches(surface)
-        found = self.extremes(surface)
-        norms = {name: _norm(params) for name, params in (("g", found.gradient), ("w", surface.here))}
+        """Return the eigenvalues and, where the smallest is negative, the loss along its eigenvector."""
+        surface = self._on_affordable_batches(surface)
+        extremes = self.extremes(surface)
+        gradient_norm, weight_norm = norm(extremes.gradient), norm(surface.here)
         descent = None
-        if found.lambda_min < 0:
-            descent = losses_along(surface, found.v_min, reach(surface.here))
+        if extremes.lambda_min < 0:
+            descent = losses_along(surface, extremes.v_min, distances_from(surface.here))
         followed = None
-        if descent is not None and (descent.held_out_drop or 0.0) > WAY_DOWN * abs(found.loss):
-            followed = _followed(surface, found.v_min, descent.distance)
+        if descent is not None and (descent.held_out_drop or 0.0) > WORTHWHILE_FALL * abs(extremes.loss):
+            followed = _gain_from(surface, extremes.v_min, descent.distance)
         return Curvature(
-            lambda_min=found.lambda_min,
-            lambda_max=found.lambda_max,
-            residual_min=found.residual_min,
-            residual_max=found.residual_max,
-            error=found.error,
-            loss=found.loss,
-            gradient_norm=norms["g"],
-            relative_gradient=norms["g"] * max(norms["w"], 1.0) / abs(found.loss) if found.loss else float("inf"),
-            products=found.products,
-            method=str(found.method),
-            reason=found.reason,
+            lambda_min=extremes.lambda_min,
+            lambda_max=extremes.lambda_max,
+            residual_min=extremes.residual_min,
+            residual_max=extremes.residual_max,
+            error=extremes.error,
+            loss=extremes.loss,
+            gradient_norm=gradient_norm,
+            relative_gradient=relative_gradient(gradient_norm, weight_norm, extremes.loss),
+            products=extremes.products,
+            method=str(extremes.method),
+            reason=extremes.reason,
             parameters=Layout.of(surface.here).size,
             samples=surface.run.samples,
             descent=descent,
@@ -81,7 +86,7 @@ class HessianExtremes:
         )
 
     def extremes(self, surface: LossSurface) -> Extremes:
-        """The same with the directions themselves."""
+        """Return the smallest and the largest eigenvalue with their eigenvectors."""
         return hessian_extremes(
             surface.loss,
             surface.here,
@@ -92,42 +97,49 @@ class HessianExtremes:
         )
 
     def cost(self, surface: LossSurface) -> float:
-        """Return the gradients of one batch that it takes on this surface, at most."""
-        surface = self._on_few_batches(surface)
-        products = (SETTING_UP + 2 * self._products(surface)) * surface.batches
-        points = 2 * len(REACH) + 1
-        along = surface.measuring(points) + surface.judging(points)
-        followed = 0.0
+        """Return the largest cost on this surface, in gradients of one batch."""
+        surface = self._on_affordable_batches(surface)
+        products = (FIXED_GRADIENTS + 2 * self._products(surface)) * surface.batches
+        points = 2 * len(DISTANCES) + 1
+        along = surface.loss_cost(points) + surface.held_out_cost(points)
+        trial = 0.0
         if surface.held_out is not None and surface.run.optimizer_copy is not None:
-            followed = surface.steps_within_budget(STEPS) + surface.judging(2)
-        return products + along + followed
+            trial = surface.steps_within_budget(TRIAL_STEPS) + surface.held_out_cost(2)
+        return products + along + trial
 
     def _products(self, surface: LossSurface) -> int:
-        affordable = surface.steps_within_budget(self.iterations, 2 * surface.batches, SETTING_UP * surface.batches)
-        return max(min(FEWEST_PRODUCTS, self.iterations), affordable)
+        affordable = surface.steps_within_budget(
+            self.iterations, 2 * surface.batches, FIXED_GRADIENTS * surface.batches
+        )
+        return max(min(MIN_PRODUCTS, self.iterations), affordable)
 
-    def _on_few_batches(self, surface: LossSurface) -> LossSurface:
-        """The surface on as many batches as `SHARE` of its gradients pays for."""
+    def _on_affordable_batches(self, surface: LossSurface) -> LossSurface:
+        """Return the surface on as many batches as `BUDGET_SHARE` of the gradient budget allows, but at least one."""
         if surface.run.gradient_budget is None:
             return surface
-        price = SETTING_UP + 2 * self.iterations
-        return surface.on_first(max(1, int(SHARE * surface.run.gradient_budget / price)))
+        cost_per_batch = FIXED_GRADIENTS + 2 * self.iterations
+        return surface.on_first(max(1, int(BUDGET_SHARE * surface.run.gradient_budget / cost_per_batch)))
 
 
 @dataclass(frozen=True)
 class HessianSpectrum:
-    """The density of the spectrum and the trace, for ``runs * iterations + products`` products."""
+    """Measure the density of the Hessian's eigenvalues and its trace.
+
+    It takes ``runs * iterations + products`` Hessian-vector products.
+    """
 
     runs: int = 2
+    """number of Lanczos runs that the density is averaged over"""
     iterations: int = 30
+    """number of products in each run"""
     products: int = 32
-    """for the trace"""
+    """number of products for the trace"""
     memory: float = DEFAULT_MEMORY
-    """bytes"""
+    """largest number of bytes for graphs and vectors"""
     seed: int = 0
 
     def __call__(self, surface: LossSurface) -> Spectrum:
-        """Measure."""
+        """Return the density and the trace, with its standard error."""
         density = spectral_density(
             surface.loss,
             surface.here,
@@ -151,42 +163,41 @@ class HessianSpectrum:
         )
 
     def cost(self, surface: LossSurface) -> float:
-        """Return the gradients of one batch that it takes on this surface."""
+        """Return the cost on this surface, in gradients of one batch."""
         products = self.runs * self.iterations + self.products
-        return (2 * SETTING_UP + 2 * products) * surface.batches
+        return (2 * FIXED_GRADIENTS + 2 * products) * surface.batches
 
 
-def reach(here: Params) -> tuple[float, ...]:
-    """Distances on which to look at a direction, ascending, both ways and 0, scaled by the weights' norm."""
-    size = max(_norm(here), 1.0)
-    ahead = [share * size for share in REACH]
+def distances_from(here: Params) -> tuple[float, ...]:
+    """Return the distances along a direction at which to evaluate the loss: ascending, on both sides of 0, with 0."""
+    scale = max(norm(here), 1.0)
+    ahead = [share * scale for share in DISTANCES]
     return (*(-distance for distance in reversed(ahead)), 0.0, *ahead)
 
 
 @torch.no_grad()
 def losses_along(surface: LossSurface, direction: Params, distances: Sequence[float]) -> Descent:
-    """The loss at each of `distances` along a direction, on the surface's batches and on its held-out ones."""
+    """Return the loss and the held-out loss at each of these distances from the present weights along a direction."""
     layout = Layout.of(surface.here)
     here = layout.flatten(list(surface.here.values()))
     step = layout.flatten([direction[name] for name in layout.names])
-    points = [layout.named(here + step * distance) for distance in distances]
 
     def along(loss: Callable[[Params], Tensor]) -> tuple[float, ...]:
-        return tuple(torch.stack([loss(point).detach() for point in points]).tolist())
+        values = [loss(layout.named(here + step * distance)).detach() for distance in distances]
+        return tuple(torch.stack(values).tolist())
 
     held_out = None if surface.held_out is None else along(surface.held_out)
     return Descent(tuple(distances), along(surface.loss), held_out)
 
 
-def _followed(surface: LossSurface, direction: Params, distance: float) -> float | None:
-    """Gain of a step along the direction and the run's own optimizer from there, on batches not used to find it."""
-    steps = surface.steps_within_budget(STEPS)
-    if surface.held_out is None or surface.run.optimizer_copy is None or steps < FEWEST:
+def _gain_from(surface: LossSurface, direction: Params, distance: float) -> float | None:
+    """Return the relative gain, on the held-out batches, of the run's own optimizer from a point along a direction.
+
+    None where there are no held-out batches, the optimizer cannot be copied, or the gradient budget is too small.
+    """
+    steps = surface.steps_within_budget(TRIAL_STEPS)
+    if surface.held_out is None or surface.run.optimizer_copy is None or steps < MIN_STEPS:
         return None
     start = {name: weight + distance * direction[name].to(weight) for name, weight in surface.here.items()}
-    end, _ = walk(surface, start, surface.run.optimizer_copy(1.0), steps)
-    return relative_gain(surface.held_out, end, loss_value(surface.held_out, surface.here))
-
-
-def _norm(params: Params) -> float:
-    return float(torch.stack([tensor.detach().float().norm() for tensor in params.values()]).norm())
+    last, _ = run_trial(surface, start, surface.run.optimizer_copy(1.0), steps)
+    return relative_gain(loss_value(surface.held_out, surface.here), loss_value(surface.held_out, last))

@@ -13,19 +13,21 @@ from lightning_landscape.surface import LossSurface
 
 @dataclass(frozen=True)
 class LossLine:
-    """Evaluate the surface at `points` positions from the anchor to here and one step past the end.
+    """Evaluate the loss at equally spaced positions from an anchor to the present weights, and one step beyond them.
 
     It takes `points` + 1 evaluations of the loss.
     """
 
     anchor: str = "initial"
+    """name of the point at which the line starts; see `LossSurface.anchors`"""
     points: int = 11
+    """number of positions from the anchor to the present weights, both included; at least 3"""
 
     def __post_init__(self) -> None:
-        line_alphas(self.points)
+        line_alphas(self.points)  # raises ValueError for fewer than 3 points
 
     def __call__(self, surface: LossSurface) -> Line | None:
-        """The `Line`, or None where the surface has no such anchor."""
+        """Return the losses on the line and their barrier; None where the surface has no such anchor."""
         start = surface.anchors.get(self.anchor)
         if start is None:
             return None
@@ -33,16 +35,16 @@ class LossLine:
         with torch.no_grad():
             values = [surface.loss(interpolate(start, surface.here, alpha)) for alpha in alphas]
             losses = tuple(torch.stack(values).double().tolist())
-        between = losses[: self.points]
+        up_to_here = losses[: self.points]
         return Line(
             anchor=self.anchor,
             alphas=alphas,
             losses=losses,
-            barrier=barrier_height(between, alphas[: self.points]),
-            monotone=is_monotone(between),
+            barrier=barrier_height(up_to_here, alphas[: self.points]),
+            monotone=is_monotone(up_to_here),
             samples=surface.run.samples,
         )
 
     def cost(self, surface: LossSurface) -> float:
-        """Return the gradients of one batch that it takes on this surface; 0 where there is no such anchor."""
-        return surface.measuring(self.points + 1) if self.anchor in surface.anchors else 0.0
+        """Return the cost on this surface, in gradients of one batch; 0 where the surface has no such anchor."""
+        return surface.loss_cost(self.points + 1) if self.anchor in surface.anchors else 0.0

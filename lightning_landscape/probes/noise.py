@@ -1,4 +1,4 @@
-"""How noisy the gradient is, from the gradients of a few batches."""
+"""The noise of the gradient, from the gradients of several batches."""
 
 from __future__ import annotations
 
@@ -9,43 +9,40 @@ from lightning_landscape.errors import SurfaceError
 from lightning_landscape.evidence import GradientNoise
 from lightning_landscape.functional.noise import gradient_noise_terms
 from lightning_landscape.functional.norms import global_norm
+from lightning_landscape.probes.evaluation import gradient_at
 from lightning_landscape.surface import LossSurface, costs
 
-MOST = 8
-"""batches that are compared; more make the estimate better only slowly, and each costs a gradient"""
+MAX_BATCHES = 8
+"""number of batches to compare; each costs a gradient, and more improve the estimate only slowly"""
 
 
-@costs(lambda surface: float(_compared(surface)))
+@costs(lambda surface: float(_compared_batches(surface)))
 def gradient_noise(surface: LossSurface) -> GradientNoise | None:
-    """Signal and noise of the gradient here, from the gradients of up to 8 batches and their mean.
+    """Return estimates of the gradient's signal and noise, from the gradients of up to 8 batches and their mean.
 
-    None with fewer than two batches, where it is unknown how many samples they hold, where weights are sharded, and
-    where the loss has no gradient.
+    None with fewer than two batches, where the number of samples in them is unknown, where weights are sharded over
+    ranks, and where the loss has no gradient.
     """
-    parts = surface.batch_losses[: _compared(surface)]
+    batches = surface.batch_losses[: _compared_batches(surface)]
     sharded = any(hasattr(weight, "to_local") for weight in surface.here.values())
-    if len(parts) < 2 or surface.run.batch_samples < 1 or sharded:
+    if len(batches) < 2 or surface.run.batch_samples < 1 or sharded:
         return None
-    weights = [weight.detach().requires_grad_() for weight in surface.here.values()]
-    point = dict(zip(surface.here, weights, strict=True))
-    total = [torch.zeros_like(weight, requires_grad=False) for weight in weights]
+    total = [torch.zeros_like(weight, requires_grad=False) for weight in surface.here.values()]
     squares: list[Tensor] = []
-    for part in parts:
+    for batch_loss in batches:
         try:
-            with torch.enable_grad():
-                loss = part(point)
-        except SurfaceError:  # a step that moves its weights by itself; no reason to speak up in a healthy run
+            gradient = list(gradient_at(batch_loss, surface.here).values())
+        except SurfaceError:  # Manual steps that change the weights have no gradient; that is no fault of the run.
             return None
-        gradient = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
         squares.append(global_norm(gradient).double() ** 2)
         torch._foreach_add_(total, gradient)
     small = float(torch.stack(squares).mean()) ** 0.5
-    large = float(global_norm(total)) / len(parts)
+    large = float(global_norm(total)) / len(batches)
     samples = surface.run.batch_samples
-    signal, noise = gradient_noise_terms(small, large, samples, samples * len(parts))
-    return GradientNoise(signal, noise, len(parts), samples)
+    signal, noise = gradient_noise_terms(small, large, samples, samples * len(batches))
+    return GradientNoise(signal, noise, len(batches), samples)
 
 
-def _compared(surface: LossSurface) -> int:
-    """How many batches are compared: as many as the surface's `gradients` pay for, and at least two."""
-    return min(len(surface.batch_losses), max(2, surface.steps_within_budget(MOST)))
+def _compared_batches(surface: LossSurface) -> int:
+    """Return the number of batches to compare: as many as the gradient budget allows, but at least two."""
+    return min(len(surface.batch_losses), max(2, surface.steps_within_budget(MAX_BATCHES)))

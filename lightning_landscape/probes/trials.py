@@ -1,9 +1,9 @@
-"""Trials: a few optimizer steps on a copy of the weights, judged on batches that they did not see."""
+"""Trials: optimizer steps on a copy of the weights, evaluated on batches that they did not use."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,27 +11,29 @@ from torch import Tensor
 
 from lightning_landscape.evidence import InputUse, Restart, StartingPoint, Trials
 from lightning_landscape.functional.interpolation import interpolate
-from lightning_landscape.surface import LossSurface, Params, costs
+from lightning_landscape.probes.evaluation import gradient_at, loss_value, norm, relative_gain, relative_gradient
+from lightning_landscape.surface import LossSurface, OptimizerStep, Params, costs
 
-RESCUE_RATE = 1e-2
-"""learning rate of Adam in a rescue: large, so that forty steps go somewhere"""
+ADAM_LEARNING_RATE = 1e-2
+"""learning rate of trials with Adam, large enough that 40 steps move the weights noticeably"""
 FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
-"""trials with the run's own optimizer, by the factor on its learning rate"""
-FEWEST = 8
-"""steps below which a trial shows nothing"""
-SEARCHED = 7
-"""points at which a line search evaluates the loss"""
-SHORTEST = 100
-"""steps below which a run from re-drawn weights shows nothing"""
-PLAIN = 0.3
-"""gain of a restart after which no further one is made"""
+"""names of the trials with the run's own optimizer, and the factors on its learning rate"""
+MIN_STEPS = 8
+"""fewest steps of a trial; fewer show nothing"""
+LINE_SEARCH = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
+"""step lengths of the line search, as shares of the weights' norm"""
+MIN_RESTART_STEPS = 100
+"""fewest steps of a run from new initial weights; fewer show nothing"""
+CLEAR_GAIN = 0.3
+"""relative gain of a restart after which no further seed is tried"""
 
 
-@costs(lambda surface: surface.measuring(2))
+@costs(lambda surface: surface.loss_cost(2))
 def starting_point(surface: LossSurface) -> StartingPoint | None:
-    """The loss of the initial weights beside that of the present ones; None where nobody kept the initial ones.
+    """Return the loss at the initial and at the present weights on the same batches; None without the initial weights.
 
-    The first losses of a run are noisy, and those of a run that blows up at once say nothing of where it began.
+    The losses that training logged do not replace it: the first ones are noisy, and in a run that diverges at once they
+    are far above the loss at the initial weights.
     """
     start = surface.anchors.get("initial")
     if start is None:
@@ -46,41 +48,41 @@ def starting_point(surface: LossSurface) -> StartingPoint | None:
 
 @costs(lambda surface: 0.0 if surface.pairing is None else surface.pairing.forward_passes / 3)
 def input_use(surface: LossSurface) -> InputUse | None:
-    """The loss with inputs and targets as they are and paired at random; None where that tells nothing.
+    """Return the held-out loss with each input's own target and with the target of another sample.
 
-    That is where the entries of a batch cannot be told apart, or where a loss is not finite. It takes
-    `Pairing.forward_passes`.
+    None where a batch cannot be split into entries, and where a loss is not finite.
     """
     pairing = surface.pairing
     if pairing is None:
         return None
-    losses = [loss_value(batch, surface.here) for batch in pairing.paired_losses]
+    losses = [loss_value(batch_loss, surface.here) for batch_loss in pairing.paired_losses]
     roles = pairing.roles()
-    broken = (
-        [loss_value(batch, surface.here) for batch in pairing.mispaired_losses(roles.targets)]
+    mispaired = (
+        [loss_value(batch_loss, surface.here) for batch_loss in pairing.mispaired_losses(roles.targets)]
         if roles.targets
         else losses
     )
-    if not all(map(math.isfinite, (*losses, *broken))):
+    if not all(map(math.isfinite, (*losses, *mispaired))):
         return None
-    loss, shuffled = sum(losses) / len(losses), sum(broken) / len(broken)
-    moved = max(abs(other - whole) for whole, other in zip(losses, broken, strict=True))
+    loss, shuffled = sum(losses) / len(losses), sum(mispaired) / len(mispaired)
+    largest_change = max(abs(after - before) for before, after in zip(losses, mispaired, strict=True))
     return InputUse(
         loss=loss,
         shuffled=shuffled,
-        moved=moved / abs(loss) if loss else 0.0,
+        moved=largest_change / abs(loss) if loss else 0.0,
         varied=roles.inputs_vary,
-        targets=tuple(".".join(map(str, place)) for place in roles.targets),
+        targets=tuple(".".join(map(str, path)) for path in roles.targets),
         paired=bool(roles.targets),
     )
 
 
 @dataclass(frozen=True)
 class CopyTrials:
-    """Try on a copy: the run's own optimizer at several learning rates, Adam, a line search, the mean of the path.
+    """Try on copies of the weights: the run's own optimizer at three learning rates, Adam, and a line search.
 
-    It takes `steps` gradients of one batch for each of four walks; where the surface's `gradients` are fewer, the walks
-    are shorter.
+    The mean of the points that the run's optimizer passes at its own learning rate is evaluated as well. The four
+    trials take `steps` gradients of one batch each; where the gradient budget is smaller, they are shorter, but at
+    least 8 steps long.
     """
 
     steps: int = 40
@@ -90,55 +92,64 @@ class CopyTrials:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def __call__(self, surface: LossSurface) -> Trials | None:
-        """The gains, or None where there are no batches left to judge on."""
-        judge = surface.held_out
-        if judge is None:
+        """Return the gain of each trial; None where there are no held-out batches."""
+        held_out = surface.held_out
+        if held_out is None:
             return None
-        here = loss_value(judge, surface.here)
-        gradient = _gradient(surface.loss, surface.here)
-        size = {name: _norm(list(params.values())) for name, params in (("g", gradient), ("w", surface.here))}
+        before = loss_value(held_out, surface.here)
+        gradient = gradient_at(surface.loss, surface.here)
+        gradient_norm, weight_norm = norm(gradient), norm(surface.here)
         steps = self._steps(surface)
-        ends = {
-            "adam": walk(surface, surface.here, adam(surface), steps)[0],
-            "line search": _line_search(surface, gradient, size),
+        results = {
+            "adam": run_trial(surface, surface.here, adam(surface), steps)[0],
+            "line search": _line_search(surface, gradient, gradient_norm, weight_norm),
         }
         if surface.run.optimizer_copy is not None:
             for name, factor in FACTORS.items():
-                end, mean = walk(surface, surface.here, surface.run.optimizer_copy(factor), steps)
-                ends |= {name: end, "mean of the path": mean} if factor == 1.0 else {name: end}
+                last, mean = run_trial(surface, surface.here, surface.run.optimizer_copy(factor), steps)
+                results |= {name: last, "mean of the path": mean} if factor == 1.0 else {name: last}
         return Trials(
-            gains={name: relative_gain(judge, end, here) for name, end in ends.items()},
+            gains={name: relative_gain(before, loss_value(held_out, point)) for name, point in results.items()},
             steps=steps,
-            relative_gradient=size["g"] * max(size["w"], 1.0) / abs(here) if here else math.inf,
-            decay_pull=_decay_pull(surface, size),
+            relative_gradient=relative_gradient(gradient_norm, weight_norm, before),
+            decay_pull=_decay_pull(surface, gradient_norm, weight_norm),
             samples=surface.run.samples,
             batches=max(1, len(surface.batch_losses)),
         )
 
     def cost(self, surface: LossSurface) -> float:
-        """Return the gradients of one batch that it takes on this surface."""
-        walks, fixed = _price(surface)
-        return fixed + walks * self._steps(surface)
+        """Return the cost on this surface, in gradients of one batch."""
+        trials, fixed = _number_of_trials(surface), _fixed_cost(surface)
+        return fixed + trials * self._steps(surface)
 
     def _steps(self, surface: LossSurface) -> int:
-        walks, fixed = _price(surface)
-        return max(min(FEWEST, self.steps), surface.steps_within_budget(self.steps, walks, fixed))
+        affordable = surface.steps_within_budget(self.steps, _number_of_trials(surface), _fixed_cost(surface))
+        return max(min(MIN_STEPS, self.steps), affordable)
 
 
-def _price(surface: LossSurface) -> tuple[int, float]:
-    """Walks of a set of trials, and the gradients for all else: one here, a line search, and judging every end."""
-    walks = 1 if surface.run.optimizer_copy is None else 1 + len(FACTORS)
-    ends = 2 if surface.run.optimizer_copy is None else walks + 2
-    return walks, surface.batches + surface.measuring(SEARCHED) + surface.judging(1 + ends)
+def _number_of_trials(surface: LossSurface) -> int:
+    return 1 if surface.run.optimizer_copy is None else 1 + len(FACTORS)
 
 
-def walk(surface: LossSurface, start: Params, step: Step, steps: int, batches: int = 1) -> tuple[Params, Params]:
-    """Where so many steps on so many batches each lead from `start`, and the mean of the points on the way."""
+def _fixed_cost(surface: LossSurface) -> float:
+    """Return the cost of all other work: a gradient, a line search, and the held-out loss before and after trials."""
+    line_search_and_mean = 1 if surface.run.optimizer_copy is None else 2
+    results = _number_of_trials(surface) + line_search_and_mean
+    return surface.batches + surface.loss_cost(len(LINE_SEARCH)) + surface.held_out_cost(1 + results)
+
+
+def run_trial(
+    surface: LossSurface, start: Params, optimizer_step: OptimizerStep, steps: int, batches: int = 1
+) -> tuple[Params, Params]:
+    """Return the last point of `steps` optimizer steps from a copy of `start`, and the mean of their points.
+
+    Each step takes the mean gradient of the next `batches` batches, which are used in turn.
+    """
     point = {name: weight.detach().clone() for name, weight in start.items()}
     mean = {name: torch.zeros_like(weight) for name, weight in point.items()}
     for i in range(steps):
-        slopes = [_gradient(_part(surface, i * batches + k), point).values() for k in range(batches)]
-        step(point, list(slopes[0]) if batches == 1 else [torch.stack(s).mean(0) for s in zip(*slopes, strict=True)])
+        gradients = [gradient_at(_batch_loss(surface, i * batches + k), point).values() for k in range(batches)]
+        optimizer_step(point, list(gradients[0]) if batches == 1 else _mean_by_parameter(gradients))
         for name, weight in point.items():
             mean[name] += weight / steps
     return point, mean
@@ -146,10 +157,11 @@ def walk(surface: LossSurface, start: Params, step: Step, steps: int, batches: i
 
 @dataclass(frozen=True)
 class RedrawnRestart:
-    """Train anew from re-drawn weights with Adam; it takes `seeds` · `steps` gradients of one batch, so it comes last.
+    """Train with Adam from new initial weights, to see whether the same batches allow a lower loss.
 
-    A gain of `PLAIN` needs no second opinion. Where the surface's `gradients` do not pay for all, there are fewer seeds
-    and fewer steps, at least 100.
+    It takes `seeds` · `steps` gradients of one batch, more than any other probe, so it runs last. It stops at the first
+    seed whose relative gain exceeds 30%. Where the gradient budget is smaller, there are fewer seeds and fewer steps,
+    but at least one seed and 100 steps.
     """
 
     seeds: int = 2
@@ -160,108 +172,97 @@ class RedrawnRestart:
             raise ValueError(f"seeds and steps must be at least 1, got {self.seeds} and {self.steps}")
 
     def __call__(self, surface: LossSurface) -> Restart | None:
-        """The best gain, or None where the weights cannot be re-drawn."""
-        judge = surface.held_out
-        if surface.run.reinitialize is None or judge is None:
+        """Return the largest gain of any seed; None where weights cannot be drawn or there are no held-out batches."""
+        held_out = surface.held_out
+        if surface.run.reinitialize is None or held_out is None:
             return None
-        seeds, steps = self._plan(surface)
-        here, batch = loss_value(judge, surface.here), _part(surface, 0)
-        runs: list[tuple[float, float]] = []
+        seeds, steps = self._seeds_and_steps(surface)
+        before, first_batch = loss_value(held_out, surface.here), _batch_loss(surface, 0)
+        gains: list[tuple[float, float]] = []
         for seed in range(seeds):
             start = surface.run.reinitialize(seed)
-            end, _ = walk(surface, start, adam(surface), steps)
-            runs.append((relative_gain(judge, end, here), relative_gain(batch, end, loss_value(batch, start))))
-            if runs[-1][0] > PLAIN:
+            last, _ = run_trial(surface, start, adam(surface), steps)
+            gain = relative_gain(before, loss_value(held_out, last))
+            gains.append((gain, relative_gain(loss_value(first_batch, start), loss_value(first_batch, last))))
+            if gain > CLEAR_GAIN:
                 break
-        gain, fallen = max(runs)
-        return Restart(gain, len(runs), steps, fallen)
+        gain, fallen = max(gains)
+        return Restart(gain, len(gains), steps, fallen)
 
     def cost(self, surface: LossSurface) -> float:
-        """Return the gradients of one batch that it takes on this surface, at most; 0 where it has nothing to say."""
+        """Return the largest cost on this surface, in gradients of one batch; 0 where it returns None."""
         if surface.run.reinitialize is None or surface.held_out is None:
             return 0.0
-        seeds, steps = self._plan(surface)
-        return seeds * (steps + _price_of_an_end(surface)) + surface.judging(1)
+        seeds, steps = self._seeds_and_steps(surface)
+        return seeds * (steps + _evaluation_cost(surface)) + surface.held_out_cost(1)
 
-    def _plan(self, surface: LossSurface) -> tuple[int, int]:
-        """Seeds, and steps of each."""
-        here, end = surface.judging(1), _price_of_an_end(surface)
-        steps = max(min(SHORTEST, self.steps), surface.steps_within_budget(self.steps, fixed=here + end))
-        return max(1, surface.steps_within_budget(self.seeds, steps + end, here)), steps
-
-
-def _price_of_an_end(surface: LossSurface) -> float:
-    """Of judging where a restart has led, and of one batch before and after it."""
-    return surface.judging(1) + 2 / 3
+    def _seeds_and_steps(self, surface: LossSurface) -> tuple[int, int]:
+        """Return the number of seeds, and the number of steps for each, that the gradient budget allows."""
+        before, after = surface.held_out_cost(1), _evaluation_cost(surface)
+        affordable = surface.steps_within_budget(self.steps, fixed=before + after)
+        steps = max(min(MIN_RESTART_STEPS, self.steps), affordable)
+        return max(1, surface.steps_within_budget(self.seeds, steps + after, before)), steps
 
 
-Step = Callable[[Mapping[str, Tensor], Sequence[Tensor]], None]
-"""Moves a point in place, given the gradient there."""
+def _evaluation_cost(surface: LossSurface) -> float:
+    """Return the cost of evaluating a restart: once on the held-out batches, and twice on the first batch."""
+    return surface.held_out_cost(1) + 2 / 3
 
 
-def adam(surface: LossSurface, rate: float = RESCUE_RATE) -> Step:
-    """Adam with the run's own weight decay, since a run in balance with its decay is not to be rescued from it."""
-    moments: dict[str, tuple[Tensor, Tensor]] = {}
-    taken = [0]
+def adam(surface: LossSurface) -> OptimizerStep:
+    """Return the step of a new Adam with the weight decay of the run; of AdamW where that decay is decoupled.
 
-    @torch.no_grad()
-    def step(point: Mapping[str, Tensor], gradient: Sequence[Tensor]) -> None:
-        taken[0] += 1
-        for (name, weight), slope in zip(point.items(), gradient, strict=True):
-            slope = slope if surface.run.decoupled_decay else slope + surface.run.weight_decay * weight
-            if surface.run.decoupled_decay:
-                weight.mul_(1 - rate * surface.run.weight_decay)
-            first, second = moments.setdefault(name, (torch.zeros_like(weight), torch.zeros_like(weight)))
-            first.lerp_(slope, 0.1)
-            second.lerp_(slope * slope, 0.001)
-            scale = (second / (1 - 0.999 ** taken[0])).sqrt_().add_(1e-8)
-            weight.sub_(rate / (1 - 0.9 ** taken[0]) * first / scale)
+    Without the decay, a run in balance with its weight decay would gain in a trial, although its optimizer works well.
+    """
+    kind = torch.optim.AdamW if surface.run.decoupled_decay else torch.optim.Adam
+    optimizer: torch.optim.Optimizer | None = None
+
+    def step(point: Params, gradient: Sequence[Tensor]) -> None:
+        nonlocal optimizer
+        if optimizer is None:
+            optimizer = kind(point.values(), lr=ADAM_LEARNING_RATE, weight_decay=surface.run.weight_decay)
+        for weight, slope in zip(point.values(), gradient, strict=True):
+            weight.grad = slope
+        # The wrapped function: `step` itself calls the user's hooks for all optimizers of the process as well.
+        optimizer.step.__wrapped__(optimizer)  # type: ignore[attr-defined]
+        optimizer.zero_grad()
 
     return step
 
 
 @torch.no_grad()
-def _line_search(surface: LossSurface, gradient: Params, size: Mapping[str, float]) -> Params:
-    """The best point on the measured batches along -g: here, or a step of 0.1% to 30% of the weights' norm."""
-    if not 0 < size["g"] < math.inf:
+def _line_search(surface: LossSurface, gradient: Params, gradient_norm: float, weight_norm: float) -> Params:
+    """Return the point of lowest loss among the present weights and six steps against the gradient.
+
+    The steps are 0.1% to 30% of the weights' norm long.
+    """
+    if not 0 < gradient_norm < math.inf:
         return surface.here
-    reach = [share * max(size["w"], 1.0) / size["g"] for share in (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)]
-    points = [{n: w - distance * gradient[n] for n, w in surface.here.items()} for distance in reach]
-    losses = [loss_value(surface.loss, point) for point in points]
-    return min(zip(losses, points, strict=True), key=lambda pair: pair[0] if pair[0] == pair[0] else math.inf)[1]
+
+    def point_at(distance: float) -> Params:
+        return {name: weight - distance * gradient[name] for name, weight in surface.here.items()}
+
+    distances = [share * max(weight_norm, 1.0) / gradient_norm for share in LINE_SEARCH]
+    losses = [loss_value(surface.loss, point_at(distance)) for distance in distances]
+    lowest = min(range(len(losses)), key=lambda i: math.inf if math.isnan(losses[i]) else losses[i])
+    return point_at(distances[lowest])
 
 
-def _decay_pull(surface: LossSurface, size: Mapping[str, float]) -> float:
-    """Adaptive optimizers scale every gradient to about 1 a weight before a decoupled decay acts beside it."""
-    count = sum(weight.numel() for weight in surface.here.values())
-    against = count**0.5 if surface.run.decoupled_decay else size["g"]
-    return surface.run.weight_decay * size["w"] / against if against else 0.0
+def _decay_pull(surface: LossSurface, gradient_norm: float, weight_norm: float) -> float:
+    """Return the norm of the weight decay's step over that of the gradient's step, without the learning rate.
+
+    Optimizers with a decoupled decay scale the gradient to about 1 for each weight, so that its norm is the square root
+    of their number.
+    """
+    number_of_weights = sum(weight.numel() for weight in surface.here.values())
+    gradient_step = number_of_weights**0.5 if surface.run.decoupled_decay else gradient_norm
+    return surface.run.weight_decay * weight_norm / gradient_step if gradient_step else 0.0
 
 
-def _part(surface: LossSurface, step: int) -> Callable[[Params], Tensor]:
-    """The batch for this step of a trial; a surface that does not part its loss has one batch."""
-    return surface.batch_losses[step % len(surface.batch_losses)] if surface.batch_losses else surface.loss
+def _batch_loss(surface: LossSurface, index: int) -> Callable[[Params], Tensor]:
+    """Return the loss on one batch, counting the batches in turn; `surface.loss` where it cannot be split."""
+    return surface.batch_losses[index % len(surface.batch_losses)] if surface.batch_losses else surface.loss
 
 
-def _gradient(loss: Callable[[Params], Tensor], point: Params) -> dict[str, Tensor]:
-    leaves = {name: weight.detach().requires_grad_() for name, weight in point.items()}
-    with torch.enable_grad():
-        value = loss(leaves)
-    parts = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
-    return dict(zip(leaves, parts, strict=True))
-
-
-@torch.no_grad()
-def loss_value(loss: Callable[[Params], Tensor], point: Params) -> float:
-    """The loss at a point, as a number."""
-    return float(loss(point))
-
-
-def relative_gain(judge: Callable[[Params], Tensor], end: Params, here: float) -> float:
-    """Fall of the judged loss from `here` to this point, over the loss; -inf where it is not finite."""
-    share = (here - loss_value(judge, end)) / abs(here) if here else 0.0
-    return share if math.isfinite(share) else -math.inf
-
-
-def _norm(tensors: Sequence[Tensor]) -> float:
-    return float(torch.stack([tensor.float().norm() for tensor in tensors]).norm())
+def _mean_by_parameter(gradients: Iterable[Iterable[Tensor]]) -> list[Tensor]:
+    return [torch.stack(parts).mean(0) for parts in zip(*gradients, strict=True)]

@@ -21,7 +21,7 @@ from lightning_landscape.errors import ProbeFailedWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Evidence, Line, Plateau, Trials
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import taken
-from lightning_landscape.probes import EXAMINATION, LossLine, RandomPlane
+from lightning_landscape.probes import EXAMINATION, LossLine, PathPlane
 from tests.faults.runs import MONITORS
 
 STEPS = 240
@@ -150,7 +150,7 @@ def test_a_plane_of_ones_own_does_not_pass_for_the_picture_of_an_alarm():
         said_by(lambda: fit(monitor, steps=1000))
         return monitor
 
-    usual, own = look([]), look([RandomPlane(resolution=3)])
+    usual, own = look([]), look([PathPlane(resolution=3)])
     assert [verdict.reason for verdict in usual.verdicts] == ["It is late."]
     assert usual.planes
     assert len(own.planes) > len(usual.planes)

@@ -18,15 +18,7 @@ from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.module_surface.during_fit import host_surface
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.module_surface.weights import snapshot
-from lightning_landscape.probes import (
-    AnchorPlane,
-    CurvaturePlane,
-    HessianSpectrum,
-    LossLine,
-    RandomPlane,
-    TrajectoryPlane,
-    gradient_noise,
-)
+from lightning_landscape.probes import HessianSpectrum, LossLine, gradient_noise
 from lightning_landscape.surface import cost_of, costs
 from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.faults.runs import Flat, fit, loader, said_by
@@ -36,8 +28,6 @@ PROBES = (
     *EXAMINATION,
     *FOLLOW_UP_PROBES,
     *(LossLine("initial"), LossLine("best", 5), gradient_noise),
-    *(AnchorPlane(resolution=5), TrajectoryPlane(resolution=5)),
-    *(RandomPlane(resolution=5), CurvaturePlane(resolution=5)),
     HessianSpectrum(runs=1, iterations=6, products=8),
 )
 NAMES = [getattr(probe, "__name__", None) or repr(probe) for probe in PROBES]

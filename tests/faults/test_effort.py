@@ -28,7 +28,7 @@ def monitor(**settings):
 def takes(clock, seconds):
     """A probe of ten evaluations, each of which takes this long."""
 
-    @costs(lambda surface: surface.measuring(10))
+    @costs(lambda surface: surface.loss_cost(10))
     def slow(surface):
         for _ in range(10):
             clock.move(seconds)

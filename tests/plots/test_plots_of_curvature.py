@@ -13,7 +13,7 @@ from lightning_landscape.evidence import Plane
 from lightning_landscape.plots import descent_figure, plane_figure, render, spectrum_figure
 from lightning_landscape.plots.plane import FINER, _smooth
 from lightning_landscape.probes.curvature import HessianExtremes, HessianSpectrum
-from lightning_landscape.probes.planes import CurvaturePlane
+from lightning_landscape.probes.path import PathPlane
 from lightning_landscape.surface import LossSurface
 
 
@@ -21,7 +21,9 @@ def saddle(params):
     return 1 + (params["x"] ** 2).sum() - (params["y"] ** 2).sum()
 
 
-SURFACE = LossSurface(saddle, {"x": torch.zeros(3), "y": torch.zeros(2)}, held_out=saddle)
+HERE = {"x": torch.zeros(3), "y": torch.zeros(2)}
+PATH = {"initial": {"x": torch.ones(3), "y": torch.ones(2)}, "best": {"x": torch.ones(3), "y": torch.zeros(2)}}
+SURFACE = LossSurface(saddle, HERE, PATH, held_out=saddle)
 
 
 def drawn(figure: Figure) -> bool:
@@ -37,7 +39,7 @@ def test_spectrum_and_descent_and_plane_are_drawn():
     curvature = HessianExtremes()(SURFACE)
     assert drawn(spectrum_figure(HessianSpectrum()(SURFACE)))
     assert drawn(descent_figure(curvature))
-    assert drawn(plane_figure(CurvaturePlane(resolution=5)(SURFACE)))
+    assert drawn(plane_figure(PathPlane(resolution=5)(SURFACE)))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lightning_landscape.probes import CopyTrials, LossLine, RedrawnRestart, TryAlternatives
-from lightning_landscape.probes.alternatives import NUDGE, perturbed
-from lightning_landscape.probes.trials import FEWEST, SHORTEST
+from lightning_landscape.probes.alternatives import PERTURBATION, perturbed
+from lightning_landscape.probes.trials import MIN_STEPS, MIN_RESTART_STEPS
 from lightning_landscape.surface import LossSurface, RunContext, cost_of
 
 
@@ -80,12 +80,12 @@ def test_without_an_optimizer_to_copy_or_other_batches_nothing_is_claimed():
 def test_a_perturbation_has_its_length_and_its_seed():
     here = {"w": torch.ones(3, 4)}
     moved = perturbed(here)["w"] - here["w"]
-    assert float(moved.norm()) == pytest.approx(NUDGE * 12**0.5, rel=1e-5)
+    assert float(moved.norm()) == pytest.approx(PERTURBATION * 12**0.5, rel=1e-5)
     assert torch.equal(perturbed(here)["w"], perturbed(here)["w"])
     assert not torch.equal(perturbed(here, seed=1)["w"], perturbed(here)["w"])
 
 
-@pytest.mark.parametrize(("gradients", "steps"), [(None, 40), (167, 40), (87, 20), (40, FEWEST), (0, FEWEST)])
+@pytest.mark.parametrize(("gradients", "steps"), [(None, 40), (167, 40), (87, 20), (40, MIN_STEPS), (0, MIN_STEPS)])
 def test_trials_are_shortened_to_what_is_left_but_never_to_nothing(gradients, steps):
     # Besides four walks: a gradient here, seven points of a line search, and six ends beside the present loss.
     assert CopyTrials()(surface(bowl, 2.0, gradient_budget=gradients)).steps == steps
@@ -94,9 +94,9 @@ def test_trials_are_shortened_to_what_is_left_but_never_to_nothing(gradients, st
 @pytest.mark.parametrize(
     ("probe", "least"),
     [
-        (CopyTrials(), 4 * FEWEST + 1 + 7 / 3 + 7 / 3),
+        (CopyTrials(), 4 * MIN_STEPS + 1 + 7 / 3 + 7 / 3),
         (TryAlternatives(), 2 * 40 + 3 / 3),
-        (RedrawnRestart(), SHORTEST + 2 / 3 + 2 / 3),
+        (RedrawnRestart(), MIN_RESTART_STEPS + 2 / 3 + 2 / 3),
         (LossLine("there", points=11), 12 / 3),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -33,6 +35,25 @@ def test_the_path_keeps_its_order_and_points_that_are_one_share_an_entry():
     assert distances["initial"] == pytest.approx(4.0, rel=1e-5)
     assert distances["step 10"] == pytest.approx(5.0**0.5, rel=1e-5)
     assert plane.off_plane == pytest.approx(0.0, abs=1e-6)
+
+
+def test_each_loss_on_the_grid_is_the_loss_at_its_coordinates():
+    plane = PathPlane(resolution=5)(LossSurface(lambda p: ((p["w"] - NOW["w"]) ** 2).sum(), NOW, PATH))
+    assert (len(plane.xs), len(plane.ys), len(plane.losses), len(plane.losses[0])) == (5, 5, 5, 5)
+    for y, row in zip(plane.ys, plane.losses, strict=True):
+        assert row == pytest.approx([x**2 + y**2 for x in plane.xs], abs=1e-5)
+
+
+def test_a_point_off_the_plane_is_projected_and_its_distance_is_reported():
+    anchors = {"a": at(6.0, 0.0, 0.0), "b": at(1.0, 6.0, 0.0), "c": at(1.0, 1.0, 1.0)}
+    plane = PathPlane(resolution=5)(LossSurface(bowl, NOW, anchors))
+    assert list(plane.points) == ["a", "b", "c", "now"]
+    assert 0.02 < plane.off_plane < 0.2
+
+
+def test_losses_that_are_not_finite_stay_what_they_are():
+    plane = PathPlane(resolution=5)(LossSurface(lambda p: p["w"].sum() * math.nan, NOW, PATH))
+    assert all(math.isnan(loss) for row in plane.losses for loss in row)
 
 
 def test_every_point_lies_inside_the_picture_and_now_on_the_grid():

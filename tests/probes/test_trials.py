@@ -9,11 +9,21 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook as after_every_step
+from torch.optim.optimizer import register_optimizer_step_pre_hook as before_every_step
 
 from lightning_landscape.diagnosis.advice import tried
 from lightning_landscape.evidence import Evidence, InputUse
 from lightning_landscape.probes.symmetry import duplicate_share, symmetry
-from lightning_landscape.probes.trials import RESCUE_RATE, CopyTrials, RedrawnRestart, input_use, starting_point
+from lightning_landscape.probes.trials import (
+    ADAM_LEARNING_RATE,
+    CopyTrials,
+    RedrawnRestart,
+    adam,
+    input_use,
+    run_trial,
+    starting_point,
+)
 from lightning_landscape.surface import LossSurface, Pairing, Roles, RunContext, cost_of
 
 
@@ -46,7 +56,7 @@ def by_torch(optimizer, loss, here, steps: int) -> float:
 def test_on_a_bowl_the_line_search_goes_as_far_as_it_may_and_adam_as_far_as_its_steps():
     found = CopyTrials(steps=40)(surface(bowl, at(3.0, 4.0), samples=7))
     assert found.gains["line search"] == pytest.approx(1 - 0.7**2, rel=1e-5)  # 30% of the weights' norm
-    expected = by_torch(lambda p: torch.optim.Adam(p, lr=RESCUE_RATE), bowl, at(3.0, 4.0), 40)
+    expected = by_torch(lambda p: torch.optim.Adam(p, lr=ADAM_LEARNING_RATE), bowl, at(3.0, 4.0), 40)
     assert found.gains["adam"] == pytest.approx(expected, rel=1e-4)
     assert found.relative_gradient == pytest.approx(5 * 5 / 12.5)
     assert (found.steps, found.samples, found.decay_pull) == (40, 7, 0.0)
@@ -59,7 +69,7 @@ def test_the_rescue_steps_like_torch_with_the_decay_of_the_run(kind, decay):
     found = CopyTrials(steps=30)(
         surface(bowl, at(0.3, -2.0), weight_decay=decay, decoupled_decay=kind is torch.optim.AdamW)
     )
-    expected = by_torch(lambda p: kind(p, lr=RESCUE_RATE, weight_decay=decay), bowl, at(0.3, -2.0), 30)
+    expected = by_torch(lambda p: kind(p, lr=ADAM_LEARNING_RATE, weight_decay=decay), bowl, at(0.3, -2.0), 30)
     assert found.gains["adam"] == pytest.approx(expected, rel=1e-4)
 
 
@@ -183,6 +193,20 @@ def test_no_trial_moves_the_weights_or_draws_a_random_number():
     assert RedrawnRestart(steps=5)(everything) == RedrawnRestart(steps=5)(everything)
     assert here["w"].tolist() == [3.0, 4.0]
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_trials_call_no_hooks_of_the_users_optimizers_and_leave_no_gradients_behind():
+    def fail(*arguments):
+        raise AssertionError("called")
+
+    here, hooks = at(3.0, 4.0), [register(fail) for register in (before_every_step, after_every_step)]
+    try:
+        last, _ = run_trial(surface(bowl, here), here, adam(surface(bowl, here)), steps=2)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert last["w"].grad is here["w"].grad is None
+    assert last["w"].requires_grad is here["w"].requires_grad is False
 
 
 def two_valleys(params) -> Tensor:
