@@ -1,4 +1,4 @@
-"""Readings as figures: matplotlib's object-oriented interface with Agg, so neither pyplot nor a display is touched."""
+"""Figures of readings, drawn on matplotlib's Agg canvas, which needs neither pyplot nor a display."""
 
 from lightning_landscape.plots.canvas import render as render
 from lightning_landscape.plots.canvas import save as save

@@ -1,15 +1,14 @@
-"""The look of every figure, the words on it, and its way to an array or a file."""
+"""What all figures share: style, title, notes, axes, and the conversion to an array or a file."""
 
 from __future__ import annotations
 
 import gc
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import numpy as np
 from matplotlib import style
@@ -21,12 +20,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-P = ParamSpec("P")
-
-# Okabe and Ito's palette, which every kind of colour vision tells apart.
+# From the palette of Okabe and Ito, whose colours can be distinguished with every kind of colour vision.
 BLUE, VERMILION, INK, SOFT, FAINT = "#0072B2", "#D55E00", "#333333", "#6B7278", "#EEF0F2"
 
-_LOOK: dict[str, Any] = {
+_STYLE: dict[str, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": "figure",
     "font.size": 9,
@@ -48,18 +45,19 @@ _LOOK: dict[str, Any] = {
 
 
 @contextmanager
-def our_look() -> Iterator[None]:
-    """Our look while a figure is made or drawn; the user's own settings come back after."""
-    with style.context(["default", _LOOK]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box in the picture says it well enough
+def figure_style() -> Iterator[None]:
+    """Apply the style of this package while a figure is made or drawn, then restore the user's settings."""
+    with style.context(["default", _STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # matplotlib draws a box in its place
         yield
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Python looks for no garbage inside: figures are many small objects, and set off a search of the whole process.
+    """Suspend Python's cyclic garbage collection inside a `with` block.
 
-    In a process that has imported torch and trains, one such search takes as long as four pictures.
+    A figure consists of many small objects, whose creation triggers a collection of the whole process. In a process
+    that has imported torch, one collection takes as long as drawing four figures.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -70,88 +68,89 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def in_our_look(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A drawing function whose figures have our look."""
-
-    @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with our_look():
-            return draw(*args, **kwargs)
-
-    return drawn
-
-
 def new_axes(height: float = 4.0) -> tuple[Figure, Axes]:
-    """A figure of one pair of axes, 640 pixels wide: the size at which TensorBoard shows it without scaling."""
+    """Return a figure with one pair of axes, 640 pixels wide, which TensorBoard shows without scaling.
+
+    Args:
+        height: in inches of 100 pixels.
+    """
     figure = Figure(figsize=(6.4, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
 
 
-def frame(figure: Figure, title: str, numbers: list[str], notes: list[str], marks: Sequence[Patch] = ()) -> None:
-    """Write around the axes: what is shown and its numbers above, what is left out and the key to `marks` below."""
+def add_texts(figure: Figure, title: str, numbers: list[str], notes: list[str], key: Sequence[Patch] = ()) -> None:
+    """Write the title and the most important numbers above the axes, and notes and a legend of colours below them.
+
+    Args:
+        figure: a figure of `new_axes`.
+        title: one line.
+        numbers: short texts for the line below the title.
+        notes: short texts about what the figure does not show.
+        key: legend entries.
+    """
     height = figure.get_figheight()
-    bottom = 0.25 / height if notes or marks else 0.0
+    bottom = 0.25 / height if notes or key else 0.0
     layout = figure.get_layout_engine()
     if isinstance(layout, ConstrainedLayoutEngine):
         layout.set(rect=(0, bottom, 1, 1 - 0.47 / height - bottom))
     figure.text(0.012, 1 - 0.08 / height, title, va="top", fontsize=11, fontweight="bold")
     figure.text(0.012, 1 - 0.29 / height, " · ".join(numbers), va="top")
     figure.text(0.012, 0.08 / height, " · ".join(notes), fontsize=8, color=SOFT)
-    if marks:
-        figure.legend(handles=marks, loc="lower right", ncols=len(marks), borderaxespad=0.1)
+    if key:
+        figure.legend(handles=key, loc="lower right", ncols=len(key), borderaxespad=0.1)
 
 
-def count_steps(axes: Axes) -> None:
-    """Whole optimizer steps on the x-axis, with thousands set apart."""
+def format_steps(axes: Axes) -> None:
+    """Label the x-axis with whole optimizer steps, with a comma between thousands."""
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def marks_between(low: float, high: float) -> LogLocator:
-    """Where a logarithmic scale is marked: at 1, 2 and 5 where it is short, else at powers of ten.
+def log_ticks(low: float, high: float) -> LogLocator:
+    """Return ticks of a logarithmic scale: at 1, 2 and 5 times powers of ten on a short scale, else at powers of ten.
 
-    There are no minor ticks: to place them takes a third of the time of a picture.
+    There are no minor ticks, since placing them takes a third of the time of drawing a figure.
     """
     return LogLocator(subs=(1, 2, 5) if high < 150 * low else (1,))
 
 
-def on_log_scale(axes: Axes, low: float, high: float) -> None:
-    """Show losses from `low` to `high`, both above zero, by their logarithm."""
+def use_log_scale(axes: Axes, low: float, high: float) -> None:
+    """Make the y-axis logarithmic, for losses from `low` to `high`, both above zero."""
     axes.set_yscale("log")
     axes.minorticks_off()
-    axes.yaxis.set_major_locator(marks_between(low, high))
+    axes.yaxis.set_major_locator(log_ticks(low, high))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
 
 
-def label(name: str, length: int) -> str:
-    """A name on one line of at most `length` characters, in which matplotlib finds no mathematics.
+def short_name(name: str, length: int) -> str:
+    """Return a name on one line of at most `length` characters, with dollar signs escaped from matplotlib's mathtext.
 
-    >>> label("encoder.layers.11.attention", 16)
+    >>> short_name("encoder.layers.11.attention", 16)
     'encoder…ttention'
     """
-    whole = "".join(letter if letter.isprintable() else " " for letter in name) or "(unnamed)"
+    printable = "".join(letter if letter.isprintable() else " " for letter in name) or "(unnamed)"
     tail = length // 2
-    short = whole if len(whole) <= length else f"{whole[: length - tail - 1]}…{whole[-tail:]}"
+    short = printable if len(printable) <= length else f"{printable[: length - tail - 1]}…{printable[-tail:]}"
     return short.replace("$", r"\$")
 
 
 def render(figure: Figure) -> NDArray[np.uint8]:
-    """The figure as colours, (height, width, 3)."""
+    """Return the figure as an array of colours, shape (height, width, 3)."""
     canvas = FigureCanvasAgg(figure)
-    with our_look():
+    with figure_style():
         canvas.draw()  # type: ignore[no-untyped-call]
     colours = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return np.ascontiguousarray(colours[..., :3], dtype=np.uint8)
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure in the format of the path's ending; the file appears whole or not at all."""
+    """Write the figure in the format of the path's suffix. A failed write leaves an existing file as it was."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with our_look():
+        with figure_style():
             figure.savefig(unfinished, format=target.suffix[1:] or "png")
         unfinished.replace(target)
     finally:

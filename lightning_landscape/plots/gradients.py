@@ -1,4 +1,4 @@
-"""How large the gradient was, by group of parameters and by optimizer step."""
+"""A heat map of the gradient norm by group of parameters and optimizer step."""
 
 from __future__ import annotations
 
@@ -12,28 +12,39 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from lightning_landscape.plots.canvas import VERMILION, count_steps, frame, label, marks_between, new_axes, our_look
+from lightning_landscape.plots.canvas import (
+    VERMILION,
+    add_texts,
+    figure_style,
+    format_steps,
+    log_ticks,
+    new_axes,
+    short_name,
+)
 
 _COLUMNS = 200
 _ROWS = 32
-_DECADES = 6  # on either side of the median: one wild value must not wash out the rest
+_DECADES = 6
+"""decades of the colour scale on each side of the median, so that one extreme norm does not hide all differences"""
 _ZERO = "#C9CED3"
 
 Norms = NDArray[np.float64]
 
 
+@figure_style()
 def gradient_norm_figure(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequence[float]]) -> Figure:
-    """Heat map of gradient norms: groups of parameters from input to output, optimizer steps from left to right.
+    """Draw a heat map of gradient norms: a row for each group of parameters, a column for each optimizer step.
 
-    More than 200 steps share columns (geometric mean); more than 32 groups share rows (norm of the union).
+    Beyond 200 steps, adjacent steps share a column, which shows their geometric mean. Beyond 32 groups, adjacent groups
+    share a row, which shows the norm of their union. Norms that are zero or not finite have colours of their own.
 
     Args:
-        steps: (n,) optimizer steps; where one occurs twice, as after a resumed run, the later norms stand.
-        groups: (m,) names.
-        norms: (n, m), zero and not finite included; those are marked in colours of their own.
+        steps: shape (n,), optimizer steps; of a step that occurs twice, as in a resumed run, the later norms are drawn.
+        groups: shape (m,), names of the groups from input to output.
+        norms: shape (n, m).
 
     Raises:
-        ValueError: where there is nothing to draw, or where the shapes do not fit.
+        ValueError: if `norms` is empty or has another shape.
     """
     values = np.asarray(norms, dtype=np.float64)
     if values.shape != (len(steps), len(groups)) or values.size == 0:
@@ -43,20 +54,19 @@ def gradient_norm_figure(steps: Sequence[int], groups: Sequence[str], norms: Seq
         )
     edges, columns = _columns(np.asarray(steps, dtype=np.int64), values)
     names, cells = _rows(groups, columns.T)
-    with our_look():
-        figure, axes = new_axes(height=4.0 + 0.1 * max(0, len(names) - 16))
-        marks = _draw(axes, edges, cells)
-        axes.set_yticks(range(len(names)), names, fontsize=8 if len(names) <= 20 else 7)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel("optimizer step")
-        count_steps(axes)
-        axes.tick_params(axis="y", length=0)
-        frame(figure, "Gradient norm before clipping", _numbers(steps, groups, cells), _notes(cells), marks)
+    figure, axes = new_axes(height=4.0 + 0.1 * max(0, len(names) - 16))
+    key = _draw_cells(axes, edges, cells)
+    axes.set_yticks(range(len(names)), names, fontsize=8 if len(names) <= 20 else 7)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("optimizer step")
+    format_steps(axes)
+    axes.tick_params(axis="y", length=0)
+    add_texts(figure, "Gradient norm before clipping", _numbers(steps, groups, cells), _notes(cells), key)
     return figure
 
 
 def _columns(steps: NDArray[np.int64], norms: Norms) -> tuple[Norms, Norms]:
-    """Edges (k + 1,) in steps, and norms (k, m), of at most 200 columns."""
+    """Return the edges of the columns in steps, shape (k + 1,), and their norms, shape (k, m); k is at most 200."""
     last = {step: i for i, step in enumerate(steps.tolist())}
     order = [last[step] for step in sorted(last)]
     steps, norms = steps[order], norms[order]
@@ -68,42 +78,49 @@ def _columns(steps: NDArray[np.int64], norms: Norms) -> tuple[Norms, Norms]:
 
 
 def _geometric_mean(norms: Norms) -> Norms:
-    """By column; not finite where any is, zero where all are, else over those above zero."""
-    above = norms > 0
-    logs = np.log(norms, where=above, out=np.zeros_like(norms))
+    """Return the geometric mean of the positive norms in each column of an array of shape (n, m).
+
+    It is 0 where all norms are zero, and NaN where any norm is not finite.
+    """
+    positive = norms > 0
+    logs = np.log(norms, where=positive, out=np.zeros_like(norms))
     with np.errstate(invalid="ignore", over="ignore"):
-        mean = np.exp(logs.sum(axis=0) / np.maximum(above.sum(axis=0), 1))
+        mean = np.exp(logs.sum(axis=0) / np.maximum(positive.sum(axis=0), 1))
     finite = np.isfinite(norms).all(axis=0)
-    return np.where(finite, np.where(above.any(axis=0), mean, 0.0), np.nan)
+    return np.where(finite, np.where(positive.any(axis=0), mean, 0.0), np.nan)
 
 
 def _rows(groups: Sequence[str], norms: Norms) -> tuple[list[str], Norms]:
-    """Labels and norms (rows, columns) of at most 32 rows; neighbours that share a row have the norm of their union."""
+    """Return the labels and the norms of at most 32 rows; groups that share a row are replaced by their union.
+
+    Args:
+        groups: shape (m,).
+        norms: shape (m, k).
+    """
     shared = np.array_split(np.arange(len(groups)), min(len(groups), _ROWS))
     if len(shared) == len(groups):
         return _labels(groups, 26), norms
-    ends = [label for row in shared for label in (groups[row[0]], groups[row[-1]])]
-    labels = _labels(ends, 13)
+    firsts_and_lasts = [name for row in shared for name in (groups[row[0]], groups[row[-1]])]
+    labels = _labels(firsts_and_lasts, 13)
     names = [" – ".join(dict.fromkeys(pair)) for pair in zip(labels[::2], labels[1::2], strict=True)]
     largest = np.stack([norms[row].max(axis=0) for row in shared])
-    unit = np.where(largest > 0, largest, 1.0)  # keeps the squares within range
-    squares = [np.square(norms[row] / one).sum(axis=0) for row, one in zip(shared, unit, strict=True)]
+    unit = np.where(largest > 0, largest, 1.0)  # so that squares do not overflow
+    squares = [np.square(norms[row] / scale).sum(axis=0) for row, scale in zip(shared, unit, strict=True)]
     return names, unit * np.sqrt(np.stack(squares))
 
 
 def _labels(groups: Sequence[str], length: int) -> list[str]:
-    """Short names; where they are long, what all of them begin with gives way first."""
+    """Return short names; of names that are too long, the module path that all of them share is cut first."""
     if len(groups) > 1 and max(map(len, groups)) > length:
         paths = [group.split(".") for group in groups]
-        shared = len(
-            list(takewhile(lambda level: len(set(level)) == 1, zip(*(path[:-1] for path in paths), strict=False)))
-        )
+        levels = zip(*(path[:-1] for path in paths), strict=False)
+        shared = len(list(takewhile(lambda level: len(set(level)) == 1, levels)))
         groups = ["…" * (shared > 0) + ".".join(path[shared:]) for path in paths]
-    return [label(group, length) for group in groups]
+    return [short_name(group, length) for group in groups]
 
 
-def _draw(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
-    """Colour the cells; the key to what is not on the colour scale comes back."""
+def _draw_cells(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
+    """Colour the cells, and return legend entries for the colours that the colour bar does not show."""
     rows = np.arange(len(cells) + 1) - 0.5
     finite = np.isfinite(cells)
     on_scale = finite & (cells > 0)
@@ -112,7 +129,7 @@ def _draw(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
         mesh = axes.pcolormesh(
             edges, rows, np.ma.masked_where(~on_scale, cells), norm=LogNorm(low, high), cmap="viridis"
         )
-        ticks = marks_between(low, high)
+        ticks = log_ticks(low, high)
         bar = axes.figure.colorbar(mesh, ax=axes, extend=beyond, ticks=ticks, format="{x:.3g}", pad=0.02, aspect=28)
         bar.ax.minorticks_off()
         bar.set_label("gradient norm")
@@ -126,12 +143,15 @@ def _draw(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
         cmap=ListedColormap([_ZERO, VERMILION]),
     )
     kinds = [(cells == 0, _ZERO, "exactly zero"), (~finite, VERMILION, "not finite")]
-    return [Patch(color=color, label=name) for found, color, name in kinds if found.any()]
+    return [Patch(color=color, label=name) for affected, color, name in kinds if affected.any()]
 
 
 def _range(positive: Norms) -> tuple[float, float, str]:
-    """Lowest and highest norm of the colour scale, at least a decade apart, and on which side norms lie beyond it."""
-    logs = np.log10(positive).clip(-250, 250)  # what matplotlib can invert
+    """Return the lowest and the highest norm of the colour scale, and on which sides norms lie beyond it.
+
+    The two are at least a decade apart; the sides are named as in the argument `extend` of matplotlib's colour bars.
+    """
+    logs = np.log10(positive).clip(-250, 250)  # matplotlib fails to invert smaller and larger powers
     middle = float(np.median(logs))
     low, high = max(float(logs.min()), middle - _DECADES), min(float(logs.max()), middle + _DECADES)
     beyond = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
@@ -148,5 +168,5 @@ def _numbers(steps: Sequence[int], groups: Sequence[str], cells: Norms) -> list[
 
 
 def _notes(cells: Norms) -> list[str]:
-    broken = int((~np.isfinite(cells)).any(axis=0).sum())
-    return [f"not finite in {broken} of {cells.shape[1]} columns"] if broken else []
+    not_finite = int((~np.isfinite(cells)).any(axis=0).sum())
+    return [f"not finite in {not_finite} of {cells.shape[1]} columns"] if not_finite else []

@@ -1,4 +1,4 @@
-"""The loss along straight lines through parameter space, as it changed over the run."""
+"""The loss on straight lines from an anchor to the weights at several steps of the run."""
 
 from __future__ import annotations
 
@@ -17,28 +17,33 @@ from lightning_landscape.plots.canvas import (
     INK,
     SOFT,
     VERMILION,
-    frame,
-    label,
+    add_texts,
+    figure_style,
     new_axes,
-    on_log_scale,
-    our_look,
+    short_name,
+    use_log_scale,
 )
 
 _CURVES = 12
-_DRAWABLE = 1e100  # beyond this, matplotlib's own arithmetic overflows
-_LOG_RATIO = 50.0  # from this ratio of losses on, a linear axis hides the small ones
-_OUTLIER = 30.0  # median absolute deviations
-_FLAT = 1e-4  # of the loss; a smaller span is not blown up to fill the frame
+_DRAWABLE = 1e100
+"""loss above which matplotlib's arithmetic overflows"""
+_LOG_RATIO = 50.0
+"""ratio of the highest to the lowest loss above which the axis is logarithmic, since small losses would look equal"""
+_OUTLIER = 30.0
+"""distance from the median, in median absolute deviations, above which a loss does not determine the axis limits"""
+_FLAT = 1e-4
+"""smallest range of the loss axis, as a share of the loss, so that rounding errors are not magnified"""
 
 
+@figure_style()
 def line_figure(lines: Sequence[tuple[int, Line]]) -> Figure:
-    """The loss from one anchor (α = 0) to the weights of each step (α = 1): older curves faint, the newest strong.
+    """Draw the loss on the lines from one anchor (α = 0) to the weights at each step (α = 1), older lines fainter.
 
     Args:
         lines: (optimizer step, line) pairs, all from the same anchor; at most twelve of them are drawn.
 
     Raises:
-        ValueError: where there is no line, or where the anchors differ.
+        ValueError: if there is no line, or if the anchors differ.
     """
     if not lines:
         raise ValueError("lines must hold at least one line, got none")
@@ -46,33 +51,32 @@ def line_figure(lines: Sequence[tuple[int, Line]]) -> Figure:
     if len(anchors) > 1:
         raise ValueError(f"lines must come from one anchor, got {anchors}")
     ordered = sorted(lines, key=lambda pair: pair[0])
-    drawn = [ordered[i] for i in _spread(len(ordered), _CURVES)]
+    drawn = [ordered[i] for i in _evenly_spaced(len(ordered), _CURVES)]
     step, newest = drawn[-1]
-    with our_look():
-        figure, axes = new_axes()
-        _draw_older(axes, drawn[:-1])
-        notes = _draw_newest(axes, step, newest)
-        notes += _fit_losses(axes, [_losses(line) for _, line in drawn])
-        _mark_beyond(axes, max((alpha for _, line in drawn for alpha in line.alphas), default=1.0))
-        if len(drawn) < len(ordered):
-            notes.append(f"{len(drawn)} of {len(ordered)} curves drawn")
-        anchor = label(newest.anchor, 28)
-        axes.set_xlabel(f"α   (0: {anchor}, 1: weights at step {step:,})")
-        axes.set_ylabel("training loss, the same batches all along")
-        axes.grid(visible=True)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="best")
-        frame(figure, f"Loss on the straight line from {anchor} to now", _numbers(step, newest), notes)
+    figure, axes = new_axes()
+    _draw_older(axes, drawn[:-1])
+    notes = _draw_newest(axes, step, newest)
+    notes += _scale_losses(axes, [_losses(line) for _, line in drawn])
+    _shade_beyond(axes, max((alpha for _, line in drawn for alpha in line.alphas), default=1.0))
+    if len(drawn) < len(ordered):
+        notes.append(f"{len(drawn)} of {len(ordered)} curves drawn")
+    anchor = short_name(newest.anchor, 28)
+    axes.set_xlabel(f"α   (0: {anchor}, 1: weights at step {step:,})")
+    axes.set_ylabel("training loss, the same batches all along")
+    axes.grid(visible=True)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best")
+    add_texts(figure, f"Loss on the straight line from {anchor} to now", _numbers(step, newest), notes)
     return figure
 
 
-def _spread(available: int, wanted: int) -> list[int]:
-    """At most `wanted` indices from first to last, evenly spaced."""
-    return sorted({round(i) for i in np.linspace(0, available - 1, min(available, wanted))})
+def _evenly_spaced(length: int, limit: int) -> list[int]:
+    """Return at most `limit` evenly spaced indices of a sequence, with its first and its last."""
+    return sorted({round(i) for i in np.linspace(0, length - 1, min(length, limit))})
 
 
 def _losses(line: Line) -> NDArray[np.float64]:
-    """The losses with NaN for what cannot be drawn, so that the curve has a gap there."""
+    """Return the losses with NaN, which leaves a gap in the curve, for those that cannot be drawn."""
     losses = np.asarray(line.losses, dtype=np.float64)
     return np.where(np.abs(losses) < _DRAWABLE, losses, np.nan)
 
@@ -94,6 +98,7 @@ def _draw_older(axes: Axes, older: Sequence[tuple[int, Line]]) -> None:
 
 
 def _draw_newest(axes: Axes, step: int, line: Line) -> list[str]:
+    """Draw the newest line with its barrier and its losses that are not finite, and return a note about the latter."""
     losses = _losses(line)
     axes.plot(
         line.alphas, losses, color=BLUE, linewidth=2.4, marker="o", markersize=4, zorder=4, label=f"step {step:,} (now)"
@@ -101,7 +106,7 @@ def _draw_newest(axes: Axes, step: int, line: Line) -> list[str]:
     top = _top_of_barrier(line)
     if top is not None:
         alpha, chord, loss = top
-        between = np.linspace(0, 1, 41)  # straight, yet a curve where the scale is logarithmic
+        between = np.linspace(0, 1, 41)  # a straight line is a curve on a logarithmic axis
         axes.plot(
             between,
             (1 - between) * _end(line, 0.0) + between * _end(line, 1.0),
@@ -125,12 +130,12 @@ def _draw_newest(axes: Axes, step: int, line: Line) -> list[str]:
 
 
 def _end(line: Line, alpha: float) -> float:
-    """The loss at α = 0 or 1; NaN where the line has no such point."""
+    """Return the loss at α = 0 or 1; NaN where the line has no such point."""
     return next((loss for a, loss in zip(line.alphas, _losses(line), strict=True) if a == alpha), math.nan)
 
 
 def _top_of_barrier(line: Line) -> tuple[float, float, float] | None:
-    """α, chord and loss where the loss rises most over the chord; None where there is no rise to be seen."""
+    """Return α, the height of the chord and the loss at the top of the barrier; None where there is no visible rise."""
     start, end = _end(line, 0.0), _end(line, 1.0)
     rises = [
         (loss - chord, alpha, chord, loss)
@@ -160,8 +165,8 @@ def _numbers(step: int, line: Line) -> list[str]:
     return [f"step {step:,}", shape, *([f"{line.samples:,} samples"] if line.samples else [])]
 
 
-def _fit_losses(axes: Axes, curves: Sequence[NDArray[np.float64]]) -> list[str]:
-    """Choose a scale on which the bulk of the losses can be read; say so where it is not the plain one."""
+def _scale_losses(axes: Axes, curves: Sequence[NDArray[np.float64]]) -> list[str]:
+    """Choose the limits and the scale of the loss axis, and return a note about losses outside the limits."""
     losses = np.concatenate([curve[np.isfinite(curve)] for curve in curves])
     if not losses.size:
         axes.set_yticks([])
@@ -169,23 +174,22 @@ def _fit_losses(axes: Axes, curves: Sequence[NDArray[np.float64]]) -> list[str]:
         return []
     low, high = float(losses.min()), float(losses.max())
     if low > 0 and high > _LOG_RATIO * low:
-        on_log_scale(axes, low, high)
+        use_log_scale(axes, low, high)
         axes.set_ylim(low / (high / low) ** 0.06, high * (high / low) ** 0.14)
         return []
-    middle = float(np.median(losses))
-    distance = np.abs(losses - middle)
-    within = losses[distance <= _OUTLIER * np.median(distance)]
+    distance = np.abs(losses - float(np.median(losses)))
+    typical = losses[distance <= _OUTLIER * np.median(distance)]
     notes = []
-    if within.size < losses.size and high - low > 4 * np.ptp(within):
-        low, high = float(within.min()), float(within.max())
-        notes.append(f"{losses.size - within.size} losses lie beyond the frame")
+    if typical.size < losses.size and high - low > 4 * np.ptp(typical):
+        low, high = float(typical.min()), float(typical.max())
+        notes.append(f"{losses.size - typical.size} losses lie beyond the frame")
     span = max(high - low, _FLAT * max(abs(low), abs(high))) or 1.0
     axes.set_ylim((low + high - span) / 2 - 0.06 * span, (low + high + span) / 2 + 0.14 * span)
     return notes
 
 
-def _mark_beyond(axes: Axes, last: float) -> None:
-    """Shade what lies beyond the present weights."""
+def _shade_beyond(axes: Axes, last: float) -> None:
+    """Shade the part of the axes beyond the present weights (α > 1)."""
     axes.set_xlim(-0.03, max(1.0, last) + 0.03)
     if last > 1:
         axes.axvspan(1, last + 0.03, color=FAINT, zorder=0)

@@ -1,4 +1,4 @@
-"""The loss on a plane, with the path of the run."""
+"""The loss on a plane, with the points of the run."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lightning_landscape.evidence import Plane
-from lightning_landscape.plots.canvas import INK, VERMILION, frame, label, new_axes, our_look
+from lightning_landscape.plots.canvas import INK, VERMILION, add_texts, figure_style, new_axes, short_name
+
+FINER = 4
+"""number of grid cells drawn for each cell that was measured, along each axis"""
 
 
+@figure_style()
 def plane_figure(plane: Plane) -> Figure:
-    """The loss on the plane as levels, and the points of the run in their order; what is not finite stays white."""
+    """Draw the loss on the plane as filled contours, white where it is not finite, and the path through the points."""
     losses = np.ma.masked_invalid(np.array(plane.losses))
-    with our_look():
-        figure, axes = new_axes(4.6)
-        if losses.count():
-            levels, scale = _levels(losses.compressed())
-            between = _smooth(plane.xs, plane.ys, losses)
-            drawn = axes.contourf(*between, levels=levels, norm=scale, cmap="viridis", extend="neither")
-            axes.contour(*between, levels=levels, colors="white", linewidths=0.3, alpha=0.6)
-            bar = figure.colorbar(drawn, ax=axes, label="loss", format="%.3g")
-            bar.set_ticks([float(level) for level in levels[:: max(1, len(levels) // 8)]])
-            bar.ax.minorticks_off()
-        else:
-            axes.text(0.5, 0.5, "no finite loss on this plane", transform=axes.transAxes, ha="center", color=VERMILION)
-        _draw_path(axes, list(plane.points.items()))
-        axes.set_xlabel(f"{plane.x_name} (distance)")
-        axes.set_ylabel(f"{plane.y_name} (distance)")
-        numbers = [f"{len(plane.xs)} × {len(plane.ys)} points"]
-        if losses.count():
-            numbers.append(f"loss from {losses.min():.3g} to {losses.max():.3g}")
-        if plane.samples:
-            numbers.append(f"{plane.samples:,} samples")
-        notes = []
-        if missing := losses.size - losses.count():
-            notes.append(f"not finite at {missing} points")
-        if plane.off_plane > 0.01:
-            notes.append(f"{plane.off_plane:.0%} of the distance to the path's points lies off the plane")
-        frame(figure, "Loss on a plane through the present weights", numbers, notes)
+    figure, axes = new_axes(4.6)
+    if losses.count():
+        levels, scale = _levels(losses.compressed())
+        smooth = _smooth(plane.xs, plane.ys, losses)
+        contours = axes.contourf(*smooth, levels=levels, norm=scale, cmap="viridis", extend="neither")
+        axes.contour(*smooth, levels=levels, colors="white", linewidths=0.3, alpha=0.6)
+        bar = figure.colorbar(contours, ax=axes, label="loss", format="%.3g")
+        bar.set_ticks([float(level) for level in levels[:: max(1, len(levels) // 8)]])
+        bar.ax.minorticks_off()
+    else:
+        axes.text(0.5, 0.5, "no finite loss on this plane", transform=axes.transAxes, ha="center", color=VERMILION)
+    _draw_path(axes, list(plane.points.items()))
+    axes.set_xlabel(f"{plane.x_name} (distance)")
+    axes.set_ylabel(f"{plane.y_name} (distance)")
+    numbers = [f"{len(plane.xs)} × {len(plane.ys)} points"]
+    if losses.count():
+        numbers.append(f"loss from {losses.min():.3g} to {losses.max():.3g}")
+    if plane.samples:
+        numbers.append(f"{plane.samples:,} samples")
+    notes = []
+    if missing := losses.size - losses.count():
+        notes.append(f"not finite at {missing} points")
+    if plane.off_plane > 0.01:
+        notes.append(f"{plane.off_plane:.0%} of the distance to the path's points lies off the plane")
+    add_texts(figure, "Loss on a plane through the present weights", numbers, notes)
     return figure
 
 
@@ -56,8 +59,8 @@ def _draw_path(axes: Axes, points: Sequence[tuple[str, tuple[float, float]]]) ->
     for name, place in named:
         k = points.index((name, place))
         beside = points[k + 1 if k + 1 < len(points) else k - 1][1]
-        note = axes.annotate(  # away from the path
-            label(name, 24),
+        note = axes.annotate(  # on the side away from the path
+            short_name(name, 24),
             place,
             xytext=(0, 8 if place[1] >= beside[1] else -8),
             textcoords="offset points",
@@ -70,29 +73,28 @@ def _draw_path(axes: Axes, points: Sequence[tuple[str, tuple[float, float]]]) ->
         note.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5})
 
 
-FINER = 4
-"""points drawn for each that was measured, along each axis"""
-
-
 def _smooth(
     xs: Sequence[float], ys: Sequence[float], losses: np.ma.MaskedArray[Any, Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], np.ma.MaskedArray[Any, Any]]:
-    """A smooth surface through all losses and in their range; where one is not finite, the losses as they are."""
+    """Return a finer grid and a smooth surface through the losses and within their range.
+
+    Where a loss is not finite, it returns the grid and the losses unchanged.
+    """
     if losses.mask.any() or min(losses.shape) < 2:
         return np.array(xs), np.array(ys), losses
     values = np.asarray(losses)
     rows, columns = (_cubic(count) for count in values.shape)
-    between = np.clip(rows @ values @ columns.T, values.min(), values.max())
-    return _finer(xs), _finer(ys), np.ma.masked_invalid(between)
+    smooth = np.clip(rows @ values @ columns.T, values.min(), values.max())
+    return _finer(xs), _finer(ys), np.ma.masked_invalid(smooth)
 
 
-def _finer(places: Sequence[float]) -> NDArray[np.float64]:
-    steps = np.arange(len(places))
-    return np.interp(np.linspace(0, steps[-1], FINER * steps[-1] + 1), steps, places)
+def _finer(coordinates: Sequence[float]) -> NDArray[np.float64]:
+    indices = np.arange(len(coordinates))
+    return np.interp(np.linspace(0, indices[-1], FINER * indices[-1] + 1), indices, coordinates)
 
 
 def _cubic(count: int) -> NDArray[np.float64]:
-    """Catmull and Rom's spline through `count` equally spaced values, as a matrix that makes them finer."""
+    """Return the matrix that turns `count` equally spaced values into a Catmull-Rom spline, `FINER` times as fine."""
     matrix = np.zeros((FINER * (count - 1) + 1, count))
     for row in range(len(matrix)):
         cell = min(row // FINER, count - 2)
@@ -104,9 +106,10 @@ def _cubic(count: int) -> NDArray[np.float64]:
 
 
 def _levels(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Normalize]:
-    """Levels, closer where the loss is low: one steep corner must not leave the floor of the valley one colour.
+    """Return the levels of the contours and their colour scale, finer at low losses.
 
-    Logarithmic where the losses are positive and span a factor of thirty, squares otherwise.
+    They are logarithmic if the losses are positive and differ by a factor above 30, and otherwise grow as squares. With
+    equal distances, one steep corner would leave the rest of the plane in one colour.
     """
     low, high = float(values.min()), float(values.max())
     if low > 0 and high > 30 * low:

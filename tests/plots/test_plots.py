@@ -16,7 +16,7 @@ from matplotlib.colors import to_hex
 
 from lightning_landscape.evidence import Cause, Line, Verdict
 from lightning_landscape.plots import gradient_norm_figure, line_figure, render, save, timeline_figure, uncollected
-from lightning_landscape.plots.canvas import BLUE, VERMILION, label
+from lightning_landscape.plots.canvas import BLUE, VERMILION, short_name
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 NAMES = ["$x_1$", "$", r"a\$b", "<script>alert('x')</script>", "line\nbreak\0", "日本語 🧠", "\ud800", "{0} %s", ""]
@@ -138,7 +138,7 @@ def test_any_name_can_be_drawn_and_none_is_read_as_mathematics(name):
         gradient_norm_figure([1, 2], [name, "other"], [[1, 2], [3, 4]]),
     ):
         render(figure)
-        labels = {label(name, length) for length in (26, 28)}
+        labels = {short_name(name, length) for length in (26, 28)}
         shown = [text for text in figure.findobj(mpl.text.Text) if any(one in text.get_text() for one in labels)]
         assert shown
         assert not any(mpl.cbook.is_math_text(text.get_text()) for text in shown)

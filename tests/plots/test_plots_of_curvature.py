@@ -59,7 +59,7 @@ def test_odd_planes_are_drawn(losses):
 
 def test_no_way_down_is_refused():
     minimum = LossSurface(lambda p: (p["x"] ** 2).sum(), {"x": torch.ones(3)})
-    with pytest.raises(ValueError, match="no direction down"):
+    with pytest.raises(ValueError, match="no direction of negative curvature"):
         descent_figure(HessianExtremes()(minimum))
 
 

@@ -7,7 +7,7 @@ import torch
 
 from lightning_landscape.probes import CopyTrials, LossLine, RedrawnRestart, TryAlternatives
 from lightning_landscape.probes.alternatives import PERTURBATION, perturbed
-from lightning_landscape.probes.trials import MIN_STEPS, MIN_RESTART_STEPS
+from lightning_landscape.probes.trials import MIN_RESTART_STEPS, MIN_STEPS
 from lightning_landscape.surface import LossSurface, RunContext, cost_of
 
 
