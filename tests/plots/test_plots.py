@@ -1,4 +1,4 @@
-"""Figures are judged by what they draw: the axes' data, the words on them, and what they leave untouched."""
+"""The data and the texts on figures, and the settings of matplotlib that drawing must not change."""
 
 import contextlib
 import gc
@@ -27,12 +27,12 @@ def line(*losses, barrier=0.0, anchor="initial", alphas=ALPHAS, monotone=False):
 
 
 def curves(figure):
-    """Label → (x, y) of what is plotted on the first axes."""
+    """The coordinates (x, y) of each curve on the first axes, by its label."""
     return {drawn.get_label(): drawn.get_xydata().T for drawn in figure.axes[0].lines}
 
 
-def words(figure):
-    """Every word on the figure, as it is when drawn."""
+def texts_on(figure):
+    """All texts on the figure, after drawing."""
     render(figure)
     return "\n".join(text.get_text() for text in figure.findobj(mpl.text.Text))
 
@@ -42,14 +42,14 @@ def healthy(step):
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_matplotlib_is_left_changed():
+def the_settings_of_matplotlib_are_unchanged():
     before = dict(mpl.rcParams)
     yield
     assert plt.get_fignums() == []
     assert dict(mpl.rcParams) == before
 
 
-def test_the_newest_curve_is_drawn_strong_and_the_older_ones_fade():
+def test_the_newest_curve_is_strong_and_older_curves_are_fainter():
     *older, newest = line_figure([(step, healthy(step)) for step in (20, 60, 40, 80)]).axes[0].lines
     assert newest.get_label() == "step 80 (now)"
     assert to_hex(newest.get_color()) == BLUE.lower()
@@ -62,19 +62,19 @@ def test_the_newest_curve_is_drawn_strong_and_the_older_ones_fade():
 def test_the_barrier_is_marked_where_the_loss_rises_most_over_the_chord():
     figure = line_figure([(7, line(2.0, 2.5, 3.0, 2.0, 1.0, 0.9, barrier=1.5))])
     assert curves(figure)["barrier 1.5"].tolist() == [[0.5, 0.5], [1.5, 3.0]]
-    assert "barrier 1.5 at α = 0.5, 75% of the higher end" in words(figure)
+    assert "barrier 1.5 at α = 0.5, 75% of the higher end" in texts_on(figure)
 
 
 def test_without_a_barrier_none_is_marked():
     figure = line_figure([(80, healthy(80))])
     assert list(curves(figure)) == ["step 80 (now)"]
-    assert "the loss never rises" in words(figure)
+    assert "the loss never rises" in texts_on(figure)
 
 
-def test_what_lies_beyond_the_weights_is_shaded():
+def test_the_part_beyond_the_present_weights_is_shaded():
     beyond = line_figure([(80, healthy(80))])
     until_now = line_figure([(80, line(2.0, 1.0, alphas=(0.0, 1.0)))])
-    assert "a step\nfurther" in words(beyond)
+    assert "a step\nfurther" in texts_on(beyond)
     assert beyond.axes[0].patches[0].get_x() == 1
     assert not until_now.axes[0].patches
 
@@ -85,15 +85,15 @@ def test_a_loss_that_is_not_finite_is_a_gap_with_a_note(bad):
     drawn = curves(figure)
     assert np.isnan(drawn["step 7 (now)"][1]).tolist() == [False, False, True, False, False, True]
     assert drawn["not finite"][0].tolist() == [0.5, 1.25]
-    assert "not finite at 2 of 6 points" in words(figure)
+    assert "not finite at 2 of 6 points" in texts_on(figure)
 
 
 def test_a_line_without_any_finite_loss_says_so():
     figure = line_figure([(7, line(*[math.nan] * 6, barrier=math.nan))])
-    assert "no finite loss on this line" in words(figure)
+    assert "no finite loss on this line" in texts_on(figure)
 
 
-def test_losses_of_wildly_different_size_share_a_logarithmic_axis():
+def test_losses_of_very_different_size_share_a_logarithmic_axis():
     figure = line_figure([(1, line(1e6, 1e5, 1e4, 1e3, 1e2, 1e2)), (2, line(1.0, 0.9, 0.8, 0.7, 0.6, 0.5))])
     axes = figure.axes[0]
     assert axes.get_yscale() == "log"
@@ -101,11 +101,11 @@ def test_losses_of_wildly_different_size_share_a_logarithmic_axis():
     assert axes.get_ylim()[1] > 1e6
 
 
-def test_where_a_logarithm_is_impossible_the_wild_losses_lie_beyond_the_frame_with_a_note():
+def test_without_a_logarithmic_axis_extreme_losses_lie_beyond_the_frame_with_a_note():
     figure = line_figure([(1, line(-1.0, -0.9, 1e30, -0.7, -0.6, -0.5)), (2, line(-1, -1.1, -1.2, -1.3, -1.4, -1.5))])
     assert figure.axes[0].get_yscale() == "linear"
     assert figure.axes[0].get_ylim()[1] < 0
-    assert "1 losses lie beyond the frame" in words(figure)
+    assert "1 losses lie beyond the frame" in texts_on(figure)
 
 
 @pytest.mark.parametrize("level", [0.0, 2.3, -2.3, 1e6, 1e-6])
@@ -114,14 +114,14 @@ def test_a_plateau_looks_flat(level):
     low, high = figure.axes[0].get_ylim()
     assert low < level < high
     assert high - low > 0.99e-4 * abs(level)
-    assert "flat to within 0.01%" in words(figure)
+    assert "flat to within 0.01%" in texts_on(figure)
 
 
 def test_of_many_curves_twelve_are_drawn_with_first_and_last_among_them():
     figure = line_figure([(step, healthy(step % 90)) for step in range(1000)])
     assert len(figure.axes[0].lines) == 12
     assert {"step 0", "step 999 (now)"} <= curves(figure).keys()
-    assert "12 of 1000 curves drawn" in words(figure)
+    assert "12 of 1000 curves drawn" in texts_on(figure)
 
 
 def test_lines_that_cannot_be_compared_are_refused():
@@ -132,7 +132,7 @@ def test_lines_that_cannot_be_compared_are_refused():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_name_can_be_drawn_and_none_is_read_as_mathematics(name):
+def test_any_name_can_be_drawn_and_none_is_parsed_as_mathtext(name):
     for figure in (
         line_figure([(1, line(*[1.0] * 6, anchor=name))]),
         gradient_norm_figure([1, 2], [name, "other"], [[1, 2], [3, 4]]),
@@ -176,7 +176,7 @@ def test_zero_and_not_finite_have_colours_and_legend_entries_of_their_own():
     key = {text.get_text(): to_hex(patch.get_facecolor()) for text, patch in _key(figure)}
     assert key["not finite"] == VERMILION.lower()
     assert key["exactly zero"] != key["not finite"]
-    assert "not finite in 2 of 3 columns" in words(figure)
+    assert "not finite in 2 of 3 columns" in texts_on(figure)
 
 
 def _key(figure):
@@ -189,7 +189,7 @@ def test_a_map_of_one_value_is_drawn(value):
     assert render(gradient_norm_figure([5], ["all"], [[value]])).shape == (400, 640, 3)
 
 
-def test_one_wild_norm_does_not_wash_out_the_others():
+def test_one_extreme_norm_does_not_hide_the_differences_of_the_others():
     norms = [[1.0], [2.0], [1e30], [1.5], [1e-40]]
     mesh = gradient_norm_figure(range(5), ["all"], norms).axes[0].collections[0]
     assert mesh.norm(2.0) - mesh.norm(1.0) > 0.02
@@ -201,10 +201,10 @@ def test_more_than_200_steps_share_columns_by_geometric_mean():
     measured, _ = cells(figure)
     assert measured.shape == (1, 200)
     assert np.allclose(measured, 10.0)
-    assert "200 columns, geometric means" in words(figure)
+    assert "200 columns, geometric means" in texts_on(figure)
 
 
-def test_sharing_a_column_hides_nothing_that_is_not_finite():
+def test_a_shared_column_shows_that_one_of_its_norms_is_not_finite():
     norms = np.ones((4000, 1))
     norms[1234] = math.nan
     _, marks = cells(gradient_norm_figure(range(4000), ["all"], norms))
@@ -222,16 +222,16 @@ def test_more_than_32_groups_share_rows_by_the_norm_of_their_union():
 def test_ten_thousand_groups_fit():
     figure = gradient_norm_figure([1, 2], [f"blocks.{i}.weight" for i in range(10_000)], np.full((2, 10_000), 0.1))
     assert render(figure).shape[1] == 640
-    assert "10,000 groups in 32 rows" in words(figure)
+    assert "10,000 groups in 32 rows" in texts_on(figure)
 
 
-def test_long_names_lose_what_they_share():
+def test_long_names_lose_their_common_module_path():
     names = [f"model.encoder.layers.{i}.attention" for i in range(3)]
     figure = gradient_norm_figure([1], names, [[1, 2, 3]])
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == [f"…{i}.attention" for i in range(3)]
 
 
-def test_steps_may_be_irregular_and_a_repeated_step_shows_its_later_norms():
+def test_steps_may_be_irregular_and_of_a_repeated_step_the_later_norms_are_shown():
     figure = gradient_norm_figure([0, 10, 100, 10], ["all"], [[1], [2], [3], [9]])
     measured, _ = cells(figure)
     assert np.allclose(measured, [[1, 9, 3]])
@@ -239,7 +239,7 @@ def test_steps_may_be_irregular_and_a_repeated_step_shows_its_later_norms():
 
 
 @pytest.mark.parametrize(("steps", "groups", "norms"), [([], [], []), ([1], ["a"], [[1, 2]]), ([1, 2], ["a"], [[1]])])
-def test_norms_that_do_not_fit_are_refused_with_their_shape(steps, groups, norms):
+def test_norms_of_another_shape_are_refused(steps, groups, norms):
     with pytest.raises(ValueError, match="got shape"):
         gradient_norm_figure(steps, groups, norms)
 
@@ -252,14 +252,14 @@ def test_render_gives_colours_at_the_size_of_a_tensorboard_card():
     assert (pixels == [0, 0x72, 0xB2]).all(axis=-1).any()
 
 
-def test_the_users_own_style_neither_changes_the_picture_nor_is_changed():
+def test_the_users_style_neither_changes_the_figure_nor_is_changed():
     plain = render(line_figure([(80, healthy(80))]))
     with style.context(["dark_background", {"font.size": 30, "figure.dpi": 30}]):
         assert (render(line_figure([(80, healthy(80))])) == plain).all()
         assert mpl.rcParams["font.size"] == 30
 
 
-def test_save_writes_the_whole_picture_and_nothing_else(tmp_path):
+def test_save_writes_the_figure_and_no_other_file(tmp_path):
     figure = line_figure([(80, healthy(80))])
     save(figure, tmp_path / "deep" / "line.png")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["line.png"]
@@ -267,7 +267,7 @@ def test_save_writes_the_whole_picture_and_nothing_else(tmp_path):
     assert (saved == render(figure)).all()
 
 
-def test_a_failed_save_leaves_the_older_picture(tmp_path, monkeypatch):
+def test_a_failed_save_leaves_the_existing_file(tmp_path, monkeypatch):
     figure = line_figure([(80, healthy(80))])
     target = tmp_path / "line.png"
     target.write_text("older")
@@ -299,7 +299,7 @@ assert "matplotlib.pyplot" not in sys.modules and "tkinter" not in sys.modules
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_no_garbage_is_looked_for_while_pictures_are_drawn_and_then_as_before(enabled):
+def test_garbage_collection_is_suspended_and_restored(enabled):
     before = gc.isenabled()
     try:
         gc.enable() if enabled else gc.disable()
@@ -311,25 +311,25 @@ def test_no_garbage_is_looked_for_while_pictures_are_drawn_and_then_as_before(en
         gc.enable() if before else gc.disable()
 
 
-def test_the_timeline_has_a_gap_where_the_loss_is_not_finite_a_line_for_each_verdict_and_words_on_the_band():
+def test_the_timeline_shows_gaps_for_losses_that_are_not_finite_a_line_for_each_verdict_and_the_names_of_states():
     stuck = Verdict(Cause.SADDLE_POINT, 60, 40, stuck=True, reason="")
     segments = [(0, "learning"), (50, "stalled"), (60, "saddle_point")]
     figure = timeline_figure(range(100), [*[2.0] * 98, None, math.nan], segments, [stuck])
     axes = figure.axes[0]
     assert np.isnan(axes.lines[0].get_ydata()).sum() == 2
     assert axes.lines[1].get_xdata()[0] == 60
-    assert "not finite at 2 of 100 points" in words(figure)
+    assert "not finite at 2 of 100 points" in texts_on(figure)
     assert {"learning", "saddle point"} <= {text.get_text() for text in axes.texts}
     assert render(figure).shape == (340, 640, 3)
 
 
-def test_the_timeline_of_a_run_that_is_not_judged_does_not_say_that_there_was_no_alarm():
+def test_the_timeline_of_a_run_that_is_not_judged_does_not_claim_that_there_was_no_alarm():
     figure = timeline_figure(range(100), [2.0] * 100, [(0, "not_judged")])
-    assert "no alarm" not in words(figure)
+    assert "no alarm" not in texts_on(figure)
     assert "not judged" in {text.get_text() for text in figure.axes[0].texts}
 
 
-def test_a_timeline_of_nothing_is_refused_and_one_of_a_single_step_is_drawn():
+def test_a_timeline_without_steps_is_refused_and_one_of_a_single_step_is_drawn():
     with pytest.raises(ValueError, match="got 0, 0"):
         timeline_figure([], [], [])
     with pytest.raises(ValueError, match="got 2, 1"):

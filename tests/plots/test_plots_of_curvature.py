@@ -1,4 +1,4 @@
-"""Every reading has a figure, also the odd ones."""
+"""Figures of curvature readings and planes, including unusual ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SURFACE = LossSurface(saddle, HERE, PATH, held_out=saddle)
 
 
 def drawn(figure: Figure) -> bool:
-    """Whether it renders, and not to a single colour."""
+    """Whether the figure renders to more than a few colours."""
     return len(set(render(figure).reshape(-1).tolist())) > 5
 
 
@@ -52,18 +52,18 @@ def test_spectrum_and_descent_and_plane_are_drawn():
     ],
     ids=["constant", "with NaN and inf", "all NaN", "negative"],
 )
-def test_odd_planes_are_drawn(losses):
+def test_planes_with_unusual_losses_are_drawn(losses):
     path = {f"epoch {i}": (1 - i / 4, i / 8) for i in range(5)}
     assert drawn(plane_figure(plane_of(losses, {**path, "now": (0.0, 0.0)})))
 
 
-def test_no_way_down_is_refused():
+def test_a_curvature_without_descent_is_refused():
     minimum = LossSurface(lambda p: (p["x"] ** 2).sum(), {"x": torch.ones(3)})
     with pytest.raises(ValueError, match="no direction of negative curvature"):
         descent_figure(HessianExtremes()(minimum))
 
 
-def test_a_plane_is_smoothed_through_its_values_and_within_their_range():
+def test_the_smooth_surface_contains_the_losses_and_stays_within_their_range():
     axis = np.linspace(-1, 1, 6)
     losses = np.ma.masked_invalid(np.round(np.random.default_rng(0).random((6, 6)), 1))
     xs, ys, between = _smooth(axis, axis, losses)
@@ -80,6 +80,6 @@ def test_a_plane_is_smoothed_through_its_values_and_within_their_range():
     )
 
 
-def test_a_plane_with_a_hole_is_drawn_as_it_was_measured():
+def test_a_plane_with_a_loss_that_is_not_finite_is_not_smoothed():
     losses = np.ma.masked_invalid([[1.0, 2.0], [math.nan, 3.0]])
     assert _smooth([0.0, 1.0], [0.0, 1.0], losses)[2] is losses

@@ -1,4 +1,4 @@
-"""Other ways to go on, on surfaces that are known by hand."""
+"""Alternatives and the costs of trials, on surfaces whose results are known in closed form."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def saddle(params):
 
 
 def descend(rate):
-    def continued(factor):
+    def optimizer_copy(factor):
         def step(point, gradient):
             for weight, slope in zip(point.values(), gradient, strict=True):
                 weight.sub_(rate * factor * slope)
 
         return step
 
-    return continued
+    return optimizer_copy
 
 
 def surface(loss, *values, **known):
@@ -36,48 +36,48 @@ def surface(loss, *values, **known):
     return LossSurface(loss, {"w": torch.tensor(values)}, held_out=loss, **own, run=run)
 
 
-def test_three_times_the_rate_goes_as_far_as_gradient_descent_does():
+def test_three_times_the_learning_rate_gains_what_gradient_descent_at_that_rate_gains():
     found = TryAlternatives(steps=10)(surface(bowl, 2.0, 0.0))
     assert found.gains["learning rate x3"] == pytest.approx(1 - (1 + 2 * (1 - 0.15) ** 20) / 3, rel=1e-5)
     assert (found.steps, found.batches) == (10, 1)
 
 
-def test_from_an_exact_saddle_only_the_perturbation_leads_down():
+def test_from_an_exact_saddle_only_the_perturbation_lowers_the_loss():
     found = TryAlternatives()(surface(saddle, 0.0, 0.0))
-    # One dimension is no matrix, so the usual length of a step from zero is zero as well.
+    # A perturbation is a share of the norm, which is zero; only matrices have a smallest norm above zero.
     assert found.gains == {"learning rate x3": 0.0, "a perturbation": 0.0}
     beside = TryAlternatives()(surface(lambda p: saddle({"w": p["w"][0]}), (0.0, 0.0), (1.0, 1.0)))
     assert beside.gains["learning rate x3"] == 0.0
     assert beside.gains["a perturbation"] > 0.1
 
 
-def test_a_larger_batch_averages_over_four():
+def test_each_step_of_the_larger_batch_averages_over_four_batches():
     seen = []
 
-    def part(name):
+    def batch_loss(name):
         def loss(params):
             seen.append(name)
             return bowl(params)
 
         return loss
 
-    found = TryAlternatives(steps=10)(surface(bowl, 2.0, batch_losses=tuple(map(part, "abcde"))))
+    found = TryAlternatives(steps=10)(surface(bowl, 2.0, batch_losses=tuple(map(batch_loss, "abcde"))))
     assert found.gains["batch x4"] == pytest.approx(1 - (1 + 2 * (1 - 0.05) ** 20) / 3, rel=1e-5)
     assert seen[20:28] == ["a", "b", "c", "d", "e", "a", "b", "c"]
     assert len(seen) == 10 + 10 + 40
 
 
-def test_with_less_than_four_batches_there_is_no_larger_one():
+def test_with_fewer_than_four_batches_no_larger_batch_is_tried():
     assert "batch x4" not in TryAlternatives()(surface(bowl, 2.0, batch_losses=(bowl,) * 3)).gains
 
 
-def test_without_an_optimizer_to_copy_or_other_batches_nothing_is_claimed():
+def test_without_an_optimizer_copy_or_held_out_batches_there_is_no_reading():
     here = {"w": torch.ones(1)}
     assert TryAlternatives()(LossSurface(bowl, here, held_out=bowl)) is None
     assert TryAlternatives()(LossSurface(bowl, here, run=RunContext(optimizer_copy=descend(0.1)))) is None
 
 
-def test_a_perturbation_has_its_length_and_its_seed():
+def test_a_perturbation_has_a_tenth_of_the_norm_and_depends_on_its_seed():
     here = {"w": torch.ones(3, 4)}
     moved = perturbed(here)["w"] - here["w"]
     assert float(moved.norm()) == pytest.approx(PERTURBATION * 12**0.5, rel=1e-5)
@@ -86,8 +86,8 @@ def test_a_perturbation_has_its_length_and_its_seed():
 
 
 @pytest.mark.parametrize(("gradients", "steps"), [(None, 40), (167, 40), (87, 20), (40, MIN_STEPS), (0, MIN_STEPS)])
-def test_trials_are_shortened_to_what_is_left_but_never_to_nothing(gradients, steps):
-    # Besides four walks: a gradient here, seven points of a line search, and six ends beside the present loss.
+def test_trials_are_shortened_to_the_gradient_budget_but_not_below_a_minimum(gradients, steps):
+    # Other costs than the four trials: a gradient, seven losses of a line search, and seven held-out losses.
     assert CopyTrials()(surface(bowl, 2.0, gradient_budget=gradients)).steps == steps
 
 
@@ -100,22 +100,22 @@ def test_trials_are_shortened_to_what_is_left_but_never_to_nothing(gradients, st
         (LossLine("there", points=11), 12 / 3),
     ],
 )
-def test_what_cannot_do_with_less_says_what_it_takes_however_little_is_left(probe, least):
+def test_the_cost_is_never_below_that_of_the_shortest_measurement_however_small_the_budget(probe, least):
     known = {"anchors": {"there": {"w": torch.zeros(2)}}, "reinitialize": lambda seed: {"w": torch.zeros(2)}}
     assert cost_of(probe, surface(bowl, 2.0, 1.0, gradient_budget=1, **known)) == pytest.approx(least)
 
 
-def test_a_restart_that_is_plainly_better_is_not_repeated():
-    def redrawn(seed):
+def test_after_a_restart_with_a_clear_gain_no_further_seed_is_tried():
+    def reinitialize(seed):
         return {"w": torch.full((1,), float(seed))}
 
-    better = surface(bowl, 30.0, reinitialize=redrawn)
+    better = surface(bowl, 30.0, reinitialize=reinitialize)
     assert RedrawnRestart(seeds=3, steps=5)(better).seeds == 1
-    no_better = surface(bowl, 0.0, reinitialize=redrawn)
+    no_better = surface(bowl, 0.0, reinitialize=reinitialize)
     assert RedrawnRestart(seeds=3, steps=5)(no_better).seeds == 3
 
 
-def test_steps_that_are_affordable_are_counted_by_their_price():
+def test_steps_within_the_budget_depend_on_the_cost_of_a_step():
     assert surface(bowl, 1.0).steps_within_budget(40, 7) == 40
     assert surface(bowl, 1.0, gradient_budget=100).steps_within_budget(40, 7) == 14
     assert surface(bowl, 1.0, gradient_budget=0).steps_within_budget(40) == 0

@@ -1,4 +1,4 @@
-"""What the curvature probes say about surfaces that are known by hand."""
+"""The curvature probes on surfaces whose Hessian is known in closed form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def here() -> dict[str, Tensor]:
     return {"x": torch.zeros(3), "y": torch.zeros(2)}
 
 
-def test_a_saddle_with_a_way_down_that_holds_on_other_batches():
+def test_at_a_saddle_the_loss_falls_along_the_smallest_curvature_also_on_held_out_batches():
     found = HessianExtremes()(LossSurface(saddle, here(), held_out=saddle, run=RunContext(samples=7)))
     assert (found.lambda_min, found.lambda_max) == pytest.approx((-0.5, 1.0), abs=1e-5)
     assert found.ratio == pytest.approx(-0.5, abs=1e-5)
@@ -35,7 +35,7 @@ def test_a_saddle_with_a_way_down_that_holds_on_other_batches():
     assert found.descent.held_out_drop == pytest.approx(found.descent.drop)
 
 
-def test_a_way_down_that_is_only_noise_of_the_batch_does_not_hold():
+def test_a_fall_that_is_noise_of_the_measured_batches_is_a_rise_on_the_held_out_batches():
     def other(params) -> Tensor:
         return 1 + 0.5 * sum((part**2).sum() for part in params.values())
 
@@ -44,7 +44,7 @@ def test_a_way_down_that_is_only_noise_of_the_batch_does_not_hold():
     assert found.descent.held_out_drop < 0
 
 
-def test_a_minimum_has_no_way_down():
+def test_at_a_minimum_there_is_no_descent():
     found = HessianExtremes()(LossSurface(lambda p: sum((part**2).sum() for part in p.values()), here()))
     assert found.lambda_min == pytest.approx(2.0)
     assert found.descent is None
@@ -75,7 +75,7 @@ def test_the_same_surface_gives_the_same_reading_and_leaves_the_global_generator
 
 
 class OnceDifferentiable:
-    """The objective of sharded parameters: there is a gradient, and nothing behind it."""
+    """An objective like that of sharded parameters, with a gradient but without second derivatives."""
 
     def value(self, point):
         return saddle(point)
@@ -87,14 +87,14 @@ class OnceDifferentiable:
         raise SurfaceError("[LL309] there are no second derivatives of sharded parameters")
 
 
-def test_gradients_of_sharded_parameters_are_differenced_and_labelled():
+def test_without_second_derivatives_curvature_is_labelled_as_approximate():
     found = HessianExtremes()(LossSurface(differentiable(OnceDifferentiable()), here()))
     assert "approximate" in found.method
     assert found.reason == "[LL309] there are no second derivatives of sharded parameters"
     assert (found.lambda_min, found.lambda_max) == pytest.approx((-0.5, 1.0), abs=1e-2)
 
 
-def test_readings_are_plain_numbers_for_the_evidence():
+def test_readings_become_evidence_of_plain_numbers():
     surface = LossSurface(saddle, here(), held_out=saddle)
     evidence = Evidence(HessianExtremes()(surface), HessianSpectrum()(surface))
     as_dict = evidence.to_dict()
@@ -112,7 +112,7 @@ def test_spectrum_has_the_trace_and_the_share_of_negative_directions():
     assert sum(found.weights) == pytest.approx(1.0)
 
 
-def test_descent_ignores_what_is_not_finite():
+def test_a_descent_ignores_losses_that_are_not_finite():
     path = Descent((-1.0, 0.0, 1.0), (math.nan, 2.0, 1.5), None)
     assert (path.distance, path.drop, path.held_out_drop) == (1.0, 0.5, None)
     assert Descent((-1.0, 0.0, 1.0), (3.0, 2.0, 2.0), None).distance == 0.0

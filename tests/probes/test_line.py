@@ -1,4 +1,4 @@
-"""The loss along a line on surfaces in closed form, where every value is known by hand."""
+"""The loss on lines through surfaces in closed form, where every value is known."""
 
 import math
 
@@ -31,12 +31,12 @@ def test_between_the_two_branches_of_the_valley_the_barrier_is_exactly_a_half():
     assert (line.anchor, line.samples, len(line.alphas)) == ("initial", 8, 12)
 
 
-def test_the_point_beyond_the_end_is_no_part_of_the_barrier():
+def test_the_position_beyond_the_end_does_not_count_for_the_barrier():
     line = LossLine(points=3)(surface(valley, at(a=1.0, b=1.0), initial=at(a=0.0, b=0.0)))
     assert line.alphas == (0.0, 0.5, 1.0, 1.5)
-    assert line.losses == (0.5, 0.5 * 0.75**2, 0.0, 0.5 * 1.25**2)  # it rises again behind the minimum
+    assert line.losses == (0.5, 0.5 * 0.75**2, 0.0, 0.5 * 1.25**2)  # it rises again beyond the minimum
     assert line.monotone
-    assert line.barrier == 1 / 32  # at α = ½ the quartic bulges over its chord: 9/32 against 1/4
+    assert line.barrier == 1 / 32  # at α = ½ the loss is 9/32 and the chord 1/4
 
 
 def test_a_chain_of_linear_layers_falls_all_the_way_to_its_minimum():
@@ -49,17 +49,17 @@ def test_a_chain_of_linear_layers_falls_all_the_way_to_its_minimum():
     w = [0.1 + 0.9 * alpha for alpha in line.alphas]
     assert line.losses == pytest.approx([0.5 * (x**3 - 1) ** 2 for x in w], rel=1e-5)
     assert line.monotone
-    # ½(w³-1)² is concave near 0 and so rises over its chord, most at α = 0.4, though it never rises.
+    # ½(w³ - 1)² falls all the way, but it is concave near 0 and so lies above its chord, most at α = 0.4.
     rises = [loss - (1 - alpha) * line.losses[0] for loss, alpha in zip(line.losses, line.alphas[:11], strict=False)]
     assert line.barrier == pytest.approx(max(rises), rel=1e-5)
     assert line.barrier > 0.1
 
 
-def test_a_parabola_has_no_barrier_from_any_side():
+def test_a_parabola_has_no_barrier():
     parabola = surface(lambda p: (p["w"] ** 2).sum(), at(w=[1.0, -2.0]), left=at(w=[-3.0, 4.0]))
     line = LossLine("left")(parabola)
     assert line.barrier == 0
-    assert not line.monotone  # it falls to the minimum at α = 0.69 and rises behind it
+    assert not line.monotone  # it falls to the minimum at α = 0.69 and then rises
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -76,14 +76,14 @@ def test_a_loss_that_is_not_finite_inside_the_line_is_kept_and_makes_the_barrier
 
 @pytest.mark.parametrize("end", ["here", "anchor"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_with_an_end_that_is_not_finite_there_is_no_barrier_to_speak_of(end, bad):
+def test_with_an_end_that_is_not_finite_the_barrier_is_nan(end, bad):
     here, anchor = (bad, 1.0) if end == "here" else (1.0, bad)
     line = LossLine()(surface(lambda p: p["w"] ** 2, at(w=here), initial=at(w=anchor)))
     assert math.isnan(line.barrier)
     assert not line.monotone
 
 
-def test_without_the_anchor_there_is_nothing_to_say_and_nothing_is_evaluated():
+def test_without_the_anchor_there_is_no_reading_and_no_evaluation():
     def never(point):
         raise AssertionError("evaluated")
 
@@ -91,7 +91,7 @@ def test_without_the_anchor_there_is_nothing_to_say_and_nothing_is_evaluated():
 
 
 @pytest.mark.parametrize("points", [3, 11])
-def test_the_price_is_one_evaluation_for_each_point_and_one_more(points):
+def test_the_cost_is_one_evaluation_for_each_point_and_one_more(points):
     seen = []
 
     def counted(point):
@@ -103,12 +103,12 @@ def test_the_price_is_one_evaluation_for_each_point_and_one_more(points):
     assert seen == pytest.approx([i / (points - 1) for i in range(points + 1)])
 
 
-def test_an_anchor_of_another_precision_will_do():
+def test_an_anchor_may_have_another_precision():
     line = LossLine()(surface(lambda p: p["w"] ** 2, at(w=1.0), initial={"w": torch.tensor(2.0, dtype=torch.bfloat16)}))
     assert line.losses[0] == 4.0
 
 
-def test_losses_of_low_precision_are_handed_on_as_they_are():
+def test_losses_of_low_precision_are_not_changed():
     line = LossLine(points=3)(surface(lambda p: p["w"].bfloat16(), at(w=0.0), initial=at(w=1.0)))
     assert line.losses == (1.0, 0.5, 0.0, -0.5)
 
@@ -119,5 +119,5 @@ def test_too_few_points_are_refused_at_once(points):
         LossLine(points=points)
 
 
-def test_its_repr_is_what_a_log_would_say():
+def test_its_repr_shows_its_settings():
     assert repr(LossLine("best", 5)) == "LossLine(anchor='best', points=5)"

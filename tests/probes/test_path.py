@@ -1,4 +1,4 @@
-"""The plane that holds the path of a run, on surfaces whose answer is known."""
+"""The plane of the points of a run, on surfaces in closed form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOW = at(1.0, 0.0, 0.0)
 PATH = {"initial": at(5.0, 0.0, 0.0), "step 10": at(3.0, 1.0, 0.0), "best": NOW, "previous": NOW}
 
 
-def test_the_path_keeps_its_order_and_points_that_are_one_share_an_entry():
+def test_points_keep_their_order_and_equal_points_share_an_entry():
     plane = PathPlane()(LossSurface(bowl, NOW, PATH))
     assert list(plane.points) == ["initial", "step 10", "best, previous, now"]
     assert plane.points["best, previous, now"] == (0.0, 0.0)
@@ -56,7 +56,7 @@ def test_losses_that_are_not_finite_stay_what_they_are():
     assert all(math.isnan(loss) for row in plane.losses for loss in row)
 
 
-def test_every_point_lies_inside_the_picture_and_now_on_the_grid():
+def test_every_point_lies_inside_the_plane_and_the_present_weights_on_the_grid():
     plane = PathPlane(resolution=7)(LossSurface(bowl, NOW, PATH))
     assert plane.losses[plane.ys.index(0.0)][plane.xs.index(0.0)] == pytest.approx(1.0)
     for x, y in plane.points.values():
@@ -64,7 +64,7 @@ def test_every_point_lies_inside_the_picture_and_now_on_the_grid():
         assert plane.ys[0] < y < plane.ys[-1]
 
 
-def test_a_straight_path_is_crossed_by_the_steepest_descent():
+def test_the_second_axis_of_a_straight_path_is_the_steepest_descent():
     def valley(params) -> Tensor:
         return params["w"][0] ** 2 + 10 * params["w"][1]
 
@@ -75,7 +75,7 @@ def test_a_straight_path_is_crossed_by_the_steepest_descent():
     assert column[0] - column[-1] == pytest.approx(10 * (plane.ys[-1] - plane.ys[0]), rel=1e-4)
 
 
-def test_points_that_rounding_alone_puts_beside_the_line_make_no_axis():
+def test_points_beside_a_line_by_rounding_alone_count_as_on_the_line():
     nearly = {"initial": at(5.0, 0.0, 0.0), "previous": at(3.0, 1e-7, 0.0)}
     plane = PathPlane()(LossSurface(lambda p: bowl(p) + p["w"][2], NOW, nearly))
     assert plane.y_name == "steepest descent"
@@ -88,9 +88,11 @@ def test_the_shorter_axis_is_at_least_half_of_the_longer():
     assert plane.ys[-1] - plane.ys[0] == pytest.approx((plane.xs[-1] - plane.xs[0]) / 2, rel=0.01)
 
 
-def test_the_price_is_the_grid_times_the_batches_whatever_the_number_of_batches_there():
-    parts = tuple(bowl for _ in range(16))
-    surface = LossSurface(lambda p: torch.stack([part(p) for part in parts]).mean(), NOW, PATH, batch_losses=parts)
+def test_the_number_of_evaluations_is_that_of_the_grid_times_the_batches_used():
+    batch_losses = tuple(bowl for _ in range(16))
+    surface = LossSurface(
+        lambda p: torch.stack([loss(p) for loss in batch_losses]).mean(), NOW, PATH, batch_losses=batch_losses
+    )
     COUNT["evaluations"] = 0
     plane = PathPlane(resolution=11, batches=2)(surface)
     assert COUNT["evaluations"] == 11 * 11 * 2
@@ -105,13 +107,13 @@ def test_the_samples_are_those_of_the_batches_that_were_used():
     assert PathPlane(batches=3)(surface).samples == 96
 
 
-def test_a_run_that_has_not_moved_and_one_without_a_past_have_no_plane():
+def test_without_anchors_movement_or_a_gradient_there_is_no_plane():
     assert PathPlane()(LossSurface(bowl, NOW)) is None
     assert PathPlane()(LossSurface(bowl, NOW, {"initial": NOW})) is None
-    assert PathPlane()(LossSurface(bowl, at(0.0, 0.0, 0.0), {"initial": at(1.0, 0.0, 0.0)})) is None  # no descent
+    assert PathPlane()(LossSurface(bowl, at(0.0, 0.0, 0.0), {"initial": at(1.0, 0.0, 0.0)})) is None  # zero gradient
 
 
 @pytest.mark.parametrize("arguments", [{"resolution": 2}, {"batches": 0}])
-def test_what_makes_no_picture_is_refused_with_its_value(arguments):
+def test_bad_settings_are_refused_with_their_value(arguments):
     with pytest.raises(ValueError, match=str(*arguments.values())):
         PathPlane(**arguments)

@@ -1,4 +1,4 @@
-"""What trials on a copy say of surfaces that are known by hand."""
+"""Trials on a copy of the weights, on surfaces whose results are known in closed form."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def at(*values: float) -> dict[str, Tensor]:
 
 
 def surface(loss, here, **known) -> LossSurface:
-    """A surface that is the same on all batches; what is known besides its own fields is of the run."""
+    """A surface with the same loss on all batches; arguments that are no field of it go to its `RunContext`."""
     own = {name: known.pop(name) for name in ("batch_losses", "pairing", "anchors") if name in known}
     return LossSurface(loss, here, held_out=loss, **own, run=RunContext(**known))
 
@@ -42,7 +42,7 @@ def bowl(params) -> Tensor:
 
 
 def by_torch(optimizer, loss, here, steps: int) -> float:
-    """Gain of steps that torch's own optimizer takes."""
+    """The gain of an optimizer of torch on a parameter of its own."""
     leaf = torch.nn.Parameter(here["w"].clone())
     stepper = optimizer([leaf])
     before = float(loss({"w": leaf}).detach())
@@ -53,7 +53,7 @@ def by_torch(optimizer, loss, here, steps: int) -> float:
     return (before - float(loss({"w": leaf}).detach())) / abs(before)
 
 
-def test_on_a_bowl_the_line_search_goes_as_far_as_it_may_and_adam_as_far_as_its_steps():
+def test_on_a_bowl_the_line_search_takes_its_longest_step_and_adam_gains_what_torch_gains():
     found = CopyTrials(steps=40)(surface(bowl, at(3.0, 4.0), samples=7))
     assert found.gains["line search"] == pytest.approx(1 - 0.7**2, rel=1e-5)  # 30% of the weights' norm
     expected = by_torch(lambda p: torch.optim.Adam(p, lr=ADAM_LEARNING_RATE), bowl, at(3.0, 4.0), 40)
@@ -65,7 +65,7 @@ def test_on_a_bowl_the_line_search_goes_as_far_as_it_may_and_adam_as_far_as_its_
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
-def test_the_rescue_steps_like_torch_with_the_decay_of_the_run(kind, decay):
+def test_adam_decays_the_weights_like_the_optimizer_of_the_run(kind, decay):
     found = CopyTrials(steps=30)(
         surface(bowl, at(0.3, -2.0), weight_decay=decay, decoupled_decay=kind is torch.optim.AdamW)
     )
@@ -73,13 +73,13 @@ def test_the_rescue_steps_like_torch_with_the_decay_of_the_run(kind, decay):
     assert found.gains["adam"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_from_an_exact_saddle_no_trial_finds_a_way_and_none_is_claimed():
+def test_from_an_exact_saddle_no_trial_gains_anything():
     found = CopyTrials()(surface(lambda p: 2 + p["w"][0] ** 2 - p["w"][1] ** 2, at(0.0, 0.0)))
     assert set(found.gains.values()) == {0.0}
     assert found.relative_gradient == found.best == 0.0
 
 
-def test_beside_a_saddle_the_rescue_finds_the_way_down():
+def test_beside_a_saddle_adam_lowers_the_loss():
     found = CopyTrials()(surface(lambda p: 1 + p["w"][0] ** 2 - p["w"][1] ** 2, at(0.0, 1e-3)))
     assert found.gains["adam"] > 0.15
     assert found.relative_gradient == pytest.approx(2e-3, rel=1e-3)
@@ -91,50 +91,50 @@ def test_on_a_flat_surface_nothing_is_gained():
     assert found.decay_pull == 0.0
 
 
-def test_at_the_bottom_of_a_bowl_a_line_search_stays():
+def test_at_the_bottom_of_a_bowl_a_line_search_gains_nothing():
     found = CopyTrials()(surface(lambda p: 1 + bowl(p), at(1e-4, 0.0)))
     assert found.gains["line search"] == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("decay", [0.01, 0.5])
-def test_in_the_balance_with_a_decay_the_pull_is_1_and_the_rescue_stays(decay):
+def test_in_balance_with_the_weight_decay_the_pull_is_1_and_adam_gains_nothing(decay):
     balance = at(1 / (1 + decay))  # (w - 1) + λw = 0
     found = CopyTrials()(surface(lambda p: 1 + 0.5 * (p["w"][0] - 1) ** 2, balance, weight_decay=decay))
     assert found.decay_pull == pytest.approx(1.0, rel=1e-4)
-    assert found.gains["adam"] == pytest.approx(0.0, abs=1e-3)  # Adam scales rounding up
+    assert found.gains["adam"] == pytest.approx(0.0, abs=1e-3)  # Adam enlarges rounding errors
 
 
-def test_a_decoupled_decay_is_compared_with_steps_of_about_one_a_weight():
+def test_a_decoupled_decay_is_compared_with_steps_of_about_1_for_each_weight():
     found = CopyTrials()(surface(bowl, at(3.0, 4.0), weight_decay=0.1, decoupled_decay=True))
     assert found.decay_pull == pytest.approx(0.1 * 5 / math.sqrt(2))
 
 
-def test_gains_are_those_on_batches_that_the_trial_did_not_see():
-    def elsewhere(params):
+def test_gains_are_those_on_the_held_out_batches():
+    def held_out(params):
         return 1 + 0.5 * ((params["w"] - 3) ** 2).sum()
 
-    found = CopyTrials()(LossSurface(bowl, at(3.0), held_out=elsewhere))
+    found = CopyTrials()(LossSurface(bowl, at(3.0), held_out=held_out))
     assert found.gains["adam"] < 0
     assert found.gains["line search"] < 0
     assert found.best == 0.0
 
 
-def test_without_other_batches_nothing_is_claimed():
+def test_without_held_out_batches_there_is_no_reading():
     assert CopyTrials()(LossSurface(bowl, at(3.0))) is None
     assert RedrawnRestart()(LossSurface(bowl, at(3.0), run=RunContext(reinitialize=lambda seed: at(0.0)))) is None
 
 
-def test_a_trial_steps_from_batch_to_batch():
+def test_a_trial_takes_the_batches_in_turn():
     seen = []
 
-    def part(name):
+    def batch_loss(name):
         def loss(params):
             seen.append(name)
             return bowl(params)
 
         return loss
 
-    CopyTrials(steps=5)(surface(bowl, at(1.0), batch_losses=(part("a"), part("b"))))
+    CopyTrials(steps=5)(surface(bowl, at(1.0), batch_losses=(batch_loss("a"), batch_loss("b"))))
     assert seen == ["a", "b", "a", "b", "a"]
 
 
@@ -148,19 +148,19 @@ def test_a_loss_may_be_negative_or_zero(constant, sign):
 
 
 def descend(rate):
-    """Plain gradient descent at this rate as what the run goes on with."""
+    """Plain gradient descent as the optimizer of the run."""
 
-    def continued(factor):
+    def optimizer_copy(factor):
         def step(point, gradient):
             for weight, slope in zip(point.values(), gradient, strict=True):
                 weight -= factor * rate * slope
 
         return step
 
-    return continued
+    return optimizer_copy
 
 
-def test_the_runs_own_optimizer_is_tried_at_three_rates_and_the_mean_of_its_path_judged():
+def test_the_runs_own_optimizer_is_tried_at_three_rates_and_the_mean_of_its_points_is_evaluated():
     # On a bowl, w ← (1 - rate) w.
     found = CopyTrials(steps=2)(surface(bowl, at(1.0), optimizer_copy=descend(0.05)))
     assert found.gains["this optimizer"] == pytest.approx(1 - 0.95**4)
@@ -169,13 +169,13 @@ def test_the_runs_own_optimizer_is_tried_at_three_rates_and_the_mean_of_its_path
     assert found.gains["mean of the path"] == pytest.approx(1 - ((0.95 + 0.95**2) / 2) ** 2)
 
 
-def test_steps_that_jump_from_wall_to_wall_have_a_better_mean():
+def test_the_mean_of_oscillating_steps_is_better_than_the_last_point():
     found = CopyTrials(steps=40)(surface(bowl, at(1.0), optimizer_copy=descend(1.99)))
     assert found.gains["mean of the path"] > 0.99
     assert found.gains["this optimizer"] < 0.6
 
 
-def test_a_trial_that_leaves_the_finite_numbers_gained_less_than_any_other():
+def test_a_trial_whose_loss_is_not_finite_gains_less_than_any_other():
     found = CopyTrials()(surface(lambda p: 1 + p["w"].sqrt().sum(), at(0.5), optimizer_copy=descend(1.0)))
     assert found.gains["learning rate x10"] == -math.inf
     assert "learning rate x10 not finite" in tried(Evidence(found))
@@ -186,7 +186,7 @@ def test_a_trial_that_leaves_the_finite_numbers_gained_less_than_any_other():
     assert downwards.best < math.inf
 
 
-def test_no_trial_moves_the_weights_or_draws_a_random_number():
+def test_no_trial_changes_the_weights_or_the_random_state():
     here, state = at(3.0, 4.0), torch.get_rng_state()
     everything = surface(bowl, here, optimizer_copy=descend(0.1), reinitialize=lambda seed: here)
     assert CopyTrials()(everything) == CopyTrials()(everything)
@@ -214,7 +214,7 @@ def two_valleys(params) -> Tensor:
     return 1.5 + (w**2 - 1) ** 2 + 0.3 * w
 
 
-def test_a_restart_finds_the_other_valley_and_the_best_seed_counts():
+def test_a_restart_reaches_the_other_valley_and_the_best_seed_counts():
     poor = at(0.96)
     found = RedrawnRestart(seeds=2, steps=300)(
         surface(two_valleys, poor, reinitialize=lambda seed: at(0.5 if seed == 0 else -0.5))
@@ -226,7 +226,7 @@ def test_a_restart_finds_the_other_valley_and_the_best_seed_counts():
     assert none.gain == pytest.approx(0.0, abs=1e-3)
 
 
-def test_a_restart_knows_whether_its_own_loss_came_down_whatever_became_of_the_others():
+def test_a_restart_reports_whether_the_loss_of_its_own_batch_fell():
     def cliff(params):
         return torch.where(params["w"].sum() < 0.995, 9.0, 1.0) + 0.1 * params["w"].sum()
 
@@ -246,7 +246,7 @@ def test_a_restart_knows_whether_its_own_loss_came_down_whatever_became_of_the_o
     assert not blows_up.trained
 
 
-def test_without_a_way_to_draw_weights_there_is_no_restart():
+def test_where_weights_cannot_be_drawn_there_is_no_restart():
     assert RedrawnRestart()(surface(bowl, at(1.0))) is None
 
 
@@ -264,13 +264,13 @@ def test_bad_settings_are_refused_at_construction(settings, message):
 
 
 def paired(*losses: tuple[float, float], targets: Any = (("y",),), vary: bool = True) -> InputUse | None:
-    """Use of the inputs where batches have these losses, as they are and with other targets."""
+    """The reading for batches with these losses: (with their own targets, with exchanged targets) pairs."""
 
     def constant(value):
         return lambda params: torch.tensor(value, dtype=torch.float64)
 
-    whole, broken = (tuple(map(constant, values)) for values in zip(*losses, strict=True))
-    pairing = Pairing(whole, lambda: Roles(targets, vary), lambda exchanged: broken if exchanged == targets else ())
+    own, mispaired = (tuple(map(constant, values)) for values in zip(*losses, strict=True))
+    pairing = Pairing(own, lambda: Roles(targets, vary), lambda exchanged: mispaired if exchanged == targets else ())
     return input_use(LossSurface(bowl, at(1.0), pairing=pairing))
 
 
@@ -282,28 +282,28 @@ def test_a_loss_that_rises_with_other_targets_depends_on_the_inputs():
 
 
 @pytest.mark.parametrize("losses", [[(1.0, 1.0), (2.0, 2.0)], [(1.0, 2.0), (2.0, 1.0)], [(1.0, 1.0)], [(0.0, 0.0)]])
-def test_targets_that_may_be_exchanged_make_no_use_of_the_inputs_however_far_batches_lie_apart(losses):
+def test_without_a_rise_on_average_the_loss_does_not_depend_on_the_inputs(losses):
     use = paired(*losses)
     assert (use.share, use.unpaired) == (0.0, False)
 
 
-def test_without_a_target_nothing_is_exchanged_and_the_loss_is_one_of_the_inputs_alone():
+def test_without_targets_nothing_is_exchanged_and_the_loss_depends_on_the_inputs_alone():
     use = paired((1.0, 5.0), (2.0, 5.0), targets=())
     assert (use.loss, use.shuffled, use.moved, use.unpaired, use.targets) == (1.5, 1.5, 0.0, True, ())
 
 
-def test_targets_are_named_by_the_way_that_leads_to_them_and_whether_inputs_vary_is_passed_on():
+def test_the_reading_has_the_paths_of_the_targets_and_whether_inputs_vary():
     use = paired((1.0, 1.0), targets=((1, "y"), ("labels",)), vary=False)
     assert (use.targets, use.varied) == (("1.y", "labels"), False)
 
 
-def test_losses_that_are_not_finite_or_not_there_tell_nothing():
+def test_without_pairing_or_with_losses_that_are_not_finite_there_is_no_reading():
     assert input_use(LossSurface(bowl, at(1.0))) is None
     assert paired((1.0, math.nan), (1.0, 2.0)) is None
     assert paired((math.inf, 1.0)) is None
 
 
-def test_the_price_is_a_forward_pass_for_each_entry_and_two_for_each_batch():
+def test_the_cost_is_a_forward_pass_for_each_entry_and_two_for_each_batch():
     pairing = Pairing((bowl, bowl), lambda: Roles(()), lambda targets: (), tries=4)
     assert cost_of(input_use, LossSurface(bowl, at(1.0), pairing=pairing)) == (4 + 2 * 2) / 3
     one_entry = replace(pairing, tries=0)
@@ -311,7 +311,7 @@ def test_the_price_is_a_forward_pass_for_each_entry_and_two_for_each_batch():
     assert cost_of(input_use, LossSurface(bowl, at(1.0))) == 0
 
 
-def test_twins_are_rows_alike_or_empty_in_a_layer_that_is_not_the_last():
+def test_duplicates_are_equal_or_zero_rows_of_any_layer_but_the_last():
     start = {"a.weight": torch.tensor([[1.0, 2.0], [1.0, 2.0], [3.0, 4.0], [0.0, 0.0]]), "a.bias": torch.zeros(4)}
     start |= {"b.weight": torch.zeros(3, 4)}
     grown = {name: torch.rand_like(weight) for name, weight in start.items()}
@@ -322,7 +322,7 @@ def test_twins_are_rows_alike_or_empty_in_a_layer_that_is_not_the_last():
     assert symmetry(LossSurface(bowl, {"only": torch.zeros(2, 2)})) is None
 
 
-def test_filters_are_compared_whole():
+def test_convolution_filters_are_compared_as_a_whole():
     kernels = torch.zeros(3, 2, 2, 2)
     kernels[0, 1, 0, 0] = kernels[1, 0, 1, 1] = kernels[2, 1, 0, 0] = 1.0
     assert duplicate_share(kernels) == pytest.approx(2 / 3)
@@ -334,7 +334,7 @@ def test_the_starting_point_is_the_loss_of_the_initial_weights_on_the_same_batch
     assert starting_point(surface(bowl, at(1.0))) is None
 
 
-def test_the_starting_point_takes_weights_that_were_frozen_since_as_they_were():
+def test_the_starting_point_includes_the_former_values_of_weights_that_are_frozen_now():
     def product(params):
         return (params["w"] * params.get("frozen", torch.tensor([7.0]))).sum()
 
