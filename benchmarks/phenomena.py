@@ -1,6 +1,6 @@
-"""What is known of the loss landscape of small networks, reproduced on scikit-learn's digits.
+"""Reproduce published properties of the loss landscapes of small networks on scikit-learn's digits.
 
-``python -m benchmarks.phenomena docs/images`` writes the pictures of docs/curvature.md and prints their numbers.
+``python -m benchmarks.phenomena docs/images`` writes the figures of docs/curvature.md and prints their numbers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
@@ -32,31 +33,31 @@ Weights = dict[str, Tensor]
 
 
 def digits(count: int) -> tuple[Tensor, Tensor]:
-    """The first samples of load_digits, from 0 to 1: (count, 64) and (count,)."""
+    """Return the first images of load_digits, shape (count, 64) with pixels from 0 to 1, and labels, shape (count,)."""
     pixels, labels = load_digits(return_X_y=True)
     return torch.tensor(pixels[:count] / 16, dtype=torch.float32), torch.tensor(labels[:count])
 
 
 def tanh_net(*widths: int, seed: int) -> nn.Sequential:
-    """Fully connected, tanh between the layers."""
+    """Return a fully connected network with tanh between the layers."""
     torch.manual_seed(seed)
     layers = [layer for n, m in pairwise(widths) for layer in (nn.Linear(n, m), nn.Tanh())]
     return nn.Sequential(*layers[:-1])
 
 
 def copied(net: nn.Module) -> Weights:
-    """The present weights."""
+    """Return a copy of the weights."""
     return {name: tensor.detach().clone() for name, tensor in net.named_parameters()}
 
 
 def loss_of(net: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Callable:
-    """The loss as a function of the weights."""
+    """Return the loss as a function of the weights."""
     return lambda params: criterion(functional_call(net, dict(params), (x,)), y)
 
 
 @dataclass(frozen=True)
 class EdgeOfStability:
-    """Sharpness during gradient descent at one learning rate."""
+    """The largest curvature λ_max (sharpness) during gradient descent at one learning rate."""
 
     learning_rate: float
     steps: tuple[int, ...]
@@ -65,13 +66,13 @@ class EdgeOfStability:
 
     @property
     def settled(self) -> float:
-        """Mean sharpness over the last quarter of the run."""
+        """Mean of λ_max over the last quarter of the run."""
         last = self.sharpness[-len(self.sharpness) // 4 :]
         return sum(last) / len(last)
 
 
 def edge_of_stability(learning_rate: float, steps: int, every: int) -> EdgeOfStability:
-    """Full-batch gradient descent on squared error: λ_max rises to 2/η and stays there [Cohen21]_.
+    """Run full-batch gradient descent on a squared error, where λ_max rises to 2/η and stays there [Cohen21]_.
 
     .. [Cohen21] Gradient descent on neural networks typically occurs at the edge of stability, arXiv:2103.00065.
     """
@@ -80,22 +81,22 @@ def edge_of_stability(learning_rate: float, steps: int, every: int) -> EdgeOfSta
     net = tanh_net(64, 32, 32, 10, seed=0)
     loss = loss_of(net, F.mse_loss, x, y)
     weights = copied(net)
-    seen: list[tuple[int, float, float]] = []
+    rows: list[tuple[int, float, float]] = []
     for step in range(steps + 1):
         if step % every == 0:
-            found = hessian_extremes(loss, weights, stop=largest(1, 1e-2))
-            seen.append((step, found.lambda_max, found.loss))
+            extremes = hessian_extremes(loss, weights, stop=largest(1, 1e-2))
+            rows.append((step, extremes.lambda_max, extremes.loss))
         leaves = {name: tensor.requires_grad_() for name, tensor in weights.items()}
         gradient = torch.autograd.grad(loss(leaves), list(leaves.values()))
         weights = {
             name: (tensor - learning_rate * part).detach()
             for (name, tensor), part in zip(leaves.items(), gradient, strict=True)
         }
-    return EdgeOfStability(learning_rate, *map(tuple, zip(*seen, strict=True)))
+    return EdgeOfStability(learning_rate, *map(tuple, zip(*rows, strict=True)))
 
 
-def index_along_training(marks: Sequence[int]) -> list[tuple[float, float, float]]:
-    """Loss, share of negative eigenvalues and λ_min/λ_max at some steps, from the whole spectrum [Dauphin14]_.
+def index_along_training(measured_steps: Sequence[int]) -> list[tuple[float, float, float]]:
+    """Return the loss, the share of negative eigenvalues and λ_min/λ_max at these steps of a run [Dauphin14]_.
 
     .. [Dauphin14] Identifying and attacking the saddle point problem, arXiv:1406.2572.
     """
@@ -105,47 +106,47 @@ def index_along_training(marks: Sequence[int]) -> list[tuple[float, float, float
     x = x.double()
     loss = loss_of(net, F.cross_entropy, x, labels)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
-    seen = []
-    for step in range(max(marks) + 1):
-        if step in marks:
+    rows = []
+    for step in range(max(measured_steps) + 1):
+        if step in measured_steps:
             operator = exact_hessian(Problem.of(loss, copied(net)))
             start = torch.randn(operator.layout.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
             values = lanczos(operator, start, operator.layout.size).values
             negative = float((values < -1e-6).double().mean())
-            seen.append((operator.loss, negative, float(values[0] / values[-1])))
+            rows.append((operator.loss, negative, float(values[0] / values[-1])))
         optimizer.zero_grad()
         F.cross_entropy(net(x), labels).backward()
         optimizer.step()
-    return seen
+    return rows
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's weights at its start, along its way and at its end."""
+    """The network of a run, and its weights from the first step to the last."""
 
     net: nn.Module
     snapshots: list[Weights]
 
 
 def trained(seed: int, steps: int, snapshots: int) -> Trained:
-    """Adam on mini-batches of the digits."""
+    """Train a network on the digits with Adam, and copy its weights `snapshots` times besides the initial ones."""
     x, y = digits(1200)
     net = tanh_net(64, 32, 10, seed=seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(seed)
-    kept = [copied(net)]
+    weights = [copied(net)]
     for step in range(1, steps + 1):
         rows = torch.randint(0, len(x), (64,), generator=generator)
         optimizer.zero_grad()
         F.cross_entropy(net(x[rows]), y[rows]).backward()
         optimizer.step()
         if step % (steps // snapshots) == 0:
-            kept.append(copied(net))
-    return Trained(net, kept)
+            weights.append(copied(net))
+    return Trained(net, weights)
 
 
 def line(run: Trained, start: Weights, end: Weights, points: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Shares of the way and the training loss there."""
+    """Return equally spaced positions α on the line from `start` to `end`, and the training loss at each."""
     x, y = digits(1200)
     surface = LossSurface(loss_of(run.net, F.cross_entropy, x, y), start)
     step = {name: end[name] - tensor for name, tensor in start.items()}
@@ -153,8 +154,8 @@ def line(run: Trained, start: Weights, end: Weights, points: int) -> tuple[tuple
     return path.distances, path.losses
 
 
-def blank(title: str, x: str, y: str) -> tuple[Figure, object]:
-    """One pair of axes."""
+def blank(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """Return a figure with one pair of axes, its title and labels."""
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -165,7 +166,7 @@ def blank(title: str, x: str, y: str) -> tuple[Figure, object]:
 
 
 def draw_edge_of_stability(folder: Path) -> None:
-    """Two learning rates, each with its edge."""
+    """Draw λ_max during training at two learning rates, and the edge of stability 2/η of each."""
     figure, axes = blank("sharpness rises to 2/η and stays there", "step of gradient descent", "λ_max")
     for rate, colour in ((0.5, "#0072B2"), (1.0, "#D55E00")):
         run = edge_of_stability(rate, 6000, 100)
@@ -178,18 +179,18 @@ def draw_edge_of_stability(folder: Path) -> None:
 
 
 def draw_index(folder: Path) -> None:
-    """Share of negative eigenvalues against the loss."""
-    seen = index_along_training([0, 3, 10, 20, 40, 80, 160, 320, 640, 1280])
-    for loss, index, ratio in seen:
+    """Draw the loss against the share of negative eigenvalues."""
+    rows = index_along_training([0, 3, 10, 20, 40, 80, 160, 320, 640, 1280])
+    for loss, index, ratio in rows:
         print(f"index: loss {loss:.4f}: {index:.3f} of the eigenvalues are negative, λ_min/λ_max = {ratio:.3f}")
     figure, axes = blank("the lower the loss, the fewer directions bend down", "index α (share of λ < 0)", "loss")
-    axes.plot([index for _, index, _ in seen], [loss for loss, _, _ in seen], "o-", color="#0072B2")
+    axes.plot([index for _, index, _ in rows], [loss for loss, _, _ in rows], "o-", color="#0072B2")
     axes.set_yscale("log")
     save(figure, folder / "index.png")
 
 
 def draw_interpolation(folder: Path, run: Trained) -> None:
-    """From the initial weights to the trained ones, and between two runs."""
+    """Draw the loss on the line from the initial to the trained weights, and on the line between two trained runs."""
     other = trained(seed=1, steps=1500, snapshots=30)
     shares, losses = line(run, run.snapshots[0], run.snapshots[-1], 51)
     _, between = line(run, other.snapshots[-1], run.snapshots[-1], 51)
@@ -209,7 +210,7 @@ def draw_interpolation(folder: Path, run: Trained) -> None:
 
 
 def draw_readings(folder: Path, run: Trained) -> None:
-    """The library's own figures for one run."""
+    """Draw the figures of the library for one run: the spectrum, the descent and the plane."""
     x, y = digits(1200)
     loss, held_out = (loss_of(run.net, F.cross_entropy, x[rows], y[rows]) for rows in (slice(0, 600), slice(600, 1200)))
     early = LossSurface(loss, run.snapshots[1], held_out=held_out, run=RunContext(samples=600))
@@ -225,7 +226,7 @@ def draw_readings(folder: Path, run: Trained) -> None:
 
 
 def main() -> None:
-    """All pictures into the folder that is named on the command line."""
+    """Write all figures to the folder named on the command line."""
     torch.set_num_threads(1)
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
     folder.mkdir(parents=True, exist_ok=True)
