@@ -23,10 +23,9 @@ DISTANCES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 WORTHWHILE_FALL = 0.05
 """fall of the held-out loss along a direction, as a share of the loss, above which a trial starts from there"""
 MIN_PRODUCTS = 4
-"""fewest Hessian-vector products; with fewer, neither end of the spectrum is found"""
+"""smallest number of Hessian-vector products; with fewer, neither end of the spectrum is found"""
 FIXED_GRADIENTS = 5
-"""gradients of every batch in addition to the products: two graphs, a check of one of them, and a check of the
-products"""
+"""gradients of each batch in addition to the products, to build and to check autograd graphs"""
 BUDGET_SHARE = 0.5
 """largest share of the gradient budget for the products: more batches would make them more precise, but other probes
 follow"""
@@ -38,8 +37,8 @@ TRIAL_STEPS = 40
 class HessianExtremes:
     """Measure both ends of the Hessian's spectrum, and the loss along the eigenvector of the smallest eigenvalue.
 
-    It takes at most `iterations` Hessian-vector products. Where the gradient budget is small, these are computed on
-    fewer batches, and at last there are fewer of them.
+    It takes at most `iterations` Hessian-vector products. Where the gradient budget is small, it uses fewer batches
+    and, on a single batch, fewer products.
     """
 
     iterations: int = 20

@@ -19,11 +19,11 @@ ADAM_LEARNING_RATE = 1e-2
 FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
 """names of the trials with the run's own optimizer, and the factors on its learning rate"""
 MIN_STEPS = 8
-"""fewest steps of a trial; fewer show nothing"""
+"""smallest number of steps of a trial; after fewer, gains are too small to compare"""
 LINE_SEARCH = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 """step lengths of the line search, as shares of the weights' norm"""
 MIN_RESTART_STEPS = 100
-"""fewest steps of a run from new initial weights; fewer show nothing"""
+"""smallest number of steps of a restart; after fewer, its loss cannot be compared with that of the run"""
 CLEAR_GAIN = 0.3
 """relative gain of a restart after which no further seed is tried"""
 
@@ -32,8 +32,8 @@ CLEAR_GAIN = 0.3
 def starting_point(surface: LossSurface) -> StartingPoint | None:
     """Return the loss at the initial and at the present weights on the same batches; None without the initial weights.
 
-    The losses that training logged do not replace it: the first ones are noisy, and in a run that diverges at once they
-    are far above the loss at the initial weights.
+    The losses logged in training cannot replace it: the first of them are noisy and, in a run that diverges at once,
+    far above the loss at the initial weights.
     """
     start = surface.anchors.get("initial")
     if start is None:
@@ -141,7 +141,7 @@ def _fixed_cost(surface: LossSurface) -> float:
 def run_trial(
     surface: LossSurface, start: Params, optimizer_step: OptimizerStep, steps: int, batches: int = 1
 ) -> tuple[Params, Params]:
-    """Return the last point of `steps` optimizer steps from a copy of `start`, and the mean of their points.
+    """Take `steps` optimizer steps from a copy of `start`, and return the last point and the mean of the points.
 
     Each step takes the mean gradient of the next `batches` batches, which are used in turn.
     """
@@ -212,7 +212,8 @@ def _evaluation_cost(surface: LossSurface) -> float:
 def adam(surface: LossSurface) -> OptimizerStep:
     """Return the step of a new Adam with the weight decay of the run; of AdamW where that decay is decoupled.
 
-    Without the decay, a run in balance with its weight decay would gain in a trial, although its optimizer works well.
+    Without the decay, a trial would lower the loss of a run whose gradient and weight decay are in balance, although
+    the optimizer of that run works as it should.
     """
     kind = torch.optim.AdamW if surface.run.decoupled_decay else torch.optim.Adam
     optimizer: torch.optim.Optimizer | None = None
@@ -223,7 +224,7 @@ def adam(surface: LossSurface) -> OptimizerStep:
             optimizer = kind(point.values(), lr=ADAM_LEARNING_RATE, weight_decay=surface.run.weight_decay)
         for weight, slope in zip(point.values(), gradient, strict=True):
             weight.grad = slope
-        # The wrapped function: `step` itself calls the user's hooks for all optimizers of the process as well.
+        # `step` itself would also run hooks that the user has registered for all optimizers of the process.
         optimizer.step.__wrapped__(optimizer)  # type: ignore[attr-defined]
         optimizer.zero_grad()
 
