@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.functional.hessian.layout import Layout
-from lightning_landscape.functional.hessian.operator import random_direction
 from lightning_landscape.surface import Params
 
 
@@ -77,25 +76,6 @@ def plane_losses(
     """
     rows = [torch.stack([loss(frame.point(x, y)).detach() for x in xs]) for y in ys]
     return tuple(tuple(row.tolist()) for row in rows)
-
-
-def filter_normalised_direction(params: Params, seed: int) -> dict[str, Tensor]:
-    """A Gaussian direction with every filter as long as the filter of `params` it would move [Li18]_.
-
-    Filters are the slices along the first dimension; biases and the scales of norms, which have none, stay in place.
-
-    .. [Li18] Visualizing the loss landscape of neural nets, arXiv:1712.09913.
-    """
-    layout = Layout.of(params)
-    direction = layout.named(random_direction(layout, seed))
-    for name, part in direction.items():
-        if part.dim() < 2:
-            part.zero_()
-            continue
-        wanted = params[name].detach().flatten(1).norm(dim=1)
-        given = part.flatten(1).norm(dim=1).clamp_min(torch.finfo(part.dtype).tiny)
-        part.mul_((wanted / given).view(-1, *[1] * (part.dim() - 1)))
-    return direction
 
 
 def principal_directions(points: Sequence[Params], origin: Params) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

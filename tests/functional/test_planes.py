@@ -7,12 +7,7 @@ import math
 import pytest
 import torch
 
-from lightning_landscape.functional.planes import (
-    Frame,
-    filter_normalised_direction,
-    plane_losses,
-    principal_directions,
-)
+from lightning_landscape.functional.planes import Frame, plane_losses, principal_directions
 
 
 def frame_in(n: int) -> Frame:
@@ -42,19 +37,6 @@ def test_nan_and_inf_are_returned_unchanged():
     losses = plane_losses(lambda params: params["w"][0].log(), frame_in(2), [-1.0, 0.0, 1.0], [0.0])
     assert math.isnan(losses[0][0])
     assert losses[0][1:] == (-math.inf, 0.0)
-
-
-def test_filters_are_normalised_and_biases_stay():
-    torch.manual_seed(0)
-    params = dict(torch.nn.Conv2d(3, 5, 3).named_parameters())
-    with torch.no_grad():
-        params["weight"][2] = 0
-    direction = filter_normalised_direction(params, seed=1)
-    wanted = params["weight"].detach().flatten(1).norm(dim=1)
-    assert torch.allclose(direction["weight"].flatten(1).norm(dim=1), wanted, rtol=1e-5)
-    assert not direction["bias"].any()
-    assert torch.equal(direction["weight"], filter_normalised_direction(params, seed=1)["weight"])
-    assert not torch.equal(direction["weight"], filter_normalised_direction(params, seed=2)["weight"])
 
 
 def test_principal_directions_hold_a_planar_trajectory():
