@@ -32,7 +32,7 @@ NEVER = lambda found: False  # noqa: E731
 
 
 @dataclass
-class PendingStep:
+class Row:
     """One tool's way to do one task."""
 
     tool: str
@@ -48,7 +48,7 @@ class Task:
     name: str
     truth: Sequence[float]
     ends: Callable[[Sequence[float]], list[float]]
-    rows: list[PendingStep]
+    rows: list[Row]
 
 
 def truth_of(model: nn.Module, data: Data, steps: int) -> tuple[float, ...]:
@@ -75,11 +75,11 @@ def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], first: 
             truth,
             top,
             [
-                PendingStep("ours", lambda: peers.ours(model, data, NEVER, 40)),
-                PendingStep("PyHessian, batches", lambda: peers.with_pyhessian(model, data, 1, 0.0, 40)),
-                PendingStep("PyHessian, one batch", lambda: peers.with_pyhessian_in_one_batch(model, data, 1, 0.0, 40)),
-                PendingStep("curvlinops, operator only", lambda: peers.products_of_curvlinops(model, data, 40)),
-                PendingStep("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, LARGEST, 1, 40)),
+                Row("ours", lambda: peers.ours(model, data, NEVER, 40)),
+                Row("PyHessian, batches", lambda: peers.with_pyhessian(model, data, 1, 0.0, 40)),
+                Row("PyHessian, one batch", lambda: peers.with_pyhessian_in_one_batch(model, data, 1, 0.0, 40)),
+                Row("curvlinops, operator only", lambda: peers.products_of_curvlinops(model, data, 40)),
+                Row("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, LARGEST, 1, 40)),
             ],
         ),
         first,
@@ -88,11 +88,11 @@ def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], first: 
             truth,
             top,
             [
-                PendingStep("ours", lambda: peers.ours(model, data, largest(1, 1e-3), 60)),
-                PendingStep("PyHessian, batches", lambda: peers.with_pyhessian(model, data, 1, 1e-3)),
-                PendingStep("PyHessian, one batch", lambda: peers.with_pyhessian_in_one_batch(model, data, 1, 1e-3)),
-                PendingStep("curvlinops + eigsh(1e-3)", lambda: peers.with_curvlinops(model, data, LARGEST, 1, 1e-3)),
-                PendingStep("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, LARGEST, 1, 40)),
+                Row("ours", lambda: peers.ours(model, data, largest(1, 1e-3), 60)),
+                Row("PyHessian, batches", lambda: peers.with_pyhessian(model, data, 1, 1e-3)),
+                Row("PyHessian, one batch", lambda: peers.with_pyhessian_in_one_batch(model, data, 1, 1e-3)),
+                Row("curvlinops + eigsh(1e-3)", lambda: peers.with_curvlinops(model, data, LARGEST, 1, 1e-3)),
+                Row("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, LARGEST, 1, 40)),
             ],
         ),
         Task(
@@ -100,12 +100,12 @@ def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], first: 
             truth,
             five,
             [
-                PendingStep("ours", lambda: peers.ours(model, data, largest(5, 1e-3), 60)),
-                PendingStep("PyHessian, batches", lambda: peers.with_pyhessian(model, data, 5, 1e-3)),
-                PendingStep("PyHessian, one batch", lambda: peers.with_pyhessian_in_one_batch(model, data, 5, 1e-3)),
-                PendingStep("curvlinops + eigsh(1e-3)", lambda: peers.with_curvlinops(model, data, LARGEST, 5, 1e-3)),
-                PendingStep("curvlinops + eigsh(3e-2)", lambda: peers.with_curvlinops(model, data, LARGEST, 5, 3e-2)),
-                PendingStep("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, LARGEST, 5, 40)),
+                Row("ours", lambda: peers.ours(model, data, largest(5, 1e-3), 60)),
+                Row("PyHessian, batches", lambda: peers.with_pyhessian(model, data, 5, 1e-3)),
+                Row("PyHessian, one batch", lambda: peers.with_pyhessian_in_one_batch(model, data, 5, 1e-3)),
+                Row("curvlinops + eigsh(1e-3)", lambda: peers.with_curvlinops(model, data, LARGEST, 5, 1e-3)),
+                Row("curvlinops + eigsh(3e-2)", lambda: peers.with_curvlinops(model, data, LARGEST, 5, 3e-2)),
+                Row("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, LARGEST, 5, 40)),
             ],
         ),
         Task(
@@ -113,10 +113,10 @@ def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], first: 
             truth,
             low,
             [
-                PendingStep("ours", lambda: peers.ours(model, data, smallest(1, 1e-3), slow)),
-                PendingStep("curvlinops + eigsh(1e-3)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 1e-3)),
-                PendingStep("curvlinops + eigsh(3e-2)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 3e-2)),
-                PendingStep("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, SMALLEST, 1, 40)),
+                Row("ours", lambda: peers.ours(model, data, smallest(1, 1e-3), slow)),
+                Row("curvlinops + eigsh(1e-3)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 1e-3)),
+                Row("curvlinops + eigsh(3e-2)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 3e-2)),
+                Row("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, SMALLEST, 1, 40)),
             ],
         ),
     ]
@@ -130,9 +130,9 @@ def conv_tasks(model: nn.Module, data: Data) -> list[Task]:
         truth,
         lambda v: [v[0], v[-1]],
         [
-            PendingStep("ours", lambda: peers.ours(model, data, both_ends(1e-2), 30)),
-            PendingStep("curvlinops + eigsh(1e-2)", lambda: peers.with_curvlinops(model, data, BOTH, 2, 1e-2)),
-            PendingStep("hessian-eigenthings(40), LM+SA", lambda: both_by_eigenthings(model, data)),
+            Row("ours", lambda: peers.ours(model, data, both_ends(1e-2), 30)),
+            Row("curvlinops + eigsh(1e-2)", lambda: peers.with_curvlinops(model, data, BOTH, 2, 1e-2)),
+            Row("hessian-eigenthings(40), LM+SA", lambda: both_by_eigenthings(model, data)),
         ],
     )
     return spectrum_tasks(model, data, truth, both, 60)
@@ -146,9 +146,9 @@ def transformer_tasks(model: nn.Module, data: Data) -> list[Task]:
         truth,
         lambda v: [v[-1]],
         [
-            PendingStep("ours", lambda: peers.ours(model, data, sign_of_lambda_min(1e-2), 30)),
-            PendingStep("curvlinops + eigsh(1e-2)", lambda: peers.with_curvlinops(model, data, BOTH, 2, 1e-2)),
-            PendingStep("hessian-eigenthings(40), LM+SA", lambda: both_by_eigenthings(model, data)),
+            Row("ours", lambda: peers.ours(model, data, sign_of_lambda_min(1e-2), 30)),
+            Row("curvlinops + eigsh(1e-2)", lambda: peers.with_curvlinops(model, data, BOTH, 2, 1e-2)),
+            Row("hessian-eigenthings(40), LM+SA", lambda: both_by_eigenthings(model, data)),
         ],
     )
     lower = Task(
@@ -156,9 +156,9 @@ def transformer_tasks(model: nn.Module, data: Data) -> list[Task]:
         truth,
         lambda v: [v[0]],
         [
-            PendingStep("ours", lambda: peers.ours(model, data, smallest(1, 1e-2), 120)),
-            PendingStep("curvlinops + eigsh(1e-2)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 1e-2)),
-            PendingStep("curvlinops + eigsh(0.1)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 0.1)),
+            Row("ours", lambda: peers.ours(model, data, smallest(1, 1e-2), 120)),
+            Row("curvlinops + eigsh(1e-2)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 1e-2)),
+            Row("curvlinops + eigsh(0.1)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 0.1)),
         ],
     )
     products, first, *common = spectrum_tasks(model, data, truth, sign, 150)
@@ -176,13 +176,13 @@ def trace_tasks(model: nn.Module, data: Data) -> list[Task]:
     """The trace, against the sum of all eigenvalues."""
     truth = truth_of(model, data, 1790)
     methods = {"Hutch++": curvlinops.hutchpp_trace, "XTrace": curvlinops.xtrace}
-    rows = [PendingStep("ours (Hutchinson)", lambda: peers.our_trace(model, data, 98))]
+    rows = [Row("ours (Hutchinson)", lambda: peers.our_trace(model, data, 98))]
     rows += [
-        PendingStep(f"curvlinops {name}", lambda m=method, n=count: peers.trace_with_curvlinops(model, data, n, m))
+        Row(f"curvlinops {name}", lambda m=method, n=count: peers.trace_with_curvlinops(model, data, n, m))
         for (name, method), count in zip(methods.items(), (99, 98), strict=True)
     ]
-    rows.append(PendingStep("hessian-eigenthings Hutch++", lambda: peers.trace_with_eigenthings(model, data, 99)))
-    rows.append(PendingStep("PyHessian Hutchinson", lambda: peers.trace_with_pyhessian(model, data, 99)))
+    rows.append(Row("hessian-eigenthings Hutch++", lambda: peers.trace_with_eigenthings(model, data, 99)))
+    rows.append(Row("PyHessian Hutchinson", lambda: peers.trace_with_pyhessian(model, data, 99)))
     return [Task("trace, about 99 products", [sum(truth)], list, rows)]
 
 

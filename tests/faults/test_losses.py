@@ -128,23 +128,23 @@ class Nothing(Net):
         return None
 
 
-class PendingStep(Net):
+class Row(Net):
     def training_step(self, batch, batch_idx):
         return {"loss": super().training_step(batch, batch_idx).reshape(1), "more": object()}
 
 
 @pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
 @every_monitor
-@pytest.mark.parametrize("make", [Skips, Nothing, PendingStep])
+@pytest.mark.parametrize("make", [Skips, Nothing, Row])
 def test_f04_a_step_without_a_loss_is_passed_over_and_one_in_a_row_is_taken(name, make):
     monitor = MONITORS[name]()
     said = watched(monitor, make, steps=48)
     assert monitor._state.steps == 48
     assert not monitor._guard.failures
     seen = monitor._state.progress._history.count
-    assert seen == {Skips: 18, Nothing: 0, PendingStep: 48}[make]
+    assert seen == {Skips: 18, Nothing: 0, Row: 48}[make]
     assert all("training_step returns no loss" in text for text in said)  # of a step that a probe has asked in vain
-    assert len(said) == len(set(said)) <= {Skips: 2, Nothing: 1, PendingStep: 0}[make]
+    assert len(said) == len(set(said)) <= {Skips: 2, Nothing: 1, Row: 0}[make]
 
 
 @every_monitor

@@ -88,7 +88,7 @@ class Required(dict[str, Any]):
         super().__init__(items)
 
 
-class PendingStep(list[Tensor]):
+class Row(list[Tensor]):
     source = None
 
 
@@ -108,8 +108,8 @@ def annotated(kind: type[Tensor]) -> Tensor:
     return tensor
 
 
-def row() -> PendingStep:
-    made = PendingStep([numbers()])
+def row() -> Row:
+    made = Row([numbers()])
     made.source = [numbers()]
     return made
 

@@ -1,4 +1,4 @@
-"""OptimizerRecord-out runs whose loss runs away."""
+"""Held-out runs whose loss runs away."""
 
 from __future__ import annotations
 

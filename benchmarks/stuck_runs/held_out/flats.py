@@ -1,4 +1,4 @@
-"""OptimizerRecord-out runs in flat regions."""
+"""Held-out runs in flat regions."""
 
 from __future__ import annotations
 

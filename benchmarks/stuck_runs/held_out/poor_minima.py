@@ -1,4 +1,4 @@
-"""OptimizerRecord-out runs that come to rest in a poor local minimum."""
+"""Held-out runs that come to rest in a poor local minimum."""
 
 from __future__ import annotations
 

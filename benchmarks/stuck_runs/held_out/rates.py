@@ -1,4 +1,4 @@
-"""OptimizerRecord-out runs with a learning rate that is too small or too large."""
+"""Held-out runs with a learning rate that is too small or too large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OptimizerRecord-out runs at saddle points."""
+"""Held-out runs at saddle points."""
 
 from __future__ import annotations
 

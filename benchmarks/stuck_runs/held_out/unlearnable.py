@@ -1,4 +1,4 @@
-"""OptimizerRecord-out runs in which the inputs do not help; the floor is what a working pipeline would reach."""
+"""Held-out runs in which the inputs do not help; the floor is what a working pipeline would reach."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OptimizerRecord-out runs whose weights do not move."""
+"""Held-out runs whose weights do not move."""
 
 from __future__ import annotations
 
