@@ -28,7 +28,8 @@ def never(evidence: Evidence) -> Verdict | None:
 mine: Probe = weight_norm
 detector: Detector = never
 remedy: Remedy = remedies.Perturb()
-monitor = LandscapeMonitor(every_n_steps=100, probes=[*probes.EXAMINATION, mine], detectors=[detector], remedies=[remedy])
+usual = probes.EXAMINATION
+monitor = LandscapeMonitor(every_n_steps=100, probes=[*usual, mine], detectors=[detector], remedies=[remedy])
 trainer = L.Trainer(callbacks=[monitor])
 cause: Cause | None = monitor.verdict.cause if monitor.verdict is not None else None
 reveal_type(monitor)
