@@ -34,6 +34,16 @@ def test_the_section_of_a_cause_names_it(cause):
     assert SECTIONS[CAUSES[cause].code].lstrip().startswith(f"**`{cause}`.**")
 
 
+def test_the_table_at_the_top_says_what_the_code_says():
+    page = (ROOT / "docs" / "causes.md").read_text("utf-8")
+    rows = {
+        f"| [{facts.code}](#{facts.code.lower()}) | `{cause}` | {facts.number} | {'yes' if facts.alarms else 'no'} | "
+        f"{facts.title} |"
+        for cause, facts in CAUSES.items()
+    }
+    assert {line for line in page.splitlines() if line.startswith("| [LL")} == rows
+
+
 def test_every_cause_is_named_by_a_detector_and_none_is_said_not_to_be_told_apart():
     sources = (ROOT / "lightning_landscape" / "diagnosis").glob("*.py")
     named = {cause for path in sources for cause in re.findall(r"Cause\.(\w+)", _detectors(path.read_text("utf-8")))}

@@ -7,6 +7,7 @@ nothing. A copy therefore tells the monitors that it was copied from, while they
 from __future__ import annotations
 
 import copy
+import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -202,6 +203,12 @@ class ReportingCallback(Callback):
     def remedy_outcomes(self) -> tuple[RemedyOutcome, ...]:
         """What the remedies did about each alarm, and whether the run escaped."""
         return tuple(self._reported_fit.state.remedy_outcomes)
+
+    @property
+    def treatments(self) -> tuple[RemedyOutcome, ...]:
+        """The old name of `remedy_outcomes`."""
+        warnings.warn("'treatments' is called 'remedy_outcomes' since version 0.2", DeprecationWarning, stacklevel=2)
+        return self.remedy_outcomes
 
     @property
     def readings(self) -> ReadingsLog:
