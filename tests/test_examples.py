@@ -15,7 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_landscape import LandscapeMonitor
-from lightning_landscape.diagnosis.geometry import settled
+from lightning_landscape.diagnosis.surface_causes import settled
 from lightning_landscape.examination.verdicts import Verdicts
 from lightning_landscape.probes.line import LossLine
 from lightning_landscape.remedies import Perturb, Stop
@@ -199,7 +199,7 @@ def test_detectors_are_given_by_where_they_are_found(main):
     monitor = parsed(
         main,
         "--trainer.callbacks+=lightning_landscape.LandscapeMonitor",
-        '--trainer.callbacks.detectors=["lightning_landscape.diagnosis.geometry.settled"]',
+        '--trainer.callbacks.detectors=["lightning_landscape.diagnosis.surface_causes.settled"]',
     )
     assert monitor._examination._verdicts == Verdicts((settled,))
 

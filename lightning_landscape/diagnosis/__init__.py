@@ -1,8 +1,9 @@
-"""From evidence to one verdict: an ordered list of small detectors, the first that speaks stands.
+"""From evidence to a verdict: an ordered list of detectors, of which the first that returns a verdict decides.
 
-A detector is a function from `Evidence` to a `Verdict`, or None where it has nothing to say. Every threshold is a named
-constant, free of the loss's unit. What breaks the machinery comes first, then what the schedule explains, then
-geometry; trials decide, curvature explains. A detector is silent where a reading that it needs was not taken.
+A detector is a function that takes `Evidence` and returns a `Verdict`, or None if it finds nothing or lacks a reading.
+Detectors compare readings with the thresholds of `diagnosis.thresholds`. Faults of the training setup come first, then
+the end of the schedule, then causes in the data and the loss surface, and last runs without a cause. Trials decide
+between the causes; curvature alone is never an alarm.
 """
 
 from __future__ import annotations
@@ -10,51 +11,51 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.diagnosis import geometry, machinery
-from lightning_landscape.diagnosis.judging import verdict_of as verdict_of
+from lightning_landscape.diagnosis import data_causes, setup_causes, surface_causes
+from lightning_landscape.diagnosis.verdicts import verdict_of as verdict_of
 from lightning_landscape.evidence import Cause, Evidence, Trials, Verdict
 
 Detector: TypeAlias = Callable[[Evidence], Verdict | None]
 
 DETECTORS: tuple[Detector, ...] = (
-    machinery.diverged,
-    machinery.uphill,
-    machinery.dead,
-    machinery.not_updating,
-    machinery.too_large,
-    machinery.scheduled_end,
-    machinery.motionless,
-    machinery.balanced,
-    machinery.unpaired_minimum,
-    machinery.constant_inputs,
-    machinery.barely_trained,
-    geometry.too_small,
-    geometry.duplicate_units,
-    geometry.saturated,
-    geometry.without_slope,
-    geometry.saddle,
-    geometry.vanishing,
-    geometry.elsewhere_better,
-    geometry.nothing_to_learn,
-    geometry.slow,
-    geometry.settled,
-    geometry.undecided,
+    setup_causes.diverged,
+    setup_causes.uphill,
+    setup_causes.dead,
+    setup_causes.not_updating,
+    setup_causes.too_large,
+    setup_causes.scheduled_end,
+    setup_causes.motionless,
+    setup_causes.balanced,
+    data_causes.unpaired_minimum,
+    data_causes.constant_inputs,
+    setup_causes.barely_trained,
+    surface_causes.too_small,
+    surface_causes.duplicate_units,
+    surface_causes.saturated,
+    surface_causes.without_slope,
+    surface_causes.saddle,
+    surface_causes.vanishing,
+    surface_causes.elsewhere_better,
+    data_causes.nothing_to_learn,
+    surface_causes.slow,
+    surface_causes.settled,
+    surface_causes.undecided,
 )
-"""tried in this order"""
+"""the detectors in the order in which they are called"""
 
 
 def diagnose(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> Verdict | None:
-    """The first verdict that a detector reaches, or None where none of them has anything to say."""
+    """Return the first verdict that a detector reaches, or None if no detector reaches one."""
     return next((verdict for detector in detectors if (verdict := detector(evidence)) is not None), None)
 
 
 def needs_more_evidence(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> bool:
-    """Whether a dearer probe could still change the verdict that these detectors reach."""
+    """Return whether a more expensive probe could still change the verdict that these detectors reach."""
     verdict = diagnose(evidence, detectors)
-    if verdict is None or geometry.asks_for_restart(evidence):
+    if verdict is None or surface_causes.needs_restart(evidence):
         return True
     if verdict.cause is Cause.NOT_UPDATING:
-        return machinery.asks_for_trials(evidence)
+        return setup_causes.needs_trials(evidence)
     if evidence.get(Trials) is None:
         return verdict.cause in (Cause.UNDECIDED, Cause.SETTLED, Cause.FLAT_REGION)
     return verdict.cause in (Cause.UNDECIDED, Cause.NOTHING_TO_LEARN)

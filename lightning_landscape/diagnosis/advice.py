@@ -1,79 +1,124 @@
-"""What a person can try: what trials on a copy have shown to help, or what helps in general."""
+"""What to try: the trials that lowered the loss of this run, or else what helps in general."""
 
 from __future__ import annotations
 
 import math
 
+from lightning_landscape.diagnosis.thresholds import GAIN_ADVISED
 from lightning_landscape.evidence import CAUSES, Alternatives, Cause, Curvature, Evidence, Restart, Trials
 
-MEASURED = {
+ALONG_CURVATURE, RESTARTED = "along the most negative curvature", "re-initialised weights"
+"""names for two further trials, beside those of `Trials` and `Alternatives`"""
+WORDS = {
+    "this optimizer": "the run's own optimizer",
     "adam": "Adam at a learning rate of 0.01",
+    "line search": "a line search along the gradient",
     "learning rate x0.1": "a tenth of the learning rate",
     "learning rate x3": "three times the learning rate",
     "learning rate x10": "ten times the learning rate",
-    "mean of the path": "averaged weights (Lightning's `WeightAveraging`)",
-    "batch x4": "a batch four times as large (`accumulate_grad_batches`)",
-    "a perturbation": "a random perturbation (`remedies.Perturb()`)",
-    "along the most negative curvature": (
-        "a step along the most negative curvature (`remedies.Perturb(direction='lambda_min')`)"
-    ),
-    "re-drawn weights": "another initialisation",
+    "mean of the path": "averaging the weights",
+    "batch x4": "a batch four times as large",
+    "a perturbation": "a random perturbation",
+    ALONG_CURVATURE: "a step along the most negative curvature",
+    RESTARTED: "another initialisation",
 }
-"""trials that a person can repeat on the run itself; a line search is not one"""
-WORTH = 0.15
-"""gain over that of simply going on, from which on a trial is an answer"""
+"""every trial in words"""
+NOT_ADVISED = ("this optimizer", "line search")
+"""trials that are no advice: the first changes nothing, and training has no line search"""
+HOW_TO = {
+    "mean of the path": "Lightning's `WeightAveraging`",
+    "batch x4": "`accumulate_grad_batches`",
+    "a perturbation": "`remedies.Perturb()`",
+    ALONG_CURVATURE: "`remedies.Perturb(direction='lambda_min')`",
+}
+"""how a user can repeat a trial on the run itself, where that is not obvious"""
+UNCHANGED = 0.005
+"""change of the loss, over the loss, below which it is said to be unchanged: it would be rounded to 0%"""
+LONG_RATIO = 10.0
+"""change of the loss, over the loss, from which on it is given as a ratio instead of in percent"""
 
 
 def advice(cause: Cause, evidence: Evidence) -> str:
-    """What to try: what trials have shown to help here, the best first; only where none has, what helps in general."""
+    """Return what to try: up to three trials that helped, the best first, else the general advice for the cause."""
     if not CAUSES[cause].step_size_may_help:
         return CAUSES[cause].advice
     own = max(0.0, gains(evidence).get("this optimizer", 0.0))
-    shown = [
-        f"{MEASURED[name]}: {_change(gain)} in {_lengths(name, evidence)}"
+    helpful = [
+        f"{_instruction(name)}, which {change(gain)} in {_steps(name, evidence)} steps"
         for name, gain in ranked(evidence)
-        if name in MEASURED and gain - own > WORTH
+        if name in WORDS and name not in NOT_ADVISED and gain - own > GAIN_ADVISED
     ]
-    return f"{'; '.join(shown[:3])} (measured on a copy)." if shown else CAUSES[cause].advice
+    return f"{'; '.join(helpful[:3])} (measured on a copy of the weights)." if helpful else CAUSES[cause].advice
 
 
 def gains(evidence: Evidence) -> dict[str, float]:
-    """The gain of everything that was tried, by its name."""
-    trials, others, curvature = evidence.get(Trials), evidence.get(Alternatives), evidence.get(Curvature)
-    found = {**(trials.gains if trials else {}), **(others.gains if others else {})}
+    """Return the gain of every trial, by its name."""
+    trials, alternatives = evidence.get(Trials), evidence.get(Alternatives)
+    curvature, restart = evidence.get(Curvature), evidence.get(Restart)
+    by_name = {**(trials.gains if trials else {}), **(alternatives.gains if alternatives else {})}
     if curvature is not None and curvature.followed is not None:
-        found["along the most negative curvature"] = curvature.followed
-    restart = evidence.get(Restart)
-    return found if restart is None else {**found, "re-drawn weights": restart.gain}
+        by_name[ALONG_CURVATURE] = curvature.followed
+    if restart is not None:
+        by_name[RESTARTED] = restart.gain
+    return by_name
 
 
 def ranked(evidence: Evidence) -> list[tuple[str, float]]:
-    """The same, the largest gain first."""
+    """Return the name and the gain of every trial, the largest gain first."""
     return sorted(gains(evidence).items(), key=lambda item: -item[1])
 
 
-def tried(evidence: Evidence) -> str:
-    """What was tried on a copy, the best first, with what stands behind it."""
+def trials_sentence(evidence: Evidence) -> str:
+    """Return a sentence with the result of every trial, the best first; empty if there were no trials."""
     trials, restart = evidence.get(Trials), evidence.get(Restart)
     if trials is None:
         return ""
-    each = "; ".join(f"{name} {_change(gain)}" for name, gain in ranked(evidence) if name != "re-drawn weights")
-    anew = f"; re-drawn weights {_change(restart.gain)} in {restart.steps} steps" if restart is not None else ""
+    short_trials = [(WORDS.get(name, name), gain) for name, gain in ranked(evidence) if name != RESTARTED]
+    results = [f"{name} {change(gain)}" for name, gain in short_trials if not abs(gain) < UNCHANGED]
+    unchanged = [name for name, gain in short_trials if abs(gain) < UNCHANGED]
+    if unchanged:
+        names = " and ".join(filter(None, (", ".join(unchanged[:-1]), unchanged[-1])))
+        results.append(f"{names} {'leave' if len(unchanged) > 1 else 'leaves'} the loss as it is")
+    if restart is not None:
+        results.append(f"{WORDS[RESTARTED]} {change(restart.gain)} in {restart.steps} steps")
     batches = f"{trials.batches} batch{'es' * (trials.batches > 1)}"
-    return f"Tried on a copy, {trials.steps} steps each on {batches}, judged on others: {each}{anew}."
+    setting = f"{trials.steps} steps each on {batches}, evaluated on held-out batches"
+    return f"In trials on a copy of the weights ({setting}), {'; '.join(results)}."
 
 
-def _lengths(name: str, evidence: Evidence) -> str:
-    """Over how many steps a gain was measured."""
-    restart, trials, others = evidence.get(Restart), evidence.get(Trials), evidence.get(Alternatives)
-    if name == "re-drawn weights" and restart is not None:
-        return f"{restart.steps} steps"
-    source = others if others is not None and name in others.gains else trials
-    return "40 steps" if source is None else f"{source.steps} steps"
+def change(gain: float) -> str:
+    """Return what a trial does to the loss, in words.
+
+    >>> change(0.72), change(-0.03), change(0.001), change(-959.0)
+    ('lowers the loss by 72%', 'raises the loss by 3%', 'leaves the loss as it is', 'raises the loss 960-fold')
+
+    Args:
+        gain: relative fall of the loss; negative if the loss rose, -inf if it is no longer finite.
+    """
+    if math.isnan(gain) or gain == -math.inf:
+        return "makes the loss infinite or NaN"
+    if abs(gain) < UNCHANGED:
+        return "leaves the loss as it is"
+    if gain >= LONG_RATIO:
+        return f"lowers the loss by {_ratio(gain)} times its value"
+    if gain <= -LONG_RATIO:
+        return f"raises the loss {_ratio(1 - gain)}-fold"
+    return f"lowers the loss by {gain:.0%}" if gain > 0 else f"raises the loss by {-gain:.0%}"
 
 
-def _change(gain: float) -> str:
-    """Change of the loss by this gain: a fall is negative."""
-    if gain == -math.inf:
-        return "not finite"
-    return f"{-gain:+.0%}" if abs(gain) >= 0.005 else "0%"
+def _ratio(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio < 1e6 else f"{ratio:.1e}"
+
+
+def _instruction(name: str) -> str:
+    """Return a trial in words, with how to repeat it in parentheses."""
+    return f"{WORDS[name]} ({HOW_TO[name]})" if name in HOW_TO else WORDS[name]
+
+
+def _steps(name: str, evidence: Evidence) -> int:
+    """Return the number of optimizer steps of a trial; 40 if it is unknown."""
+    restart, trials, alternatives = evidence.get(Restart), evidence.get(Trials), evidence.get(Alternatives)
+    if name == RESTARTED and restart is not None:
+        return restart.steps
+    source = alternatives if alternatives is not None and name in alternatives.gains else trials
+    return 40 if source is None else source.steps

@@ -1,7 +1,8 @@
-"""The nouns: readings, the evidence they make up, and the verdict that is drawn from it.
+"""The data types of a diagnosis: readings, evidence, causes and verdicts.
 
-A reading is a frozen dataclass of plain numbers, measured once and never changed. `Evidence` keys readings by their
-type, so a reading of your own needs no registration. Nothing here knows torch, Lightning or TensorBoard.
+A reading is a frozen dataclass of plain numbers that a probe or the monitor has measured. `Evidence` holds readings by
+their type, so a reading class of your own needs no registration. A `Verdict` is drawn from evidence. This package
+imports the standard library only: no torch, no Lightning and no TensorBoard.
 """
 
 from lightning_landscape.evidence.causes import CAUSES as CAUSES

@@ -1,75 +1,75 @@
-"""The reading of several runs side by side: do they share a basin?"""
+"""The reading of a comparison of several runs: the losses at their ends, and the barriers between them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 TOLERANCE = 0.1
-"""share of the higher end's loss that a barrier within one basin stays below"""
+"""largest barrier within one basin, as a share of the larger loss of the two ends"""
 
 
 @dataclass(frozen=True)
 class RunComparison:
-    """The loss at the end of each run, and how far it rises on the straight line between every two of them.
+    """The loss at the end of each run, and the barrier on the straight line between every two of these ends.
 
-    Hidden units may be exchanged without changing what a network computes, and runs from different seeds differ by such
-    a permutation at least. It is not aligned here [Ainsworth22]_: a barrier between two seeds is the usual thing and no
-    proof of two basins, while a missing one is a proof that they share one.
+    Hidden units can be exchanged without changing what a network computes, and runs from different seeds differ at
+    least by such a permutation. The comparison does not align the units [Ainsworth22]_. A barrier between two seeds is
+    therefore common and does not prove that there are two basins; a missing barrier proves that the runs share one.
 
     .. [Ainsworth22] Git Re-Basin: merging models modulo permutation symmetries, arXiv:2209.04836.
     """
 
     runs: tuple[str, ...]
-    """names, n of them"""
+    """name of each run, such as the path of its checkpoint, shape (n,)"""
     losses: tuple[float, ...]
-    """shape (n,), on the same batches; NaN and inf stay what they are"""
+    """loss at the end of each run, on the same batches, shape (n,); may hold NaN and inf"""
     barriers: tuple[tuple[float, ...], ...]
-    """shape (n, n), symmetric, 0 on the diagonal: largest rise over the chord, in units of the loss; inf where the loss
-    on the way is not finite, NaN where an end is not"""
+    """largest rise of the loss above the chord between two ends, in units of the loss, shape (n, n), symmetric with 0
+    on the diagonal; NaN if an end is not finite, inf if only a point between them is not"""
     samples: int
-    """how many samples the loss averages over; 0 where that is not known"""
+    """number of samples that the loss averages over; 0 if it is unknown"""
     points: int
-    """positions on each line, both ends included"""
+    """number of positions on each line, including both ends"""
     tolerance: float = TOLERANCE
-    """barrier over the larger loss of the two ends up to which these count as one basin"""
+    """largest barrier within one basin, as a share of the larger loss of the two ends"""
     notes: tuple[str, ...] = ()
-    """what the numbers do not cover"""
+    """limits of the comparison, in sentences"""
 
     @property
     def best(self) -> str | None:
-        """The run of lowest finite loss; None where no loss is finite."""
+        """Name of the run with the lowest finite loss; None if no loss is finite."""
         finite = [(loss, run) for loss, run in zip(self.losses, self.runs, strict=True) if abs(loss) < float("inf")]
         return min(finite)[1] if finite else None
 
     def connected(self, first: int, second: int) -> bool:
-        """Whether the line between two runs, by their positions, stays within the tolerance."""
-        # Not finite on either side compares as False.
+        """Return whether the barrier between two runs, given by their indices, is within the tolerance."""
+        # If a barrier or a loss is NaN, the comparison is False.
         return self.barriers[first][second] <= self.tolerance * max(abs(self.losses[first]), abs(self.losses[second]))
 
     @property
     def basins(self) -> tuple[tuple[str, ...], ...]:
-        """The runs in groups: within one, each is connected to another, and none is to a run outside."""
-        found: list[list[int]] = []
+        """The names of the runs in groups: two connected runs are always in one group."""
+        groups: list[list[int]] = []
         for run in range(len(self.runs)):
-            joined = [group for group in found if any(self.connected(run, other) for other in group)]
-            found = [group for group in found if group not in joined]
-            found.append(sorted([run, *(other for group in joined for other in group)]))
-        return tuple(tuple(self.runs[run] for run in group) for group in sorted(found))
+            joined = [group for group in groups if any(self.connected(run, other) for other in group)]
+            groups = [group for group in groups if group not in joined]
+            groups.append(sorted([run, *(other for group in joined for other in group)]))
+        return tuple(tuple(self.runs[run] for run in group) for group in sorted(groups))
 
     def sentence(self) -> str:
-        """Which runs share a basin, in words."""
-        limit = f"barrier at most {self.tolerance:.0%} of the higher end's loss"
+        """Return a sentence that says which runs share a basin."""
+        limit = f"a barrier of at most {self.tolerance:.0%} of the larger loss at its ends"
         shared = [" and ".join(group) for group in self.basins if len(group) > 1]
         if not shared:
-            return f"No two of the {len(self.runs)} runs share a basin on a straight line ({limit})."
+            return f"No two of the {len(self.runs)} runs share a basin ({limit})."
         if len(self.basins) == 1:
             return f"All {len(self.runs)} runs share one basin ({limit})."
         alone = sum(len(group) == 1 for group in self.basins)
-        rest = f", {alone} by {'itself' if alone == 1 else 'themselves'}" if alone else ""
-        return f"Sharing a basin: {'; '.join(shared)}{rest} ({limit})."
+        rest = f"; {alone} {'run shares' if alone == 1 else 'runs share'} no basin with another" if alone else ""
+        return f"These runs share a basin: {'; '.join(shared)}{rest} ({limit})."
 
     def to_markdown(self) -> str:
-        """A sentence, the table of losses and barriers, and what the numbers do not cover."""
+        """Return the comparison as Markdown: a sentence, a table of losses and barriers, and the limits as a list."""
         header = "| run | loss | " + " | ".join(f"barrier to {i}" for i in range(1, len(self.runs) + 1)) + " |"
         rows = [
             f"| {i}. {_cell(run)} | {loss:.4g} | "
@@ -77,11 +77,11 @@ class RunComparison:
             + " |"
             for i, (run, loss) in enumerate(zip(self.runs, self.losses, strict=True), 1)
         ]
-        best = "" if self.best is None else f" The lowest loss is that of {_cell(self.best)}."
-        seen = f"{self.samples:,} samples" if self.samples else "the same batches"
+        best = "" if self.best is None else f" {_cell(self.best)} has the lowest loss."
+        data = f"{self.samples:,} samples" if self.samples else "the same batches"
         notes = [
-            f"{self.points} points on each line, on {seen}.",
-            "Hidden units are not aligned: a barrier between different seeds is no proof of different basins.",
+            f"The loss was evaluated at {self.points} points on each line, on {data}.",
+            "Hidden units are not aligned: a barrier between different seeds does not prove that their basins differ.",
             *self.notes,
         ]
         table = "\n".join([header, "|---|--:|" + "--:|" * len(self.runs), *rows])
@@ -89,4 +89,5 @@ class RunComparison:
 
 
 def _cell(text: str) -> str:
+    """Return the text such that it fits into a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""Readings of the loss surface around the present weights."""
+"""Readings of the loss surface around the present weights: curvature, its spectrum, and the loss on planes."""
 
 from __future__ import annotations
 
@@ -9,69 +9,75 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Descent:
-    """The loss along the direction of smallest curvature, on the batches that found it and on others.
+    """The loss along the direction of smallest curvature, on the measured batches and on held-out batches.
 
-    A direction fitted to some batches goes down on them by selection; it leads somewhere if it does on others as well.
+    The direction was fitted to the measured batches, so their loss falls along it by selection. Only a fall on held-out
+    batches shows a way down.
     """
 
     distances: tuple[float, ...]
-    """signed distance from the present weights, ascending, with 0"""
+    """signed distances from the present weights, ascending, including 0, shape (n,)"""
     losses: tuple[float, ...]
-    """same length; NaN and inf stay what they are"""
+    """loss on the measured batches at each distance, shape (n,); may hold NaN and inf"""
     held_out: tuple[float, ...] | None
-    """the same on the other half of the batches; None where there is none"""
+    """loss on the held-out batches at each distance, shape (n,); None if there are no held-out batches"""
 
     @property
     def distance(self) -> float:
-        """Where the measured loss is lowest; 0 where it only rises."""
+        """Signed distance at which the loss on the measured batches is lowest; 0 if it only rises."""
         finite = [pair for pair in zip(self.losses, self.distances, strict=True) if math.isfinite(pair[0])]
         return min(finite, key=lambda pair: (pair[0], abs(pair[1])))[1] if finite else 0.0
 
     @property
     def drop(self) -> float:
-        """Fall of the measured loss from here to `distance`, in units of the loss; never negative."""
-        return self._fall(self.losses)
+        """Fall of the loss on the measured batches from 0 to `distance`, in units of the loss; never negative."""
+        return self._fall_at_distance(self.losses)
 
     @property
     def held_out_drop(self) -> float | None:
-        """Fall of the loss on the other batches over the same distance; negative where it rises there."""
-        return None if self.held_out is None else self._fall(self.held_out)
+        """Fall of the loss on the held-out batches from 0 to `distance`, negative if it rises; None without them."""
+        return None if self.held_out is None else self._fall_at_distance(self.held_out)
 
-    def _fall(self, losses: tuple[float, ...]) -> float:
+    def _fall_at_distance(self, losses: tuple[float, ...]) -> float:
         return losses[self.distances.index(0.0)] - losses[self.distances.index(self.distance)]
 
 
 @dataclass(frozen=True)
 class Curvature:
-    """Both ends of the Hessian's spectrum at the present weights."""
+    """The smallest and the largest eigenvalue of the Hessian at the present weights."""
 
     lambda_min: float
-    """smallest curvature found; the true one is not above it, but for `error`"""
+    """estimate of the smallest eigenvalue; the true one is at most this value plus `error`"""
     lambda_max: float
-    """largest curvature found; the true one is not below it, but for `error`"""
+    """estimate of the largest eigenvalue; the true one is at least this value minus `error`"""
     residual_min: float
-    """an eigenvalue lies within this distance of `lambda_min`"""
+    """residual of `lambda_min`: the Hessian has an eigenvalue within this distance of it"""
     residual_max: float
+    """residual of `lambda_max`: the Hessian has an eigenvalue within this distance of it"""
     error: float
-    """absolute error of the products themselves, from their asymmetry"""
+    """absolute error of the Hessian-vector products, estimated from their asymmetry, in units of the eigenvalues"""
     loss: float
+    """mean loss on the measured batches"""
     gradient_norm: float
+    """norm of the gradient on the measured batches"""
     relative_gradient: float
-    """κ = |g|·max(|w|, 1)/|loss|: the relative change of the loss along a relative step of 1"""
+    """κ = |g|·max(|w|, 1)/|loss|, the relative change of the loss per relative change of the weights; inf at loss 0"""
     products: int
-    """Hessian-vector products that it took"""
+    """number of Hessian-vector products that were computed"""
     method: str
-    """how products were taken, in words; "approximate" stands in it for finite differences"""
+    """how the products were computed, in words; it contains "approximate" if by finite differences"""
     reason: str | None
-    """why not the best method; None where it was"""
+    """why a less exact method was used; None if the most exact one was"""
     parameters: int
+    """number of parameters, the size of the Hessian"""
     samples: int
-    """how many the loss averages over; 0 where that is not known; few samples bias both ends outward"""
+    """number of samples that the loss averages over; 0 if it is unknown; with few samples both eigenvalues are too far
+    from zero"""
     descent: Descent | None = None
-    """the loss along the direction of `lambda_min`; None where that is not negative"""
+    """the loss along the eigenvector of `lambda_min`; None if `lambda_min` is not negative"""
     followed: float | None = None
-    """fall of the loss by the step to the lowest point of `descent` and 40 steps of the run's own optimizer from there,
-    over the loss, on other batches; None where no way down was found, or the optimizer cannot be copied"""
+    """relative fall of the held-out loss by a step to the lowest point of `descent` and up to 40 steps of the run's own
+    optimizer from there; None if `descent` shows no way down, or the optimizer cannot be copied"""
 
     @property
     def degenerate(self) -> bool:
@@ -80,11 +86,11 @@ class Curvature:
 
     @property
     def ratio(self) -> float | None:
-        """λ_min over λ_max; None where there is no upward curvature. Healthy networks have it down to about -0.2."""
+        """λ_min over λ_max; None if λ_max is not positive. In healthy networks it goes down to about -0.2."""
         return self.lambda_min / self.lambda_max if self.lambda_max > 0 else None
 
     def sharpness_ratio(self, learning_rate: float) -> float:
-        """λ_max over 2/learning rate, the edge of stability of plain gradient descent [Cohen21]_; 1 is the edge.
+        """Return λ_max·learning_rate/2; gradient descent without momentum is unstable above 1 [Cohen21]_.
 
         .. [Cohen21] Gradient descent on neural networks typically occurs at the edge of stability, arXiv:2103.00065.
         """
@@ -93,37 +99,48 @@ class Curvature:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """All curvatures at the present weights, as a density, and their sum."""
+    """The eigenvalue density of the Hessian at the present weights, and its trace."""
 
     nodes: tuple[float, ...]
-    """curvatures, ascending"""
+    """eigenvalues at which the density is given, ascending, shape (n,)"""
     weights: tuple[float, ...]
-    """share of the directions that has each; sum 1"""
+    """share of all eigenvalues near each node, shape (n,); the sum is 1"""
     trace: float
+    """estimate of the sum of all eigenvalues"""
     trace_error: float
     """standard error of `trace`"""
     share_negative: float
-    """share of the directions along which the loss bends down, in [0, 1]: Dauphin's index α"""
+    """share of the eigenvalues that are negative, in [0, 1]; Dauphin (2014) calls it the index α"""
     products: int
+    """number of Hessian-vector products that were computed"""
     method: str
+    """how the products were computed, as in `Curvature`"""
     reason: str | None
+    """why a less exact method was used; None if the most exact one was"""
     parameters: int
+    """number of parameters, the size of the Hessian"""
     samples: int
+    """number of samples that the loss averages over; 0 if it is unknown"""
 
 
 @dataclass(frozen=True)
 class Plane:
-    """The loss on a plane through the present weights."""
+    """The loss on a grid in a plane through the present weights, which lie at (0, 0)."""
 
     x_name: str
+    """name of the first axis"""
     y_name: str
+    """name of the second axis"""
     xs: tuple[float, ...]
-    """ascending, with 0; distances along the first axis"""
+    """coordinates along the first axis, ascending, including 0, shape (n,)"""
     ys: tuple[float, ...]
+    """coordinates along the second axis, ascending, including 0, shape (m,)"""
     losses: tuple[tuple[float, ...], ...]
-    """``losses[j][i]`` at ``(xs[i], ys[j])``; NaN and inf stay what they are"""
+    """``losses[j][i]`` is the loss at ``(xs[i], ys[j])``, shape (m, n); may hold NaN and inf"""
     points: Mapping[str, tuple[float, float]]
-    """named points of the run by their coordinates, in order of time: the trajectory; projected where off the plane"""
+    """coordinates of anchors of the run by name, in order of time; anchors outside the plane are projected onto it"""
     off_plane: float
-    """share of the points' distance from here that the plane does not show, in [0, 1]; root mean square"""
+    """share of the anchors' distance from the present weights that is perpendicular to the plane, in [0, 1]; root mean
+    square over the anchors"""
     samples: int
+    """number of samples that the loss averages over; 0 if it is unknown"""

@@ -1,4 +1,4 @@
-"""The names under which readings are stored, and the classes that they stand for."""
+"""The names under which readings are stored, and the classes of these readings."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ OURS: Mapping[str, type] = {
     for name, kind in vars(module).items()
     if isinstance(kind, type) and is_dataclass(kind)
 }
-"""the library's own readings, by name"""
+"""the reading classes of this library, by name"""
 
 
 def stored_name(kind: type) -> str:
-    """Return the name under which readings of this kind are stored.
+    """Return the name under which readings of this class are stored.
 
-    The library's own have the name of their class, others that of their module before it, as in ``my.readings:Scale``.
+    It is the class name for a class of this library, and ``module:class``, as in ``my.readings:Scale``, for any other.
     """
     return kind.__name__ if OURS.get(kind.__name__) is kind else f"{kind.__module__}:{kind.__qualname__}"
 
 
 def short_name(name: str) -> str:
-    """Return the name of the class alone, for people; the whole name where the library has a class of that name."""
-    last = name.rpartition(":")[2].rpartition(".")[2]
-    return name if last in OURS else last
+    """Return the class name in a stored name; the whole stored name if a class of this library has the same name."""
+    class_name = name.rpartition(":")[2].rpartition(".")[2]
+    return name if class_name in OURS else class_name
 
 
 def kind_of(name: str) -> type | None:
-    """Return the dataclass of this name if its module has been imported already; nothing is imported for it."""
-    place, _, path = name.partition(":")
-    found: Any = OURS.get(name) if not path else sys.modules.get(place)
-    for part in path.split(".") if path else ():
-        # Not `getattr`: a module's own `__getattr__` may import what it is asked for.
-        found = getattr(found, "__dict__", {}).get(part)
+    """Return the dataclass with this stored name, or None if its module is not imported; this imports no module."""
+    module, _, path = name.partition(":")
+    found: Any = OURS.get(name) if not path else sys.modules.get(module)
+    for attribute in path.split(".") if path else ():
+        # `getattr` would call the `__getattr__` of a module, which may import something.
+        found = getattr(found, "__dict__", {}).get(attribute)
     return found if isinstance(found, type) and is_dataclass(found) else None
 
 
 def reading_of(name: str, values: Mapping[str, Any]) -> object | None:
-    """Return the reading that was stored under this name; None where its class is not known, or has other fields."""
+    """Return the reading that was stored under this name; None if its class is not imported or has other fields."""
     kind = kind_of(name)
     if kind is None:
         return None

@@ -1,4 +1,4 @@
-"""Readings of the run itself: its loss, its steps, its gradients, its units, and the loss along lines."""
+"""Readings of the run itself: loss, learning rate, updates, gradients, activations, and the loss along lines."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plateau:
-    """The stretch of the run that is being examined."""
+    """The part of the run that is being diagnosed: the steps in which the loss has not fallen."""
 
     step: int
     """the latest optimizer step"""
     since: int
-    """the step from which on the loss has not fallen"""
+    """optimizer step at which the plateau began"""
 
 
 @dataclass(frozen=True)
 class Trend:
-    """How far the loss fell over the last `window` steps, with the error bar of that statement.
+    """The fall of the loss over the last `window` optimizer steps, with its error bar, as the stall test needs it.
 
-    The loss has stalled when the *largest* fall that the noise leaves open is still below `tolerance * level`: an
-    equivalence test, since failing to see a trend is no evidence that there is none.
+    The test is an equivalence test: the loss has stalled if even the largest fall that the noise allows is smaller than
+    `tolerance * level`. To find no significant trend would not be enough, since noise can hide a fall.
     """
 
     window: int
-    """optimizer steps"""
+    """length of the window in optimizer steps"""
     level: float
-    """absolute value of the mean loss in the window, in units of the loss"""
+    """absolute value of the mean loss in the window, in units of the loss; never negative"""
     progress: float
-    """fall of the fitted line over the window, in units of the loss; negative where the loss rose"""
+    """fall of the fitted line over the window, in units of the loss; negative if the loss rose"""
     margin: float
-    """2.5 standard errors of `progress`"""
+    """2.5 standard errors of `progress`, in units of the loss; never negative"""
     tolerance: float
-    """share of `level` that a fall must reach to count as progress"""
+    """share of `level` by which the loss must fall over the window to count as progress, for example 0.012"""
     predicted: float | None = None
-    """Σ|g·Δw| over the window: no first-order decrease can exceed it; None where it was not measured"""
+    """Σ|g·Δw| over the window, in units of the loss: it bounds the first-order fall; None if it was not measured"""
 
     @property
     def threshold(self) -> float:
-        """The fall that counts as progress, in units of the loss."""
+        """The smallest fall over the window that counts as progress, in units of the loss."""
         return self.tolerance * self.level
 
     @property
     def largest_fall(self) -> float:
-        """Upper end of the interval for the fall over the window, in units of the loss."""
+        """Upper end of the confidence interval for the fall over the window, in units of the loss."""
         return self.progress + self.margin
 
     @property
     def bounded(self) -> bool:
-        """Whether the updates were too small to lower the loss by 30% of the threshold, whatever the noise hides."""
+        """Whether the updates were too small to lower the loss by 30% of the threshold; this holds for any noise."""
         return (
             self.predicted is not None
             and self.predicted < 0.3 * self.threshold
@@ -59,82 +59,83 @@ class Trend:
 
     @property
     def stalled(self) -> bool:
-        """Whether a fall of `threshold` over the window is excluded."""
+        """Whether the test rules out that the loss fell by `threshold` over the window."""
         return self.largest_fall < self.threshold or self.bounded
 
     @property
     def powered(self) -> bool:
-        """Whether a fall of twice the threshold would have been seen through the noise."""
+        """Whether the noise is low enough for the test to detect a fall of twice the threshold."""
         return self.margin < 2 * self.threshold or self.bounded
 
     @property
     def falling(self) -> bool:
-        """Whether a fall above the threshold is certain."""
+        """Whether the loss fell by more than the threshold, and the error bar excludes that it did not fall at all."""
         return self.progress - self.margin > 0 and self.progress > self.threshold
 
     def steps_to_fall(self, share: float) -> tuple[float, float, float] | None:
-        """Steps until the loss has fallen by a further `share` of its level, as (fewest, expected, most).
+        """Return the optimizer steps until the loss has fallen by a further `share` of its level.
 
-        The line through the window goes on as it is; "most" is inf where the noise leaves open that it does not fall.
-        None where it does not fall at all.
+        The three numbers are the fewest, the expected and the most steps if the fitted line continues; the last one is
+        inf if the loss may not be falling at all. None if the fitted line does not fall.
         """
         if self.progress <= 0:
             return None
-        goal = share * self.level * self.window
-        least = self.progress - self.margin
-        return goal / self.largest_fall, goal / self.progress, goal / least if least > 0 else math.inf
+        goal, smallest_fall = share * self.level * self.window, self.progress - self.margin
+        most = goal / smallest_fall if smallest_fall > 0 else math.inf
+        return goal / self.largest_fall, goal / self.progress, most
 
     def sentence(self) -> str:
-        """What the test found, with the fall that it would have seen."""
+        """Return what the test found, in one sentence that names the smallest fall that it would have detected."""
         if self.level == 0:
-            return (
-                f"The training loss averages zero over {self.window} steps, so that no share of it can be said to fall."
-            )
-        seen = f"(a fall of {max(self.tolerance, self.margin / self.level):.1%} would have been seen)"
+            return f"The training loss averages zero over {self.window} steps, so its fall cannot be given in percent."
+        detectable = f"(a fall of {max(self.tolerance, self.margin / self.level):.1%} would have been seen)"
         if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
             if self.predicted == 0:
                 return f"The weights have not moved in {self.window} steps."
             most = f"{self.predicted / self.level:.1e}"
             return f"The updates of {self.window} steps could not lower the training loss by more than {most} of it."
         if not self.stalled:
-            return self._open_sentence()
+            return self._sentence_without_stall()
         if self.largest_fall <= 0:
-            return f"The training loss has not fallen at all in {self.window} steps {seen}."
+            return f"The training loss has not fallen at all in {self.window} steps {detectable}."
         most = f"{self.largest_fall / self.level:.1%}"
-        return f"The training loss has not fallen by more than {most} in {self.window} steps {seen}."
+        return f"The training loss has not fallen by more than {most} in {self.window} steps {detectable}."
 
-    def _open_sentence(self) -> str:
-        """What the test leaves open."""
+    def _sentence_without_stall(self) -> str:
+        """Return the sentence for a loss that is falling, or that is too noisy to tell."""
         if self.falling:
-            fallen, around = self.progress / self.level, self.margin / self.level
-            return f"The training loss has fallen by {fallen:.1%} in {self.window} steps (give or take {around:.1%})."
+            fall, error = self.progress / self.level, self.margin / self.level
+            return f"The training loss has fallen by {fall:.1%} in {self.window} steps (give or take {error:.1%})."
         return (
             f"The training loss may have fallen by up to {self.largest_fall / self.level:.1%} in {self.window} steps; "
-            f"the noise hides whether it has by the {self.tolerance:.1%} that count."
+            f"it is too noisy to tell whether it has fallen by {self.tolerance:.1%}, which would count as progress."
         )
 
 
 @dataclass(frozen=True)
 class LossLevel:
-    """Where the loss started, how low it came and where it is, each a mean over a block of steps."""
+    """The training loss at the start of the run, at its lowest and now, each a mean over several steps."""
 
     start: float
+    """mean of the first 10 losses"""
     best: float
+    """lowest mean over a block of steps so far"""
     now: float
+    """mean over the latest block of steps"""
     first: float | None = None
-    """the loss of the very first batch, before any step; None where it was not kept"""
+    """loss of the very first batch, before any optimizer step; None if it was not recorded"""
     start_spread: float | None = None
-    """standard deviation of the single losses behind `start`, from the differences of successive ones, so that a steady
-    rise or fall does not count; None where it was not measured"""
+    """standard deviation of the losses behind `start`, computed from the differences of successive losses so that a
+    steady rise or fall does not count; None if it was not measured"""
     spread: float | None = None
-    """standard deviation of the single losses behind `now`; None where it was not measured"""
+    """standard deviation of the single losses behind `now`; None if it was not measured"""
 
     @property
     def share_of_start(self) -> float:
-        """Present loss over starting loss: below 1 where the loss fell, above 1 where it rose, in [0, inf].
+        """Present loss over starting loss, in [0, inf]: below 1 if the loss fell, above 1 if it rose.
 
-        Of a loss that is negative at both ends it is the inverse; where the sign changed there is no scale, and it is 0
-        after a fall and inf after a rise.
+        If the loss is negative at both ends, the inverse ratio keeps that meaning. If its sign changed, there is no
+        ratio: the value is 0 after a fall and inf after a rise.
         """
         if self.now * self.start > 0:
             return self.now / self.start if self.start > 0 else self.start / self.now
@@ -144,71 +145,74 @@ class LossLevel:
 
     @property
     def solved(self) -> bool:
-        """Whether a positive loss has come down to a tenth of where it started."""
+        """Whether a positive loss has come down below a tenth of its starting value."""
         return 0 <= self.now < 0.1 * self.start
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The loss left the region in which it can come back."""
+    """The loss is not finite, or it grows without bound."""
 
     step: int
-    """optimizer step of the first loss that was not finite, or from which on it grew"""
+    """optimizer step of the first loss that was not finite, or at which the growth began"""
     finite: bool
-    """False: NaN or inf; True: a finite loss that keeps growing"""
+    """False if the loss is NaN or infinite; True if it is finite and keeps growing"""
     start: float
-    """mean of the first losses; NaN where none was finite"""
+    """mean of the first losses; NaN if none of them was finite"""
     now: float
-    """the last loss where that is not finite, else its mean over 1% of the run"""
+    """the last loss if it is not finite, else the mean loss over the last 1% of the run"""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the learning rate is and was."""
+    """The learning rate now and at its peak."""
 
     learning_rate: float
+    """learning rate of the latest optimizer step"""
     peak: float
+    """largest learning rate so far"""
     elapsed: float | None
-    """share of the run's horizon that has passed, in [0, 1]; None where the horizon is unknown"""
+    """share of the run's planned steps that has passed, in [0, 1]; None if the planned number is unknown"""
 
     @property
     def share_of_peak(self) -> float:
-        """Learning rate over its largest value so far, in [0, 1]."""
+        """Present learning rate over its peak, in [0, 1]; 1 if it was never above zero."""
         return self.learning_rate / self.peak if self.peak > 0 else 1.0
 
 
 @dataclass(frozen=True)
 class UpdateStatistics:
-    """How far the weights travel."""
+    """How far the optimizer moves the weights, and which parameters it does not move."""
 
     update_ratio: float | None
-    """mean |Δw|/|w| of one step; None where it was not measured"""
+    """mean of |Δw|/|w| over single steps; None if it was not measured"""
     travelled: float | None
-    """Σ|Δw|/max(|w|, 1) over 5% of the run; None where it was not measured"""
+    """Σ|Δw|/max(|w|, 1) over 5% of the run: all updates as a multiple of the weights; None if it was not measured"""
     no_grad_share: float
     """share of the optimizers' parameters that received no gradient, in [0, 1]"""
     not_in_optimizer: float
-    """share of the module's trainable parameters that no optimizer holds although a gradient reaches them, in [0, 1]"""
+    """share of the module's trainable parameters that receive a gradient but are in no optimizer, in [0, 1]"""
     frozen: float = 0.0
-    """share of the module's parameters that require no gradient, in [0, 1]"""
+    """share of the module's parameters with `requires_grad=False`, in [0, 1]"""
     left_by_decay: float | None = None
-    """share of the gradient that the weight decay leaves, |g + λw|/|g|: 0 where the two cancel out; measured only where
-    the weights stand still, else None"""
+    """|g + λw|/|g|, the share of the gradient g that is left after weight decay λ: 0 if the two cancel; None if the
+    weights move, since it is measured only while they do not"""
 
 
 @dataclass(frozen=True)
 class GradientScale:
-    """The gradient before clipping, as a whole and by group of parameters, in the order of the module."""
+    """Median norms of the gradient before clipping, over the latest measured steps."""
 
     norm: float
+    """norm of the whole gradient, in units of the loss over units of the weights"""
     relative: float
-    """|g|·max(|w|, 1)/|loss|: the relative change of the loss along a relative step of 1"""
+    """κ = |g|·max(|w|, 1)/|loss|, the relative change of the loss per relative change of the weights; inf at loss 0"""
     groups: Mapping[str, float]
-    """norm by group of parameters; groups without any gradient are left out"""
+    """norm for each group of parameters, in the order of the module, without the groups that received no gradient"""
 
     @property
     def first_to_last(self) -> float:
-        """Norm of the first group over that of the last; inf where the last is zero, 1 where there is one group."""
+        """Norm of the first group over that of the last: 1 if there are fewer than two groups, inf if the last is 0."""
         norms = list(self.groups.values())
         if len(norms) < 2:
             return 1.0
@@ -217,35 +221,43 @@ class GradientScale:
 
 @dataclass(frozen=True)
 class Activity:
-    """What the activation layers do on a fixed set of samples."""
+    """Dead and saturated units of the activation layers, on a fixed set of samples."""
 
     dead: float
-    """largest share of units of one layer that are zero on every sample, in [0, 1]"""
+    """largest share of a layer's units that are zero on every sample, over all rectifying layers, in [0, 1]"""
     dead_layer: str | None
+    """name of the layer with that share; None if no rectifying layer was found"""
     saturated: float
-    """largest share of (unit, sample) pairs of one bounded layer that sit at its bounds, in [0, 1]"""
+    """largest share of a layer's outputs, over all samples, that lie at the bounds of the activation, in [0, 1]"""
     saturated_layer: str | None
+    """name of the layer with that share; None if no bounded layer was found"""
     layers: int
+    """number of activation layers that were examined"""
     samples: int
+    """number of samples on which they were examined"""
 
 
 @dataclass(frozen=True)
 class Line:
-    """The loss on the straight line from an anchor (α = 0) to the present weights (α = 1) and a step beyond."""
+    """The loss on the straight line from an anchor (α = 0) through the present weights (α = 1) and a little beyond."""
 
     anchor: str
+    """name of the anchor: "initial", "previous", "best", or the path of a checkpoint"""
     alphas: tuple[float, ...]
+    """positions on the line, ascending, shape (n,)"""
     losses: tuple[float, ...]
-    """same length as `alphas`; NaN and inf stay what they are"""
+    """loss at each position, shape (n,); may hold NaN and inf"""
     barrier: float
-    """largest rise over the chord between α = 0 and α = 1, in units of the loss; never negative; NaN where an end is"""
+    """largest rise of the loss above the chord between α = 0 and α = 1, in units of the loss; never negative; NaN if an
+    end is not finite, inf if only a point between them is not"""
     monotone: bool
     """whether the loss never rises from α = 0 to α = 1"""
     samples: int
+    """number of samples that the loss averages over; 0 if it is unknown"""
 
     @property
     def relative_barrier(self) -> float:
-        """Barrier over the larger of the two end losses; NaN where that is not positive."""
+        """Barrier over the larger of the losses at α = 0 and α = 1; NaN if that loss is not positive."""
         ends = [loss for alpha, loss in zip(self.alphas, self.losses, strict=True) if alpha in (0.0, 1.0)]
         top = max(ends)
         return self.barrier / top if top > 0 else math.nan
@@ -253,16 +265,16 @@ class Line:
 
 @dataclass(frozen=True)
 class GradientNoise:
-    """How much of a batch's gradient is the gradient, and how much the choice of the batch [McCandlish18]_.
+    """Signal and noise of a mini-batch gradient, estimated from several batches [McCandlish18]_.
 
     .. [McCandlish18] An empirical model of large-batch training, arXiv:1812.06162.
     """
 
     signal: float
-    """estimate of |G|², the square of the gradient without noise; by chance it may be negative"""
+    """unbiased estimate of |G|², the squared norm of the noise-free gradient; it can be negative by chance"""
     noise: float
-    """estimate of tr Σ, the variance of a single sample's gradient; by chance it may be negative"""
+    """unbiased estimate of tr Σ, the variance of the gradient of one sample; it can be negative by chance"""
     batches: int
-    """how many were compared"""
+    """number of batches that were compared"""
     batch_samples: float
-    """samples in each"""
+    """number of samples in one batch; the harmonic mean if the batches differ"""

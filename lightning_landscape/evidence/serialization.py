@@ -1,4 +1,4 @@
-"""Readings as builtins and back: what checkpoints, event logs and web pages can hold."""
+"""Conversion of readings to builtins and back, for checkpoints, event logs and web pages."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 R = TypeVar("R")
 
 SHOWN = 200
-"""characters of a value that are shown in a message"""
+"""largest number of characters of a value in a message"""
 
 
-def to_builtins(reading: Any) -> dict[str, Any]:
-    """Return the fields of a reading as builtins: tuples as lists, mappings and readings within as dicts.
+def to_builtins(reading: object) -> dict[str, Any]:
+    """Return the fields of a reading as builtins by name.
 
-    Arrays and tensors become numbers, or nested lists of numbers.
+    Tuples become lists. Mappings and nested dataclasses become dicts. Arrays and tensors become numbers or nested lists
+    of numbers.
 
     Raises:
-        TypeError: if the reading is no dataclass, or a field holds something that is not made of numbers and texts.
+        TypeError: if the reading is not a dataclass, or a field cannot be converted to numbers and strings.
     """
     if isinstance(reading, type) or not is_dataclass(reading):
         raise TypeError(f"a reading is a dataclass of plain numbers, got {shown(reading)}")
@@ -29,15 +30,15 @@ def to_builtins(reading: Any) -> dict[str, Any]:
 
 
 def from_builtins(kind: type[R], values: Mapping[str, Any]) -> R:
-    """Return a reading of this kind from what `to_builtins` made of it."""
+    """Return the reading of class `kind` for which `to_builtins` returned these values."""
     hints = get_type_hints(kind)
     return kind(**{name: _read(hints[name], value, from_builtins) for name, value in values.items()})
 
 
 def refilled(kind: type[R], values: Mapping[str, Any]) -> R | None:
-    """Return a reading of this kind from what `to_builtins` made of it, without calling any code of its class.
+    """Return the reading like `from_builtins`, but without calling any code of its class.
 
-    None where the fields of the class are not those of the values, or it does not keep them as attributes.
+    None if the class has other fields than the values, or cannot store them as attributes.
     """
     try:
         return _refilled(kind, values)
@@ -46,27 +47,33 @@ def refilled(kind: type[R], values: Mapping[str, Any]) -> R | None:
 
 
 def checked(reading: R) -> R:
-    """Return the reading if it is made of builtins, else the same with numbers and tuples in place of arrays.
+    """Return the reading with its arrays and tensors replaced by numbers and tuples; unchanged if it has none.
 
-    So a detector sees what it would see in a run that is resumed from a checkpoint. Raises what `to_builtins` raises.
+    A detector then gets the same values in a straight run as in a run that was resumed from a checkpoint. A `TypeError`
+    is raised as by `to_builtins`.
     """
     to_builtins(reading)
     return cast("R", _with_numbers(reading))
 
 
 def shown(value: object) -> str:
-    """Return the value as text on one line, of bounded length."""
+    """Return the `repr` of a value on one line, cut off after `SHOWN` characters."""
     text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _builtin(value: Any, where: str) -> Any:
+    """Return a value as builtins.
+
+    Raises:
+        TypeError: if that is impossible; the message names the field `where`.
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Enum):
         return _builtin(value.value, where)
     for kind in (int, float, str):
-        if isinstance(value, kind):  # NumPy's float64 is a float as well, and no checkpoint may hold it
+        if isinstance(value, kind):  # NumPy's float64 is a subclass of float that checkpoints must not contain
             return kind(value) if kind is not str else str.__str__(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _builtin(getattr(value, field.name), where) for field in fields(value)}
@@ -76,13 +83,13 @@ def _builtin(value: Any, where: str) -> Any:
         return [_builtin(item, where) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted((_builtin(item, where) for item in value), key=repr)
-    if callable(getattr(value, "tolist", None)) and not isinstance(value, type):  # an array, a tensor, one number of it
+    if callable(getattr(value, "tolist", None)) and not isinstance(value, type):  # an array, a tensor, a NumPy scalar
         return _builtin(value.tolist(), where)
-    raise TypeError(f"{where} holds {shown(value)}, which no checkpoint can hold: make numbers or text of it")
+    raise TypeError(f"{where} is {shown(value)}, which cannot be stored in a checkpoint; use numbers or strings")
 
 
 def _with_numbers(value: Any) -> Any:
-    """Return a value that `_builtin` accepts with numbers in place of its arrays."""
+    """Return a value that `_builtin` accepts, with its arrays and tensors replaced by numbers and tuples."""
     if _is_builtin(value):
         return value
     if is_dataclass(value):
@@ -94,7 +101,8 @@ def _with_numbers(value: Any) -> Any:
     return _tuples(_builtin(value, ""))
 
 
-def _is_builtin(value: Any) -> bool:
+def _is_builtin(value: object) -> bool:
+    """Return whether a value consists of builtins, tuples, mappings and dataclasses only."""
     if isinstance(value, Mapping):
         return all(map(_is_builtin, value.values()))
     if isinstance(value, (list, tuple)):
@@ -106,38 +114,42 @@ def _is_builtin(value: Any) -> bool:
 
 def _refilled(kind: type[R], values: Mapping[str, Any]) -> R:
     if {field.name for field in fields(kind)} != set(values):  # type: ignore[arg-type]
-        raise TypeError(f"{kind.__name__} has other fields than {', '.join(values)}")
+        raise TypeError(f"the fields of {kind.__name__} are not {', '.join(values)}")
     try:
         hints = get_type_hints(kind)
-    except Exception:  # a name that is imported for type checkers only
+    except Exception:  # an annotation may use a name that is imported for type checkers only
         hints = {}
     return _filled(kind, {name: _read(hints.get(name), value, _refilled) for name, value in values.items()})
 
 
 def _filled(kind: type[R], values: Mapping[str, Any]) -> R:
-    """Return an instance with these attributes; neither `__init__` nor `__post_init__` is called."""
-    made = object.__new__(kind)
+    """Return an instance with these attributes, without calling `__init__` or `__post_init__`."""
+    instance = object.__new__(kind)
     for name, value in values.items():
-        object.__setattr__(made, name, value)
-    return made
+        object.__setattr__(instance, name, value)
+    return instance
 
 
 def _read(hint: Any, value: Any, make: Callable[[Any, Mapping[str, Any]], Any]) -> Any:
-    """Return a stored value as this type hint says: what it does not say is left to plain dicts and tuples."""
-    origin, within = get_origin(hint), get_args(hint)
+    """Return a stored value converted to its type hint; without a hint, mappings become dicts and lists become tuples.
+
+    `make` creates a dataclass from its stored fields.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        kinds = [kind for kind in within if kind is not NoneType]
+        kinds = [kind for kind in arguments if kind is not NoneType]
         return _read(next(filter(is_dataclass, kinds), kinds[0]), value, make)
     if isinstance(value, Mapping):
         if is_dataclass(hint):
             return make(hint, value)
-        return {key: _read(within[-1] if within else None, item, make) for key, item in value.items()}
+        return {key: _read(arguments[-1] if arguments else None, item, make) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        fixed = len(within) == len(value) and within[-1:] != (Ellipsis,)
-        each = within if fixed else (within or (None,))[:1] * len(value)
-        return tuple(_read(kind, item, make) for kind, item in zip(each, value, strict=True))
+        one_hint_each = len(arguments) == len(value) and arguments[-1:] != (Ellipsis,)
+        hints = arguments if one_hint_each else (arguments or (None,))[:1] * len(value)
+        return tuple(_read(item_hint, item, make) for item_hint, item in zip(hints, value, strict=True))
     return value
 
 
 def _tuples(value: Any) -> Any:
+    """Return nested lists as nested tuples."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What a set of readings amounts to: the evidence, the cause and the verdict."""
+"""Evidence, the readings that a verdict is drawn from, and the verdict itself."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ R = TypeVar("R")
 
 
 class Evidence:
-    """Readings keyed by their type: ``evidence.get(Trend)`` is the `Trend`, or None where none was taken."""
+    """Readings keyed by their type: ``evidence.get(Trend)`` returns the `Trend`, or None if it was not measured."""
 
     def __init__(self, *readings: object) -> None:
         self._readings = {type(reading): reading for reading in readings}
-        self._stored: dict[str, Mapping[str, Any]] = {}  # those whose class is not known here, by name
+        self._stored: dict[str, Mapping[str, Any]] = {}  # stored readings whose class is not imported, by name
 
     def get(self, kind: type[R]) -> R | None:
-        """The reading of this kind, or None."""
+        """Return the reading of class `kind`, or None if there is none."""
         reading = self._readings.get(kind)
         if reading is None and stored_name(kind) in self._stored:
             reading = refilled(kind, self._stored[stored_name(kind)])
         return reading if isinstance(reading, kind) else None
 
     def including(self, *readings: object) -> Evidence:
-        """The same evidence with these readings added; one of a kind replaces the older one."""
-        found = Evidence(*self._readings.values(), *readings)
-        found._stored = dict(self._stored)
-        return found
+        """Return the evidence with these readings added; a new reading replaces an older one of the same class."""
+        evidence = Evidence(*self._readings.values(), *readings)
+        evidence._stored = dict(self._stored)
+        return evidence
 
     def __iter__(self) -> Iterator[object]:
         return iter(self._readings.values())
@@ -49,52 +49,55 @@ class Evidence:
         return f"Evidence({', '.join(map(repr, self))})"
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Builtins only, keyed by the name of the reading's type, after that of its module where it is not ours."""
-        known = {stored_name(type(reading)): to_builtins(reading) for reading in self}
-        return {**{name: dict(values) for name, values in self._stored.items()}, **known}
+        """Return the fields of every reading as builtins, keyed by the reading's `stored_name`."""
+        imported = {stored_name(type(reading)): to_builtins(reading) for reading in self}
+        return {**{name: dict(values) for name, values in self._stored.items()}, **imported}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Evidence:
-        """The readings of `to_dict`.
+        """Return the evidence of which `to_dict` returned this.
 
-        One whose class is not imported here, or has other fields by now, is stored again as it is; nothing is imported.
+        No module is imported. A reading whose class is not imported, or has other fields now, is kept as it was stored,
+        so `to_dict` returns it again.
         """
-        found = {name: reading_of(name, values) for name, values in data.items()}
-        evidence = cls(*(reading for reading in found.values() if reading is not None))
-        evidence._stored = {name: data[name] for name, reading in found.items() if reading is None}
+        readings = {name: reading_of(name, values) for name, values in data.items()}
+        evidence = cls(*(reading for reading in readings.values() if reading is not None))
+        evidence._stored = {name: data[name] for name, reading in readings.items() if reading is None}
         return evidence
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One named cause for one stretch of the run, with what it was drawn from."""
+    """Why the loss does not fall during one plateau: a cause, the reason for it, and advice."""
 
     cause: Cause
+    """the named cause"""
     step: int
     """optimizer step at which the verdict was reached"""
     since: int
-    """optimizer step from which on the loss has not fallen"""
+    """optimizer step at which the plateau began"""
     stuck: bool
-    """whether it alarms"""
+    """whether the verdict is an alarm, which says that the run is stuck"""
     reason: str
-    """the numbers against their thresholds, in sentences"""
+    """the measured numbers with their thresholds, in sentences, one or more lines"""
     advice: str = ""
-    """what a person can do about it"""
+    """what to try, in words"""
     evidence: Evidence = field(default_factory=Evidence, compare=False)
+    """the readings that the verdict was drawn from"""
 
     @property
     def code(self) -> str:
-        """The code by which the warning is looked up, such as "LL202"."""
+        """The code of the warning, such as "LL202"; docs/causes.md explains it."""
         return CAUSES[self.cause].code
 
     @property
     def title(self) -> str:
-        """The cause in words; where the verdict is no alarm, "stuck" is only a possibility."""
+        """The cause in words; a verdict that is no alarm says "perhaps stuck" instead of "stuck"."""
         title = CAUSES[self.cause].title
         return title if self.stuck or not title.startswith("stuck") else f"perhaps {title}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Builtins only, as in the event log and in checkpoints."""
+        """Return all fields as builtins, as they are written to event logs and checkpoints."""
         return {
             "cause": self.cause.value,
             "step": self.step,
@@ -107,10 +110,10 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
-        """The verdict that `to_dict` was taken of.
+        """Return the verdict of which `to_dict` returned this.
 
         Raises:
-            TypeError: if what should be words or numbers is something else.
+            TypeError: if a field has the wrong type.
         """
         for name, kind in {"step": int, "since": int, "stuck": bool, "reason": str, "advice": str}.items():
             if not isinstance(data[name], kind):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lightning_landscape.diagnosis.judging import PART_OF_THE_MODEL
+from lightning_landscape.diagnosis.thresholds import PARAMETERS_UNREACHED
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
@@ -210,9 +210,9 @@ class RunState:
         notes = [NOT_JUDGED] if self.players > 1 else []
         notes += [f"the warning [{code}] was given; docs/causes.md explains it" for code in self.announced_codes]
         if all(verdict.cause is not Cause.NOT_UPDATING for verdict in self.verdicts):
-            if self.coverage.outside_optimizers > PART_OF_THE_MODEL:
+            if self.coverage.outside_optimizers > PARAMETERS_UNREACHED:
                 notes.append(f"no optimizer holds {self.coverage.outside_optimizers:.0%} of the trainable parameters")
-            if self.no_grad_share > PART_OF_THE_MODEL:
+            if self.no_grad_share > PARAMETERS_UNREACHED:
                 notes.append(f"{self.no_grad_share:.0%} of the parameters received no gradient")
         return notes + [outcome.sentence(self.step) for outcome in self.remedy_outcomes if outcome.said]
 

@@ -1,10 +1,13 @@
-"""What is advised: what a trial has shown to help, or else what helps in general."""
+"""What is advised: the trials that lowered the loss, or else what helps in general."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from lightning_landscape.diagnosis.advice import MEASURED, WORTH, advice, ranked, tried
+from lightning_landscape.diagnosis.advice import HOW_TO, NOT_ADVISED, WORDS, advice, change, ranked, trials_sentence
+from lightning_landscape.diagnosis.thresholds import GAIN_ADVISED
 from lightning_landscape.evidence import CAUSES, Alternatives, Cause, Curvature, Evidence, Restart, Trials, Verdict
 
 
@@ -21,59 +24,94 @@ def test_without_any_trial_the_advice_is_general():
     assert advice(Cause.SADDLE_POINT, Evidence()) == CAUSES[Cause.SADDLE_POINT].advice
 
 
-def test_what_gained_is_advised_the_best_first_with_its_steps():
-    known = Evidence(
+def test_trials_that_gained_are_advised_the_best_first_with_their_steps():
+    evidence = Evidence(
         trials(adam=0.5, this_optimizer=0.0, line_search=0.9),
         Alternatives({"a perturbation": 0.3, "batch x4": 0.01}, steps=20, batches=8),
         Restart(gain=0.8, seeds=1, steps=300),
     )
-    said = advice(Cause.SADDLE_POINT, known)
-    assert said.startswith(
-        "another initialisation: -80% in 300 steps; Adam at a learning rate of 0.01: -50% in 40 steps"
+    assert advice(Cause.SADDLE_POINT, evidence) == (
+        "another initialisation, which lowers the loss by 80% in 300 steps; Adam at a learning rate of 0.01, which "
+        "lowers the loss by 50% in 40 steps; a random perturbation (`remedies.Perturb()`), which lowers the loss by "
+        "30% in 20 steps (measured on a copy of the weights)."
     )
-    assert "remedies.Perturb()`): -30% in 20 steps" in said
-    assert "accumulate_grad_batches" not in said  # it gained next to nothing
-    assert "line search" not in said  # nobody can do that to a run
 
 
-@pytest.mark.parametrize(("over", "measured"), [(-1e-6, False), (1e-6, True)])
-def test_a_gain_counts_from_what_simply_going_on_gains(over, measured):
-    known = Evidence(trials(adam=0.2 + WORTH + over, this_optimizer=0.2))
-    assert (advice(Cause.SLOW, known) != CAUSES[Cause.SLOW].advice) is measured
+@pytest.mark.parametrize(("excess", "advised"), [(-1e-6, False), (1e-6, True)])
+def test_a_gain_counts_from_the_gain_of_the_unchanged_run(excess, advised):
+    evidence = Evidence(trials(adam=0.2 + GAIN_ADVISED + excess, this_optimizer=0.2))
+    assert (advice(Cause.SLOW, evidence) != CAUSES[Cause.SLOW].advice) is advised
 
 
 def test_the_step_along_negative_curvature_names_its_remedy():
-    said = advice(Cause.SADDLE_POINT, Evidence(trials(this_optimizer=0.0), curvature(followed=0.6)))
-    assert "direction='lambda_min'" in said
-    assert "-60%" in said
+    text = advice(Cause.SADDLE_POINT, Evidence(trials(this_optimizer=0.0), curvature(followed=0.6)))
+    assert "direction='lambda_min'" in text
+    assert "lowers the loss by 60%" in text
 
 
 @pytest.mark.parametrize("cause", [Cause.NOT_UPDATING, Cause.NOTHING_TO_LEARN, Cause.DIVERGED, Cause.SETTLED])
-def test_what_no_step_mends_is_not_answered_with_a_step(cause):
+def test_a_cause_that_no_step_removes_is_not_answered_with_a_step(cause):
     assert advice(cause, Evidence(trials(adam=0.9, this_optimizer=0.0))) == CAUSES[cause].advice
 
 
-def test_everything_that_was_tried_is_told_with_steps_and_batches():
-    known = Evidence(trials(adam=0.5, this_optimizer=-0.02), Restart(gain=0.1, seeds=2, steps=300), curvature(0.3))
-    assert tried(known) == (
-        "Tried on a copy, 40 steps each on 8 batches, judged on others: adam -50%; along the most negative curvature "
-        "-30%; this optimizer +2%; re-drawn weights -10% in 300 steps."
+def test_the_result_of_every_trial_is_given_with_steps_and_batches():
+    evidence = Evidence(trials(adam=0.5, this_optimizer=-0.02), Restart(gain=0.1, seeds=2, steps=300), curvature(0.3))
+    assert trials_sentence(evidence) == (
+        "In trials on a copy of the weights (40 steps each on 8 batches, evaluated on held-out batches), Adam at a "
+        "learning rate of 0.01 lowers the loss by 50%; a step along the most negative curvature lowers the loss by "
+        "30%; the run's own optimizer raises the loss by 2%; another initialisation lowers the loss by 10% in 300 steps."
     )
-    assert tried(Evidence()) == ""
+    assert trials_sentence(Evidence()) == ""
 
 
-def test_a_trial_that_was_lost_ranks_last_and_says_so():
-    known = Evidence(trials(adam=0.1, learning_rate_x10=float("-inf")))
-    assert ranked(known)[-1][0] == "learning rate x10"
-    assert "learning rate x10 not finite" in tried(known)
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [
+        ({"adam": 0.0}, "Adam at a learning rate of 0.01 leaves the loss as it is."),
+        ({"adam": 0.5, "my trial": 0.0}, "lowers the loss by 50%; my trial leaves the loss as it is."),
+        ({"batch x4": 0.004, "my trial": 0.0}, "a batch four times as large and my trial leave the loss as it is."),
+        ({"a": 0.0, "b": 0.0, "c": 0.0, "d": -0.1}, "d raises the loss by 10%; a, b and c leave the loss as it is."),
+    ],
+)
+def test_trials_that_change_nothing_are_named_together(gains, words):
+    trials = Trials(gains, steps=40, relative_gradient=0.01, decay_pull=0.0, samples=64)
+    assert trials_sentence(Evidence(trials)).endswith(words)
 
 
-def test_every_trial_that_can_be_repeated_has_words():
-    assert set(MEASURED) >= {"adam", "learning rate x3", "batch x4", "a perturbation", "re-drawn weights"}
-    assert all(not text.endswith(".") for text in MEASURED.values())
+def test_a_trial_whose_loss_is_not_finite_ranks_last():
+    evidence = Evidence(trials(adam=0.1, learning_rate_x10=-math.inf))
+    assert ranked(evidence)[-1][0] == "learning rate x10"
+    assert "ten times the learning rate makes the loss infinite or NaN" in trials_sentence(evidence)
 
 
-def test_what_is_no_alarm_is_called_stuck_only_perhaps():
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (0.005, "lowers the loss by 0%"),
+        (0.0049, "leaves the loss as it is"),
+        (-0.0049, "leaves the loss as it is"),
+        (-0.03, "raises the loss by 3%"),
+        (1.5, "lowers the loss by 150%"),
+        (20.0, "lowers the loss by 20 times its value"),
+        (-9.9, "raises the loss by 990%"),
+        (-10.0, "raises the loss 11-fold"),
+        (-959.0, "raises the loss 960-fold"),
+        (-1e9, "raises the loss 1.0e+09-fold"),
+        (-math.inf, "makes the loss infinite or NaN"),
+        (math.nan, "makes the loss infinite or NaN"),
+    ],
+)
+def test_a_change_of_the_loss_is_given_in_words(gain, words):
+    assert change(gain) == words
+
+
+def test_every_trial_has_words():
+    assert set(WORDS) >= {"adam", "learning rate x3", "batch x4", "a perturbation", "re-initialised weights"}
+    assert set(WORDS) >= {*HOW_TO, *NOT_ADVISED}
+    assert all(not text.endswith(".") for text in WORDS.values())
+
+
+def test_a_verdict_that_is_no_alarm_says_perhaps_stuck():
     def title(cause, stuck):
         return Verdict(cause, 203, 90, stuck=stuck, reason="Flat.").title
 
@@ -83,7 +121,7 @@ def test_what_is_no_alarm_is_called_stuck_only_perhaps():
 
 
 @pytest.mark.parametrize("cause", Cause)
-def test_no_advice_sends_the_reader_to_a_logger_that_the_run_may_not_have(cause):
-    everything = Evidence(trials(adam=0.9, line_search=0.8, this_optimizer=0.0), curvature(0.5))
-    for known in (Evidence(), everything):
-        assert not any(name in advice(cause, known) for name in ("TensorBoard", "W&B", "MLflow", "Comet"))
+def test_no_advice_names_a_logger_that_the_run_may_not_have(cause):
+    all_trials = Evidence(trials(adam=0.9, line_search=0.8, this_optimizer=0.0), curvature(0.5))
+    for evidence in (Evidence(), all_trials):
+        assert not any(name in advice(cause, evidence) for name in ("TensorBoard", "W&B", "MLflow", "Comet"))

@@ -140,7 +140,7 @@ def test_a_loss_falls_when_a_fall_above_the_threshold_is_beyond_doubt(progress, 
         (replace(FLAT, progress=0.1), "has fallen by 5.0% in 100 steps (give or take 1.0%)"),
         (
             replace(FLAT, margin=0.1),
-            "may have fallen by up to 5.0% in 100 steps; the noise hides whether it has by the 1.2%",
+            "may have fallen by up to 5.0% in 100 steps; it is too noisy to tell whether it has fallen by 1.2%",
         ),
         (replace(FLAT, level=0.0), "averages zero over 100 steps"),
     ],
@@ -350,7 +350,7 @@ def test_what_is_no_dataclass_is_no_reading_and_the_message_shows_it(value):
 
 @pytest.mark.parametrize("value", [object(), OfTheirOwn(1j), {"a": (b"",)}, lambda: 1])
 def test_a_field_that_no_checkpoint_can_hold_is_named(value):
-    with pytest.raises(TypeError, match=r"OfTheirOwn.value holds .*, which no checkpoint can hold"):
+    with pytest.raises(TypeError, match=r"OfTheirOwn.value is .*, which cannot be stored in a checkpoint"):
         checked(OfTheirOwn(value))
 
 

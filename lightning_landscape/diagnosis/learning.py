@@ -1,0 +1,89 @@
+"""Whether a run has learned anything: how its loss compares with its start, and whether the model uses its inputs."""
+
+from __future__ import annotations
+
+import math
+
+from lightning_landscape.diagnosis.thresholds import (
+    FALL_IN_STANDARD_DEVIATIONS,
+    INPUT_USE_NONE,
+    RISE_OF_FIRST_STEPS,
+    SHARE_OF_START_HIGH,
+    SHARE_OF_START_HIGH_IN_NOISE,
+    SHARE_OF_START_RISEN,
+)
+from lightning_landscape.evidence import Evidence, InputUse, LossLevel, StartingPoint, UpdateStatistics
+
+
+def share_of_start(evidence: Evidence) -> float:
+    """Return the present loss over the starting loss, as defined by `LossLevel.share_of_start`.
+
+    Both losses are taken on the same batches if a probe has measured them there, else from the training losses. Without
+    any loss the share is 1.
+    """
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if start is not None and math.isfinite(start.loss) and math.isfinite(start.now):
+        return LossLevel(start.loss, start.now, start.now).share_of_start
+    if level is None:
+        return 1.0
+    # If the loss blew up in the first steps, the mean of the first losses does not show where the run began.
+    blown_up = level.first is not None and level.start > RISE_OF_FIRST_STEPS * level.first > 0
+    return (
+        LossLevel(level.first, level.best, level.now).share_of_start
+        if blown_up and level.first
+        else level.share_of_start
+    )
+
+
+def has_learned(evidence: Evidence) -> bool:
+    """Return whether the model uses its inputs or, if that was not measured, whether the loss is below its start."""
+    use, share = evidence.get(InputUse), share_of_start(evidence)
+    if share > SHARE_OF_START_RISEN:
+        return False
+    if use is None or use.unpaired:
+        return share <= high_share_of_start(evidence)
+    return use.share >= INPUT_USE_NONE
+
+
+def has_fallen(evidence: Evidence) -> bool:
+    """Return whether the loss is clearly below its start, even if a constant is added to the loss.
+
+    A fall by a tenth of the start is enough. A constant may make that share smaller; then the weights must move, the
+    fall must be clear against the spread of single batches and, if it was measured, half of it must be lost with the
+    targets of other samples.
+    """
+    updates, use = evidence.get(UpdateStatistics), evidence.get(InputUse)
+    if share_of_start(evidence) <= SHARE_OF_START_HIGH:
+        return True
+    if updates is not None and updates.travelled == 0:
+        return False
+    return falls_by_inputs(evidence) if use is not None and not use.unpaired else _clear_fall(evidence) is not None
+
+
+def falls_by_inputs(evidence: Evidence) -> bool:
+    """Return whether the loss has clearly fallen and half of the fall is lost with the targets of other samples.
+
+    Only differences of losses are compared, so a constant in the loss does not matter. False if it was not measured.
+    """
+    use, fall = evidence.get(InputUse), _clear_fall(evidence)
+    return use is not None and fall is not None and use.shuffled - use.loss >= fall / 2
+
+
+def measured_on_fixed_batches(evidence: Evidence) -> bool:
+    """Return whether a probe has measured on fixed batches what the model has learned."""
+    return evidence.get(InputUse) is not None or evidence.get(StartingPoint) is not None
+
+
+def high_share_of_start(evidence: Evidence) -> float:
+    """Return the share of the starting loss above which a run has learned nothing, given how that was measured."""
+    return SHARE_OF_START_HIGH if measured_on_fixed_batches(evidence) else SHARE_OF_START_HIGH_IN_NOISE
+
+
+def _clear_fall(evidence: Evidence) -> float | None:
+    """Return the fall of the loss since the start, in units of the loss; None unless single batches differ by less."""
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if level is None or level.spread is None:
+        return None
+    on_fixed_batches = start is not None and math.isfinite(start.loss) and math.isfinite(start.now)
+    fall = start.loss - start.now if start is not None and on_fixed_batches else level.start - level.now
+    return fall if fall > FALL_IN_STANDARD_DEVIATIONS * level.spread else None

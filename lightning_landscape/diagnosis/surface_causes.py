@@ -1,0 +1,264 @@
+"""Detectors for causes in the shape of the loss surface, and for runs in which no cause was found."""
+
+from __future__ import annotations
+
+from lightning_landscape.diagnosis.learning import falls_by_inputs, has_learned, high_share_of_start, share_of_start
+from lightning_landscape.diagnosis.thresholds import (
+    ACTIVATIONS_SATURATED,
+    CURVATURE_RATIO_NEGATIVE,
+    FIRST_TO_LAST_VANISHED,
+    GAIN_CLEAR,
+    GAIN_LARGE,
+    GAIN_NONE,
+    GAIN_OF_RESTART,
+    GAIN_OF_RESTART_AFTER_LEARNING,
+    GAIN_SMALL,
+    GAIN_WAY_DOWN,
+    RELATIVE_GRADIENT_LARGE,
+    RELATIVE_GRADIENT_NONE,
+    RELATIVE_GRADIENT_SMALL,
+    SHARE_OF_START_LOW,
+    SHARE_OF_START_RISEN,
+    TENFOLD_RATE_OVER_OWN_GAIN,
+    TRAVEL_LARGE,
+    TRAVEL_NONE,
+    TRAVEL_SMALL,
+    UNITS_DUPLICATE,
+)
+from lightning_landscape.diagnosis.verdicts import verdict_of
+from lightning_landscape.evidence import (
+    Activity,
+    Cause,
+    Curvature,
+    Evidence,
+    GradientScale,
+    InputUse,
+    LossLevel,
+    Restart,
+    Symmetry,
+    Trend,
+    Trials,
+    UpdateStatistics,
+    Verdict,
+)
+
+
+def too_small(evidence: Evidence) -> Verdict | None:
+    """Return `learning_rate_too_small` if the run is on a slope but its weights hardly move.
+
+    Larger steps must lower the loss; for extremely short steps the slope alone is evidence enough.
+    """
+    updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
+    if updates is None or trials is None or updates.travelled is None:
+        return None
+    gain, tenfold = max(trials.gain("adam"), trials.gain("line search")), trials.gain("learning rate x10")
+    learned = has_learned(evidence)
+    least_gain, least_slope = GAIN_LARGE if learned else GAIN_CLEAR, RELATIVE_GRADIENT_LARGE
+    low, high = TENFOLD_RATE_OVER_OWN_GAIN
+    if trials.own > 0 and low < tenfold / trials.own < high and not learned:
+        # The gain grows in proportion to the step, so the slope continues beyond the steps of the trials.
+        least_gain, least_slope = GAIN_NONE, RELATIVE_GRADIENT_SMALL
+    if updates.travelled >= TRAVEL_SMALL or trials.relative_gradient < least_slope:
+        return None
+    if max(gain, tenfold) >= least_gain:
+        detail = f"larger steps on a copy lower the loss by {max(gain, tenfold):.0%} (threshold {least_gain:.0%})"
+    elif updates.travelled < TRAVEL_NONE and not learned and not _is_saturated(evidence):
+        detail = f"updates below {TRAVEL_NONE:g} times the weights cannot lower the loss, whatever the data are"
+    else:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.LEARNING_RATE_TOO_SMALL,
+        f"Over 5% of the run the updates add up to {updates.travelled:.1g} times the norm of the weights (threshold "
+        f"{TRAVEL_SMALL:g}), although the relative gradient is {trials.relative_gradient:.2g} (threshold "
+        f"{least_slope:g}); {detail}.",
+    )
+
+
+def without_slope(evidence: Evidence) -> Verdict | None:
+    """Return `flat_region` if the gradient is exactly zero, the loss is not, and there is no curvature either."""
+    trials, level = evidence.get(Trials), evidence.get(LossLevel)
+    if trials is None or level is None or trials.relative_gradient != 0 or trials.best > 0 or level.now == 0:
+        return None
+    curvature = evidence.get(Curvature)
+    if curvature is not None and not curvature.degenerate:
+        return None
+    reason = f"The gradient is exactly zero on all {trials.samples} samples, and no trial lowers the loss at all."
+    return verdict_of(evidence, Cause.FLAT_REGION, reason, stuck=True)
+
+
+def duplicate_units(evidence: Evidence) -> Verdict | None:
+    """Return `saddle_point` if units are duplicates of one another and a restart does better (Fukumizu 2000)."""
+    symmetry, restart = evidence.get(Symmetry), evidence.get(Restart)
+    if symmetry is None or symmetry.share <= UNITS_DUPLICATE or restart is None or restart.gain < GAIN_OF_RESTART:
+        return None
+    trials = evidence.get(Trials)
+    beyond_noise = restart.gain > GAIN_LARGE and trials is not None and trials.own <= GAIN_SMALL
+    return verdict_of(
+        evidence,
+        Cause.SADDLE_POINT,
+        f"In {symmetry.layer} {symmetry.share:.0%} of the units started with weights that are zero or equal to those "
+        f"of another unit (threshold {UNITS_DUPLICATE:.0%}); a run from re-initialised weights lowers the loss by "
+        f"{restart.gain:.0%} in {restart.steps} steps (threshold {GAIN_OF_RESTART:.0%}).",
+        stuck=True if beyond_noise else None,
+    )
+
+
+def saturated(evidence: Evidence) -> Verdict | None:
+    """Return `flat_region` if nearly all outputs of a layer lie at the bounds of its activation, where it is flat."""
+    activity, restart = evidence.get(Activity), evidence.get(Restart)
+    if activity is None or activity.saturated < ACTIVATIONS_SATURATED:
+        return None
+    if has_learned(evidence) and (restart is None or restart.gain < GAIN_OF_RESTART):
+        return None
+    where = f"In {activity.saturated_layer} {activity.saturated:.0%} of the outputs lie at the bounds of the activation"
+    return verdict_of(evidence, Cause.FLAT_REGION, f"{where} (threshold {ACTIVATIONS_SATURATED:.0%}).", stuck=True)
+
+
+def saddle(evidence: Evidence) -> Verdict | None:
+    """Return `saddle_point` if there is a way down that the run does not find.
+
+    It is found along the most negative curvature, or by Adam. If the gradient vanishes towards the input, a gain of
+    Adam alone does not show a saddle, unless the gradient is close to zero as a whole.
+    """
+    curvature, trials, gradient = evidence.get(Curvature), evidence.get(Trials), evidence.get(GradientScale)
+    if trials is None:
+        return None
+    drop, critical = _held_out_drop(curvature), trials.relative_gradient < RELATIVE_GRADIENT_NONE
+    if has_learned(evidence):
+        least_gain = GAIN_LARGE
+        near_critical = drop > GAIN_WAY_DOWN or trials.relative_gradient < RELATIVE_GRADIENT_SMALL
+        way_down = trials.gain("adam") > least_gain and near_critical
+    else:
+        # At a critical point the run's own steps are tiny, so a smaller gain of other steps is evidence enough.
+        least_gain = GAIN_WAY_DOWN if critical else GAIN_CLEAR
+        way_down = trials.gain("adam") > least_gain or drop > GAIN_WAY_DOWN
+    vanishes = gradient is not None and gradient.first_to_last < FIRST_TO_LAST_VANISHED and not critical
+    if not way_down or (vanishes and drop <= GAIN_WAY_DOWN):
+        return None
+    evidence_of_way = (
+        f"Along the direction of most negative curvature the held-out loss falls by {drop:.0%} (threshold "
+        f"{GAIN_WAY_DOWN:.0%})"
+        if drop > GAIN_WAY_DOWN
+        else f"{trials.steps} steps of Adam on a copy lower the held-out loss by {trials.gain('adam'):.0%} (threshold "
+        f"{least_gain:.0%})"
+    )
+    reason = f"{evidence_of_way}, while the relative gradient is {trials.relative_gradient:.2g}."
+    return verdict_of(evidence, Cause.SADDLE_POINT, reason)
+
+
+def vanishing(evidence: Evidence) -> Verdict | None:
+    """Return `flat_region` if the gradient vanishes on its way back from the last layers to the first."""
+    gradient = evidence.get(GradientScale)
+    if gradient is None or gradient.first_to_last >= FIRST_TO_LAST_VANISHED or gradient.norm == 0:
+        return None
+    if has_learned(evidence):
+        return None
+    first, *_, last = gradient.groups
+    return verdict_of(
+        evidence,
+        Cause.FLAT_REGION,
+        f"The gradient vanishes on its way back: its norm is {gradient.groups[first]:.2g} in {first} and "
+        f"{gradient.groups[last]:.2g} in {last}, a ratio of {gradient.first_to_last:.1g} (threshold "
+        f"{FIRST_TO_LAST_VANISHED:g}).",
+    )
+
+
+def elsewhere_better(evidence: Evidence) -> Verdict | None:
+    """Return `poor_minimum` or `saddle_point` if a restart does better than any trial from the present weights.
+
+    The run is at a minimum if it has learned, or if the loss bends upward and the gradient is small; else it is at a
+    saddle at which the curvature shows no way down.
+    """
+    restart, trials, curvature = evidence.get(Restart), evidence.get(Trials), evidence.get(Curvature)
+    level = evidence.get(LossLevel)
+    if restart is None or trials is None or level is None:
+        return None
+    learned = has_learned(evidence)
+    least_gain = GAIN_OF_RESTART_AFTER_LEARNING if learned else GAIN_OF_RESTART
+    if restart.gain < least_gain or (learned and share_of_start(evidence) < SHARE_OF_START_LOW):
+        return None
+    bends_upward = (
+        curvature is not None
+        and curvature.lambda_min > -CURVATURE_RATIO_NEGATIVE * curvature.lambda_max > float("-inf")
+    )
+    at_minimum = learned or (bends_upward and trials.relative_gradient < RELATIVE_GRADIENT_SMALL)
+    return verdict_of(
+        evidence,
+        Cause.POOR_MINIMUM if at_minimum else Cause.SADDLE_POINT,
+        f"Of {restart.seeds} runs from re-initialised weights, the best lowers the loss by {restart.gain:.0%} in "
+        f"{restart.steps} steps (threshold {least_gain:.0%}); no way down was found from the present weights.",
+    )
+
+
+def slow(evidence: Evidence) -> Verdict | None:
+    """Return `slow` if the run has learned and Adam still lowers the loss a lot, but no obstacle was found."""
+    trials, trend = evidence.get(Trials), evidence.get(Trend)
+    if trials is None or trend is None or not has_learned(evidence) or trials.gain("adam") <= GAIN_LARGE:
+        return None
+    gain = f"{trials.gain('adam'):.0%} (threshold {GAIN_LARGE:.0%})"
+    reason = f"{trials.steps} steps of Adam on a copy lower the held-out loss by {gain}, and no obstacle was found."
+    return verdict_of(evidence, Cause.SLOW, f"{reason} {_forecast(trend)}")
+
+
+def _forecast(trend: Trend) -> str:
+    """Return a sentence that says in how many steps the loss will have fallen by a further 1%."""
+    steps = trend.steps_to_fall(0.01)
+    if steps is None:
+        return "At present the loss does not fall at all."
+    fewest, expected, most = steps
+    interval = f"at least {fewest:.0f}" if most == float("inf") else f"between {fewest:.0f} and {most:.0f}"
+    return f"At its present rate, the loss falls by a further 1% in {expected:.0f} steps ({interval})."
+
+
+def settled(evidence: Evidence) -> Verdict | None:
+    """Return `settled` if the run has learned and its loss no longer falls by more than the noise hides."""
+    level, trend = evidence.get(LossLevel), evidence.get(Trend)
+    if level is None or trend is None or not has_learned(evidence):
+        return None
+    now = "stays there" if trend.powered else "does not fall by more than the noise hides"
+    return verdict_of(
+        evidence,
+        Cause.SETTLED,
+        f"The loss came from {level.start:.4g} to {level.now:.4g} and {now}. It may be at a minimum, at the noise "
+        "floor, or in balance with the weight decay; this run alone cannot show whether a lower minimum exists.",
+    )
+
+
+def undecided(evidence: Evidence) -> Verdict | None:
+    """Return `undecided` for any stalled run: this detector comes last, after all that look for a cause."""
+    level, trend = evidence.get(LossLevel), evidence.get(Trend)
+    if level is None or trend is None:
+        return None
+    probes = {"trials on a copy": Trials, "the use of the inputs": InputUse, "a restart": Restart}
+    missing = [name for name, kind in probes.items() if evidence.get(kind) is None]
+    reason = f"The loss started at {level.start:.4g} and is at {level.now:.4g}; no measurement shows why it stalls."
+    if missing:
+        reason += f" Not measured: {', '.join(missing)}."
+    restart, updates = evidence.get(Restart), evidence.get(UpdateStatistics)
+    if restart is not None and not restart.trained:
+        reason += f" The loss blew up in the restart of {restart.steps} steps, so the restart shows nothing."
+    share = share_of_start(evidence)
+    lost = share > SHARE_OF_START_RISEN and updates is not None and (updates.travelled or 0.0) > TRAVEL_LARGE
+    stays_high = trend.powered and share > high_share_of_start(evidence) and not falls_by_inputs(evidence)
+    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=stays_high or lost)
+
+
+def needs_restart(evidence: Evidence) -> bool:
+    """Return whether only a restart can show that duplicate or saturated units hold the run back."""
+    symmetry = evidence.get(Symmetry)
+    duplicates = symmetry is not None and symmetry.share > UNITS_DUPLICATE
+    return evidence.get(Restart) is None and (duplicates or _is_saturated(evidence))
+
+
+def _is_saturated(evidence: Evidence) -> bool:
+    """Return whether nearly all outputs of a layer lie at the bounds of its activation."""
+    activity = evidence.get(Activity)
+    return activity is not None and activity.saturated >= ACTIVATIONS_SATURATED
+
+
+def _held_out_drop(curvature: Curvature | None) -> float:
+    """Return the relative fall of the held-out loss along the most negative curvature; 0 if it was not measured."""
+    if curvature is None or curvature.descent is None or not curvature.loss:
+        return 0.0
+    return (curvature.descent.held_out_drop or 0.0) / abs(curvature.loss)

@@ -1,0 +1,50 @@
+"""How detectors make a verdict of a cause: whether it is an alarm, and its sentences."""
+
+from __future__ import annotations
+
+from lightning_landscape.diagnosis.advice import advice, trials_sentence
+from lightning_landscape.diagnosis.learning import has_learned, measured_on_fixed_batches
+from lightning_landscape.diagnosis.thresholds import GAIN_SMALL
+from lightning_landscape.evidence import CAUSES, Cause, Evidence, Plateau, Trend, Trials, Verdict
+
+
+def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | None = None) -> Verdict:
+    """Return the verdict of a detector.
+
+    Its reason says what the stall test found, then `reason`, then the gains of all trials if the verdict is an alarm.
+
+    Args:
+        evidence: the readings that the detector used.
+        cause: the cause that the detector found.
+        reason: the measured numbers with their thresholds, in sentences.
+        stuck: whether the verdict is an alarm; None if the cause and the noise of the loss decide.
+    """
+    plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
+    step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
+    is_alarm = CAUSES[cause].alarms and not _may_be_noise(evidence, cause) if stuck is None else stuck
+    lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
+    lines.append(reason)
+    if trials is not None and is_alarm:
+        lines.append(trials_sentence(evidence))
+    return Verdict(
+        cause=cause,
+        step=step,
+        since=since,
+        stuck=is_alarm,
+        reason="\n".join(lines),
+        advice=advice(cause, evidence),
+        evidence=evidence,
+    )
+
+
+def _may_be_noise(evidence: Evidence, cause: Cause) -> bool:
+    """Return whether noise alone may look like this plateau, so that the cause is no alarm.
+
+    It may if the stall test lacks the power to see a fall, and if besides the run has learned, or its own optimizer
+    still lowers the held-out loss, or only noisy training losses show that it has not learned.
+    """
+    trend, trials = evidence.get(Trend), evidence.get(Trials)
+    if cause is Cause.DIVERGED or trend is None or trend.powered:
+        return False
+    still_gains = trials is not None and (trials.own > GAIN_SMALL or not measured_on_fixed_batches(evidence))
+    return has_learned(evidence) or still_gains
