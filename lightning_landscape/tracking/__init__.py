@@ -1,1 +1,1 @@
-"""Numbers that are updated with every optimizer step: the trend of the loss, and the gradient norms."""
+"""State that is updated with every optimizer step: the trend of the loss, and the gradient norms."""

@@ -1,4 +1,4 @@
-"""How large are the gradients, and where? One record per optimizer step goes in."""
+"""The gradient norms of a run: their recent scale, their history, and whether they vanish or explode."""
 
 from __future__ import annotations
 
@@ -12,39 +12,44 @@ from lightning_landscape.evidence import GradientScale
 from lightning_landscape.tracking.progress import StepRecord
 
 COLUMNS = 200
-"""columns of the heat map; when they are used up, neighbours are merged and each stands for twice as many steps"""
+"""columns at which the history is shortened: neighbours are merged, and each column covers twice as many steps"""
 RECENT = 50
-"""measured steps over which a median is taken"""
+"""number of measured steps over which medians are taken"""
 VANISHED = 1e-4
-"""median norm of the first group over that of the last, below which the gradient vanishes on its way back"""
+"""norm of the first group over that of the last, both medians; below this ratio the gradient vanishes"""
 EXPLODED = 100.0
-"""norm over the median of the steps before, above which a gradient has exploded, if it does so three times in a row"""
+"""norm over the median of earlier norms; the gradient explodes if three norms in a row are above this ratio"""
+EARLIER_STEPS = 10
+"""number of earlier norms and losses that are needed to tell whether a gradient explodes"""
 
 
 class GradientNorms:
-    """The recent scale of the gradient, a bounded history by group, and whether it vanishes or explodes.
+    """The recent scale of the gradient, its history for each group of parameters, and whether it vanishes or explodes.
+
+    The memory that this takes is bounded. With several optimizers, the history covers all of them; the scale, and
+    whether the gradient vanishes or explodes, are those of the first optimizer.
 
     Args:
         groups: names of the groups of parameters, in the order of `StepRecord.group_norms`.
-
-    Of several optimizers the history shows all, the scale and the judgement follow the first.
     """
 
     def __init__(self, groups: Sequence[str] = ()) -> None:
         self.groups = tuple(groups)
         self.steps: list[int] = []
+        """optimizer step at the end of each column of the history"""
         self.history: list[list[float | None]] = []
-        self._span = 1
-        self._run: list[list[float | None]] = []
-        self._recent: deque[list[float | None]] = deque(maxlen=RECENT)
+        """columns with the largest norm of each group over the column's steps; None for a group without gradient"""
+        self._span = 1  # measured steps in a column
+        self._run: list[list[float | None]] = []  # group norms of the steps of the unfinished column
+        self._recent: deque[list[float | None]] = deque(maxlen=RECENT)  # group norms
         self._norms: deque[float] = deque(maxlen=RECENT)
         self._losses: deque[float] = deque(maxlen=RECENT)
         self._weight_norm = 0.0
-        self._bursts = 0
+        self._bursts = 0  # number of steps in a row with a norm far above the median
         self._finite = True
 
     def update(self, record: StepRecord) -> None:
-        """Take in one optimizer step."""
+        """Add one optimizer step."""
         if record.weight_norm is not None:
             self._weight_norm = record.weight_norm
         if record.grad_norm is None or record.group_norms is None or not record.stepped:
@@ -52,14 +57,14 @@ class GradientNorms:
         if record.optimizer == 0:
             self._finite = math.isfinite(record.grad_norm)
             if self._finite:
-                self._judge(record.grad_norm, record.loss)
+                self._add_norm(record.grad_norm, record.loss)
                 self._recent.append(list(record.group_norms))
         self._run.append(list(record.group_norms))
         if len(self._run) == self._span:
             self._append(record.step)
 
     def scale(self) -> GradientScale | None:
-        """Medians over the last measured steps, or None before there are any."""
+        """Return the medians over the last `RECENT` measured steps; None before the first."""
         if not self._norms or not self._losses:
             return None
         norm, loss = median(self._norms), abs(median(self._losses))
@@ -72,26 +77,26 @@ class GradientNorms:
 
     @property
     def vanishing(self) -> GradientScale | None:
-        """The scale, where the gradient has vanished on its way back over the last `RECENT` measured steps."""
+        """The scale of a gradient that vanishes towards the first group; None if it does not, or too early to tell."""
         scale = self.scale() if len(self._norms) == RECENT else None
         return scale if scale is not None and scale.norm > 0 and scale.first_to_last < VANISHED else None
 
     @property
     def exploding(self) -> bool:
-        """Whether the last three norms were far above those before without the loss falling, or one was not finite."""
+        """Whether the last norm is not finite, or the last three are far above the median while the loss rises."""
         return not self._finite or self._bursts >= 3
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles are made of; `torch.load(weights_only=True)` fills no deque, so there is none."""
+        """Return the attributes for copies and pickles, with lists: `torch.load(weights_only=True)` loads no deque."""
         return {name: list(value) if isinstance(value, deque) else value for name, value in vars(self).items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what `__getstate__` has given."""
+        """Restore the attributes that `__getstate__` returned."""
         recent = {name: deque(state[name], maxlen=RECENT) for name in ("_recent", "_norms", "_losses")}
         vars(self).update(state | recent)
 
     def state_dict(self) -> dict[str, Any]:
-        """Builtins only."""
+        """Return what was observed, as builtins."""
         return {
             "groups": list(self.groups),
             "steps": list(self.steps),
@@ -107,14 +112,14 @@ class GradientNorms:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken.
+        """Restore what was observed.
 
         Raises:
-            ValueError: if the columns do not fit the steps or the groups.
+            ValueError: if the number of columns, or of norms in a column, differs from that of steps or groups.
         """
         steps, width = len(state["steps"]), len(state["groups"])
         if len(state["history"]) != steps or any(len(c) != width for c in (*state["history"], *state["run"])):
-            raise ValueError(f"a history of {steps} steps and {width} groups has other columns than that")
+            raise ValueError(f"the history must have {steps} columns of {width} norms, as there are steps and groups")
         self.groups = tuple(state["groups"])
         self.steps = list(state["steps"])
         self.history = [_numbers(column) for column in state["history"]]
@@ -127,11 +132,12 @@ class GradientNorms:
         self._bursts = state["bursts"]
         self._finite = state["finite"]
 
-    def _judge(self, norm: float, loss: float | None) -> None:
-        # A gradient that grows while the loss falls is a run that leaves a saddle, not an explosion.
-        known = len(self._norms) >= 10 and len(self._losses) >= 10
-        rising = loss is not None and known and loss > median(self._losses)
-        burst = known and rising and norm > EXPLODED * median(self._norms)
+    def _add_norm(self, norm: float, loss: float | None) -> None:
+        """Count the norm as a burst if it is far above the median; the first three bursts do not enter the median."""
+        enough = len(self._norms) >= EARLIER_STEPS and len(self._losses) >= EARLIER_STEPS
+        # If the gradient grows while the loss falls, the run leaves a saddle, and the gradient does not explode.
+        rising = loss is not None and enough and loss > median(self._losses)
+        burst = enough and rising and norm > EXPLODED * median(self._norms)
         self._bursts = self._bursts + 1 if burst else 0
         if not burst or self._bursts > 3:
             self._norms.append(norm)
@@ -139,11 +145,13 @@ class GradientNorms:
                 self._losses.append(loss)
 
     def _median(self, group: int) -> float | None:
-        values = [column[group] for column in self._recent if group < len(column)]
-        known = [value for value in values if value is not None and math.isfinite(value)]
-        return median(known) if known else None
+        """Return the median of the recent finite norms of a group, given by its index; None if there are none."""
+        norms = [column[group] for column in self._recent if group < len(column)]
+        finite = [norm for norm in norms if norm is not None and math.isfinite(norm)]
+        return median(finite) if finite else None
 
     def _append(self, step: int) -> None:
+        """Finish the open column of the history, and shorten the history if it is full."""
         self.steps.append(step)
         self.history.append(_largest(self._run))
         self._run = []
@@ -154,15 +162,15 @@ class GradientNorms:
 
 
 def _largest(columns: Sequence[Sequence[float | None]]) -> list[float | None]:
-    """The largest norm of each group: an average would hide the one step that matters."""
-    return [max((v for v in values if v is not None), key=_size, default=None) for values in zip(*columns, strict=True)]
+    """Return the largest norm of each group; a mean would hide a single step with a huge gradient."""
+    return [max((v for v in norms if v is not None), key=_size, default=None) for norms in zip(*columns, strict=True)]
 
 
 def _size(norm: float) -> float:
-    """Such that one that is not a number stays in sight."""
+    """Return the norm, with NaN as the largest, so that `_largest` keeps it."""
     return math.inf if math.isnan(norm) else norm
 
 
 def _numbers(column: Sequence[Any]) -> list[float | None]:
-    """As they were saved; what is none raises."""
+    """Return a stored column as floats; a `TypeError` or `ValueError` is raised if it contains anything else."""
     return [None if number is None else float(number) for number in column]

@@ -1,4 +1,4 @@
-"""The losses of a whole run in bounded memory: 40 blocks of half a percent of the run each, and a few sums."""
+"""The latest losses of a run in bounded memory: 40 blocks, each of which summarizes 0.5% of the run."""
 
 from __future__ import annotations
 
@@ -9,58 +9,61 @@ from typing import Any, NamedTuple
 from lightning_landscape.evidence import LossLevel
 from lightning_landscape.functional.trend import Block, mean_loss, merge
 
-MOST_BLOCKS = 40
+MAX_BLOCKS = 40
+"""number of blocks that are kept, which is 20% of the run"""
 BLOCKS_PER_RUN = 200
-SHORTEST_BLOCK = 4
-"""steps"""
+"""number of blocks that a run is divided into"""
+MIN_BLOCK_STEPS = 4
+"""smallest number of steps in a block"""
 FIRST_HORIZON = 2000
-"""steps that a run of unknown length is believed to take, until it takes longer"""
-START = 10
-"""losses that make up the starting level"""
+"""number of steps that is assumed for a run of unknown length, until the run takes longer"""
+FIRST_LOSSES = 10
+"""number of losses that the starting level averages over"""
 
 
-class Stretch(NamedTuple):
-    """A block of losses, with what else was seen along it."""
+class RecordedBlock(NamedTuple):
+    """A block of losses with the steps, the learning rate and the updates that belong to it."""
 
     block: Block
+    """summary of the losses"""
     step: int
-    """the record's `step` at the first of its losses"""
+    """`StepRecord.step` of the first loss"""
     learning_rate: float
-    """at its last step"""
+    """learning rate of the last step"""
     travelled: float = 0.0
-    """Σ|Δw|/max(|w|, 1) over the measured steps"""
+    """Σ|Δw|/max(|w|, 1) over the steps at which |Δw| was measured"""
     update_ratio: float = 0.0
-    """Σ|Δw|/|w| over the measured steps"""
+    """Σ|Δw|/|w| over these steps"""
     measured: int = 0
-    """number of steps at which |Δw| was measured"""
+    """number of these steps"""
 
 
 class LossHistory:
-    """The last 20% of a run's losses, block by block, and its first ten.
+    """Summaries of the first ten losses of a run and of its last 20%, in blocks.
 
-    A block spans 0.5% of the horizon, at least 4 steps. Where the horizon is unknown, the run is believed to take 2000
-    steps; whenever it outgrows that, the belief is doubled and the blocks are merged in pairs.
+    A block contains 0.5% of the run's steps, and at least 4. If the length of the run is unknown, 2000 steps are
+    assumed. When the run gets longer than assumed, the assumed length is doubled and the blocks are merged in pairs.
 
     Args:
-        horizon: optimizer steps that the run will take, or None.
+        horizon: number of optimizer steps that the run will take; None if it is unknown.
     """
 
     def __init__(self, horizon: int | None) -> None:
         self.horizon = horizon
         self.count = 0
-        """losses so far"""
+        """number of losses so far"""
         self.closed = 0
-        """blocks so far"""
+        """number of complete blocks so far, including those that are no longer kept"""
         self.start = Block(0, 0.0, 0.0, 0.0, 0)
-        """the first losses"""
-        self.stretches: list[Stretch] = []
-        """oldest first"""
+        """summary of the first losses"""
+        self.recorded: list[RecordedBlock] = []
+        """the latest complete blocks, oldest first"""
         self._last = 0.0
         self._open()
         self._fit_width()
 
     def _open(self) -> None:
-        """Begin a block."""
+        """Begin a new block: reset the sums over its steps."""
         self._step: int = 0
         self._n: int = 0
         self._mean: float = 0.0
@@ -75,31 +78,38 @@ class LossHistory:
         self._measured: int = 0
 
     def add(self, step: int, loss: float, learning_rate: float, predicted: float | None) -> None:
-        """Take in one finite loss, and |g·Δw| where it was measured. Follow it with `close` where `full`."""
-        n, hop = self._n, 0.0
+        """Add one finite loss to the open block; if the block is `full` then, the caller has to call `close`.
+
+        Args:
+            step: `StepRecord.step` of the loss.
+            loss: the loss, a finite number.
+            learning_rate: the learning rate of the step.
+            predicted: |g·Δw| of the step; None if it was not measured.
+        """
+        n, difference = self._n, 0.0
         if n == 0:
             self._step = step
         if self.count:
-            hop = loss - self._last
-            self._d2 += hop * hop
+            difference = loss - self._last
+            self._d2 += difference * difference
             self._pairs += 1
         self._last = loss
         self.count += 1
         self._n = n = n + 1
-        apart = loss - self._mean if n > 1 else 0.0
-        self._mean = self._mean + apart / n if n > 1 else loss
-        self._m2 += apart * (loss - self._mean)
+        deviation = loss - self._mean if n > 1 else 0.0
+        self._mean = self._mean + deviation / n if n > 1 else loss
+        self._m2 += deviation * (loss - self._mean)
         self._learning_rate = learning_rate
         if predicted is not None and isfinite(predicted):
             self._predicted += predicted
             self._sampled += 1
-        if self.count <= START:
+        if self.count <= FIRST_LOSSES:
             first = self.count == 1
-            single = Block(1, loss, 0.0, 0.0 if first else hop * hop, 0 if first else 1)
+            single = Block(1, loss, 0.0, 0.0 if first else difference * difference, 0 if first else 1)
             self.start = single if first else merge([self.start, single])
 
     def add_movement(self, update_norm: float, weight_norm: float) -> None:
-        """Take in |Δw| and |w| of a step; where either is not finite, nothing."""
+        """Add |Δw| and |w| of a step to the open block, unless one of them is not finite."""
         if isfinite(update_norm) and isfinite(weight_norm):
             self._travelled += update_norm / max(weight_norm, 1.0)
             self._update_ratio += update_norm / weight_norm if weight_norm > 0 else 0.0
@@ -107,99 +117,110 @@ class LossHistory:
 
     @property
     def full(self) -> bool:
-        """Whether the open block has reached its width."""
+        """Whether the open block is complete."""
         return self._n >= self.width
 
     @property
     def left(self) -> int:
-        """Losses that the open block has yet to take in."""
+        """Number of losses that the open block still needs."""
         return self.width - self._n
 
     def close(self) -> None:
-        """End the open block, and widen all of them where the run has outgrown its believed horizon."""
+        """End the open block, and merge blocks if the run has become longer than assumed."""
         block = Block(self._n, self._mean, self._m2, self._d2, self._pairs, self._predicted, self._sampled)
-        moved = self._travelled, self._update_ratio, self._measured
-        self.stretches.append(Stretch(block, self._step, self._learning_rate, *moved))
-        del self.stretches[:-MOST_BLOCKS]
+        updates = self._travelled, self._update_ratio, self._measured
+        self.recorded.append(RecordedBlock(block, self._step, self._learning_rate, *updates))
+        del self.recorded[:-MAX_BLOCKS]
         self.closed += 1
         self._open()
-        if self.horizon is None and self.count >= self.believed_horizon:
-            before = self.width
+        if self.horizon is None and self.count >= self.assumed_horizon:
+            old_width = self.width
             self._fit_width()
-            self._regroup(before)
+            self._regroup(old_width)
 
-    def blocks(self, count: int = MOST_BLOCKS) -> list[Block]:
-        """The last `count` blocks, oldest first, or as many as there are."""
-        return [stretch.block for stretch in self.stretches[-count:]]
+    def blocks(self, count: int = MAX_BLOCKS) -> list[Block]:
+        """Return the last `count` complete blocks, or all if there are fewer, oldest first."""
+        return [recorded.block for recorded in self.recorded[-count:]]
 
     def level(self, count: int, before: LossLevel | None) -> LossLevel:
-        """Where the losses started and where they are in the last `count` blocks; `before` knows how low they came."""
+        """Return the levels of the loss, with the last `count` blocks as the present.
+
+        Args:
+            count: number of blocks.
+            before: the levels after the block before, of which the lowest is kept; None if there are none yet.
+        """
         start, recent = self.start, self.blocks(count)
-        now, together = mean_loss(recent), merge(recent)
+        now, merged = mean_loss(recent), merge(recent)
         return LossLevel(
             start.mean,
             min(now, before.best) if before else now,
             now,
             start_spread=sqrt(start.d2 / (2 * start.pairs)) if start.pairs else None,
-            spread=sqrt(together.m2 / together.n),
+            spread=sqrt(merged.m2 / merged.n),
         )
 
     def movement(self, count: int) -> tuple[float, float] | None:
-        """Means of |Δw|/max(|w|, 1) and |Δw|/|w| of a step over the last `count` blocks; None where not measured."""
-        recent = self.stretches[-count:]
-        measured = sum(stretch.measured for stretch in recent)
+        """Return the means of |Δw|/max(|w|, 1) and of |Δw|/|w| per step over the last `count` blocks.
+
+        None if no update was measured in them.
+        """
+        recent = self.recorded[-count:]
+        measured = sum(recorded.measured for recorded in recent)
         if not measured:
             return None
-        travelled, ratio = sum(s.travelled for s in recent), sum(s.update_ratio for s in recent)
+        travelled, ratio = sum(r.travelled for r in recent), sum(r.update_ratio for r in recent)
         return travelled / measured, ratio / measured
 
     def state_dict(self) -> dict[str, Any]:
-        """What was observed, in builtins."""
+        """Return what was observed, as builtins."""
         state = {name: getattr(self, name) for name in _OBSERVED}
-        stretches = [[list(stretch.block), *stretch[1:]] for stretch in self.stretches]
-        return {**state, "start": list(self.start), "width": self.width, "stretches": stretches}
+        blocks = [[list(recorded.block), *recorded[1:]] for recorded in self.recorded]
+        return {**state, "start": list(self.start), "width": self.width, "stretches": blocks}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there, with the horizon that this history has.
+        """Restore what was observed; the horizon of this history does not change.
 
-        Where its blocks are wider than the stored ones, these are merged; where they are narrower, the stored ones stay
-        until they are 40 blocks old.
+        If its blocks are wider than the stored ones, the stored ones are merged. If they are narrower, the stored ones
+        are used as they are until 40 newer blocks have replaced them.
         """
         for name in _OBSERVED:
             setattr(self, name, state[name])
         self.start = Block(*state["start"])
-        self.stretches = [Stretch(Block(*block), *rest) for block, *rest in state["stretches"]]
+        self.recorded = [RecordedBlock(Block(*block), *rest) for block, *rest in state["stretches"]]
         self._fit_width()
         self._regroup(state["width"])
 
     def _fit_width(self) -> None:
-        self.believed_horizon = self.horizon or FIRST_HORIZON
-        while self.horizon is None and self.believed_horizon <= self.count:
-            self.believed_horizon *= 2
-        self.width = max(SHORTEST_BLOCK, ceil(self.believed_horizon / BLOCKS_PER_RUN))
-        """losses in a block"""
+        """Set the assumed horizon and the width of a block from the horizon and the losses so far."""
+        self.assumed_horizon = self.horizon or FIRST_HORIZON
+        while self.horizon is None and self.assumed_horizon <= self.count:
+            self.assumed_horizon *= 2
+        self.width = max(MIN_BLOCK_STEPS, ceil(self.assumed_horizon / BLOCKS_PER_RUN))
+        """number of losses in a block"""
 
-    def _regroup(self, before: int) -> None:
-        """Merge blocks of the width `before` to the present width, the newest first; an odd oldest rest is dropped."""
-        size = max(1, round(self.width / before))
-        first = len(self.stretches) % size
-        self.stretches = [_join(self.stretches[i : i + size]) for i in range(first, len(self.stretches), size)]
+    def _regroup(self, old_width: int) -> None:
+        """Merge blocks of `old_width` losses into blocks of the present width; drop the oldest that do not fit."""
+        size = max(1, round(self.width / old_width))
+        first = len(self.recorded) % size
+        self.recorded = [_join(self.recorded[i : i + size]) for i in range(first, len(self.recorded), size)]
 
 
 _OBSERVED = (
     *("count", "closed", "_last", "_n", "_mean", "_m2", "_d2", "_pairs", "_predicted", "_sampled"),
     *("_step", "_learning_rate", "_travelled", "_update_ratio", "_measured"),
 )
+"""attributes that `state_dict` contains under their own names"""
 
 
-def _join(stretches: Sequence[Stretch]) -> Stretch:
-    if len(stretches) == 1:
-        return stretches[0]
-    return Stretch(
-        merge([stretch.block for stretch in stretches]),
-        stretches[0].step,
-        stretches[-1].learning_rate,
-        sum(stretch.travelled for stretch in stretches),
-        sum(stretch.update_ratio for stretch in stretches),
-        sum(stretch.measured for stretch in stretches),
+def _join(blocks: Sequence[RecordedBlock]) -> RecordedBlock:
+    """Return consecutive blocks merged into one."""
+    if len(blocks) == 1:
+        return blocks[0]
+    return RecordedBlock(
+        merge([recorded.block for recorded in blocks]),
+        blocks[0].step,
+        blocks[-1].learning_rate,
+        sum(recorded.travelled for recorded in blocks),
+        sum(recorded.update_ratio for recorded in blocks),
+        sum(recorded.measured for recorded in blocks),
     )

@@ -1,4 +1,4 @@
-"""Has the loss stopped falling? One record per optimizer step goes in; the answer is an attribute."""
+"""Whether the loss of a run has stopped falling, or has diverged, from one record per optimizer step."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from lightning_landscape.functional import plateau
 from lightning_landscape.functional.trend import mean_loss
 from lightning_landscape.tracking.loss_history import LossHistory
 
-SHORT = plateau.WINDOWS[0][0]
-"""blocks in the shortest window"""
+SHORT_WINDOW = plateau.WINDOWS[0][0]
+"""number of blocks in the shortest window"""
 OVERFLOW = 1e150
-"""a loss whose square overflows is as good as infinite"""
-PATIENCE = 3
-"""consecutive non-finite losses that make a divergence"""
+"""a loss of this size counts as infinite, because its square overflows"""
+NOT_FINITE_IN_A_ROW = 3
+"""number of successive losses that are not finite that counts as a divergence"""
 
 
 class StepRecord(NamedTuple):
-    """What was measured of one optimizer step, in plain numbers; None stands for "not measured at this step"."""
+    """The numbers that were measured at one optimizer step; None if a number was not measured at this step."""
 
     step: int
-    """the x at which the loggers put this step's `train_loss`, from 0"""
+    """position of this step's `train_loss` on the x axis of the loggers, from 0"""
     optimizer: int
-    """which of the trainer's optimizers"""
+    """index of the optimizer among the trainer's optimizers"""
     loss: float | None
-    """mean training loss over the micro-batches of this step; NaN and inf are data"""
+    """mean training loss over the micro-batches of this step; it may be NaN or inf"""
     learning_rate: float
-    """at this step, or the last before it at which more than the loss was read"""
+    """learning rate of this step, or of the last step before it at which more than the loss was read"""
     stepped: bool
-    """whether the weights could move: False for a step skipped by a GradScaler or without any gradient"""
+    """whether the weights could move: False if a GradScaler skipped the step, or if there was no gradient at all"""
     grad_norm: float | None = None
     """global norm of the accumulated, unscaled gradient before clipping"""
     grad_norm_clipped: float | None = None
-    """the same after clipping: what the optimizer used"""
+    """global norm of the gradient after clipping, as the optimizer used it"""
     group_norms: tuple[float | None, ...] | None = None
-    """`grad_norm` by group of parameters, in the order of `StepRecorder.groups`; None for a group without gradient"""
+    """`grad_norm` of each group of parameters in `StepRecorder.groups`; None for a group without gradient"""
     no_grad_share: float | None = None
-    """share of the parameters that require a gradient and got none, in [0, 1]"""
+    """share of the parameters with `requires_grad=True` that received no gradient, in [0, 1]"""
     update_norm: float | None = None
-    """|Δw| of this step; it, |w| and g·Δw are estimated from an eighth of the numbers of large tensors"""
+    """|Δw|; like |w| and g·Δw, it is estimated from an eighth of the entries of large tensors"""
     weight_norm: float | None = None
     """|w| before this step"""
     predicted: float | None = None
@@ -50,15 +50,14 @@ class StepRecord(NamedTuple):
 
 
 class Progress:
-    """Whether a run is making progress, judged from one `StepRecord` per optimizer step.
+    """Whether a run is making progress, from one `StepRecord` per optimizer step.
 
-    At every 1% of the horizon the fall of the loss over the last 5, 10 and 20% is put to the equivalence test of
-    `fit_trend`. A plateau begins with the first window that passes, or with a loss that lies above its start beyond
-    doubt and does not come down; it ends when the loss falls again beyond doubt, and does not flicker between.
+    At every 1% of the run, the equivalence test of `fit_trend` is applied to the loss of the last 5, 10 and 20% of the
+    run. A plateau begins when the loss has stalled in one of these windows, or when it is significantly above its start
+    and does not come down. The plateau ends only when the loss falls significantly, so noise does not interrupt it.
 
-    A step without a loss is passed over. So is a step that could not move the weights, unless none could for a whole
-    short window: from then on their losses count, with updates of length 0. A loss that is not finite is no measurement
-    of progress, but three in a row are a divergence.
+    A step without a loss is ignored. So is a step that could not move the weights, unless no step could for a whole
+    short window: then their losses count, with updates of length 0. A single loss that is not finite is ignored too.
 
     >>> progress = Progress(horizon=1000)
     >>> for step in range(100):
@@ -67,8 +66,8 @@ class Progress:
     (True, 0, 100)
 
     Args:
-        horizon: optimizer steps that the run will take; where None, 2000 are assumed, and doubled whenever the run
-            outgrows them, so that the windows grow with the run.
+        horizon: number of optimizer steps that the run will take. If it is None, 2000 steps are assumed; when the run
+            gets longer than that, the number is doubled, so that the windows grow with the run.
 
     Raises:
         ValueError: if the horizon is less than 1.
@@ -76,22 +75,22 @@ class Progress:
 
     def __init__(self, horizon: int | None = None) -> None:
         if horizon is not None and horizon < 1:
-            raise ValueError(f"horizon must be at least 1 optimizer step, or None where it is unknown, got {horizon}")
+            raise ValueError(f"horizon must be at least 1 optimizer step, or None if it is unknown, got {horizon}")
         self.horizon = horizon
         self.trend: Trend | None = None
-        """the test that decides: the longest window that has stalled, else the middle one; None before the first"""
+        """trend in the longest window that has stalled, else in the middle window; None before a window is complete"""
         self.opening: Trend | None = None
-        """the test that began the present or the last plateau; None before there was one"""
+        """trend at the beginning of the present or the last plateau; None before the first plateau"""
         self.level: LossLevel | None = None
-        """None before the first block of steps is complete"""
+        """levels of the loss; None before the first block of steps is complete"""
         self.since: int | None = None
-        """`step` at which the present plateau began; None where there is none"""
+        """`StepRecord.step` at which the present plateau began; None if there is none"""
         self.proven = False
-        """whether the present plateau was ever shown with the power to see a fall; else it may be a chance of noise"""
+        """whether a test with enough power has shown the present plateau; else noise may only look like a plateau"""
         self.hold: str | None = None
-        """why the beginning of a plateau is withheld at present; None where it is not"""
+        """why a stalled loss is not counted as a plateau now; None if no such reason was found"""
         self.divergence: Divergence | None = None
-        """None again once the loss has come back to less than 3 times its start"""
+        """the divergence of the loss; None if there is none, also after the loss has fallen below 3 times its start"""
         self._history = LossHistory(horizon)
         self._records = 0
         self._peak = 0.0
@@ -103,7 +102,7 @@ class Progress:
         self._plateau_level = self._plateau_error = 0.0
 
     def update(self, record: StepRecord) -> None:
-        """Take in one optimizer step."""
+        """Add one optimizer step."""
         self._records += 1
         self._learning_rate = rate = record.learning_rate
         if rate > self._peak:
@@ -116,7 +115,7 @@ class Progress:
             self._idle = 0
         else:
             self._idle += 1
-            if self._idle <= SHORT * history.width:
+            if self._idle <= SHORT_WINDOW * history.width:
                 return
             predicted = 0.0
         if not -OVERFLOW < loss < OVERFLOW:
@@ -128,18 +127,18 @@ class Progress:
             history.add_movement(record.update_norm, record.weight_norm)
         if history.full:
             history.close()
-            self._judge()
+            self._end_block()
 
     def finish(self) -> None:
-        """Say that no record will follow: a loss that is not finite at the end of the run is a divergence."""
+        """End the run: if its last loss is not finite, that is a divergence."""
         if self._not_finite and self.divergence is None:
             start = self._history.start.mean if self._history.count else nan
             self.divergence = Divergence(self._not_finite_since, finite=False, start=start, now=self._not_finite_loss)
 
     def judges_within(self, steps: int) -> bool:
-        """Whether the next so many steps complete a block after which a plateau can begin, prove itself or end."""
+        """Return whether a plateau can begin, become `proven` or end within the next `steps` optimizer steps."""
         blocks = 1 + (steps - self._history.left) // self._history.width
-        return blocks >= 2 - self._history.closed % 2 and len(self._history.stretches) + blocks >= SHORT
+        return blocks >= 2 - self._history.closed % 2 and len(self._history.recorded) + blocks >= SHORT_WINDOW
 
     @property
     def stalled(self) -> bool:
@@ -148,12 +147,12 @@ class Progress:
 
     @property
     def finite(self) -> bool:
-        """Whether the latest loss was a number; one that is not may be the first of a divergence."""
+        """Whether the latest loss was finite."""
         return self._not_finite == 0
 
     @property
     def plateau_length(self) -> int:
-        """Optimizer steps since the plateau began; 0 where there is none."""
+        """Number of optimizer steps since the plateau began; 0 if there is none."""
         return self._history.count - self._began if self.stalled else 0
 
     @property
@@ -166,25 +165,25 @@ class Progress:
 
     @property
     def travelled(self) -> float | None:
-        """Σ|Δw|/max(|w|, 1) over 5% of the horizon at the present pace; None where it was not measured."""
-        moved = self._history.movement(SHORT)
-        return None if moved is None else 0.05 * self._history.believed_horizon * moved[0]
+        """Σ|Δw|/max(|w|, 1) over 5% of the run, from the mean over the latest steps; None if it was not measured."""
+        updates = self._history.movement(SHORT_WINDOW)
+        return None if updates is None else 0.05 * self._history.assumed_horizon * updates[0]
 
     @property
     def update_ratio(self) -> float | None:
-        """Mean |Δw|/|w| of one step over the last 5% of the horizon; None where it was not measured."""
-        moved = self._history.movement(SHORT)
-        return None if moved is None else moved[1]
+        """Mean of |Δw|/|w| per step over the last 5% of the run; None if it was not measured."""
+        updates = self._history.movement(SHORT_WINDOW)
+        return None if updates is None else updates[1]
 
     def state_dict(self) -> dict[str, Any]:
-        """What was observed, in builtins; fed the rest of the run, its loader equals the straight run."""
+        """Return what was observed, as builtins: a resumed run gives the same results as one that was not stopped."""
         state = {name: getattr(self, name) for name in _OBSERVED}
         readings = {name: getattr(self, name) for name in _READINGS}
         state |= {name: None if reading is None else asdict(reading) for name, reading in readings.items()}
         return {**state, "history": self._history.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there, with this run's own horizon; `LossHistory.load_state_dict` says how the windows adapt."""
+        """Restore what was observed; the horizon does not change, as in `LossHistory.load_state_dict`."""
         for name in _OBSERVED:
             setattr(self, name, state[name])
         for name, reading in _READINGS.items():
@@ -192,72 +191,73 @@ class Progress:
         self._history.load_state_dict(state["history"])
 
     def _count_not_finite(self, step: int, loss: float) -> None:
+        """Count a loss that is not finite; enough of them in a row are a divergence."""
         if self._not_finite == 0:
             self._not_finite_since = step
         self._not_finite += 1
         self._not_finite_loss = loss
-        if self._not_finite >= PATIENCE:
+        if self._not_finite >= NOT_FINITE_IN_A_ROW:
             self.finish()
 
-    def _judge(self) -> None:
-        """Draw conclusions at the end of a block: the level at each, all others at every second one."""
+    def _end_block(self) -> None:
+        """Update the levels after every block, and the divergence and the plateau after every second block."""
         history = self._history
-        self.level = history.level(SHORT, self.level)
+        self.level = history.level(SHORT_WINDOW, self.level)
         if history.closed % 2 == 0:
-            self._judge_growth()
+            self._update_divergence()
             trends = plateau.examine(history.blocks())
             if trends:
-                self._judge_plateau(trends, self.level)
+                self._update_plateau(trends, self.level)
 
-    def _judge_growth(self) -> None:
-        """A loss far above its start that keeps growing has diverged, until it comes back."""
+    def _update_divergence(self) -> None:
+        """Begin a divergence if the loss is far above its start and keeps growing; end it if the loss comes back."""
         start, recent = self._history.start, self._history.blocks(8)
         now = mean_loss(recent[-2:])
         if not plateau.is_far_above(start, now):
             self.divergence = None
         elif self.divergence is None and plateau.is_lost(start, recent):
-            first = self._history.stretches[-len(recent)]
+            first = self._history.recorded[-len(recent)]
             self.divergence = Divergence(first.step, finite=True, start=start.mean, now=now)
 
-    def _judge_plateau(self, trends: Sequence[Trend], level: LossLevel) -> None:
+    def _update_plateau(self, trends: Sequence[Trend], level: LossLevel) -> None:
         """Begin, prove or end the plateau."""
         history = self._history
         rise = plateau.rise_since_start(history.start, level.now, trends[0], history.count)
-        passed = [(plateau.WINDOWS[i][0], trends[i]) for i in plateau.stalled_windows(trends)]
-        # What a rise hides behind noise is no fall where the rise is twice as large as its margin.
-        shown = any(trend.powered for _, trend in passed) or (rise is not None and rise.progress < -2 * rise.margin)
+        stalled = [(plateau.WINDOWS[i][0], trends[i]) for i in plateau.stalled_windows(trends)]
+        # A rise of more than twice its margin shows that the loss has not fallen, however noisy the windows are.
+        proof = any(trend.powered for _, trend in stalled) or (rise is not None and rise.progress < -2 * rise.margin)
         if rise is not None and self._stays_up(trends):
-            passed.append((SHORT, rise))
-        self.trend = passed[-1][1] if passed else trends[min(1, len(trends) - 1)]
+            stalled.append((SHORT_WINDOW, rise))
+        self.trend = stalled[-1][1] if stalled else trends[min(1, len(trends) - 1)]
         self.hold = None
         if self.stalled and plateau.has_ended(trends, level.now, rise, self._plateau_level, self._plateau_error):
             self.since, self.proven = None, False
-        if passed and not self.stalled:
-            self.hold = self._reason_to_hold([size for size, _ in passed], level)
+        if stalled and not self.stalled:
+            self.hold = self._reason_to_hold([size for size, _ in stalled], level)
             if self.hold is None:
-                self._begin(passed[-1][0], trends[0] if self.trend is rise else self.trend)
-        if passed and self.stalled:
-            self.proven = self.proven or shown
+                self._begin(stalled[-1][0], trends[0] if self.trend is rise else self.trend)
+        if stalled and self.stalled:
+            self.proven = self.proven or proof
 
     def _stays_up(self, trends: Sequence[Trend]) -> bool:
-        """Whether nothing points down, and the loss is not just settling on new data."""
+        """Return whether a loss above its start stays there, and has not just risen in a step, as with new data."""
         longest = trends[-1]
         comes_down = any(trend.falling for trend in trends) or longest.progress >= longest.threshold
-        return not comes_down and not plateau.has_shifted_up(self._history.blocks(SHORT))
+        return not comes_down and not plateau.has_shifted_up(self._history.blocks(SHORT_WINDOW))
 
     def _begin(self, size: int, trend: Trend) -> None:
-        """Begin a plateau with the last `size` blocks, over which this is the trend."""
+        """Begin a plateau with the last `size` blocks, which have this trend."""
         blocks = self._history.blocks(size)
-        self.since = self._history.stretches[-size].step
+        self.since = self._history.recorded[-size].step
         self._began = self._history.count - sum(block.n for block in blocks)
         self.opening = trend
         self._plateau_level = mean_loss(blocks)
         self._plateau_error = plateau.mean_error(trend)
 
     def _reason_to_hold(self, sizes: Sequence[int], level: LossLevel) -> str | None:
-        """Why a flat loss over these numbers of blocks is no plateau, or None."""
-        stretches = self._history.stretches
-        if stretches[-1].learning_rate > 1.2 * stretches[-min(len(stretches), SHORT + 1)].learning_rate:
+        """Return why a loss that has stalled in windows of these numbers of blocks is no plateau; None if it is one."""
+        blocks = self._history.recorded
+        if blocks[-1].learning_rate > 1.2 * blocks[-min(len(blocks), SHORT_WINDOW + 1)].learning_rate:
             return "learning-rate warm-up"
         if level.solved:
             return "solved"
@@ -271,6 +271,7 @@ _OBSERVED = (
     *("since", "proven", "hold", "_records", "_peak", "_learning_rate", "_idle", "_not_finite", "_not_finite_since"),
     *("_not_finite_loss", "_began", "_plateau_level", "_plateau_error"),
 )
+"""attributes that `state_dict` contains under their own names"""
 _READINGS: Mapping[str, type[Trend | LossLevel | Divergence]] = {
     "trend": Trend,
     "opening": Trend,

@@ -59,7 +59,8 @@ def test_the_result_of_every_trial_is_given_with_steps_and_batches():
     assert trials_sentence(evidence) == (
         "In trials on a copy of the weights (40 steps each on 8 batches, evaluated on held-out batches), Adam at a "
         "learning rate of 0.01 lowers the loss by 50%; a step along the most negative curvature lowers the loss by "
-        "30%; the run's own optimizer raises the loss by 2%; another initialisation lowers the loss by 10% in 300 steps."
+        "30%; the run's own optimizer raises the loss by 2%; another initialisation lowers the loss by 10% in 300 "
+        "steps."
     )
     assert trials_sentence(Evidence()) == ""
 

@@ -27,7 +27,7 @@ def test_blocks_summarize_the_losses():
     losses = [step % 7 for step in range(60)]
     history = recorded(800, losses)
     assert merge(history.blocks()) == pytest.approx(summarize([float(loss) for loss in losses]))
-    assert [stretch.step for stretch in history.stretches] == list(range(0, 60, 4))
+    assert [recorded.step for recorded in history.recorded] == list(range(0, 60, 4))
 
 
 def test_the_start_is_the_first_ten_losses():
@@ -40,18 +40,18 @@ def test_memory_is_bounded(horizon):
     history = recorded(horizon, range(5000))
     small = len(json.dumps(history.state_dict()))
     recorded(horizon, range(20_000), history)
-    assert len(history.stretches) <= 40
+    assert len(history.recorded) <= 40
     assert len(json.dumps(history.state_dict())) < 1.5 * small
 
 
 def test_blocks_widen_as_a_run_of_unknown_length_grows():
     history = recorded(None, range(FIRST_HORIZON - 1))
-    assert (history.believed_horizon, history.width) == (2000, 10)
+    assert (history.assumed_horizon, history.width) == (2000, 10)
     recorded(None, [0.0], history)
-    assert (history.believed_horizon, history.width, len(history.stretches)) == (4000, 20, 20)
+    assert (history.assumed_horizon, history.width, len(history.recorded)) == (4000, 20, 20)
     assert merge(history.blocks()).n == 400
     recorded(None, range(6000), history)
-    assert (history.believed_horizon, history.width) == (16_000, 80)
+    assert (history.assumed_horizon, history.width) == (16_000, 80)
 
 
 def test_a_longer_horizon_merges_the_stored_blocks_from_the_newest():
@@ -59,7 +59,7 @@ def test_a_longer_horizon_merges_the_stored_blocks_from_the_newest():
     long = LossHistory(2400)
     long.load_state_dict(short.state_dict())
     assert [block.n for block in long.blocks()] == [12] * 8
-    assert long.stretches[-1].step == 100 - 12
+    assert long.recorded[-1].step == 100 - 12
     assert merge(long.blocks()) == pytest.approx(merge(short.blocks(24)))
 
 
@@ -77,6 +77,6 @@ def test_movement_that_is_not_finite_is_left_out():
         history.add(history.count, 1.0, 0.1, predicted=float("nan"))
         history.add_movement(update_norm, weight_norm)
     history.close()
-    stretch = history.stretches[0]
-    assert (stretch.travelled, stretch.update_ratio, stretch.measured) == (0.5 + 3.0, 0.5, 2)
-    assert stretch.block.sampled == 0
+    first = history.recorded[0]
+    assert (first.travelled, first.update_ratio, first.measured) == (0.5 + 3.0, 0.5, 2)
+    assert first.block.sampled == 0
