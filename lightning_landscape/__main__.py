@@ -1,4 +1,4 @@
-"""``python -m lightning_landscape compare A.ckpt B.ckpt --module pkg.mod:Class --data pkg.mod:DataModuleClass``."""
+"""The command line, for example ``python -m lightning_landscape compare A.ckpt B.ckpt --module a.b:C --data a.b:D``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lightning_landscape.errors import LandscapeError
 
 
 class BadArgumentError(Exception):
-    """What was given on the command line cannot be used, and the message says what and why."""
+    """An argument of the command line cannot be used; the message says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and print what it found; 2 where the arguments are wrong, 1 where the files are."""
-    given = _parser().parse_args(arguments)
+    """Run a command, print its result, and return the exit status: 0, 2 for wrong arguments, 1 for unusable files."""
+    options = _parser().parse_args(arguments)
     try:
-        sys.stdout.write(_compare(given) + "\n")
+        sys.stdout.write(_compare(options) + "\n")
     except (BadArgumentError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -36,45 +36,60 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     compare = commands.add_parser(
         "compare",
-        help="do these runs share a basin?",
-        description="Losses at the ends of runs, and the barriers on the straight lines between them. "
-        "Hidden units are not aligned: a barrier between different seeds is no proof of different basins.",
+        help="tell whether finished runs share a basin",
+        description="Print the losses at the ends of runs, and the barriers on the straight lines between them. "
+        "Hidden units are not aligned: a barrier between different seeds does not prove that their basins differ.",
     )
-    compare.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="two checkpoint files or more")
+    compare.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="two or more checkpoint files")
     compare.add_argument(
         "--module", required=True, metavar="PKG.MOD:CLASS", help="the LightningModule that was trained"
     )
     compare.add_argument(
         "--data", required=True, metavar="PKG.MOD:NAME", help="a DataModule class, or a function that returns batches"
     )
-    compare.add_argument("--batches", type=int, default=4, help="training batches to average over (default: 4)")
-    compare.add_argument("--points", type=int, default=11, help="positions on each line (default: 11)")
-    compare.add_argument("--tolerance", type=float, default=0.1, help="barrier over the higher loss (default: 0.1)")
-    compare.add_argument("--seed", type=int, default=0, help="of the order of the batches (default: 0)")
-    compare.add_argument("--figure", type=Path, metavar="FILE", help="where to save the heat map of the barriers")
+    compare.add_argument("--batches", type=int, default=4, help="number of training batches (default: 4)")
+    compare.add_argument("--points", type=int, default=11, help="number of points on each line (default: 11)")
+    compare.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.1,
+        help="largest barrier in one basin, as a share of the larger loss (default: 0.1)",
+    )
+    compare.add_argument("--seed", type=int, default=0, help="seed for the order of the batches (default: 0)")
+    compare.add_argument("--figure", type=Path, metavar="FILE", help="file for a heat map of the barriers")
     return parser
 
 
-def _compare(given: argparse.Namespace) -> str:
+def _compare(options: argparse.Namespace) -> str:
+    """Return the result of the command `compare` as Markdown, and save the figure if ``--figure`` was given.
+
+    Raises:
+        BadArgumentError: if an option cannot be used.
+    """
     from lightning_landscape.comparison import compare_runs, load_module
 
-    if given.batches < 1:
-        raise BadArgumentError(f"--batches must be at least 1, got {given.batches}")
-    kind = _found("--module", given.module)
+    if options.batches < 1:
+        raise BadArgumentError(f"--batches must be at least 1, got {options.batches}")
+    kind = _imported("--module", options.module)
     if not (isinstance(kind, type) and hasattr(kind, "load_from_checkpoint")):
-        raise BadArgumentError(f"--module must name a LightningModule class, got {given.module!r}, which is {kind!r}")
-    module = load_module(kind, given.checkpoints[0])
+        raise BadArgumentError(f"--module must name a LightningModule class, got {options.module!r}, which is {kind!r}")
+    module = load_module(kind, options.checkpoints[0])
     comparison = compare_runs(
-        given.checkpoints, module, _batches(given), num_points=given.points, tolerance=given.tolerance
+        options.checkpoints, module, _batches(options), num_points=options.points, tolerance=options.tolerance
     )
-    if given.figure is not None:
+    if options.figure is not None:
         from lightning_landscape.plots import barrier_figure, save
 
-        save(barrier_figure(comparison), given.figure)
+        save(barrier_figure(comparison), options.figure)
     return comparison.to_markdown()
 
 
-def _found(option: str, name: str) -> Any:
+def _imported(option: str, name: str) -> Any:
+    """Return the object of the name ``package.module:Name`` that an option was options.
+
+    Raises:
+        BadArgumentError: if the name has another form or cannot be imported.
+    """
     if ":" not in name:
         raise BadArgumentError(f"{option} must look like package.module:Name, got {name!r}")
     try:
@@ -83,28 +98,30 @@ def _found(option: str, name: str) -> Any:
         raise BadArgumentError(f"{option} {name!r} cannot be imported: {error}") from error
 
 
-def _batches(given: argparse.Namespace) -> list[Any]:
-    """The first batches of the training data, in the order that the seed gives.
+def _batches(options: argparse.Namespace) -> list[Any]:
+    """Return the first batches of the training data, shuffled by the seed.
 
     Raises:
-        BadArgumentError: if the name stands for nothing that gives batches.
+        BadArgumentError: if ``--data`` does not name a DataModule class or a function that returns batches.
     """
     import torch
 
-    make = _found("--data", given.data)
+    make = _imported("--data", options.data)
     try:
         data = make()
     except TypeError as error:
-        raise BadArgumentError(f"--data {given.data!r} must need no arguments: {error}") from error
-    torch.manual_seed(given.seed)
+        raise BadArgumentError(f"--data {options.data!r} must be callable without arguments: {error}") from error
+    torch.manual_seed(options.seed)
     if hasattr(data, "train_dataloader"):
         data.prepare_data()
         data.setup("fit")
         data = data.train_dataloader()
     try:
-        return list(islice(data, given.batches))
+        return list(islice(data, options.batches))
     except TypeError as error:
-        raise BadArgumentError(f"--data {given.data!r} gives no batches but {type(data).__name__}: {error}") from error
+        raise BadArgumentError(
+            f"--data {options.data!r} gives no batches but a value of type {type(data).__name__}: {error}"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one place where the time is read; a monitor passes its clock to everything that needs one."""
+"""The clock, which is the only code that reads the time; a monitor passes its clock to whatever needs it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from threading import Timer
 
 
 class Clock:
-    """The clock of this machine. Tests and replays pass a subclass of their own.
+    """The clock of this machine; tests and replays use a subclass.
 
-    It chooses the effort once in a run where that is "auto", ends an examination that takes far too long, measures what
-    watching costs, announces long work in the terminal, and dates events. No verdict depends on it otherwise.
+    The time is used to choose the effort once per run if it is "auto", to end a diagnosis that takes far too long, to
+    measure the overhead of the monitor, to announce long work in the terminal, and to date events. Verdicts do not
+    depend on the time in any other way.
     """
 
     def now(self) -> float:
-        """Return the seconds since some fixed moment; it cannot be set, so it does not jump with the calendar."""
+        """Return the seconds since a fixed moment; changes of the system time do not affect them."""
         return time.perf_counter()
 
     def date(self) -> datetime:
@@ -24,14 +25,14 @@ class Clock:
         return datetime.now(timezone.utc)
 
     def call_after(self, seconds: float, action: Callable[[], object]) -> Callable[[], None]:
-        """Call `action` in `seconds`, unless the function that is returned has been called by then."""
+        """Call `action` in a thread after `seconds`, and return a function that cancels the call."""
         timer = Timer(seconds, action)
         timer.daemon = True
         timer.start()
 
         def cancel() -> None:
             timer.cancel()
-            timer.join(1.0)  # no thread stays behind, and a terminal that blocks does not block training
+            timer.join(1.0)  # wait for the thread, but not for ever: `action` may be blocked by the terminal
 
         return cancel
 

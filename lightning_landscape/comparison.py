@@ -1,4 +1,4 @@
-"""Do several runs share a basin? The loss on the straight line between every two of them."""
+"""Comparison of finished runs: do they share a basin, judged by the loss on the straight lines between them?"""
 
 from __future__ import annotations
 
@@ -33,36 +33,37 @@ def compare_runs(
     tolerance: float = TOLERANCE,
     loss_fn: Callable[[Any, Any], Tensor] | None = None,
 ) -> RunComparison:
-    """Compare the runs that left these checkpoints: losses at their ends, barriers between them, basins they share.
+    """Compare finished runs by their checkpoints: the losses at their ends, and the barriers between them.
 
-    The loss is that of the module's own ``training_step`` in evaluation mode, with BatchNorm statistics collected anew
-    at every point. Hidden units are not aligned; `RunComparison` says what that means. The price is n + n(n - 1)/2 ·
-    (num_points - 2) evaluations of the loss for n runs; the module is left as it was.
+    The loss is computed by the module's own ``training_step`` in evaluation mode, with BatchNorm statistics collected
+    anew at every point. Hidden units are not aligned; `RunComparison` explains what follows from that. For n runs, the
+    loss is evaluated n + n(n - 1)/2 · (num_points - 2) times. The module does not change.
+
+    A `CheckpointError` is raised if a file cannot be used, a `SurfaceError` if the module cannot be evaluated.
 
     Args:
-        checkpoints: two files or more, of Lightning or of state dicts; nothing in them is executed.
-        module: a LightningModule of the class and the shape that was trained.
-        batches: a few batches as the `training_step` takes them, on the module's device.
-        num_points: positions on each line, both ends included.
-        tolerance: barrier over the larger loss of the two ends up to which these count as one basin.
-        loss_fn: ``loss_fn(module, batch)`` where the step cannot be evaluated outside of a fit; a method
-            ``landscape_loss(self, batch)`` does as well.
+        checkpoints: at least two files with checkpoints of Lightning or with state dicts; no code in them is executed.
+        module: a LightningModule of the class and the shapes that were trained.
+        batches: a few batches as the ``training_step`` takes them, on the module's device.
+        num_points: number of positions on each line, including both ends.
+        tolerance: largest barrier within one basin, as a share of the larger loss of the two ends.
+        loss_fn: function ``loss_fn(module, batch)``, for a training step that works only within a fit; a method
+            ``landscape_loss(self, batch)`` of the module has the same effect.
 
     Raises:
-        ValueError: if there are fewer than two checkpoints, one twice, no batch, or a number is out of range.
-
-    A `CheckpointError` says why a file cannot be used, a `SurfaceError` why the module cannot be evaluated.
+        ValueError: if there are fewer than two checkpoints, if one is given twice, if there is no batch, or if a number
+            is out of range.
     """
     names = [str(path) for path in ([] if isinstance(checkpoints, (str, Path)) else checkpoints)]
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(f"checkpoints must be at least two different files, got {checkpoints!r}")
-    seen = list(batches)
-    if not seen:
-        raise ValueError(f"batches must hold at least one batch, got {batches!r}")
+    listed = list(batches)
+    if not listed:
+        raise ValueError(f"batches must contain at least one batch, got {batches!r}")
     _check(num_points, tolerance)
-    # Mapped from the files and never read twice at a time: n models need not fit into the memory.
+    # The weights are memory-mapped and at most two models are read at a time, so n models need not fit into memory.
     anchors = {name: read_weights(name, dict(module.named_parameters())) for name in names}
-    with offline_surface(module, seen, anchors, loss_fn) as surface:
+    with offline_surface(module, listed, anchors, loss_fn) as surface:
         return compare_points(surface, num_points=num_points, tolerance=tolerance, notes=_notes(module, names))
 
 
@@ -70,14 +71,14 @@ def compare_runs(
 def compare_points(
     surface: LossSurface, *, num_points: int = 11, tolerance: float = TOLERANCE, notes: Sequence[str] = ()
 ) -> RunComparison:
-    """The same for the anchors of any surface.
+    """Compare the anchors of a surface: the losses at them, and the barriers between them.
 
-    A `ValueError` is raised for fewer than three points or a tolerance that is not positive.
+    A `ValueError` is raised if `num_points` is less than 3 or `tolerance` is not positive.
 
     >>> valleys = {"left": {"x": torch.tensor(-1.0)}, "right": {"x": torch.tensor(1.0)}}
     >>> double_well = LossSurface(lambda at: (at["x"] ** 2 - 1) ** 2 + 1, valleys["left"], valleys)
     >>> compare_points(double_well).sentence()
-    "No two of the 2 runs share a basin on a straight line (barrier at most 10% of the higher end's loss)."
+    'No two of the 2 runs share a basin (a barrier of at most 10% of the larger loss at its ends).'
     """
     _check(num_points, tolerance)
     runs = tuple(surface.anchors)
@@ -100,40 +101,48 @@ def compare_points(
 
 
 def _check(num_points: int, tolerance: float) -> None:
+    """Check the numbers.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
     line_alphas(num_points)
     if not 0 < tolerance < math.inf:
         raise ValueError(f"tolerance must be a positive share of the loss, got {tolerance}")
 
 
 def _notes(module: nn.Module, names: Sequence[str]) -> list[str]:
-    """Buffers that a checkpoint holds otherwise than the module: the path has weights only."""
+    """Return a note on the buffers that differ between module and checkpoints, since only weights are interpolated."""
     norms = tuple(f"{name}." for name, part in module.named_modules() if isinstance(part, _BatchNorm))
-    kept = module.state_dict().keys()
-    own = {name: b for name, b in module.named_buffers() if name in kept and not name.startswith(norms)}
-    other = {
+    stored = module.state_dict().keys()
+    buffers = {name: b for name, b in module.named_buffers() if name in stored and not name.startswith(norms)}
+    different = {
         name
         for path in names
-        for name, buffer in read_weights(path, own).items()
-        if not torch.equal(buffer, own[name].cpu())
+        for name, buffer in read_weights(path, buffers).items()
+        if not torch.equal(buffer, buffers[name].cpu())
     }
-    if not other:
+    if not different:
         return []
-    return [f"These buffers are the module's own at every point, not the runs': {', '.join(sorted(other)[:5])}."]
+    listed = ", ".join(sorted(different)[:5])
+    return [f"At every point these buffers have the values of the module, not those of the runs: {listed}."]
 
 
 def load_module(kind: Any, path: str | Path) -> Any:
-    """A LightningModule of this class with the hyperparameters of the checkpoint at `path`, on the CPU.
+    """Return a LightningModule of this class with the hyperparameters and weights of a checkpoint, on the CPU.
 
     Raises:
-        CheckpointError: if the file is damaged, holds objects that loading would execute, or does not fit the class.
+        CheckpointError: if the file is damaged, contains other objects than tensors and builtins, was not written by
+            Lightning, or does not fit the class.
     """
-    safely = {"weights_only": True}
+    options = {"weights_only": True}
     if "weights_only" not in inspect.signature(kind.load_from_checkpoint).parameters:  # Lightning before 2.6
-        safely = {}
-    content = read_content(Path(path))  # nothing but tensors and builtins is in it, whoever loads it next
+        options = {}
+    # This refuses files with other objects than tensors and builtins; older Lightning would execute code in them.
+    content = read_content(Path(path))
     if "pytorch-lightning_version" not in content:
-        raise CheckpointError(f"{path} was not written by Lightning: it has no hyperparameters to make a module from")
+        raise CheckpointError(f"{path} was not written by Lightning, so it has no hyperparameters to create a module")
     try:
-        return kind.load_from_checkpoint(path, map_location="cpu", **safely)
-    except Exception as error:  # a constructor of anybody's
+        return kind.load_from_checkpoint(path, map_location="cpu", **options)
+    except Exception as error:  # the user's constructor may raise any exception
         raise CheckpointError(f"{path} does not fit {kind.__name__}: {type(error).__name__}: {error}") from error

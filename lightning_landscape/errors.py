@@ -1,41 +1,41 @@
-"""What can go wrong, and what is worth a warning: one tree of errors, one tree of warnings.
+"""The exceptions and the warnings of this package.
 
-Every message carries a stable code such as ``[LL202]``; ``docs/causes.md`` explains each.
+Their messages begin with a code such as ``[LL202]``, which never changes; ``docs/causes.md`` explains each code.
 """
 
 from __future__ import annotations
 
 
 class LandscapeError(Exception):
-    """Anything this library raises that is not a plain ``ValueError`` about an argument."""
+    """Base class of the exceptions of this package; wrong arguments raise a ``ValueError`` instead."""
 
 
 class SurfaceError(LandscapeError):
-    """The loss cannot be evaluated at other weights without a trace, and the message says why."""
+    """The loss cannot be evaluated at other weights without side effects on the run; the message says why."""
 
 
 class CheckpointError(LandscapeError):
-    """A checkpoint file cannot be used, and the message says why."""
+    """A checkpoint file cannot be used; the message says why."""
 
 
 class CurvatureError(LandscapeError):
-    """The curvature cannot be measured here, and the message says why."""
+    """The curvature cannot be measured; the message says why."""
 
 
 class OverBudgetError(LandscapeError):
-    """A probe needs more gradients than the effort leaves, and the message says how many."""
+    """A probe needs more gradients than its budget; the message says how many."""
 
 
 class LandscapeWarning(UserWarning):
-    """Everything this library warns about; filter on this to silence all of it."""
+    """Base class of the warnings of this package; a filter for this class silences all of them."""
 
 
 class PlateauWarning(LandscapeWarning):
-    """The loss has provably stopped falling."""
+    """The loss has stopped falling, as the stall test shows."""
 
 
 class DivergenceWarning(LandscapeWarning):
-    """The loss is growing without bound or is not finite any more."""
+    """The loss grows without bound or is no longer finite."""
 
 
 class GradientWarning(LandscapeWarning):
@@ -47,8 +47,8 @@ class BarrierWarning(LandscapeWarning):
 
 
 class ProbeSkippedWarning(LandscapeWarning):
-    """A probe will not speak about this module, and the message says why."""
+    """A probe is skipped because it cannot measure this module; the message says why."""
 
 
 class ProbeFailedWarning(LandscapeWarning):
-    """A probe, a picture or a logger failed; training goes on."""
+    """A probe, a figure or a logger failed; training continues."""

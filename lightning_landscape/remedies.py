@@ -1,15 +1,15 @@
-"""What can be done to a run that is stuck: opt-in changes to a running optimizer, never made by default.
+"""Remedies: functions that change the weights or the optimizer of a run after an alarm. No monitor has any by default.
 
-A remedy is any function of the verdict and one optimizer that says what it did, or None where it did nothing. A monitor
-calls each of its remedies once per alarm and optimizer, on every rank alike.
+A remedy takes the verdict and one optimizer, and returns what it did in words, or None if it did nothing. A monitor
+calls each of its remedies once per alarm and optimizer, on every rank.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -20,54 +20,59 @@ from lightning_landscape.evidence import Cause, Verdict
 from lightning_landscape.functional.perturbation import random_step, usual_norm
 
 Remedy: TypeAlias = Callable[[Verdict, Optimizer], str | None]
-"""Says in a sentence what it did; None where it did nothing. Under DDP it must do the same on every rank."""
+"""Returns what it did in words, or None if it did nothing. It must do the same on every rank."""
 
 Direction: TypeAlias = Literal["isotropic", "lambda_min"]
+"""Direction of a perturbation: random in each tensor, or along the smallest curvature."""
 
 RATES = ("lr", "initial_lr", "max_lr", "min_lr")
-"""where a parameter group, and the schedulers that write to it, keep learning rates"""
+"""keys of a parameter group under which the optimizer and its schedulers store learning rates"""
 
 
 class Halt(str):
-    """A sentence after which training is to stop.
+    """What a remedy did, with the request to stop training.
 
-    A remedy sees no trainer, so it cannot stop one; it says so, and whoever called it does. Since the wish travels with
-    what is said, it survives any function that wraps a remedy.
+    A remedy has no access to the trainer. If it returns a `Halt`, the monitor stops the trainer. A function that wraps
+    a remedy passes the request on when it returns what the remedy returned.
     """
 
 
 @dataclass(frozen=True)
 class WayDown:
-    """The direction of smallest curvature at the present weights; offered to a remedy, never kept with a verdict."""
+    """The direction of smallest curvature at the present weights.
+
+    The monitor adds it to the evidence for the call of a remedy only, because it is as large as the model.
+    """
 
     direction: Mapping[Tensor, Tensor]
-    """to each parameter its part of a unit vector, which points to the side where the loss is lower"""
+    """for each parameter its part of a unit vector, whose sign is chosen so that the loss is lower along it"""
     lambda_min: float
+    """the smallest curvature"""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Ask the trainer to stop; its `min_steps` and `min_epochs` are respected."""
+    """Ask the trainer to stop. The trainer still completes its `min_steps` and `min_epochs`."""
 
     def __call__(self, verdict: Verdict, optimizer: Optimizer) -> str | None:
-        """The wish, as a `Halt`."""
+        """Return the request as a `Halt`."""
         return Halt(f"asked the trainer to stop ({verdict.cause})")
 
 
 @dataclass(frozen=True)
 class Perturb:
-    """Move every trainable weight a little [Jin17]_, by its own random numbers: the run's own streams do not notice.
+    """Add a small random step to all trainable weights [Jin17]_.
 
-    The unit of length is a tensor's norm. For tensors of two dimensions and more it is at least the norm that torch's
-    own initialisation would give: at the saddle around zero, a share of nothing would be nothing.
-
-    A run that has diverged is left alone; the optimizer's state stays as it is.
+    The length of the step is relative to the norm of each tensor. For tensors with two or more dimensions, this norm is
+    taken to be at least that of torch's default initialisation: weights close to zero would hardly move otherwise. The
+    random numbers come from a separate generator, so those of the run do not change, and neither does the state of the
+    optimizer. If the run has diverged, nothing is done.
 
     Args:
-        scale: length of the step in that unit.
-        direction: "isotropic" moves each tensor in a random direction of its own; "lambda_min" moves all together along
-            the smallest curvature, to the side where the loss is lower, and isotropically where nothing bends down.
-        seed: of the random numbers; they differ from one alarm to the next.
+        scale: length of the step, as a multiple of the norm.
+        direction: "isotropic" moves each tensor in a random direction; "lambda_min" moves all of them together along
+            the direction of smallest curvature, or like "isotropic" if no direction of negative curvature was found.
+        seed: seed of the random numbers, which also differ from one alarm to the next.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -89,31 +94,32 @@ class Perturb:
 
     @property
     def needs(self) -> tuple[type, ...]:
-        """Readings that a monitor has to take for this remedy alone, and to offer in the verdict's evidence."""
+        """Types of the readings that the monitor has to add to the evidence for this remedy."""
         return (WayDown,) if self.direction == "lambda_min" else ()
 
     @torch.no_grad()
     def __call__(self, verdict: Verdict, optimizer: Optimizer) -> str | None:
-        """Move the weights in place.
+        """Move the weights in place, and return what was done; None if nothing was.
 
         Raises:
-            LandscapeError: if weights are sharded, since no rank sees the whole of a tensor.
+            LandscapeError: if weights are sharded, since no rank has a whole tensor.
         """
         weights = [p for p in parameters_of(optimizer) if p.requires_grad]
         if verdict.cause is Cause.DIVERGED or not weights:
             return None
         if any(hasattr(weight, "to_local") for weight in weights):
-            raise LandscapeError("sharded weights cannot be perturbed: no rank sees the whole of a tensor")
+            raise LandscapeError("sharded weights cannot be perturbed, because no rank has a whole tensor")
         way = verdict.evidence.get(WayDown) if self.direction == "lambda_min" else None
         if way is not None:
             return self._along(way, weights)
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + verdict.step) % 2**63)
         for weight in weights:
             weight.add_(random_step(weight, self.scale, generator))
-        why = "; no direction that bends down was found" if self.direction == "lambda_min" else ""
+        why = ", because no direction of negative curvature was found" if self.direction == "lambda_min" else ""
         return f"moved {len(weights)} tensors by {self.scale:.3g} of their norm in random directions{why}"
 
     def _along(self, way: WayDown, weights: list[Tensor]) -> str | None:
+        """Move the weights along a direction, and return what was done; None if it contains none of the weights."""
         length = self.scale * math.hypot(*(usual_norm(weight) for weight in weights))
         moved = [weight for weight in weights if weight in way.direction]
         for weight in moved:
@@ -121,18 +127,21 @@ class Perturb:
         if not moved:
             return None
         return (
-            f"moved {len(moved)} tensors by {length:.3g}, {self.scale:.3g} of their norm, along the smallest curvature "
-            f"(λ_min = {way.lambda_min:.3g})"
+            f"moved {len(moved)} tensors by {length:.3g}, which is {self.scale:.3g} of their norm, along the smallest "
+            f"curvature (λ_min = {way.lambda_min:.3g})"
         )
 
 
 @dataclass(frozen=True)
 class ScaleLearningRate:
-    """Multiply the learning rate of every parameter group, and what schedulers keep in the group to compute it from.
+    """Multiply all learning rates of the parameter groups by a factor, including those that schedulers start from.
 
-    A monitor carries the change on to the `base_lrs` of the trainer's schedulers, which would otherwise write the old
-    rate back at their next step. A scheduler with absolute values of its own (`eta_min`, the `min_lr` of
-    ``ReduceLROnPlateau``) keeps these; one of your own that remembers rates under other names has the last word.
+    The monitor also scales the `base_lrs` of the trainer's schedulers, which would otherwise restore the old rate at
+    their next step. Absolute limits of a scheduler (`eta_min`, the `min_lr` of ``ReduceLROnPlateau``) are not scaled. A
+    scheduler of your own that stores rates under other names may restore the old rate.
+
+    Args:
+        factor: the factor, a positive number.
 
     Raises:
         ValueError: if `factor` is not a positive number.
@@ -145,7 +154,7 @@ class ScaleLearningRate:
             raise ValueError(f"factor must be a positive number, got {self.factor}")
 
     def __call__(self, verdict: Verdict, optimizer: Optimizer) -> str | None:
-        """Scale in place."""
+        """Scale the learning rates in place, and return the rates before and after."""
         before = _rates(optimizer)
         for group in optimizer.param_groups:
             for name in RATES:
@@ -155,29 +164,31 @@ class ScaleLearningRate:
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
-    """Every parameter of every group, once."""
+    """Return the parameters of all groups, each of them once."""
     return list({id(p): p for group in optimizer.param_groups for p in group["params"]}.values())
 
 
-def checked_remedies(remedies: Any) -> tuple[Remedy, ...]:
-    """The remedies as a tuple.
+def checked_remedies(remedies: Sequence[Remedy]) -> tuple[Remedy, ...]:
+    """Return the remedies as a tuple.
 
     Raises:
-        ValueError: if they are no sequence of functions, or one is a class that still wants its arguments.
+        ValueError: if `remedies` is not a list or tuple of functions, for example if it contains the class `Stop`
+            instead of `Stop()`.
     """
     if not isinstance(remedies, (list, tuple)):
         raise ValueError(f"remedies must be a sequence, such as (Stop(),), got {remedies!r}")
     for remedy in remedies:
         if isinstance(remedy, type) or not callable(remedy):
-            raise ValueError(f"a remedy must be a function of (verdict, optimizer), such as Stop(), got {remedy!r}")
+            raise ValueError(f"a remedy must be a function (verdict, optimizer) -> str | None, got {remedy!r}")
     return tuple(remedies)
 
 
-def _scaled(rate: Any, factor: float) -> Any:
-    # A capturable optimizer reads its rate from this very tensor.
+def _scaled(rate: float | Tensor, factor: float) -> float | Tensor:
+    """Return the scaled rate; a tensor is scaled in place, because a capturable optimizer keeps reading that tensor."""
     return rate.mul_(factor) if isinstance(rate, Tensor) else rate * factor
 
 
 def _rates(optimizer: Optimizer) -> str:
+    """Return the different learning rates of the groups, as text."""
     rates = dict.fromkeys(f"{float(group['lr']):.3g}" for group in optimizer.param_groups if "lr" in group)
     return ", ".join(rates)

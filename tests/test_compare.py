@@ -117,13 +117,13 @@ def test_the_barrier_of_a_double_well_is_its_height_and_its_valleys_are_two_basi
     assert found.barriers[0][1] == found.barriers[1][0] == pytest.approx(1.0)
     assert found.barriers[1][2] == 0.0
     assert found.basins == (("left",), ("right", "near"))
-    assert "Sharing a basin: right and near, 1 by itself" in found.sentence()
+    assert "share a basin: right and near; 1 run shares no basin with another" in found.sentence()
 
 
 def test_basins_are_joined_through_a_run_in_between():
     chained = comparison([1.0, 1.0, 1.0], {(0, 1): 0.01, (1, 2): 0.01, (0, 2): 0.9})
     assert chained.basins == (("a", "b", "c"),)
-    assert chained.sentence().startswith("All 3 runs share one basin (barrier at most 10%")
+    assert chained.sentence().startswith("All 3 runs share one basin (a barrier of at most 10%")
 
 
 @pytest.mark.parametrize("barrier", [math.inf, math.nan])
@@ -138,8 +138,8 @@ def test_the_markdown_states_the_tolerance_the_losses_and_that_units_are_not_ali
     text = comparison(
         [0.5, 0.25, 2.0], {(0, 1): 0.02, (0, 2): 3.0, (1, 2): 4.0}, notes=("Mind the gap.",)
     ).to_markdown()
-    assert "Sharing a basin: a and b, 1 by itself (barrier at most 10% of the higher end's loss)." in text
-    assert "The lowest loss is that of b." in text
+    assert "These runs share a basin: a and b; 1 run shares no basin with another (a barrier of at most 10% of" in text
+    assert "b has the lowest loss." in text
     assert "| 2. b | 0.25 | 0.02 |  | 4 |" in text
     assert "Hidden units are not aligned" in text
     assert text.endswith("- Mind the gap.")
@@ -188,7 +188,7 @@ def test_a_buffer_of_its_own_in_a_checkpoint_is_noted(runs, tmp_path):
     content["state_dict"]["shift"] = torch.ones(1)
     torch.save(content, tmp_path / "other.ckpt")
     found = compare_runs([runs[0], tmp_path / "other.ckpt"], Net(), some_batches(), num_points=3)
-    assert found.notes == ("These buffers are the module's own at every point, not the runs': shift.",)
+    assert found.notes == ("At every point these buffers have the values of the module, not those of the runs: shift.",)
 
 
 def test_a_step_that_cannot_run_outside_a_fit_says_so_and_a_loss_function_takes_its_place(runs):
@@ -279,8 +279,8 @@ def test_the_command_prints_the_comparison_and_saves_the_figure(runs, tmp_path, 
     figure = tmp_path / "barriers.png"
     assert main(command(runs, "--points=5", "--batches=3", f"--figure={figure}")) == 0
     out = capsys.readouterr().out
-    assert f"Sharing a basin: {runs[0]} and {runs[1]}" in out
-    assert "5 points on each line, on 96 samples." in out
+    assert f"These runs share a basin: {runs[0]} and {runs[1]}" in out
+    assert "at 5 points on each line, on 96 samples." in out
     assert figure.stat().st_size > 5000
 
 
@@ -304,8 +304,8 @@ def test_the_command_runs_by_the_name_of_the_package_without_a_word_on_stderr(ru
             {"module": "some_batches"},
             "--module must name a LightningModule class, got 'tests.test_compare:some_batches'",
         ),
-        ({"data": "needs_arguments"}, "--data 'tests.test_compare:needs_arguments' must need no arguments"),
-        ({"data": "no_batches"}, "--data 'tests.test_compare:no_batches' gives no batches but int"),
+        ({"data": "needs_arguments"}, "--data 'tests.test_compare:needs_arguments' must be callable without arguments"),
+        ({"data": "no_batches"}, "--data 'tests.test_compare:no_batches' gives no batches but a value of type int"),
     ],
 )
 def test_the_command_says_which_name_is_wrong(runs, capsys, options, message):
@@ -339,7 +339,7 @@ def test_nothing_in_a_checkpoint_is_executed(runs, tmp_path, capsys):
     torch.save(content | {"hyper_parameters": Evil()}, tmp_path / "evil.ckpt")
     assert main(command([tmp_path / "evil.ckpt", *runs])) == 1
     said = capsys.readouterr()
-    assert "evil.ckpt holds objects that are not loaded from a file" in said.err
+    assert "evil.ckpt contains other objects than tensors and builtins" in said.err
     assert "executed" not in said.out
 
 

@@ -67,7 +67,7 @@ FAULTS = {
     "f27 a bare pickle": (lambda path: path.write_bytes(pickle.dumps(Malicious(path.with_name("ran")))), "damaged"),
     "f27 in an archive": (
         lambda path: torch.save({"state_dict": {}, "more": Malicious(path.with_name("ran"))}, path),
-        "holds objects that are not loaded from a file",
+        "contains other objects than tensors and builtins",
     ),
     "f28 a flipped bit": (flipped, "is damaged: the checksum of"),
     "f29 another shape": (lambda path: changed(path, **{"net.0.weight": torch.ones(8, 5)}), "(8, 5) in the file"),
@@ -85,7 +85,7 @@ FAULTS = {
     ),
     "f29 another model": (
         lambda path: torch.save({"state_dict": torch.nn.Linear(2, 2).state_dict()}, path),
-        "has no net.0.weight, net.0.bias, net.1.weight (6 of 6 parameters missing)",
+        "has no net.0.weight, net.0.bias, net.1.weight (6 of 6 parameters are missing)",
     ),
     "f29 no state dict": (lambda path: torch.save([1, 2], path), "holds a list"),
     "f31 gone": (lambda path: path.unlink(), "does not exist"),
