@@ -92,8 +92,8 @@ class Trend:
         if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
             if self.predicted == 0:
                 return f"The weights have not moved in {self.window} steps."
-            most = f"{self.predicted / self.level:.1e}"
-            return f"The updates of {self.window} steps could not lower the training loss by more than {most} of it."
+            most = f"{self.predicted / self.level:.1e} of its value"
+            return f"The updates of {self.window} steps could not lower the training loss by more than {most}."
         if not self.stalled:
             return self._sentence_without_stall()
         if self.largest_fall <= 0:

@@ -87,7 +87,7 @@ FAULTS = {
         lambda path: torch.save({"state_dict": torch.nn.Linear(2, 2).state_dict()}, path),
         "has no net.0.weight, net.0.bias, net.1.weight (6 of 6 parameters are missing)",
     ),
-    "f29 no state dict": (lambda path: torch.save([1, 2], path), "holds a list"),
+    "f29 no state dict": (lambda path: torch.save([1, 2], path), "contains a list"),
     "f31 gone": (lambda path: path.unlink(), "does not exist"),
 }
 

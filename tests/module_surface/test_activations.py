@@ -165,7 +165,7 @@ class Regression(L.LightningModule):
     ("activation", "bias", "words"),
     [
         (nn.ReLU(), -100.0, "In net.1 100% of the units are zero on all 160 samples"),
-        (nn.Tanh(), 100.0, "In net.1 100% of the values sit at the activation's bounds"),
+        (nn.Tanh(), 100.0, "In net.1 100% of the outputs lie at the bounds of the activation"),
     ],
     ids=["dead", "saturated"],
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook as after_every_step
 from torch.optim.optimizer import register_optimizer_step_pre_hook as before_every_step
 
-from lightning_landscape.diagnosis.advice import tried
+from lightning_landscape.diagnosis.advice import trials_sentence
 from lightning_landscape.evidence import Evidence, InputUse
 from lightning_landscape.probes.symmetry import duplicate_share, symmetry
 from lightning_landscape.probes.trials import (
@@ -178,7 +178,7 @@ def test_the_mean_of_oscillating_steps_is_better_than_the_last_point():
 def test_a_trial_whose_loss_is_not_finite_gains_less_than_any_other():
     found = CopyTrials()(surface(lambda p: 1 + p["w"].sqrt().sum(), at(0.5), optimizer_copy=descend(1.0)))
     assert found.gains["learning rate x10"] == -math.inf
-    assert "learning rate x10 not finite" in tried(Evidence(found))
+    assert "ten times the learning rate makes the loss infinite or NaN" in trials_sentence(Evidence(found))
     downwards = CopyTrials()(
         surface(lambda p: p["w"].log().sum(), at(0.5), optimizer_copy=lambda f: lambda p, g: p["w"].zero_())
     )
