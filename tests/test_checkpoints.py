@@ -57,25 +57,25 @@ def test_a_checkpoint_of_lightning_gives_the_parameters_and_nothing_else(path):
     assert same(read_weights(path, dict(model.named_parameters())), dict(model.named_parameters()))
 
 
-def test_a_bare_state_dict_will_do_and_a_path_may_be_a_string(path):
+def test_a_file_may_contain_a_bare_state_dict_and_a_path_may_be_a_string(path):
     assert same(read_weights(str(saved(WEIGHTS, path)), WEIGHTS))
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "_fsdp_wrapped_module.", "_forward_module.", "_orig_mod._orig_mod."])
-def test_what_wrappers_put_into_the_names_does_not_matter_on_either_side(path, prefix):
+def test_additions_of_wrappers_to_the_names_are_ignored_in_file_and_model(path, prefix):
     wrapped = {name.replace("net.", f"net.{prefix}"): tensor for name, tensor in WEIGHTS.items()}
     assert same(read_weights(saved({"state_dict": wrapped}, path), WEIGHTS))
     assert same(read_weights(saved({"state_dict": WEIGHTS}, path), wrapped), wrapped)
 
 
-def test_a_compiled_module_and_its_original_have_each_others_weights(path):
+def test_the_weights_of_a_compiled_module_can_be_read_for_its_original(path):
     module = nn.Sequential(nn.Linear(2, 2))
     compiled = torch.compile(module, backend="eager")
     here = dict(module.named_parameters())
     assert same(read_weights(saved(compiled.state_dict(), path), here), here)
 
 
-def test_a_parameter_that_is_tied_is_asked_for_once(path):
+def test_a_tied_parameter_is_read_once(path):
     module = nn.ModuleDict({"encoder": nn.Linear(3, 3), "decoder": nn.Linear(3, 3)})
     module["decoder"].weight = module["encoder"].weight
     here = {name: weight.detach() for name, weight in module.named_parameters()}
@@ -83,7 +83,7 @@ def test_a_parameter_that_is_tied_is_asked_for_once(path):
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists the files that are mapped into memory")
-def test_weights_are_mapped_from_the_file_and_not_read_into_memory(path):
+def test_weights_are_memory_mapped(path):
     weights = read_weights(saved(WEIGHTS, path), WEIGHTS)
     assert os.fspath(path) in MAPS.read_text()
     assert {weight.device.type for weight in weights.values()} == {"cpu"}
@@ -96,22 +96,22 @@ def test_a_checkpoint_keeps_its_precision(path, dtype):
     assert same(read_weights(saved(converted, path), like), converted)
 
 
-def test_what_is_not_finite_is_read_as_it_is(path):
+def test_weights_that_are_not_finite_are_read_as_they_are(path):
     broken = WEIGHTS | {"net.bias": torch.tensor([torch.nan, torch.inf])}
     bias = read_weights(saved(broken, path), WEIGHTS)["net.bias"]
     assert bias.isnan().tolist() == [True, False]
 
 
-def test_a_missing_file_does_not_exist(path):
+def test_a_missing_file_is_refused(path):
     assert reason(path) == f"{path} does not exist"
 
 
-def test_an_empty_file_is_empty(path):
+def test_an_empty_file_is_refused(path):
     path.touch()
     assert reason(path) == f"{path} is empty"
 
 
-def test_a_directory_may_be_a_sharded_checkpoint_and_is_not_read(tmp_path):
+def test_a_directory_is_refused_with_the_hint_that_it_may_be_a_sharded_checkpoint(tmp_path):
     assert "is a directory (a sharded checkpoint?)" in reason(tmp_path)
 
 
@@ -133,17 +133,17 @@ def test_a_truncated_file_is_refused(path, share):
     assert "is damaged" in reason(path)
 
 
-def test_a_flipped_bit_inside_a_tensor_is_noticed_although_torch_loads_it(path):
+def test_a_flipped_bit_in_a_tensor_is_detected_although_torch_loads_it(path):
     saved(WEIGHTS, path)
     data = bytearray(path.read_bytes())
     at = data.index(WEIGHTS["net.weight"].numpy().tobytes()) + 7
     data[at] ^= 1
     path.write_bytes(data)
-    assert not torch.equal(torch.load(path)["net.weight"], WEIGHTS["net.weight"])  # without a word
+    assert not torch.equal(torch.load(path)["net.weight"], WEIGHTS["net.weight"])  # without an error
     assert "is damaged: the checksum of file/data/" in reason(path)
 
 
-def test_no_flipped_byte_anywhere_lets_other_weights_through(path):
+def test_with_any_byte_changed_a_file_is_refused_or_gives_the_same_weights(path):
     saved(WEIGHTS, path)
     intact = path.read_bytes()
     outcomes = {"refused": 0, "the same weights": 0}
@@ -154,11 +154,11 @@ def test_no_flipped_byte_anywhere_lets_other_weights_through(path):
             outcomes["the same weights"] += 1
         except CheckpointError:
             outcomes["refused"] += 1
-    assert min(outcomes.values()) > 0  # the padding between tensors belongs to nobody
+    assert min(outcomes.values()) > 0  # the bytes between tensors are not used
 
 
 class Malicious:
-    """Leaves a file behind when it is unpickled."""
+    """An object that creates a directory when it is unpickled."""
 
     def __init__(self, trace):
         self.trace = trace
@@ -168,16 +168,16 @@ class Malicious:
 
 
 @pytest.mark.parametrize("content", [lambda bad: bad, lambda bad: {"state_dict": WEIGHTS, "hyper_parameters": bad}])
-def test_nothing_in_a_file_is_executed(tmp_path, path, content):
+def test_no_code_in_a_file_is_executed(tmp_path, path, content):
     trace = tmp_path / "it-ran"
     saved(content(Malicious(trace)), path)
     assert "contains other objects than tensors and builtins" in reason(path)
     assert not trace.exists()
-    torch.load(path, weights_only=False)  # what a careless reader would have done
+    torch.load(path, weights_only=False)  # without `weights_only`, torch executes the code
     assert trace.exists()
 
 
-def test_a_pickle_that_is_not_even_an_archive_is_not_executed(tmp_path, path):
+def test_no_code_in_a_bare_pickle_is_executed(tmp_path, path):
     trace = tmp_path / "it-ran"
     path.write_bytes(pickle.dumps(Malicious(trace)))
     reason(path)
@@ -203,20 +203,20 @@ def test_an_archive_with_good_checksums_and_a_broken_pickle_is_refused(path, pic
         archive.writestr("file/version", "3\n")
         archive.writestr("file/byteorder", "little")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, about the pickle's protocol
+        warnings.simplefilter("ignore")  # torch warns about the protocol of the pickle
         assert reason(path)
 
 
 @pytest.mark.parametrize("content", [[1, 2], 3.5, "text", torch.ones(2), None])
-def test_a_file_that_holds_something_else_says_what(path, content):
+def test_a_file_without_a_state_dict_is_refused_with_the_type_of_its_content(path, content):
     assert f"contains a {type(content).__name__}, not a state dict" in reason(saved(content, path))
 
 
-def test_a_file_with_a_state_dict_that_is_none_says_what_it_holds(path):
+def test_a_file_whose_state_dict_is_no_mapping_is_refused(path):
     assert "not a state dict" in reason(saved({"state_dict": [1]}, path))
 
 
-def test_weights_of_another_shape_are_named_with_both_shapes(path):
+def test_weights_of_another_shape_are_refused_with_both_shapes(path):
     wider = WEIGHTS | {"net.weight": torch.ones(2, 4)}
     assert reason(saved(wider, path)).endswith(
         "belongs to another model: net.weight: (2, 4) in the file, (2, 3) in the model"
@@ -231,9 +231,9 @@ def test_of_many_differences_the_first_three_are_named(path):
     assert other.count("in the file") == 3
 
 
-def test_a_value_that_is_no_tensor_is_a_missing_parameter(path):
+def test_a_value_that_is_no_tensor_counts_as_a_missing_parameter(path):
     assert "has no net.bias (1 of 2" in reason(saved(WEIGHTS | {"net.bias": [7.0, 8.0]}, path))
 
 
-def test_names_of_other_types_than_text_do_no_harm(path):
+def test_names_that_are_no_strings_are_accepted(path):
     assert same(read_weights(saved(WEIGHTS | {0: torch.ones(1)}, path), WEIGHTS))

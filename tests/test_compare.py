@@ -72,7 +72,7 @@ def trainer(**settings):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two runs from one seed that part late, and one from another seed."""
+    """Return the checkpoints of a run, of a branch that continues it, and of a run from another seed."""
     folder = tmp_path_factory.mktemp("runs")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -127,7 +127,7 @@ def test_basins_are_joined_through_a_run_in_between():
 
 
 @pytest.mark.parametrize("barrier", [math.inf, math.nan])
-def test_what_is_not_finite_is_no_basin(barrier):
+def test_a_barrier_that_is_not_finite_separates_basins(barrier):
     broken = comparison([1.0, math.nan], {(0, 1): barrier})
     assert broken.basins == (("a",), ("b",))
     assert broken.best == "a"
@@ -148,7 +148,7 @@ def test_the_markdown_states_the_tolerance_the_losses_and_that_units_are_not_ali
 # Checkpoints.
 
 
-def test_a_run_and_its_branch_share_a_basin_and_another_seed_lies_elsewhere(runs):
+def test_a_run_and_its_branch_share_a_basin_but_another_seed_does_not(runs):
     found = compare_runs(runs, Net(), some_batches(), num_points=7)
     assert found.basins == ((str(runs[0]), str(runs[1])), (str(runs[2]),))
     assert found.barriers[0][2] > 10 * found.barriers[0][1]
@@ -172,18 +172,18 @@ def test_the_loss_at_an_end_is_that_of_the_run_in_evaluation_mode_with_statistic
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_the_module_is_left_as_it_was(runs, frozen):
+def test_the_module_does_not_change(runs, frozen):
     module, batches = Net().eval(), some_batches()[:1]
     module.net[0].requires_grad_(not frozen)
     before, stream = state_of(module), torch.get_rng_state()
     found = compare_runs(runs, module, batches, num_points=3)
     assert_same(before, state_of(module))
     assert torch.equal(stream, torch.get_rng_state())
-    # What is frozen in this module was trained in the runs, and is compared all the same.
+    # Parameters that are frozen in this module were trained in the runs, so they are compared.
     assert found.barriers == compare_runs(runs, Net(), batches, num_points=3).barriers
 
 
-def test_a_buffer_of_its_own_in_a_checkpoint_is_noted(runs, tmp_path):
+def test_a_buffer_that_differs_in_a_checkpoint_is_noted(runs, tmp_path):
     content = torch.load(runs[0], weights_only=True)
     content["state_dict"]["shift"] = torch.ones(1)
     torch.save(content, tmp_path / "other.ckpt")
@@ -191,7 +191,7 @@ def test_a_buffer_of_its_own_in_a_checkpoint_is_noted(runs, tmp_path):
     assert found.notes == ("At every point these buffers have the values of the module, not those of the runs: shift.",)
 
 
-def test_a_step_that_cannot_run_outside_a_fit_says_so_and_a_loss_function_takes_its_place(runs):
+def test_a_step_that_cannot_run_outside_a_fit_raises_and_a_loss_function_replaces_it(runs):
     class Manual(Net):
         def __init__(self):
             super().__init__()
@@ -262,7 +262,7 @@ def test_the_timeline_merges_marks_of_one_step_and_leaves_gaps_where_the_loss_is
     assert any("not finite at 2 steps" in text.get_text() for text in figure.texts)
 
 
-def test_a_timeline_of_nothing_is_refused():
+def test_a_timeline_without_losses_is_refused():
     with pytest.raises(ValueError, match=r"at least one \(step, loss\) pair, got \['empty'\]"):
         loss_figure({"empty": []})
 
@@ -285,7 +285,7 @@ def test_the_command_prints_the_comparison_and_saves_the_figure(runs, tmp_path, 
 
 
 @pytest.mark.slow
-def test_the_command_runs_by_the_name_of_the_package_without_a_word_on_stderr(runs):
+def test_python_m_runs_the_command_without_output_on_stderr(runs):
     arguments = command(runs[:2], "--points=3", "--batches=1", data="some_batches")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "lightning_landscape", *arguments],
@@ -334,7 +334,7 @@ class Evil:
         return print, ("executed",)
 
 
-def test_nothing_in_a_checkpoint_is_executed(runs, tmp_path, capsys):
+def test_no_code_in_a_checkpoint_is_executed(runs, tmp_path, capsys):
     content = torch.load(runs[0], weights_only=True)
     torch.save(content | {"hyper_parameters": Evil()}, tmp_path / "evil.ckpt")
     assert main(command([tmp_path / "evil.ckpt", *runs])) == 1
@@ -343,7 +343,7 @@ def test_nothing_in_a_checkpoint_is_executed(runs, tmp_path, capsys):
     assert "executed" not in said.out
 
 
-def test_a_file_that_lightning_has_not_written_has_no_module(tmp_path, runs, capsys):
+def test_a_file_that_lightning_has_not_written_is_refused(tmp_path, runs, capsys):
     torch.save(Net().state_dict(), tmp_path / "plain.ckpt")
     assert main(command([tmp_path / "plain.ckpt", *runs])) == 1
     assert "plain.ckpt was not written by Lightning" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The torchmetrics against their functional twins, alone and in two processes."""
+"""The torchmetrics agree with the functions that they are made of, in one and in two processes."""
 
 import math
 import pickle
@@ -36,7 +36,7 @@ def test_the_norm_of_several_updates_is_their_root_mean_square():
     assert metric.compute() == pytest.approx(math.sqrt(12.5))
 
 
-def test_before_the_first_update_there_is_no_norm_and_no_scale():
+def test_before_the_first_update_norm_and_scale_are_nan():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert math.isnan(GradientNorm().compute())
@@ -44,13 +44,13 @@ def test_before_the_first_update_there_is_no_norm_and_no_scale():
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=30), st.floats(0, 0.5))
-def test_the_length_of_the_plateau_equals_its_functional_twin(losses, tolerance):
+def test_the_length_of_the_plateau_equals_that_of_the_function(losses, tolerance):
     metric = PlateauLength(tolerance=tolerance)
     seen = [int(metric(torch.tensor(loss, dtype=torch.float64))) for loss in losses]
     assert seen == [plateau_length(losses[: i + 1], tolerance) for i in range(len(losses))]
 
 
-def test_a_loss_that_is_not_a_number_is_no_progress():
+def test_a_loss_of_nan_is_no_progress():
     assert plateau_length([math.nan, 2.0, math.nan, 1.0, math.inf]) == 1
     assert plateau_length([2.0, math.nan]) == 1
 
@@ -77,7 +77,7 @@ def test_noise_without_signal_has_no_scale_and_signal_without_noise_has_scale_0(
         (lambda: GradientNoiseScale(small_batch=4, large_batch=4), "got 4 and 4"),
     ],
 )
-def test_arguments_are_checked_at_the_door(make, message):
+def test_a_wrong_argument_is_refused_with_its_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -96,7 +96,7 @@ def test_a_metric_survives_pickling_copying_halving_and_resetting(name):
     assert metric.compute().ndim == 0
 
 
-def test_they_stand_in_a_collection():
+def test_they_work_in_a_collection():
     collection = MetricCollection({"a": PlateauLength(), "b": PlateauLength(tolerance=0.5)})
     for loss in (2.0, 1.5, 1.4):
         collection.update(torch.tensor(loss))

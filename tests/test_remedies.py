@@ -43,10 +43,10 @@ def weights_of(module):
     return {name: weight.detach().clone() for name, weight in module.named_parameters()}
 
 
-# Each remedy by itself.
+# Each remedy alone.
 
 
-def test_stop_is_a_wish_that_survives_a_wrapping_function():
+def test_a_function_that_wraps_stop_passes_the_request_on():
     def only_at_saddles(verdict, optimizer):
         return Stop()(verdict, optimizer) if verdict.cause is Cause.SADDLE_POINT else None
 
@@ -54,7 +54,7 @@ def test_stop_is_a_wish_that_survives_a_wrapping_function():
     assert only_at_saddles(replace(VERDICT, cause=Cause.DIVERGED), sgd(net())) is None
 
 
-def test_perturb_moves_every_tensor_by_its_share_of_its_norm():
+def test_perturb_moves_every_tensor_by_a_share_of_its_norm():
     module = net()
     before = weights_of(module)
     Perturb(scale=0.25)(VERDICT, sgd(module))
@@ -63,14 +63,14 @@ def test_perturb_moves_every_tensor_by_its_share_of_its_norm():
         assert moved == pytest.approx(0.25 * usual_norm(before[name]), rel=1e-5)
 
 
-def test_perturb_moves_a_matrix_of_zeros_by_a_share_of_what_an_initialisation_gives():
+def test_perturb_moves_a_matrix_of_zeros_by_a_share_of_the_norm_at_initialisation():
     weight = nn.Parameter(torch.zeros(300, 20))
     usual = float(nn.Linear(20, 300).weight.detach().norm())
     Perturb(scale=1.0)(VERDICT, torch.optim.SGD([weight], lr=0.1))
     assert float(weight.detach().norm()) == pytest.approx(usual, rel=0.05)
 
 
-def test_perturb_draws_the_same_each_time_and_other_numbers_for_other_seeds_and_steps():
+def test_perturb_draws_the_same_numbers_each_time_and_others_for_other_seeds_and_steps():
     def moved(remedy, verdict):
         module = net()
         remedy(verdict, sgd(module))
@@ -82,7 +82,7 @@ def test_perturb_draws_the_same_each_time_and_other_numbers_for_other_seeds_and_
     assert not torch.equal(first, moved(Perturb(), replace(VERDICT, step=101)))
 
 
-def test_perturb_leaves_random_streams_state_and_frozen_weights_alone():
+def test_perturb_does_not_change_random_streams_optimizer_state_and_frozen_weights():
     module = net()
     module[0].weight.requires_grad_(requires_grad=False)
     optimizer, stream = sgd(module), torch.get_rng_state()
@@ -101,14 +101,14 @@ def test_perturb_keeps_half_precision_and_moves_complex_weights():
     assert not torch.equal(phase.detach().real, torch.zeros(3, 3))
 
 
-def test_perturb_leaves_a_run_that_has_diverged_alone():
+def test_perturb_does_nothing_to_a_run_that_has_diverged():
     module = net()
     before = weights_of(module)
     assert Perturb()(replace(VERDICT, cause=Cause.DIVERGED), sgd(module)) is None
     assert all(torch.equal(before[name], weight) for name, weight in module.named_parameters())
 
 
-def test_perturb_along_the_smallest_curvature_goes_exactly_there():
+def test_perturb_moves_along_the_smallest_curvature():
     module = nn.Linear(2, 2, bias=False)
     nn.init.zeros_(module.weight)
     way = WayDown({module.weight: torch.tensor([[0.6, 0.0], [0.0, 0.8]])}, lambda_min=-2.0)
@@ -119,11 +119,11 @@ def test_perturb_along_the_smallest_curvature_goes_exactly_there():
     assert "λ_min = -2" in said
 
 
-def test_perturb_goes_anywhere_where_nothing_bends_down():
+def test_perturb_moves_in_random_directions_without_negative_curvature():
     assert "no direction of negative curvature was found" in Perturb(direction="lambda_min")(VERDICT, sgd(net()))
 
 
-def test_perturb_refuses_shards():
+def test_perturb_refuses_sharded_weights():
     class Shard(nn.Parameter):
         def to_local(self):
             return self
@@ -132,7 +132,7 @@ def test_perturb_refuses_shards():
         Perturb()(VERDICT, torch.optim.SGD([Shard(torch.ones(2))], lr=0.1))
 
 
-def test_the_learning_rate_is_scaled_in_every_group_and_where_schedulers_keep_it():
+def test_every_learning_rate_in_the_groups_is_scaled():
     module = net()
     optimizer = torch.optim.Adam([
         {"params": module[0].parameters(), "lr": 1e-2},
@@ -168,7 +168,7 @@ def test_a_bad_argument_is_refused_with_its_value(make, message):
         make()
 
 
-# Episodes.
+# Plateaus and alarms.
 
 
 def alarm(step, since, cause=Cause.SADDLE_POINT):
@@ -176,7 +176,7 @@ def alarm(step, since, cause=Cause.SADDLE_POINT):
 
 
 def look(seen, step, *, verdict=None, since=None, level=1.0, divergence=None):
-    """What has been treated after one more look, at a run that stands like this."""
+    """Return step, escape and end of every remedy outcome after one more check of a run in this state."""
     seen.step, seen.progress.since, seen.progress.divergence = step, since, divergence
     seen.progress.level = LossLevel(start=1.0, best=level, now=level)
     seen.verdicts += [] if verdict is None else [verdict]
@@ -186,7 +186,7 @@ def look(seen, step, *, verdict=None, since=None, level=1.0, divergence=None):
     return [(outcome.step, outcome.escaped, outcome.over) for outcome in seen.remedy_outcomes]
 
 
-def test_every_episode_is_treated_once():
+def test_remedies_are_applied_once_per_plateau():
     seen = RunState(1000)
     assert look(seen, 100, verdict=alarm(100, 20), since=20) == [(100, None, None)]
     assert look(seen, 120, since=20) == [(100, None, None)]
@@ -195,7 +195,7 @@ def test_every_episode_is_treated_once():
     assert look(seen, 500, verdict=alarm(500, 420), since=420, level=0.5) == [(100, 300, None), (500, None, None)]
 
 
-def test_a_loss_that_sinks_back_to_where_it_was_lifted_from_is_no_escape():
+def test_a_loss_that_returns_to_the_level_of_the_plateau_has_not_escaped():
     seen = RunState(1000)
     look(seen, 100, verdict=alarm(100, 20), since=20)
     assert look(seen, 200, level=1.4) == [(100, None, None)]
@@ -203,12 +203,12 @@ def test_a_loss_that_sinks_back_to_where_it_was_lifted_from_is_no_escape():
     assert look(seen, 400, verdict=alarm(400, 310), since=310, level=0.99) == [(100, None, 400), (400, None, None)]
 
 
-def test_information_is_not_treated():
+def test_remedies_are_not_applied_without_an_alarm():
     settled = replace(alarm(100, 20, Cause.SETTLED), stuck=False)
     assert look(RunState(1000), 100, verdict=settled, since=20) == []
 
 
-def test_a_divergence_is_an_alarm_of_its_own_and_a_loss_that_comes_back_has_escaped():
+def test_remedies_are_applied_to_a_divergence_and_a_loss_that_comes_back_has_escaped():
     seen = RunState(1000)
     gone = Divergence(step=150, finite=True, start=1.0, now=9.0)
     look(seen, 100, verdict=alarm(100, 20), since=20)
@@ -269,7 +269,7 @@ def test_without_remedies_training_is_bit_identical_to_training_without_a_monito
     ("make", "direction"),
     [(LandscapeMonitor, "lambda_min"), (PlateauMonitor, "lambda_min"), (PlateauMonitor, "isotropic")],
 )
-def test_a_perturbed_run_escapes_and_the_monitor_says_when(tmp_path, make, direction, caplog):
+def test_a_perturbed_run_escapes_and_the_monitor_reports_the_step(tmp_path, make, direction, caplog):
     monitor = make(remedies=[Perturb(scale=0.8, direction=direction)])
     fit(tmp_path, monitor, logger=make is PlateauMonitor and CSVLogger(tmp_path))
     outcome = monitor.remedy_outcomes[0]
@@ -282,7 +282,7 @@ def test_a_perturbed_run_escapes_and_the_monitor_says_when(tmp_path, make, direc
     cards = sorted(tmp_path.rglob("remedies-*.md"))
     assert [card.read_text().strip() for card in cards[:2]] == ([first, second] if cards else [])
     assert bool(cards) is (make is PlateauMonitor)
-    # What is kept is what can be saved: no direction as large as the model.
+    # The stored verdict does not contain the direction, which is as large as the model.
     assert monitor.verdict.evidence.get(WayDown) is None
 
 
@@ -304,7 +304,7 @@ def test_each_remedy_is_called_once_per_alarm_with_the_verdict_and_the_optimizer
 
 
 @quiet_alarms
-def test_a_remedy_that_does_not_help_is_said_not_to_have_helped(tmp_path):
+def test_the_report_says_that_a_remedy_did_not_help(tmp_path):
     monitor = LandscapeMonitor(remedies=[lambda verdict, optimizer: "wished it well"])
     fit(tmp_path, monitor)
     assert monitor.remedy_outcomes[0].open
@@ -346,7 +346,7 @@ class Halving:
         (wraps(halve)(lambda verdict, optimizer: "halve was here"), "halve was here"),
     ],
 )
-def test_what_a_remedy_did_is_said_with_its_name_once(tmp_path, remedy, sentence):
+def test_the_outcome_names_the_remedy_once(tmp_path, remedy, sentence):
     monitor = PlateauMonitor(remedies=[remedy])
     fit(tmp_path, monitor)
     told = monitor.remedy_outcomes[0].sentence(499)
@@ -365,7 +365,7 @@ def test_a_remedy_of_several_optimizers_is_named_once():
     assert said.startswith("saw the rate 0.1 and saw the rate 0.2 (remedy: the lambda at line ")
 
 
-def test_a_healthy_run_is_not_treated(tmp_path):
+def test_remedies_are_not_applied_to_a_healthy_run(tmp_path):
     module = Stuck()
     for weight in module.parameters():
         nn.init.eye_(weight).data.mul_(0.5)
@@ -376,7 +376,7 @@ def test_a_healthy_run_is_not_treated(tmp_path):
 
 
 @quiet_alarms
-def test_nothing_is_changed_after_the_last_step(tmp_path):
+def test_remedies_are_not_applied_after_the_last_step(tmp_path):
     def alarm(steps, *remedies):
         monitor = PlateauMonitor(remedies=remedies)
         return monitor, fit(tmp_path, monitor, max_steps=steps)[1]
@@ -385,7 +385,7 @@ def test_nothing_is_changed_after_the_last_step(tmp_path):
         verdict = alarm(steps)[0].verdict
         return verdict is not None and verdict.step == steps - 1
 
-    # A run so short that its first alarm comes with its last look.
+    # The run is so short that its first alarm comes with its last check.
     steps = next(steps for steps in range(10, 100, 10) if last_look_alarms(steps))
     (_, alone), (monitor, treated) = alarm(steps), alarm(steps, Perturb())
     assert monitor.remedy_outcomes == ()
@@ -393,7 +393,7 @@ def test_nothing_is_changed_after_the_last_step(tmp_path):
 
 
 @quiet_alarms
-def test_a_remedy_that_fails_is_told_and_the_run_goes_on(tmp_path):
+def test_a_remedy_that_fails_is_reported_and_the_run_continues(tmp_path):
     def broken(verdict, optimizer):
         raise RuntimeError("no such luck")
 
@@ -421,20 +421,20 @@ SCHEDULES = {
 
 @quiet_alarms
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-def test_the_scaled_learning_rate_outlives_the_next_steps_of_a_scheduler(tmp_path, schedule):
+def test_a_scheduler_does_not_undo_the_scaling_of_the_learning_rate(tmp_path, schedule):
     monitor = PlateauMonitor(remedies=[ScaleLearningRate(3)])
     _, plain = fit(tmp_path, PlateauMonitor(), Stuck(schedule), max_steps=100)
     _, scaled = fit(tmp_path, monitor, Stuck(schedule), max_steps=100)
     step = monitor.remedy_outcomes[0].step + 1
     assert scaled.rates[:step] == plain.rates[:step]
-    # The scheduler has set the rate for the next step already; it is this rate that is scaled.
+    # The scheduler has already set the rate of the next step, so this rate is the first that is scaled.
     assert scaled.rates[step:] == pytest.approx([3 * rate for rate in plain.rates[step:]], rel=1e-6)
     assert len(set(plain.rates[step:])) > 1
 
 
 @quiet_alarms
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-def test_a_resumed_run_is_not_treated_twice_and_ends_as_the_straight_one(tmp_path):
+def test_remedies_are_not_applied_twice_in_a_resumed_run_and_it_ends_as_the_straight_run(tmp_path):
     def run(module, monitor, ckpt_path=None):
         saves = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=60, save_top_k=-1)
         return fit(tmp_path, monitor, module, ckpt_path, [saves], enable_checkpointing=True)
@@ -449,7 +449,7 @@ def test_a_resumed_run_is_not_treated_twice_and_ends_as_the_straight_one(tmp_pat
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
 
 
-def test_a_treatment_says_what_became_of_it():
+def test_the_sentence_of_an_outcome_says_whether_the_run_escaped():
     outcome = RemedyOutcome(step=5, since=0, cause="saddle_point", level=1.0, said=("Perturb moved",))
     assert outcome.open
     assert outcome.sentence(5) == "step 5 (saddle_point): Perturb moved; it is not known yet whether the run escapes."

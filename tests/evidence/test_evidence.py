@@ -1,4 +1,4 @@
-"""Readings say what their numbers mean; evidence and verdicts survive the way through builtins unchanged."""
+"""The properties of readings, and the conversion of evidence and verdicts to builtins and back."""
 
 import json
 import math
@@ -86,7 +86,7 @@ READINGS = (
 
 @dataclass(frozen=True)
 class OfTheirOwn:
-    """A reading that somebody else defines."""
+    """A reading that a user defines."""
 
     value: float
 
@@ -102,28 +102,30 @@ class OfTheirOwn:
         (replace(FLAT, level=0.0), False),
     ],
 )
-def test_a_loss_has_stalled_when_a_fall_of_the_threshold_is_excluded(trend, stalled):
+def test_a_loss_has_stalled_if_the_test_rules_out_a_fall_of_the_threshold(trend, stalled):
     assert trend.stalled is stalled
 
 
 @pytest.mark.parametrize(("predicted", "bounded"), [(0.0071, True), (0.0073, False), (0.0, True), (None, False)])
-def test_updates_that_can_lower_the_loss_by_less_than_30_percent_of_the_threshold_are_a_bound(predicted, bounded):
+def test_a_stall_is_bounded_if_the_updates_can_lower_the_loss_by_less_than_30_percent_of_the_threshold(
+    predicted, bounded
+):
     noisy = replace(FLAT, margin=1.0, predicted=predicted)  # 0.3 * 0.024 = 0.0072
     assert noisy.bounded is bounded
     assert noisy.stalled is bounded
 
 
-def test_no_bound_holds_against_a_fall_that_was_seen():
+def test_a_trend_is_not_bounded_if_the_loss_has_fallen():
     assert not replace(FLAT, progress=1.0, margin=0.1, predicted=0.0).bounded
 
 
 @pytest.mark.parametrize(("margin", "powered"), [(0.0479, True), (0.0481, False)])
-def test_a_test_is_powered_when_twice_the_threshold_would_have_been_seen(margin, powered):
+def test_a_test_has_power_if_it_would_detect_a_fall_of_twice_the_threshold(margin, powered):
     assert replace(FLAT, margin=margin).powered is powered
 
 
 @pytest.mark.parametrize(("progress", "falling"), [(0.0239, False), (0.0241, True), (0.0, False), (-0.1, False)])
-def test_a_loss_falls_when_a_fall_above_the_threshold_is_beyond_doubt(progress, falling):
+def test_a_loss_is_falling_if_it_fell_significantly_by_more_than_the_threshold(progress, falling):
     assert replace(FLAT, progress=progress).falling is falling
     assert not replace(FLAT, progress=progress, margin=progress + 0.001).falling
 
@@ -133,7 +135,7 @@ def test_a_loss_falls_when_a_fall_above_the_threshold_is_beyond_doubt(progress, 
     [
         (FLAT, "has not fallen by more than 1.0% in 100 steps (a fall of 1.2% would have been seen)"),
         (replace(FLAT, progress=-0.02), "has not fallen at all in 100 steps (a fall of 1.2% would have been seen)"),
-        # Here noise would hide 1.2%, so the sentence must not promise it.
+        # A fall of 1.2% could not be seen in this noise, so the sentence must not say that it would have been.
         (replace(FLAT, progress=-0.1, margin=0.09), "not fallen at all in 100 steps (a fall of 4.5% would have been"),
         (replace(FLAT, margin=1.0, predicted=2e-5), "updates of 100 steps could not lower the training loss by more"),
         (replace(FLAT, margin=1.0, predicted=0.0), "The weights have not moved in 100 steps."),
@@ -145,12 +147,12 @@ def test_a_loss_falls_when_a_fall_above_the_threshold_is_beyond_doubt(progress, 
         (replace(FLAT, level=0.0), "averages zero over 100 steps"),
     ],
 )
-def test_the_sentence_says_what_was_excluded_and_what_would_have_been_seen(trend, sentence):
+def test_the_sentence_names_the_largest_possible_fall_and_the_smallest_detectable_one(trend, sentence):
     assert sentence in trend.sentence()
 
 
 @pytest.mark.parametrize("scale", [2.0**-20, 1.0, 2.0**20])
-def test_the_unit_of_the_loss_changes_no_judgement_and_no_word(scale):
+def test_the_unit_of_the_loss_changes_neither_decisions_nor_sentences(scale):
     trends = [FLAT, replace(FLAT, progress=0.03), replace(FLAT, margin=1.0, predicted=0.001)]
     for trend in trends:
         other = replace(
@@ -178,7 +180,7 @@ def test_the_unit_of_the_loss_changes_no_judgement_and_no_word(scale):
         (1.0, 0.0, 0.0),
     ],
 )
-def test_the_share_of_the_start_is_below_1_where_the_loss_fell_whatever_its_sign(start, now, share):
+def test_the_share_of_the_start_is_below_1_if_the_loss_fell_for_either_sign(start, now, share):
     assert LossLevel(start, min(start, now), now).share_of_start == share
 
 
@@ -203,7 +205,7 @@ def test_a_learning_rate_that_was_never_above_zero_is_at_its_peak():
         ({"a": 0.0, "b": 1.0}, 0.0),
     ],
 )
-def test_first_to_last_compares_the_ends_of_the_network(groups, ratio):
+def test_first_to_last_is_the_ratio_of_the_first_and_the_last_group(groups, ratio):
     assert GradientScale(1.0, 1.0, groups).first_to_last == ratio
 
 
@@ -211,12 +213,12 @@ def test_first_to_last_compares_the_ends_of_the_network(groups, ratio):
     ("losses", "relative"),
     [((2.0, 3.0, 1.0, 9.0), 0.75), ((1.0, 3.0, 2.0, 9.0), 0.75), ((-2.0, 3.0, -1.0, 0.0), math.nan)],
 )
-def test_the_relative_barrier_is_a_share_of_the_higher_end_of_the_line(losses, relative):
+def test_the_relative_barrier_is_a_share_of_the_larger_loss_at_the_ends(losses, relative):
     line = Line("initial", (0.0, 0.5, 1.0, 1.5), losses, barrier=1.5, monotone=False, samples=1)
     assert line.relative_barrier == pytest.approx(relative, nan_ok=True)
 
 
-def test_evidence_is_keyed_by_type_and_the_newer_reading_of_a_kind_stands():
+def test_evidence_is_keyed_by_type_and_a_newer_reading_replaces_an_older_one():
     older, newer = Plateau(1, 1), Plateau(2, 1)
     known = Evidence(older, FLAT).including(newer)
     assert known.get(Plateau) is newer
@@ -229,7 +231,7 @@ def test_a_reading_of_your_own_needs_no_registration():
     assert Evidence(OfTheirOwn(3.0)).get(OfTheirOwn) == OfTheirOwn(3.0)
 
 
-def test_equal_evidence_is_equal_whatever_the_order_and_has_one_hash():
+def test_evidence_in_another_order_is_equal_and_has_the_same_hash():
     one, other = Evidence(*READINGS), Evidence(*reversed(READINGS))
     assert one == other
     assert hash(one) == hash(other)
@@ -241,13 +243,13 @@ def test_every_kind_of_reading_survives_json():
     known = Evidence(*READINGS)
     assert Evidence.from_dict(json.loads(json.dumps(known.to_dict()))) == known
     kinds = {v for v in vars(evidence).values() if isinstance(v, type) and is_dataclass(v)}
-    kinds -= {Verdict}  # drawn from evidence, and never part of it
+    kinds -= {Verdict}  # a verdict is drawn from evidence and is not part of it
     assert {type(reading) for reading in READINGS} == kinds
 
 
 @dataclass(frozen=True)
 class Nested:
-    """A reading of readings, with a field that its constructor computes."""
+    """A reading that contains readings, and a field that its constructor computes."""
 
     parts: tuple[OfTheirOwn, ...]
     by_name: Mapping[str, OfTheirOwn]
@@ -274,7 +276,7 @@ def test_a_reading_of_your_own_survives_json_by_the_name_of_its_module(reading):
     assert Evidence.from_dict(data).get(type(reading)) == reading
 
 
-def test_a_reading_that_is_called_like_one_of_the_library_takes_the_place_of_none():
+def test_a_reading_class_with_the_name_of_one_of_the_library_does_not_replace_it():
     theirs = type("Trials", (OfTheirOwn,), {})(3.0)
     ours = next(reading for reading in READINGS if isinstance(reading, Trials))
     back = Evidence.from_dict(json.loads(json.dumps(Evidence(ours, theirs).to_dict())))
@@ -282,7 +284,7 @@ def test_a_reading_that_is_called_like_one_of_the_library_takes_the_place_of_non
     assert Evidence.from_dict(Evidence(theirs).to_dict()).get(Trials) is None
 
 
-def test_a_reading_whose_class_is_not_imported_is_stored_again_as_it_is_and_nothing_is_imported():
+def test_a_reading_whose_class_is_not_imported_is_kept_as_it_was_stored_and_nothing_is_imported():
     data = {
         "Trend": to_builtins(FLAT),
         "this.is.not_there:Reading": {"value": [1, {"a": None}]},
@@ -297,7 +299,7 @@ def test_a_reading_whose_class_is_not_imported_is_stored_again_as_it_is_and_noth
     assert back != Evidence(FLAT)
 
 
-def test_a_module_is_not_asked_for_a_name_that_it_would_import(monkeypatch):
+def test_the_getattr_of_a_module_is_not_called(monkeypatch):
     lazy = ModuleType("lazy_module")
     lazy.__getattr__ = pytest.fail
     monkeypatch.setitem(sys.modules, "lazy_module", lazy)
@@ -306,13 +308,13 @@ def test_a_module_is_not_asked_for_a_name_that_it_would_import(monkeypatch):
 
 
 @pytest.mark.parametrize("name", [f"{__name__}:NESTED", "json:JSONDecoder", "math:pi", ":", "a:b:c", "Cause", "math"])
-def test_a_name_that_stands_for_no_reading_is_kept_and_nothing_is_made_of_it(name):
+def test_a_stored_name_that_belongs_to_no_reading_is_kept_and_no_object_is_created(name):
     data = {name: {"value": 1.0}}
     assert len(Evidence.from_dict(data)) == 0
     assert Evidence.from_dict(data).to_dict() == data
 
 
-def test_no_code_of_a_class_is_run_when_a_reading_of_it_is_restored(monkeypatch):
+def test_a_reading_is_restored_without_running_code_of_its_class(monkeypatch):
     data = Evidence(NESTED, OfTheirOwn(3.0)).to_dict()
     for kind in (Nested, OfTheirOwn):
         monkeypatch.setattr(kind, "__init__", pytest.fail)
@@ -320,14 +322,14 @@ def test_no_code_of_a_class_is_run_when_a_reading_of_it_is_restored(monkeypatch)
     assert Evidence.from_dict(data).get(Nested).by_name["a"].value == 3.0
 
 
-def test_a_reading_whose_class_has_other_fields_by_now_is_stored_again_as_it_is():
+def test_a_reading_whose_class_has_other_fields_now_is_kept_as_it_was_stored():
     data = {f"{__name__}:OfTheirOwn": {"older": 1.0}, "Trials": {"number": 3}}
     back = Evidence.from_dict(data)
     assert back.get(OfTheirOwn) is back.get(Trials) is None
     assert back.to_dict() == data
 
 
-def test_a_reading_of_a_class_that_cannot_be_looked_up_is_there_for_those_who_have_the_class():
+def test_a_reading_of_a_local_class_is_returned_to_code_that_has_the_class():
     @dataclass(frozen=True)
     class Local:
         value: float
@@ -335,21 +337,21 @@ def test_a_reading_of_a_class_that_cannot_be_looked_up_is_there_for_those_who_ha
     assert Evidence.from_dict(Evidence(Local(2.0)).to_dict()).get(Local) == Local(2.0)
 
 
-def test_a_reading_of_builtins_is_left_as_it_is():
+def test_a_reading_of_builtins_is_not_changed_by_checked():
     assert checked(NESTED) is NESTED
     for reading in READINGS:
         assert checked(reading) is reading
 
 
 @pytest.mark.parametrize("value", [0.5, {"a": 1}, (1.0,), OfTheirOwn, None])
-def test_what_is_no_dataclass_is_no_reading_and_the_message_shows_it(value):
-    with pytest.raises(TypeError, match="a reading is a dataclass of plain numbers, got ") as told:
+def test_a_value_that_is_no_dataclass_is_refused_as_a_reading_and_shown(value):
+    with pytest.raises(TypeError, match="a reading is a dataclass of plain numbers, got ") as raised:
         checked(value)
-    assert repr(value) in str(told.value)
+    assert repr(value) in str(raised.value)
 
 
 @pytest.mark.parametrize("value", [object(), OfTheirOwn(1j), {"a": (b"",)}, lambda: 1])
-def test_a_field_that_no_checkpoint_can_hold_is_named(value):
+def test_a_field_that_cannot_be_stored_in_a_checkpoint_is_named(value):
     with pytest.raises(TypeError, match=r"OfTheirOwn.value is .*, which cannot be stored in a checkpoint"):
         checked(OfTheirOwn(value))
 
@@ -362,7 +364,7 @@ def test_a_verdict_survives_json_with_its_evidence(cause):
     assert back.evidence == verdict.evidence
 
 
-def test_a_verdict_that_was_stored_before_targets_were_named_loads():
+def test_a_verdict_that_was_stored_without_the_field_targets_can_be_loaded():
     old = {"loss": 2.3, "shuffled": 2.31, "moved": 0.02, "varied": True}
     verdict = Verdict(Cause.SETTLED, 203, 90, stuck=False, reason="r").to_dict() | {"evidence": {"InputUse": old}}
     use = Verdict.from_dict(verdict).evidence.get(InputUse)
@@ -375,6 +377,6 @@ def test_a_reading_cannot_be_changed(reading):
         setattr(reading, fields(reading)[0].name, 0)
 
 
-def test_a_cause_reads_as_its_value():
+def test_the_text_of_a_cause_is_its_value():
     assert f"{Cause.SADDLE_POINT}" == "saddle_point"
     assert Cause("saddle_point") is Cause.SADDLE_POINT

@@ -23,7 +23,7 @@ def watched(records, groups=("first", "last")):
     return norms
 
 
-def test_before_the_first_measurement_there_is_nothing_to_say():
+def test_before_the_first_measurement_there_is_no_scale():
     norms = watched([record(0, norm=None), record(1, norm=None)])
     assert norms.scale() is None
     assert norms.vanishing is None
@@ -67,7 +67,7 @@ def test_groups_without_gradient_are_left_out_of_the_scale():
         ("the second optimizer", {"optimizer": 1}),
     ],
 )
-def test_the_scale_does_not_move_with(kind, change):
+def test_the_scale_does_not_change_with(kind, change):
     before = [record(i) for i in range(5)]
     other = {"groups": (9.0, 9.0), "loss": 9.0} | change
     after = [record(i, **({"norm": 9.0} | other)) for i in range(5, 60)]
@@ -89,7 +89,7 @@ def test_a_gradient_vanishes_where_the_first_layers_get_a_ten_thousandth_of_the_
     assert (norms.vanishing is not None) is vanishing
 
 
-def test_nothing_is_said_to_vanish_before_50_steps_were_measured():
+def test_no_gradient_is_called_vanishing_before_50_steps_were_measured():
     fading = [record(i, groups=(1e-9, 1.0)) for i in range(RECENT)]
     assert watched(fading[:-1]).vanishing is None
     assert watched(fading).vanishing.groups == {"first": 1e-9, "last": 1.0}
@@ -108,12 +108,12 @@ def test_a_gradient_explodes_when_it_is_100_times_its_median_three_times_in_a_ro
     assert not watched([*calm, *bursts, record(30)]).exploding
 
 
-def test_bursts_apart_from_one_another_are_no_explosion():
+def test_bursts_that_are_not_in_a_row_are_no_explosion():
     steps = [record(i, norm=500.0 if i % 3 else 1.0, loss=2.1 if i % 3 else 2.0) for i in range(20, 120)]
     assert not watched([*(record(i) for i in range(20)), *steps]).exploding
 
 
-def test_a_gradient_that_grows_a_millionfold_while_the_loss_falls_leaves_a_saddle_and_does_not_explode():
+def test_a_gradient_that_grows_while_the_loss_falls_does_not_explode():
     norms = GradientNorms(("first", "last"))
     for i in range(100):
         growth = 10 ** (6 * i / 99)
@@ -122,18 +122,18 @@ def test_a_gradient_that_grows_a_millionfold_while_the_loss_falls_leaves_a_saddl
         assert norms.vanishing is None
 
 
-def test_the_same_growth_explodes_while_the_loss_rises():
+def test_a_gradient_that_grows_while_the_loss_rises_explodes():
     calm = [record(i, norm=1e-3) for i in range(20)]
     rising = [record(20 + i, norm=10.0**i, loss=2.1 + i) for i in range(4)]
     assert watched([*calm, *rising]).exploding
 
 
-def test_the_first_steps_of_a_run_are_no_explosion():
+def test_no_gradient_explodes_in_the_first_steps_of_a_run():
     assert not watched([record(i, norm=10.0**i, loss=2.0 + i) for i in range(10)]).exploding
 
 
 @pytest.mark.parametrize("norm", [math.nan, math.inf])
-def test_a_gradient_that_is_not_finite_explodes_at_once_and_leaves_the_scale_alone(norm):
+def test_a_gradient_that_is_not_finite_explodes_at_once_and_does_not_change_the_scale(norm):
     norms = watched([record(i) for i in range(5)])
     before = norms.scale()
     norms.update(record(5, norm=norm, loss=math.nan, groups=(norm, 0.8)))
@@ -143,7 +143,7 @@ def test_a_gradient_that_is_not_finite_explodes_at_once_and_leaves_the_scale_alo
     assert not norms.exploding
 
 
-def test_a_short_history_is_kept_as_it_was_seen():
+def test_a_short_history_has_a_column_for_every_step():
     norms = watched([record(3 * i, groups=(float(i), None)) for i in range(COLUMNS - 1)])
     assert norms.steps == [3 * i for i in range(COLUMNS - 1)]
     assert norms.history == [[float(i), None] for i in range(COLUMNS - 1)]
@@ -160,7 +160,7 @@ def test_a_long_history_is_bounded_and_covers_the_run(steps):
 
 @pytest.mark.parametrize("spike", [50.0, math.nan, math.inf])
 @pytest.mark.parametrize("at", [0, 1, 499, 777])
-def test_the_one_step_that_matters_stays_in_sight_when_columns_are_merged(spike, at):
+def test_a_single_large_norm_is_kept_when_columns_are_merged(spike, at):
     norms = watched(record(i, groups=(spike if i == at else 1.0, None)) for i in range(1024))
     first = [column[0] for column in norms.history]
     assert [norm for norm in first if norm != 1.0] == pytest.approx([spike], nan_ok=True)
@@ -187,7 +187,7 @@ RECORDS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(records=RECORDS, cut=st.integers(0, 30), before=st.sampled_from([0, 150, 410]))
-def test_stopped_and_resumed_anywhere_it_is_where_the_straight_run_is(records, cut, before):
+def test_a_run_resumed_at_any_step_has_the_state_of_a_straight_run(records, cut, before):
     run = [each._replace(step=i) for i, each in enumerate([record(0)] * before + records)]
     straight, stopped = watched(run), watched(run[: before + cut])
     resumed = GradientNorms()
@@ -200,7 +200,7 @@ def test_stopped_and_resumed_anywhere_it_is_where_the_straight_run_is(records, c
 
 
 @pytest.mark.parametrize("cut", range(18, 26))
-def test_an_explosion_is_seen_though_the_run_was_stopped_in_the_midst_of_it(cut):
+def test_an_explosion_is_detected_in_a_run_that_was_resumed_during_it(cut):
     run = [*(record(i) for i in range(20)), *(record(20 + i, norm=500.0, loss=2.1) for i in range(3))]
     resumed = GradientNorms()
     resumed.load_state_dict(watched(run[:cut]).state_dict())
@@ -209,7 +209,7 @@ def test_an_explosion_is_seen_though_the_run_was_stopped_in_the_midst_of_it(cut)
     assert resumed.exploding
 
 
-def test_a_state_is_a_copy_that_the_run_does_not_change_any_more():
+def test_later_steps_do_not_change_a_state_dict():
     norms = watched(record(i) for i in range(30))
     state = norms.state_dict()
     kept = json.dumps(state)

@@ -1,4 +1,4 @@
-"""The losses of a run in 40 blocks."""
+"""The history of the losses of a run in 40 blocks."""
 
 import json
 
@@ -9,7 +9,7 @@ from lightning_landscape.tracking.loss_history import FIRST_HORIZON, LossHistory
 
 
 def recorded(horizon, losses, history=None):
-    """A history that has seen these losses."""
+    """Return a history with these losses added."""
     history = history or LossHistory(horizon)
     for loss in losses:
         history.add(history.count, float(loss), 0.1, predicted=None)
@@ -71,7 +71,7 @@ def test_a_shorter_horizon_keeps_the_stored_blocks():
     assert [block.n for block in short.blocks()] == [12] * 10 + [4, 4]
 
 
-def test_movement_that_is_not_finite_is_left_out():
+def test_updates_that_are_not_finite_are_ignored():
     history = LossHistory(800)
     for update_norm, weight_norm in [(1.0, 2.0), (float("nan"), 2.0), (1.0, float("inf")), (3.0, 0.0)]:
         history.add(history.count, 1.0, 0.1, predicted=float("nan"))

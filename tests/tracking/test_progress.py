@@ -1,4 +1,4 @@
-"""Plateaus, holds and divergence, from records alone."""
+"""Plateaus, their exceptions and divergence, from hand-made records of optimizer steps."""
 
 import json
 from math import inf, isnan, nan, sqrt
@@ -18,12 +18,12 @@ ATTRIBUTES = (
 
 
 def record(step, loss, **known):
-    """A step at a learning rate of 0.1, unless told otherwise."""
+    """Return the record of a step, by default at a learning rate of 0.1."""
     return StepRecord(step=step, optimizer=0, loss=loss, **({"learning_rate": 0.1, "stepped": True} | known))
 
 
 def fed(losses, horizon=HORIZON, progress=None, **known):
-    """A progress that has seen these losses, one a step."""
+    """Return a progress with these losses added, one per step."""
     progress = progress or Progress(horizon)
     for loss in losses:
         progress.update(record(progress._records, None if loss is None else float(loss), **known))
@@ -31,7 +31,7 @@ def fed(losses, horizon=HORIZON, progress=None, **known):
 
 
 def watched(losses, horizon=HORIZON):
-    """Steps of the run at which a plateau began, of those the proven ones, and the progress in the end."""
+    """Return the steps at which a plateau began, those at which one was proven, and the progress at the end."""
     progress, begun, proven = Progress(horizon), [], []
     for step, loss in enumerate(losses.tolist()):
         before, sure = progress.since, progress.proven
@@ -44,14 +44,14 @@ def watched(losses, horizon=HORIZON):
 
 
 def seen(progress):
-    """Every public reading; as text, since NaN is not equal to itself."""
+    """Return all public attributes as text, since NaN is not equal to itself."""
     return repr([getattr(progress, name) for name in ATTRIBUTES])
 
 
-# What a person sees
+# Plateaus
 
 
-def test_nothing_is_said_before_there_is_a_window():
+def test_there_is_no_trend_before_the_first_window_is_complete():
     progress = fed([1.0] * 39)
     assert progress.trend is None
     assert not progress.stalled
@@ -74,7 +74,7 @@ def test_a_falling_loss_is_no_plateau():
     assert progress.trend.falling
 
 
-def test_a_plateau_begins_where_the_loss_stops_falling():
+def test_a_plateau_begins_when_the_loss_stops_falling():
     losses = [*np.linspace(3.0, 1.0, 400), *[1.0] * 100]
     progress = fed(losses)
     assert progress.stalled
@@ -91,7 +91,7 @@ def test_a_plateau_ends_when_the_loss_falls_again_and_another_begins():
     assert progress.since >= 360
 
 
-def test_a_loss_above_its_start_that_stays_up_is_stuck_however_noisy():
+def test_a_loss_that_stays_above_its_start_is_on_a_plateau_even_in_noise():
     rng = np.random.default_rng(0)
     losses = np.concatenate([2.0 + 0.01 * rng.standard_normal(10), 8.0 + 3.0 * rng.standard_normal(390)])
     begun, proven, progress = watched(losses)
@@ -100,19 +100,19 @@ def test_a_loss_above_its_start_that_stays_up_is_stuck_however_noisy():
     assert progress.level.share_of_start > 3
 
 
-def test_since_is_told_in_the_loggers_steps_and_length_in_optimizer_steps():
+def test_since_is_a_step_of_the_loggers_and_the_length_is_in_optimizer_steps():
     progress = Progress(HORIZON)
     for step in range(1000, 1120, 2):
         progress.update(record(step, 1.0))
     assert (progress.since, progress.plateau_length) == (1000, 60)
 
 
-def test_the_level_is_start_best_and_now():
+def test_the_level_has_the_first_the_lowest_and_the_present_loss():
     progress = fed([*[4.0] * 40, *[1.0] * 40, *[2.0] * 40])
     assert (progress.level.start, progress.level.best, progress.level.now) == (4.0, 1.0, 2.0)
 
 
-def test_schedule_tells_rate_peak_and_share_of_the_run():
+def test_the_schedule_has_the_rate_its_peak_and_the_share_of_the_run():
     progress = fed([1.0] * 10, learning_rate=0.3)
     fed([1.0] * 10, progress=progress, learning_rate=0.2)
     assert progress.schedule.learning_rate == 0.2
@@ -121,7 +121,7 @@ def test_schedule_tells_rate_peak_and_share_of_the_run():
     assert fed([1.0], horizon=None).schedule.elapsed is None
 
 
-def test_movement_is_extrapolated_from_the_sampled_steps():
+def test_the_sum_of_all_updates_is_extrapolated_from_the_measured_steps():
     progress = Progress(HORIZON)
     for step in range(80):
         sampled = {"update_norm": 0.04, "weight_norm": 2.0} if step % 10 == 0 else {}
@@ -137,16 +137,16 @@ def test_a_horizon_below_one_is_refused(horizon):
         Progress(horizon)
 
 
-# What is data and what is not
+# Steps and losses that do not count
 
 
-def test_steps_without_a_loss_are_passed_over():
+def test_steps_without_a_loss_are_ignored():
     with_gaps = fed([2.3, None, None] * 40)
     assert with_gaps.plateau_length == 40
     assert with_gaps.trend == fed([2.3] * 40).trend
 
 
-def test_one_bad_batch_is_no_divergence_and_no_measurement():
+def test_a_single_loss_that_is_not_finite_is_ignored():
     progress = fed([2.3] * 30 + [nan, 2.3, inf, -inf, 2.3] + [2.3] * 10)
     assert progress.divergence is None
     assert progress.stalled
@@ -154,13 +154,13 @@ def test_one_bad_batch_is_no_divergence_and_no_measurement():
 
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf, 1e200])
-def test_three_bad_losses_in_a_row_are_a_divergence(bad):
+def test_three_losses_in_a_row_that_are_not_finite_are_a_divergence(bad):
     progress = fed([2.0] * 20 + [bad] * 3)
     assert (progress.divergence.step, progress.divergence.finite) == (20, False)
     assert progress.divergence.start == 2.0
 
 
-def test_a_bad_loss_at_the_end_of_the_run_is_a_divergence():
+def test_a_last_loss_that_is_not_finite_is_a_divergence():
     progress = fed([2.0] * 20 + [nan])
     assert progress.divergence is None
     progress.finish()
@@ -170,14 +170,14 @@ def test_a_bad_loss_at_the_end_of_the_run_is_a_divergence():
     assert ended_well.divergence is None
 
 
-def test_a_run_that_was_never_finite_diverged_from_no_start():
+def test_a_run_without_any_finite_loss_diverges_with_an_unknown_start():
     progress = fed([nan] * 3)
     assert progress.divergence.step == 0
     assert isnan(progress.divergence.start)
     assert progress.level is None
 
 
-def test_steps_that_a_scaler_skips_count_for_nothing():
+def test_steps_that_a_scaler_skips_are_ignored():
     progress = fed([2.0] * 20)
     fed([nan] * 10 + [9.0] * 10, progress=progress, stepped=False)
     fed([2.0] * 20, progress=progress)
@@ -186,7 +186,7 @@ def test_steps_that_a_scaler_skips_count_for_nothing():
     assert progress.level.now == 2.0
 
 
-def test_a_run_that_skips_every_step_is_stuck():
+def test_a_run_that_skips_every_step_is_on_a_plateau():
     rng = np.random.default_rng(0)
     progress = fed(2 + rng.standard_normal(90), stepped=False)
     assert progress.stalled
@@ -198,10 +198,10 @@ def test_a_run_that_skips_every_step_at_a_loss_of_nan_has_diverged():
     assert fed([nan] * 50, stepped=False).divergence is not None
 
 
-# Holds
+# Stalled losses that are no plateau
 
 
-def test_a_plateau_is_withheld_while_the_learning_rate_ramps_up():
+def test_no_plateau_begins_while_the_learning_rate_rises():
     progress = Progress(HORIZON)
     for step in range(400):
         progress.update(record(step, 2.3, learning_rate=min(1.0, (step + 1) / 200)))
@@ -210,7 +210,7 @@ def test_a_plateau_is_withheld_while_the_learning_rate_ramps_up():
     assert progress.stalled
 
 
-def test_new_and_harder_data_are_no_plateau():
+def test_no_plateau_begins_when_the_data_become_harder():
     fall = [*np.linspace(4.0, 1.0, 200), *[2.0] * 20]
     progress = fed(fall)
     assert progress.hold is None
@@ -219,14 +219,14 @@ def test_new_and_harder_data_are_no_plateau():
     assert progress.stalled, "a whole short window of the new data has not fallen"
 
 
-def test_a_shift_inside_every_stalled_window_is_held():
+def test_no_plateau_begins_if_the_loss_rose_in_a_step_within_every_stalled_window():
     harder = np.repeat([1.0, 1.8], [40, 40]) + 0.2 * np.random.default_rng(1).standard_normal(80)
     progress = fed([*np.linspace(4.0, 1.0, 200), *harder])
     assert progress.trend.stalled
     assert (progress.hold, progress.stalled) == ("level shift", False)
 
 
-def test_a_tenth_of_the_starting_loss_is_solved():
+def test_no_plateau_begins_below_a_tenth_of_the_starting_loss():
     progress = fed([*np.geomspace(4.0, 0.2, 400), *[0.2] * 400])
     assert (progress.hold, progress.stalled) == ("solved", False)
 
@@ -254,14 +254,14 @@ def test_a_loss_that_keeps_growing_far_above_its_start_has_diverged_in_any_unit(
     ],
     ids=["spike", "bump", "about zero", "heavy tails", "slow rise"],
 )
-def test_what_comes_back_or_does_not_go_far_is_no_divergence(losses):
+def test_a_loss_that_comes_back_or_rises_little_is_no_divergence(losses):
     progress = Progress(HORIZON)
     for step, loss in enumerate(losses):
         progress.update(record(step, float(loss)))
         assert progress.divergence is None
 
 
-def test_a_divergence_is_over_when_the_loss_has_come_back():
+def test_a_divergence_ends_when_the_loss_comes_back():
     growth = [1.05**step for step in range(80)]
     progress = fed(growth)
     assert progress.divergence is not None
@@ -280,14 +280,14 @@ def test_the_unit_of_the_loss_changes_no_decision(unit):
         assert watched(losses)[:2] == watched(losses * unit)[:2]
 
 
-def test_a_negative_loss_is_judged_like_a_positive_one():
+def test_negative_losses_give_the_same_plateaus_as_positive_ones():
     noise = 0.003 * np.random.default_rng(7).standard_normal(HORIZON)
     slope = 0.8 * np.arange(HORIZON) / HORIZON
     assert watched(-1 + noise)[0][0] == watched(1 + noise)[0][0] == 39
     assert watched(-1 - slope + noise)[0] == watched(2 - slope + noise)[0] == []
 
 
-def test_an_offset_hides_a_fall_since_percentages_are_of_the_loss():
+def test_an_offset_can_hide_a_fall_since_thresholds_are_shares_of_the_loss():
     fall = np.linspace(2.0, 1.0, HORIZON)
     assert watched(fall)[0] == []
     assert watched(fall + 1000)[0] == [39]
@@ -329,11 +329,11 @@ def noise_of(kind, rng, runs):
 
 
 SIZES = {"white": 0.02, "AR(0.9)": 0.006, "heavy-tailed": 0.02, "epochs of 25 steps": 0.02}
-"""standard deviation as a share of the loss, at which the longest window sees a fall of twice its threshold"""
+"""standard deviation, as a share of the loss, at which the longest window detects a fall of twice its threshold"""
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_noise_without_trend_is_called_a_plateau_in_95_of_100_runs(kind):
+def test_noise_without_a_trend_is_a_plateau_in_95_of_100_runs(kind):
     noise = SIZES[kind] * noise_of(kind, np.random.default_rng(8), runs=100)
     runs = [watched(1 + series) for series in noise]
     assert np.mean([bool(proven) for _, proven, _ in runs]) >= 0.95
@@ -341,8 +341,8 @@ def test_noise_without_trend_is_called_a_plateau_in_95_of_100_runs(kind):
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_slopes_that_it_can_see_are_called_a_plateau_in_0_of_160_runs(kind):
-    # Each falls by at least twice the threshold in every window of every length.
+def test_a_detectable_slope_is_a_plateau_in_0_of_160_runs(kind):
+    # In every window of every length, the loss falls by at least twice the threshold.
     time = np.arange(HORIZON) / HORIZON
     shapes = [1 - 0.6 * time, np.exp(-0.75 * time), (1 + 20 * time) ** -0.55, 0.82 ** np.floor(25 * time)]
     noise = SIZES[kind] * noise_of(kind, np.random.default_rng(9), runs=160).reshape(4, 40, HORIZON)
@@ -354,7 +354,7 @@ def test_slopes_that_it_can_see_are_called_a_plateau_in_0_of_160_runs(kind):
 
 
 def eventful(horizon, seed, steps):
-    """A run with a bit of everything: gaps, bad losses, skipped steps, a plateau, a fall, growth."""
+    """Return a run with missing losses, NaN, skipped steps, a plateau, a fall and a divergence, and its results."""
     rng = np.random.default_rng(seed)
     level = np.concatenate([np.full(steps // 4, 2.0), np.linspace(2.0, 0.9, steps // 4), np.full(steps // 4, 0.9)])
     level = np.concatenate([level, 0.9 * 1.04 ** np.arange(steps - len(level))]) * (
@@ -380,7 +380,7 @@ RUNS = {horizon: eventful(horizon, seed=10, steps=steps) for horizon, steps in (
 
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(list(RUNS)), st.data())
-def test_stop_and_resume_equals_the_straight_run_at_every_later_step(horizon, data):
+def test_a_resumed_run_equals_the_straight_run_at_every_later_step(horizon, data):
     records, readings, _ = RUNS[horizon]
     cut = data.draw(st.integers(0, len(records)))
     first, second = Progress(horizon), Progress(horizon)
@@ -393,12 +393,12 @@ def test_stop_and_resume_equals_the_straight_run_at_every_later_step(horizon, da
         assert seen(second) == reading
 
 
-def test_the_eventful_runs_visit_every_state():
+def test_the_runs_of_the_test_above_have_holds_plateaus_and_divergence():
     for _, _, visited in RUNS.values():
         assert {"learning-rate warm-up", "plateau", "divergence"} <= visited
 
 
-def test_the_new_runs_horizon_wins():
+def test_a_resumed_run_keeps_its_own_horizon():
     first = fed([2.0] * 400, horizon=800)
     second = Progress(8000)
     second.load_state_dict(first.state_dict())
@@ -409,7 +409,7 @@ def test_the_new_runs_horizon_wins():
     assert second.schedule.elapsed == 480 / 8000
 
 
-def test_the_spread_of_the_first_losses_is_that_of_single_ones_about_a_steady_change():
+def test_a_steady_change_does_not_count_in_the_spread_of_the_first_losses():
     alternating, steady = Progress(horizon=1000), Progress(horizon=1000)
     for step in range(50):
         alternating.update(record(step, 1.0 + (-1) ** step))
