@@ -1,4 +1,4 @@
-"""Comparison of finished runs: do they share a basin, judged by the loss on the straight lines between them?"""
+"""Comparison of finished runs by the loss on the straight lines between them: do they share a basin?"""
 
 from __future__ import annotations
 

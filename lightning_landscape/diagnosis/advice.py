@@ -31,7 +31,7 @@ HOW_TO = {
     "a perturbation": "`remedies.Perturb()`",
     ALONG_CURVATURE: "`remedies.Perturb(direction='lambda_min')`",
 }
-"""how a user can repeat a trial on the run itself, where that is not obvious"""
+"""how a user can repeat a trial on the run itself, for trials that do not say it"""
 UNCHANGED = 0.005
 """change of the loss, over the loss, below which it is said to be unchanged: it would be rounded to 0%"""
 LONG_RATIO = 10.0

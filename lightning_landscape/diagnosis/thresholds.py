@@ -47,7 +47,7 @@ GAIN_CLEAR = 0.15
 GAIN_ADVISED = 0.15
 """A trial is advised if its gain exceeds that of the unchanged run by more than this."""
 GAIN_OF_RESTART = 0.1
-"""From this gain on, a restart shows that the run is held back by where it is."""
+"""From this gain on, a restart shows that the run is held back by its present weights."""
 GAIN_WAY_DOWN = 0.05
 """A larger fall along the direction of most negative curvature shows that the run is at a saddle (Dauphin 2014)."""
 GAIN_SMALL = 0.02

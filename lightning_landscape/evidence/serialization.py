@@ -10,7 +10,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 R = TypeVar("R")
 
-SHOWN = 200
+MAX_CHARACTERS = 200
 """largest number of characters of a value in a message"""
 
 
@@ -57,35 +57,35 @@ def checked(reading: R) -> R:
 
 
 def shown(value: object) -> str:
-    """Return the `repr` of a value on one line, cut off after `SHOWN` characters."""
+    """Return the `repr` of a value on one line, cut off after `MAX_CHARACTERS` characters."""
     text = " ".join(repr(value).split())
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
 
 
-def _builtin(value: Any, where: str) -> Any:
+def _builtin(value: Any, field_name: str) -> Any:
     """Return a value as builtins.
 
     Raises:
-        TypeError: if that is impossible; the message names the field `where`.
+        TypeError: if that is impossible; the message contains `field_name`.
     """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Enum):
-        return _builtin(value.value, where)
+        return _builtin(value.value, field_name)
     for kind in (int, float, str):
         if isinstance(value, kind):  # NumPy's float64 is a subclass of float that checkpoints must not contain
             return kind(value) if kind is not str else str.__str__(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _builtin(getattr(value, field.name), where) for field in fields(value)}
+        return {field.name: _builtin(getattr(value, field.name), field_name) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _builtin(item, where) for key, item in value.items()}
+        return {str(key): _builtin(item, field_name) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_builtin(item, where) for item in value]
+        return [_builtin(item, field_name) for item in value]
     if isinstance(value, (set, frozenset)):
-        return sorted((_builtin(item, where) for item in value), key=repr)
+        return sorted((_builtin(item, field_name) for item in value), key=repr)
     if callable(getattr(value, "tolist", None)) and not isinstance(value, type):  # an array, a tensor, a NumPy scalar
-        return _builtin(value.tolist(), where)
-    raise TypeError(f"{where} is {shown(value)}, which cannot be stored in a checkpoint; use numbers or strings")
+        return _builtin(value.tolist(), field_name)
+    raise TypeError(f"{field_name} is {shown(value)}, which cannot be stored in a checkpoint; use numbers or strings")
 
 
 def _with_numbers(value: Any) -> Any:

@@ -63,7 +63,7 @@ class LossHistory:
         self._fit_width()
 
     def _open(self) -> None:
-        """Begin a new block: reset the sums over its steps."""
+        """Begin a new block: reset the sums over its steps, which `Block` and `RecordedBlock` explain."""
         self._step: int = 0
         self._n: int = 0
         self._mean: float = 0.0
