@@ -1,4 +1,4 @@
-"""The reading of measurements that are plain numbers."""
+"""The reading of probes that return plain numbers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measurements:
-    """Numbers that probes returned in place of a reading of their own, by the names of the probes."""
+    """The numbers of all probes that return a number instead of a reading of their own."""
 
     values: Mapping[str, float]
+    """the numbers, by the names of the probes"""
 
 
 def merged(readings: Iterable[object]) -> list[object]:
-    """Return the readings with all `Measurements` joined into one, since evidence holds one reading of each class."""
+    """Return the readings with all `Measurements` merged into one, since evidence has one reading of each class."""
     others: list[object] = []
     values: dict[str, float] = {}
     for reading in readings:
