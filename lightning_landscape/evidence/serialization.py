@@ -8,6 +8,8 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from lightning_landscape._text import shortened
+
 R = TypeVar("R")
 
 SHOWN = 200
@@ -55,9 +57,8 @@ def checked(reading: R) -> R:
 
 
 def shown(value: object) -> str:
-    """Return the value as text on one line, of bounded length."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    """Return the value as text on one line of at most `SHOWN` characters."""
+    return shortened(" ".join(repr(value).split()), SHOWN)
 
 
 def _builtin(value: Any, where: str) -> Any:

@@ -21,6 +21,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
+from lightning_landscape._files import write_atomically
+from lightning_landscape._text import shortened
+
 P = ParamSpec("P")
 
 # Okabe and Ito's palette, which every kind of colour vision tells apart.
@@ -125,15 +128,12 @@ def on_log_scale(axes: Axes, low: float, high: float) -> None:
 
 
 def label(name: str, length: int) -> str:
-    """A name on one line of at most `length` characters, in which matplotlib finds no mathematics.
+    """Return a name on one line of at most `length` characters, escaped so that matplotlib reads no mathematics in it.
 
     >>> label("encoder.layers.11.attention", 16)
     'encoder…ttention'
     """
-    whole = "".join(letter if letter.isprintable() else " " for letter in name) or "(unnamed)"
-    tail = length // 2
-    short = whole if len(whole) <= length else f"{whole[: length - tail - 1]}…{whole[-tail:]}"
-    return short.replace("$", r"\$")
+    return shortened(name or "(unnamed)", length).replace("$", r"\$")
 
 
 def render(figure: Figure) -> NDArray[np.uint8]:
@@ -146,13 +146,7 @@ def render(figure: Figure) -> NDArray[np.uint8]:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure in the format of the path's ending; the file appears whole or not at all."""
+    """Write the figure in the format of the path's suffix; the file appears whole or not at all."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with our_look():
-            figure.savefig(unfinished, format=target.suffix[1:] or "png")
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with our_look():
+        write_atomically(target, lambda draft: figure.savefig(draft, format=target.suffix[1:] or "png"))

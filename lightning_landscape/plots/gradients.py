@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from lightning_landscape._thinning import merge_columns
 from lightning_landscape.plots.canvas import VERMILION, count_steps, frame, label, marks_between, new_axes, our_look
 
 _COLUMNS = 200
@@ -25,7 +26,8 @@ Norms = NDArray[np.float64]
 def gradient_norm_figure(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequence[float]]) -> Figure:
     """Heat map of gradient norms: groups of parameters from input to output, optimizer steps from left to right.
 
-    More than 200 steps share columns (geometric mean); more than 32 groups share rows (norm of the union).
+    Of more than 200 steps, neighbours share a column, which shows the largest norm of each group. Of more than 32 groups,
+    neighbours share a row, which shows the norm of their union.
 
     Args:
         steps: (n,) optimizer steps; where one occurs twice, as after a resumed run, the later norms stand.
@@ -64,17 +66,7 @@ def _columns(steps: NDArray[np.int64], norms: Norms) -> tuple[Norms, Norms]:
     inner = [(steps[left[-1]] + steps[right[0]]) / 2 for left, right in pairwise(bins)]
     first = steps[0] - (inner[0] - steps[bins[0][-1]] if inner else 0.5)
     end = steps[-1] + (steps[bins[-1][0]] - inner[-1] if inner else 0.5)
-    return np.array([first, *inner, end]), np.stack([_geometric_mean(norms[chosen]) for chosen in bins])
-
-
-def _geometric_mean(norms: Norms) -> Norms:
-    """By column; not finite where any is, zero where all are, else over those above zero."""
-    above = norms > 0
-    logs = np.log(norms, where=above, out=np.zeros_like(norms))
-    with np.errstate(invalid="ignore", over="ignore"):
-        mean = np.exp(logs.sum(axis=0) / np.maximum(above.sum(axis=0), 1))
-    finite = np.isfinite(norms).all(axis=0)
-    return np.where(finite, np.where(above.any(axis=0), mean, 0.0), np.nan)
+    return np.array([first, *inner, end]), np.array([merge_columns(norms[chosen].tolist()) for chosen in bins])
 
 
 def _rows(groups: Sequence[str], norms: Norms) -> tuple[list[str], Norms]:
@@ -143,8 +135,8 @@ def _numbers(steps: Sequence[int], groups: Sequence[str], cells: Norms) -> list[
     first, last, distinct = min(steps), max(steps), len(set(steps))
     span = f"steps {first:,} to {last:,}" if first < last else f"step {first:,}"
     rows = f" in {cells.shape[0]} rows" if cells.shape[0] < len(groups) else ""
-    averaged = [f"{cells.shape[1]} columns, geometric means"] if cells.shape[1] < distinct else []
-    return [span, f"{len(groups):,} group{'s' * (len(groups) > 1)}{rows}", *averaged]
+    merged = [f"{cells.shape[1]} columns, largest norms"] if cells.shape[1] < distinct else []
+    return [span, f"{len(groups):,} group{'s' * (len(groups) > 1)}{rows}", *merged]
 
 
 def _notes(cells: Norms) -> list[str]:

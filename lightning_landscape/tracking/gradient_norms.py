@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from lightning_landscape._thinning import merge_columns, merge_pairs
 from lightning_landscape.evidence import GradientScale
 from lightning_landscape.tracking.progress import StepRecord
 
@@ -145,22 +146,12 @@ class GradientNorms:
 
     def _append(self, step: int) -> None:
         self.steps.append(step)
-        self.history.append(_largest(self._run))
+        self.history.append(merge_columns(self._run))
         self._run = []
         if len(self.history) == COLUMNS:
-            self.history = [_largest(self.history[i : i + 2]) for i in range(0, COLUMNS, 2)]
+            self.history = merge_pairs(self.history)
             self.steps = self.steps[1::2]
             self._span *= 2
-
-
-def _largest(columns: Sequence[Sequence[float | None]]) -> list[float | None]:
-    """The largest norm of each group: an average would hide the one step that matters."""
-    return [max((v for v in values if v is not None), key=_size, default=None) for values in zip(*columns, strict=True)]
-
-
-def _size(norm: float) -> float:
-    """Such that one that is not a number stays in sight."""
-    return math.inf if math.isnan(norm) else norm
 
 
 def _numbers(column: Sequence[Any]) -> list[float | None]:
