@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def shortened(text: str, length: int) -> str:
-    """Return the text on one line of at most `length` characters; the middle of a longer one is replaced by an ellipsis.
+    """Return the text on one line of at most `length` characters; an ellipsis replaces the middle of a longer text.
 
     Characters that cannot be printed, such as line breaks, become spaces.
 

@@ -26,8 +26,8 @@ Norms = NDArray[np.float64]
 def gradient_norm_figure(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequence[float]]) -> Figure:
     """Heat map of gradient norms: groups of parameters from input to output, optimizer steps from left to right.
 
-    Of more than 200 steps, neighbours share a column, which shows the largest norm of each group. Of more than 32 groups,
-    neighbours share a row, which shows the norm of their union.
+    Of more than 200 steps, neighbours share a column, which shows the largest norm of each group. Of more than 32
+    groups, neighbours share a row, which shows the norm of their union.
 
     Args:
         steps: (n,) optimizer steps; where one occurs twice, as after a resumed run, the later norms stand.

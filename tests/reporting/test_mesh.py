@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_landscape import add_surface
 from lightning_landscape.evidence import Plane
-from lightning_landscape.reporting.mesh import PATH, SIDE, surface_mesh
+from lightning_landscape.reporting.mesh import PATH_COLOUR, SIDE, surface_mesh
 
 AXIS = tuple(np.linspace(-1, 1, 5).tolist())
 
@@ -20,7 +20,7 @@ def plane(loss):
 
 
 def painted(colours):
-    return (colours == PATH).all(-1)
+    return (colours == PATH_COLOUR).all(-1)
 
 
 def test_every_triangle_is_made_of_points_of_the_surface_and_the_last_vertex_of_none():
