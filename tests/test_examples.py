@@ -50,8 +50,8 @@ def test_an_example_fits_on_a_page(path):
 @pytest.mark.slow
 def test_the_quickstart_tells_the_healthy_run_from_the_stuck_one(tmp_path):
     out, err = run("quickstart.py", "out", "8", cwd=tmp_path)
-    healthy, stuck = out.index("healthy: 456 steps watched"), out.index("stuck: 456 steps watched")
-    assert "healthy, no alarm" in out[healthy:stuck]
+    healthy, stuck = (out.index(f"{name}: 456 optimizer steps were watched") for name in ("healthy", "stuck"))
+    assert "The run is healthy: no alarm was raised." in out[healthy:stuck]
     told, _, summary = out[healthy:stuck].partition("── Loss landscape")  # at the end of the stuck run's fit
     assert "LL" not in told
     assert "[LL202]" in summary
