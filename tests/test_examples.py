@@ -107,7 +107,7 @@ def test_each_monitor_alone_does_its_one_thing(tmp_path):
 def test_the_escape_shows_the_verdict_the_perturbation_and_the_loss_that_falls(tmp_path):
     out, _ = run("escape.py", "out", cwd=tmp_path)
     stuck, escaped = out.split("with Perturb: ")
-    falls = [re.search(r"training loss ([\d.]+) to ([\d.]+)", text).groups() for text in (stuck, escaped)]
+    falls = [re.search(r"training loss went from ([\d.]+) to ([\d.]+?)\. ", text).groups() for text in (stuck, escaped)]
     shares = [float(last) / float(first) for first, last in falls]
     assert shares[0] > 0.9
     assert shares[1] < 0.5
