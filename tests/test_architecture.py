@@ -40,22 +40,25 @@ HOUSE = {
     "errors": room(),
     "clock": room(),
     "_renamed": room(),
-    "evidence": room("errors"),
+    "_files": room(),
+    "_text": room(),
+    "_thinning": room(),
+    "evidence": room("_text errors"),
     "diagnosis": room(NOUNS),
     "surface": room("errors", "torch"),
     "checkpoints": room("errors surface", "torch"),
     "functional": room(f"{NOUNS} surface", "torch numpy"),  # surface for the noun `Params`
-    "tracking": room(f"{NOUNS} functional"),
+    "tracking": room(f"{NOUNS} _thinning functional"),
     "probes": room(MATHS, "torch"),
     "remedies": room(MATHS, "torch"),
     "metrics": room("errors functional", "torch torchmetrics"),
-    "plots": room(NOUNS, "matplotlib numpy"),
-    "reporting": room(f"{NOUNS} clock plots", "torch tensorboard numpy PIL", "matplotlib"),
+    "plots": room(f"{NOUNS} _files _text _thinning", "matplotlib numpy"),
+    "reporting": room(f"{NOUNS} _files _text _thinning clock plots", "torch tensorboard numpy PIL", "matplotlib"),
     "trainer": room("errors", "torch lightning pytorch_lightning"),
     "recording": room(f"{MATHS} tracking trainer", "torch"),
     "module_surface": room(f"{MATHS} clock trainer", "torch lightning torchmetrics numpy"),
     "examination": room(
-        f"{MATHS} checkpoints clock diagnosis module_surface probes remedies reporting tracking trainer", "torch"
+        f"{MATHS} _text checkpoints clock diagnosis module_surface probes remedies reporting tracking trainer", "torch"
     ),
     "callbacks": room(
         f"{MATHS} _renamed clock diagnosis examination plots probes recording remedies reporting tracking trainer",

@@ -8,6 +8,8 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from lightning_landscape._text import shortened
+
 R = TypeVar("R")
 
 MAX_CHARACTERS = 200
@@ -58,8 +60,7 @@ def checked(reading: R) -> R:
 
 def shown(value: object) -> str:
     """Return the `repr` of a value on one line, cut off after `MAX_CHARACTERS` characters."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
+    return shortened(" ".join(repr(value).split()), MAX_CHARACTERS)
 
 
 def _builtin(value: Any, field_name: str) -> Any:

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lightning_landscape._text import shortened
+
 LONGEST = 120
 """characters of a name"""
 
@@ -16,8 +18,7 @@ def name_of(function: Any) -> str:
     >>> name_of(len), name_of(partial(sorted, reverse=True)), name_of(object())
     ('len', 'sorted(reverse=True)', 'object')
     """
-    name = " ".join(_name(function).split())
-    return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
+    return shortened(" ".join(_name(function).split()), LONGEST)
 
 
 def _name(function: Any) -> str:

@@ -196,4 +196,4 @@ def _announce(outcome: RemedyOutcome, step: int, reporter: Reporter) -> None:
         return
     sentence = outcome.sentence(step)
     log.log(logging.INFO if reporter.silent else logging.WARNING, "%s", sentence)
-    reporter.card("landscape/remedies", sentence, step)
+    reporter.text("landscape/remedies", sentence, step)

@@ -20,6 +20,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
+from lightning_landscape._files import write_atomically
+from lightning_landscape._text import shortened
+
 # From the palette of Okabe and Ito, whose colours can be distinguished with every kind of colour vision.
 BLUE, VERMILION, INK, SOFT, FAINT = "#0072B2", "#D55E00", "#333333", "#6B7278", "#EEF0F2"
 
@@ -129,10 +132,7 @@ def short_name(name: str, length: int) -> str:
     >>> short_name("encoder.layers.11.attention", 16)
     'encoder…ttention'
     """
-    printable = "".join(letter if letter.isprintable() else " " for letter in name) or "(unnamed)"
-    tail = length // 2
-    short = printable if len(printable) <= length else f"{printable[: length - tail - 1]}…{printable[-tail:]}"
-    return short.replace("$", r"\$")
+    return shortened(name or "(unnamed)", length).replace("$", r"\$")
 
 
 def render(figure: Figure) -> NDArray[np.uint8]:
@@ -147,11 +147,5 @@ def render(figure: Figure) -> NDArray[np.uint8]:
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write the figure in the format of the path's suffix. A failed write leaves an existing file as it was."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with figure_style():
-            figure.savefig(unfinished, format=target.suffix[1:] or "png")
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with figure_style():
+        write_atomically(target, lambda draft: figure.savefig(draft, format=target.suffix[1:] or "png"))

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from lightning_landscape._thinning import merge_columns
 from lightning_landscape.plots.canvas import (
     VERMILION,
     add_texts,
@@ -35,8 +36,9 @@ Norms = NDArray[np.float64]
 def gradient_norm_figure(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequence[float]]) -> Figure:
     """Draw a heat map of gradient norms: a row for each group of parameters, a column for each optimizer step.
 
-    Beyond 200 steps, adjacent steps share a column, which shows their geometric mean. Beyond 32 groups, adjacent groups
-    share a row, which shows the norm of their union. Norms that are zero or not finite have colours of their own.
+    Beyond 200 steps, adjacent steps share a column, which shows the largest norm of each group. Beyond 32 groups,
+    adjacent groups share a row, which shows the norm of their union. Norms that are zero or not finite have colours of
+    their own.
 
     Args:
         steps: shape (n,), optimizer steps; of a step that occurs twice, as in a resumed run, the later norms are drawn.
@@ -74,20 +76,7 @@ def _columns(steps: NDArray[np.int64], norms: Norms) -> tuple[Norms, Norms]:
     inner = [(steps[left[-1]] + steps[right[0]]) / 2 for left, right in pairwise(bins)]
     first = steps[0] - (inner[0] - steps[bins[0][-1]] if inner else 0.5)
     end = steps[-1] + (steps[bins[-1][0]] - inner[-1] if inner else 0.5)
-    return np.array([first, *inner, end]), np.stack([_geometric_mean(norms[chosen]) for chosen in bins])
-
-
-def _geometric_mean(norms: Norms) -> Norms:
-    """Return the geometric mean of the positive norms in each column of an array of shape (n, m).
-
-    It is 0 where all norms are zero, and NaN where any norm is not finite.
-    """
-    positive = norms > 0
-    logs = np.log(norms, where=positive, out=np.zeros_like(norms))
-    with np.errstate(invalid="ignore", over="ignore"):
-        mean = np.exp(logs.sum(axis=0) / np.maximum(positive.sum(axis=0), 1))
-    finite = np.isfinite(norms).all(axis=0)
-    return np.where(finite, np.where(positive.any(axis=0), mean, 0.0), np.nan)
+    return np.array([first, *inner, end]), np.array([merge_columns(norms[chosen].tolist()) for chosen in bins])
 
 
 def _rows(groups: Sequence[str], norms: Norms) -> tuple[list[str], Norms]:
@@ -163,8 +152,8 @@ def _numbers(steps: Sequence[int], groups: Sequence[str], cells: Norms) -> list[
     first, last, distinct = min(steps), max(steps), len(set(steps))
     span = f"steps {first:,} to {last:,}" if first < last else f"step {first:,}"
     rows = f" in {cells.shape[0]} rows" if cells.shape[0] < len(groups) else ""
-    averaged = [f"{cells.shape[1]} columns, geometric means"] if cells.shape[1] < distinct else []
-    return [span, f"{len(groups):,} group{'s' * (len(groups) > 1)}{rows}", *averaged]
+    merged = [f"{cells.shape[1]} columns, largest norms"] if cells.shape[1] < distinct else []
+    return [span, f"{len(groups):,} group{'s' * (len(groups) > 1)}{rows}", *merged]
 
 
 def _notes(cells: Norms) -> list[str]:

@@ -1,1 +1,1 @@
-"""Where people look: scalars, pictures, cards and warnings. The only room that knows loggers."""
+"""Send what a monitor found to loggers, files and the terminal. No other subpackage calls a logger."""

@@ -1,16 +1,19 @@
-"""`events.jsonl`: what happened in a run, one JSON object a line, appended as it happens.
+"""Write and read `events.jsonl`: what happened in a run, one JSON object per line, appended as it happens.
 
-Every line holds ``v`` (the schema's version), ``event``, ``time`` (UTC, ISO 8601) and ``step`` (the loggers' x), and:
+Every line holds ``v`` (the version of this format), ``event``, ``time`` (UTC, ISO 8601) and ``step`` (the step that
+loggers use as x). The further fields depend on the event:
 
-    start     horizon, version, groups            a fit begins, or goes on from a checkpoint
-    readings  readings                            an examination, by the name of the reading's type; one of your own
-                                                  as "module:name"
+    start     horizon, version, groups             a fit begins, or resumes from a checkpoint
+    readings  readings                             probes were run; each reading stands under the name of its type, a
+                                                   type of your own under "module:name"
     verdict   cause, since, stuck, reason, advice, evidence
-    escaped   cause, since                         the loss falls again
+    escaped   cause, since                         the loss falls again after the alarm with this cause
     warning   text, category
-    end       status, steps, loss, notes          "ended", "stopped by KeyError"
+    end       status, steps, loss, notes           the fit is over; `status` is for example "ended" or
+                                                   "stopped by KeyError"
 
-JSON knows no NaN and no infinity: such a number is null, and ``nonfinite`` holds its path and its name.
+JSON has no NaN and no infinity. Such a number is written as null, and ``nonfinite`` lists its path and its value, with
+which `read_events` puts it back.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class Events(list[dict[str, Any]]):
     """Events in the order in which they were written.
 
     Args:
-        skipped: how many lines could not be read: the torn last line of a run that was killed, or damage.
+        skipped: how many lines could not be read. The last line of a killed run may be incomplete, or the file damaged.
     """
 
     def __init__(self, events: list[dict[str, Any]], skipped: int) -> None:
@@ -42,7 +45,7 @@ class Events(list[dict[str, Any]]):
 
 
 def read_events(path: str | os.PathLike[str]) -> Events:
-    """The events of a run, from its ``events.jsonl`` or the directory that its logger wrote to.
+    """Return the events of a run, given its ``events.jsonl`` or the directory that its logger wrote to.
 
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "events.jsonl"
@@ -51,10 +54,10 @@ def read_events(path: str | os.PathLike[str]) -> Events:
     >>> events[0]["cause"], events[0]["loss"], events.skipped
     ('diverged', nan, 1)
 
-    Where there is no such file, a `FileNotFoundError`.
+    A `FileNotFoundError` is raised if there is no such file.
 
     Raises:
-        LandscapeError: if it was written by a newer version of this library.
+        LandscapeError: if a newer version of this library wrote the file.
     """
     source = Path(path)
     if source.is_dir():
@@ -75,17 +78,17 @@ def read_events(path: str | os.PathLike[str]) -> Events:
     return Events(events, skipped)
 
 
-def event_line(event: str, step: int, fields: Mapping[str, Any], clock: Clock = SYSTEM_CLOCK) -> str:
-    """Return one event as a line of JSON, dated by this clock."""
-    lost: list[list[Any]] = []
-    body = _without_nonfinite(dict(fields), [], lost)
+def event_line(event: str, step: int, fields: Mapping[str, object], clock: Clock = SYSTEM_CLOCK) -> str:
+    """Return one event, with the time of this clock, as a line of JSON."""
+    nonfinite: list[list[str | int]] = []
+    body = _without_nonfinite(dict(fields), [], nonfinite)
     now = clock.date().isoformat(timespec="milliseconds")
-    whole = {"v": VERSION, "event": event, "time": now, "step": step, **body}
-    return json.dumps(whole | ({"nonfinite": lost} if lost else {}), allow_nan=False) + "\n"
+    content = {"v": VERSION, "event": event, "time": now, "step": step, **body}
+    return json.dumps(content | ({"nonfinite": nonfinite} if nonfinite else {}), allow_nan=False) + "\n"
 
 
 def append_event(path: Path, line: str) -> None:
-    """Write the line at the end of the file, on a line of its own even where a killed run has left half of one."""
+    """Append the line to the file, after a line break if a killed run has left an incomplete line at its end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         if file.tell():
@@ -96,26 +99,28 @@ def append_event(path: Path, line: str) -> None:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
+    """Return the event on this line, NaN and infinities restored; None if the line is not an event."""
     try:
         event = json.loads(line)
         if not isinstance(event["v"], int) or not isinstance(event["event"], str):
             return None
-        for *path, name in event.pop("nonfinite", ()):
-            place = event
+        for *path, number in event.pop("nonfinite", ()):
+            container = event
             for key in path[:-1]:
-                place = place[key]
-            place[path[-1]] = float(name)
+                container = container[key]
+            container[path[-1]] = float(number)
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None
     return dict(event)
 
 
-def _without_nonfinite(value: Any, path: list[Any], lost: list[list[Any]]) -> Any:
+def _without_nonfinite(value: object, path: list[str | int], nonfinite: list[list[str | int]]) -> Any:
+    """Return the value as JSON, None for each number that is not finite; add its path and value to `nonfinite`."""
     if isinstance(value, float) and not math.isfinite(value):
-        lost.append([*path, str(value)])
+        nonfinite.append([*path, str(value)])
         return None
     if isinstance(value, Mapping):
-        return {str(key): _without_nonfinite(item, [*path, str(key)], lost) for key, item in value.items()}
+        return {str(key): _without_nonfinite(item, [*path, str(key)], nonfinite) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nonfinite(item, [*path, i], lost) for i, item in enumerate(value)]
+        return [_without_nonfinite(item, [*path, i], nonfinite) for i, item in enumerate(value)]
     return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)

@@ -1,15 +1,17 @@
-"""A layout for TensorBoard's Custom Scalars tab, as a value that can be merged with one's own.
+"""A layout for TensorBoard's Custom Scalars tab, which users can merge with their own.
 
-TensorBoard shows the last layout that a run has written, so ours is never written unasked: it would erase the user's.
+TensorBoard shows only the last layout that a run has written. This library therefore never writes one by itself, since
+it would replace the user's.
 """
 
 from __future__ import annotations
 
-Layout = dict[str, dict[str, list[object]]]
+Layout = dict[str, dict[str, list[str | list[str]]]]
+"""category -> chart -> [kind of chart, patterns of the tags in it], as `SummaryWriter.add_custom_scalars` takes it"""
 
 
 def landscape_layout() -> Layout:
-    """What ``SummaryWriter.add_custom_scalars`` takes, under the category "Landscape".
+    """Return a layout of all scalars of this library, under the category "Landscape".
 
     >>> mine = {"Mine": {"losses": ["Multiline", ["train_loss", "val_loss"]]}}
     >>> list(mine | landscape_layout())

@@ -1,82 +1,100 @@
-"""How each kind of logger takes a picture, a text and a file; told apart by what they can do, never by type.
+"""Send numbers, pictures, texts and files to any logger.
 
-`lightning.pytorch` and `pytorch_lightning` are two disjoint trees of classes, and anybody may write a third.
+The methods of a logger and of its `experiment` show what it accepts. Their types do not: `lightning.pytorch` and
+`pytorch_lightning` have separate classes, and users write loggers of their own. A logger without a method for pictures
+or texts gets them as files in its directory.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Protocol
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lightning_landscape.reporting._compat import event_writer, only_writes_events
+from lightning_landscape._files import write_atomically
+from lightning_landscape.reporting._compat import event_writer, logs_metrics_as_lightning
 
 PLUGIN = "lightning_landscape"
-"""by this name the Landscape tab finds its records in an event file"""
+"""the name under which the Landscape tab finds its records in an event file"""
 LONGEST_NAME = 100
-"""characters of a tag that go into a file's name"""
+"""characters of a tag that are used in a file name"""
+
+Pixels = NDArray[np.uint8]
+"""a picture of shape (height, width, 3)"""
 
 
-def numbers(logger: Any, values: Mapping[str, float], step: int) -> None:
-    """A row of numbers: to TensorBoard as one event, where Lightning's own logger writes one for each number.
+class Logger(Protocol):
+    """The method that every logger has."""
 
-    Each event wakes the writer's thread, which then competes with training for the interpreter.
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log these numbers at this step."""
+
+
+def send_numbers(logger: Logger, values: Mapping[str, float], step: int) -> None:
+    """Log the numbers at this step; with Lightning's `TensorBoardLogger` as a single event.
+
+    That logger would write one event per number, and each event wakes a thread that competes with the training loop.
     """
-    writer = event_writer(logger) if only_writes_events(logger) else None
+    writer = event_writer(logger) if logs_metrics_as_lightning(logger) else None
     if writer is None:
         logger.log_metrics(dict(values), step=step)
         return
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    row = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-    writer.add_summary(Summary(value=row), step)
+    writer.add_summary(
+        Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]), step
+    )
 
 
-def show(logger: Any, tag: str, pixels: np.ndarray[Any, Any], step: int) -> None:
-    """A picture, where the logger takes pictures; else a PNG file in its directory."""
-    experiment: Any = getattr(logger, "experiment", None)
+def send_picture(logger: Logger, tag: str, pixels: Pixels, step: int) -> None:
+    """Log a picture; a logger without a method for pictures gets a PNG file in its directory."""
+    experiment: object = getattr(logger, "experiment", None)
+    log_image = getattr(logger, "log_image", None)
     if hasattr(experiment, "add_image"):  # TensorBoard, tensorboardX
         experiment.add_image(tag, pixels, global_step=step, dataformats="HWC")
-    elif callable(getattr(logger, "log_image", None)):  # W&B
-        logger.log_image(key=tag, images=[pixels], step=step)
+    elif callable(log_image):  # W&B
+        log_image(key=tag, images=[pixels], step=step)
     elif hasattr(experiment, "log_image") and hasattr(logger, "run_id"):  # MLflow
         experiment.log_image(logger.run_id, pixels, key=file_name(tag), step=step)
     elif hasattr(experiment, "log_image"):  # Comet
         experiment.log_image(pixels, name=tag, step=step)
-    elif (folder := own_folder(logger)) is not None:
+    elif (folder := landscape_folder(logger)) is not None:
         from PIL import Image
 
         path = folder / f"{file_name(tag)}-{step:08d}.png"
-        replace(path, lambda draft: Image.fromarray(pixels).save(draft, format="PNG"))
-        upload(logger, path)
+        write_atomically(path, lambda draft: Image.fromarray(pixels).save(draft, format="PNG"))
+        send_file(logger, path)
 
 
-def write(logger: Any, tag: str, markdown: str, step: int) -> None:
-    """A piece of Markdown, where the logger takes text; else a file in its directory."""
-    experiment: Any = getattr(logger, "experiment", None)
+def send_text(logger: Logger, tag: str, markdown: str, step: int) -> None:
+    """Log a text in Markdown; a logger without a method for texts gets a file in its directory."""
+    experiment: object = getattr(logger, "experiment", None)
+    log_text = getattr(logger, "log_text", None)
     if hasattr(experiment, "add_text"):  # TensorBoard, tensorboardX
         experiment.add_text(tag, markdown, global_step=step)
-    elif callable(getattr(logger, "log_text", None)):  # W&B
-        logger.log_text(key=tag, columns=["verdict"], data=[[markdown]], step=step)
+    elif callable(log_text):  # W&B
+        log_text(key=tag, columns=["verdict"], data=[[markdown]], step=step)
     elif hasattr(experiment, "log_text") and hasattr(logger, "run_id"):  # MLflow
         experiment.log_text(logger.run_id, markdown, f"landscape/{file_name(tag)}-{step:08d}.md")
     elif hasattr(experiment, "log_text"):  # Comet
         experiment.log_text(markdown, step=step)
-    elif (folder := own_folder(logger)) is not None:
+    elif (folder := landscape_folder(logger)) is not None:
         path = folder / f"{file_name(tag)}-{step:08d}.md"
-        replace(path, lambda draft: draft.write_text(markdown + "\n", encoding="utf-8"))
-        upload(logger, path)
+        write_atomically(path, lambda draft: draft.write_text(markdown + "\n", encoding="utf-8"))
+        send_file(logger, path)
 
 
-def record(logger: Any, part: str, text: str, step: int) -> None:
-    """A part of the run's document for the Landscape tab, where the logger writes TensorBoard's event files.
+def send_record(logger: Logger, part: str, text: str, step: int) -> None:
+    """Write a part of the run's document for the Landscape tab, if the logger writes a TensorBoard event file.
 
-    It goes through the logger's own writer: of two writers in one directory, TensorBoard may never read the older one.
+    The record goes through the logger's own writer: if two writers write to one directory, TensorBoard may never read
+    the older file.
     """
     if (writer := event_writer(logger)) is None:
         return
@@ -93,86 +111,83 @@ def record(logger: Any, part: str, text: str, step: int) -> None:
     writer.add_summary(summary_pb2.Summary(value=[value]), step)
 
 
-def upload(logger: Any, path: Path) -> None:
-    """A file that was written here, for a logger that keeps files elsewhere."""
-    experiment: Any = getattr(logger, "experiment", None)
-    if callable(getattr(logger, "log_file", None)):  # Lit
-        logger.log_file(str(path))
-    elif callable(getattr(experiment, "log_artifact", None)) and hasattr(logger, "run_id"):  # MLflow
-        experiment.log_artifact(logger.run_id, str(path), "landscape")
-    elif callable(getattr(experiment, "log_asset", None)):  # Comet
-        experiment.log_asset(str(path))
-    elif isinstance(getattr(experiment, "dir", None), str) and callable(getattr(experiment, "save", None)):  # W&B
-        experiment.save(str(path), base_path=str(path.parent.parent), policy="now")
+def send_file(logger: Logger, path: Path) -> None:
+    """Upload a file of this machine, if the logger stores files elsewhere."""
+    experiment: object = getattr(logger, "experiment", None)
+    log_file = getattr(logger, "log_file", None)
+    log_artifact = getattr(experiment, "log_artifact", None)
+    log_asset = getattr(experiment, "log_asset", None)
+    save = getattr(experiment, "save", None)
+    if callable(log_file):  # Lit
+        log_file(str(path))
+    elif callable(log_artifact) and hasattr(logger, "run_id"):  # MLflow
+        log_artifact(logger.run_id, str(path), "landscape")
+    elif callable(log_asset):  # Comet
+        log_asset(str(path))
+    elif callable(save) and isinstance(getattr(experiment, "dir", None), str):  # W&B
+        save(str(path), base_path=str(path.parent.parent), policy="now")
 
 
-def own_folder(logger: Any) -> Path | None:
-    """Return where files of ours go beside the logger's own; None where the logger writes no files on this machine.
+def landscape_folder(logger: Logger) -> Path | None:
+    """Return the directory for files of this library; None if the logger writes no files on this machine.
 
-    That is ``log_dir``, or like Lightning's own checkpoints ``save_dir/name/version``. A name is not enough: a logger
-    that keeps everything in memory may have a ``save_dir`` too. The directory has to be there, with more in it than
-    checkpoints, unless the logger takes files from here and keeps them elsewhere (see `upload`).
+    It is ``log_dir/landscape``, or, as for Lightning's checkpoints, ``save_dir/name/version/landscape``. A `save_dir`
+    alone does not show that the logger writes files, since one that keeps everything in memory may have it too.
+    Therefore its directory has to exist and to hold more than checkpoints, unless `send_file` uploads files with it.
     """
-    places = _places(logger)
-    used = next(filter(_is_used, places), None)
-    if used is None and places and _takes_files(logger):
-        used = places[0]
+    candidates = _candidate_folders(logger)
+    used = next(filter(_holds_more_than_checkpoints, candidates), None)
+    if used is None and candidates and _uploads_files(logger):
+        used = candidates[0]
     return None if used is None else used / "landscape"
 
 
-def _places(logger: Any) -> list[Path]:
-    """Return the directories that the logger may mean by its names; Lightning writes the version 3 as `version_3`."""
-    log_dir, save_dir = (_local(getattr(logger, name, None)) for name in ("log_dir", "save_dir"))
+def _candidate_folders(logger: Logger) -> list[Path]:
+    """Return the directories that the logger may write to; Lightning writes version 3 as `version_3`."""
+    log_dir, save_dir = (_local_path(getattr(logger, name, None)) for name in ("log_dir", "save_dir"))
     if log_dir is not None:
         return [log_dir]
-    name, version = (getattr(logger, part, None) for part in ("name", "version"))
+    name, version = (getattr(logger, attribute, None) for attribute in ("name", "version"))
+    # The current directory always exists, so without a name or a version it does not show that a run writes there.
     if save_dir is None or not (name or version or save_dir.absolute() != Path.cwd()):
-        return []  # the current directory holds many things, and is no sign of a run
+        return []
     folder = save_dir / str(name) if name else save_dir
     if isinstance(version, int):
         return [folder / str(version), folder / f"version_{version}"]
     return [folder / str(version) if version else folder]
 
 
-def _is_used(folder: Path) -> bool:
-    """Whether something is there that Lightning's `ModelCheckpoint` has not made."""
+def _holds_more_than_checkpoints(folder: Path) -> bool:
+    """Return whether the directory exists and holds something else than Lightning's directory of checkpoints."""
     if not folder.is_dir():
         return folder.exists()
     with os.scandir(folder) as entries:
         return [entry.name for entry in islice(entries, 2)] != ["checkpoints"]
 
 
-def _takes_files(logger: Any) -> bool:
-    """Whether `upload` sends files on; the types are asked, since a mock answers to any name."""
-    experiment: Any = getattr(logger, "experiment", None)
-    verbs = {name for name in ("log_artifact", "log_asset", "save") if callable(getattr(type(experiment), name, None))}
+def _uploads_files(logger: Logger) -> bool:
+    """Return whether `send_file` uploads files; this looks at classes, since a mock object has every attribute."""
+    experiment: object = getattr(logger, "experiment", None)
+    methods = {
+        name for name in ("log_artifact", "log_asset", "save") if callable(getattr(type(experiment), name, None))
+    }
     return (
         callable(getattr(type(logger), "log_file", None))  # Lit
-        or ("log_artifact" in verbs and isinstance(getattr(logger, "run_id", None), str))  # MLflow
-        or "log_asset" in verbs  # Comet
-        or ("save" in verbs and isinstance(getattr(experiment, "dir", None), str))  # W&B
+        or ("log_artifact" in methods and isinstance(getattr(logger, "run_id", None), str))  # MLflow
+        or "log_asset" in methods  # Comet
+        or ("save" in methods and isinstance(getattr(experiment, "dir", None), str))  # W&B
     )
 
 
 def file_name(tag: str) -> str:
-    """The tag as a file name on any system; one that is too long keeps its end and a checksum of the whole."""
+    """Return the tag as a file name for any system; a long one keeps its end, after a checksum of the whole tag."""
     bare = tag.removeprefix("landscape/")
     name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in bare) or "unnamed"
     return name if len(name) <= LONGEST_NAME else f"{crc32(bare.encode(errors='replace')):08x}_{name[-LONGEST_NAME:]}"
 
 
-def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside the file and move it into place, so that a reader never finds half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    try:
-        write(draft)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _local(folder: Any) -> Path | None:
-    """Return the folder as a path, where it is one on this machine; a dummy or a mock answers to any name."""
-    usable = isinstance(folder, (str, PurePath)) and bool(str(folder)) and "://" not in str(folder)
-    return Path(folder) if usable else None
+def _local_path(folder: object) -> Path | None:
+    """Return the folder as a path; None if it is not a path on this machine, as with URLs, dummies and mock objects."""
+    if not isinstance(folder, (str, PurePath)) or not str(folder) or "://" in str(folder):
+        return None
+    return Path(folder)

@@ -1,28 +1,27 @@
-"""A verdict in words: the warning, the card in TensorBoard's Text tab, and how a warning gets past a progress bar."""
+"""The texts of verdicts, for warnings and for TensorBoard's Text tab, and how warnings are raised."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any
 
 from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
 from lightning_landscape.evidence import Cause, Evidence, Verdict, short_name
-from lightning_landscape.reporting.terminal import past_the_bar
+from lightning_landscape.reporting.terminal import progress_bar_cleared
 
 NO_STEPS = (
-    "[LL101] this Trainer has taken no optimizer step that can be seen (does the optimizer step inside the backward "
-    "pass?), so gradient norms and updates are not watched; the trend of the loss is watched by batches instead."
+    "[LL101] No optimizer step of this Trainer could be observed; perhaps the optimizer steps inside the backward "
+    "pass. Gradient norms and weight updates are therefore not measured, and the loss is followed batch by batch."
 )
-"""said of a Trainer whose steps nobody can see"""
-OF_A_COPY = "a copy of this monitor watched this run; the monitor itself has watched none"
-"""a note in the report of a monitor that answers for one of its copies"""
-NOT_JUDGED = "not judged: several optimizers, whose losses need not fall"
-"""a note in the report of a run of which no verdict is reached unless it diverges"""
+"""the warning for a run in which Lightning's hooks show no optimizer step"""
+OF_A_COPY = "this report is about a run that a copy of this monitor watched; the monitor itself has watched no run"
+"""a note in the report of a monitor that Lightning has copied"""
+NOT_JUDGED = "the run is not judged, because it has several optimizers, whose losses need not fall"
+"""a note in the report of a run with several optimizers, which gets no verdict unless it diverges"""
 
 
 def message(verdict: Verdict, code: str | None = None) -> str:
-    """The text of the warning: what and where, why, what to try; one line each."""
+    """Return the text of the warning: a line each for the step and the cause, the reasons, and the advice."""
     since = "" if verdict.since >= verdict.step else f" since step {verdict.since}"
     lines = [f"[{code or verdict.code}] step {verdict.step}: {verdict.title}{since}."]
     lines += [f"  {line}" for line in verdict.reason.splitlines()]
@@ -30,16 +29,17 @@ def message(verdict: Verdict, code: str | None = None) -> str:
 
 
 def category(verdict: Verdict) -> type[LandscapeWarning]:
-    """The kind of warning that announces this verdict."""
+    """Return the category of the warning for this verdict."""
     return DivergenceWarning if verdict.cause is Cause.DIVERGED else PlateauWarning
 
 
-def card(verdict: Verdict) -> str:
-    """The verdict as Markdown, with a table of the numbers behind it."""
-    tone = "**Stuck**" if verdict.stuck else "For information"
+def verdict_markdown(verdict: Verdict) -> str:
+    """Return the verdict as Markdown, with a table of the numbers in its evidence."""
+    alarm = "**Alarm**" if verdict.stuck else "For information"
     lines = [
         f"### {verdict.title.capitalize()}",
-        f"{tone}: `{verdict.cause}` [{verdict.code}], said at step {verdict.step}, since step {verdict.since}.",
+        f"{alarm}: `{verdict.cause}` [{verdict.code}]. The verdict was reached at step {verdict.step} and holds since "
+        f"step {verdict.since}.",
         verdict.reason,
     ]
     if verdict.advice:
@@ -52,9 +52,9 @@ def card(verdict: Verdict) -> str:
 
 
 def evidence_rows(evidence: Evidence) -> list[tuple[str, str]]:
-    """The scalar fields of every reading as (name, value), in the order in which they were taken."""
+    """Return every single number or text of the readings as (name, value), in the order of the measurements."""
     return [
-        (f"{short_name(reading)}.{name}", _number(value))
+        (f"{short_name(reading)}.{name}", _cell(value))
         for reading, fields in evidence.to_dict().items()
         for name, value in fields.items()
         if value is not None and not isinstance(value, (list, dict))
@@ -62,10 +62,11 @@ def evidence_rows(evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def announce(text: str, kind: type[Warning]) -> None:
-    """Raise a real warning, on a line of its own where a tqdm progress bar is being drawn."""
-    with past_the_bar(sys.stderr):
+    """Raise a warning of this category, on a line of its own above any progress bar of tqdm."""
+    with progress_bar_cleared(sys.stderr):
         warnings.warn(text, kind, stacklevel=2)
 
 
-def _number(value: Any) -> str:
+def _cell(value: float | str) -> str:
+    """Return the value for a cell of a Markdown table."""
     return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")

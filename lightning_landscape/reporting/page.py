@@ -1,4 +1,4 @@
-"""The report as one HTML file: the Landscape tab's own module and the data, and no request to anywhere."""
+"""The report as one HTML file, which holds the Landscape tab's JavaScript and the data, and loads nothing else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+Document = Mapping[str, Mapping[str, Any]]
+"""the parts of a run's document by name, each a JSON object"""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -19,7 +22,7 @@ _PAGE = """<!doctype html>
 <title>{title}</title>
 </head>
 <body>
-<noscript><p>This report is drawn by JavaScript; the same in words stands in events.jsonl beside it.</p></noscript>
+<noscript><p>This report needs JavaScript. The file events.jsonl beside it holds the verdicts as text.</p></noscript>
 <script type="module">
 {module}
 await report({runs});
@@ -29,8 +32,8 @@ await report({runs});
 """
 
 
-def report_page(runs: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page for these documents, by the names under which they are to be shown."""
+def report_page(runs: Mapping[str, Document]) -> str:
+    """Return an HTML page that draws these documents, each under the name of its run."""
     return _PAGE.format(
         title=html.escape(f"Landscape: {', '.join(runs)}"),
         module=_module(),
@@ -38,8 +41,8 @@ def report_page(runs: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def framed(page: str, title: str, height: int = 720) -> str:
-    """The page inside another one, such as a notebook, in a frame that can do nothing but draw."""
+def page_in_iframe(page: str, title: str, height: int = 720) -> str:
+    """Return an iframe, for example for a notebook, in which the page can run scripts and do nothing else."""
     return (
         f'<iframe srcdoc="{html.escape(page, quote=True)}" sandbox="allow-scripts" title="{html.escape(title)}" '
         f'style="width:100%;height:{height}px;border:0;border-radius:8px"></iframe>'
@@ -51,7 +54,7 @@ def _module() -> str:
     return files("lightning_landscape").joinpath("tensorboard_plugin/static/landscape.js").read_text(encoding="utf-8")
 
 
-def _literal(content: Any) -> str:
-    """JSON that neither ends the script element nor a line of it."""
-    text = json.dumps(content, allow_nan=False, ensure_ascii=True)
+def _literal(runs: Mapping[str, Document]) -> str:
+    """Return JSON that can stand in a script element: it holds neither a closing tag nor a line separator."""
+    text = json.dumps(runs, allow_nan=False, ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,26 +1,26 @@
-"""What a monitor saw, as text, as a dict, as Markdown and in a notebook."""
+"""What a monitor found in a run, as text, as a dict, as Markdown and as HTML for a notebook."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_landscape.evidence import CAUSES, LossLevel, Verdict
-from lightning_landscape.reporting.messages import NOT_JUDGED, card, message
-from lightning_landscape.reporting.page import framed, report_page
+from lightning_landscape.reporting.messages import NOT_JUDGED, message, verdict_markdown
+from lightning_landscape.reporting.page import Document, page_in_iframe, report_page
 from lightning_landscape.reporting.terminal import table
 
 
 class Report(str):
-    """The report as a string, with the same content in other forms."""
+    """The report as a string, with methods that return the same content in other forms."""
 
     _steps: int
     _level: LossLevel | None
     _verdicts: tuple[Verdict, ...]
     _notes: tuple[str, ...]
-    _document: Mapping[str, Mapping[str, Any]] | None
+    _document: Document | None
 
     def __new__(
         cls,
@@ -28,16 +28,16 @@ class Report(str):
         level: LossLevel | None,
         verdicts: Sequence[Verdict],
         notes: Sequence[str] = (),
-        document: Mapping[str, Mapping[str, Any]] | None = None,
+        document: Document | None = None,
     ) -> Report:
-        """A string first, so that it prints and logs like one.
+        """Make the text from these parts.
 
         Args:
-            steps: optimizer steps that were watched.
-            level: where the loss started and where it is; None where no loss was seen.
-            verdicts: one per episode, in order.
-            notes: what could not be watched, and why.
-            document: what the Landscape tab draws; None where only words are wanted.
+            steps: number of optimizer steps that were watched.
+            level: the training loss at the start, at its lowest and now; None if no loss was seen.
+            verdicts: one for each plateau or divergence, in order.
+            notes: sentences about what could not be watched, and why.
+            document: what the Landscape tab draws of the run; None for a report without pictures.
         """
         lines = [_headline(steps, level, verdicts, notes), *(message(verdict) for verdict in verdicts), *notes]
         report = super().__new__(cls, "\n".join(lines))
@@ -47,23 +47,30 @@ class Report(str):
 
     @property
     def steps(self) -> int:
-        """Optimizer steps that were watched."""
+        """Number of optimizer steps that were watched."""
         return self._steps
 
     @property
-    def document(self) -> Mapping[str, Mapping[str, Any]]:
-        """What the Landscape tab draws of this run; empty where only words are known."""
+    def document(self) -> Document:
+        """What the Landscape tab draws of this run; empty for a report without pictures."""
         return self._document or {}
 
     @property
     def alarms(self) -> int:
-        """How many of the verdicts alarm."""
+        """Number of verdicts that are alarms."""
         return sum(verdict.stuck for verdict in self._verdicts)
 
     def summary(self, status: str = "", written: Path | None = None, width: int | None = None) -> str:
-        """A table for the terminal: what happened, and where to see more."""
-        headline = _headline(self._steps, self._level, self._verdicts, self._notes)
-        rows = [("run", f"{headline}{f' {status}.' if status else ''}")]
+        """Return a table for the terminal.
+
+        Args:
+            status: how the fit ended: "ended" or, for example, "stopped by KeyError"; empty to leave it out.
+            written: the HTML file of the report, if there is one.
+            width: columns of the terminal; None to look them up.
+        """
+        rows = [("run", _headline(self._steps, self._level, self._verdicts, self._notes))]
+        if status:
+            rows.append(("fit", f"The fit {status if status == 'ended' else f'was {status}'}."))
         for verdict in self._verdicts[-5:]:
             mark = "stuck" if verdict.stuck else "verdict"
             rows.append((mark, f"step {verdict.step}: {verdict.title} [{verdict.code}]"))
@@ -73,37 +80,46 @@ class Report(str):
         return table("Loss landscape", rows + ([("report", str(written))] if written else []), width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Builtins only."""
+        """Return the report without its pictures as builtins, for JSON."""
         level = self._level
-        loss: Mapping[str, float] = {"start": level.start, "best": level.best, "now": level.now} if level else {}
+        loss = {"start": level.start, "best": level.best, "now": level.now} if level else {}
         return {
             "steps": self._steps,
-            "loss": dict(loss),
+            "loss": loss,
             "verdicts": [verdict.to_dict() for verdict in self._verdicts],
             "notes": list(self._notes),
         }
 
     def to_markdown(self) -> str:
-        """A heading, one card per verdict, and the notes."""
+        """Return a heading, a section for each verdict, and the notes as Markdown."""
         parts = ["## Loss landscape", _headline(self._steps, self._level, self._verdicts, self._notes)]
-        parts += [card(verdict) for verdict in self._verdicts]
+        parts += [verdict_markdown(verdict) for verdict in self._verdicts]
         return "\n\n".join([*parts, *(f"- {note}" for note in self._notes)])
 
     def __reduce__(self) -> tuple[type[Report], tuple[Any, ...]]:
-        """What copies and pickles are made of."""
+        """Return the arguments from which `copy` and `pickle` make the report again."""
         return Report, (self._steps, self._level, self._verdicts, self._notes, self._document)
 
     def _repr_html_(self) -> str:
         if not self._document or not self._steps:
             return f"<pre>{html.escape(self)}</pre>"
-        return framed(report_page({"this run": self._document}), "Loss landscape")
+        return page_in_iframe(report_page({"this run": self._document}), "Loss landscape")
 
 
 def _headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
+    """Return a few sentences on one line: how long the run was watched, its loss, and whether there were alarms."""
     if steps == 0:
         return "No optimizer step was watched."
-    loss = "" if level is None else f", training loss {level.start:.4g} to {level.now:.4g}"
+    sentences = [f"{steps} optimizer step{'s were' if steps > 1 else ' was'} watched."]
+    if level is not None:
+        sentences.append(f"The training loss went from {level.start:.4g} to {level.now:.4g}.")
     alarms = sum(verdict.stuck for verdict in verdicts)
-    healthy = level is not None and all(CAUSES[verdict.cause].tone == "quiet" for verdict in verdicts)
-    quiet = "not judged" if NOT_JUDGED in notes else "healthy, no alarm" if healthy else "no alarm"
-    return f"{steps} steps watched{loss}: {f'{alarms} alarms' if alarms > 1 else '1 alarm' if alarms else quiet}."
+    if alarms:
+        sentences.append(f"{alarms} alarm{'s were' if alarms > 1 else ' was'} raised.")
+    elif NOT_JUDGED in notes:
+        sentences.append("The run was not judged.")
+    elif level is not None and all(CAUSES[verdict.cause].tone == "quiet" for verdict in verdicts):
+        sentences.append("The run is healthy: no alarm was raised.")
+    else:
+        sentences.append("No alarm was raised.")
+    return " ".join(sentences)

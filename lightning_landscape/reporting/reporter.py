@@ -1,4 +1,7 @@
-"""Everything that a run says, to loggers, files and the terminal; none of them can stop the others or the run."""
+"""Send everything that a monitor reports to loggers, files and the terminal.
+
+An error of one logger or file stops neither the others nor the training.
+"""
 
 from __future__ import annotations
 
@@ -8,83 +11,102 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
-import numpy as np
-
 from lightning_landscape import __version__
+from lightning_landscape._files import write_atomically
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.evidence import Evidence, Verdict
-from lightning_landscape.reporting import loggers as kinds
 from lightning_landscape.reporting.events import FILE, append_event, event_line
-from lightning_landscape.reporting.messages import announce, card
-from lightning_landscape.reporting.page import report_page
+from lightning_landscape.reporting.loggers import (
+    Logger,
+    Pixels,
+    landscape_folder,
+    send_file,
+    send_numbers,
+    send_picture,
+    send_record,
+    send_text,
+)
+from lightning_landscape.reporting.messages import announce, verdict_markdown
+from lightning_landscape.reporting.page import Document, report_page
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.terminal import announced, say
+from lightning_landscape.reporting.terminal import notice_if_slow, print_line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger("lightning_landscape")
 
-STRIKES = 3
-"""failures after which a logger gets no more of a kind, numbers or media; and nothing at all if nothing succeeded"""
-FREELY, GROWTH = 20, 1.1
-"""pictures and records of one name that are sent as they come; after that, one whenever the run has grown by 10%"""
+MAX_FAILURES = 3
+"""failures after which a logger is sent no more numbers, or no more media; and nothing at all if no call succeeded"""
+SENT_AT_ONCE, GROWTH = 20, 1.1
+"""pictures and records of one name that are sent without delay; the next ones wait until the run is 10% longer"""
 REPORT = "landscape_report.html"
-WAITING = 100
-"""events that wait for a logger which has not made its directory yet"""
+MAX_PENDING = 100
+"""events that are kept in memory until a logger has made its directory"""
+
+Kind = Literal["numbers", "media"]
 
 
 class Reporter:
-    """Scalars, pictures, cards, records, events and warnings.
+    """Sends scalars, pictures, texts, records and events, and raises warnings.
 
     Args:
-        loggers: those of the trainer; None on a rank that is to be silent, where warnings are not raised either.
-        folder: where events and the report go; empty for the directory of the first logger that writes files, and
-            nowhere without one; None where the run's events, report and records are left to another monitor.
-        clock: dates events, and announces work in the terminal that takes long.
+        loggers: the trainer's loggers; None on a rank other than zero, where nothing is reported and no warning raised.
+        folder: directory of the events and the report. If empty, it is that of the first logger that writes files; if
+            there is none, they are not written. None if another monitor writes this run's events, report and records.
+        clock: dates the events, and decides when a notice of slow work is printed.
     """
 
-    def __init__(self, loggers: Iterable[Any] | None, folder: str | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, loggers: Iterable[Logger] | None, folder: str | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._clock = clock
         self.silent = loggers is None
         self._loggers = list(loggers or ())
         self._names = [type(logger).__name__ for logger in self._loggers]
-        self._chronicles = folder is not None and not self.silent
-        self._folder = Path(folder) if folder and self._chronicles else None
-        self._searches = self._folder is None and self._chronicles and bool(self._loggers)
-        self._waiting: list[str] = []
+        self._documents_run = folder is not None and not self.silent
+        self._folder = Path(folder) if folder and self._documents_run else None
+        self._awaits_folder = self._folder is None and self._documents_run and bool(self._loggers)
+        self._pending: list[str] = []
         self._step = 0
         self.failures = [0] * len(self._loggers)
-        self._strikes: dict[tuple[int, str], int] = {}
-        self._reached: set[int] = set()
+        """failed calls of each logger"""
+        self._failures_of_kind: dict[tuple[int, Kind], int] = {}
+        self._succeeded: set[int] = set()
         self._file_failures = 0
         self._written: Path | None = None
         self._sent: dict[str, tuple[int, int]] = {}
         self._parts: dict[str, str] = {}
-        self._drawn: dict[str, int] = {}
+        self._digests: dict[str, int] = {}
 
-    def begin(self, step: int, **fields: Any) -> None:
-        """A fit begins, or goes on."""
+    def begin(self, step: int, **fields: object) -> None:
+        """Report that a fit begins or resumes."""
         self.event("start", step, version=__version__, **fields)
 
     def verdict(self, verdict: Verdict) -> None:
-        """A verdict, for the Text tab and the event log."""
-        self.card("landscape/verdict_card", card(verdict), verdict.step)
+        """Report a verdict as a text and an event."""
+        self.text("landscape/verdict_card", verdict_markdown(verdict), verdict.step)
         self.event("verdict", **verdict.to_dict())
 
     def escaped(self, verdict: Verdict, step: int) -> None:
-        """The run has left behind what this alarm was about."""
-        text = f"Escaped at step {step}: the loss falls again (`{verdict.cause}` since step {verdict.since})."
-        self.card("landscape/verdict_card", text, step)
+        """Report that the loss falls again after this alarm."""
+        text = f"At step {step} the loss falls again, so the alarm `{verdict.cause}` from step {verdict.step} is over."
+        self.text("landscape/verdict_card", text, step)
         self.event("escaped", step, cause=verdict.cause.value, since=verdict.since)
 
     def readings(self, step: int, readings: Iterable[object]) -> None:
-        """What an examination found."""
+        """Report what the probes returned."""
         self.event("readings", step, readings=Evidence(*readings).to_dict())
 
     def end(self, step: int, report: Report, status: str) -> None:
-        """A fit is over: the last record, the report, and a summary where there is something to say."""
-        if not self._chronicles or not report.steps:
+        """Report that a fit is over: send the last records, write the report, and print a summary if there is an alarm.
+
+        With the logging level INFO, the summary is always printed.
+        """
+        if not self._documents_run or not report.steps:
             return
         course = {**report.document.get("course", {}), "status": status}
         document = {**report.document, "course": course}
@@ -92,22 +114,25 @@ class Reporter:
         self.event("end", step, status=status, **{k: v for k, v in report.to_dict().items() if k != "verdicts"})
         self.report(document)
         if report.alarms or log.isEnabledFor(logging.INFO):
-            self.tell(report.summary(status, self._written))
+            print_line(report.summary(status, self._written))
 
     # Loggers.
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """One row of numbers at the loggers' own x."""
+        """Log numbers at this step."""
         self._step = step
         if values:
-            self._each("numbers", lambda logger: kinds.numbers(logger, values, step))
+            self._send("numbers", lambda logger: send_numbers(logger, values, step))
 
-    def picture(self, tag: str, pixels: np.ndarray[Any, Any], step: int) -> None:
-        """One picture, an array of shape (height, width, 3) in uint8."""
-        self._each("media", lambda logger: kinds.show(logger, tag, pixels, step))
+    def picture(self, tag: str, pixels: Pixels, step: int) -> None:
+        """Log one picture of shape (height, width, 3)."""
+        self._send("media", lambda logger: send_picture(logger, tag, pixels, step))
 
-    def pictures(self, draw: Callable[[], Mapping[str, Any]], step: int, *, last: bool = False) -> None:
-        """Those figures of a run that have changed, unless there have been many since it was much shorter."""
+    def pictures(self, draw: Callable[[], Mapping[str, Figure]], step: int, *, last: bool = False) -> None:
+        """Log the figures that have changed since they were last logged.
+
+        After `SENT_AT_ONCE` calls, those before the run has grown by 10% do nothing, except the last of the run.
+        """
         if self._loggers and (self._due("pictures", step) or last):
             from lightning_landscape.plots import render, uncollected
 
@@ -115,139 +140,137 @@ class Reporter:
                 for name, figure in draw().items():
                     pixels = render(figure)
                     digest = crc32(pixels.tobytes())
-                    if self._drawn.get(name) != digest:  # nothing new since the last time
-                        self._drawn[name] = digest
+                    if self._digests.get(name) != digest:
+                        self._digests[name] = digest
                         self.picture(f"landscape/{name}", pixels, step)
 
-    def card(self, tag: str, markdown: str, step: int) -> None:
-        """One piece of Markdown."""
-        self._each("media", lambda logger: kinds.write(logger, tag, markdown, step))
+    def text(self, tag: str, markdown: str, step: int) -> None:
+        """Log one text in Markdown."""
+        self._send("media", lambda logger: send_text(logger, tag, markdown, step))
 
-    def records(
-        self, document: Callable[[], Mapping[str, Mapping[str, Any]]], step: int, *, last: bool = False
-    ) -> None:
-        """The parts of the run's document that have changed, for the Landscape tab."""
-        if not self._chronicles or not self._loggers or not (self._due("records", step) or last):
+    def records(self, document: Callable[[], Document], step: int, *, last: bool = False) -> None:
+        """Write the parts of the run's document that have changed for the Landscape tab, as rarely as pictures."""
+        if not self._documents_run or not self._loggers or not (self._due("records", step) or last):
             return
         for part, content in document().items():
             text = json.dumps(content, allow_nan=False, separators=(",", ":"))
             if self._parts.get(part) != text:
                 self._parts[part] = text
-                self._each("media", partial(kinds.record, part=part, text=text, step=step))
+                self._send("media", partial(send_record, part=part, text=text, step=step))
 
     # Files.
 
     @property
     def folder(self) -> Path | None:
-        """Where events and the report go; None for nowhere, or while no logger has a directory."""
-        if self._searches:
+        """Directory of the events and the report; None if there is none, or until a logger has made its own."""
+        if self._awaits_folder:
             try:
-                self._folder = next(filter(None, map(kinds.own_folder, self._loggers)), None)
-            except Exception as error:  # a property of somebody's logger
-                log.warning("no directory for events and report: %s: %s", type(error).__name__, error)
-                self._searches = False
-            self._searches = self._searches and self._folder is None
+                self._folder = next(filter(None, map(landscape_folder, self._loggers)), None)
+            except Exception as error:  # raised by a property of a user's logger
+                log.warning("Events and report are not written: %s: %s", type(error).__name__, error)
+                self._awaits_folder = False
+            self._awaits_folder = self._awaits_folder and self._folder is None
         return self._folder
 
-    def event(self, event: str, step: int, **fields: Any) -> None:
-        """One line in ``events.jsonl``, now or as soon as a logger has made its directory."""
+    def event(self, event: str, step: int, **fields: object) -> None:
+        """Write one line to ``events.jsonl``, now or as soon as a logger has made its directory."""
         self._step = step
-        if self._searches or self._folder is not None:
-            self._file(lambda: self._append(event_line(event, step, fields, self._clock)))
+        if self._awaits_folder or self._folder is not None:
+            self._attempt(lambda: self._append(event_line(event, step, fields, self._clock)))
 
     def _append(self, line: str) -> None:
-        self._waiting = [*self._waiting[1 - WAITING :], line]
+        self._pending = [*self._pending[1 - MAX_PENDING :], line]
         if (folder := self.folder) is not None:
-            while self._waiting:
-                append_event(folder / FILE, self._waiting.pop(0))
+            while self._pending:
+                append_event(folder / FILE, self._pending.pop(0))
 
-    def report(self, document: Mapping[str, Mapping[str, Any]]) -> None:
-        """The report as one HTML file that needs nothing else, and a copy for loggers that keep files elsewhere."""
+    def report(self, document: Document) -> None:
+        """Write the report as one HTML file, and upload it with the loggers that store files elsewhere."""
         if (folder := self.folder) is None:
             return
         path = folder / REPORT
         page = report_page({_title(folder): document})
-        if self._file(lambda: kinds.replace(path, lambda draft: draft.write_text(page, encoding="utf-8"))):
+        if self._attempt(lambda: write_atomically(path, lambda draft: draft.write_text(page, encoding="utf-8"))):
             self._written = path
-            self._each("media", lambda logger: kinds.upload(logger, path))
+            self._send("media", lambda logger: send_file(logger, path))
 
     # The terminal.
 
     def warn(self, text: str, kind: type[Warning]) -> None:
-        """One warning in the terminal, not torn by a progress bar."""
+        """Raise a warning above any progress bar, and write it as an event."""
         if not self.silent:
             self.event("warning", self._step, category=kind.__name__, text=text)
             announce(text, kind)
 
-    def tell(self, text: str) -> None:
-        """Something that is no warning, not torn by a progress bar."""
-        if not self.silent:
-            say(text)
-
-    def waiting(self, what: str) -> AbstractContextManager[None]:
-        """Return a context that announces the work inside where it takes long."""
-        return nullcontext() if self.silent else announced(what, self._clock)
+    def waiting(self, work: str) -> AbstractContextManager[None]:
+        """Return a context that prints a notice if the work inside is slow."""
+        return nullcontext() if self.silent else notice_if_slow(work, self._clock)
 
     def notes(self) -> list[str]:
-        """Which loggers failed, and how often."""
+        """Return a sentence for each logger, and for the directory of files, that failed."""
         counts = zip(self._names, self.failures, strict=True)
-        notes = [f"{name} refused what it was sent {_times(n)}" for name, n in counts if n]
-        failed = self._file_failures
-        return [*notes, *([f"{self.folder} could not be written {_times(failed)}"] if failed else [])]
+        notes = [f"{name} failed {_times(count)} to log what it was sent" for name, count in counts if count]
+        if self._file_failures:
+            notes.append(f"writing to {self.folder} failed {_times(self._file_failures)}")
+        return notes
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles are made of: the notes, without the loggers."""
+        """Return what copies and pickles keep: everything but the loggers and the path of the report."""
         folder = None if self._folder is None else str(self._folder)
-        return dict(vars(self), _loggers=[], _searches=False, _folder=folder, _written=None)
+        return dict(vars(self), _loggers=[], _awaits_folder=False, _folder=folder, _written=None)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what `__getstate__` has given."""
+        """Restore what `__getstate__` returned."""
         vars(self).update(state)
         self._folder = None if state["_folder"] is None else Path(state["_folder"])
 
     def __bool__(self) -> bool:
         return bool(self._loggers)
 
-    def _each(self, kind: str, send: Callable[[Any], None]) -> None:
+    def _send(self, kind: Kind, send: Callable[[Logger], None]) -> None:
+        """Call `send` with every logger that has not failed too often."""
         for i, logger in enumerate(self._loggers):
-            if self._muted(i, kind):
+            if self._switched_off(i, kind):
                 continue
             try:
                 send(logger)
             except Exception as error:
                 self.failures[i] += 1
-                self._strikes[i, kind] = self._strikes.get((i, kind), 0) + 1
-                end = f"; it gets no more {kind} from lightning_landscape" if self._muted(i, kind) else ""
-                log.warning("%s: %s: %s%s", type(logger).__name__, type(error).__name__, error, end)
+                self._failures_of_kind[i, kind] = self._failures_of_kind.get((i, kind), 0) + 1
+                end = f"; lightning_landscape sends it no more {kind}" if self._switched_off(i, kind) else ""
+                log.warning("%s failed to log %s: %s: %s%s", self._names[i], kind, type(error).__name__, error, end)
             else:
-                self._reached.add(i)
+                self._succeeded.add(i)
 
-    def _muted(self, i: int, kind: str) -> bool:
-        return self._strikes.get((i, kind), 0) >= STRIKES or (self.failures[i] >= STRIKES and i not in self._reached)
+    def _switched_off(self, i: int, kind: Kind) -> bool:
+        never_worked = self.failures[i] >= MAX_FAILURES and i not in self._succeeded
+        return never_worked or self._failures_of_kind.get((i, kind), 0) >= MAX_FAILURES
 
-    def _file(self, write: Callable[[], Any]) -> bool:
-        if self._file_failures >= STRIKES:
+    def _attempt(self, write: Callable[[], None]) -> bool:
+        """Return whether the file was written; after `MAX_FAILURES` failures, no file is written."""
+        if self._file_failures >= MAX_FAILURES:
             return False
         try:
             write()
         except Exception as error:
             self._file_failures += 1
-            # Once is enough for people: it will be the same the next time, and the report counts.
+            # The next failures have the same reason, so one warning is enough; the report gives their number.
             level = logging.WARNING if self._file_failures == 1 else logging.DEBUG
-            log.log(level, "%s cannot be written: %s: %s", self.folder, type(error).__name__, error)
+            log.log(level, "Writing to %s failed: %s: %s", self.folder, type(error).__name__, error)
             return False
         return True
 
     def _due(self, name: str, step: int) -> bool:
+        """Return whether pictures or records are to be sent at this step, and if so count them as sent."""
         count, latest = self._sent.get(name, (0, 0))
-        if count >= FREELY and step < GROWTH * latest:
+        if count >= SENT_AT_ONCE and step < GROWTH * latest:
             return False
         self._sent[name] = (count + 1, step)
         return True
 
 
 def _title(folder: Path) -> str:
-    """The run's name as people know it: the last two directories above the folder."""
+    """Return a name for the run: the last two directories above the folder."""
     return "/".join(folder.absolute().parts[1:-1][-2:]) or "run"
 
 

@@ -1,4 +1,4 @@
-"""The course of one run in bounded memory: what the Landscape tab and the report draw."""
+"""What the Landscape tab and the report draw of one run, in memory that does not grow with the length of the run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightning_landscape._text import shortened
+from lightning_landscape._thinning import largest_norm, merge_pairs
 from lightning_landscape.evidence import TONES, Curvature, Plane, ReadingsLog, Spectrum, Verdict, to_builtins
 from lightning_landscape.reporting.messages import evidence_rows
 
 SCHEMA = 1
-"""of the document; a tab that meets a higher one says so and draws nothing"""
+"""version of the document; a tab of an older version of this library shows a note instead of drawing it"""
 POINTS = 200
-"""points of the loss curve; when they are used up, neighbours are merged"""
+"""most points of the loss curve; when there are as many, neighbours are merged"""
 SEGMENTS = 100
+"""most changes of state that are kept: the first and the latest"""
 DRAWN: Mapping[type[object], tuple[str, str]] = {
     Plane: ("planes", "planes"),
     Spectrum: ("curvature", "spectra"),
@@ -21,29 +24,34 @@ DRAWN: Mapping[type[object], tuple[str, str]] = {
 }
 """where readings stand in the document, besides lines"""
 COLUMNS, GROUPS = 100, 64
-"""of the heat map of gradient norms"""
+"""most columns and groups in the heat map of gradient norms"""
 VERDICTS = 50
+"""most verdicts that are shown: the latest"""
 LONGEST_NAME, LONGEST_TEXT = 120, 2000
+"""characters of a name, and of a reason or an advice"""
+
+Point = Sequence["float | None"]
+"""``[step, mean loss, lowest loss, highest loss, gradient norm]``; None where nothing finite is known"""
 
 
 class RunDocument:
-    """Losses, states and readings of a run, thinned as it grows, so that its length does not matter.
+    """The loss curve, the states and the readings of a run, merged or thinned as the run grows.
 
-    A point of the curve is ``[step, mean, lowest, highest, gradient norm]``; a segment ``[first step, state]``.
+    A segment is ``[first step, state]``; the states are the keys of `TONES`.
     """
 
     def __init__(self) -> None:
-        self.points: list[list[float | None]] = []
+        self.points: list[Point] = []
         self.segments: list[list[Any]] = []
         self._first: int | None = None
         self._span = 1
-        self._open: list[list[float | None]] = []
+        self._open: list[Point] = []
 
     def update(self, step: int, loss: float | None, grad_norm: float | None) -> None:
-        """Take in one optimizer step; a loss that is not finite leaves a gap."""
+        """Add one optimizer step; a loss that is not finite leaves a gap in the curve."""
         self._first = step if self._first is None else self._first
-        known = loss if loss is not None and math.isfinite(loss) else None
-        self._open.append([step, known, known, known, grad_norm])
+        finite = loss if loss is not None and math.isfinite(loss) else None
+        self._open.append([step, finite, finite, finite, grad_norm])
         if len(self._open) == self._span:
             self.points.append(_merged(self._open) if self._span > 1 else self._open[0])
             self._open = []
@@ -52,7 +60,7 @@ class RunDocument:
                 self._span *= 2
 
     def mark(self, step: int, state: str) -> None:
-        """Say what the run is doing from this step on; the same as before changes nothing."""
+        """Record the state of the run from this step on, if it differs from the latest one."""
         if not self.segments:
             self.segments.append([step if self._first is None else self._first, state])
         elif self.segments[-1][1] != state:
@@ -60,7 +68,7 @@ class RunDocument:
             del self.segments[1 : -SEGMENTS + 1]
 
     def state_dict(self) -> dict[str, Any]:
-        """Builtins only."""
+        """Return everything that was recorded, as builtins."""
         return {
             "points": [list(point) for point in self.points],
             "open": [list(point) for point in self._open],
@@ -70,21 +78,21 @@ class RunDocument:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
-        self.points, self._open = [_point(p) for p in state["points"]], [_point(p) for p in state["open"]]
+        """Restore what `state_dict` returned; a damaged state raises an error of any type."""
+        self.points, self._open = [_restored(p) for p in state["points"]], [_restored(p) for p in state["open"]]
         self._first = state["first"]
         self._span, self.segments = int(state["span"]), [list(segment) for segment in state["segments"]]
-        self.document()  # what cannot be drawn is damaged
+        self.document()  # A damaged state raises an error here and not later, when the run is drawn.
 
     def document(
         self, verdicts: Sequence[Verdict] = (), readings: ReadingsLog | None = None, **known: Any
     ) -> dict[str, dict[str, Any]]:
-        """Everything as JSON-able parts of bounded size, numbers rounded and what is not finite as None.
+        """Return the parts of the document as JSON objects of bounded size, None for each number that is not finite.
 
         Args:
-            verdicts: one per episode, in order; of very many the last are kept.
+            verdicts: one for each plateau or divergence, in order; the last `VERDICTS` are shown.
             readings: the lines, planes and curvatures to draw; None for none.
-            known: what else is known of the run, into the part "course".
+            known: further fields of the part "course".
         """
         points = [*self.points, *([_merged(self._open)] if self._open else [])]
         columns = [list(column) for column in zip(*points, strict=True)] or [[], [], [], [], []]
@@ -92,7 +100,7 @@ class RunDocument:
             "curve": dict(zip(("step", "loss", "low", "high", "grad_norm"), columns, strict=True)),
             "segments": self.segments,
             "tones": dict(TONES),
-            "verdicts": [told(verdict) for verdict in verdicts[-VERDICTS:]],
+            "verdicts": [_verdict_as_dict(verdict) for verdict in verdicts[-VERDICTS:]],
             "earlier_verdicts": max(0, len(verdicts) - VERDICTS),
             **known,
         }
@@ -106,24 +114,30 @@ class RunDocument:
 
 
 def heat_map(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequence[float | None]]) -> dict[str, Any]:
-    """Gradient norms as a part of the document: at most 100 columns and 64 groups, None where there is no gradient.
+    """Return gradient norms as a part of the document: at most `COLUMNS` columns and `GROUPS` groups.
 
-    What is not finite becomes the string "not finite": unlike a gap, it is of interest.
+    Of more steps, neighbours share a column, which has the last of their steps and the largest norm of each group. A
+    norm is None where a group has no gradient, and the string "not finite" where it is NaN or infinite.
+
+    Args:
+        steps: (n,) optimizer steps.
+        groups: (m,) names of the groups.
+        norms: (n, m).
     """
-    columns = list(zip(steps, norms, strict=True))
+    steps, columns = list(steps), [column[:GROUPS] for column in norms]
     while len(columns) > COLUMNS:
-        columns = [_joined(columns[i : i + 2]) for i in range(0, len(columns), 2)]
+        steps, columns = [*steps[1:-1:2], steps[-1]], [*merge_pairs(columns)]
     return {
         "schema": SCHEMA,
-        "steps": [step for step, _ in columns],
+        "steps": steps,
         "groups": [clean(group) for group in groups[:GROUPS]],
         "omitted": max(0, len(groups) - GROUPS),
-        "norms": [[_norm(norm) for norm in column[:GROUPS]] for _, column in columns],
+        "norms": [[_norm(norm) for norm in column] for column in columns],
     }
 
 
-def told(verdict: Verdict) -> dict[str, Any]:
-    """A verdict in the words that people read."""
+def _verdict_as_dict(verdict: Verdict) -> dict[str, Any]:
+    """Return the fields of a verdict that the tab shows, each of bounded length."""
     return {
         "cause": verdict.cause.value,
         "code": verdict.code,
@@ -138,14 +152,12 @@ def told(verdict: Verdict) -> dict[str, Any]:
 
 
 def clean(name: str) -> str:
-    """A name on one line and of bounded length, its beginning and its end kept."""
-    line = "".join(letter if letter.isprintable() else " " for letter in name)
-    half = LONGEST_NAME // 2
-    return line if len(line) <= LONGEST_NAME else f"{line[: half - 1]}…{line[-half:]}"
+    """Return the name on one line of at most `LONGEST_NAME` characters."""
+    return shortened(name, LONGEST_NAME)
 
 
-def rounded(value: Any) -> Any:
-    """The same with floats to 6 significant digits, None where they are not finite, and names made clean."""
+def rounded(value: object) -> Any:
+    """Return the value as JSON: floats with 6 significant digits, or None if they are not finite, and clean keys."""
     if isinstance(value, bool) or value is None or isinstance(value, int):
         return value
     if isinstance(value, float):
@@ -161,33 +173,22 @@ def _with_steps(readings: Sequence[tuple[int, object]]) -> list[dict[str, Any]]:
     return [{"step": step, **to_builtins(reading)} for step, reading in readings]
 
 
-def _joined(columns: Sequence[tuple[int, Sequence[float | None]]]) -> tuple[int, Sequence[float | None]]:
-    """One column for neighbours: an average would hide the one step at which a norm was large, or no number."""
-    pairs = zip(*(column for _, column in columns), strict=True)
-    return columns[-1][0], [max((v for v in pair if v is not None), key=_size, default=None) for pair in pairs]
-
-
-def _size(norm: float) -> float:
-    return math.inf if math.isnan(norm) else norm
-
-
 def _norm(norm: float | None) -> float | str | None:
     if norm is None:
         return None
     return float(f"{norm:.3g}") if math.isfinite(norm) else "not finite"
 
 
-def _point(numbers: Sequence[Any]) -> list[float | None]:
-    """The step and what is known of it, as numbers."""
+def _restored(numbers: Sequence[Any]) -> Point:
+    """Return a point from a checkpoint, its values converted to numbers."""
     return [int(numbers[0]), *(None if number is None else float(number) for number in numbers[1:])]
 
 
-def _merged(points: Sequence[Sequence[float | None]]) -> list[float | None]:
-    """One point for many: the last step, the mean, the lowest and the highest loss, and the largest norm."""
+def _merged(points: Sequence[Point]) -> Point:
+    """Return one point for several: the last step; the mean, lowest and highest loss; and the largest norm."""
     steps, *losses, norms = zip(*points, strict=True)
-    known = [norm for norm in norms if norm is not None and not math.isnan(norm)]
     if None in losses[0]:
         losses = [tuple(loss for loss in column if loss is not None) for column in losses]
     means, lows, highs = losses
     loss = [sum(means) / len(means), min(lows), max(highs)] if means else [None, None, None]
-    return [steps[-1], *loss, max(known, default=None)]
+    return [steps[-1], *loss, largest_norm(norms)]

@@ -1,4 +1,4 @@
-"""Print lines, notices and tables to the terminal without tearing a progress bar."""
+"""Print lines, notices and tables to the terminal without breaking a progress bar."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
-from typing import Any, TextIO
+from typing import TextIO
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 
-LONG = 5.0
+NOTICE_AFTER = 5.0
 """seconds of work after which a notice is printed"""
 
 
 @contextmanager
-def past_the_bar(stream: TextIO) -> Iterator[None]:
-    """Where tqdm draws a bar on this terminal, take it away and draw it again afterwards; Rich needs no help."""
-    tqdm: Any = sys.modules.get("tqdm")
-    with tqdm.tqdm.external_write_mode(file=stream) if hasattr(tqdm, "tqdm") else nullcontext():
+def progress_bar_cleared(stream: TextIO) -> Iterator[None]:
+    """Clear tqdm's progress bars inside the context and draw them again afterwards; Rich does so by itself."""
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    with nullcontext() if tqdm is None else tqdm.external_write_mode(file=stream):
         yield
 
 
-def say(text: str) -> None:
-    """Lines on standard output, whole; where nobody can read it, nothing."""
+def print_line(text: str) -> None:
+    """Print the text to standard output, above any progress bar; print nothing if the output is closed."""
     stream = sys.stdout
-    with suppress(AttributeError, OSError, ValueError), past_the_bar(stream):  # None, a broken pipe, a closed file
+    with suppress(AttributeError, OSError, ValueError), progress_bar_cleared(stream):  # None, a broken pipe, closed
         readable = text.encode(stream.encoding or "utf-8", "replace").decode(stream.encoding or "utf-8")
         stream.write(readable + "\n")
         stream.flush()
 
 
 @contextmanager
-def announced(what: str, clock: Clock = SYSTEM_CLOCK) -> Iterator[None]:
-    """Print one line if the work inside takes longer than `LONG` seconds by this clock."""
-    cancel = clock.call_after(LONG, partial(say, f"lightning_landscape: {what} …"))
+def notice_if_slow(work: str, clock: Clock = SYSTEM_CLOCK) -> Iterator[None]:
+    """Print one line that names the work if the context takes longer than `NOTICE_AFTER` seconds by this clock."""
+    cancel = clock.call_after(NOTICE_AFTER, partial(print_line, f"lightning_landscape: {work} …"))
     try:
         yield
     finally:
@@ -44,7 +44,7 @@ def announced(what: str, clock: Clock = SYSTEM_CLOCK) -> Iterator[None]:
 
 
 def table(title: str, rows: Sequence[tuple[str, str]], width: int | None = None) -> str:
-    """Names and what is to be said of them, between two rules, no wider than the terminal.
+    """Return rows of a name and a text between two rules, no wider than the terminal.
 
     >>> print(table("Loss landscape", [("verdict", "settled"), ("steps", "200")], width=40))
     ── Loss landscape ──────────────────────

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from lightning_landscape._thinning import merge_columns, merge_pairs
 from lightning_landscape.evidence import GradientScale
 from lightning_landscape.tracking.progress import StepRecord
 
@@ -153,22 +154,12 @@ class GradientNorms:
     def _append(self, step: int) -> None:
         """Finish the open column of the history, and shorten the history if it is full."""
         self.steps.append(step)
-        self.history.append(_largest(self._run))
+        self.history.append(merge_columns(self._run))
         self._run = []
         if len(self.history) == COLUMNS:
-            self.history = [_largest(self.history[i : i + 2]) for i in range(0, COLUMNS, 2)]
+            self.history = merge_pairs(self.history)
             self.steps = self.steps[1::2]
             self._span *= 2
-
-
-def _largest(columns: Sequence[Sequence[float | None]]) -> list[float | None]:
-    """Return the largest norm of each group; a mean would hide a single step with a huge gradient."""
-    return [max((v for v in norms if v is not None), key=_size, default=None) for norms in zip(*columns, strict=True)]
-
-
-def _size(norm: float) -> float:
-    """Return the norm, with NaN as the largest, so that `_largest` keeps it."""
-    return math.inf if math.isnan(norm) else norm
 
 
 def _numbers(column: Sequence[Any]) -> list[float | None]:

@@ -58,7 +58,7 @@ UNREADABLE += ['{"schema": 1, "x": 1e999}', '{"schema": "x"}']
 @pytest.mark.parametrize("text", UNREADABLE, ids=range(len(UNREADABLE)))
 def test_f32_a_record_that_cannot_be_read_is_counted_and_the_others_are_shown(written, text):
     logger = TensorBoardLogger(written, name="", version="run")
-    loggers.record(logger, "strange", text.encode("utf-8", "replace").decode(), 99)
+    loggers.send_record(logger, "strange", text.encode("utf-8", "replace").decode(), 99)
     logger.experiment.close()
     status, answer = asked(written)
     assert status == 200

@@ -38,7 +38,7 @@ def test_f39_the_shortest_of_runs_pass_without_a_word_or_a_file(name, settings, 
     assert list(tmp_path.iterdir()) == []
     assert "Loss landscape" not in capsys.readouterr().out
     assert not monitor._guard.failures
-    assert "steps watched" in monitor.report or "No optimizer step" in monitor.report
+    assert "watched." in monitor.report
 
 
 @every_monitor

@@ -164,7 +164,7 @@ def test_the_run_is_identical_and_the_logger_has_what_it_takes(name, watcher, tm
     if outlet.received is not None:
         assert {f"landscape/{scalar}" for scalar in WATCHERS[watcher].scalars} <= set(outlet.received(logger, folder))
     refused = bool(outlet.muted and WATCHERS[watcher].scalars)
-    assert any("refused what it was sent 3 times" in note for note in watching.report.splitlines()) is refused
+    assert any("failed 3 times to log what it was sent" in note for note in watching.report.splitlines()) is refused
     assert any(record.name == "lightning_landscape" for record in caplog.records) is refused
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert outlet.files or list(folder.iterdir()) == []

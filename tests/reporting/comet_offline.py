@@ -1,7 +1,7 @@
-"""A stuck run with a real Comet experiment, kept on disk: ``python -m tests.reporting.comet_offline FOLDER``.
+"""Run a stuck training with a real Comet experiment on disk: ``python -m tests.reporting.comet_offline FOLDER``.
 
-Lightning's own logger switches an experiment that is not online off, so it is given one of Comet's offline ones.
-Comet changes other libraries when it is imported, and therefore has a process of its own.
+Lightning's logger disables an experiment that is not online, so this script gives it one of Comet's offline
+experiments. It runs in a process of its own, since Comet patches other libraries when it is imported.
 """
 
 import sys

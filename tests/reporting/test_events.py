@@ -1,4 +1,4 @@
-"""`events.jsonl` is read back as it was written, whatever killed the run that wrote it."""
+"""`events.jsonl` is read back as it was written, even if the run that wrote it was killed."""
 
 import json
 import math
@@ -15,7 +15,7 @@ def written(path, *events):
     return read_events(path)
 
 
-def test_what_is_not_finite_comes_back_and_every_line_is_json(tmp_path):
+def test_numbers_that_are_not_finite_are_restored_and_every_line_is_json(tmp_path):
     fields = {"loss": {"now": math.nan, "best": -math.inf}, "losses": (1.0, math.inf), "name": "NaN"}
     (event,) = written(tmp_path / "events.jsonl", fields)
     assert math.isnan(event["loss"]["now"])
@@ -26,7 +26,7 @@ def test_what_is_not_finite_comes_back_and_every_line_is_json(tmp_path):
     assert raw["loss"]["now"] is None
 
 
-def test_a_torn_last_line_is_counted_and_the_next_run_writes_on_a_line_of_its_own(tmp_path):
+def test_an_incomplete_last_line_is_counted_and_the_next_run_starts_a_new_line(tmp_path):
     path = tmp_path / "events.jsonl"
     written(path, {"a": 1}, {"a": 2})
     path.write_bytes(path.read_bytes()[:-9])
@@ -42,7 +42,7 @@ def test_a_torn_last_line_is_counted_and_the_next_run_writes_on_a_line_of_its_ow
      b'"nonfinite": [["a", "b", "nan"]]}', b"[" * 100_000],
     ids=range(8),
 )  # fmt: skip
-def test_damage_in_the_middle_is_counted_and_the_rest_is_read(tmp_path, damage):
+def test_a_damaged_line_is_counted_and_the_others_are_read(tmp_path, damage):
     path = tmp_path / "events.jsonl"
     written(path, {"a": 1})
     path.write_bytes(path.read_bytes() + damage + b"\n\n")
@@ -51,7 +51,7 @@ def test_damage_in_the_middle_is_counted_and_the_rest_is_read(tmp_path, damage):
     assert events.skipped == 1
 
 
-def test_a_run_s_directory_will_do_in_place_of_the_file(tmp_path):
+def test_the_directory_of_a_run_can_be_given_instead_of_the_file(tmp_path):
     append_event(tmp_path / "landscape" / "events.jsonl", event_line("end", 3, {}))
     assert [event["step"] for event in read_events(tmp_path)] == [3]
     assert [event["step"] for event in read_events(tmp_path / "landscape")] == [3]
@@ -65,7 +65,7 @@ def test_events_of_a_newer_version_are_refused_with_both_versions(tmp_path):
         read_events(tmp_path)
 
 
-def test_what_json_does_not_know_becomes_text(tmp_path):
+def test_values_that_json_does_not_have_become_text(tmp_path):
     (event,) = written(tmp_path / "events.jsonl", {"path": tmp_path, 3: {1: {"x"}}})
     assert event["path"] == str(tmp_path)
     assert event["3"]["1"] == "{'x'}"

@@ -1,4 +1,4 @@
-"""Loggers of services that need an account: Comet for real, on disk; Lit's real logger with what it would send."""
+"""Loggers of services that need an account: Comet with an offline experiment, Lit with doubles of its classes."""
 
 import importlib.util
 import inspect
@@ -24,7 +24,7 @@ def present(name):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not present("comet_ml"), reason="needs comet_ml (pip install comet-ml)")
-def test_comet_offline_gets_numbers_pictures_card_and_report(tmp_path):
+def test_comet_offline_gets_numbers_pictures_text_and_report(tmp_path):
     environment = {**os.environ, "COMET_LOGGING_CONSOLE": "ERROR", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.reporting.comet_offline", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
@@ -45,21 +45,21 @@ def test_comet_offline_gets_numbers_pictures_card_and_report(tmp_path):
 
 
 class File:
-    """What `litlogger.File` is made of."""
+    """A double of `litlogger.File`."""
 
     def __init__(self, path, description=""):
         self.path = path
 
 
 class Series(list):
-    """What `litlogger.series.Series` takes."""
+    """A double of `litlogger.series.Series`."""
 
     def append(self, value, step=None):
         super().append((step, value))
 
 
 class Experiment:
-    """`litlogger.Experiment` as far as Lightning's logger uses it: a key is a series or a file or a text, for good."""
+    """A double of `litlogger.Experiment`: each key holds a series, a file or a text, and never changes its type."""
 
     def __init__(self):
         self.values, self.finalized = {}, []
@@ -80,7 +80,7 @@ class Experiment:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:LitLogger does not support `log_graph`")
-def test_lit_s_own_logger_uploads_numbers_pictures_card_and_report(tmp_path, monkeypatch):
+def test_lit_s_logger_uploads_numbers_pictures_text_and_report(tmp_path, monkeypatch):
     loggers = pytest.importorskip("lightning.pytorch.loggers.litlogger", reason="Lightning 2.6 and later have it")
     monkeypatch.setitem(sys.modules, "litlogger", SimpleNamespace(File=File, Experiment=Experiment))
     monkeypatch.chdir(tmp_path)
@@ -99,7 +99,7 @@ def test_lit_s_own_logger_uploads_numbers_pictures_card_and_report(tmp_path, mon
 
 
 @pytest.mark.skipif(not present("litlogger"), reason="needs litlogger (pip install litlogger)")
-def test_what_stands_for_lit_has_the_signatures_of_the_real_one():
+def test_the_doubles_of_lit_have_the_signatures_of_the_real_classes():
     import litlogger
     from litlogger.series import Series as RealSeries
 

@@ -1,4 +1,4 @@
-"""Real loggers, offline: TensorBoard, CSV, W&B and MLflow get everything, at the x of `train_loss`."""
+"""Real loggers, offline: TensorBoard, CSV, W&B and MLflow get everything, at the same steps as `train_loss`."""
 
 import json
 import os
@@ -21,7 +21,7 @@ NAMES = {"grad_norm", "plateau_length", "loss_trend", "verdict"}
 
 
 class Stuck(L.LightningModule):
-    """Sigmoids so deep that no gradient comes through."""
+    """So many sigmoid layers that the gradient vanishes."""
 
     def __init__(self):
         super().__init__()
@@ -70,7 +70,7 @@ def test_without_a_logger_and_a_folder_nothing_is_written(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_folder_of_ones_own_gets_the_events_and_the_report_without_any_logger(tmp_path, monkeypatch):
+def test_events_and_report_are_written_to_dirpath_without_a_logger(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fit(NO_LOGGER, LandscapeMonitor(dirpath="mine"), default_root_dir=tmp_path)
     assert files(tmp_path) == ["mine/events.jsonl", "mine/landscape_report.html"]
@@ -84,14 +84,14 @@ def test_fast_dev_run_writes_nothing(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """What a stuck run has written; nothing is to be changed in it."""
+    """Return the directory that a stuck run has written to; tests must not change it."""
     folder = tmp_path_factory.mktemp("runs")
     fit(TensorBoardLogger(folder, name="", version="run"))
     return folder / "run"
 
 
 @pytest.mark.slow
-def test_the_events_tell_the_run_in_order_and_agree_with_the_verdict(run):
+def test_the_events_are_in_order_and_agree_with_the_verdict(run):
     events = read_events(run)
     kinds = [event["event"] for event in events]
     assert kinds[0] == "start"
@@ -107,7 +107,7 @@ def test_the_events_tell_the_run_in_order_and_agree_with_the_verdict(run):
     assert all(event["v"] == 1 and event["time"].endswith("+00:00") for event in events)
 
 
-def test_a_report_is_written_where_the_user_s_own_error_ends_the_run(tmp_path):
+def test_the_report_is_written_when_the_user_s_own_error_ends_the_run(tmp_path):
     class Fails(Stuck):
         def training_step(self, batch, batch_idx):
             if self.global_step == 120:
@@ -121,7 +121,7 @@ def test_a_report_is_written_where_the_user_s_own_error_ends_the_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_record_for_the_tab_holds_all_that_came_before_and_there_are_few_of_them(run):
+def test_every_record_for_the_tab_includes_the_earlier_ones_and_there_are_few(run):
     events = EventAccumulator(str(run), size_guidance={"tensors": 0})
     events.Reload()
     tags = events.PluginTagToContent("lightning_landscape")
@@ -137,7 +137,7 @@ def test_every_record_for_the_tab_holds_all_that_came_before_and_there_are_few_o
 
 
 @pytest.mark.slow
-def test_a_stuck_run_draws_one_plane_with_its_path_and_shows_it_everywhere(run):
+def test_a_stuck_run_has_one_plane_in_events_images_records_and_report(run):
     found = [(e["step"], e["readings"].get("Plane")) for e in read_events(run) if e["event"] == "readings"]
     ((step, plane),) = [(step, plane) for step, plane in found if plane is not None]
     assert (len(plane["xs"]), len(plane["ys"])) == (11, 11)
@@ -150,7 +150,7 @@ def test_a_stuck_run_draws_one_plane_with_its_path_and_shows_it_everywhere(run):
     assert '"planes"' in (run / "landscape/landscape_report.html").read_text(encoding="utf-8")
 
 
-def test_one_monitor_alone_leaves_the_story_of_the_run_to_the_whole(tmp_path):
+def test_a_monitor_of_one_thing_writes_no_events(tmp_path):
     fit(CSVLogger(tmp_path, name="", version="run"), PlateauMonitor())
     assert not (tmp_path / "run/landscape/events.jsonl").exists()
 
@@ -158,7 +158,7 @@ def test_one_monitor_alone_leaves_the_story_of_the_run_to_the_whole(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pydantic.warnings.PydanticDeprecatedSince20")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_wandb_offline_gets_numbers_pictures_card_and_report(tmp_path, monkeypatch):
+def test_wandb_offline_gets_numbers_pictures_text_and_report(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb")
     for name, value in {"MODE": "offline", "SILENT": "true", "DIR": tmp_path, "CONSOLE": "off"}.items():
         monkeypatch.setenv(f"WANDB_{name}", str(value))
@@ -179,7 +179,7 @@ def test_wandb_offline_gets_numbers_pictures_card_and_report(tmp_path, monkeypat
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_mlflow_s_file_store_gets_numbers_pictures_card_and_report_at_the_x_of_train_loss(tmp_path, monkeypatch):
+def test_mlflow_s_file_store_gets_numbers_pictures_text_and_report_at_the_steps_of_train_loss(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     logger = MLFlowLogger("landscape", tracking_uri=(tmp_path / "mlruns").as_uri())
@@ -199,7 +199,7 @@ def test_mlflow_s_file_store_gets_numbers_pictures_card_and_report_at_the_x_of_t
 
 
 class InMemory(Logger):
-    """Keeps numbers in memory, with a directory and a version that never change, as scvi-tools' SimpleLogger does."""
+    """Keeps numbers in memory, yet has a directory and a version, as scvi-tools' SimpleLogger does."""
 
     name, version = "bare", 3
 
@@ -219,7 +219,7 @@ class InMemory(Logger):
 
 
 class Bare(InMemory):
-    """A user's own logger: numbers in a file, whose directory it makes when the first of them comes."""
+    """A user's logger that writes numbers to a file, in a directory that it makes with the first number."""
 
     made = "bare/3"
 
@@ -231,14 +231,14 @@ class Bare(InMemory):
 
 
 class NamedByVersion(Bare):
-    """The same where Lightning puts the checkpoints of a run whose version is a number."""
+    """A user's logger that writes where Lightning writes the checkpoints of a run with a number as version."""
 
     made = "bare/version_3"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [Bare, NamedByVersion])
-def test_an_unknown_logger_gets_numbers_and_pictures_as_files_beside_its_own(tmp_path, kind):
+def test_an_unknown_logger_gets_numbers_and_gets_pictures_as_files_in_its_directory(tmp_path, kind):
     logger = kind(tmp_path)
     fit(logger)
     assert any("landscape/grad_norm" in row for _, row in logger.rows)
@@ -252,7 +252,7 @@ def test_an_unknown_logger_gets_numbers_and_pictures_as_files_beside_its_own(tmp
 def mocked(folder):
     logger = MagicMock()
     logger.save_dir = logger.log_dir = str(folder / "never made")
-    return [logger]  # alone, it is taken for an empty list of loggers
+    return [logger]  # Lightning takes a mock logger alone for an empty list of loggers
 
 
 NO_FILES = {
@@ -266,7 +266,7 @@ NO_FILES = {
 
 
 @pytest.mark.parametrize("name", NO_FILES)
-def test_where_the_logger_writes_no_files_neither_does_the_monitor(name, tmp_path, monkeypatch):
+def test_if_the_logger_writes_no_files_the_monitor_writes_none(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monitor = LandscapeMonitor(max_batches=1)
     fit(NO_FILES[name](tmp_path), monitor, default_root_dir=tmp_path)
@@ -275,14 +275,14 @@ def test_where_the_logger_writes_no_files_neither_does_the_monitor(name, tmp_pat
     assert monitor._reporter.failures == [0]
 
 
-def test_checkpoints_beside_a_logger_that_writes_no_files_do_not_make_it_write_any(tmp_path, monkeypatch):
+def test_checkpoints_do_not_count_as_files_of_a_logger(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for _ in range(2):  # the second run finds the directory that the first has left
+    for _ in range(2):  # the second run finds the checkpoints of the first
         fit(InMemory(), max_steps=60, enable_checkpointing=True)
     assert {os.path.dirname(name) for name in files(tmp_path)} == {"bare/version_3/checkpoints"}
 
 
-def test_many_pictures_of_a_long_run_are_thinned():
+def test_a_long_run_draws_ever_more_rarely():
     from lightning_landscape.reporting.reporter import Reporter
 
     drawn = []

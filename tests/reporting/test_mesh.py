@@ -1,4 +1,4 @@
-"""A plane as a surface: heights in order, the path on it, and TensorBoard reads it."""
+"""The surface of a plane has the right heights and the path of the run, and TensorBoard reads it."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_landscape import add_surface
 from lightning_landscape.evidence import Plane
-from lightning_landscape.reporting.mesh import PATH, SIDE, surface_mesh
+from lightning_landscape.reporting.mesh import PATH_COLOUR, SIDE, surface_mesh
 
 AXIS = tuple(np.linspace(-1, 1, 5).tolist())
 
@@ -19,11 +19,11 @@ def plane(loss):
     return Plane("x", "y", AXIS, AXIS, losses, {"initial": (-0.5, 0.5), "now": (0.0, 0.0)}, 0.0, 8)
 
 
-def painted(colours):
-    return (colours == PATH).all(-1)
+def on_path(colours):
+    return (colours == PATH_COLOUR).all(-1)
 
 
-def test_every_triangle_is_made_of_points_of_the_surface_and_the_last_vertex_of_none():
+def test_the_triangles_use_every_vertex_but_the_last():
     vertices, colours, triangles = surface_mesh(plane(lambda x, y: x * x + y * y))
     assert vertices.shape == colours.shape == (SIDE * SIDE + 1, 3)
     assert triangles.shape == (2 * (SIDE - 1) ** 2, 3)
@@ -31,7 +31,7 @@ def test_every_triangle_is_made_of_points_of_the_surface_and_the_last_vertex_of_
     assert len(np.unique(np.sort(triangles, axis=1), axis=0)) == len(triangles)
 
 
-def test_what_is_higher_stands_higher_on_the_screen_and_in_another_colour():
+def test_a_higher_loss_is_higher_on_the_screen_and_has_another_colour():
     up, colours, _ = surface_mesh(plane(lambda x, y: x + y))
     flat, _, _ = surface_mesh(plane(lambda x, y: 1.0))
     rise = (up - up[0])[:-1, 1] - (flat - flat[0])[:-1, 1]
@@ -40,9 +40,9 @@ def test_what_is_higher_stands_higher_on_the_screen_and_in_another_colour():
     assert tuple(colours[0]) != tuple(colours[SIDE * SIDE - 1])
 
 
-def test_the_path_of_the_run_is_painted_from_its_first_point_to_its_last_and_nowhere_else():
+def test_the_path_is_drawn_from_the_first_point_of_the_run_to_the_last_and_nowhere_else():
     _, colours, _ = surface_mesh(plane(lambda x, y: x * x))
-    rows, columns = np.nonzero(painted(colours)[:-1].reshape(SIDE, SIDE))
+    rows, columns = np.nonzero(on_path(colours)[:-1].reshape(SIDE, SIDE))
     places = np.stack([columns, rows], -1) / (SIDE - 1) * 2 - 1
     assert len(places) > SIDE / 5
     assert np.abs(places.sum(-1)).max() < 0.1  # on the line from (-0.5, 0.5) to (0, 0)
@@ -50,14 +50,14 @@ def test_the_path_of_the_run_is_painted_from_its_first_point_to_its_last_and_now
     assert places[:, 0].max() == pytest.approx(0.0, abs=0.05)
 
 
-def test_what_is_not_finite_stands_as_high_as_the_highest_and_a_plane_of_nothing_else_is_refused():
+def test_losses_that_are_not_finite_have_a_finite_height_and_a_plane_with_no_other_is_refused():
     vertices, _, _ = surface_mesh(plane(lambda x, y: math.inf if x > 0.9 else x))
     assert np.isfinite(vertices).all()
     with pytest.raises(ValueError, match="at least one finite loss"):
         surface_mesh(plane(lambda x, y: math.nan))
 
 
-def test_tensorboard_reads_it_and_its_bytes_are_bounded(tmp_path):
+def test_tensorboard_reads_the_surface_and_its_size_is_bounded(tmp_path):
     with SummaryWriter(tmp_path) as writer:
         add_surface(writer, plane(lambda x, y: x * x + y), 120)
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})

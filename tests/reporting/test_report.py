@@ -1,4 +1,4 @@
-"""The report says in one line how the run went, and the same in every form."""
+"""The report starts with a summary of the run on one line, which every form of it contains."""
 
 import copy
 import json
@@ -12,6 +12,8 @@ from lightning_landscape.reporting.report import Report
 
 LEVEL = LossLevel(start=2.3, best=0.1, now=0.2)
 STUCK = Verdict(Cause.FLAT_REGION, 203, 90, stuck=True, reason="Flat <b>.", advice="He.", evidence=Evidence(LEVEL))
+WATCHED = "10 optimizer steps were watched. The training loss went from 2.3 to 0.2."
+FINE = f"{WATCHED} The run is healthy: no alarm was raised."
 QUIET = {cause: Verdict(cause, 9, 3, stuck=False, reason="r") for cause in Cause}
 
 
@@ -19,23 +21,23 @@ QUIET = {cause: Verdict(cause, 9, 3, stuck=False, reason="r") for cause in Cause
     ("steps", "level", "verdicts", "headline"),
     [
         (0, None, [], "No optimizer step was watched."),
-        (10, LEVEL, [], "10 steps watched, training loss 2.3 to 0.2: healthy, no alarm."),
-        (10, LEVEL, [QUIET[Cause.SETTLED]], "10 steps watched, training loss 2.3 to 0.2: healthy, no alarm."),
-        (10, LEVEL, [QUIET[Cause.SCHEDULED_END]], "10 steps watched, training loss 2.3 to 0.2: healthy, no alarm."),
-        # Nobody knows whether these are healthy.
-        (10, LEVEL, [QUIET[Cause.UNDECIDED]], "10 steps watched, training loss 2.3 to 0.2: no alarm."),
-        (2, None, [], "2 steps watched: no alarm."),
-        (10, LEVEL, [STUCK], "10 steps watched, training loss 2.3 to 0.2: 1 alarm."),
-        (10, LEVEL, [STUCK, QUIET[Cause.SETTLED], STUCK], "10 steps watched, training loss 2.3 to 0.2: 2 alarms."),
+        (10, LEVEL, [], FINE),
+        (10, LEVEL, [QUIET[Cause.SETTLED]], FINE),
+        (10, LEVEL, [QUIET[Cause.SCHEDULED_END]], FINE),
+        # The report does not call these runs healthy, since their verdict or their loss does not show it.
+        (10, LEVEL, [QUIET[Cause.UNDECIDED]], f"{WATCHED} No alarm was raised."),
+        (2, None, [], "2 optimizer steps were watched. No alarm was raised."),
+        (10, LEVEL, [STUCK], f"{WATCHED} 1 alarm was raised."),
+        (10, LEVEL, [STUCK, QUIET[Cause.SETTLED], STUCK], f"{WATCHED} 2 alarms were raised."),
     ],
 )
-def test_the_first_line_says_how_the_run_went(steps, level, verdicts, headline):
+def test_the_first_line_summarises_the_run(steps, level, verdicts, headline):
     report = Report(steps, level, verdicts)
     assert report.splitlines()[0] == headline
     assert headline in report.to_markdown()
 
 
-def test_it_is_a_string_of_all_verdicts_and_notes():
+def test_the_report_is_a_string_of_all_verdicts_and_notes():
     report = Report(300, LEVEL, [STUCK, QUIET[Cause.SETTLED]], ["drawing failed 2 times"])
     assert isinstance(report, str)
     assert f"{report}" == str(report) == "\n".join(report.splitlines())
@@ -43,7 +45,7 @@ def test_it_is_a_string_of_all_verdicts_and_notes():
         assert part in report
 
 
-def test_as_a_dict_it_goes_through_json_and_its_verdicts_come_back():
+def test_the_dict_survives_json_and_its_verdicts_can_be_restored():
     data = json.loads(json.dumps(Report(300, LEVEL, [STUCK], ["a note"]).to_dict()))
     assert data["steps"] == 300
     assert data["loss"] == {"start": 2.3, "best": 0.1, "now": 0.2}
@@ -52,21 +54,21 @@ def test_as_a_dict_it_goes_through_json_and_its_verdicts_come_back():
     assert Report(0, None, []).to_dict()["loss"] == {}
 
 
-def test_as_markdown_it_has_a_card_for_each_verdict_and_a_point_for_each_note():
+def test_the_markdown_has_a_section_for_each_verdict_and_an_item_for_each_note():
     text = Report(300, LEVEL, [STUCK, STUCK], ["a note", "another"]).to_markdown()
-    assert text.startswith("## Loss landscape\n\n300 steps watched")
+    assert text.startswith("## Loss landscape\n\n300 optimizer steps were watched.")
     assert text.count("### Stuck on a flat region") == 2
     assert text.endswith("- a note\n\n- another")
 
 
-def test_in_a_notebook_nothing_in_it_is_taken_for_html():
+def test_texts_are_escaped_in_the_html_for_notebooks():
     shown = Report(300, LEVEL, [STUCK])._repr_html_()
     assert "Flat &lt;b&gt;." in shown
     assert "<b>" not in shown
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda report: pickle.loads(pickle.dumps(report))])
-def test_a_copy_is_a_report_too(copied):
+def test_a_copy_is_a_report_with_the_same_content(copied):
     report = Report(300, LEVEL, [STUCK], ["a note"])
     other = copied(report)
     assert other == report

@@ -1,4 +1,4 @@
-"""Each logger gets what it can take, in the way it takes it; one that fails stops neither the others nor the run."""
+"""Each logger is called with its own methods; one that fails stops neither the others nor the run."""
 
 import gc
 import inspect
@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_file_loader import LegacyEventFi
 
 from lightning_landscape.errors import PlateauWarning
 from lightning_landscape.reporting.loggers import LONGEST_NAME
-from lightning_landscape.reporting.reporter import STRIKES, Reporter
+from lightning_landscape.reporting.reporter import MAX_FAILURES, Reporter
 
 PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 HOSTILE = [
@@ -34,7 +34,7 @@ HOSTILE = [
 
 
 class Recording:
-    """A logger that keeps every call."""
+    """A logger that records every call."""
 
     def __init__(self):
         self.calls = []
@@ -44,7 +44,7 @@ class Recording:
 
 
 class FakeWandb(Recording):
-    """With the very signatures of Lightning's WandbLogger."""
+    """Has the signatures of Lightning's WandbLogger."""
 
     experiment = SimpleNamespace(log=None)
 
@@ -60,7 +60,7 @@ class FakeWandb(Recording):
 
 
 class FakeMlflow(Recording):
-    """Lightning's MLFlowLogger: the experiment is an MlflowClient, and every call needs the run."""
+    """Like Lightning's MLFlowLogger: the experiment is an MlflowClient, and every call needs the id of the run."""
 
     run_id = "run-1"
 
@@ -81,7 +81,7 @@ class FakeMlflow(Recording):
 
 
 class FakeComet(Recording):
-    """Lightning's CometLogger: the experiment is a CometExperiment."""
+    """Like Lightning's CometLogger: the experiment is a CometExperiment."""
 
     @property
     def experiment(self):
@@ -95,7 +95,7 @@ class FakeComet(Recording):
 
 
 class Broken(Recording):
-    """Raises whatever it is asked."""
+    """Raises an error at every call."""
 
     @property
     def experiment(self):
@@ -110,7 +110,7 @@ class Broken(Recording):
 def send(reporter, step=7):
     reporter.scalars({"landscape/grad_norm": 0.5}, step)
     reporter.picture("landscape/line_from_initial", PIXELS, step)
-    reporter.card("landscape/verdict", "### Stuck", step)
+    reporter.text("landscape/verdict", "### Stuck", step)
 
 
 def with_directory(folder):
@@ -122,7 +122,7 @@ def files(folder):
 
 
 class Counting(TensorBoardLogger):
-    """A user's own, which wants to see every number."""
+    """A user's logger that overrides `log_metrics`."""
 
     def log_metrics(self, metrics, step=None):
         self.seen = dict(metrics)
@@ -137,9 +137,7 @@ class Counting(TensorBoardLogger):
         (Counting, {}, 2),
     ],
 )
-def test_tensorboard_gets_a_row_of_numbers_as_one_event_unless_the_logger_does_something_of_its_own(
-    tmp_path, kind, settings, events
-):
+def test_tensorboard_gets_a_row_of_numbers_as_one_event_unless_the_logger_is_changed(tmp_path, kind, settings, events):
     logger = kind(tmp_path, name="", version="", **settings)
     row = {"landscape/grad_norm": 0.5, "landscape/overhead": 0.25}
     Reporter([logger]).scalars(row, 7)
@@ -157,7 +155,7 @@ def read_events(folder):
     return LegacyEventFileLoader(str(path)).Load()
 
 
-def test_tensorboard_has_the_scalar_the_picture_and_the_card_at_their_step(tmp_path):
+def test_tensorboard_has_the_scalar_the_picture_and_the_text_at_their_step(tmp_path):
     logger = TensorBoardLogger(tmp_path, name="", version="")
     send(Reporter([logger]))
     logger.finalize("success")
@@ -167,13 +165,13 @@ def test_tensorboard_has_the_scalar_the_picture_and_the_card_at_their_step(tmp_p
     assert (scalar.step, scalar.value) == (7, 0.5)
     (picture,) = events.Images("landscape/line_from_initial")
     assert (picture.step, picture.height, picture.width) == (7, 4, 6)
-    (card,) = events.Tensors("landscape/verdict/text_summary")
-    assert card.step == 7
-    assert card.tensor_proto.string_val[0] == b"### Stuck"
+    (text,) = events.Tensors("landscape/verdict/text_summary")
+    assert text.step == 7
+    assert text.tensor_proto.string_val[0] == b"### Stuck"
     assert not (tmp_path / "landscape").exists()
 
 
-def test_tensorboard_shows_the_very_pixels(tmp_path):
+def test_tensorboard_shows_the_same_pixels(tmp_path):
     from io import BytesIO
 
     logger = TensorBoardLogger(tmp_path, name="", version="")
@@ -185,7 +183,7 @@ def test_tensorboard_shows_the_very_pixels(tmp_path):
     assert np.array_equal(np.asarray(Image.open(BytesIO(encoded))), PIXELS)
 
 
-def test_csv_gets_rows_and_files_beside_them(tmp_path):
+def test_csv_gets_rows_and_gets_pictures_and_texts_as_files(tmp_path):
     logger = CSVLogger(tmp_path, name="", version="")
     send(Reporter([logger]))
     logger.save()
@@ -195,7 +193,7 @@ def test_csv_gets_rows_and_files_beside_them(tmp_path):
     assert (tmp_path / "landscape/verdict-00000007.md").read_text() == "### Stuck\n"
 
 
-def test_wandb_is_called_as_it_wants_to_be():
+def test_wandb_is_called_with_its_own_methods():
     logger = FakeWandb()
     send(Reporter([logger]))
     metrics, image, text = logger.calls
@@ -205,7 +203,7 @@ def test_wandb_is_called_as_it_wants_to_be():
     assert text == ("text", "landscape/verdict", "### Stuck", 7)
 
 
-def test_mlflow_is_called_as_it_wants_to_be():
+def test_mlflow_is_called_with_its_own_methods():
     logger = FakeMlflow()
     reporter = Reporter([logger])
     send(reporter)
@@ -214,48 +212,48 @@ def test_mlflow_is_called_as_it_wants_to_be():
     assert logger.calls[2] == ("text", "run-1", "landscape/verdict-00000007.md", "### Stuck")
 
 
-def test_comet_is_called_as_it_wants_to_be():
+def test_comet_is_called_with_its_own_methods():
     logger = FakeComet()
     send(Reporter([logger]))
     assert logger.calls[1][:2] == ("image", "landscape/line_from_initial")
     assert logger.calls[2] == ("text", "### Stuck", 7)
 
 
-def test_the_callers_row_is_not_handed_out_to_be_changed():
+def test_a_logger_cannot_change_the_caller_s_numbers():
     row = {"landscape/grad_norm": 0.5}
     Reporter([SimpleNamespace(log_metrics=lambda metrics, step: metrics.clear())]).scalars(row, 7)
     assert row == {"landscape/grad_norm": 0.5}
 
 
-def test_a_logger_that_raises_on_everything_is_silenced_after_3_failures_and_the_others_go_on(caplog):
+def test_a_logger_that_always_fails_is_called_3_times_and_the_others_go_on(caplog):
     first, broken, last = FakeComet(), Broken(), FakeWandb()
     reporter = Reporter([first, broken, last])
     with caplog.at_level(logging.WARNING, "lightning_landscape"):
         for step in range(5):
             send(reporter, step)
-    assert len(broken.calls) == STRIKES
+    assert len(broken.calls) == MAX_FAILURES
     assert len(first.calls) == len(last.calls) == 15
-    assert reporter.failures == [0, STRIKES, 0]
-    assert reporter.notes() == ["Broken refused what it was sent 3 times"]
+    assert reporter.failures == [0, MAX_FAILURES, 0]
+    assert reporter.notes() == ["Broken failed 3 times to log what it was sent"]
     assert [record.getMessage() for record in caplog.records] == [
-        "Broken: ConnectionError: no network",
-        "Broken: ConnectionError: no network",
-        "Broken: ConnectionError: no network; it gets no more media from lightning_landscape",
+        "Broken failed to log numbers: ConnectionError: no network",
+        "Broken failed to log media: ConnectionError: no network",
+        "Broken failed to log media: ConnectionError: no network; lightning_landscape sends it no more media",
     ]
 
 
-def test_two_loggers_of_one_kind_have_a_count_each(tmp_path):
+def test_failures_of_two_loggers_of_one_type_are_counted_apart(tmp_path):
     good, bad = with_directory(tmp_path / "good"), with_directory(tmp_path / "bad")
     (tmp_path / "good").mkdir()
     (tmp_path / "bad").write_text("a file where the directory should be")
     reporter = Reporter([bad, good])
     for step in range(5):
         send(reporter, step)
-    assert reporter.failures == [STRIKES, 0]
+    assert reporter.failures == [MAX_FAILURES, 0]
     assert len(files(tmp_path / "good")) == 10
 
 
-def test_a_keyboard_interrupt_is_not_a_failure_of_the_logger():
+def test_a_keyboard_interrupt_is_no_failure_of_the_logger():
     def interrupted(metrics, step):
         raise KeyboardInterrupt
 
@@ -264,7 +262,7 @@ def test_a_keyboard_interrupt_is_not_a_failure_of_the_logger():
 
 
 @pytest.mark.parametrize("place", ["s3://bucket/run", "gs://bucket", "memory://x", "", None])
-def test_a_directory_on_another_machine_gets_no_files(tmp_path, monkeypatch, place):
+def test_no_files_are_written_for_a_directory_on_another_machine(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     rows = []
     remote = SimpleNamespace(log_dir=place, save_dir=place, log_metrics=lambda metrics, step: rows.append(step))
@@ -275,17 +273,17 @@ def test_a_directory_on_another_machine_gets_no_files(tmp_path, monkeypatch, pla
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_logger_that_has_only_a_save_dir_gets_its_files_there(tmp_path):
+def test_a_logger_with_only_a_save_dir_gets_files_there(tmp_path):
     send(Reporter([SimpleNamespace(save_dir=tmp_path, log_metrics=lambda metrics, step: None)]))
     assert len(files(tmp_path / "landscape")) == 2
 
 
 @pytest.mark.parametrize("tag", HOSTILE, ids=range(len(HOSTILE)))
-def test_no_tag_leads_out_of_the_directory_or_fails(tmp_path, tag):
+def test_no_tag_fails_or_leads_out_of_the_directory(tmp_path, tag):
     (tmp_path / "log").mkdir()
     reporter = Reporter([with_directory(tmp_path / "log"), FakeMlflow(), FakeWandb(), FakeComet()])
     reporter.picture(tag, PIXELS, 1)
-    reporter.card(tag, "text", 1)
+    reporter.text(tag, "text", 1)
     assert reporter.failures == [0, 0, 0, 0]
     found = files(tmp_path)
     assert len(found) == 2
@@ -296,14 +294,14 @@ def test_no_tag_leads_out_of_the_directory_or_fails(tmp_path, tag):
         assert len(name) < LONGEST_NAME + 60
 
 
-def test_long_tags_that_differ_only_at_their_beginning_keep_apart(tmp_path):
+def test_long_tags_that_differ_only_at_their_beginning_have_different_files(tmp_path):
     reporter = Reporter([with_directory(tmp_path)])
     for name in ("a", "b"):
-        reporter.card(name + "x" * 300, name, 1)
+        reporter.text(name + "x" * 300, name, 1)
     assert {path.read_text() for path in (tmp_path / "landscape").iterdir()} == {"a\n", "b\n"}
 
 
-def test_a_picture_that_breaks_off_leaves_nothing_behind_and_the_earlier_one_whole(tmp_path, monkeypatch):
+def test_a_picture_that_fails_to_be_written_leaves_no_draft_and_the_earlier_one_whole(tmp_path, monkeypatch):
     reporter = Reporter([with_directory(tmp_path)])
     send(reporter)
     whole = (tmp_path / "landscape/line_from_initial-00000007.png").read_bytes()
@@ -320,7 +318,7 @@ def test_a_picture_that_breaks_off_leaves_nothing_behind_and_the_earlier_one_who
     assert files(tmp_path / "landscape") == ["line_from_initial-00000007.png", "verdict-00000007.md"]
 
 
-def test_a_reader_never_finds_a_file_that_is_half_written(tmp_path, monkeypatch):
+def test_a_reader_never_finds_half_a_file(tmp_path, monkeypatch):
     seen = []
 
     def slow(self, draft, format):
@@ -341,20 +339,20 @@ def test_without_loggers_nothing_happens():
     assert Reporter([FakeWandb()])
 
 
-def test_a_warning_is_raised_with_loggers_and_without_but_not_on_a_silent_rank():
+def test_a_warning_is_raised_with_and_without_loggers_but_not_on_other_ranks():
     for loggers in ([FakeWandb()], []):
         with pytest.warns(PlateauWarning, match="stuck"):
             Reporter(loggers).warn("stuck", PlateauWarning)
-    Reporter(None).warn("stuck", PlateauWarning)  # here a warning would be an error
+    Reporter(None).warn("stuck", PlateauWarning)  # pytest turns any warning here into an error
 
 
-def test_pictures_are_drawn_without_a_search_for_garbage():
+def test_pictures_are_drawn_without_garbage_collection():
     seen = []
     Reporter([FakeWandb()]).pictures(lambda: seen.append(gc.isenabled()) or {}, 1, last=True)
     assert (seen, gc.isenabled()) == ([False], True)
 
 
-def test_a_picture_that_has_not_changed_is_not_sent_again():
+def test_an_unchanged_picture_is_not_sent_again():
     from lightning_landscape.plots import loss_figure
 
     logger = FakeWandb()

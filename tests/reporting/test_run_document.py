@@ -1,4 +1,4 @@
-"""A run of any length, with any names, in bounded memory and in JSON that every reader takes."""
+"""The document of a run of any length and with any names has bounded size and is valid JSON."""
 
 import json
 import math
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from lightning_landscape.evidence import Cause, Evidence, Line, LossLevel, Plane, ReadingsLog, Verdict
-from lightning_landscape.reporting.page import framed, report_page
+from lightning_landscape.reporting.page import page_in_iframe, report_page
 from lightning_landscape.reporting.run_document import (
     COLUMNS,
     GROUPS,
@@ -35,29 +35,29 @@ def line(anchor="initial", losses=(2.0, 1.0)):
 
 
 def after(steps, loss=lambda step: 2.0):
-    chronicle = RunDocument()
+    document = RunDocument()
     for step in range(steps):
-        chronicle.update(step, loss(step), 0.1 if step % 10 == 0 else None)
-    return chronicle
+        document.update(step, loss(step), 0.1 if step % 10 == 0 else None)
+    return document
 
 
-def course(chronicle, verdicts=(), **known):
-    return chronicle.document(verdicts, **known)["course"]
+def course(document, verdicts=(), **known):
+    return document.document(verdicts, **known)["course"]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 199, 200, 201, 12_345, 100_000])
-def test_the_curve_of_a_run_of_any_length_has_few_points_and_its_last_step(steps):
+def test_the_curve_of_a_run_of_any_length_has_at_most_200_points_and_its_last_step(steps):
     curve = course(after(steps))["curve"]
     assert len(curve["step"]) <= POINTS
     assert {len(column) for column in curve.values()} == {len(curve["step"])}
     assert not steps or curve["step"][-1] == steps - 1
 
 
-def test_thinning_keeps_the_mean_the_extremes_and_the_largest_norm():
-    chronicle = RunDocument()
+def test_merged_points_keep_the_mean_the_extremes_and_the_largest_norm():
+    document = RunDocument()
     for step in range(4000):
-        chronicle.update(step, 5.0 if step == 1234 else -3.0 if step == 17 else 1.0, 9.0 if step == 77 else 0.5)
-    curve = course(chronicle)["curve"]
+        document.update(step, 5.0 if step == 1234 else -3.0 if step == 17 else 1.0, 9.0 if step == 77 else 0.5)
+    curve = course(document)["curve"]
     assert max(curve["high"]) == 5.0
     assert min(curve["low"]) == -3.0
     assert max(curve["grad_norm"]) == 9.0
@@ -66,26 +66,26 @@ def test_thinning_keeps_the_mean_the_extremes_and_the_largest_norm():
 
 def test_a_loss_that_is_not_finite_is_a_gap():
     losses = [1.0, math.nan, math.inf, None, 2.0]
-    chronicle = RunDocument()
+    document = RunDocument()
     for step, loss in enumerate(losses):
-        chronicle.update(step, loss, math.nan)
-    curve = course(chronicle)["curve"]
+        document.update(step, loss, math.nan)
+    curve = course(document)["curve"]
     assert curve["loss"] == [1.0, None, None, None, 2.0]
     assert curve["grad_norm"] == [None] * 5
 
 
-def test_states_are_noted_when_they_change_and_the_first_begins_with_the_run():
-    chronicle = after(30)
+def test_states_are_recorded_when_they_change_and_the_first_begins_with_the_run():
+    document = after(30)
     for step, state in ((29, "learning"), (49, "learning"), (69, "stalled"), (79, "flat_region")):
-        chronicle.mark(step, state)
-    assert course(chronicle)["segments"] == [[0, "learning"], [69, "stalled"], [79, "flat_region"]]
+        document.mark(step, state)
+    assert course(document)["segments"] == [[0, "learning"], [69, "stalled"], [79, "flat_region"]]
 
 
-def test_a_run_that_flickers_for_ever_keeps_its_first_and_its_latest_states():
-    chronicle = after(1)
+def test_of_very_many_states_the_first_and_the_latest_are_kept():
+    document = after(1)
     for step in range(10_000):
-        chronicle.mark(step, ("learning", "stalled")[step % 2])
-    segments = course(chronicle)["segments"]
+        document.mark(step, ("learning", "stalled")[step % 2])
+    segments = course(document)["segments"]
     assert len(segments) == 100
     assert segments[0][0] == 0
     assert segments[-1][0] == 9999
@@ -128,7 +128,7 @@ def test_the_heat_map_of_ten_thousand_groups_and_steps_is_small():
     assert len(json.dumps(part)) < 100_000
 
 
-def test_the_heat_map_tells_nothing_zero_and_not_finite_apart():
+def test_the_heat_map_distinguishes_no_gradient_zero_and_not_finite():
     part = heat_map([1], ["a", "b", "c", "d"], [[None, 0.0, math.nan, 0.123456]])
     assert part["norms"] == [[None, 0.0, "not finite", 0.123]]
 
@@ -149,7 +149,7 @@ def test_no_name_and_no_text_breaks_out_of_the_report(name):
     assert page.count("</script>") == 1
     assert page.count("<script") == 1
     assert "alert(1)<" not in page
-    assert framed(page, name).count("<") == 2
+    assert page_in_iframe(page, name).count("<") == 2
 
 
 def test_a_document_is_json_and_survives_saving():
@@ -172,9 +172,15 @@ def test_of_very_many_verdicts_the_last_are_kept_and_the_others_counted():
     assert len(json.dumps(part)) < 200_000
 
 
-def test_a_norm_that_was_large_or_no_number_at_one_step_stays_in_sight():
+def test_a_norm_that_was_large_or_not_finite_at_one_step_is_in_its_merged_column():
     norms = [[1.0, 1.0] for _ in range(199)]
     norms[50], norms[121] = [7.0, 1.0], [1.0, math.nan]
     columns = heat_map(list(range(199)), ["a", "b"], norms)["norms"]
     assert max(column[0] for column in columns) == 7.0
     assert [column[1] for column in columns].count("not finite") == 1
+
+
+def test_of_an_odd_number_of_steps_each_column_has_its_last_step():
+    part = heat_map(list(range(201)), ["a"], [[float(step)] for step in range(201)])
+    assert part["steps"][-1] == 200
+    assert part["norms"] == [[float(step)] for step in part["steps"]]

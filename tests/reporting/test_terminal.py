@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: whole lines beside the bar, one warning, a table at the end, and else nothing."""
+"""What the terminal shows: whole lines above the progress bar, one warning, and a table at the end."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from lightning_landscape.clock import SYSTEM_CLOCK
 from lightning_landscape.evidence import Cause, LossLevel, Verdict
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.terminal import LONG, announced, say, table
+from lightning_landscape.reporting.terminal import NOTICE_AFTER, notice_if_slow, print_line, table
 from tests.clocks import HandClock
 
 STUCK = Verdict(Cause.FLAT_REGION, 203, 90, stuck=True, reason="Flat.", advice="another initialisation " * 9)
@@ -31,7 +31,7 @@ warnings.simplefilter("ignore")
 warnings.simplefilter("always", LandscapeWarning)
 
 class Waits(Clock):
-    # What was to be done later is done when a probe says that it has become late.
+    # Runs the delayed action when a probe asks for it, so that the test need not wait.
     def call_after(self, seconds, action):
         self.action = action
         return lambda: None
@@ -66,26 +66,26 @@ print("done", flush=True)
 
 
 def in_a_terminal(program, columns):
-    """The rows that a terminal of that width shows, those that have scrolled away included."""
+    """Return the rows that a terminal of this width has shown."""
     import fcntl
     import pty
     import struct
     import termios
 
     pyte = pytest.importorskip("pyte")
-    terminal, its_end = pty.openpty()
-    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 300, columns, 0, 0))
+    terminal, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 300, columns, 0, 0))
     environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color"}
     screen = pyte.Screen(columns, 300)
     stream = pyte.ByteStream(screen)
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=its_end, stderr=its_end, stdin=its_end, env=environment
+        [sys.executable, "-c", program], stdout=other_end, stderr=other_end, stdin=other_end, env=environment
     ) as process:
-        os.close(its_end)
+        os.close(other_end)
         while True:
             try:
                 piece = os.read(terminal, 65536)
-            except OSError:  # Linux's way of saying that the other end is closed
+            except OSError:  # Linux raises this when the other end is closed
                 break
             if not piece:
                 break
@@ -97,7 +97,7 @@ def in_a_terminal(program, columns):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_under_either_bar_a_stuck_run_says_one_warning_and_a_table_and_a_healthy_run_nothing():
+def test_with_either_bar_a_stuck_run_prints_one_warning_and_a_table_and_a_healthy_run_nothing():
     pytest.importorskip("rich")
     rows = in_a_terminal(TRAINING, columns=150)
     starts = [i for i, row in enumerate(rows) if row.startswith("begin ")] + [rows.index("done")]
@@ -113,7 +113,7 @@ def test_under_either_bar_a_stuck_run_says_one_warning_and_a_table_and_a_healthy
         assert len([row for row in said if row.startswith("── Loss landscape ──")]) == 1, said
         assert [row for row in said if row == "lightning_landscape: examining the loss surface …"], said
         bars = [row for row in said if "it/s" in row]
-        assert 1 <= len(bars) <= 2, bars  # none was left behind where a line was said
+        assert 1 <= len(bars) <= 2, bars  # no copy of a bar remains above a printed line
         assert not [row for row in bars if "LL202" in row or "Try" in row or "──" in row]
 
 
@@ -123,27 +123,27 @@ def test_importing_prints_nothing():
     assert done.stdout == done.stderr == ""
 
 
-def test_work_that_takes_long_says_so_in_one_line_and_quick_work_says_nothing(capsys):
+def test_slow_work_prints_one_line_and_quick_work_prints_nothing(capsys):
     clock = HandClock()
-    with announced("measuring the curvature", clock):
-        clock.move(LONG + 1)
-        clock.move(LONG + 1)
+    with notice_if_slow("measuring the curvature", clock):
+        clock.move(NOTICE_AFTER + 1)
+        clock.move(NOTICE_AFTER + 1)
     assert capsys.readouterr().out == "lightning_landscape: measuring the curvature …\n"
-    with announced("measuring the curvature", clock):
-        clock.move(LONG - 1)
-    clock.move(100 * LONG)
+    with notice_if_slow("measuring the curvature", clock):
+        clock.move(NOTICE_AFTER - 1)
+    clock.move(100 * NOTICE_AFTER)
     assert capsys.readouterr().out == ""
 
 
-def test_work_that_fails_is_not_announced_afterwards(capsys):
+def test_no_notice_is_printed_after_the_work_has_failed(capsys):
     clock = HandClock()
-    with pytest.raises(KeyError), announced("it", clock):
+    with pytest.raises(KeyError), notice_if_slow("it", clock):
         raise KeyError
-    clock.move(100 * LONG)
+    clock.move(100 * NOTICE_AFTER)
     assert capsys.readouterr().out == ""
 
 
-def test_the_clock_of_the_machine_calls_once_and_can_be_told_not_to():
+def test_the_system_clock_calls_once_and_a_call_can_be_cancelled():
     called = threading.Event()
     cancel = SYSTEM_CLOCK.call_after(0.0, called.set)
     assert called.wait(30)
@@ -154,16 +154,23 @@ def test_the_clock_of_the_machine_calls_once_and_can_be_told_not_to():
     assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
 
 
-def test_a_line_is_said_whole(capsys):
-    say("one\ntwo")
+def test_a_text_of_two_lines_is_printed_whole(capsys):
+    print_line("one\ntwo")
     assert capsys.readouterr().out == "one\ntwo\n"
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 110, 500])
-def test_the_table_fits_the_terminal_and_loses_no_word(width):
+def test_the_table_fits_the_terminal_and_keeps_every_word(width):
     text = Report(300, LossLevel(2.3, 2.2, 2.25), [STUCK], ["a note"]).summary("ended", width=width)
     assert max(map(len, text.splitlines())) <= max(40, min(width, 110))
-    for part in ("300 steps watched", "1 alarm", "ended", "step 203: stuck on a flat region", "[LL202]", "a note"):
+    for part in (
+        "300 optimizer steps were watched.",
+        "1 alarm was raised.",
+        "The fit ended.",
+        "step 203: stuck on a flat region",
+        "[LL202]",
+        "a note",
+    ):
         assert part in " ".join(text.split())
     assert text.count("initialisation") == 9
 

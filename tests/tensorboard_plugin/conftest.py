@@ -1,4 +1,4 @@
-"""A TensorBoard as a user has it: our wheel installed beside it, real runs in its log directory, on a free port."""
+"""TensorBoard as a user runs it: with the wheel of this library installed, real runs, and a free port."""
 
 import json
 import os
@@ -17,12 +17,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 600
-"""Seconds. Nothing that is waited for comes sooner for it: it ends what would never come, on the busiest machine."""
+"""seconds after which a test stops waiting; far more than is needed on a busy machine"""
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 class Server:
-    """A running TensorBoard."""
+    """The address and the process of a running TensorBoard."""
 
     def __init__(self, url, process):
         self.url, self.process = url, process
@@ -34,7 +34,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory):
-    """Our wheel, unpacked as an installer does it, entry point and all."""
+    """Return a directory in which the wheel of this library is unpacked, with its entry point, as by an installer."""
     folder = tmp_path_factory.mktemp("installed")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -46,7 +46,7 @@ def installed(tmp_path_factory):
 
 @contextmanager
 def tensorboard(site, logdir, *arguments, before="", prefix=""):
-    """Start it, wait until it answers, and stop it by its own id."""
+    """Start TensorBoard, wait until it answers, and stop it in the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -74,23 +74,23 @@ def tensorboard(site, logdir, *arguments, before="", prefix=""):
         process.communicate()
 
 
-def until(found):
-    """What `found` returns as soon as it returns something; TensorBoard reads its files in the background."""
+def until(condition):
+    """Call `condition` until its result is true, and return that; TensorBoard reads its files in the background."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            if value := found():
+            if value := condition():
                 return value
         except Exception as error:
-            if type(error).__name__ != "StaleElementReferenceException":  # what it looked at was just drawn anew
+            if type(error).__name__ != "StaleElementReferenceException":  # the page has just replaced the element
                 raise
-        assert time.monotonic() < end, "it never came"
+        assert time.monotonic() < end, f"still false after {PATIENCE} s"
         time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
 def logdir(tmp_path_factory):
-    """Three real runs: one healthy, one stuck, and one with a hostile name."""
+    """Return a log directory with three real runs: a healthy one, a stuck one, and one with a hostile name."""
     import lightning as L
     import torch
     from lightning.pytorch.loggers import TensorBoardLogger
@@ -132,7 +132,7 @@ def logdir(tmp_path_factory):
         )
         with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
             warnings.simplefilter("ignore")
-            patch.setattr(Reporter, "pictures", lambda *args, **kwargs: None)  # the tab draws its own
+            patch.setattr(Reporter, "pictures", lambda *args, **kwargs: None)  # the tab does not use them
             trainer.fit(Classifier(depth, activation), data)
     return folder
 
@@ -146,7 +146,7 @@ def server(installed, logdir):
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    """A headless Chromium that reaches nothing but this machine."""
+    """Return a headless Chromium without background network access."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         pytest.skip("chromium and chromedriver are not installed (as root on Debian: make browser)")

@@ -1,4 +1,4 @@
-"""What a person sees: the tab and the report in a real browser."""
+"""The tab and the report in a real browser."""
 
 import json
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 
 class Page:
-    """One page in the browser, and what it asked for."""
+    """One page in the browser, and its requests."""
 
     def __init__(self, browser, url, *, dark=False, frame=False):
         self.browser = browser
@@ -40,7 +40,7 @@ class Page:
         return [found.text for found in self.all(selector)]
 
     def show_only(self, run):
-        def shown():  # the page may be drawn anew between a look and a click, which is then lost
+        def shown():  # the page may be redrawn before a click, which then has no effect
             for box in self.all(".chips input"):
                 if box.is_selected() != (box.get_attribute("value") == run):
                     box.click()
@@ -53,16 +53,15 @@ class Page:
         return next(panel for panel in self.all("article") if panel.get_attribute("aria-label") == name)
 
     def hosts(self):
-        """Every host that was asked for something."""
+        """Return every host that the page has sent a request to."""
         messages = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
         urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         return {urlsplit(url).hostname for url in urls if urlsplit(url).scheme in {"http", "https", "ws", "wss"}}
 
     def errors(self):
         severe = [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
-        return [
-            message for message in severe if "/font-roboto/" not in message
-        ]  # behind a prefix, TensorBoard misses it
+        # TensorBoard does not find its own font if a path prefix is set.
+        return [message for message in severe if "/font-roboto/" not in message]
 
     def colour(self, selector, name):
         return self.one(selector).value_of_css_property(name)
@@ -73,7 +72,7 @@ def tab(browser, server):
     return Page(browser, f"{server.url}/#lightning_landscape", frame=True)
 
 
-def test_the_tab_says_why_the_stuck_run_is_stuck_and_raises_no_alarm_for_the_healthy_one(tab):
+def test_the_tab_shows_why_the_stuck_run_is_stuck_and_no_alarm_for_the_healthy_run(tab):
     tab.show_only("stuck")
     assert tab.text("h2") == ["Stuck on a flat region"]
     assert "The training loss" in tab.one(".why").text
@@ -84,11 +83,11 @@ def test_the_tab_says_why_the_stuck_run_is_stuck_and_raises_no_alarm_for_the_hea
     assert not tab.all(".segment.alarm")
 
 
-def test_every_figure_that_the_run_has_data_for_is_drawn(tab):
+def test_every_figure_with_data_is_drawn(tab):
     tab.show_only("stuck")
     assert {
         "Training loss and verdicts",
-        "Loss on straight lines to now",
+        "Loss on straight lines to the current weights",
         "Loss on a plane through the weights",
         "Gradient norm by part of the model",
     } <= set(tab.text("h3"))
@@ -96,7 +95,7 @@ def test_every_figure_that_the_run_has_data_for_is_drawn(tab):
     assert not tab.all(".note")
 
 
-def test_the_plane_of_a_stuck_run_shows_its_path_and_tells_the_loss_under_the_pointer(tab):
+def test_the_plane_of_a_stuck_run_shows_the_path_and_the_loss_under_the_pointer(tab):
     tab.show_only("stuck")
     names = tab.text(".plane text.place")
     assert names[0].endswith("now")
@@ -119,7 +118,7 @@ def test_the_plane_of_a_stuck_run_shows_its_path_and_tells_the_loss_under_the_po
     assert not tab.all(".plane")
 
 
-def test_several_runs_stand_side_by_side_and_can_share_their_axes(tab):
+def test_several_runs_are_shown_side_by_side_and_can_share_their_axes(tab):
     for box in tab.all(".chips input"):
         if not box.is_selected():
             box.click()
@@ -138,7 +137,7 @@ def test_several_runs_stand_side_by_side_and_can_share_their_axes(tab):
     until(lambda: len({str(found) for found in ticks()}) == 1)
 
 
-def test_the_slider_goes_through_the_curves_of_the_run(tab):
+def test_the_slider_selects_the_curve_of_a_step(tab):
     tab.show_only("healthy")
     slider, output = tab.one(".lines input[type=range]"), tab.one(".lines output")
     newest, drawn = output.text, tab.one(".lines path.line").get_attribute("d")
@@ -151,10 +150,10 @@ def test_the_slider_goes_through_the_curves_of_the_run(tab):
     assert tab.one(".lines path.line").get_attribute("d") == drawn
 
 
-def test_the_keyboard_alone_reaches_another_anchor_and_keeps_its_place(tab):
+def test_another_anchor_can_be_chosen_by_keyboard_and_keeps_the_focus(tab):
     tab.show_only("healthy")
 
-    def pressed():  # the page may be drawn anew at any moment, so the button is looked up every time
+    def pressed():  # the page may be redrawn at any time, so each call looks up the button
         button = next(found for found in tab.all(".lines .choice button") if found.text == "previous")
         if button.get_attribute("aria-pressed") != "true":
             button.send_keys(Keys.ENTER)
@@ -166,7 +165,7 @@ def test_the_keyboard_alone_reaches_another_anchor_and_keeps_its_place(tab):
     assert "previous" in " ".join(tab.text(".lines .ticks .name"))
 
 
-def test_hovering_the_timeline_tells_the_reason_and_so_do_the_arrow_keys(tab):
+def test_pointer_and_arrow_keys_on_the_loss_curve_show_the_reason(tab):
     tab.show_only("stuck")
     bar = tab.one(".course .segment.alarm rect")
     ActionChains(tab.browser).move_to_element(bar).perform()
@@ -184,7 +183,7 @@ def test_hovering_the_timeline_tells_the_reason_and_so_do_the_arrow_keys(tab):
     assert not tab.one(".course .tip").is_displayed()
 
 
-def test_the_heat_map_tells_group_step_and_norm(tab):
+def test_the_heat_map_shows_group_step_and_norm(tab):
     tab.show_only("stuck")
     stage = tab.one(".gradients .explore")
     stage.send_keys(Keys.HOME)
@@ -195,7 +194,7 @@ def test_the_heat_map_tells_group_step_and_norm(tab):
     assert tab.one(".gradients .tip").text.splitlines()[0] != first[0]
 
 
-def test_dark_mode_follows_the_system_the_switch_and_tensorboard_itself(browser, server):
+def test_dark_mode_follows_the_system_the_button_and_tensorboard(browser, server):
     light = Page(browser, f"{server.url}/#lightning_landscape", frame=True)
     ground = light.colour(".landscape", "background-color")
     dark = Page(browser, f"{server.url}/#lightning_landscape", dark=True, frame=True)
@@ -214,14 +213,14 @@ def test_dark_mode_follows_the_system_the_switch_and_tensorboard_itself(browser,
     until(lambda: light.colour(".landscape", "background-color") == night)
 
 
-def test_it_asks_nobody_else_and_complains_of_nothing(tab):
+def test_the_tab_sends_no_request_elsewhere_and_logs_no_error(tab):
     for run in ("stuck", "healthy", HOSTILE):
         tab.show_only(run)
     assert tab.errors() == []
     assert tab.hosts() == {"127.0.0.1"}
 
 
-def test_a_hostile_name_is_shown_and_not_obeyed(tab):
+def test_a_hostile_name_is_shown_as_text(tab):
     tab.show_only(HOSTILE)
     assert tab.text(".run") == [HOSTILE]
     assert not tab.all("article img")
@@ -232,7 +231,7 @@ def test_a_hostile_name_is_shown_and_not_obeyed(tab):
     [(("--path_prefix", "/tb/x"), "/tb/x"), (("--load_fast=false",), "")],
     ids=["prefix", "slow loader"],
 )
-def test_it_works_behind_a_prefix_and_with_the_slow_loader(browser, installed, logdir, arguments, prefix):
+def test_the_tab_works_with_a_path_prefix_and_with_the_slow_loader(browser, installed, logdir, arguments, prefix):
     with tensorboard(installed, logdir, *arguments, prefix=prefix) as running:
         until(lambda: len(running.ask("/data/plugin/lightning_landscape/runs")) == 3)
         page = Page(browser, f"{running.url}/#lightning_landscape", frame=True)
@@ -241,7 +240,7 @@ def test_it_works_behind_a_prefix_and_with_the_slow_loader(browser, installed, l
         assert page.errors() == []
 
 
-def test_the_report_opens_from_a_file_and_asks_nobody(browser, logdir):
+def test_the_report_opens_from_a_file_and_sends_no_request(browser, logdir):
     path = logdir / "stuck" / "landscape" / "landscape_report.html"
     page = Page(browser, path.as_uri())
     assert page.text("h2") == ["Stuck on a flat region"]
@@ -251,17 +250,17 @@ def test_the_report_opens_from_a_file_and_asks_nobody(browser, logdir):
     assert page.hosts() == set()
 
 
-def test_a_run_that_is_not_judged_is_shown_as_such_and_not_as_one_without_alarm(browser, tmp_path):
+def test_a_run_that_is_not_judged_is_not_shown_as_a_run_without_alarm(browser, tmp_path):
     from lightning_landscape.reporting.messages import NOT_JUDGED
     from lightning_landscape.reporting.page import report_page
     from lightning_landscape.reporting.run_document import RunDocument
 
-    chronicle = RunDocument()
+    document = RunDocument()
     for step in range(50):
-        chronicle.update(step, 2.0, 0.1)
-    chronicle.mark(49, "not_judged")
+        document.update(step, 2.0, 0.1)
+    document.mark(49, "not_judged")
     path = tmp_path / "report.html"
-    path.write_text(report_page({"run": chronicle.document([], steps=50, notes=[NOT_JUDGED])}), encoding="utf-8")
+    path.write_text(report_page({"run": document.document([], steps=50, notes=[NOT_JUDGED])}), encoding="utf-8")
     page = Page(browser, path.as_uri())
     assert page.text("h2") == ["Not judged"]
     assert page.text(".verdict .mark") == ["◆ for information"]
@@ -269,16 +268,16 @@ def test_a_run_that_is_not_judged_is_shown_as_such_and_not_as_one_without_alarm(
     assert page.errors() == []
 
 
-def test_in_a_notebook_the_report_draws_itself_inside_its_frame(browser, tmp_path):
+def test_in_a_notebook_the_report_is_drawn_in_an_iframe(browser, tmp_path):
     from lightning_landscape.evidence import LossLevel
     from lightning_landscape.reporting.report import Report
     from lightning_landscape.reporting.run_document import RunDocument
 
-    chronicle = RunDocument()
+    document = RunDocument()
     for step in range(50):
-        chronicle.update(step, 2.0 - 0.01 * step, 0.1)
-    chronicle.mark(49, "learning")
-    report = Report(50, LossLevel(2.0, 1.5, 1.5), [], document=chronicle.document([], steps=50, loss={}, notes=[]))
+        document.update(step, 2.0 - 0.01 * step, 0.1)
+    document.mark(49, "learning")
+    report = Report(50, LossLevel(2.0, 1.5, 1.5), [], document=document.document([], steps=50, loss={}, notes=[]))
     notebook = tmp_path / "notebook.html"
     notebook.write_text(f"<!doctype html><body>{report._repr_html_()}</body>", encoding="utf-8")
     page = Page(browser, notebook.as_uri(), frame=True)
@@ -286,30 +285,32 @@ def test_in_a_notebook_the_report_draws_itself_inside_its_frame(browser, tmp_pat
     assert page.errors() == []
 
 
-def test_f32_records_that_cannot_be_read_are_counted_and_new_ones_arrive_on_reload(browser, installed, tmp_path):
+def test_f32_unreadable_records_are_counted_and_new_records_are_shown_on_reload(browser, installed, tmp_path):
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from lightning_landscape.reporting import loggers
     from lightning_landscape.reporting.run_document import RunDocument
 
     logger = TensorBoardLogger(tmp_path, name="", version="run")
-    chronicle = RunDocument()
+    document = RunDocument()
     for step in range(20):
-        chronicle.update(step, 1.0, None)
-    chronicle.mark(19, "learning")
-    parts = chronicle.document([], steps=20, loss={}, notes=[])
-    loggers.record(logger, "lines", '{"schema": 1, "initial": [{"strange": true}]}', 0)
-    loggers.record(logger, "course", "\udc00 no JSON".encode("utf-8", "replace").decode(), 0)
-    loggers.record(logger, "course", "[1, 2]", 1)
-    loggers.record(logger, "course", json.dumps(parts["course"]), 2)
+        document.update(step, 1.0, None)
+    document.mark(19, "learning")
+    parts = document.document([], steps=20, loss={}, notes=[])
+    loggers.send_record(logger, "lines", '{"schema": 1, "initial": [{"strange": true}]}', 0)
+    loggers.send_record(logger, "course", "\udc00 no JSON".encode("utf-8", "replace").decode(), 0)
+    loggers.send_record(logger, "course", "[1, 2]", 1)
+    loggers.send_record(logger, "course", json.dumps(parts["course"]), 2)
     logger.experiment.flush()
     with tensorboard(installed, tmp_path, "--reload_interval", "1") as running:
         until(lambda: running.ask("/data/plugin/lightning_landscape/runs"))
         page = Page(browser, f"{running.url}/#lightning_landscape", frame=True)
-        assert page.text(".notes li") == ["2 unreadable records skipped"]
-        assert "not in a form that can be drawn" in page.one(".note").text
-        chronicle.mark(20, "diverged")
-        loggers.record(logger, "course", json.dumps(chronicle.document([], steps=21, loss={}, notes=[])["course"]), 3)
+        assert page.text(".notes li") == ["2 records could not be read"]
+        assert "damaged and cannot be drawn" in page.one(".note").text
+        document.mark(20, "diverged")
+        loggers.send_record(
+            logger, "course", json.dumps(document.document([], steps=21, loss={}, notes=[])["course"]), 3
+        )
         logger.experiment.flush()
         reload = next(found for found in page.all("nav button") if found.text == "Reload")
 

@@ -1,4 +1,4 @@
-"""The plugin cannot keep TensorBoard from starting, costs next to nothing, and takes nothing from strangers."""
+"""The plugin cannot keep TensorBoard from starting, loads little, and runs no code from a record."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ def listing(server):
 
 
 @pytest.mark.slow
-def test_the_tab_is_there_where_a_run_has_our_records_and_only_there(server, installed, tmp_path):
+def test_the_tab_is_shown_only_if_a_run_has_records(server, installed, tmp_path):
     assert listing(server)["lightning_landscape"]["enabled"] is True
     assert listing(server)["lightning_landscape"]["tab_name"] == "Landscape"
     with tensorboard(installed, tmp_path) as empty:
@@ -28,7 +28,7 @@ def test_the_tab_is_there_where_a_run_has_our_records_and_only_there(server, ins
 
 
 @pytest.mark.slow
-def test_the_latest_run_comes_first_and_each_has_its_parts(server):
+def test_the_latest_run_comes_first_and_every_run_has_its_parts(server):
     assert server.ask(f"{ROUTE}/runs")[-1] == "healthy"
     answer = server.ask(f"{ROUTE}/run?run=stuck")
     assert answer["skipped"] == 0
@@ -49,7 +49,7 @@ def test_the_latest_run_comes_first_and_each_has_its_parts(server):
     ],
     ids=["raises", "constructor raises", "no python", "empty"],
 )
-def test_f33_tensorboard_starts_without_the_tab_where_its_module_is_broken(installed, tmp_path, fault):
+def test_f33_tensorboard_starts_without_the_tab_if_its_module_is_broken(installed, tmp_path, fault):
     copy = tmp_path / "site"
     subprocess.run(["cp", "-r", str(installed), str(copy)], check=True)
     (copy / "lightning_landscape/tensorboard_plugin/tab.py").write_text(fault, encoding="utf-8")
@@ -86,7 +86,7 @@ print(sum(name.startswith("lightning_landscape") for name in sys.modules))
 
 
 @pytest.mark.slow
-def test_the_plugin_costs_tensorboard_a_few_modules_of_its_own_and_no_look_at_the_runs(tmp_path):
+def test_loading_the_plugin_imports_a_few_modules_and_reads_no_run(tmp_path):
     (tmp_path / "events.out.tfevents.1.host").write_bytes(b"")
     done = subprocess.run([sys.executable, "-c", LOADED, str(tmp_path)], capture_output=True, text=True, check=True)
     of_the_runs, of_others, own = done.stdout.splitlines()
@@ -94,17 +94,19 @@ def test_the_plugin_costs_tensorboard_a_few_modules_of_its_own_and_no_look_at_th
     assert 0 < int(own) <= 6
 
 
-def test_the_module_never_turns_text_into_markup_or_code_and_names_no_other_host():
+def test_the_javascript_never_uses_text_as_markup_or_code_and_names_no_other_host():
     forbidden = (
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|on\w+\s*=\s*[\"']|import\s"
     )
     assert not re.findall(forbidden, MODULE)
-    assert set(re.findall(r"https?://[\w.]+", MODULE)) == {"http://www.w3.org"}  # a name space, not an address
+    assert set(re.findall(r"https?://[\w.]+", MODULE)) == {
+        "http://www.w3.org"
+    }  # an XML namespace, which browsers never load
     assert "</script" not in MODULE
 
 
 @pytest.mark.slow
-def test_the_module_is_served_with_the_type_that_browsers_ask_for(server):
+def test_the_javascript_is_served_with_its_content_type(server):
     import urllib.request
 
     with urllib.request.urlopen(f"{server.url}{ROUTE}/landscape.js", timeout=PATIENCE) as answer:
@@ -112,7 +114,7 @@ def test_the_module_is_served_with_the_type_that_browsers_ask_for(server):
         assert answer.read().decode() == MODULE
 
 
-def test_the_wheel_holds_the_module_and_the_entry_point(installed):
+def test_the_wheel_contains_the_javascript_and_the_entry_point(installed):
     assert (installed / "lightning_landscape/tensorboard_plugin/static/landscape.js").is_file()
     (points,) = Path(installed).glob("*.dist-info/entry_points.txt")
     assert "lightning_landscape.tensorboard_plugin:LandscapeLoader" in points.read_text(encoding="utf-8")

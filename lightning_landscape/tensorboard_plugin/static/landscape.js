@@ -1,13 +1,14 @@
-// One module, three places: the Landscape tab of TensorBoard, the report as a file, and notebooks.
-// What it draws was written by somebody else's run: text goes in as text nodes and attributes, never as markup.
+// This module draws runs in three places: TensorBoard's Landscape tab, the report as an HTML file, and notebooks.
+// A record may hold any text. Texts become text nodes and attributes, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
-const SCHEMA = 1;
-const POLL = 30_000;
-const SIDE_BY_SIDE = 2;
+const SCHEMA = 1;  // the newest version of records that can be drawn
+const POLL = 30_000;  // milliseconds
+const SELECTED_AT_FIRST = 2;  // runs
 
 // ---------------------------------------------------------------- elements
 
+/** Set the attributes and listeners (values that are functions) of an element, append its children, and return it. */
 const fill = (node, attributes, children) => {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(name, value);
@@ -17,19 +18,23 @@ const fill = (node, attributes, children) => {
   node.append(...children.flat().filter((child) => child != null && child !== false));
   return node;
 };
+/** Return a new HTML element. */
 const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+/** Return a new SVG element. */
 const s = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
 // ---------------------------------------------------------------- numbers
 
-const known = (values) => values.filter((value) => typeof value === "number" && Number.isFinite(value));
+const finite = (values) => values.filter((value) => typeof value === "number" && Number.isFinite(value));
+/** Return the lowest and the highest finite value; [0, 1] if there is none. */
 const extent = (values) => {
   let low = Infinity, high = -Infinity;
-  for (const value of known(values)) { low = Math.min(low, value); high = Math.max(high, value); }
+  for (const value of finite(values)) { low = Math.min(low, value); high = Math.max(high, value); }
   return low <= high ? [low, high] : [0, 1];
 };
-const stepsIn = ({ steps }) => `${count(steps ?? 0)} step${steps === 1 ? "" : "s"}`;
+const stepCount = ({ steps }) => `${count(steps ?? 0)} step${steps === 1 ? "" : "s"}`;
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+/** Return a number with about four digits, as text. */
 const number = (value) => {
   if (typeof value !== "number" || !Number.isFinite(value)) return "not finite";
   const size = Math.abs(value);
@@ -37,10 +42,16 @@ const number = (value) => {
   const [digits, power] = plain ? [String(+value.toPrecision(4)), null] : value.toExponential(2).split("e");
   return `${plain ? digits : +digits}${plain ? "" : `e${+power}`}`.replaceAll("-", "−");
 };
+/** Return a whole number with commas between thousands, as text. */
 const count = (value) => Number(value).toLocaleString("en-US");
 const percent = (share) => `${number(+(100 * share).toPrecision(3))}%`;
+/** Return the text, or its first 220 characters up to the end of a word. */
 const brief = (text) => (text.length > 220 ? `${text.slice(0, text.lastIndexOf(" ", 220))} …` : text);
 
+/** Return the end of the text, at most `length` characters with an ellipsis. */
+const ending = (text, length) => (text.length > length ? `…${text.slice(1 - length)}` : text);
+
+/** Return a linear scale from the range [a, b] to the range [c, d], with round numbers as ticks. */
 function linear([a, b], [c, d]) {
   const scale = (value) => c + ((value - a) * (d - c)) / (b - a || 1);
   const step = (b - a || 1) / 4, size = 10 ** Math.floor(Math.log10(step));
@@ -54,6 +65,7 @@ function linear([a, b], [c, d]) {
   return scale;
 }
 
+/** Return a logarithmic scale; its ticks are powers of ten, or 1, 2 and 5 times these if the range is short. */
 function logarithmic([a, b], range) {
   const inner = linear([Math.log10(a), Math.log10(b)], range);
   const scale = (value) => inner(Math.log10(value));
@@ -69,6 +81,7 @@ function logarithmic([a, b], range) {
   return scale;
 }
 
+/** Return a scale for losses: logarithmic if all are positive and the highest is over 30 times the lowest. */
 function lossScale(values, range) {
   let [low, high] = extent(values);
   if (low > 0 && high > 30 * low) {
@@ -82,32 +95,34 @@ function lossScale(values, range) {
 
 const VIRIDIS = ["440154", "482878", "3e4a89", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"]
   .map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+/** Return the colour [red, green, blue] of a share in [0, 1]. */
 const viridis = (share) => {
   const place = clamp(share, 0, 1) * (VIRIDIS.length - 1), i = Math.min(Math.floor(place), VIRIDIS.length - 2);
   return VIRIDIS[i].map((from, k) => Math.round(from + (VIRIDIS[i + 1][k] - from) * (place - i)));
 };
 
-// ---------------------------------------------------------------- the words for states
+// ---------------------------------------------------------------- states of a run
 
 const MARKS = { good: "●", quiet: "◆", unsure: "◐", alarm: "▲" };
-// The tone of each state comes with the record, from the package's one table of causes.
+// Each record holds the tone of every state, from the Python package's table of causes.
 const TONES = { learning: "good" };
 const toneOf = (name) => (Object.hasOwn(TONES, name) && Object.hasOwn(MARKS, TONES[name]) ? TONES[name] : "unsure");
+/** Return the tone of a state and its name in words. */
 const stateOf = (name) => [toneOf(name), String(name).replaceAll("_", " ")];
 const readTones = (course) => {
-  // Records of version 0.1 have no table.
-  const told = Object.fromEntries((course?.verdicts ?? []).map((verdict) => [verdict.cause, verdict.stuck ? "alarm" : "quiet"]));
-  Object.assign(TONES, course?.tones ?? told);
+  // Records of version 0.1 hold no tones.
+  const fromVerdicts = Object.fromEntries((course?.verdicts ?? []).map((verdict) => [verdict.cause, verdict.stuck ? "alarm" : "quiet"]));
+  Object.assign(TONES, course?.tones ?? fromVerdicts);
 };
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // ---------------------------------------------------------------- figures
 
 const HEIGHT = 236, TALLER = 272;
 
-const unreadable = (error) => h("p", { class: "note", title: error.message }, "This part of the record is not in a form that can be drawn.");
+const unreadable = (error) => h("p", { class: "note", title: error.message }, "This part of the record is damaged and cannot be drawn.");
 
-/** A figure whose picture is drawn again whenever its width changes. */
+/** Return a figure that calls `draw(width)`, which returns {nodes, numbers}, whenever its width changes. */
 function figure(title, draw) {
   const numbers = h("span", { class: "numbers" }), stage = h("div", { class: "stage" });
   const node = h("figure", {}, h("figcaption", {}, h("h3", {}, title), numbers), stage);
@@ -123,13 +138,13 @@ function figure(title, draw) {
     }
   };
   new ResizeObserver(([entry]) => {
-    const now = Math.floor(entry.contentRect.width);
-    if (now !== width) { width = now; node.redraw(); }
+    const newWidth = Math.floor(entry.contentRect.width);
+    if (newWidth !== width) { width = newWidth; node.redraw(); }
   }).observe(stage);
   return node;
 }
 
-/** Axes with ticks and names around a plot; `inside` holds what is drawn. */
+/** Return an SVG element with axes, ticks and their names, and the group `inside` into which the plot is drawn. */
 function axes(width, height, scales, names, margin) {
   const { x, y } = scales, { left, right, top, bottom } = margin;
   const inside = s("g");
@@ -153,10 +168,13 @@ function axes(width, height, scales, names, margin) {
   return { root: s("svg", { width, height, viewBox: `0 0 ${width} ${height}` }, grid, inside, labels), inside };
 }
 
-/** Pointer and arrow keys move one cursor over a grid of places; a card beside it says what is there. */
+/**
+ * Return an element in which the pointer and the arrow keys move a cursor over a grid of points, with a tooltip that shows
+ * the values of the point. `place(column, row)` returns its position, `locate(x, y)` the point at a position or null.
+ */
 function explore(root, label, { columns, rows = 1, place, locate, describe, start = columns - 1, mark }) {
   const cursor = s("g", { class: "cursor" }), tip = h("div", { class: "tip", "aria-live": "polite", hidden: true });
-  const host = h("div", { class: "explore", tabindex: 0, role: "group", "aria-label": `${label}. Arrow keys read values.` },
+  const host = h("div", { class: "explore", tabindex: 0, role: "group", "aria-label": `${label}. Use the arrow keys to read values.` },
     root, tip);
   root.append(cursor);
   let column = start, row = 0;
@@ -173,16 +191,16 @@ function explore(root, label, { columns, rows = 1, place, locate, describe, star
     tip.style.top = `${clamp(py - 14, 0, Math.max(0, root.getAttribute("height") - tip.offsetHeight))}px`;
   };
   const hide = () => { tip.hidden = true; cursor.replaceChildren(); };
-  const leap = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   fill(host, {
     pointermove: (event) => {
-      const box = root.getBoundingClientRect(), found = locate(event.clientX - box.left, event.clientY - box.top);
-      if (found) showAt(...found); else hide();
+      const box = root.getBoundingClientRect(), point = locate(event.clientX - box.left, event.clientY - box.top);
+      if (point) showAt(...point); else hide();
     },
     pointerleave: () => { if (document.activeElement !== host) hide(); },
     keydown: (event) => {
-      const far = event.shiftKey ? 10 : 1;
-      if (leap[event.key]) showAt(column + far * leap[event.key][0], row + leap[event.key][1]);
+      const distance = event.shiftKey ? 10 : 1;
+      if (moves[event.key]) showAt(column + distance * moves[event.key][0], row + moves[event.key][1]);
       else if (event.key === "Home") showAt(0, row);
       else if (event.key === "End") showAt(columns - 1, row);
       else if (event.key === "Escape") hide();
@@ -195,12 +213,14 @@ function explore(root, label, { columns, rows = 1, place, locate, describe, star
   return host;
 }
 
+/** Return the index of the nearest position. */
 const nearest = (positions, at) => {
   let best = 0;
   positions.forEach((position, i) => { if (Math.abs(position - at) < Math.abs(positions[best] - at)) best = i; });
   return best;
 };
 
+/** Return an SVG path through the points, with a gap wherever y is not a finite number. */
 const path = (xs, ys) => {
   let text = "", open = false;
   xs.forEach((x, i) => {
@@ -211,7 +231,7 @@ const path = (xs, ys) => {
   return text;
 };
 
-// ---------------------------------------------------------------- the loss and what was said of it
+// ---------------------------------------------------------------- the loss curve and the verdicts
 
 function timeline(course, shared) {
   const { step: steps, loss, low, high, grad_norm: norms } = course.curve;
@@ -227,17 +247,17 @@ function timeline(course, shared) {
     x.label = count;
     const values = shared ? shared.losses : [...low, ...high];
     const y = lossScale(values, [TALLER - margin.bottom, margin.top]);
-    const safe = (value) => (value == null || (y.ticks[0] > 0 && value <= 0) ? null : y(value));
+    const position = (value) => (value == null || (y.ticks[0] > 0 && value <= 0) ? null : y(value));
     const { root, inside } = axes(width, TALLER, { x, y }, { y: "training loss" }, margin);
     const xs = steps.map(x), top = TALLER - margin.bottom + 24;
-    const band = steps.map((_, i) => i).filter((i) => safe(low[i]) != null && safe(high[i]) != null);
+    const band = steps.map((_, i) => i).filter((i) => position(low[i]) != null && position(high[i]) != null);
     if (band.length > 1) {
       inside.append(s("path", { class: "band", d:
-        `${path(band.map((i) => xs[i]), band.map((i) => safe(high[i])))}L${band.toReversed()
-          .map((i) => `${xs[i].toFixed(1)} ${safe(low[i]).toFixed(1)}`).join("L")}Z` }));
+        `${path(band.map((i) => xs[i]), band.map((i) => position(high[i])))}L${band.toReversed()
+          .map((i) => `${xs[i].toFixed(1)} ${position(low[i]).toFixed(1)}`).join("L")}Z` }));
     }
-    inside.append(s("path", { class: "line", d: path(xs, loss.map(safe)) }));
-    if (steps.length < 3) loss.forEach((value, i) => safe(value) != null && inside.append(s("circle", { class: "dot", cx: xs[i], cy: safe(value), r: 3 })));
+    inside.append(s("path", { class: "line", d: path(xs, loss.map(position)) }));
+    if (steps.length < 3) loss.forEach((value, i) => position(value) != null && inside.append(s("circle", { class: "dot", cx: xs[i], cy: position(value), r: 3 })));
     steps.forEach((_, i) => {
       if (loss[i] == null) {
         inside.append(s("path", { class: "cross", d: `M${xs[i] - 3} ${TALLER - margin.bottom - 9}l6 6m-6 0l6 -6` }));
@@ -260,25 +280,25 @@ function timeline(course, shared) {
     const segmentAt = (i) => segments.findLast((segment) => segment.first <= steps[i]) || segments[0];
     const stage = explore(root, "Training loss and verdicts by optimizer step", {
       columns: steps.length,
-      place: (i) => [xs[i], safe(loss[i]) ?? TALLER - margin.bottom],
+      place: (i) => [xs[i], position(loss[i]) ?? TALLER - margin.bottom],
       locate: (px) => [nearest(xs, px), 0],
       mark: (i, _, px, py) => [
         s("line", { x1: px, x2: px, y1: margin.top, y2: top + 20 }),
         s("circle", { cx: px, cy: py, r: 3.5 }),
       ],
       describe: (i) => {
-        const segment = segmentAt(i), said = segment && verdictAt(segment);
+        const segment = segmentAt(i), verdict = segment && verdictAt(segment);
         const spread = low[i] != null && low[i] !== high[i] ? ` (${number(low[i])} to ${number(high[i])})` : "";
         return [
           `step ${count(steps[i])}`,
           loss[i] == null ? "the loss is not finite" : `loss ${number(loss[i])}${spread}`,
           norms[i] != null && `gradient norm ${number(norms[i])}`,
           segment && `${MARKS[stateOf(segment.state)[0]]} ${stateOf(segment.state)[1]} since step ${count(segment.first)}`,
-          said && brief(said.reason),
+          verdict && brief(verdict.reason),
         ];
       },
     });
-    return { nodes: [stage], numbers: stepsIn(course) };
+    return { nodes: [stage], numbers: stepCount(course) };
   };
 }
 
@@ -300,7 +320,7 @@ function lineFigure(lines, memory, shared) {
     memory.anchor = anchor;
     memory.follow = true;
     node.redraw();
-  } }, anchor.length > 28 ? `…${anchor.slice(-27)}` : anchor));
+  } }, ending(anchor, 28)));
   const margin = { left: 52, right: 8, top: 26, bottom: 40 };
   const draw = (width) => {
     const all = curves(), i = chosen(), now = all[i];
@@ -313,39 +333,39 @@ function lineFigure(lines, memory, shared) {
     const alphas = now.alphas, furthest = Math.max(1, ...all.flatMap((curve) => curve.alphas));
     const x = linear([-0.02, furthest + 0.02], [margin.left, width - margin.right]);
     const y = lossScale(shared ? shared.lines : all.flatMap((curve) => curve.losses), [HEIGHT - margin.bottom, margin.top]);
-    const safe = (value) => (value == null || (y.ticks[0] > 0 && value <= 0) ? null : y(value));
-    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: `α (0: ${memory.anchor.slice(-32)}, 1: weights of step ${count(now.step)})`, y: "training loss, the same batches all along" }, margin);
+    const position = (value) => (value == null || (y.ticks[0] > 0 && value <= 0) ? null : y(value));
+    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: `α (0: ${ending(memory.anchor, 32)}, 1: weights of step ${count(now.step)})`, y: "training loss on fixed batches" }, margin);
     if (furthest > 1) {
       inside.append(s("rect", { class: "beyond", x: x(1), y: margin.top, width: x(furthest + 0.02) - x(1), height: HEIGHT - margin.top - margin.bottom }));
     }
     all.forEach((curve, k) => {
-      if (k !== i) inside.append(s("path", { class: "ghost", d: path(curve.alphas.map(x), curve.losses.map(safe)) }));
+      if (k !== i) inside.append(s("path", { class: "ghost", d: path(curve.alphas.map(x), curve.losses.map(position)) }));
     });
     const start = now.losses[alphas.indexOf(0)], finish = now.losses[alphas.indexOf(1)];
     if (start != null && finish != null) {
-      const chord = Array.from({ length: 41 }, (_, k) => k / 40);  // a curve where the scale is logarithmic
-      inside.append(s("path", { class: "chord", d: path(chord.map(x), chord.map((alpha) => safe((1 - alpha) * start + alpha * finish))) }));
+      const chord = Array.from({ length: 41 }, (_, k) => k / 40);  // on a logarithmic scale, a straight chord is curved
+      inside.append(s("path", { class: "chord", d: path(chord.map(x), chord.map((alpha) => position((1 - alpha) * start + alpha * finish))) }));
     }
-    inside.append(s("path", { class: "line", d: path(alphas.map(x), now.losses.map(safe)) }));
+    inside.append(s("path", { class: "line", d: path(alphas.map(x), now.losses.map(position)) }));
     alphas.forEach((alpha, k) => {
-      if (safe(now.losses[k]) != null) inside.append(s("circle", { class: "dot", cx: x(alpha), cy: safe(now.losses[k]), r: 2.6 }));
+      if (position(now.losses[k]) != null) inside.append(s("circle", { class: "dot", cx: x(alpha), cy: position(now.losses[k]), r: 2.6 }));
       else inside.append(s("path", { class: "cross", d: `M${x(alpha) - 3} ${HEIGHT - margin.bottom - 9}l6 6m-6 0l6 -6` }));
     });
     const xs = alphas.map(x);
     const stage = explore(root, `Loss on the line from ${memory.anchor}`, {
       columns: alphas.length,
-      place: (k) => [xs[k], safe(now.losses[k]) ?? HEIGHT - margin.bottom],
+      place: (k) => [xs[k], position(now.losses[k]) ?? HEIGHT - margin.bottom],
       locate: (px) => [nearest(xs, px), 0],
       mark: (k, _, px, py) => [s("line", { x1: px, x2: px, y1: margin.top, y2: HEIGHT - margin.bottom }), s("circle", { cx: px, cy: py, r: 4 })],
       describe: (k) => [`α = ${number(alphas[k])}`, now.losses[k] == null ? "the loss is not finite" : `loss ${number(now.losses[k])}`,
-        alphas[k] === 0 && memory.anchor, alphas[k] === 1 && `the weights of step ${count(now.step)}`, alphas[k] > 1 && "a step further"],
+        alphas[k] === 0 && memory.anchor, alphas[k] === 1 && `the weights of step ${count(now.step)}`, alphas[k] > 1 && "beyond the current weights"],
     });
     const share = start != null && finish != null ? now.barrier / Math.max(start, finish) : NaN;
-    const barrier = now.barrier == null ? "no barrier can be measured" : now.monotone ? "the loss never rises"
+    const barrier = now.barrier == null ? "the barrier cannot be measured" : now.monotone ? "the loss never rises"
       : now.barrier > 0 ? `barrier ${number(now.barrier)}${share > 0 && share < 10 ? ` (${percent(share)})` : ""}` : "no barrier";
-    return { nodes: [stage, h("div", { class: "controls" }, h("div", { class: "choice", role: "group", "aria-label": "The line starts at" }, buttons), h("label", {}, slider, output))], numbers: barrier };
+    return { nodes: [stage, h("div", { class: "controls" }, h("div", { class: "choice", role: "group", "aria-label": "Starting point of the line" }, buttons), h("label", {}, slider, output))], numbers: barrier };
   };
-  const node = figure("Loss on straight lines to now", (width) => {
+  const node = figure("Loss on straight lines to the current weights", (width) => {
     const focused = document.activeElement === slider || buttons.includes(document.activeElement) ? document.activeElement : null;
     const drawn = draw(width);
     if (focused) queueMicrotask(() => focused.focus({ preventScroll: true }));
@@ -356,7 +376,7 @@ function lineFigure(lines, memory, shared) {
 
 // ---------------------------------------------------------------- gradient norms
 
-/** A bar of all colours, with what its ends and it itself stand for. */
+/** Return the colour scale as a bar, with the values at its ends and its name below. */
 const colourKey = (x, y, width, ends, words) => s("g", { class: "key" },
   Array.from({ length: 40 }, (_, i) => s("rect", { x: x + (i * width) / 40, y, width: width / 40 + 0.5, height: 8, fill: `rgb(${viridis(i / 39)})` })),
   ends && [s("text", { class: "label", x, y: y + 21 }, number(ends[0])), s("text", { class: "label", x: x + width, y: y + 21, "text-anchor": "end" }, number(ends[1]))],
@@ -367,13 +387,13 @@ const rowHeight = (rows) => (rows > 20 ? 13 : rows > 10 ? 16 : 20);
 function heatMap(part, beside) {
   const { steps, groups, norms } = part;
   if (!steps.length || !groups.length) return null;
-  const positive = known(norms.flat()).filter((norm) => norm > 0), [low, high] = extent(positive);
-  const letters = Math.min(24, Math.max(...groups.map((group) => group.length)));
-  const margin = { left: 14 + 6.2 * letters, right: 8, top: 8, bottom: 66 };
+  const positive = finite(norms.flat()).filter((norm) => norm > 0), [low, high] = extent(positive);
+  const longest = Math.min(24, Math.max(...groups.map((group) => group.length)));
+  const margin = { left: 14 + 6.2 * longest, right: 8, top: 8, bottom: 66 };
   const share = (norm) => (high > low ? Math.log(norm / low) / Math.log(high / low) : 0.5);
   return figure("Gradient norm by part of the model", (width) => {
-    const room = beside ? planeHeight(width) + KEY - margin.top - margin.bottom : 0;
-    const row = clamp(Math.floor(room / groups.length), rowHeight(groups.length), 40);
+    const available = beside ? planeHeight(width) + KEY - margin.top - margin.bottom : 0;
+    const row = clamp(Math.floor(available / groups.length), rowHeight(groups.length), 40);
     const height = margin.top + row * groups.length + margin.bottom;
     const inner = width - margin.left - margin.right, cell = inner / steps.length;
     const ratio = window.devicePixelRatio || 1;
@@ -393,7 +413,7 @@ function heatMap(part, beside) {
     const every = Math.max(1, Math.ceil(groups.length / 32));
     groups.forEach((group, j) => {
       if (j % every) return;
-      const short = group.length > letters ? `…${group.slice(1 - letters)}` : group;
+      const short = ending(group, longest);
       root.append(s("text", { class: "label", x: margin.left - 7, y: margin.top + j * row + row / 2 + 3, "text-anchor": "end" }, short));
     });
     const bottom = margin.top + row * groups.length;
@@ -403,8 +423,8 @@ function heatMap(part, beside) {
     root.append(s("text", { class: "label", x: margin.left + inner / 2, y: bottom + 28, "text-anchor": "middle" }, "optimizer step"));
     const bar = Math.min(220, inner * 0.6), from = margin.left;
     root.append(colourKey(from, bottom + 38, bar, positive.length ? [low, high] : null, "gradient norm"));
-    const kinds = [[norms.flat().includes(0), "--zero", "exactly zero"], [norms.flat().some((norm) => typeof norm === "string"), "--alarm", "not finite"]];
-    kinds.filter(([found]) => found).forEach(([, color, words], k) => root.append(
+    const marks = [[norms.flat().includes(0), "--zero", "exactly zero"], [norms.flat().some((norm) => typeof norm === "string"), "--alarm", "not finite"]];
+    marks.filter(([present]) => present).forEach(([, color, words], k) => root.append(
       s("rect", { x: from + bar + 24, y: bottom + 38 + 16 * k, width: 10, height: 8, fill: `var(${color})` }),
       s("text", { class: "label", x: from + bar + 40, y: bottom + 46 + 16 * k }, words)));
     const stage = explore(root, "Gradient norm by step and part of the model", {
@@ -417,7 +437,7 @@ function heatMap(part, beside) {
     });
     stage.prepend(canvas);
     const latest = norms[norms.length - 1].filter((norm) => typeof norm === "number");
-    const facts = [latest.length > 1 && latest[latest.length - 1] > 0 && `first to last ${number(latest[0] / latest[latest.length - 1])}`,
+    const facts = [latest.length > 1 && latest[latest.length - 1] > 0 && `the first part has ${number(latest[0] / latest[latest.length - 1])} times the norm of the last`,
       typeof part.noise_scale === "number" && `noise scale ${number(part.noise_scale)} samples`];
     return { nodes: [stage], numbers: facts.filter(Boolean).join(" · ") };
   });
@@ -425,7 +445,7 @@ function heatMap(part, beside) {
 
 // ---------------------------------------------------------------- planes
 
-/** A smooth surface through all values, the spline of Catmull and Rom. */
+/** Return the value at (i + u, j + v) of a surface through all grid points, interpolated by Catmull-Rom splines. */
 function smooth(rows, i, j, u, v) {
   const cubic = (at, t) => {
     const [a, b, c, d] = [at(-1), at(0), at(1), at(2)];
@@ -438,12 +458,12 @@ function smooth(rows, i, j, u, v) {
 const KEY = 38;
 const planeHeight = (width) => Math.min(360, Math.max(240, width * 0.72));
 
-/** The names of places, the last and the first of all; one that would cover another is left out. */
-function placeNames(places, end) {
+/** Return labels for the points of the run, the latest one first; a label that would overlap another is left out. */
+function pointLabels(points, end) {
   const taken = [], labels = [];
-  const order = [places.length - 1, ...places.keys()].filter((k, i, all) => k >= 0 && all.indexOf(k) === i);
+  const order = [points.length - 1, ...points.keys()].filter((k, i, all) => k >= 0 && all.indexOf(k) === i);
   for (const k of order) {
-    const [name, px, py] = places[k], other = places[k + 1] || places[k - 1], wide = 6.2 * name.length + 12;
+    const [name, px, py] = points[k], other = points[k + 1] || points[k - 1], wide = 6.2 * name.length + 12;
     const up = !other || py <= other[2], left = px + wide > end, at = [left ? px - wide : px, py + (up ? -9 : 17)];
     if (taken.some(([a, b, w]) => at[0] < a + w && a < at[0] + wide && Math.abs(b - at[1]) < 13)) continue;
     taken.push([...at, wide]);
@@ -462,21 +482,21 @@ function planeFigure(planes, memory) {
     const plane = planes[chosen()], { xs, ys, losses } = plane, height = planeHeight(width) + KEY;
     slider.value = chosen();
     output.textContent = `step ${count(plane.step)}`;
-    const flat = known(losses.flat()), [low, high] = extent(flat), log = low > 0 && high > 30 * low;
-    // The floor of the valley is of interest, and a single steep corner would leave it one colour.
+    const flat = finite(losses.flat()), [low, high] = extent(flat), log = low > 0 && high > 30 * low;
+    // Low losses get more colours than high ones. Otherwise one steep corner would leave a whole valley in one colour.
     const share = (loss) => (high > low ? (log ? Math.log(loss / low) / Math.log(high / low) : Math.sqrt((loss - low) / (high - low))) : 0.5);
     const x = linear([xs[0], xs[xs.length - 1]], [margin.left, width - margin.right]);
     const y = linear([ys[0], ys[ys.length - 1]], [height - margin.bottom, margin.top]);
     const canvas = h("canvas", { width: Math.round(width - margin.left - margin.right), height: Math.round(height - margin.top - margin.bottom), "aria-hidden": "true", class: "under" });
     fill(canvas, { style: `left:${margin.left}px;top:${margin.top}px` }, []);
     const paint = canvas.getContext("2d"), image = paint.createImageData(canvas.width, canvas.height);
-    const places = (values, n, flip) => Array.from({ length: n }, (_, k) => {
+    const cells = (values, n, flip) => Array.from({ length: n }, (_, k) => {
       const at = values[0] + ((flip ? n - 1 - k : k) / Math.max(1, n - 1)) * (values[values.length - 1] - values[0]);
       let i = 0;
       while (i < values.length - 2 && values[i + 1] < at) i++;
       return [i, clamp((at - values[i]) / (values[i + 1] - values[i] || 1), 0, 1)];
     });
-    const across = places(xs, canvas.width, false), down = places(ys, canvas.height, true);
+    const across = cells(xs, canvas.width, false), down = cells(ys, canvas.height, true);
     const all = flat.length === xs.length * ys.length;
     down.forEach(([j, v], row) => across.forEach(([i, u], column) => {
       const corners = [losses[j][i], losses[j][i + 1], losses[j + 1]?.[i], losses[j + 1]?.[i + 1]];
@@ -489,14 +509,14 @@ function planeFigure(planes, memory) {
     const { root, inside } = axes(width, height, { x, y }, { y: `${plane.y_name} (distance)` }, margin);
     const below = height - margin.bottom;
     inside.append(s("text", { class: "name", x: (margin.left + width - margin.right) / 2, y: below + 32, "text-anchor": "middle" }, `${plane.x_name} (distance)`),
-      colourKey(margin.left, height - 30, Math.min(220, (width - margin.left - margin.right) * 0.6), flat.length ? [low, high] : null, log ? "loss, logarithmic" : "loss, finer where low"));
+      colourKey(margin.left, height - 30, Math.min(220, (width - margin.left - margin.right) * 0.6), flat.length ? [low, high] : null, log ? "loss, logarithmic scale" : "loss, square-root scale"));
 
     fill(root, { class: "over plain" }, []);
     const points = Object.entries(plane.points || {});
     inside.append(s("path", { class: "track under", d: path(points.map(([, p]) => x(p[0])), points.map(([, p]) => y(p[1]))) }),
       s("path", { class: "track", d: path(points.map(([, p]) => x(p[0])), points.map(([, p]) => y(p[1]))) }));
     points.forEach(([name, p], k) => inside.append(s("circle", { class: k === points.length - 1 ? "spot now" : "spot", cx: x(p[0]), cy: y(p[1]), r: k === points.length - 1 ? 5 : 3.2 }, s("title", {}, name))));
-    inside.append(...placeNames(points.map(([name, p]) => [name, x(p[0]), y(p[1])]), width - margin.right));
+    inside.append(...pointLabels(points.map(([name, p]) => [name, x(p[0]), y(p[1])]), width - margin.right));
     const px = xs.map(x), py = ys.map(y);
     const stage = explore(root, "Loss on a plane", {
       columns: xs.length, rows: ys.length, start: Math.floor(xs.length / 2),
@@ -506,12 +526,12 @@ function planeFigure(planes, memory) {
       describe: (i, j) => {
         const loss = losses[ys.length - 1 - j][i];
         const near = points.find(([, p]) => Math.hypot(x(p[0]) - px[i], y(p[1]) - py[ys.length - 1 - j]) < 12);
-        return [loss == null ? "not finite" : `loss ${number(loss)}`, `${plane.x_name} ${number(xs[i])}`, `${plane.y_name} ${number(ys[ys.length - 1 - j])}`, near && near[0]];
+        return [loss == null ? "the loss is not finite" : `loss ${number(loss)}`, `${plane.x_name} ${number(xs[i])}`, `${plane.y_name} ${number(ys[ys.length - 1 - j])}`, near && near[0]];
       },
     });
     stage.prepend(canvas);
     const controls = planes.length > 1 ? [h("div", { class: "controls" }, h("label", {}, slider, output))] : [];
-    const off = plane.off_plane > 0.01 && `${percent(plane.off_plane)} of the path lies off it`;
+    const off = plane.off_plane > 0.01 && `${percent(plane.off_plane)} of the path lies off the plane`;
     return { nodes: [stage, ...controls], numbers: [`step ${count(plane.step)}`, plane.samples > 0 && `${count(plane.samples)} samples`, off].filter(Boolean).join(" · ") };
   });
   return node;
@@ -527,7 +547,7 @@ function spectrumFigure(spectra, tall) {
     const HEIGHT = tall ? planeHeight(width) + 20 : TALLER;
     const [low, high] = extent(values), pad = 0.05 * (high - low || 1);
     const x = linear([Math.min(low, 0) - pad, Math.max(high, 0) + pad], [margin.left, width - margin.right]);
-    const least = Math.max(1e-12, Math.min(...known(weights).filter((weight) => weight > 0)));
+    const least = Math.max(1e-12, Math.min(...finite(weights).filter((weight) => weight > 0)));
     const y = logarithmic([least / 2, Math.max(...weights) * 1.6], [HEIGHT - margin.bottom, margin.top]);
     const { root, inside } = axes(width, HEIGHT, { x, y }, { x: "curvature", y: "share of the directions" }, margin);
     inside.append(s("line", { class: "chord", x1: x(0), x2: x(0), y1: margin.top, y2: HEIGHT - margin.bottom }));
@@ -539,7 +559,7 @@ function spectrumFigure(spectra, tall) {
       columns: values.length, place: (i) => [xs[i], y(Math.max(weights[i], least))], locate: (px) => [nearest(xs, px), 0],
       mark: (i, _, px, py) => [s("circle", { class: "ring", cx: px, cy: py, r: 6 })],
       describe: (i) => [`curvature ${number(values[i])}`, `${percent(weights[i])} of the directions`],
-    })], numbers: `step ${count(step)} · ${percent(negative)} bend down` };
+    })], numbers: `step ${count(step)} · negative curvature in ${percent(negative)} of the directions` };
   });
 }
 
@@ -552,7 +572,7 @@ function endsFigure(ends, rows) {
     const x = linear([Math.min(0, steps[0]), steps[steps.length - 1] || 1], [margin.left, width - margin.right]);
     x.label = count;
     const y = linear([spread[0] - 0.06 * (spread[1] - spread[0]), spread[1] + 0.08 * (spread[1] - spread[0])], [HEIGHT - margin.bottom, margin.top]);
-    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: "optimizer step", y: "λ" }, margin);
+    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: "optimizer step", y: "eigenvalue λ" }, margin);
     inside.append(s("line", { class: "chord", x1: margin.left, x2: width - margin.right, y1: y(0), y2: y(0) }));
     for (const [name, look] of [["lambda_max", ""], ["lambda_min", " down"]]) {
       inside.append(s("path", { class: `line${look}`, d: path(steps.map(x), ends.map((end) => (end[name] == null ? null : y(end[name])))) }));
@@ -563,7 +583,7 @@ function endsFigure(ends, rows) {
       columns: ends.length, place: (i) => [xs[i], y(ends[i].lambda_max ?? 0)], locate: (px) => [nearest(xs, px), 0],
       mark: (i, _, px) => [s("line", { x1: px, x2: px, y1: margin.top, y2: HEIGHT - margin.bottom })],
       describe: (i) => [`step ${count(steps[i])}`, `λ max ${number(ends[i].lambda_max)}`, `λ min ${number(ends[i].lambda_min)}`],
-    })], numbers: `λ ${number(last.lambda_min)} to ${number(last.lambda_max)}` };
+    })], numbers: `eigenvalues from ${number(last.lambda_min)} to ${number(last.lambda_max)}` };
   });
 }
 
@@ -571,22 +591,22 @@ function endsFigure(ends, rows) {
 
 function verdictCard(course) {
   const last = course.segments[course.segments.length - 1], verdicts = course.verdicts;
-  const standing = last && verdicts.findLast((verdict) => verdict.cause === last[1]);
-  const shown = standing || verdicts.findLast((verdict) => verdict.stuck);
+  const current = last && verdicts.findLast((verdict) => verdict.cause === last[1]);
+  const shown = current || verdicts.findLast((verdict) => verdict.stuck);
   const [tone, words] = stateOf(last ? last[1] : "learning");
   const status = course.status && course.status !== "running" ? course.status : "running";
-  const quiet = status === "running" ? "No plateau so far" : "No plateau was seen";
-  const title = standing ? sentence(standing.title) : tone === "good" ? quiet : sentence(words);
+  const noPlateau = status === "running" ? "No plateau so far" : "No plateau was found";
+  const title = current ? capitalised(current.title) : tone === "good" ? noPlateau : capitalised(words);
   const level = course.loss || {};
-  const facts = [level.start != null && `training loss ${number(level.start)} → ${number(level.now)}`, stepsIn(course), status];
+  const facts = [level.start != null && `training loss from ${number(level.start)} to ${number(level.now)}`, stepCount(course), status];
   return h("section", { class: `verdict ${tone}` },
-    h("p", { class: "mark" }, h("span", { "aria-hidden": "true" }, MARKS[tone]), { good: " no alarm", quiet: " for information", unsure: " not certain", alarm: " alarm" }[tone]),
+    h("p", { class: "mark" }, h("span", { "aria-hidden": "true" }, MARKS[tone]), { good: " no alarm", quiet: " for information", unsure: " uncertain", alarm: " alarm" }[tone]),
     h("h2", {}, title),
-    h("p", { class: "facts" }, [standing && `since step ${count(standing.since)}, said at step ${count(standing.step)} [${standing.code}]`, ...facts].filter(Boolean).join(" · ")),
-    shown && shown !== standing && h("p", { class: "facts" }, `Earlier: ${shown.title}, steps ${count(shown.since)} to ${count(last[0])}.`),
+    h("p", { class: "facts" }, [current && `since step ${count(current.since)}, reported at step ${count(current.step)} [${current.code}]`, ...facts].filter(Boolean).join(" · ")),
+    shown && shown !== current && h("p", { class: "facts" }, `Earlier: ${shown.title}, steps ${count(shown.since)} to ${count(last[0])}.`),
     shown && h("div", { class: "why" }, h("div", {}, shown.reason.split("\n").map((line) => h("p", {}, line))),
-      shown.advice && h("p", { class: "try" }, shown.stuck && h("strong", {}, "Try "), shown.stuck ? shown.advice : sentence(shown.advice))),
-    shown && shown.readings.length > 0 && h("details", {}, h("summary", {}, "The numbers behind it"),
+      shown.advice && h("p", { class: "try" }, shown.stuck && h("strong", {}, "Try "), shown.stuck ? shown.advice : capitalised(shown.advice))),
+    shown && shown.readings.length > 0 && h("details", {}, h("summary", {}, "Measurements behind this verdict"),
       h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, shown.readings.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value))))))),
     verdicts.length > 1 && h("details", {}, h("summary", {}, `All ${verdicts.length + (course.earlier_verdicts || 0)} verdicts of this run`),
       h("ol", {}, verdicts.map((verdict) => h("li", {}, h("strong", {}, `step ${count(verdict.step)}: ${verdict.title}. `), verdict.reason)))));
@@ -595,11 +615,11 @@ function verdictCard(course) {
 function runPanel(name, { parts, skipped }, memory, shared) {
   const panel = h("article", { "aria-label": name }, h("p", { class: "run", title: name }, name));
   const course = parts.course;
-  const foreign = Object.values(parts).filter((part) => !(part.schema <= SCHEMA)).length;
+  const newer = Object.values(parts).filter((part) => !(part.schema <= SCHEMA)).length;
   const attempt = (make) => {
     try { return make(); } catch (error) { return unreadable(error); }
   };
-  if (foreign) panel.append(h("p", { class: "note" }, `${foreign} part(s) were written by a newer version of lightning_landscape and are not drawn.`));
+  if (newer) panel.append(h("p", { class: "note" }, `A newer version of lightning_landscape has written ${newer} part${newer > 1 ? "s" : ""} of this record; this version cannot draw ${newer > 1 ? "them" : "it"}.`));
   const usable = (part) => part && part.schema <= SCHEMA;
   if (usable(course)) panel.append(attempt(() => verdictCard(course)));
   const lines = usable(parts.lines) && Object.fromEntries(Object.entries(parts.lines).filter(([key]) => key !== "schema"));
@@ -616,12 +636,12 @@ function runPanel(name, { parts, skipped }, memory, shared) {
     return node;
   }).filter(Boolean);
   panel.append(h("div", { class: "figures" }, figures));
-  const notes = [...(course?.notes || []), ...(skipped ? [`${skipped} unreadable record${skipped > 1 ? "s" : ""} skipped`] : [])];
+  const notes = [...(course?.notes || []), ...(skipped ? [`${skipped} record${skipped > 1 ? "s" : ""} could not be read`] : [])];
   if (notes.length) panel.append(h("ul", { class: "notes" }, notes.map((note) => h("li", {}, note))));
   return panel;
 }
 
-/** Ranges that all runs share, so that they can be compared by eye. */
+/** Return the ranges of the axes that show all of these runs; null for fewer than two runs. */
 function commonAxes(loaded) {
   const courses = loaded.map(({ parts }) => parts.course).filter((course) => course?.schema <= SCHEMA && course.curve?.step.length);
   if (courses.length < 2) return null;
@@ -635,104 +655,105 @@ function commonAxes(loaded) {
 // ---------------------------------------------------------------- the page
 
 /**
- * Draw runs into `root`. The source has `list()`, the names of all runs, the latest first, and `read(name)`,
- * which gives `{parts, skipped}`; where it is `live` it is asked again every 30 seconds while the page is visible.
+ * Draw runs into the element `root`. `source.list()` resolves to the names of all runs, the latest one first, and
+ * `source.read(name)` to `{parts, skipped}`. If `source.live`, both are called again every 30 seconds while the page is
+ * visible.
  */
 export async function mount(root, source) {
-  const memory = new Map(), texts = new Map(), loaded = new Map();
-  let runs = [], chosen = null, common = false;
+  const memory = new Map(), latestTexts = new Map(), loaded = new Map();
+  let runs = [], selected = null, sameAxes = false;
   const style = h("style");
   style.textContent = STYLE;
   document.head.append(style);
   const message = h("p", { class: "message", role: "status" }), grid = h("div", { class: "runs" });
-  const filter = h("input", { type: "search", placeholder: "Filter runs", "aria-label": "Filter runs", input: () => chips() });
+  const filter = h("input", { type: "search", placeholder: "Filter runs", "aria-label": "Filter runs", input: () => showPicker() });
   const list = h("div", { class: "chips" }), picker = h("fieldset", {}, h("legend", {}, "Runs"), filter, list);
-  const compare = h("button", { type: "button", "aria-pressed": "false", click: () => { common = !common; show(); } }, "Same axes");
+  const compare = h("button", { type: "button", "aria-pressed": "false", click: () => { sameAxes = !sameAxes; show(); } }, "Same axes");
   const theme = h("button", { type: "button", click: () => { paint(({ auto: "light", light: "dark", dark: "auto" })[root.dataset.choice]); } });
   const reload = h("button", { type: "button", click: () => refresh() }, "Reload");
   root.classList.add("landscape");
   root.replaceChildren(h("header", {}, h("h1", {}, "Landscape"), h("p", {}, "why is this run stuck?"), h("nav", {}, compare, theme, source.live && reload)), picker, message, grid);
 
-  const host = () => { try { return window.parent !== window ? window.parent.document.body : null; } catch { return null; } };
+  const tensorboardBody = () => { try { return window.parent !== window ? window.parent.document.body : null; } catch { return null; } };
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const paint = (choice) => {
     root.dataset.choice = choice;
-    const night = choice === "auto" ? host()?.classList.contains("dark-mode") || dark.matches : choice === "dark";
-    document.documentElement.dataset.theme = night ? "dark" : "light";
+    const isDark = choice === "auto" ? tensorboardBody()?.classList.contains("dark-mode") || dark.matches : choice === "dark";
+    document.documentElement.dataset.theme = isDark ? "dark" : "light";
     theme.textContent = { auto: "Colours: auto", light: "Colours: light", dark: "Colours: dark" }[choice];
     for (const node of grid.querySelectorAll("figure")) node.redraw?.();
   };
   const repaint = () => paint(root.dataset.choice);
   dark.addEventListener("change", repaint);
-  if (host()) new MutationObserver(repaint).observe(host(), { attributes: true, attributeFilter: ["class"] });
+  if (tensorboardBody()) new MutationObserver(repaint).observe(tensorboardBody(), { attributes: true, attributeFilter: ["class"] });
   paint("auto");
 
   const labels = new Map();
   const labelOf = (run) => {
     if (!labels.has(run)) {
-      const box = h("input", { type: "checkbox", value: run, change: () => { box.checked ? chosen.add(run) : chosen.delete(run); refresh(); } });
+      const box = h("input", { type: "checkbox", value: run, change: () => { box.checked ? selected.add(run) : selected.delete(run); refresh(); } });
       const mark = h("span", { "aria-hidden": "true", class: "mark" });
       labels.set(run, { box, mark, node: h("label", { title: run }, box, mark, h("span", { class: "short" }, run)) });
     }
     return labels.get(run);
   };
-  const chips = () => {
-    const wanted = filter.value.toLowerCase();
+  const showPicker = () => {
+    const pattern = filter.value.toLowerCase();
     filter.hidden = runs.length < 9;
     picker.hidden = runs.length < 2;
     for (const run of runs) {
       const { box, mark, node } = labelOf(run), last = loaded.get(run)?.parts.course?.segments?.at(-1);
-      box.checked = chosen.has(run);
+      box.checked = selected.has(run);
       node.className = last ? stateOf(last[1])[0] : "";
       mark.textContent = last ? MARKS[node.className] : "";
-      node.hidden = !run.toLowerCase().includes(wanted);
+      node.hidden = !run.toLowerCase().includes(pattern);
     }
     const nodes = runs.map((run) => labelOf(run).node);
     if (nodes.length !== list.children.length || nodes.some((node, k) => list.children[k] !== node)) list.replaceChildren(...nodes);
   };
 
   const show = () => {
-    const names = runs.filter((run) => chosen.has(run) && loaded.has(run));
-    const shared = common ? commonAxes(names.map((name) => loaded.get(name))) : null;
+    const names = runs.filter((run) => selected.has(run) && loaded.has(run));
+    const shared = sameAxes ? commonAxes(names.map((name) => loaded.get(name))) : null;
     compare.hidden = names.length < 2;
-    compare.setAttribute("aria-pressed", String(common));
+    compare.setAttribute("aria-pressed", String(sameAxes));
     root.classList.toggle("single", names.length === 1);
     grid.replaceChildren(...names.map((name) => {
       if (!memory.has(name)) memory.set(name, {});
       return runPanel(name, loaded.get(name), memory.get(name), shared);
     }));
-    chips();
+    showPicker();
   };
 
   const refresh = async () => {
     let changed = false;
     try {
       runs = await source.list();
-      chosen ??= new Set(runs.slice(0, SIDE_BY_SIDE));
-      for (const run of runs.filter((name) => chosen.has(name))) {
+      selected ??= new Set(runs.slice(0, SELECTED_AT_FIRST));
+      for (const run of runs.filter((name) => selected.has(name))) {
         const answer = await source.read(run), text = JSON.stringify(answer);
-        if (texts.get(run) !== text) {
-          texts.set(run, text);
+        if (latestTexts.get(run) !== text) {
+          latestTexts.set(run, text);
           readTones(answer.parts.course);
           loaded.set(run, answer);
           changed = true;
         }
       }
-      message.textContent = runs.length ? "" : "No run here has been watched yet: add LandscapeMonitor() to the Trainer's callbacks.";
+      message.textContent = runs.length ? "" : "No run has been watched yet. Add LandscapeMonitor() to the callbacks of the Trainer.";
     } catch (error) {
       message.textContent = `The records could not be read: ${error.message}`;
       return;
     }
-    const shown = [...grid.children].map((panel) => panel.getAttribute("aria-label"));
-    const wanted = runs.filter((run) => chosen.has(run) && loaded.has(run));
-    if (changed || shown.join("\n") !== wanted.join("\n")) show();
+    const drawn = [...grid.children].map((panel) => panel.getAttribute("aria-label"));
+    const expected = runs.filter((run) => selected.has(run) && loaded.has(run));
+    if (changed || drawn.join("\n") !== expected.join("\n")) show();
   };
 
   await refresh();
   if (source.live) setInterval(() => { if (document.visibilityState === "visible") refresh(); }, POLL);
 }
 
-/** TensorBoard calls this inside a frame of its own. */
+/** Draw the runs of the log directory; TensorBoard calls this function in the tab's iframe. */
 export async function render() {
   const ask = async (path, parameters = {}) => {
     const answer = await fetch(`./${path}?${new URLSearchParams(parameters)}`);
@@ -742,7 +763,7 @@ export async function render() {
   await mount(document.body, { live: true, list: () => ask("runs"), read: (run) => ask("run", { run }) });
 }
 
-/** A report or a notebook holds its runs in the page. */
+/** Draw these runs; the HTML report and notebooks call this function with the data that the page contains. */
 export async function report(runs) {
   await mount(document.body, { live: false, list: async () => Object.keys(runs), read: async (run) => ({ parts: runs[run], skipped: 0 }) });
 }
