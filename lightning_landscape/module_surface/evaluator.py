@@ -13,9 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_landscape.errors import OverBudgetError, SurfaceError
 from lightning_landscape.module_surface.batches import ProbeBatch
+from lightning_landscape.module_surface.global_state import seed_streams
 from lightning_landscape.module_surface.isolation import Isolation
 from lightning_landscape.module_surface.meter import Meter
-from lightning_landscape.module_surface.random_streams import seed_streams
 from lightning_landscape.module_surface.training_step import TrainingStep
 from lightning_landscape.surface import Params
 from lightning_landscape.trainer.ranks import Ranks

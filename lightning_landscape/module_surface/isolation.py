@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from lightning_landscape.module_surface.copier import Copier, is_immutable
+from lightning_landscape.module_surface.global_state import RandomStreams, TorchFlags
 from lightning_landscape.module_surface.other_attributes import OtherAttributes
-from lightning_landscape.module_surface.random_streams import RandomStreams
-from lightning_landscape.module_surface.torch_flags import TorchFlags
 from lightning_landscape.module_surface.weights import Weights
 from lightning_landscape.trainer._compat import (
     TRAINERS,

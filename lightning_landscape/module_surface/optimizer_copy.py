@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.module_surface.evaluator import Evaluator
-from lightning_landscape.module_surface.random_streams import seed_streams
+from lightning_landscape.module_surface.global_state import seed_streams
 from lightning_landscape.surface import Params
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import decays_beside

@@ -16,9 +16,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 from lightning_landscape.module_surface import copier as copying
-from lightning_landscape.module_surface import isolation, other_attributes, weights
-from lightning_landscape.module_surface import random_streams as rng
-from lightning_landscape.module_surface import torch_flags as switches
+from lightning_landscape.module_surface import global_state, isolation, other_attributes, weights
 from lightning_landscape.module_surface.during_fit import module_surface
 from lightning_landscape.module_surface.isolation import isolated
 from lightning_landscape.module_surface.weights import Weights
@@ -28,7 +26,7 @@ from tests.module_surface.observers import Prober
 from tests.zoo import SPECIMENS, train
 from tests.zoo.training import MemoryLogger, attributes, attributes_of_classes, fingerprint, fit, make_trainer
 
-ISOLATION = {inspect.getfile(module) for module in (isolation, weights, rng, switches, copying, other_attributes)}
+ISOLATION = {inspect.getfile(module) for module in (isolation, weights, global_state, copying, other_attributes)}
 SURFACE = {str(path) for path in Path(inspect.getfile(isolation)).parent.glob("*.py")}
 
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import seed_everything
 
 from lightning_landscape.module_surface.evaluator import _SEED
-from lightning_landscape.module_surface.random_streams import seed_streams
+from lightning_landscape.module_surface.global_state import seed_streams
 from lightning_landscape.module_surface.training_step import _arguments
 from tests.module_surface.observers import Prober, leaves, midpoint
 from tests.zoo import SPECIMENS, Specimen
