@@ -23,7 +23,7 @@ def assemble(
         anchors: other points of the run by their names.
         run: what is known of the run; the numbers of samples and batches are filled in here.
     """
-    here = measured.evaluator.weights.here
+    here = measured.evaluator.weights.present_point
     return LossSurface(
         loss=differentiable(measured),
         here=here,

@@ -148,7 +148,7 @@ def _opened(
         require_copies(isolation, replay, [batch for half in halves for batch in half])
         evaluator = Evaluator(isolation, replay, ranks, mode, meter)
         try:
-            evaluator.check(halves[0][0])
+            evaluator.require_reproducible(halves[0][0])
             ddp = "DDPStrategy" in host.strategy_names
             yield evaluator, MeanLoss(evaluator, halves[0], ddp), MeanLoss(evaluator, halves[1], ddp)
         finally:

@@ -126,7 +126,7 @@ class Isolation:
             if "training" in made:  # a compiled submodule only passes on the flag of what it wraps
                 made["training"] = training.get(name, made["training"])
             copies[name] = made | self._shadows.get(name, {})
-        self._others.renew(lambda value, where: self._copier.copy(value, memo, where))
+        self._others.install_copies(lambda value, where: self._copier.copy(value, memo, where))
         self._use(copies)
 
     def _copy(self, name: str, key: str, value: Any, memo: dict[int, Any]) -> Any:
@@ -154,7 +154,7 @@ class Isolation:
         self._use(copies.modules)
 
     def _use(self, copies: dict[str, Attributes]) -> None:
-        self.weights.settle()
+        self.weights.reshard()
         for name, module in self.modules.items():
             _become(module.__dict__, copies[name])
         for group, original in self._groups:
@@ -167,7 +167,7 @@ class Isolation:
         """Return every original. Interrupted anywhere, it can be called again and completes."""
         if self._returned:
             return
-        self.weights.settle()
+        self.weights.reshard()
         for name, module in self.modules.items():
             _become(module.__dict__, self._originals[name])
         self._others.put_back()

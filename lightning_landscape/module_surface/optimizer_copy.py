@@ -76,7 +76,7 @@ def reinitialization(evaluator: Evaluator) -> Callable[[int], Params]:
     weights, modules = evaluator.weights, evaluator.isolation.modules
 
     def reinitialize(seed: int) -> Params:
-        with evaluator.at_other_weights(), torch.no_grad():
+        with evaluator.temporary_weights(), torch.no_grad():
             evaluator.isolation.renew()  # BatchNorm draws its statistics anew as well
             for parameter in weights.parameters.values():
                 parameter.data = parameter.data.clone()  # frozen ones included: drawing writes in place
@@ -85,7 +85,7 @@ def reinitialization(evaluator: Evaluator) -> Callable[[int], Params]:
                 if callable(reset := getattr(layer, "reset_parameters", None)):
                     reset()
             # A pruned or reparametrized layer draws what is computed from its parameters, and leaves these as they are.
-            drawn = {name for name, p in weights.parameters.items() if not torch.equal(p, weights.own[name])}
+            drawn = {name for name, p in weights.parameters.items() if not torch.equal(p, weights.originals[name])}
             point = {name: parameter.detach().clone() for name, parameter in weights.trainable.items()}
             for name, weight in point.items():
                 # Scales of 1 and biases of 0 stay what they are.

@@ -56,7 +56,7 @@ class TrainingStep:
             _handing_over(self._handed_over) if self.manual else contextlib.nullcontext(),
         ):
             if self._loss_fn is not None:
-                output: Any = self._loss_fn(self._module, batch.fresh())
+                output: Any = self._loss_fn(self._module, batch.copy())
             else:
                 output = self._module.training_step(*self._arguments(batch))
         loss = self._find(output)
@@ -79,10 +79,10 @@ class TrainingStep:
 def _arguments(parameters: Mapping[str, inspect.Parameter], batch: ProbeBatch) -> list[Any]:
     """What a step of these parameters is called with, as Lightning decides it."""
     if "dataloader_iter" in parameters:
-        return [iter([(batch.fresh(), batch.batch_idx, batch.dataloader_idx)])]
+        return [iter([(batch.copy(), batch.batch_idx, batch.dataloader_idx)])]
     positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_all = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
-    arguments = [batch.fresh(), batch.batch_idx, batch.dataloader_idx]
+    arguments = [batch.copy(), batch.batch_idx, batch.dataloader_idx]
     return arguments[: 2 if takes_all else len(positional)]
 
 
