@@ -187,14 +187,14 @@ def swap(turns: int) -> Stopwatch:
     """Exchange 25M weights by pointer and by copy."""
     module = nn.Sequential(*(nn.Linear(1250, 1250, bias=False) for _ in range(16)))
     weights, watch = Weights(module), Stopwatch()
-    others = {name: weight.clone() for name, weight in weights.here.items()}
+    others = {name: weight.clone() for name, weight in weights.present_point.items()}
 
     def copy() -> None:
-        for name, own in weights.own.items():
+        for name, own in weights.originals.items():
             own.copy_(others[name])
 
     for _ in range(turns):
-        watch.turn(pointer=lambda: weights.place(others), copy=copy)
+        watch.turn(pointer=lambda: weights.set_to(others), copy=copy)
     weights.put_back()
     return watch
 

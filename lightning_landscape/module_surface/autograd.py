@@ -1,9 +1,10 @@
-"""Join the graph of a module, which ends in its Parameters, to the tensors that a probe passes.
+"""Make the loss of a module differentiable, twice, with respect to the weights that a probe passes.
 
-A graph that was built at exchanged weights is worth nothing once the weights are exchanged again: autograd keeps leaf
-tensors by reference, and checkpointed activations are recomputed with whatever the module then holds. So no graph of
-the module ever leaves its evaluation. Two autograd functions stand for it: the first knows loss and gradient, the
-second gradient and Hessian-vector products, and each sets the module to its weights whenever it is asked.
+The graph of a module ends in its Parameters, whose values are exchanged for each evaluation. It is of no use once they
+have been exchanged again: autograd refers to leaf tensors instead of copying them, and checkpointed activations are
+recomputed from the weights that the module has then. Therefore no graph of the module leaves its evaluation. Two
+autograd functions take its place: the first computes the loss and its gradient, the second the gradient and
+Hessian-vector products. Each of them sets the module's weights whenever it evaluates something.
 """
 
 from __future__ import annotations
@@ -18,23 +19,24 @@ from torch.autograd.function import once_differentiable
 from lightning_landscape.surface import Params
 
 Vectors = tuple[Tensor, ...]
+"""one tensor for each weight, in the order in which a point names them"""
 
 
 class Objective(Protocol):
-    """What is known of a loss at one point; vectors follow the order of the point's names."""
+    """A loss whose value and derivatives can be computed at any point; none of its results has a graph."""
 
     def value(self, point: Params) -> Tensor:
-        """The loss, 0-dim, without a graph."""
+        """Return the loss as a 0-dim tensor."""
 
     def value_and_gradient(self, point: Params) -> tuple[Tensor, Vectors]:
-        """The loss and its gradient, without a graph."""
+        """Return the loss and its gradient."""
 
     def gradient_and_product(self, point: Params) -> tuple[Vectors, Callable[[Params, Vectors], Vectors]]:
-        """The gradient, and a function that multiplies the Hessian at the same point with a vector."""
+        """Return the gradient, and a function of this point and a vector that returns Hessian times vector."""
 
 
 def differentiable(objective: Objective) -> Callable[[Params], Tensor]:
-    """The loss as a function through which torch can differentiate twice."""
+    """Return the loss as a function that torch can differentiate twice."""
 
     def loss(params: Params) -> Tensor:
         if torch.is_grad_enabled() and any(weight.requires_grad for weight in params.values()):
@@ -54,11 +56,11 @@ class _Loss(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
         gradient = ctx.gradient
         if torch.is_grad_enabled():  # create_graph=True
             gradient = _Gradient.apply(ctx.objective, ctx.names, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
-        return None, None, *(outer * part for part in gradient)
+        return None, None, *(grad_output * component for component in gradient)
 
 
 class _Gradient(torch.autograd.Function):
@@ -71,8 +73,8 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *vector: Tensor) -> tuple[Any, ...]:
-        return None, None, *ctx.product(_point(ctx.names, ctx.saved_tensors), vector)
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Any, ...]:
+        return None, None, *ctx.product(_point(ctx.names, ctx.saved_tensors), grad_outputs)
 
 
 def _point(names: tuple[str, ...], weights: tuple[Tensor, ...]) -> Mapping[str, Tensor]:

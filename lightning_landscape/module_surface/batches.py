@@ -1,4 +1,4 @@
-"""The batches that a probe looks at: a few of the run's own, kept in a bounded number of bytes."""
+"""Keep copies of the last few training batches, for probes to evaluate the loss on."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from lightning_landscape.module_surface.copier import Copier, children_of
 
 @dataclass(frozen=True)
 class ProbeBatch:
-    """One batch as `training_step` was given it, and how the module stood at that moment."""
+    """A copy of one batch that `training_step` was called with, and the mode of each submodule at that step."""
 
     batch: Any
-    """the captured copy; `fresh` makes another"""
+    """the captured copy; evaluations get copies of it, made by `copy`"""
     batch_idx: int
     dataloader_idx: int
     training: dict[str, bool]
-    """the ``training`` flag of every submodule by name: frozen BatchNorm is to stay frozen"""
+    """the ``training`` flag of every submodule by its name, since a frozen BatchNorm layer is in evaluation mode"""
     samples: int | None
-    """length of the first dimension that all tensors share; None where they do not"""
+    """number of samples: the length of the first dimension, if it is the same for all tensors; None otherwise"""
     nbytes: int
     uncopied: Mapping[str, str]
-    """where in the batch an object was met that cannot be copied: its type"""
+    """the types of the objects in the batch that cannot be copied, by where they are: ``"batch[0].handle"``"""
 
-    def fresh(self) -> Any:
-        """A copy for one evaluation, since a training step may change its batch."""
+    def copy(self) -> Any:
+        """Return a copy of the batch for one evaluation, since a training step may change its batch."""
         return _copy(self.batch)[0]
 
 
 class ProbeSet:
-    """The latest few batches, of which one half is measured on and the other half judged on.
+    """The last few training batches: probes measure with one half, the other half are held-out batches.
 
-    Call `capture` in ``on_train_batch_start`` and `capture_drawn` in ``on_train_batch_end``, in the few steps right
-    before a probe: a batch after its training step is not always the batch that went in.
+    Call `capture` in ``on_train_batch_start`` and `capture_drawn` in ``on_train_batch_end`` of the steps before a
+    probe. A batch has to be copied before its training step, which may change it.
 
     Args:
-        max_batches: how many to hold
-        max_bytes: how many bytes all of them may take, on the device where they are; a batch beyond is left out
+        max_batches: largest number of batches to keep.
+        max_bytes: largest number of bytes that all of them may take, on the devices where they are; a batch that
+            takes more than this alone is not kept.
     """
 
     def __init__(self, max_batches: int = 4, max_bytes: int = 64 * 2**20) -> None:
@@ -53,82 +54,90 @@ class ProbeSet:
         self.max_batches = max_batches
         self.max_bytes = max_bytes
         self.left_out: int | None = None
-        """bytes of the last batch that was too large; None where there was none"""
-        self._held: deque[ProbeBatch] = deque()
-        self._drawing: dict[str, bool] | None = None
+        """bytes of the last batch that was too large to keep; None if there was none"""
+        self._batches: deque[ProbeBatch] = deque()
+        self._flags_before_drawing: dict[str, bool] | None = None
+        """the ``training`` flags at the start of a step that draws its batch itself; None at any other time"""
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._batches)
 
     @property
     def nbytes(self) -> int:
-        """Bytes held in all."""
-        return sum(held.nbytes for held in self._held)
+        """Bytes of all batches together."""
+        return sum(batch.nbytes for batch in self._batches)
 
     @property
     def halves(self) -> tuple[tuple[ProbeBatch, ...], tuple[ProbeBatch, ...]]:
-        """Batches to measure on and batches to judge on; the second is empty while only one batch is held."""
-        held = tuple(self._held)
-        return held[0::2], held[1::2]
+        """The batches to measure with and the held-out batches; of a single batch, the latter are empty."""
+        batches = tuple(self._batches)
+        return batches[0::2], batches[1::2]
 
     def capture(self, pl_module: nn.Module, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Keep a copy of a batch that is about to be trained on.
+        """Keep a copy of the batch of the training step that begins.
 
-        Lightning hands over None where the step draws from the ``dataloader_iter`` itself; see `capture_drawn`.
+        Lightning passes None where the step draws its batch from ``dataloader_iter``; see `capture_drawn`.
         """
         flags = {name: module.training for name, module in pl_module.named_modules()}
-        self._drawing = flags if batch is None else None
+        self._flags_before_drawing = flags if batch is None else None
         if batch is not None:
             self._keep(flags, batch, batch_idx, dataloader_idx)
 
     def capture_drawn(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Keep a copy of the batch that the step has drawn from its ``dataloader_iter``; nothing for other steps."""
-        flags, self._drawing = self._drawing, None
+        """Keep a copy of the batch if the training step has drawn it from ``dataloader_iter`` itself."""
+        flags, self._flags_before_drawing = self._flags_before_drawing, None
         if flags is not None and batch is not None:
             self._keep(flags, batch, batch_idx, dataloader_idx)
 
     def latest(self, batches: int, samples: int | None = None) -> ProbeSet:
-        """The same batches, but no more than these, and no more than two beyond so many samples."""
-        some = ProbeSet(batches, self.max_bytes)
-        seen = 0
-        for held in reversed(self._held):
-            if len(some) == batches or (samples is not None and len(some) >= 2 and seen >= samples):
+        """Return a set of the latest of these batches.
+
+        Args:
+            batches: largest number of batches.
+            samples: number of samples after which no batch is added, except that there are always two if possible;
+                None for no such limit.
+        """
+        selected = ProbeSet(batches, self.max_bytes)
+        selected_samples = 0
+        for batch in reversed(self._batches):
+            enough = samples is not None and len(selected) >= 2 and selected_samples >= samples
+            if len(selected) == batches or enough:
                 break
-            some._held.appendleft(held)
-            seen += held.samples or 0
-        some.left_out = self.left_out
-        return some
+            selected._batches.appendleft(batch)
+            selected_samples += batch.samples or 0
+        selected.left_out = self.left_out
+        return selected
 
     def half(self) -> ProbeSet:
-        """The later half of the batches, at least one."""
+        """Return a set of the later half of these batches, at least one."""
         return self.latest(max(1, len(self) // 2))
 
     def clear(self) -> None:
-        """Forget all batches."""
-        self._held.clear()
-        self._drawing = None
+        """Remove all batches."""
+        self._batches.clear()
+        self._flags_before_drawing = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles are made of: the settings, without the batches."""
-        return {name: value for name, value in vars(self).items() if name not in ("_held", "_drawing")}
+        """Return the settings, since copies and pickles do not contain the batches."""
+        return {name: value for name, value in vars(self).items() if name not in ("_batches", "_flags_before_drawing")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Begin without batches."""
-        vars(self).update(state, _held=deque(), _drawing=None)
+        """Take the settings and begin without batches."""
+        vars(self).update(state, _batches=deque(), _flags_before_drawing=None)
 
     def _keep(self, flags: dict[str, bool], batch: Any, batch_idx: int, dataloader_idx: int) -> None:
         copied, nbytes, uncopied = _copy(batch)
         if nbytes > self.max_bytes:
             self.left_out = nbytes
             return
-        samples = _samples(copied)
-        self._held.append(ProbeBatch(copied, batch_idx, dataloader_idx, flags, samples, nbytes, uncopied))
-        while len(self._held) > self.max_batches or self.nbytes > self.max_bytes:
-            self._held.popleft()
+        samples = _number_of_samples(copied)
+        self._batches.append(ProbeBatch(copied, batch_idx, dataloader_idx, flags, samples, nbytes, uncopied))
+        while len(self._batches) > self.max_batches or self.nbytes > self.max_bytes:
+            self._batches.popleft()
 
 
 def _copy(batch: Any) -> tuple[Any, int, Mapping[str, str]]:
-    """A copy of the batch, tensor for tensor, its bytes, and what in it could not be copied."""
+    """Return a copy of the batch, its size in bytes, and the objects in it that could not be copied."""
     memo: dict[int, Any] = {}
     copier = Copier()
     copied = copier.copy(batch, memo, "batch")
@@ -138,13 +147,13 @@ def _copy(batch: Any) -> tuple[Any, int, Mapping[str, str]]:
 def _nbytes(value: Any) -> int:
     if isinstance(value, Tensor) and value.layout is not torch.strided:
         return value.element_size() * value.coalesce().values().numel() if value.layout is torch.sparse_coo else 0
-    # Asked of the class: an instance may take every name for an item of its own.
+    # The class is asked first, since an instance may return one of its items for any attribute name.
     nbytes = value.nbytes if hasattr(type(value), "nbytes") else 0
     return nbytes if isinstance(nbytes, int) else 0
 
 
-def _samples(batch: Any) -> int | None:
-    """How many samples a batch holds, where its tensors agree on it."""
+def _number_of_samples(batch: Any) -> int | None:
+    """Return the length of the first dimension of the tensors in a batch; None if it is not the same for all."""
     lengths: set[int] = set()
     seen: set[int] = set()
     pending = [batch]

@@ -48,7 +48,7 @@ _IMMUTABLE: tuple[type, ...] = (
     torch.layout,
     torch.memory_format,
 )
-# Without state of their own that a training step could read back, or impossible to own twice.
+# A training step reads no state from objects of these classes, or they cannot be duplicated.
 _SHARED: tuple[type, ...] = (
     type(threading.Lock()),
     type(threading.RLock()),
@@ -59,7 +59,7 @@ _SHARED: tuple[type, ...] = (
     weakref.ReferenceType,
     torch.Stream,
     torch.Event,
-    # What a data set draws from is not the module's; copies of it could be larger than the memory.
+    # The source of the data does not belong to the module, and copies of it may not fit into memory.
     Dataset,
     DataLoader,
     Sampler,
@@ -67,7 +67,7 @@ _SHARED: tuple[type, ...] = (
 
 
 def is_immutable(value: Any) -> bool:
-    """Whether a value may be shared, since nothing about it can change."""
+    """Return whether a value cannot change, so that it needs no copy."""
     kind: Any = type(value)
     return _is_immutable(kind)
 
@@ -79,23 +79,23 @@ def _is_immutable(kind: Any) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _is_shared(kind: Any) -> bool:
-    """Whether objects of this class are used by the copies as well, and what they hold is not looked at."""
+    """Return whether copies refer to the original objects of this class, with all that these contain."""
     return issubclass(kind, _SHARED) or kind.__module__.startswith("torch.distributed") or is_part_of_a_trainer(kind)
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
-    """Return what an instance holds in its ``__dict__`` and in the slots of its classes, by the name of the attribute.
+    """Return the attributes in the ``__dict__`` and in the slots of an instance, by name.
 
-    The `__getattr__` of a class is not asked: it may know every name.
+    `__getattr__` is not called, since a class may answer to every name.
     """
-    attributes = in_slots(value)
+    attributes = slot_attributes(value)
     with contextlib.suppress(AttributeError):  # an instance without a `__dict__`
         attributes |= object.__getattribute__(value, "__dict__")
     return attributes
 
 
-def in_slots(value: Any) -> dict[str, Any]:
-    """Return what an instance holds in slots of its classes; a slot that was never filled is left out."""
+def slot_attributes(value: Any) -> dict[str, Any]:
+    """Return the attributes in the slots of an instance, by name; slots without a value are left out."""
     kind: Any = type(value)
     attributes: dict[str, Any] = {}
     for name in _slots(kind):
@@ -113,7 +113,7 @@ def _slots(kind: Any) -> list[str]:
 
 
 def children_of(value: Any) -> Iterable[Any]:
-    """What a batch, or a part of one, is made of: items of a container, attributes of an object."""
+    """Return the items of a container or the attributes of an object; nothing for tensors, arrays and modules."""
     if isinstance(value, Mapping):
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):
@@ -125,26 +125,35 @@ def children_of(value: Any) -> Iterable[Any]:
 
 
 class Copier:
-    """Copies values so that what is shared among the originals is shared among the copies.
+    """Copies values; an object that several of them refer to is copied once, and the copies share that copy.
+
+    It does more than `copy.deepcopy`: it copies tensors that are part of a graph, and where one object cannot be
+    copied, it copies everything else.
 
     Args:
-        keep: objects that stand for themselves wherever they are met
-        substitutes: pairs (object, what stands for it in the copies)
+        keep: objects that are never copied, so that copies refer to the originals.
+        substitutes: pairs of an object and another one that copies refer to in its place.
     """
 
     def __init__(self, keep: Iterable[object] = (), substitutes: Iterable[tuple[object, object]] = ()) -> None:
         pairs = [*((value, value) for value in keep), *substitutes]
-        self._alive = [value for value, _ in pairs]  # the memo is keyed by id
-        self._memo: dict[int, Any] = {id(value): stand_in for value, stand_in in pairs}
+        self._keep_alive = [value for value, _ in pairs]  # the memo is keyed by id, which must not be used again
+        self._memo: dict[int, Any] = {id(value): substitute for value, substitute in pairs}
         self.uncopied: dict[str, str] = {}
-        """where an object was met that cannot be copied: its type"""
+        """the types of the objects that could not be copied, by where they were found: ``"batch[0].handle"``"""
 
     def memo(self) -> dict[int, Any]:
-        """What one round of copies begins with, in the format of `copy.deepcopy`."""
+        """Return a new memo, in the format of `copy.deepcopy`; values that are copied with one memo share objects."""
         return dict(self._memo)
 
     def copy(self, value: Any, memo: dict[int, Any], where: str) -> Any:  # noqa: C901 - a table of kinds
-        """A private copy of `value`; what cannot be copied is returned itself and named in `uncopied`."""
+        """Return a private copy of `value`, or `value` itself where it cannot be copied.
+
+        Args:
+            value: any object.
+            memo: copies by the ids of their originals; see `memo`.
+            where: how to name `value` in `uncopied`.
+        """
         kind: Any = type(value)
         made: Any
         if _is_immutable(kind):
@@ -153,8 +162,8 @@ class Copier:
             return memo[id(value)]
         if issubclass(kind, Tensor):
             made = self._tensor(value, memo, where)
-        elif kind is list:
-            made = memo[id(value)] = []
+        elif kind in (list, deque):
+            made = memo[id(value)] = [] if kind is list else deque(maxlen=value.maxlen)
             made.extend(self.copy(item, memo, f"{where}[{i}]") for i, item in enumerate(value))
         elif kind in (dict, OrderedDict, defaultdict):
             made = memo[id(value)] = defaultdict(value.default_factory) if kind is defaultdict else kind()
@@ -162,11 +171,8 @@ class Copier:
                 made.update(self._items(value.items(), memo, where))
         elif kind is types.MappingProxyType:
             made = kind(dict(self._items(value.items(), memo, where)))
-        elif kind is deque:
-            made = memo[id(value)] = deque(maxlen=value.maxlen)
-            made.extend(self.copy(item, memo, f"{where}[{i}]") for i, item in enumerate(value))
         elif kind is tuple or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
-            # A named tuple is made of its items, whatever its own class takes to make one.
+            # The constructor of a named tuple may have been overridden to take other arguments than the items.
             made = tuple.__new__(kind, [self.copy(item, memo, f"{where}[{i}]") for i, item in enumerate(value)])
             if kind is not tuple:
                 self._attributes(value, made, memo, where)
@@ -182,7 +188,7 @@ class Copier:
         return made
 
     def _items(self, pairs: Iterable[Any], memo: dict[int, Any], where: str) -> Iterable[tuple[Any, Any]]:
-        """Copies of keys and values: a tensor that is a key may be an attribute as well."""
+        """Return copies of keys and values; a key is copied too, since a tensor may be a key and an attribute."""
         return (
             (
                 key if type(key) is str else self.copy(key, memo, f"{where}, a key"),
@@ -192,26 +198,26 @@ class Copier:
         )
 
     def _attributes(self, value: Any, made: Any, memo: dict[int, Any], where: str) -> None:
-        """Give `made` copies of the attributes of `value`, past any `__setattr__` of their class."""
+        """Give `made` copies of the attributes of `value` without calling the `__setattr__` of their class."""
         for key, item in attributes_of(value).items():
             object.__setattr__(made, key, self.copy(item, memo, f"{where}.{key}"))
 
     def _tensor(self, value: Tensor, memo: dict[int, Any], where: str) -> Any:
         try:
             made = memo[id(value)] = _clone(value)
-        except Exception:  # a user's own kind of tensor may fail in any way
+        except Exception:  # a user's own subclass of Tensor may raise anything
             self.uncopied[where] = type(value).__qualname__
             return value
         kind = type(value)
-        # A tensor that is made of other tensors has cloned what its attributes hold.
+        # A tensor that wraps other tensors has cloned those, which are in its attributes.
         if value.__dict__ if kind is Tensor else not _wraps(kind):
             self._attributes(value, made, memo, where)
         return made
 
     def _object(self, value: Any, memo: dict[int, Any], where: str) -> Any:
-        """A copy by the protocol of `copy.deepcopy`; what inside it cannot be copied spoils only itself."""
+        """Return a copy as `copy.deepcopy` makes it, except that parts that cannot be copied are shared."""
         kind: Any = type(value)
-        if hasattr(kind, "__del__"):  # the copy would close in the end what the original still needs
+        if hasattr(kind, "__del__"):  # when the copy is deleted, it may close what the original still uses
             self.uncopied[where] = kind.__qualname__
             return value
         try:
@@ -226,13 +232,13 @@ class Copier:
             return value
 
     def _rebuilt(self, value: Any, memo: dict[int, Any], where: str) -> Any:
-        """What the object says of how it is pickled, with copies in place of all that this takes."""
+        """Return an object made as unpickling would make it, from copies of what pickling would store."""
         kind: Any = type(value)
         reduce: Any = copyreg.dispatch_table.get(kind)
         reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
-        if isinstance(reduced, str):  # the name of something that exists once
+        if isinstance(reduced, str):  # the name of a global object, which exists once
             return value
-        memo.setdefault(id(memo), []).append(reduced)  # the memo is keyed by id
+        memo.setdefault(id(memo), []).append(reduced)  # keeps it alive, since the memo is keyed by id
         make, arguments, state, items, pairs, set_state = (*reduced, *[None] * 4)[:6]
         made = memo[id(value)] = make(*[self.copy(argument, memo, where) for argument in arguments])
         if set_state is not None:
@@ -254,11 +260,12 @@ class Copier:
 
 def _clone(value: Tensor) -> Tensor:
     kind: Any = type(value)
-    if kind is Tensor:  # part of a graph (a pruned weight, old weight_norm, a hidden state) where it is no leaf
+    # A tensor that is no leaf (a pruned weight, a hidden state) is cloned within its graph.
+    if kind is Tensor:
         return value.detach().clone().requires_grad_(value.requires_grad) if value.is_leaf else value.clone()
     if torch.nn.parameter.is_lazy(value):
         return copy.deepcopy(value)
-    # Functions that a class overrides may turn the clone into another class, and may do anything else.
+    # Functions that a subclass overrides may return another class, or have side effects.
     with contextlib.nullcontext() if _wraps(kind) else torch._C.DisableTorchFunctionSubclass():
         clone = value.detach().clone() if value.is_leaf else value.clone()
         if kind is torch.nn.Parameter:
@@ -268,5 +275,5 @@ def _clone(value: Tensor) -> Tensor:
 
 
 def _wraps(kind: Any) -> bool:
-    """Whether a tensor of this class is made of other tensors, and knows by itself how to clone them."""
+    """Return whether tensors of this class contain other tensors, which their own `clone` copies too."""
     return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__

@@ -1,4 +1,4 @@
-"""One evaluation: a stranger's training step on one batch at given weights, always from the same beginning."""
+"""Evaluate the training step on one batch at given weights, always from the same state of the module."""
 
 from __future__ import annotations
 
@@ -22,36 +22,46 @@ from lightning_landscape.trainer.ranks import Ranks
 
 Mode: TypeAlias = Literal["as_trained", "eval"]
 Buffers: TypeAlias = Mapping[str, Mapping[str, Tensor | None]]
-"""buffers by the name of their submodule, then by their own"""
+"""buffers by the name of their submodule, then by their own name"""
 
-PRESENT: Params = MappingProxyType({})
-"""the point that names no weight, and so leaves all of them where the run is"""
+PRESENT_WEIGHTS: Params = MappingProxyType({})
+"""the point that names no weight, so that all weights have their present values"""
 _SEED = 20011
 
 
 class Evaluator:
-    """Evaluates the training step of an isolated module."""
+    """Evaluates the training step of an isolated module.
+
+    Args:
+        isolation: private copies of the module's attributes.
+        training_step: calls the training step and returns its loss.
+        ranks: the ranks that evaluate together.
+        mode: "as_trained" for the ``training`` flags of the captured batches, "eval" for evaluation mode.
+        meter: counts the evaluations; None for a new one.
+    """
 
     def __init__(
-        self, isolation: Isolation, replay: TrainingStep, ranks: Ranks, mode: Mode, meter: Meter | None = None
+        self, isolation: Isolation, training_step: TrainingStep, ranks: Ranks, mode: Mode, meter: Meter | None = None
     ) -> None:
-        self.isolation, self.replay, self.ranks, self.mode = isolation, replay, ranks, mode
+        self.isolation, self.training_step, self.ranks, self.mode = isolation, training_step, ranks, mode
         self.meter = meter or Meter()
         self.weights = isolation.weights
         self.open = True
-        self._watchers: Mapping[str, Callable[..., None]] = {}
-        self._without_graph: type[torch.no_grad] | type[torch.enable_grad] = torch.no_grad
+        """whether the module may still be evaluated"""
+        self._hooks: Mapping[str, Callable[..., None]] = {}
+        self._grad_mode: type[torch.no_grad] | type[torch.enable_grad] = torch.no_grad
+        """how the loss is evaluated where its gradient is not needed"""
 
     @contextlib.contextmanager
-    def at_other_weights(self) -> Iterator[None]:
-        """A piece of work agreed on by all ranks, after which the module holds the present weights again.
+    def temporary_weights(self) -> Iterator[None]:
+        """Let all ranks evaluate together, at any weights, and set the module to the present weights afterwards.
 
         Raises:
-            SurfaceError: if the surface is closed; else whatever the training step raised, said in one line
+            SurfaceError: if the surface is closed, if the training step raises an exception, or if another rank fails
             OverBudgetError: if the meter's limit is reached
         """
         if not self.open:
-            raise SurfaceError("[LL305] this surface is closed: differentiate inside its `with` block")
+            raise SurfaceError("[LL305] this surface is closed: evaluate and differentiate it inside its `with` block")
         with self.ranks.together():
             try:
                 yield
@@ -60,20 +70,16 @@ class Evaluator:
             except Exception as error:
                 raise SurfaceError(f"[LL306] training_step raised {_in_one_line(error)}") from error
             finally:
-                self.weights.place(PRESENT)
+                self.weights.set_to(PRESENT_WEIGHTS)
 
     @contextlib.contextmanager
-    def watching(self, watchers: Mapping[str, Callable[..., None]]) -> Iterator[None]:
-        """Evaluations inside have a forward hook on each submodule that is named.
-
-        Yields:
-            nothing
-        """
-        self._watchers = watchers
+    def forward_hooks(self, hooks: Mapping[str, Callable[..., None]]) -> Iterator[None]:
+        """Register forward hooks on submodules, by their names, in each evaluation inside this context."""
+        self._hooks = hooks
         try:
             yield
         finally:
-            self._watchers = {}
+            self._hooks = {}
 
     def loss(
         self,
@@ -83,87 +89,100 @@ class Evaluator:
         buffers: Buffers = MappingProxyType({}),
         precision: contextlib.AbstractContextManager[Any] | None = None,
     ) -> Tensor:
-        """The loss of one batch, with its graph where gradients are enabled."""
-        self.isolation.renew(self._flags(batch))
-        self.isolation.set_buffers(buffers)
-        for name, watcher in self._watchers.items():  # gone with these copies of the module's attributes
-            self.isolation.modules[name].register_forward_hook(watcher)
-        self.weights.place(point)
-        return self.once_more(batch, precision)
+        """Return the loss of one batch at `point`, with its graph if gradients are enabled.
 
-    def once_more(self, batch: ProbeBatch, precision: contextlib.AbstractContextManager[Any] | None = None) -> Tensor:
-        """The loss of a further batch, with whatever the one before has left in the module."""
+        Args:
+            batch: the batch.
+            point: the weights.
+            buffers: buffers that differ from those of the run.
+            precision: context in which to evaluate, besides the precision of training; None for no other.
+        """
+        self.isolation.renew(self._training_flags(batch))
+        self.isolation.set_buffers(buffers)
+        for name, hook in self._hooks.items():  # the next `renew` removes them, with all other attributes
+            self.isolation.modules[name].register_forward_hook(hook)
+        self.weights.set_to(point)
+        return self.loss_without_reset(batch, precision)
+
+    def loss_without_reset(
+        self, batch: ProbeBatch, precision: contextlib.AbstractContextManager[Any] | None = None
+    ) -> Tensor:
+        """Return the loss of one batch in the state in which the last evaluation has left the module."""
         self.meter.forward()
         seed_streams(_SEED + batch.batch_idx)
-        return self.replay(batch, precision)
+        return self.training_step(batch, precision)
 
-    def loss_alone(self, batch: ProbeBatch, point: Params, buffers: Buffers = MappingProxyType({})) -> Tensor:
-        """The loss of one batch without a graph."""
-        with self._without_graph():
+    def loss_without_graph(self, batch: ProbeBatch, point: Params, buffers: Buffers = MappingProxyType({})) -> Tensor:
+        """Return the loss of one batch at `point`, detached."""
+        with self._grad_mode():
             return self.loss(batch, point, buffers=buffers).detach()
 
-    def _flags(self, batch: ProbeBatch) -> Mapping[str, bool]:
+    def _training_flags(self, batch: ProbeBatch) -> Mapping[str, bool]:
         return batch.training if self.mode == "as_trained" else dict.fromkeys(batch.training, False)
 
     def running_statistics(self, batches: Sequence[ProbeBatch], point: Params) -> Buffers:
-        """What every trained BatchNorm collects at `point` from the batches, each weighing the same [Izmailov18]_.
+        """Return the statistics that every trained BatchNorm layer collects from the batches at `point`.
 
-        Those of the run belong to other weights, and overstate the loss between two points.
+        All batches have equal weight [Izmailov18]_. The run's own statistics were collected at other weights, with
+        which the loss between two points would be too large. There is nothing to collect in mode "as_trained", in
+        which BatchNorm uses the statistics of each batch.
 
         .. [Izmailov18] Averaging weights leads to wider optima and better generalization, arXiv:1803.05407.
         """
+        if self.mode == "as_trained":
+            return {}
         norms = {name: m for name, m in self.isolation.modules.items() if isinstance(m, _BatchNorm)}
         collecting = {name: m for name, m in norms.items() if m.track_running_stats and batches[0].training.get(name)}
         if not collecting:
             return {}
         self.isolation.renew({name: name in collecting for name in batches[0].training})
-        self.weights.place(point)
+        self.weights.set_to(point)
         for norm in collecting.values():
             norm.reset_running_stats()
-            norm.momentum = None  # a plain mean
-        with self._without_graph():
+            norm.momentum = None  # the mean over all batches, with equal weights
+        with self._grad_mode():
             for batch in batches:
-                self.once_more(batch)
+                self.loss_without_reset(batch)
         return {name: dict(norm._buffers) for name, norm in collecting.items()}
 
-    def check(self, batch: ProbeBatch) -> None:
-        """Evaluate twice at the present weights: a surface that gives two values has none to give.
+    def require_reproducible(self, batch: ProbeBatch) -> None:
+        """Evaluate the loss twice at the present weights, and raise an error if the two values differ.
 
         Raises:
             SurfaceError: if the two values differ in a single bit
         """
-        with self.at_other_weights():
-            self._look_for_writes(batch)
+        with self.temporary_weights():
+            self._find_weights_written_by_step(batch)
             try:
-                first = self.loss_alone(batch, PRESENT)
+                first = self.loss_without_graph(batch, PRESENT_WEIGHTS)
             except SurfaceError:
                 raise
-            except Exception:  # a gradient penalty needs gradients for its value; any other step fails again
-                self._without_graph = torch.enable_grad
-                first = self.loss_alone(batch, PRESENT)
-            second = self.loss_alone(batch, PRESENT)
+            except Exception:  # a loss with a gradient penalty needs gradients; any other step fails once more
+                self._grad_mode = torch.enable_grad
+                first = self.loss_without_graph(batch, PRESENT_WEIGHTS)
+            second = self.loss_without_graph(batch, PRESENT_WEIGHTS)
             if not bool(((first == second) | (first.isnan() & second.isnan())).all()):
                 raise SurfaceError(
                     f"[LL307] training_step gives {first.item():.9g}, then {second.item():.9g} for the same weights, "
-                    f"batch and random numbers: it depends on {self._suspects()}; give loss_fn or define "
+                    f"batch and random numbers: it depends on {self._possible_reasons()}; give loss_fn or define "
                     "landscape_loss(self, batch)"
                 )
 
-    def _look_for_writes(self, batch: ProbeBatch) -> None:
-        """Whether the step writes to its own weights (clips them, keeps an average of them)."""
-        point = self.weights.far_away()
-        with contextlib.suppress(Exception), torch.enable_grad():  # so far away it may fail for good reasons
+    def _find_weights_written_by_step(self, batch: ProbeBatch) -> None:
+        """Evaluate once to find the weights that the step itself changes: it may clip them or average them."""
+        point = self.weights.doubled_point()
+        with contextlib.suppress(Exception), torch.enable_grad():  # a sound step may fail at such weights
             self.loss(batch, point)
-        self.weights.note_written(point)
+        self.weights.record_writes(point)
 
     @property
     def writes_after_backward(self) -> bool:
-        """Whether a manual step changes its weights after it has taken their gradient."""
-        return self.replay.manual and not self.weights.written.isdisjoint(self.weights.trainable)
+        """Whether a step with manual optimization changes weights after it has computed their gradient."""
+        return self.training_step.manual and not self.weights.written_by_step.isdisjoint(self.weights.trainable)
 
-    def _suspects(self) -> str:
-        named = [f"{where} ({kind}), which cannot be copied" for where, kind in self.isolation.uncopied.items()]
-        return " or ".join(named) or "something outside the module (a global, a closure)"
+    def _possible_reasons(self) -> str:
+        uncopied = [f"{where} ({kind}), which cannot be copied" for where, kind in self.isolation.uncopied.items()]
+        return " or ".join(uncopied) or "something outside the module (a global, a closure)"
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Count the work of a surface: forward passes, gradients and Hessian-vector products of one batch."""
+"""Count the forward passes, backward passes and Hessian-vector products that probes take."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import OverBudgetError
 
-LONGEST_TICK = 20.0
-"""a single evaluation counts as at most this many times the median one: a clock that jumps ends nothing"""
+MAX_OVER_MEDIAN = 20.0
+"""one evaluation counts as at most this many times the median evaluation, in case the clock jumps"""
 
 
 class Meter:
-    """Counts what is evaluated: a forward pass is a third of a gradient, a Hessian-vector product two gradients.
+    """Counts evaluations in gradients of one batch: a forward pass is 1/3, a Hessian-vector product 2.
 
     Args:
         clock: times the evaluations, for `seconds`.
@@ -22,35 +22,35 @@ class Meter:
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.limit: float | None = None
-        """gradients beyond which an evaluation is refused; None for no limit"""
-        self._since, self._announced = 0.0, ""
+        """value of `gradients` above which an evaluation is refused; None for no limit"""
+        self._at_start_of_limit, self._limit_name = 0.0, ""
         self._clock = clock
         self._thirds = 0
-        self._ticks: list[float] = []
+        self._durations: list[float] = []
         self._last = clock.now()
 
     @property
     def gradients(self) -> float:
-        """Work so far, in gradients of one batch."""
+        """The work so far, in gradients of one batch."""
         return self._thirds / 3
 
     @property
     def seconds(self) -> float:
-        """Time that the evaluations took, in which a jump of the clock counts as one slow evaluation."""
-        if not self._ticks:
+        """The time that all evaluations took, in which a jump of the clock counts as one slow evaluation."""
+        if not self._durations:
             return 0.0
-        longest = LONGEST_TICK * statistics.median(self._ticks)
-        return sum(min(tick, longest) for tick in self._ticks)
+        longest = MAX_OVER_MEDIAN * statistics.median(self._durations)
+        return sum(min(duration, longest) for duration in self._durations)
 
     @contextmanager
     def limited(self, gradients: float | None, announced: str) -> Iterator[None]:
-        """Refuse evaluations beyond this many gradients inside; None for no limit.
+        """Refuse further evaluations once those inside this context have taken `gradients` gradients.
 
         Args:
-            gradients: of one batch, from now on.
-            announced: what the limit is, for the message.
+            gradients: of one batch; None for no limit.
+            announced: the limit in words, for the error message.
         """
-        self._since, self._announced = self.gradients, announced
+        self._at_start_of_limit, self._limit_name = self.gradients, announced
         self.limit = None if gradients is None else self.gradients + gradients
         try:
             yield
@@ -71,8 +71,8 @@ class Meter:
 
     def _count(self, thirds: int) -> None:
         if self.limit is not None and self.gradients + thirds / 3 > self.limit:
-            taken = self.gradients - self._since
-            raise OverBudgetError(f"it was stopped after {taken:.0f} gradients of one batch, of {self._announced}")
+            taken = self.gradients - self._at_start_of_limit
+            raise OverBudgetError(f"it was stopped after {taken:.0f} gradients of one batch, of {self._limit_name}")
         now = self._clock.now()
-        self._ticks.append(max(0.0, now - self._last))
+        self._durations.append(max(0.0, now - self._last))
         self._thirds, self._last = self._thirds + thirds, now

@@ -1,8 +1,12 @@
-"""What a training step does with each entry of a batch, measured on one batch.
+"""Find out which entries of a batch are targets, by measuring what the training step does with each of them.
 
-An entry is exchanged and everything else is kept, the random numbers of the step included. If the loss changes, and no
-layer with weights gets or returns anything else, the entry is a target: it meets the model in the loss alone. Where no
-entry is one, the loss is one of the inputs alone, such as that of an autoencoder.
+Whether a model uses its inputs can be seen by giving it the targets of other samples, for which one has to know which
+entries are targets. Names and positions do not tell reliably, so that the training step is evaluated once as it is, and
+once more for each entry with that entry of a single sample in place of all samples' and with equal random numbers. If
+an input or output of any layer with weights changes, the model uses the entry; if only the loss changes, the entry is a
+target; if nothing changes, the step does not use it. Where the step calls no layer with weights, the first two cannot
+be distinguished, so that names and positions decide after all. If no entry is a target, the loss depends on the inputs
+alone, as that of an autoencoder does.
 """
 
 from __future__ import annotations
@@ -20,188 +24,196 @@ from torch import Tensor, nn
 from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.module_surface.batches import ProbeBatch
 from lightning_landscape.module_surface.entries import (
-    TARGET,
-    Place,
+    TARGET_NAME,
+    KeyPath,
     children,
-    entry,
+    container_path,
+    entry_at,
     equal,
     has_samples,
+    key_paths,
+    last_key,
     layout,
-    listed_samples,
-    name_of,
     overlap,
-    places,
-    rearranged,
+    reordered_entry,
     repeats,
-    root,
     tensors,
     varies,
     with_entries,
 )
-from lightning_landscape.module_surface.evaluator import PRESENT, Evaluator
-from lightning_landscape.module_surface.mean_loss import MeanLoss, widened
+from lightning_landscape.module_surface.evaluator import PRESENT_WEIGHTS, Evaluator
+from lightning_landscape.module_surface.mean_loss import MeanLoss, at_least_float32
 from lightning_landscape.surface import Params, Roles
 
-MOST = 8
-"""entries that are exchanged to find the targets, at one forward pass each"""
-BESIDE = re.compile(r"mask|weight|(^|_)(lengths?|lens?|idx|index|indices|sizes?)(_|$)", re.IGNORECASE)
-"""names of what may go with a target and is none"""
+MAX_EXCHANGES = 8
+"""largest number of entries that are exchanged to find the targets, at one forward pass each"""
+AUXILIARY_NAME = re.compile(r"mask|weight|(^|_)(lengths?|lens?|idx|index|indices|sizes?)(_|$)", re.IGNORECASE)
+"""names of entries that a loss may use together with a target, but that are none"""
 
 
-def find_roles(judged: MeanLoss) -> Roles:
-    """The targets among the entries of the batches, the same on every rank, and whether any input varies.
+def find_roles(held_out: MeanLoss) -> Roles:
+    """Return the targets among the entries of the batches, and whether the inputs differ between samples.
 
-    The price is a forward pass of one batch, and one more for each entry that is exchanged, of which there are at most
-    `MOST`: those named like targets first, then the last ones, then what is inside of them.
+    This takes one forward pass of the first batch, and one more for each entry that is exchanged. These are the first
+    `MAX_EXCHANGES` of `key_paths`. Every rank returns what the first rank has found.
     """
-    with judged.evaluator.at_other_weights():
-        search = _Search(judged)
-        if len(places(search.batch)) > 1:
-            search.run()
+    with held_out.evaluator.temporary_weights():
+        search = _Search(held_out)
+        if len(key_paths(search.batch)) > 1:
+            search.exchange_entries()
         targets = search.targets()
         roles = Roles(targets, search.inputs_vary(targets))
-    return judged.evaluator.ranks.all(roles)[0]
+    return held_out.evaluator.ranks.all(roles)[0]
 
 
 @dataclass
 class _Search:
-    """The exchange of one entry after the other on the first batch, and what each does to the layers and the loss."""
+    """Exchanges one entry of the first batch after the other, and sorts the entries by what that changes."""
 
-    judged: MeanLoss
-    layers: bool = False
+    held_out: MeanLoss
+    calls_layers: bool = False
     """whether the step calls any layer with weights"""
-    reached: list[Place] = field(default_factory=list)
-    """entries that change what such layers get or return"""
-    moved: list[Place] = field(default_factory=list)
+    used_by_model: list[KeyPath] = field(default_factory=list)
+    """entries that change an input or output of such a layer"""
+    used_by_loss: list[KeyPath] = field(default_factory=list)
     """other entries that change the loss"""
-    unread: list[Place] = field(default_factory=list)
+    unused: list[KeyPath] = field(default_factory=list)
     """entries that change nothing"""
 
     @property
     def batch(self) -> Any:
-        return self.judged.batches[0].batch
+        return self.held_out.batches[0].batch
 
-    def run(self) -> None:
-        """Exchange the first `MOST` entries."""
-        watched = _layers_with_weights(self.judged.evaluator)
-        before = _observe(self.judged, self.batch, watched)
-        self.layers = bool(before.seen)
-        top = len(root(self.batch)) + 1
-        for place in places(self.batch)[:MOST]:
-            other = self._exchanged(place)
-            # What is inside an entry is of interest where the entry as a whole is no target. Several ranks evaluate in
-            # step, whatever each of them sees in its own batches.
-            idle = other is None or (len(place) > top and place[:-1] not in self.reached)
-            if idle and self.judged.evaluator.ranks.size == 1:
+    def exchange_entries(self) -> None:
+        """Exchange the first `MAX_EXCHANGES` entries and sort them into the three lists."""
+        layers = _layers_with_weights(self.held_out.evaluator)
+        before = _observe(self.held_out, self.batch, layers)
+        self.calls_layers = bool(before.layers)
+        outermost = len(container_path(self.batch)) + 1
+        for path in key_paths(self.batch)[:MAX_EXCHANGES]:
+            exchanged = self._with_single_sample(path)
+            # An entry inside another one may be a target only if the model uses the outer one.
+            skipped = exchanged is None or (len(path) > outermost and path[:-1] not in self.used_by_model)
+            # Several ranks have to evaluate equally often, although an entry may be skipped on some of them only.
+            if skipped and self.held_out.evaluator.ranks.size == 1:
                 continue
-            after = _observe(self.judged, self.batch if other is None else other, watched)
-            if idle:
+            after = _observe(self.held_out, self.batch if exchanged is None else exchanged, layers)
+            if skipped:
                 continue
-            if after.seen != before.seen:
-                self.reached.append(place)
+            if after.layers != before.layers:
+                self.used_by_model.append(path)
             elif after.loss != before.loss:
-                self.moved.append(place)
+                self.used_by_loss.append(path)
             else:
-                self.unread.append(place)
+                self.unused.append(path)
 
-    def _exchanged(self, place: Place) -> Any:
-        """The batch with one other sample at this place throughout; None if it is the same everywhere.
+    def _with_single_sample(self, path: KeyPath) -> Any:
+        """Return the batch with the entry at `path` of a single sample in place of all samples'.
 
-        A loss may stay what it is where the same samples come in another order; it does not if one stands for all.
+        The sample is the first one of another batch, or of this batch. Another order of the samples would not do, since
+        a loss may be the same for every order.
+
+        Returns:
+            a copy of the batch; None if the entry is the same in all samples, so that nothing would change
         """
-        mine, batches = entry(self.batch, place), self.judged.batches
-        for donor in (*donors(batches, 0), batches[0]):
-            listed = listed_samples(entry(donor.batch, root(donor.batch)))
-            other = rearranged(entry(donor.batch, place), _the_first, listed)
-            if not equal(mine, other):
-                return with_entries(self.batch, {place: other})
+        original = entry_at(self.batch, path)
+        for source in exchange_sources(self.held_out.batches, 0):
+            exchanged = reordered_entry(source.batch, path, _first_sample)
+            if not equal(original, exchanged):
+                return with_entries(self.batch, {path: exchanged})
         return None
 
-    def targets(self) -> tuple[Place, ...]:
-        """All entries that meet the model in the loss alone; where no layer is called, those named or placed so.
+    def targets(self) -> tuple[KeyPath, ...]:
+        """Return the entries that the loss uses and the model does not, without those that repeat an input.
 
-        An entry that repeats an input has no pairing that could be wrong.
+        Labels that repeat the inputs, as those of a language model do, cannot be paired with the wrong input.
         """
-        targets = self.moved if self.layers else self._conventional()
-        apart = (*targets, *self.unread)
-        others = [place for place in places(self.batch) if not any(overlap(place, other) for other in apart)]
-        return tuple(target for target in targets if not any(self._repeats(target, place) for place in others))
+        targets = self.used_by_loss if self.calls_layers else self._targets_by_convention()
+        no_inputs = (*targets, *self.unused)
+        inputs = [path for path in key_paths(self.batch) if not any(overlap(path, other) for other in no_inputs)]
+        return tuple(target for target in targets if not any(self._repeats(target, path) for path in inputs))
 
-    def _repeats(self, target: Place, place: Place) -> bool:
-        batches = [batch.batch for batch in self.judged.batches if layout(batch.batch) == layout(self.batch)]
-        return all(repeats(entry(batch, target), entry(batch, place)) for batch in batches)
+    def _repeats(self, target: KeyPath, path: KeyPath) -> bool:
+        batches = [batch.batch for batch in self.held_out.batches if layout(batch.batch) == layout(self.batch)]
+        return all(repeats(entry_at(batch, target), entry_at(batch, path)) for batch in batches)
 
-    def _conventional(self) -> list[Place]:
-        """The target among the entries that change the loss: by its name, else the last of them.
+    def _targets_by_convention(self) -> list[KeyPath]:
+        """Return the entries that are named like targets, or else the last one, among those that change the loss.
 
-        A single one is an input that is compared with itself, unless its name or its size says that it is a target.
+        If only one entry changes the loss, it is probably an input that is compared with itself. It is a target only if
+        its name says so, or if it has no more values than an entry that changes nothing, which is probably the input.
         """
-        used = [place for place in self._top if place in self.moved]
-        plain = [place for place in used if not BESIDE.search(name_of(place))]
-        named = [place for place in plain if TARGET.search(name_of(place))]
+        used = [path for path in self._outermost if path in self.used_by_loss]
+        candidates = [path for path in used if not AUXILIARY_NAME.search(last_key(path))]
+        named = [path for path in candidates if TARGET_NAME.search(last_key(path))]
         if named or len(used) > 1:
-            return named or plain[-1:]
-        unused = [place for place in self._top if place not in used]
-        return [place for place in used if any(self._numbers(place) <= self._numbers(other) for other in unused)]
+            return named or candidates[-1:]
+        unused = [path for path in self._outermost if path not in used]
+        return [path for path in used if any(self._num_values(path) <= self._num_values(other) for other in unused)]
 
     @property
-    def _top(self) -> list[Place]:
-        """The entries of the batch in their own order."""
-        where = root(self.batch)
-        return [(*where, key) for key in children(entry(self.batch, where))]
+    def _outermost(self) -> list[KeyPath]:
+        """The paths of the entries that are not inside another one, in the order of the batch."""
+        container = container_path(self.batch)
+        return [(*container, key) for key in children(entry_at(self.batch, container))]
 
-    def _numbers(self, place: Place) -> int:
-        return sum(tensor.numel() for tensor in tensors(entry(self.batch, place)))
+    def _num_values(self, path: KeyPath) -> int:
+        return sum(tensor.numel() for tensor in tensors(entry_at(self.batch, path)))
 
-    def inputs_vary(self, targets: Sequence[Place]) -> bool:
-        """Whether any sample's input differs from another's; True where that cannot be told."""
-        inputs = [place for place in self._top if not any(overlap(place, target) for target in targets)]
-        if not targets or not inputs or any(place in self.reached or place in self.moved for place in inputs):
+    def inputs_vary(self, targets: Sequence[KeyPath]) -> bool:
+        """Return whether the inputs of any two samples differ; True if that is not known."""
+        inputs = [path for path in self._outermost if not any(overlap(path, target) for target in targets)]
+        if not targets or not inputs or any(path in self.used_by_model or path in self.used_by_loss for path in inputs):
             return True
-        batches = [batch.batch for batch in self.judged.batches]
-        known = [place for place in inputs if self._numbers(place)]
-        return len(known) < len(inputs) or all(varies([entry(batch, place) for batch in batches]) for place in known)
+        batches = [batch.batch for batch in self.held_out.batches]
+        comparable = [path for path in inputs if self._num_values(path)]
+        return len(comparable) < len(inputs) or all(
+            varies([entry_at(batch, path) for batch in batches]) for path in comparable
+        )
 
 
 @dataclass(frozen=True)
 class _Observation:
-    """What one evaluation shows; None stands for what is not a number."""
+    """What is compared between two evaluations; None stands for NaN, so that NaN equals NaN."""
 
     loss: float | None
-    seen: tuple[float | None, ...]
-    """sums and norms of what the layers with weights get and return, call by call"""
+    layers: tuple[float | None, ...]
+    """sum and norm of each input and output of the layers with weights, in the order of the calls"""
 
 
-def _observe(judged: MeanLoss, batch: Any, watched: Sequence[str]) -> _Observation:
-    """Evaluate the first batch with this in its place, at the present weights."""
-    seen: list[Tensor] = []
-    with judged.evaluator.watching({name: functools.partial(_note, seen) for name in watched}):
-        loss = loss_of(judged, replace(judged.batches[0], batch=batch), PRESENT)
-    numbers = torch.stack(seen).flatten().tolist() if seen else []
-    return _Observation(_number(float(loss)), tuple(map(_number, numbers)))
+def _observe(held_out: MeanLoss, batch: Any, layers: Sequence[str]) -> _Observation:
+    """Evaluate `batch` in place of the first batch, at the present weights, and observe the layers with these names."""
+    summaries: list[Tensor] = []
+    with held_out.evaluator.forward_hooks({name: functools.partial(_summarize, summaries) for name in layers}):
+        loss = loss_or_nan(held_out, replace(held_out.batches[0], batch=batch), PRESENT_WEIGHTS)
+    numbers = torch.stack(summaries).flatten().tolist() if summaries else []
+    return _Observation(_none_if_nan(float(loss)), tuple(map(_none_if_nan, numbers)))
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value  # two that are not numbers are alike here
+def _none_if_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
-def _note(seen: list[Tensor], layer: nn.Module, inputs: Any, output: Any) -> None:
-    """Note what a layer got and returned; one that returns a single number is a loss with weights of its own."""
-    returned = [tensor for tensor in tensors(output) if has_samples(tensor)]
-    if returned:
-        seen += [_summary(tensor.detach()) for tensor in (*tensors(inputs), *returned) if has_samples(tensor)]
+def _summarize(summaries: list[Tensor], layer: nn.Module, inputs: Any, output: Any) -> None:
+    """Add the sums and norms of what a layer receives and returns.
+
+    A layer that returns a single number is left out: it is a loss with weights of its own, whose inputs are targets.
+    """
+    outputs = [tensor for tensor in tensors(output) if has_samples(tensor)]
+    if outputs:
+        summaries += [_summary(tensor.detach()) for tensor in (*tensors(inputs), *outputs) if has_samples(tensor)]
 
 
 def _summary(tensor: Tensor) -> Tensor:
-    """Sum and norm, shape (2,)."""
-    kind = torch.float32 if tensor.device.type == "mps" else torch.float64
+    """Return the sum and the norm of a tensor as a tensor of shape (2,)."""
+    dtype = torch.float32 if tensor.device.type == "mps" else torch.float64
     values = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-    values = values if values.is_floating_point() else values.to(kind)
-    return torch.stack([values.sum(dtype=kind), torch.linalg.vector_norm(values, dtype=kind)])
+    values = values if values.is_floating_point() else values.to(dtype)
+    return torch.stack([values.sum(dtype=dtype), torch.linalg.vector_norm(values, dtype=dtype)])
 
 
 def _layers_with_weights(evaluator: Evaluator) -> list[str]:
-    """Names of the submodules that own parameters, also those that compute them from others."""
+    """Return the names of the submodules that have parameters themselves, parametrized ones included."""
     return [
         name
         for name, module in evaluator.isolation.modules.items()
@@ -210,32 +222,40 @@ def _layers_with_weights(evaluator: Evaluator) -> list[str]:
     ]
 
 
-def loss_of(judged: MeanLoss, batch: ProbeBatch, point: Params) -> Tensor:
-    """The loss of one batch on this rank; NaN where the step refuses it, as it may refuse what it would never get.
+def loss_or_nan(held_out: MeanLoss, batch: ProbeBatch, point: Params) -> Tensor:
+    """Return the loss of one batch on this rank, or NaN if the training step raises an error.
+
+    It may raise one for a batch with exchanged entries, since such a batch never occurs in training.
 
     Raises:
-        OutOfMemoryError: if the device's memory does not suffice
-        MemoryError: if the host's does not
+        OutOfMemoryError: if the device runs out of memory
+        MemoryError: if the host runs out of memory
         OverBudgetError: if the meter's limit is reached
     """
-    evaluator = judged.evaluator
+    evaluator = held_out.evaluator
     try:
-        buffers = {} if evaluator.mode == "as_trained" else evaluator.running_statistics((batch,), point)
-        return widened(evaluator.loss_alone(batch, point, buffers))
+        buffers = evaluator.running_statistics((batch,), point)
+        return at_least_float32(evaluator.loss_without_graph(batch, point, buffers))
     except (torch.OutOfMemoryError, MemoryError, OverBudgetError):
         raise
     except Exception:
         return torch.tensor(math.nan, device=evaluator.ranks.device)
 
 
-def donors(batches: Sequence[ProbeBatch], i: int) -> Iterator[ProbeBatch]:
-    """The batches after this one, and then those before, that can give it any of their entries.
+def exchange_sources(batches: Sequence[ProbeBatch], i: int) -> Iterator[ProbeBatch]:
+    """Iterate over the batches from which batch `i` can take an entry: those with equal keys, shapes and types.
 
-    An index that is valid in a batch of other shapes may lie outside of this one.
+    Between other shapes, an index that is valid in one batch may be out of range in the other.
+
+    Yields:
+        the batches after batch `i`, then those before it, then batch `i` itself
     """
-    wanted = layout(batches[i].batch)
-    return (batch for batch in (*batches[i + 1 :], *batches[:i]) if layout(batch.batch) == wanted)
+    own_layout = layout(batches[i].batch)
+    for batch in (*batches[i + 1 :], *batches[:i]):
+        if layout(batch.batch) == own_layout:
+            yield batch
+    yield batches[i]
 
 
-def _the_first(count: int) -> list[int]:
+def _first_sample(count: int) -> list[int]:
     return [0] * count

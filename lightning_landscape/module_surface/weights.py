@@ -1,4 +1,4 @@
-"""The weights of a module, exchanged for others without copying and without their ever being in danger."""
+"""Set the weights of a module to other values, and put the original weights back."""
 
 from __future__ import annotations
 
@@ -13,142 +13,178 @@ from lightning_landscape.surface import Params
 
 
 class Weights:
-    """A module's parameters, which from `borrow` to `put_back` never point to the run's own storage.
+    """The parameters of a module while it is evaluated at other points.
 
-    Weights are exchanged by pointer (``p.data = w``): every `Parameter` stays the same object, so that optimizers,
-    hooks, compile guards, tied layers and the recomputation of checkpointed activations all see the same weights.
+    A parameter is set by exchanging its tensor (``p.data = w``), which copies nothing. The `Parameter` stays the same
+    object, so that optimizers, hooks, guards of compiled graphs, tied layers and checkpointed activations that are
+    recomputed all see the same weights. From the first `set_to` to `put_back`, no parameter points to the storage that
+    training uses.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.parameters: dict[str, nn.Parameter] = dict(module.named_parameters())
-        self.own: dict[str, Tensor] = {name: p.data for name, p in self.parameters.items()}
-        # A step may write to its weights (weight clipping, an EMA teacher, Embedding(max_norm=...)): not to the run's.
-        self.private: dict[str, Tensor] = {name: w.clone() for name, w in self.own.items()}
+        self.originals: dict[str, Tensor] = {name: p.data for name, p in self.parameters.items()}
+        """the tensors that training uses; only `ShardedWeights` writes to them"""
+        # A training step may write to its weights (weight clipping, an EMA teacher, Embedding(max_norm=...)).
+        self.copies: dict[str, Tensor] = {name: weight.clone() for name, weight in self.originals.items()}
+        """copies of the originals, for evaluations at the present weights"""
         self.trainable: dict[str, nn.Parameter] = {n: p for n, p in self.parameters.items() if p.requires_grad}
-        self.written: set[str] = set()
-        """weights that the training step itself was seen to write to"""
+        self.written_by_step: set[str] = set()
+        """names of the weights that the training step was seen to write to"""
 
     @property
-    def here(self) -> dict[str, Tensor]:
-        """The present point: private copies of the trainable weights."""
-        return {name: self.private[name] for name in self.trainable}
+    def present_point(self) -> dict[str, Tensor]:
+        """The present values of the trainable weights, as copies."""
+        return {name: self.copies[name] for name in self.trainable}
 
-    def place(self, point: Params) -> None:
-        """Set the module to `point`; parameters that it does not name stay at the present weights.
+    def set_to(self, point: Params) -> None:
+        """Set the parameters to `point`, and those that it does not name to their present values.
 
         Raises:
-            SurfaceError: if `point` is not one of this surface
+            SurfaceError: if `point` names a parameter that the module does not have, or has in another shape
         """
         for name, weight in point.items():
-            if name not in self.parameters or weight.shape != self.own[name].shape:
+            if name not in self.parameters or weight.shape != self.originals[name].shape:
                 raise SurfaceError(
-                    f"[LL315] the point does not belong to this surface: {name!r} of shape {tuple(weight.shape)} "
-                    "is none of the module's parameters"
+                    f"[LL315] the point does not belong to this surface: the module has no parameter {name!r} "
+                    f"of shape {tuple(weight.shape)}"
                 )
         for name, parameter in self.parameters.items():
-            weight = point.get(name, self.private[name])
-            self._set(parameter, name, weight.clone() if name in self.written else weight)
+            weight = point.get(name, self.copies[name])
+            self._set(parameter, name, weight.clone() if name in self.written_by_step else weight)
 
     def _set(self, parameter: nn.Parameter, name: str, weight: Tensor) -> None:
-        own = self.own[name]
-        parameter.data = weight.detach().to(device=own.device, dtype=own.dtype)
+        original = self.originals[name]
+        parameter.data = weight.detach().to(device=original.device, dtype=original.dtype)
 
     def frozen_since(self, name: str, point: Params) -> Params:
-        """Return the weights of an anchor that are not trained now and had other values there.
+        """Return the weights of the anchor `name` at `point` that are frozen now and had other values then.
 
-        A weight that was frozen all along has the same value at both, and is not moved to the device to stay there.
-        One of another shape is refused as in an `Anchor`.
+        Weights with equal values are left out, so that they take no memory on the device. A weight of another shape is
+        refused as in `Anchor`.
         """
-        frozen = {key: self.private[key] for key in self.parameters if key not in self.trainable and key in point}
-        moved = Anchor(name, point, frozen)
-        return {key: weight for key, weight in moved.items() if not torch.equal(local(weight), local(frozen[key]))}
+        frozen = {key: self.copies[key] for key in self.parameters if key not in self.trainable and key in point}
+        anchor = Anchor(name, point, frozen)
+        return {
+            key: weight
+            for key, weight in anchor.items()
+            if not torch.equal(local_shard(weight), local_shard(frozen[key]))
+        }
 
-    def settle(self) -> None:
-        """Let every submodule hold its parameters themselves, before they are exchanged."""
+    def reshard(self) -> None:
+        """Free the full weights that FSDP2 has gathered, before they are exchanged; nothing to do without FSDP2."""
 
-    def far_away(self) -> Params:
-        """A point that no rule about the size of weights leaves alone: clipping does nothing where the run is."""
-        return {name: 2 * self.own[name] for name in self.trainable}
+    def doubled_point(self) -> Params:
+        """Return a point at which a step that writes to its weights really changes them.
 
-    def note_written(self, point: Params) -> None:
-        """Note what the evaluation at `point`, which was `far_away`, wrote to; from now on that is copied for each."""
-        for name, own in self.own.items():
-            if not torch.equal(point[name], 2 * own) if name in point else not torch.equal(self.private[name], own):
-                self.written.add(name)
-                self.private[name] = own.clone()
+        At the present weights, clipping may change nothing, since the run has clipped them already.
+        """
+        return {name: 2 * self.originals[name] for name in self.trainable}
+
+    def record_writes(self, point: Params) -> None:
+        """Record which weights the evaluation at `point`, a `doubled_point`, has changed.
+
+        From now on, each evaluation gets its own copy of these.
+        """
+        for name, original in self.originals.items():
+            if name in point:
+                written = not torch.equal(point[name], 2 * original)
+            else:
+                written = not torch.equal(self.copies[name], original)
+            if written:
+                self.written_by_step.add(name)
+                self.copies[name] = original.clone()
 
     def put_back(self) -> None:
-        """Point every parameter to the run's own storage again; twice does no harm."""
+        """Point every parameter to its original tensor; a second call does no harm."""
         for name, parameter in self.parameters.items():
-            parameter.data = self.own[name]
+            parameter.data = self.originals[name]
 
 
 class ShardedWeights(Weights):
-    """The same for FSDP2, whose collectives know the storage of each shard: weights are copied in and back."""
+    """Weights that FSDP2 shards over the ranks.
+
+    Its collectives know the storage of each shard, so that weights are copied into it, and copied back in the end.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
-        self._groups: list[Any] = [part for part in module.modules() if hasattr(part, "reshard")]
+        self._fsdp_modules: list[Any] = [submodule for submodule in module.modules() if hasattr(submodule, "reshard")]
 
-    def settle(self) -> None:
-        """Drop gathered weights: the outermost group keeps them from one forward to the next."""
-        for group in self._groups:
-            group.reshard()
+    def reshard(self) -> None:
+        """Free the full weights, which the outermost module keeps from one forward pass to the next."""
+        for fsdp_module in self._fsdp_modules:
+            fsdp_module.reshard()
 
     def _set(self, parameter: nn.Parameter, name: str, weight: Tensor) -> None:
         with torch.no_grad():
-            local(parameter).copy_(local(weight))
+            local_shard(parameter).copy_(local_shard(weight))
 
-    def note_written(self, point: Params) -> None:
-        """Nothing to note: every evaluation copies its weights."""
+    def record_writes(self, point: Params) -> None:
+        """Record nothing, since every evaluation copies its weights."""
 
     def put_back(self) -> None:
-        """Copy the run's own weights back; twice does no harm."""
+        """Copy the original values back; a second call does no harm."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                local(parameter).copy_(local(self.private[name]))
+                local_shard(parameter).copy_(local_shard(self.copies[name]))
 
 
-def local(weight: Tensor) -> Tensor:
-    """The part of a weight that lives on this rank: all of it, unless it is sharded."""
+def local_shard(weight: Tensor) -> Tensor:
+    """Return the part of a weight that this rank holds: all of it, unless the weight is sharded."""
     detached = weight.detach()
     return detached.to_local() if hasattr(detached, "to_local") else detached
 
 
 def snapshot(module: nn.Module, names: Mapping[str, object] | None = None) -> Params:
-    """Copy the trainable weights to the CPU, each rank its own part; `names` restricts it to some."""
+    """Return a copy of the trainable weights on the CPU, of which each rank copies its own shards.
+
+    Args:
+        module: the module.
+        names: copy only the weights with these names; None for all.
+    """
     trainable = ((name, p) for name, p in module.named_parameters() if p.requires_grad)
-    return {name: local(p).to("cpu", copy=True) for name, p in trainable if names is None or name in names}
+    return {name: local_shard(p).to("cpu", copy=True) for name, p in trainable if names is None or name in names}
 
 
 class Anchor(Mapping[str, Tensor]):
-    """A snapshot that is moved to the device weight by weight, when a probe asks for it.
+    """A snapshot of which each weight is moved to the device when it is read.
+
+    Args:
+        name: name of the anchor, for the error message.
+        point: the snapshot.
+        present: weights of the module by name, whose device, dtype and sharding the moved weights get.
 
     Raises:
-        SurfaceError: if it lacks a weight or has one of another shape
+        SurfaceError: if `point` lacks one of these weights or has one of another shape
     """
 
-    def __init__(self, name: str, point: Params, here: Params) -> None:
-        for key, present in here.items():
-            if key not in point or local(point[key]).shape != local(present).shape:
-                found = tuple(point[key].shape) if key in point else "nothing"
+    def __init__(self, name: str, point: Params, present: Params) -> None:
+        for key, weight in present.items():
+            if key not in point or local_shard(point[key]).shape != local_shard(weight).shape:
+                shape = tuple(point[key].shape) if key in point else "nothing"
                 raise SurfaceError(
-                    f"[LL316] anchor {name!r} has {found} where the module has {key!r} of shape {tuple(present.shape)}"
+                    f"[LL316] anchor {name!r} has {shape} where the module has {key!r} of shape {tuple(weight.shape)}"
                 )
-        self._point, self._here = point, here
+        self._point, self._present = point, present
 
     def __getitem__(self, key: str) -> Tensor:
-        here: Any = self._here[key]
-        moved = self._point[key].detach().to(device=here.device, dtype=here.dtype)
-        if not hasattr(here, "to_local") or hasattr(moved, "to_local"):
+        present: Any = self._present[key]
+        moved = self._point[key].detach().to(device=present.device, dtype=present.dtype)
+        if not hasattr(present, "to_local") or hasattr(moved, "to_local"):
             return moved
-        sharded: Tensor = type(here).from_local(
-            moved, here.device_mesh, here.placements, run_check=False, shape=here.shape, stride=here.stride()
+        sharded: Tensor = type(present).from_local(
+            moved,
+            present.device_mesh,
+            present.placements,
+            run_check=False,
+            shape=present.shape,
+            stride=present.stride(),
         )
         return sharded
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._here)
+        return iter(self._present)
 
     def __len__(self) -> int:
-        return len(self._here)
+        return len(self._present)

@@ -40,15 +40,15 @@ def test_what_is_held_is_independent_of_the_batch_and_of_what_an_evaluation_does
     batch = {"x": [torch.zeros(2), "name"]}
     ((held,), _) = filled(batch).halves
     batch["x"][0].add_(1)
-    held.fresh()["x"].pop(0).add_(2)
+    held.copy()["x"].pop(0).add_(2)
 
-    assert torch.equal(held.fresh()["x"][0], torch.zeros(2))
+    assert torch.equal(held.copy()["x"][0], torch.zeros(2))
 
 
 def test_tensors_shared_within_a_batch_stay_shared():
     shared = torch.zeros(2)
     ((held,), _) = filled({"a": shared, "b": shared}).halves
-    fresh = held.fresh()
+    fresh = held.copy()
 
     assert fresh["a"] is fresh["b"]
     assert held.nbytes == shared.nbytes
@@ -107,7 +107,7 @@ def test_a_batch_that_contains_itself_has_the_samples_of_its_tensors():
     ((held,), _) = filled(batch).halves
 
     assert held.samples == 3
-    assert held.fresh()["all"][0]["x"] is not batch["x"]
+    assert held.copy()["all"][0]["x"] is not batch["x"]
 
 
 def test_what_is_in_a_batch_and_cannot_be_copied_is_known():

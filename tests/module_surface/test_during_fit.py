@@ -216,9 +216,9 @@ def test_weights_that_were_frozen_since_an_anchor_and_differ_there_are_named():
     weights = Weights(module)
     found = weights.frozen_since("initial", point)
     assert found.keys() == {"1.weight"}
-    weights.place({**found, "2.weight": point["2.weight"]})
+    weights.set_to({**found, "2.weight": point["2.weight"]})
     assert all(torch.equal(parameter, point[name]) for name, parameter in module.named_parameters())
-    weights.place({})
+    weights.set_to({})
     assert torch.equal(module[1].weight, point["1.weight"] + 1.0)
 
 

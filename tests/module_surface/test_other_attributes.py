@@ -85,7 +85,7 @@ def given(module: Any) -> tuple[OtherAttributes, Callable[[], None]]:
 
     def renew() -> None:
         memo = copier.memo()
-        attributes.renew(lambda value, where: copier.copy(value, memo, where))
+        attributes.install_copies(lambda value, where: copier.copy(value, memo, where))
         assert copier.uncopied == {}
 
     return attributes, renew
@@ -168,7 +168,7 @@ def test_a_class_attribute_that_is_an_attribute_too_stays_one_object():
     memo = copier.memo()
     instance = copier.copy(kind.items, memo, "items")
     attributes = OtherAttributes([kind()])
-    attributes.renew(lambda value, where: copier.copy(value, memo, where))
+    attributes.install_copies(lambda value, where: copier.copy(value, memo, where))
 
     assert kind.items is instance
     attributes.put_back()

@@ -22,7 +22,7 @@ from lightning_landscape.module_surface.during_fit import host_surface
 from lightning_landscape.module_surface.entries import varies, with_entries
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.module_surface.pairing import mispaired
-from lightning_landscape.module_surface.roles import MOST
+from lightning_landscape.module_surface.roles import MAX_EXCHANGES
 from lightning_landscape.probes import input_use
 from lightning_landscape.surface import Roles, cost_of
 from lightning_landscape.trainer.lightning_host import LightningHost
@@ -403,7 +403,7 @@ def test_the_price_is_a_handful_of_forward_passes_and_no_more_than_is_said():
     found = seen(step, lambda: {"label": y()} | {f"x{i}": x() for i in range(30)})
     assert found.roles.targets == (("label",),)
     assert found.forward_passes == pytest.approx(found.said)
-    assert found.said == pytest.approx(1 + MOST + 2 * 2)
+    assert found.said == pytest.approx(1 + MAX_EXCHANGES + 2 * 2)
     assert seen(denoise, x).forward_passes == pytest.approx(2)
 
 

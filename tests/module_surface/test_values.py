@@ -58,7 +58,7 @@ class Comparison(Prober):
         seed_streams(_SEED + held.batch_idx)
         with trainer.precision_plugin.train_step_context():
             if self.specimen.reference is not None:
-                loss = self.specimen.reference(pl_module, held.fresh())
+                loss = self.specimen.reference(pl_module, held.copy())
             else:
                 loss = pl_module.training_step(*_arguments(inspect.signature(pl_module.training_step).parameters, held))
         loss = loss["loss"] if isinstance(loss, dict) else loss
