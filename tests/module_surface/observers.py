@@ -1,4 +1,4 @@
-"""Callbacks that look at the loss surface of a run; the matrix of transparency is run for each of them."""
+"""Callbacks that evaluate the loss surface of a run, for the tests that no callback changes the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lightning_landscape.surface import LossSurface
 
 
 class Prober(Callback):
-    """Opens a surface every third batch and at the end of each epoch, and applies `probe` to it."""
+    """Open a surface every third batch and at the end of each epoch, and apply `probe` to it."""
 
     def __init__(self, probe: Callable[[LossSurface], Any], batches: int = 2, **settings: Any) -> None:
         self.probe, self.settings = probe, settings
@@ -65,7 +65,7 @@ def midpoint(surface: LossSurface) -> dict[str, Tensor]:
 
 
 def everything(surface: LossSurface) -> dict[str, Any]:
-    """A line, the gradient, a repetition, a Hessian-vector product, the other half of the batches."""
+    """Return the loss on a line, at the present weights twice and on the held-out batches, and its derivatives."""
     start = surface.anchors["initial"]
     line = [
         float(surface.loss({name: torch.lerp(start[name], surface.here[name], share) for name in start}))
@@ -100,7 +100,7 @@ OBSERVERS: dict[str, Callable[[], Callback]] = {
     "PlateauMonitor": PlateauMonitor,
     "CurvatureMonitor": lambda: CurvatureMonitor(every_n_steps=6, iterations=3, max_batches=2),
 }
-"""every monitor belongs here; one line is enough"""
+"""all monitors, by name, and direct uses of the surface"""
 
 IN_FULL = ("surface", "LandscapeMonitor")
-"""tried on every specimen: through the one all others reach the module, and the other does all that they do"""
+"""the observers to test on every specimen: all others use the surface, and do a part of what LandscapeMonitor does"""

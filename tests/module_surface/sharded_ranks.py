@@ -1,4 +1,4 @@
-"""Two ranks that share every weight between them (FSDP2), and what is recorded of their steps: run by its test."""
+"""Train on two ranks with weights that FSDP2 shards, and write the records of their steps; run by its test."""
 
 import json
 import sys
@@ -54,7 +54,7 @@ class Records(L.Callback):
 
 
 class Batches:
-    """The same ones for every rank, so that two ranks take the steps of one."""
+    """Batches that are equal on all ranks, so that two ranks take the same steps as one."""
 
     def __iter__(self):
         generator = torch.Generator().manual_seed(0)

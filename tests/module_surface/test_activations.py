@@ -1,4 +1,4 @@
-"""What activation layers put out, seen within the surface of a LightningModule in the midst of its training."""
+"""Outputs of the activation layers of a LightningModule, recorded through its surface during training."""
 
 import lightning as L
 import pytest
@@ -16,7 +16,7 @@ ROWS = torch.tensor([[1.0, -2.0], [3.0, -4.0]])
 
 
 class Around(L.LightningModule):
-    """Trains a scale around a network; whatever the network calls from outside is none of the module's."""
+    """A module that trains a scale around a network, and may call a layer that is not one of its submodules."""
 
     def __init__(self, net, elsewhere=None):
         super().__init__()
@@ -34,7 +34,7 @@ class Around(L.LightningModule):
 
 
 class Once(Prober):
-    """Looks at the surface of the first batch."""
+    """Apply the probe to the surface of the first batch."""
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.examine(trainer, pl_module)
@@ -42,8 +42,8 @@ class Once(Prober):
     def on_train_epoch_end(self, *args): ...
 
 
-def look(probe, module, inputs=ROWS):
-    """What the probe says of the surface, and of no other module's."""
+def probed(probe, module, inputs=ROWS):
+    """Return what the probe returns for the surface of the module."""
     once = Once(probe, batches=1)
     trainer = L.Trainer(
         max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
@@ -55,32 +55,32 @@ def look(probe, module, inputs=ROWS):
 
 
 def watch(net, inputs=ROWS, **settings):
-    return look(lambda surface: surface.run.activations(surface.here, **settings), Around(net), inputs)
+    return probed(lambda surface: surface.run.activations(surface.here, **settings), Around(net), inputs)
 
 
-def test_every_activation_layer_is_seen_by_its_name_and_kind():
+def test_activation_layers_are_recorded_by_name_with_their_kind():
     seen = watch(nn.Sequential(nn.Identity(), nn.ReLU(), nn.Sequential(nn.Tanh())))
     assert {name: output.kind for name, output in seen.items()} == {"net.1": "ReLU", "net.2.0": "Tanh"}
     assert seen["net.1"].values.tolist() == [[1.0, 0.0], [3.0, 0.0]]
 
 
-def test_the_layers_are_seen_at_the_point_that_is_asked_for():
+def test_outputs_are_those_at_the_given_point():
     def probe(surface):
         return [surface.run.activations({**surface.here, "net.0.weight": torch.full((1, 2), w)}) for w in (0.0, 1.0)]
 
     net = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Tanh())
-    at_zero, at_one = look(probe, Around(net))
+    at_zero, at_one = probed(probe, Around(net))
     assert at_zero["net.1"].values.tolist() == [[0.0], [0.0]]
     assert at_one["net.1"].values.tolist() == torch.tanh(ROWS.sum(1, keepdim=True)).tolist()
 
 
-def test_everything_behind_the_first_dimension_is_a_unit():
+def test_all_dimensions_but_the_first_are_units():
     images = torch.ones(5, 2, 3, 4)
     assert watch(nn.ReLU(), images)["net"].values.shape == (5, 24)
     assert watch(nn.ReLU(), torch.ones(5))["net"].values.shape == (1, 5)
 
 
-def test_a_layer_that_is_used_twice_shows_both_uses():
+def test_both_calls_of_a_layer_are_recorded():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -92,7 +92,7 @@ def test_a_layer_that_is_used_twice_shows_both_uses():
     assert watch(Twice())["net.act"].values.tolist() == [[1.0, 0.0], [3.0, 0.0], [0.0, 2.0], [0.0, 4.0]]
 
 
-def test_calls_of_another_width_are_left_out():
+def test_calls_with_another_number_of_units_are_left_out():
     class Growing(nn.Module):
         def __init__(self):
             super().__init__()
@@ -104,17 +104,17 @@ def test_calls_of_another_width_are_left_out():
     assert watch(Growing())["net.act"].values.shape == (2, 2)
 
 
-def test_of_a_large_layer_the_first_rows_are_kept():
+def test_of_a_large_output_the_first_samples_are_kept():
     assert watch(nn.ReLU(), torch.ones(1000, 10), max_values=50)["net"].values.shape == (5, 10)
     assert watch(nn.ReLU(), torch.ones(1000, 100), max_values=50)["net"].values.shape == (1, 100)
 
 
-def test_layers_of_other_modules_and_other_kinds_are_not_looked_at():
+def test_layers_of_other_modules_and_other_kinds_are_not_recorded():
     module = Around(nn.Sequential(nn.GELU(), nn.Linear(2, 2)), elsewhere=nn.ReLU())
-    assert look(lambda surface: surface.run.activations(surface.here), module) == {}
+    assert probed(lambda surface: surface.run.activations(surface.here), module) == {}
 
 
-def test_a_layer_that_is_not_called_is_not_there():
+def test_a_layer_that_is_not_called_is_left_out():
     class First(nn.Sequential):
         def forward(self, x):
             return self[0](x)
@@ -139,19 +139,19 @@ def test_no_hook_is_left_behind_and_no_graph_is_made(fails):
     before = dict(registry._global_forward_hooks)
     with torch.no_grad():
         expected = float(module.net(ROWS).sum())
-    assert look(probe, module) == pytest.approx(expected)
+    assert probed(probe, module) == pytest.approx(expected)
     assert dict(registry._global_forward_hooks) == before
     assert not any(layer._forward_hooks for layer in module.modules())
 
 
 class Regression(L.LightningModule):
-    """Learns nothing, since its activations let nothing pass."""
+    """A model that learns nothing, since its activations are constant."""
 
     def __init__(self, activation, bias):
         super().__init__()
         self.net = nn.Sequential(nn.Linear(4, 16), activation, nn.Linear(16, 1))
         nn.init.constant_(self.net[0].bias, bias)
-        nn.init.zeros_(self.net[2].weight)  # it starts at the best constant, the mean
+        nn.init.zeros_(self.net[2].weight)  # its outputs begin at the mean of the targets, the best constant
 
     def training_step(self, batch, batch_idx):
         inputs, targets = batch
@@ -169,7 +169,7 @@ class Regression(L.LightningModule):
     ],
     ids=["dead", "saturated"],
 )
-def test_a_run_behind_dead_or_saturated_units_is_told_so(activation, bias, words):
+def test_the_verdict_of_a_run_names_dead_or_saturated_units(activation, bias, words):
     generator = torch.Generator().manual_seed(0)
     inputs, targets = torch.randn(256, 4, generator=generator), torch.tensor([[1.0], [-1.0]]).repeat(128, 1)
     torch.manual_seed(0)

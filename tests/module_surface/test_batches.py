@@ -23,45 +23,45 @@ def filled(*batches: Any, **settings: Any) -> ProbeSet:
     return probe_set
 
 
-def test_halves_share_no_batch_and_the_latest_are_held():
-    measure, judge = filled(*(torch.full((2,), float(i)) for i in range(6)), max_batches=4).halves
+def test_halves_share_no_batch_and_the_latest_batches_are_kept():
+    measured, held_out = filled(*(torch.full((2,), float(i)) for i in range(6)), max_batches=4).halves
 
-    assert [batch.batch_idx for batch in measure] == [2, 4]
-    assert [batch.batch_idx for batch in judge] == [3, 5]
-
-
-def test_one_batch_leaves_nothing_to_judge_on():
-    measure, judge = filled(torch.zeros(3)).halves
-
-    assert (len(measure), len(judge)) == (1, 0)
+    assert [batch.batch_idx for batch in measured] == [2, 4]
+    assert [batch.batch_idx for batch in held_out] == [3, 5]
 
 
-def test_what_is_held_is_independent_of_the_batch_and_of_what_an_evaluation_does_to_it():
+def test_of_a_single_batch_there_is_no_held_out_batch():
+    measured, held_out = filled(torch.zeros(3)).halves
+
+    assert (len(measured), len(held_out)) == (1, 0)
+
+
+def test_changes_of_the_batch_or_of_a_copy_do_not_change_the_captured_batch():
     batch = {"x": [torch.zeros(2), "name"]}
-    ((held,), _) = filled(batch).halves
+    ((captured,), _) = filled(batch).halves
     batch["x"][0].add_(1)
-    held.copy()["x"].pop(0).add_(2)
+    captured.copy()["x"].pop(0).add_(2)
 
-    assert torch.equal(held.copy()["x"][0], torch.zeros(2))
+    assert torch.equal(captured.copy()["x"][0], torch.zeros(2))
 
 
 def test_tensors_shared_within_a_batch_stay_shared():
     shared = torch.zeros(2)
-    ((held,), _) = filled({"a": shared, "b": shared}).halves
-    fresh = held.copy()
+    ((captured,), _) = filled({"a": shared, "b": shared}).halves
+    copy = captured.copy()
 
-    assert fresh["a"] is fresh["b"]
-    assert held.nbytes == shared.nbytes
+    assert copy["a"] is copy["b"]
+    assert captured.nbytes == shared.nbytes
 
 
-def test_bytes_are_bounded_by_leaving_out_the_oldest():
+def test_the_oldest_batches_are_removed_to_keep_within_max_bytes():
     probe_set = filled(*(torch.zeros(100) for _ in range(4)), max_bytes=900)
 
     assert len(probe_set) == 2
     assert probe_set.nbytes == 800
 
 
-def test_a_batch_that_is_too_large_is_left_out_and_its_size_is_known():
+def test_a_batch_that_is_too_large_is_not_kept_and_its_size_is_recorded():
     probe_set = filled(torch.zeros(1000), max_bytes=900)
 
     assert len(probe_set) == 0
@@ -95,35 +95,35 @@ class Labelled:
         (torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=torch.jagged), 2),
     ],
 )
-def test_the_number_of_samples_is_what_all_tensors_agree_on(batch: Any, samples: int | None):
-    ((held,), _) = filled(batch).halves
+def test_the_number_of_samples_is_the_length_that_all_tensors_share(batch: Any, samples: int | None):
+    ((captured,), _) = filled(batch).halves
 
-    assert held.samples == samples
+    assert captured.samples == samples
 
 
 def test_a_batch_that_contains_itself_has_the_samples_of_its_tensors():
     batch: dict[str, Any] = {"x": torch.zeros(3)}
     batch["all"] = [batch]
-    ((held,), _) = filled(batch).halves
+    ((captured,), _) = filled(batch).halves
 
-    assert held.samples == 3
-    assert held.copy()["all"][0]["x"] is not batch["x"]
-
-
-def test_what_is_in_a_batch_and_cannot_be_copied_is_known():
-    ((held,), _) = filled((torch.zeros(3), {"more": (number for number in range(3))})).halves
-
-    assert held.uncopied == {"batch[1]['more']": "generator"}
+    assert captured.samples == 3
+    assert captured.copy()["all"][0]["x"] is not batch["x"]
 
 
-def test_training_flags_are_those_of_the_step():
+def test_objects_in_a_batch_that_cannot_be_copied_are_recorded():
+    ((captured,), _) = filled((torch.zeros(3), {"more": (number for number in range(3))})).halves
+
+    assert captured.uncopied == {"batch[1]['more']": "generator"}
+
+
+def test_the_training_flags_of_the_step_are_captured():
     module = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout())
     module[0].eval()
     probe_set = ProbeSet()
     probe_set.capture(module, torch.zeros(2), 0)
-    ((held,), _) = probe_set.halves
+    ((captured,), _) = probe_set.halves
 
-    assert held.training == {"": True, "0": False, "1": True}
+    assert captured.training == {"": True, "0": False, "1": True}
 
 
 def test_a_batch_that_the_step_draws_itself_is_captured_afterwards():
@@ -133,10 +133,10 @@ def test_a_batch_that_the_step_draws_itself_is_captured_afterwards():
     probe_set.capture(MODULE, torch.zeros(2), 1)
     probe_set.capture_drawn(torch.full((2,), 9.0), 1)
 
-    assert [float(held.batch.sum()) for half in probe_set.halves for held in half] == [2.0, 0.0]
+    assert [float(captured.batch.sum()) for half in probe_set.halves for captured in half] == [2.0, 0.0]
 
 
 @pytest.mark.parametrize("settings", [{"max_batches": 0}, {"max_bytes": 0}])
-def test_settings_that_hold_nothing_are_refused(settings: dict[str, int]):
+def test_settings_that_leave_room_for_no_batch_are_refused(settings: dict[str, int]):
     with pytest.raises(ValueError, match="must be at least 1, got 0"):
         ProbeSet(**settings)

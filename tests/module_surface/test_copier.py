@@ -1,4 +1,4 @@
-"""A copy is of the same type, holds the same, and shares nothing that can change."""
+"""A copy has the same type and equal contents, and shares nothing with the original that can change."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def copied(value: Any) -> Any:
 
 
 def tensors(value: Any, seen: set[int] | None = None) -> Iterator[Tensor]:
-    """Every tensor that can be reached, each once."""
+    """Iterate over all tensors inside a value, each once."""
     seen = set() if seen is None else seen
     if id(value) in seen:
         return
@@ -61,11 +61,11 @@ def inside_a_graph() -> Tensor:
 
 
 class Wide(Slotted):
-    """Its base class has slots, it has none, so that its instances have a ``__dict__``."""
+    """A class without slots whose base class has slots, so that its instances have a ``__dict__`` as well."""
 
 
 class Twice(Slotted):
-    """Has a slot of the same name as its base class."""
+    """A class with a slot of the same name as one of its base class."""
 
     __slots__ = ("inputs",)
 
@@ -80,7 +80,7 @@ class Late:
 
 
 class Required(dict[str, Any]):
-    """A dict whose items are attributes, and that has no others."""
+    """A dict whose items can be read as attributes, and that has no other attributes."""
 
     __getattr__ = dict.__getitem__
 
@@ -88,7 +88,7 @@ class Required(dict[str, Any]):
         super().__init__(items)
 
 
-class Row(list[Tensor]):
+class ListWithAttributes(list[Tensor]):
     source = None
 
 
@@ -108,8 +108,8 @@ def annotated(kind: type[Tensor]) -> Tensor:
     return tensor
 
 
-def row() -> Row:
-    made = Row([numbers()])
+def list_with_attributes() -> ListWithAttributes:
+    made = ListWithAttributes([numbers()])
     made.source = [numbers()]
     return made
 
@@ -145,7 +145,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "named tuple of one argument": lambda: Same(numbers()),
     "dict with __getattr__": lambda: Attributes(x=numbers(), hidden=inside_a_graph()),
     "dict with required items": lambda: Required({"x": numbers()}),
-    "list with attributes": row,
+    "list with attributes": list_with_attributes,
     "UserDict": lambda: UserDict(x=numbers()),
     "ChainMap": lambda: ChainMap({"x": numbers()}),
     "Counter": lambda: [Counter("aab"), numbers()],
@@ -181,7 +181,7 @@ def test_a_copy_is_of_the_same_type_with_equal_tensors_of_its_own(kind: str):
 
 
 @pytest.mark.parametrize("kind", [Tensor, Annotated, Shallow, Opaque])
-def test_the_attributes_of_a_tensor_are_copied_down_to_what_they_hold(kind: type[Tensor]):
+def test_the_attributes_of_a_tensor_are_copied_deeply(kind: type[Tensor]):
     original = annotated(kind)
     copy: Any = copied(original)
     copy.meta["shape"].append(4)
@@ -213,7 +213,7 @@ def test_a_tensor_that_is_a_key_is_found_by_its_copy():
     assert copy["by"][copy["key"]] == 0.5
 
 
-def test_what_cannot_be_copied_is_named_where_it_is_and_the_rest_is_copied():
+def test_an_object_that_cannot_be_copied_is_recorded_and_the_rest_is_copied():
     copier, original = Copier(), Slotted(iter_once(), numbers())
     copy = copier.copy(original, copier.memo(), "batch")
 
@@ -229,19 +229,19 @@ class MyTrainer(Trainer):
     """A user's own kind of trainer."""
 
 
-def test_a_trainer_and_its_parts_are_shared_wherever_they_are():
+def test_a_trainer_and_its_parts_are_never_copied():
     trainer = quiet_trainer()
     parts = [trainer, trainer.fit_loop, trainer.strategy, trainer.strategy.accelerator, trainer.precision_plugin]
     copy = copied({"parts": parts, "slots": Slotted(trainer, numbers()), "module": [nn.Module()]})
 
     assert all(new is old for new, old in zip(copy["parts"], parts, strict=True))
     assert copy["slots"].inputs is trainer
-    mine = MyTrainer.__new__(MyTrainer)
-    assert copied([mine])[0] is mine
+    subclassed = MyTrainer.__new__(MyTrainer)
+    assert copied([subclassed])[0] is subclassed
 
 
 @pytest.mark.parametrize("namespace", ["lightning.pytorch", "pytorch_lightning"])
-def test_a_trainer_of_either_namespace_is_shared_and_a_callback_is_copied(namespace: str):
+def test_a_trainer_of_either_namespace_is_not_copied_and_a_callback_is(namespace: str):
     library = importlib.import_module(namespace)
     trainer, callback = library.Trainer.__new__(library.Trainer), library.callbacks.EarlyStopping("loss")
     copy = copied([trainer, callback])
@@ -251,7 +251,7 @@ def test_a_trainer_of_either_namespace_is_shared_and_a_callback_is_copied(namesp
     assert copy[1].best_score is not callback.best_score
 
 
-def test_data_inside_of_an_object_is_shared_as_data_beside_it_is():
+def test_a_dataset_inside_another_object_is_not_copied():
     data = TensorDataset(numbers())
     module = LightningDataModule()
     module.data, module.seen = data, [numbers()]
@@ -262,7 +262,7 @@ def test_data_inside_of_an_object_is_shared_as_data_beside_it_is():
 
 
 @pytest.mark.parametrize("name", ["SlottedBatch", "AnnotatedTensors", "OddContainers", "ClassState", "SecondTrainer"])
-def test_the_line_from_the_start_is_measured_by_a_monitor_on_a_run_with(name: str):
+def test_a_monitor_measures_the_line_on_a_run_with(name: str):
     seed_everything(7, verbose=False)
     specimen, monitor = SPECIMENS[name], LandscapeMonitor(every_n_steps=3, num_points=3)
     trainer = make_trainer(specimen, monitor, logger=MemoryLogger())

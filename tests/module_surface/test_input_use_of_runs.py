@@ -1,4 +1,4 @@
-"""Whether a model uses its inputs, in whole runs: losses of the inputs alone raise no alarm, unlearnable labels do."""
+"""Verdicts of whole runs: losses of the inputs alone cause no alarm, labels that cannot be learned do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEATURES, CLASSES = 8, 4
 
 
 class Samples(Dataset[Any]):
-    """Points around a few centres, each with the number of its centre, in whatever form a batch has."""
+    """Points around a few centres, labelled with their centre; `form` makes a sample of point and label."""
 
     def __init__(self, form: Callable[[Tensor, Tensor], Any], *, permuted: bool = False, count: int = 2048) -> None:
         generator = torch.Generator().manual_seed(1)
@@ -39,7 +39,7 @@ class Samples(Dataset[Any]):
 
 
 class Model(LightningModule):
-    """A perceptron whose step each test gives."""
+    """A model whose training step is a function given by the test."""
 
     def __init__(self, step: Callable[[Any, Any], Tensor], net: nn.Module, rate: float) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def watched(
     permuted: bool = False,
     seed: int = 3,
 ) -> LandscapeMonitor:
-    """The monitor of one run."""
+    """Train once and return the monitor."""
     seed_everything(seed, verbose=False)
     monitor = LandscapeMonitor(budget=None)
     trainer = Trainer(
@@ -90,7 +90,7 @@ def perceptron(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, 24), nn.ReLU(), nn.Linear(24, outputs))
 
 
-# Losses of the inputs alone, whose step draws noise and leaves the labels alone
+# Losses of the inputs alone, whose training step draws noise and does not use the labels
 
 
 def variational(model: Any, x: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def masked(model: Any, x: Tensor) -> Tensor:
 
 
 def forecast(model: Any, batch: Any) -> Tensor:
-    """`y_idx` says which series is to be forecast."""
+    """Forecast the series that `y_idx` selects."""
     series = batch["temporal"][..., int(batch["y_idx"][0])]
     seen = series[:, :4] + 0.3 * torch.randn_like(series[:, :4])
     return F.l1_loss(model.net(seen), series[:, 4:])
@@ -150,26 +150,26 @@ INPUTS_ALONE: dict[str, Callable[[], LandscapeMonitor]] = {
 
 
 @pytest.mark.parametrize("name", INPUTS_ALONE)
-def test_a_healthy_loss_of_the_inputs_alone_is_not_said_to_have_nothing_to_learn(name):
+def test_a_healthy_loss_of_the_inputs_alone_causes_no_alarm(name):
     monitor = INPUTS_ALONE[name]()
-    assert causes(monitor), "a run that has come down and stands still has a verdict"
+    assert causes(monitor), "a run whose loss has stopped falling has a verdict"
     assert Cause.NOTHING_TO_LEARN not in causes(monitor)
     assert not any(verdict.stuck for verdict in monitor.verdicts)
 
 
-# Labels that nothing can be learned from, and their healthy twin
+# Labels from which nothing can be learned, and the same run with correct labels
 
 
 def classify(model: Any, batch: Any) -> Tensor:
     return F.cross_entropy(model.net(batch[0]), batch[1])
 
 
-def test_labels_that_are_permuted_have_nothing_to_learn_and_their_healthy_twin_has():
+def test_permuted_labels_have_nothing_to_learn_and_correct_labels_have():
     def net() -> nn.Module:
         return perceptron(FEATURES, CLASSES)
 
-    unlearnable = watched(classify, net, steps=800, rate=1e-3, permuted=True)
-    assert causes(unlearnable) == [Cause.NOTHING_TO_LEARN]
+    permuted = watched(classify, net, steps=800, rate=1e-3, permuted=True)
+    assert causes(permuted) == [Cause.NOTHING_TO_LEARN]
     healthy = watched(classify, net, steps=800, rate=1e-3)
     assert not any(verdict.stuck for verdict in healthy.verdicts)
 

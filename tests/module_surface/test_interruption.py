@@ -171,8 +171,8 @@ def test_a_fault_at_any_line_leaves_the_classes_as_they_were():
     observer = interrupted_everywhere("ClassState", ISOLATION, change_classes)
 
     assert observer.damaged == []
-    held = other_attributes._Owner
-    assert _lines_of(other_attributes.OtherAttributes.put_back) | _lines_of(held.set_to) <= set(observer.places)
+    owner = other_attributes._Owner
+    assert _lines_of(other_attributes.OtherAttributes.put_back) | _lines_of(owner.set_to) <= set(observer.places)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What a step does to its classes, and to what is in slots, is gone with the probe."""
+"""Changes that a step makes to class attributes and slots are undone after the probe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Base(nn.Module):
 
 
 class Descriptor:
-    """Counts how often it is asked."""
+    """Count how often the attribute is read."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -43,7 +43,7 @@ class Mixin(ABC):
 
 
 class Meta(type):
-    """A metaclass that lets no attribute be set."""
+    """A metaclass that refuses to set attributes."""
 
     def __setattr__(cls, name: str, value: Any) -> None:
         raise AttributeError(name)
@@ -75,12 +75,12 @@ KINDS = (Base, Child, Mixin, Sealed)
 
 @pytest.fixture
 def before() -> Iterator[dict[type, dict[str, Any]]]:
-    held = {kind: dict(vars(kind)) for kind in KINDS}
-    yield held
-    assert {kind: dict(vars(kind)) for kind in KINDS} == held
+    originals = {kind: dict(vars(kind)) for kind in KINDS}
+    yield originals
+    assert {kind: dict(vars(kind)) for kind in KINDS} == originals
 
 
-def given(module: Any) -> tuple[OtherAttributes, Callable[[], None]]:
+def attributes_and_renewal(module: Any) -> tuple[OtherAttributes, Callable[[], None]]:
     attributes, copier = OtherAttributes([module]), Copier()
 
     def renew() -> None:
@@ -117,8 +117,8 @@ def patch(kind: Any) -> None:
 
 @pytest.mark.usefixtures("before")
 @pytest.mark.parametrize("change", [append, rebind, add_and_delete, patch])
-def test_classes_hold_after_a_change_what_they_held_before(change: Callable[[Any], None]):
-    attributes, renew = given(Child())
+def test_changes_of_class_attributes_are_undone(change: Callable[[Any], None]):
+    attributes, renew = attributes_and_renewal(Child())
     for _ in range(2):
         renew()
         assert (Child.own, Child.inherited, Child.names, Child.count, Base.count) == ({"a": []}, [], {"a"}, 0, 0)
@@ -128,8 +128,8 @@ def test_classes_hold_after_a_change_what_they_held_before(change: Callable[[Any
     attributes.put_back()
 
 
-def test_the_originals_come_back_and_were_never_touched(before: dict[type, dict[str, Any]]):
-    attributes, renew = given(Child())
+def test_the_original_objects_are_restored_and_were_never_changed(before: dict[type, dict[str, Any]]):
+    attributes, renew = attributes_and_renewal(Child())
     renew()
     assert Child.own is not before[Child]["own"]
     append(Child)
@@ -139,8 +139,8 @@ def test_the_originals_come_back_and_were_never_touched(before: dict[type, dict[
     assert (Child.own, Child.inherited, Child.names) == ({"a": []}, [], {"a"})
 
 
-def test_functions_properties_descriptors_and_classes_are_those_of_the_class(before: dict[type, dict[str, Any]]):
-    attributes, renew = given(Child())
+def test_functions_properties_descriptors_and_nested_classes_are_not_copied(before: dict[type, dict[str, Any]]):
+    attributes, renew = attributes_and_renewal(Child())
     renew()
     for key in ("name", "twice", "plain", "asked", "nested"):
         assert vars(Child)[key] is before[Child][key]
@@ -148,12 +148,12 @@ def test_functions_properties_descriptors_and_classes_are_those_of_the_class(bef
 
 
 @pytest.mark.usefixtures("before")
-def test_a_metaclass_has_no_say_in_it():
+def test_a_metaclass_that_refuses_to_set_attributes_is_bypassed():
     class Module(nn.Module, Sealed, metaclass=Meta):
         pass
 
     items = Sealed.items
-    attributes, renew = given(Module())
+    attributes, renew = attributes_and_renewal(Module())
     renew()
     assert Sealed.items is not items
     Sealed.items.append(1)
@@ -162,7 +162,7 @@ def test_a_metaclass_has_no_say_in_it():
     assert items == []
 
 
-def test_a_class_attribute_that_is_an_attribute_too_stays_one_object():
+def test_an_object_that_is_attribute_of_class_and_instance_is_copied_once():
     kind = type("Kind", (nn.Module,), {"items": []})
     copier = Copier()
     memo = copier.memo()
@@ -174,9 +174,9 @@ def test_a_class_attribute_that_is_an_attribute_too_stays_one_object():
     attributes.put_back()
 
 
-def test_classes_of_torch_are_left_alone():
+def test_classes_of_torch_are_not_changed():
     before = dict(vars(nn.Linear))
-    attributes, renew = given(nn.Linear(1, 1))
+    attributes, renew = attributes_and_renewal(nn.Linear(1, 1))
     renew()
 
     assert attributes.in_use() == []
@@ -191,10 +191,10 @@ class Slotted(nn.Module):
         self.count, self.seen = 0, [torch.zeros(2)]
 
 
-def test_attributes_in_slots_are_private_during_a_probe_and_back_after_it():
+def test_attributes_in_slots_are_copied_during_a_probe_and_restored_after_it():
     module = Slotted()
     own = module.seen
-    attributes, renew = given(module)
+    attributes, renew = attributes_and_renewal(module)
     for _ in range(2):
         renew()
         assert (module.count, hasattr(module, "late")) == (0, False)
@@ -210,7 +210,7 @@ def test_attributes_in_slots_are_private_during_a_probe_and_back_after_it():
 
 
 class Recomputed(Classifier):
-    """The backward pass calls the forward pass again, which reads what the class holds."""
+    """With activation checkpointing, the backward pass repeats the forward pass, which reads a class attribute."""
 
     scales: ClassVar[list[float]] = []
 
@@ -227,13 +227,13 @@ class Recomputed(Classifier):
         return F.cross_entropy(self.net(hidden), batch[1])
 
 
-def test_recomputed_activations_see_the_class_as_their_own_evaluation_left_it():
+def test_recomputed_activations_use_the_class_attributes_of_their_own_evaluation():
     def compare(surface: LossSurface) -> tuple[Tensor, Tensor]:
         point = leaves(surface.here)
         slopes = torch.autograd.grad(surface.loss(point), list(point.values()), create_graph=True)
         direction = [torch.ones_like(slope) for slope in slopes]
         first = torch.autograd.grad(slopes, list(point.values()), direction, retain_graph=True)
-        surface.held_out(surface.here)  # of another batch, by which the class holds another scale
+        surface.held_out(surface.here)  # an evaluation of another batch sets another scale
         second = torch.autograd.grad(slopes, list(point.values()), direction, retain_graph=True)
         return torch.cat([part.flatten() for part in first]), torch.cat([part.flatten() for part in second])
 

@@ -1,4 +1,4 @@
-"""Which entries of a batch are targets, as measured on real training steps; batches with their targets exchanged."""
+"""Targets are found by evaluating real training steps, and exchanged between the samples of batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from lightning_landscape.trainer.lightning_host import LightningHost
 
 
 class Module(LightningModule):
-    """Two layers and a table of labels; each test says what the step does with its batch."""
+    """A module with two layers and a table of labels, whose training step is a function given by the test."""
 
     def __init__(self, step: Callable[[Any, Any], Tensor]) -> None:
         super().__init__()
@@ -52,11 +52,11 @@ class Seen:
     roles: Roles | None
     use: InputUse | None
     forward_passes: float
-    said: float
+    announced: float
 
 
-class Look(Callback):
-    """Asks for the roles and the use of the inputs at the end of the last step."""
+class RoleObserver(Callback):
+    """Find the roles and measure the use of the inputs at the end of the last step."""
 
     def __init__(self, batches: int) -> None:
         self.probe_set = ProbeSet(batches)
@@ -69,26 +69,26 @@ class Look(Callback):
             meter = Meter()
             with host_surface(LightningHost(trainer, pl_module), self.probe_set, meter=meter) as surface:
                 roles = surface.pairing.roles() if surface.pairing is not None else None
-                before, said = meter.gradients, cost_of(input_use, surface)
+                before, announced = meter.gradients, cost_of(input_use, surface)
                 use = input_use(surface)
-                self.seen = Seen(roles, use, 3 * (meter.gradients - before), 3 * said)
+                self.seen = Seen(roles, use, 3 * (meter.gradients - before), 3 * announced)
 
 
 def seen(step: Callable[[Any, Any], Tensor], batch: Callable[[], Any], module: Any = Module, batches: int = 4) -> Seen:
-    """What is seen of a step on batches that are drawn one after the other."""
+    """Train with this step for a few batches and return what was found at the end."""
     seed_everything(0, verbose=False)
-    look = Look(batches)
+    observer = RoleObserver(batches)
     trainer = Trainer(
         max_steps=batches,
         accelerator="cpu",
-        callbacks=[look],
+        callbacks=[observer],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     trainer.fit(module(step), DataLoader([batch() for _ in range(batches)], batch_size=None))
-    return look.seen
+    return observer.seen
 
 
 def x() -> Tensor:
@@ -127,7 +127,7 @@ class Frozen:
 
 
 class Graph:
-    """Reads and writes its entries by keys, as the graphs of PyTorch Geometric do, and is no mapping."""
+    """An object with entries by key, as the graphs of PyTorch Geometric are, that is no mapping."""
 
     def __init__(self, **entries: Any) -> None:
         self.__dict__.update(entries)
@@ -158,7 +158,7 @@ def denoise(model: Any, inputs: Tensor) -> Tensor:
 
 
 def masked_sequence(model: Any, batch: Any) -> Tensor:
-    """The lengths mask the inputs."""
+    """Mask the inputs beyond the lengths."""
     inputs, lengths, labels = batch
     return classify(model, inputs * (torch.arange(4) < lengths[:, None]), labels)
 
@@ -191,7 +191,7 @@ def on_a_graph(model: Any, batch: Any) -> Tensor:
 
 
 def window(model: Any, batch: Any) -> Tensor:
-    """`y_idx` says which column is to be forecast; it is no target, for all its name."""
+    """Forecast the column that `y_idx` selects, which is no target although its name begins like one."""
     series = batch["temporal"][..., int(batch["y_idx"][0])]
     return F.mse_loss(model.net(series[:, :4] + torch.randn(6, 4)), series[:, 4:])
 
@@ -210,7 +210,7 @@ def tokens(*, padded: bool = False) -> dict[str, Tensor]:
 
 
 class Scored(nn.Module):
-    """A loss with weights of its own, which returns a number."""
+    """A loss that is a layer with a weight, and returns a single number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,8 +226,8 @@ class WithLossModule(Module):
         self.loss = Scored()
 
 
-class Silent(Module):
-    """All weights are zero, so that the outputs are constant."""
+class Constant(Module):
+    """A module whose weights are all zero, so that its outputs are constant."""
 
     def __init__(self, step: Any) -> None:
         super().__init__(step)
@@ -237,7 +237,7 @@ class Silent(Module):
 
 
 def packed(model: Any, batch: Any) -> Tensor:
-    """Refuses lengths that do not fall."""
+    """Raise an error if the lengths are not in descending order."""
     inputs, lengths, labels = batch
     steps = nn.utils.rnn.pack_padded_sequence(inputs[:, :, None].expand(-1, -1, 4), lengths, batch_first=True)
     return (model.net(steps.data).mean() - labels.float()).square().mean()
@@ -285,7 +285,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_target_is_what_changes_the_loss_and_goes_through_no_layer(name):
+def test_an_entry_that_changes_the_loss_and_no_layer_is_a_target(name):
     step, batch, targets = TARGETS[name]
     found = seen(step, batch)
     assert list(found.roles.targets) == targets
@@ -310,21 +310,21 @@ ALONE = {
 
 
 @pytest.mark.parametrize("name", ALONE)
-def test_a_loss_of_the_inputs_alone_is_known_from_what_the_step_reads(name):
+def test_a_loss_of_the_inputs_alone_has_no_target(name):
     found = seen(*ALONE[name])
     assert found.roles == Roles(())
     assert found.use.unpaired
     assert found.use.share == 0
 
 
-def test_a_target_of_which_the_batch_holds_a_second_copy_is_still_one():
+def test_a_target_of_which_the_batch_has_an_unused_copy_is_found():
     def batch() -> Any:
         return {"label": (labels := y()), "inputs": x(), "answer": labels.clone()}
 
     assert seen(by_key, batch).roles.targets == (("answer",),)
 
 
-def test_a_shifted_label_is_no_copy_of_its_input():
+def test_inputs_shifted_by_one_position_are_targets():
     def step(model, batch):
         return F.cross_entropy(
             (model.net(model.table(batch[0])) @ model.table.weight.T).flatten(0, 1), batch[1].flatten()
@@ -333,19 +333,19 @@ def test_a_shifted_label_is_no_copy_of_its_input():
     assert seen(step, lambda: ((ids := torch.randint(0, 16, (6, 5)))[:, :-1], ids[:, 1:])).roles.targets == ((1,),)
 
 
-def test_a_model_whose_outputs_are_constant_still_has_a_target_and_makes_no_use_of_its_inputs():
-    found = seen(lambda m, b: classify(m, *b), lambda: (x(), y()), Silent)
+def test_of_a_model_with_constant_outputs_the_target_is_found_and_the_inputs_are_not_used():
+    found = seen(lambda m, b: classify(m, *b), lambda: (x(), y()), Constant)
     assert found.roles.targets == ((1,),)
     assert found.use.share == pytest.approx(0, abs=1e-6)
     assert not found.use.unpaired
 
 
-def test_a_step_that_reads_no_input_has_a_target_all_the_same():
+def test_of_a_step_that_uses_no_input_the_target_is_found():
     found = seen(lambda m, b: classify(m, torch.ones(6, 4), b[1]), lambda: (x(), y()))
     assert found.roles == Roles(((1,),))
 
 
-def test_a_loss_with_weights_of_its_own_does_not_make_an_input_of_its_target():
+def test_the_target_of_a_loss_with_weights_is_found():
     def step(model, batch):
         return model.loss(model.net(batch[0]), batch[1])
 
@@ -374,13 +374,13 @@ FUNCTIONAL = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONAL)
-def test_where_no_layer_is_called_names_and_places_among_what_is_used_decide(name):
+def test_where_no_layer_is_called_names_and_positions_decide(name):
     step, batch, targets = FUNCTIONAL[name]
     assert list(seen(step, batch).roles.targets) == targets
 
 
 @pytest.mark.parametrize("batch", [lambda: SimpleNamespace(x=x(), y=y()), lambda: (x(), "text")[0].to_sparse()])
-def test_of_a_batch_of_an_unknown_kind_nothing_is_said(batch):
+def test_of_a_batch_of_an_unknown_class_no_targets_are_found(batch):
     def step(model, batch):
         return classify(model, batch.x, batch.y) if hasattr(batch, "x") else denoise(model, batch.to_dense())
 
@@ -392,22 +392,22 @@ def test_of_a_batch_of_an_unknown_kind_nothing_is_said(batch):
     ("inputs", "vary"),
     [(lambda: torch.ones(6, 4), False), (lambda: torch.ones(6, 4) * torch.rand(1), True), (x, True)],
 )
-def test_inputs_that_are_the_same_in_all_batches_do_not_vary(inputs, vary):
+def test_inputs_that_are_equal_in_all_batches_do_not_vary(inputs, vary):
     assert seen(lambda m, b: classify(m, *b), lambda: (inputs(), y())).use.varied is vary
 
 
-def test_the_price_is_a_handful_of_forward_passes_and_no_more_than_is_said():
+def test_the_cost_is_a_few_forward_passes_and_equals_the_announced_cost():
     def step(model, batch):
         return classify(model, sum(batch[f"x{i}"] for i in range(30)), batch["label"])
 
     found = seen(step, lambda: {"label": y()} | {f"x{i}": x() for i in range(30)})
     assert found.roles.targets == (("label",),)
-    assert found.forward_passes == pytest.approx(found.said)
-    assert found.said == pytest.approx(1 + MAX_EXCHANGES + 2 * 2)
+    assert found.forward_passes == pytest.approx(found.announced)
+    assert found.announced == pytest.approx(1 + MAX_EXCHANGES + 2 * 2)
     assert seen(denoise, x).forward_passes == pytest.approx(2)
 
 
-def test_a_step_that_refuses_other_targets_is_not_asked_about_the_use_of_its_inputs():
+def test_the_use_of_inputs_is_not_measured_if_the_step_refuses_other_targets():
     def step(model, batch):
         if batch[1].tolist() != sorted(batch[1].tolist()):
             raise ValueError("not sorted")
@@ -417,7 +417,7 @@ def test_a_step_that_refuses_other_targets_is_not_asked_about_the_use_of_its_inp
     assert found.use is None
 
 
-def test_full_batches_tell_whether_the_inputs_are_used():
+def test_the_use_of_inputs_is_measured_on_equal_batches_too():
     seed_everything(1, verbose=False)
     inputs = torch.randn(64, 4)
 
@@ -429,14 +429,14 @@ def test_full_batches_tell_whether_the_inputs_are_used():
         return seen(lambda m, b: classify(m, *b), lambda: (inputs, inputs.argmax(1)), module, batches=20).use
 
     assert use(Trained).share > 0.1
-    assert use(Silent).share == pytest.approx(0, abs=1e-6)
-    assert use(Silent).paired
+    assert use(Constant).share == pytest.approx(0, abs=1e-6)
+    assert use(Constant).paired
 
 
-# Pairs broken up
+# Exchanged targets
 
 
-def held(*batches: Any) -> Any:
+def captured(*batches: Any) -> Any:
     probe_set = ProbeSet(len(batches))
     for index, batch in enumerate(batches):
         probe_set.capture(nn.Identity(), batch, index)
@@ -449,12 +449,12 @@ def held(*batches: Any) -> Any:
 X, Y, U, V = (torch.arange(8.0) + shift for shift in (0, 10, 100, 110))
 
 
-def broken(batches: Any, *targets: Any) -> list[Any]:
+def with_other_targets(batches: Any, *targets: Any) -> list[Any]:
     return [batch.batch for batch in mispaired(batches, targets)]
 
 
 def test_each_sample_gets_the_target_of_another_sample_of_another_batch():
-    first, second = broken(held((X, Y), (U, V)), (1,))
+    first, second = with_other_targets(captured((X, Y), (U, V)), (1,))
     assert first[0].tolist() == X.tolist()
     assert sorted(first[1].tolist()) == V.tolist()
     assert sorted(second[1].tolist()) == Y.tolist()
@@ -462,11 +462,11 @@ def test_each_sample_gets_the_target_of_another_sample_of_another_batch():
     assert type(first) is tuple
 
 
-def test_several_targets_stay_with_one_another():
-    ((_, (labels, numbers)),) = broken(held((X, (Y, V))), (1,))
+def test_several_targets_are_exchanged_together():
+    ((_, (labels, numbers)),) = with_other_targets(captured((X, (Y, V))), (1,))
     assert (numbers - labels).tolist() == [100.0] * 8
     assert all(labels != Y)
-    ((_, labels, weights),) = broken(held((X, Y, V)), (1,), (2,))
+    ((_, labels, weights),) = with_other_targets(captured((X, Y, V)), (1,), (2,))
     assert (weights - labels).tolist() == [100.0] * 8
 
 
@@ -490,52 +490,52 @@ def test_the_target_is_exchanged_in_a_copy_of_the_same_kind(batch, target):
             value = getattr(value, key) if isinstance(key, str) and hasattr(value, key) else value[key]
         return list(value)
 
-    (original,) = held(batch)
-    (made,) = broken((original,), target)
+    (original,) = captured(batch)
+    (made,) = with_other_targets((original,), target)
     assert type(made) is type(batch)
     assert at(made, target) != at(batch, target) == at(original.batch, target)
     assert sorted(map(str, at(made, target))) == sorted(map(str, at(batch, target)))
 
 
-def test_entries_of_slots_and_of_frozen_fields_are_exchanged_in_a_copy():
+def test_entries_in_slots_and_frozen_fields_are_replaced_in_a_copy():
     for kind in (Slotted, Frozen):
         batch = kind(Y, X)
         made = with_entries(batch, {("answer",): V})
         assert (type(made), made.answer is V, made.inputs is X, batch.answer is Y) == (kind, True, True, True)
 
 
-def test_of_one_sample_nothing_is_left_to_exchange_but_with_another_batch():
-    ((_, target),) = broken(held((X[:1], Y[:1])), (1,))
+def test_a_batch_of_one_sample_can_only_exchange_with_another_batch():
+    ((_, target),) = with_other_targets(captured((X[:1], Y[:1])), (1,))
     assert target.tolist() == [10.0]
-    first, second = broken(held((X[:1], Y[:1]), (U[:1], V[:1])), (1,))
+    first, second = with_other_targets(captured((X[:1], Y[:1]), (U[:1], V[:1])), (1,))
     assert (first[1].tolist(), second[1].tolist()) == ([110.0], [10.0])
 
 
-def test_a_shorter_batch_exchanges_among_its_own_samples():
-    first, second = broken(held((X, Y), (U[:2], V[:2])), (1,))
+def test_a_batch_of_another_length_exchanges_among_its_own_samples():
+    first, second = with_other_targets(captured((X, Y), (U[:2], V[:2])), (1,))
     assert sorted(first[1].tolist()) == Y.tolist()
     assert second[1].tolist() == [111.0, 110.0]
 
 
-def test_the_same_batch_again_exchanges_among_its_own_samples():
-    for _, target in broken(held((X, Y), (X, Y)), (1,)):
+def test_equal_batches_exchange_among_their_own_samples():
+    for _, target in with_other_targets(captured((X, Y), (X, Y)), (1,)):
         assert all(target != Y)
 
 
-def test_what_is_no_row_of_samples_is_exchanged_as_a_whole():
+def test_where_tensors_differ_in_length_the_target_is_exchanged_as_a_whole():
     nodes, edges = torch.rand(5, 2), torch.zeros(2, 9)
-    first, _ = broken(held((nodes, edges, Y[:3]), (nodes, edges, V[:3])), (2,))
+    first, _ = with_other_targets(captured((nodes, edges, Y[:3]), (nodes, edges, V[:3])), (2,))
     assert first[2].tolist() == V[:3].tolist()
 
 
-def test_a_batch_without_the_target_is_left_as_it_is():
-    first, second = broken(held((X, Y), (U,)), (1,))
+def test_a_batch_without_the_target_is_not_changed():
+    first, second = with_other_targets(captured((X, Y), (U,)), (1,))
     assert sorted(first[1].tolist()) == Y.tolist()
     assert second[0].tolist() == U.tolist()
 
 
-def test_breaking_pairs_leaves_the_batches_alone():
-    batches = held((X.clone(), Y.clone()), (U.clone(), V.clone()))
+def test_exchanging_targets_does_not_change_the_original_batches():
+    batches = captured((X.clone(), Y.clone()), (U.clone(), V.clone()))
     mispaired(batches, [(1,)])
     assert batches[0].batch[1].tolist() == Y.tolist()
 
@@ -558,12 +558,12 @@ def test_breaking_pairs_leaves_the_batches_alone():
         ([torch.tensor(3.0)], True),
     ],
 )
-def test_samples_vary_within_a_batch_or_from_one_to_the_next(values, vary):
+def test_samples_vary_within_a_batch_or_between_batches(values, vary):
     assert varies(values) is vary
 
 
-def test_a_batch_that_holds_itself_ends_in_no_endless_search():
+def test_the_search_ends_in_a_batch_that_contains_itself():
     batch: list[Any] = [x(), y()]
     batch.append(batch)
-    with contextlib.suppress(RecursionError):  # Lightning itself may not move such a batch
+    with contextlib.suppress(RecursionError):  # Lightning may fail to move such a batch to the device
         assert seen(lambda m, b: classify(m, *b[:2]), lambda: batch).roles is not None

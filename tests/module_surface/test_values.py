@@ -1,4 +1,4 @@
-"""What the surface says is what training would say at weights that were really copied in."""
+"""Loss and gradient of the surface equal those of the training step after the weights were really changed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def value_and_gradient(surface: Any) -> dict[str, Any]:
 
 
 class Comparison(Prober):
-    """Asks the surface once, then ruins the run by doing the same with the naked module."""
+    """Evaluate the surface once, then change the weights of the module and call its training step directly."""
 
     def __init__(self, specimen: Specimen) -> None:
         super().__init__(value_and_gradient, batches=1)
@@ -41,26 +41,28 @@ class Comparison(Prober):
         if batch_idx == 3:
             self.examine(trainer, pl_module)
             if self.readings:
-                self.loss, self.gradient = self.naked(trainer, pl_module, self.readings[0]["point"])
+                self.loss, self.gradient = self.directly(trainer, pl_module, self.readings[0]["point"])
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None: ...
 
-    def naked(self, trainer: Any, pl_module: Any, point: dict[str, torch.Tensor]) -> Any:
-        ((held,), _) = self.probe_set.halves
+    def directly(self, trainer: Any, pl_module: Any, point: dict[str, torch.Tensor]) -> Any:
+        ((captured,), _) = self.probe_set.halves
         parameters = {name: p for name, p in pl_module.named_parameters() if p.requires_grad}
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(point[name])
                 parameter.grad = None
         for name, module in pl_module.named_modules():
-            module.training = held.training[name]
-        seed_streams(_SEED + held.batch_idx)
+            module.training = captured.training[name]
+        seed_streams(_SEED + captured.batch_idx)
         with trainer.precision_plugin.train_step_context():
             if self.specimen.reference is not None:
-                loss = self.specimen.reference(pl_module, held.copy())
+                loss = self.specimen.reference(pl_module, captured.copy())
             else:
-                loss = pl_module.training_step(*_arguments(inspect.signature(pl_module.training_step).parameters, held))
+                loss = pl_module.training_step(
+                    *_arguments(inspect.signature(pl_module.training_step).parameters, captured)
+                )
         loss = loss["loss"] if isinstance(loss, dict) else loss
         if self.specimen.once_differentiable == "re-entrant":
             loss.backward()
