@@ -1,10 +1,10 @@
 """Make the loss of a module differentiable, twice, with respect to the weights that a probe passes.
 
-The graph of a module ends in its Parameters, whose values are exchanged for each evaluation. It is of no use once they
-have been exchanged again: autograd refers to leaf tensors instead of copying them, and checkpointed activations are
-recomputed from the weights that the module has then. Therefore no graph of the module leaves its evaluation. Two
-autograd functions take its place: the first computes the loss and its gradient, the second the gradient and
-Hessian-vector products. Each of them sets the module's weights whenever it evaluates something.
+The graph of a module ends in its Parameters, whose values are set for each evaluation. It is of no use once they have
+been set again: autograd refers to leaf tensors instead of copying them, and checkpointed activations are recomputed
+from the weights that the module has then. Therefore no graph of the module leaves its evaluation. Two autograd
+functions take its place: the first computes the loss and its gradient, the second the gradient and Hessian-vector
+products. Each of them sets the module's weights before it evaluates anything.
 """
 
 from __future__ import annotations

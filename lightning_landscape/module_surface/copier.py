@@ -68,17 +68,17 @@ _SHARED: tuple[type, ...] = (
 
 def is_immutable(value: Any) -> bool:
     """Return whether a value cannot change, so that it needs no copy."""
-    kind: Any = type(value)
+    kind: Any = type(value)  # mypy does not accept a type as an argument of a cached function
     return _is_immutable(kind)
 
 
 @functools.lru_cache(maxsize=1024)
-def _is_immutable(kind: Any) -> bool:
+def _is_immutable(kind: type[Any]) -> bool:
     return issubclass(kind, _IMMUTABLE)
 
 
 @functools.lru_cache(maxsize=1024)
-def _is_shared(kind: Any) -> bool:
+def _is_shared(kind: type[Any]) -> bool:
     """Return whether copies refer to the original objects of this class, with all that these contain."""
     return issubclass(kind, _SHARED) or kind.__module__.startswith("torch.distributed") or is_part_of_a_trainer(kind)
 
@@ -105,7 +105,7 @@ def slot_attributes(value: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _slots(kind: Any) -> list[str]:
+def _slots(kind: type[Any]) -> list[str]:
     members = [
         (name, member) for base in kind.__mro__ if "__slots__" in vars(base) for name, member in vars(base).items()
     ]
@@ -274,6 +274,6 @@ def _clone(value: Tensor) -> Tensor:
         return clone.requires_grad_(value.requires_grad) if value.is_leaf else clone
 
 
-def _wraps(kind: Any) -> bool:
+def _wraps(kind: type[Any]) -> bool:
     """Return whether tensors of this class contain other tensors, which their own `clone` copies too."""
     return kind.__torch_dispatch__ is not Tensor.__torch_dispatch__

@@ -20,7 +20,7 @@ from lightning_landscape.module_surface.entries import (
     with_entries,
 )
 from lightning_landscape.module_surface.mean_loss import MeanLoss
-from lightning_landscape.module_surface.roles import MAX_EXCHANGES, exchange_sources, find_roles, loss_or_nan
+from lightning_landscape.module_surface.roles import MAX_REPLACED_ENTRIES, find_roles, loss_or_nan, replacement_sources
 from lightning_landscape.surface import Pairing, Params
 
 
@@ -44,7 +44,7 @@ def pairing_of(held_out: MeanLoss) -> Pairing | None:
         mispaired_losses=lambda targets: tuple(
             functools.partial(_mean_over_ranks, held_out, batch) for batch in mispaired(held_out.batches, targets)
         ),
-        tries=1 + min(MAX_EXCHANGES, len(paths)) if len(paths) > 1 else 0,
+        tries=1 + min(MAX_REPLACED_ENTRIES, len(paths)) if len(paths) > 1 else 0,
     )
 
 
@@ -60,7 +60,7 @@ def _mispaired(batches: Sequence[ProbeBatch], i: int, targets: Sequence[KeyPath]
     batch = batches[i]
     paths = [path for path in targets if has_entry(batch.batch, path)]
     originals = [entry_at(batch.batch, path) for path in paths]
-    for source in exchange_sources(batches, i):
+    for source in replacement_sources(batches, i):
         replacements = [entry_at(source.batch, path) for path in paths]
         if not all(map(equal, originals, replacements)):
             break

@@ -1,12 +1,13 @@
 """Find out which entries of a batch are targets, by measuring what the training step does with each of them.
 
-Whether a model uses its inputs can be seen by giving it the targets of other samples, for which one has to know which
-entries are targets. Names and positions do not tell reliably, so that the training step is evaluated once as it is, and
-once more for each entry with that entry of a single sample in place of all samples' and with equal random numbers. If
-an input or output of any layer with weights changes, the model uses the entry; if only the loss changes, the entry is a
-target; if nothing changes, the step does not use it. Where the step calls no layer with weights, the first two cannot
-be distinguished, so that names and positions decide after all. If no entry is a target, the loss depends on the inputs
-alone, as that of an autoencoder does.
+To test whether a model uses its inputs, the loss is evaluated with the targets of other samples, for which the targets
+have to be known among the entries of the batch. Names and positions do not identify them reliably. Instead, the
+training step is evaluated once as it is, and then once for each entry, in which all samples get that entry of a single
+sample while everything else stays equal, random numbers included. If this changes an input or output of a layer with
+weights, the model uses the entry; if it changes only the loss, the entry is a target; if it changes nothing, the step
+does not use the entry. Where the step calls no layer with weights, the first two cases look the same, and names and
+positions decide after all. Where no entry is a target, the loss depends on the inputs alone, as that of an autoencoder
+does.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ from lightning_landscape.module_surface.evaluator import PRESENT_WEIGHTS, Evalua
 from lightning_landscape.module_surface.mean_loss import MeanLoss, at_least_float32
 from lightning_landscape.surface import Params, Roles
 
-MAX_EXCHANGES = 8
-"""largest number of entries that are exchanged to find the targets, at one forward pass each"""
+MAX_REPLACED_ENTRIES = 8
+"""largest number of entries that are replaced to find the targets, at one forward pass each"""
 AUXILIARY_NAME = re.compile(r"mask|weight|(^|_)(lengths?|lens?|idx|index|indices|sizes?)(_|$)", re.IGNORECASE)
 """names of entries that a loss may use together with a target, but that are none"""
 
@@ -54,13 +55,13 @@ AUXILIARY_NAME = re.compile(r"mask|weight|(^|_)(lengths?|lens?|idx|index|indices
 def find_roles(held_out: MeanLoss) -> Roles:
     """Return the targets among the entries of the batches, and whether the inputs differ between samples.
 
-    This takes one forward pass of the first batch, and one more for each entry that is exchanged. These are the first
-    `MAX_EXCHANGES` of `key_paths`. Every rank returns what the first rank has found.
+    This takes one forward pass of the first batch, and one more for each entry that is replaced. These are the first
+    `MAX_REPLACED_ENTRIES` of `key_paths`. Every rank returns what the first rank has found.
     """
     with held_out.evaluator.temporary_weights():
         search = _Search(held_out)
         if len(key_paths(search.batch)) > 1:
-            search.exchange_entries()
+            search.replace_entries()
         targets = search.targets()
         roles = Roles(targets, search.inputs_vary(targets))
     return held_out.evaluator.ranks.all(roles)[0]
@@ -68,7 +69,7 @@ def find_roles(held_out: MeanLoss) -> Roles:
 
 @dataclass
 class _Search:
-    """Exchanges one entry of the first batch after the other, and sorts the entries by what that changes."""
+    """Replaces one entry of the first batch after the other, and sorts the entries by what that changes."""
 
     held_out: MeanLoss
     calls_layers: bool = False
@@ -84,20 +85,20 @@ class _Search:
     def batch(self) -> Any:
         return self.held_out.batches[0].batch
 
-    def exchange_entries(self) -> None:
-        """Exchange the first `MAX_EXCHANGES` entries and sort them into the three lists."""
+    def replace_entries(self) -> None:
+        """Replace the first `MAX_REPLACED_ENTRIES` entries and sort them into the three lists."""
         layers = _layers_with_weights(self.held_out.evaluator)
         before = _observe(self.held_out, self.batch, layers)
         self.calls_layers = bool(before.layers)
         outermost = len(container_path(self.batch)) + 1
-        for path in key_paths(self.batch)[:MAX_EXCHANGES]:
-            exchanged = self._with_single_sample(path)
+        for path in key_paths(self.batch)[:MAX_REPLACED_ENTRIES]:
+            changed_batch = self._with_single_sample(path)
             # An entry inside another one may be a target only if the model uses the outer one.
-            skipped = exchanged is None or (len(path) > outermost and path[:-1] not in self.used_by_model)
+            skipped = changed_batch is None or (len(path) > outermost and path[:-1] not in self.used_by_model)
             # Several ranks have to evaluate equally often, although an entry may be skipped on some of them only.
             if skipped and self.held_out.evaluator.ranks.size == 1:
                 continue
-            after = _observe(self.held_out, self.batch if exchanged is None else exchanged, layers)
+            after = _observe(self.held_out, self.batch if changed_batch is None else changed_batch, layers)
             if skipped:
                 continue
             if after.layers != before.layers:
@@ -114,13 +115,13 @@ class _Search:
         a loss may be the same for every order.
 
         Returns:
-            a copy of the batch; None if the entry is the same in all samples, so that nothing would change
+            a copy of the batch; None if the entry is the same in all samples of all batches
         """
         original = entry_at(self.batch, path)
-        for source in exchange_sources(self.held_out.batches, 0):
-            exchanged = reordered_entry(source.batch, path, _first_sample)
-            if not equal(original, exchanged):
-                return with_entries(self.batch, {path: exchanged})
+        for source in replacement_sources(self.held_out.batches, 0):
+            replacement = reordered_entry(source.batch, path, _first_sample)
+            if not equal(original, replacement):
+                return with_entries(self.batch, {path: replacement})
         return None
 
     def targets(self) -> tuple[KeyPath, ...]:
@@ -225,7 +226,7 @@ def _layers_with_weights(evaluator: Evaluator) -> list[str]:
 def loss_or_nan(held_out: MeanLoss, batch: ProbeBatch, point: Params) -> Tensor:
     """Return the loss of one batch on this rank, or NaN if the training step raises an error.
 
-    It may raise one for a batch with exchanged entries, since such a batch never occurs in training.
+    It may raise one for a batch with replaced entries, since such a batch never occurs in training.
 
     Raises:
         OutOfMemoryError: if the device runs out of memory
@@ -242,7 +243,7 @@ def loss_or_nan(held_out: MeanLoss, batch: ProbeBatch, point: Params) -> Tensor:
         return torch.tensor(math.nan, device=evaluator.ranks.device)
 
 
-def exchange_sources(batches: Sequence[ProbeBatch], i: int) -> Iterator[ProbeBatch]:
+def replacement_sources(batches: Sequence[ProbeBatch], i: int) -> Iterator[ProbeBatch]:
     """Iterate over the batches from which batch `i` can take an entry: those with equal keys, shapes and types.
 
     Between other shapes, an index that is valid in one batch may be out of range in the other.

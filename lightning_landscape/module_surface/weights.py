@@ -15,7 +15,7 @@ from lightning_landscape.surface import Params
 class Weights:
     """The parameters of a module while it is evaluated at other points.
 
-    A parameter is set by exchanging its tensor (``p.data = w``), which copies nothing. The `Parameter` stays the same
+    A parameter is set by replacing its tensor (``p.data = w``), which copies nothing. The `Parameter` stays the same
     object, so that optimizers, hooks, guards of compiled graphs, tied layers and checkpointed activations that are
     recomputed all see the same weights. From the first `set_to` to `put_back`, no parameter points to the storage that
     training uses.
@@ -72,7 +72,7 @@ class Weights:
         }
 
     def reshard(self) -> None:
-        """Free the full weights that FSDP2 has gathered, before they are exchanged; nothing to do without FSDP2."""
+        """Free the full weights that FSDP2 has gathered; without FSDP2 there is nothing to do."""
 
     def doubled_point(self) -> Params:
         """Return a point at which a step that writes to its weights really changes them.

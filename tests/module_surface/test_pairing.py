@@ -22,7 +22,7 @@ from lightning_landscape.module_surface.during_fit import host_surface
 from lightning_landscape.module_surface.entries import varies, with_entries
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.module_surface.pairing import mispaired
-from lightning_landscape.module_surface.roles import MAX_EXCHANGES
+from lightning_landscape.module_surface.roles import MAX_REPLACED_ENTRIES
 from lightning_landscape.probes import input_use
 from lightning_landscape.surface import Roles, cost_of
 from lightning_landscape.trainer.lightning_host import LightningHost
@@ -403,7 +403,7 @@ def test_the_cost_is_a_few_forward_passes_and_equals_the_announced_cost():
     found = seen(step, lambda: {"label": y()} | {f"x{i}": x() for i in range(30)})
     assert found.roles.targets == (("label",),)
     assert found.forward_passes == pytest.approx(found.announced)
-    assert found.announced == pytest.approx(1 + MAX_EXCHANGES + 2 * 2)
+    assert found.announced == pytest.approx(1 + MAX_REPLACED_ENTRIES + 2 * 2)
     assert seen(denoise, x).forward_passes == pytest.approx(2)
 
 
