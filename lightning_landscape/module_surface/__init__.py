@@ -1,1 +1,1 @@
-"""The loss of a LightningModule as a function of its weights; the module is left as it was."""
+"""Evaluate the loss of a LightningModule as a function of its weights, without a trace in the training run."""

@@ -1,4 +1,4 @@
-"""The one place that makes a `LossSurface` of a module's losses."""
+"""Make a `LossSurface` from the mean losses of a module."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lightning_landscape.surface import LossSurface, Params, RunContext
 def assemble(
     measured: MeanLoss, held_out: MeanLoss | None, anchors: Mapping[str, Params], run: RunContext
 ) -> LossSurface:
-    """Return the surface of these losses.
+    """Return the surface with these losses.
 
     Args:
-        measured: the loss on the batches to measure on.
-        held_out: the loss on the other batches; None where there are none.
-        anchors: other points of the run by their names.
-        run: what is known of the run; the numbers of samples and batches are filled in here.
+        measured: the mean loss over the batches with which probes measure.
+        held_out: the mean loss over the held-out batches; None if there are none.
+        anchors: earlier points of the run by their names.
+        run: facts about the run; the numbers of samples and batches in it are replaced.
     """
     here = measured.evaluator.weights.present_point
     return LossSurface(

@@ -1,4 +1,4 @@
-"""The loss surface of a LightningModule in the midst of its training, without a trace."""
+"""Open the loss surface of a LightningModule while it is trained, without a trace in the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
 PROBING_HOOKS = frozenset({"on_train_batch_end", "on_train_epoch_end"})
-"""where the module holds the weights that are trained, all of them are trainable, and no step is under way"""
+"""hooks in which a surface can be opened; in others, the module may have averaged weights, some of its parameters may be
+frozen by ``toggle_optimizer``, or a training step may be unfinished"""
 
 
 @contextlib.contextmanager
@@ -43,24 +44,24 @@ def module_surface(
 ) -> Iterator[LossSurface]:
     """Open the loss of `pl_module` on the batches of `probe_set` as a function of its trainable parameters.
 
-    It has to be opened on every rank at the same step. While it is open, the module works on private copies of all that
-    it has, so that a probe cannot change the run. The weights are the only variable of the loss: each evaluation begins
-    with the same buffers, random numbers and attributes.
+    All ranks have to open it at the same step. While it is open, the module works on copies of its attributes, so that
+    a probe cannot change the run. The loss depends on the weights alone: each evaluation begins with the same buffers,
+    random numbers and attributes.
 
     Args:
-        trainer: the trainer, in one of `PROBING_HOOKS`.
-        pl_module: the module that is trained.
-        probe_set: batches captured in the steps before.
-        anchors: other points of the run by their names; see `snapshot`.
-        loss_fn: the loss to evaluate in place of ``training_step``; a method ``landscape_loss(self, batch)`` does as
-            well.
-        mode: "as_trained" keeps BatchNorm and dropout as they are in training; "eval" evaluates in eval mode, with
-            BatchNorm statistics collected anew at each point.
+        trainer: the trainer, which is running one of `PROBING_HOOKS`.
+        pl_module: the module that it trains.
+        probe_set: batches that were captured in the preceding steps.
+        anchors: earlier points of the run by their names; `snapshot` makes them.
+        loss_fn: called instead of ``training_step``; None for the module's method ``landscape_loss(self, batch)`` if it
+            has one.
+        mode: "as_trained" for BatchNorm and dropout as in training; "eval" for evaluation mode, in which the statistics
+            of BatchNorm are collected anew at each point.
 
     Yields:
-        the surface; it and the graphs made from it are closed with the block
+        the surface; it and the graphs made with it can be used inside the ``with`` block only
 
-    A `SurfaceError` says why a module cannot be evaluated at other weights without a trace.
+    A `SurfaceError` is raised if the module cannot be evaluated at other weights without a trace; its message says why.
     """
     with host_surface(
         LightningHost(trainer, pl_module), probe_set, anchors=anchors, loss_fn=loss_fn, mode=mode
@@ -79,51 +80,44 @@ def host_surface(
     ranks: Ranks | None = None,
     meter: Meter | None = None,
 ) -> Iterator[LossSurface]:
-    """Open the surface of any `Host`; `module_surface` describes it.
+    """Open the loss surface of a run, as `module_surface` does, in any training loop that implements `Host`.
 
     Args:
-        host: the run, in one of `PROBING_HOOKS`.
-        probe_set: batches captured in the steps before.
-        anchors: other points of the run by their names.
-        loss_fn: the loss to evaluate in place of ``training_step``.
+        host: the run, which is in one of `PROBING_HOOKS`.
+        probe_set: batches that were captured in the preceding steps.
+        anchors: earlier points of the run by their names.
+        loss_fn: called instead of ``training_step``.
         mode: "as_trained" or "eval".
-        ranks: synchronises the ranks; None for one of its own.
-        meter: counts the evaluations.
+        ranks: synchronises the ranks; None for a new one.
+        meter: counts the evaluations; None for a new one.
 
     Yields:
         the surface
-
-    Raises:
-        SurfaceError: if the module cannot be evaluated at other weights without a trace; the message says why
     """
-    weights_type = _kind_of_strategy(host)
-    if reason := _out_of_place(host):
-        raise SurfaceError(reason)
+    weights_type = _weights_type(host)
+    _require_probing_hook(host)
     ranks = Ranks(host) if ranks is None else ranks
     try:
-        with _opened(host, probe_set, loss_fn, mode, ranks, weights_type, meter) as (evaluator, measured, judged):
+        with _mean_losses(host, probe_set, loss_fn, mode, ranks, weights_type, meter) as (measured, held_out):
+            evaluator = measured.evaluator
             decay, decoupled = decay_of(host)
             run = RunContext(
                 optimizer_copy=optimizer_copy(host) if weights_type is Weights else None,
                 reinitialize=reinitialization(evaluator) if weights_type is Weights else None,
-                frozen_since=functools.partial(_frozen_since, evaluator, anchors),
+                frozen_since=lambda name: evaluator.weights.frozen_since(name, anchors[name]),
                 activations=functools.partial(watch_activations, measured),
                 weight_decay=decay,
                 decoupled_decay=decoupled,
             )
-            yield assemble(measured, judged if judged.batches else None, anchors, run)
+            yield assemble(measured, held_out if held_out.batches else None, anchors, run)
         ranks.meet(Status.CLOSING)
     except Exception:
         ranks.meet(Status.FAILED)
         raise
 
 
-def _frozen_since(evaluator: Evaluator, anchors: Mapping[str, Params], name: str) -> Params:
-    return evaluator.weights.frozen_since(name, anchors[name])
-
-
 @contextlib.contextmanager
-def _opened(
+def _mean_losses(
     host: Host,
     probe_set: ProbeSet,
     loss_fn: LossFn | None,
@@ -131,62 +125,71 @@ def _opened(
     ranks: Ranks,
     weights_type: type[Weights],
     meter: Meter | None,
-) -> Iterator[tuple[Evaluator, MeanLoss, MeanLoss]]:
-    """The module under isolation, checked, with the loss on both halves of the batches.
+) -> Iterator[tuple[MeanLoss, MeanLoss]]:
+    """Isolate the module, and check that its loss can be evaluated.
 
     Yields:
-        the evaluator, the loss to measure and the loss to judge
+        the mean loss over the batches to measure with, and that over the held-out batches, which may be none
 
     Raises:
-        SurfaceError: if it has no batch
+        SurfaceError: if there is no batch
     """
-    halves = probe_set.halves
-    if not halves[0]:
-        raise SurfaceError(f"[LL310] no batch to evaluate on: {_why_empty(probe_set)}")
+    batches, held_out = probe_set.halves
+    if not batches:
+        raise SurfaceError(f"[LL310] no batch to evaluate on: {_why_no_batch(probe_set)}")
     with isolated(host, weights_type(host.module)) as isolation:
-        replay = TrainingStep(host, isolation, loss_fn)
-        require_copies(isolation, replay, [batch for half in halves for batch in half])
-        evaluator = Evaluator(isolation, replay, ranks, mode, meter)
+        training_step = TrainingStep(host, isolation, loss_fn)
+        require_copies(isolation, training_step, (*batches, *held_out))
+        evaluator = Evaluator(isolation, training_step, ranks, mode, meter)
         try:
-            evaluator.require_reproducible(halves[0][0])
+            evaluator.require_reproducible(batches[0])
             ddp = "DDPStrategy" in host.strategy_names
-            yield evaluator, MeanLoss(evaluator, halves[0], ddp), MeanLoss(evaluator, halves[1], ddp)
+            yield MeanLoss(evaluator, batches, ddp), MeanLoss(evaluator, held_out, ddp)
         finally:
             evaluator.open = False
 
 
-def require_copies(isolation: Isolation, replay: TrainingStep, batches: Iterable[ProbeBatch]) -> None:
-    """Refuse what cannot be copied, unless the user answers for the loss.
+def require_copies(isolation: Isolation, training_step: TrainingStep, batches: Iterable[ProbeBatch]) -> None:
+    """Check that everything that the training step could change can be copied.
+
+    With a loss function of the user, nothing is checked: the user is responsible for what it changes.
 
     Raises:
-        SurfaceError: if the training step could change it for good
+        SurfaceError: if the module or a batch contains an object that cannot be copied
     """
     uncopied = dict(isolation.uncopied)
     for batch in batches:
         uncopied |= batch.uncopied
-    if uncopied and not replay.overridden:
+    if uncopied and not training_step.has_loss_fn:
         named = ", ".join(f"{where} ({kind})" for where, kind in uncopied.items())
         raise SurfaceError(
-            f"[LL311] cannot be copied, and so could not be put back as it was: {named}; give loss_fn or define "
-            "landscape_loss(self, batch) that leaves it alone"
+            f"[LL311] training_step may change objects that cannot be copied, and so cannot be restored: {named}; give "
+            "loss_fn or define landscape_loss(self, batch) that does not change them"
         )
 
 
-def _why_empty(probe_set: ProbeSet) -> str:
+def _why_no_batch(probe_set: ProbeSet) -> str:
     if probe_set.left_out is None:
         return "none was captured"
-    return f"one takes {probe_set.left_out} bytes of the {probe_set.max_bytes} that the probe set may hold"
+    return f"a batch takes {probe_set.left_out} bytes, and the probe set may hold {probe_set.max_bytes}"
 
 
-def _kind_of_strategy(host: Host) -> type[Weights]:
-    lineage = set(host.strategy_names)
-    if refused := lineage & {"FSDPStrategy", "DeepSpeedStrategy", "XLAStrategy"}:
-        raise SurfaceError(f"[LL312] {refused.pop()} shards the weights out of reach: only total norms are measured")
-    return ShardedWeights if "ModelParallelStrategy" in lineage else Weights
+def _weights_type(host: Host) -> type[Weights]:
+    """Return the class that exchanges the weights under the strategy of the run.
+
+    Raises:
+        SurfaceError: if the weights cannot be exchanged under this strategy
+    """
+    if refused := host.strategy_names & {"FSDPStrategy", "DeepSpeedStrategy", "XLAStrategy"}:
+        raise SurfaceError(
+            f"[LL312] {min(refused)} shards the weights, so that the loss cannot be evaluated at other weights; "
+            "gradient norms are still measured"
+        )
+    return ShardedWeights if "ModelParallelStrategy" in host.strategy_names else Weights
 
 
-def _out_of_place(host: Host) -> str | None:
-    """Why not here: elsewhere the module may hold averaged weights, frozen players, or half of a step."""
-    if host.hook in PROBING_HOOKS and host.is_training:
-        return None
-    return f"[LL313] a surface is opened in {' or '.join(sorted(PROBING_HOOKS))}, not in {host.hook}"
+def _require_probing_hook(host: Host) -> None:
+    if host.hook not in PROBING_HOOKS or not host.is_training:
+        raise SurfaceError(
+            f"[LL313] a surface can be opened in {' or '.join(sorted(PROBING_HOOKS))}, but not in {host.hook}"
+        )

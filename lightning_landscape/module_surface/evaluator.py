@@ -97,9 +97,9 @@ class Evaluator:
             buffers: buffers that differ from those of the run.
             precision: context in which to evaluate, besides the precision of training; None for no other.
         """
-        self.isolation.renew(self._training_flags(batch))
+        self.isolation.install_copies(self._training_flags(batch))
         self.isolation.set_buffers(buffers)
-        for name, hook in self._hooks.items():  # the next `renew` removes them, with all other attributes
+        for name, hook in self._hooks.items():  # the next `install_copies` removes them, with all other attributes
             self.isolation.modules[name].register_forward_hook(hook)
         self.weights.set_to(point)
         return self.loss_without_reset(batch, precision)
@@ -135,7 +135,7 @@ class Evaluator:
         collecting = {name: m for name, m in norms.items() if m.track_running_stats and batches[0].training.get(name)}
         if not collecting:
             return {}
-        self.isolation.renew({name: name in collecting for name in batches[0].training})
+        self.isolation.install_copies({name: name in collecting for name in batches[0].training})
         self.weights.set_to(point)
         for norm in collecting.values():
             norm.reset_running_stats()

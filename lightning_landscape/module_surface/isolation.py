@@ -1,7 +1,11 @@
-"""A module lends itself to a probe and gets every object of its own back, untouched.
+"""Evaluate a module while it is trained, and leave no trace in the run.
 
-Nothing is protected by undoing: the originals are put aside as they are and the module works on private copies, so that
-whatever else holds a reference to an original never sees a difference.
+The constructor of `Isolation` records everything that an evaluation may change: the attributes of the modules, of their
+classes and of the trainer, gradients, hooks, parameter groups, random number generators and flags of torch. `start`
+then removes loggers and hooks, which would report evaluations to the user. Each evaluation works on new copies of the
+attributes, so that it neither writes to the originals nor depends on earlier evaluations. The parameters themselves are
+not copied, since optimizers and hooks refer to them; `Weights` exchanges the tensors in which they hold their values.
+At the end `restore` puts every recorded object back, and after Ctrl-C a second call of it completes the first.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+import torch.optim.optimizer as torch_optimizer
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -21,18 +26,15 @@ from lightning_landscape.module_surface.copier import Copier, is_immutable
 from lightning_landscape.module_surface.global_state import RandomStreams, TorchFlags
 from lightning_landscape.module_surface.other_attributes import OtherAttributes
 from lightning_landscape.module_surface.weights import Weights
-from lightning_landscape.trainer._compat import (
-    TRAINERS,
-    forced_eager,
-    is_lightning_module,
-    logger_handles,
-)
+from lightning_landscape.trainer._compat import TRAINERS, forced_eager, is_lightning_module, logger_handles
 from lightning_landscape.trainer.host import Host
 
 Attributes = dict[str, Any]
+"""attributes by their names"""
 
-# Registries whose entries are code or are protected by themselves: a shallow copy keeps track of what is added.
-_REGISTRIES = frozenset({
+# Attributes of a module of which a shallow copy is enough, since what they contain is code, or is a parameter or a
+# submodule and restored as such.
+_COPIED_SHALLOWLY = frozenset({
     "_parameters",
     "_modules",
     "_non_persistent_buffers_set",
@@ -46,190 +48,223 @@ _REGISTRIES = frozenset({
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 })
-# Backward hooks watch training (gradient logging); a probe takes gradients behind their back.
+# Backward hooks often log the gradients of training. They are left out, since a probe computes gradients as well.
 _BACKWARD_HOOKS = frozenset({"_backward_hooks", "_backward_pre_hooks"})
 
 
 @dataclass(frozen=True)
 class Copies:
-    """What an evaluation works on in place of the originals."""
+    """The copies of all attributes that one evaluation uses."""
 
     modules: dict[str, Attributes]
-    """what is in the ``__dict__`` of each submodule, by its name"""
-    others: list[Attributes]
-    """attributes of the user's classes, and those in slots"""
+    """the ``__dict__`` of each submodule, by the submodule's name"""
+    other_attributes: list[Attributes]
+    """attributes of the user's classes, and those in slots, as `OtherAttributes.in_use` returns them"""
 
 
 class Isolation:
-    """What a module and its trainer had when the probe began, and private copies for each evaluation.
+    """The original state of a module and its trainer, and copies of the module's attributes for each evaluation.
 
-    Making one changes nothing. `install` hands out copies, `renew` new ones, `put_back` returns the originals.
+    The constructor only reads. Call `start` before the first evaluation, `install_copies` before each, and `restore` at
+    the end; `isolated` does the first and the last.
+
+    Args:
+        host: the run.
+        weights: the parameters of its module.
     """
 
     def __init__(self, host: Host, weights: Weights) -> None:
         self.weights = weights
-        self._streams, self._switches = RandomStreams.now(), TorchFlags.now()
+        self._random_streams, self._torch_flags = RandomStreams.now(), TorchFlags.now()
         self._contexts = contextlib.ExitStack()
         self.modules = dict(host.module.named_modules())
+        """every submodule by its name; the name of the module itself is empty"""
         self._originals = {name: dict(module.__dict__) for name, module in self.modules.items()}
-        self._changeable = {
+        self._mutable = {
             name: [key for key, value in original.items() if key not in TRAINERS and not is_immutable(value)]
             for name, original in self._originals.items()
         }
-        self._others = OtherAttributes(self.modules.values())
+        self._other_attributes = OtherAttributes(self.modules.values())
         self._metrics = {name for name, module in self.modules.items() if isinstance(module, Metric)}
         self._host, self._host_attributes = host, dict(host.attributes)
-        self._groups = [(group, dict(group)) for optimizer in host.optimizers for group in optimizer.param_groups]
-        self._grads = [(p, p.grad, p.requires_grad) for p in weights.parameters.values()]
-        self._hooks = [
-            (hooks, dict(hooks))
-            for p in weights.parameters.values()
-            for hooks in (p._backward_hooks, getattr(p, "_post_accumulate_grad_hooks", None))
-            if hooks
-        ]
-        self._shadows = {name: _silent() for name, module in self.modules.items() if is_lightning_module(module)}
-        self._copier = Copier(_belongings(host, weights), _stand_ins(host))
-        self._returned = False
+        self._param_groups = [(group, dict(group)) for optimizer in host.optimizers for group in optimizer.param_groups]
+        self._gradients = [(p, p.grad, p.requires_grad) for p in weights.parameters.values()]
+        self._hooks = [(hooks, dict(hooks)) for hooks in (*_gradient_hooks(weights), *_hooks_of_all_optimizers())]
+        self._replacements: dict[str, Attributes] = {
+            name: dict.fromkeys(("log", "log_dict", "print"), _do_nothing)
+            for name, module in self.modules.items()
+            if is_lightning_module(module)
+        }
+        self._copier = Copier(_never_copied(host, weights), _logger_substitutes(host))
+        self._restored = False
 
     @property
     def uncopied(self) -> dict[str, str]:
-        """Attributes that could not be copied and are in use themselves: where, and of which type."""
+        """The types of attributes that cannot be copied, by their places; evaluations use the originals of these."""
         return self._copier.uncopied
 
-    def shadow(self, name: str, attribute: str, value: Any) -> None:
-        """Let submodule `name` have `value` for `attribute` in every evaluation from the next `renew` on."""
-        self._shadows.setdefault(name, {})[attribute] = value
+    def replace_attribute(self, name: str, attribute: str, value: Any) -> None:
+        """Give the submodule `name` another `value` of `attribute`, beginning with the next `install_copies`."""
+        self._replacements.setdefault(name, {})[attribute] = value
 
-    def install(self) -> None:
-        """Take the trainer's loggers and profiler, all gradients and all gradient hooks away; gradients are enabled."""
-        # Entered in the line that makes it: the stance is taken as soon as it is made.
+    def start(self) -> None:
+        """Prepare for evaluations, once; `restore` undoes it.
+
+        Gradients are enabled, and compiled modules run eagerly. The loggers and the profiler of the trainer are
+        replaced by ones that do nothing. The gradients of the parameters, the hooks on these gradients, and the hooks
+        that are registered for all optimizers are removed. The first copies are installed.
+        """
+        # In one statement: the setting changes as soon as `forced_eager` is called, and Ctrl-C may follow.
         self._contexts.enter_context(forced_eager())
         self._contexts.enter_context(torch.inference_mode(mode=False))
         torch.set_grad_enabled(True)
         self._host.silence()
-        for parameter, _, _ in self._grads:
+        for parameter, _, _ in self._gradients:
             parameter.grad = None
         for hooks, _ in self._hooks:
             hooks.clear()
-        self.renew()
+        self.install_copies()
 
-    def renew(self, training: Mapping[str, bool] = MappingProxyType({})) -> None:
-        """Private copies as of the beginning, so that no evaluation sees what the one before has done.
+    def install_copies(self, training: Mapping[str, bool] = MappingProxyType({})) -> None:
+        """Replace the attributes of all modules and of the user's classes by new copies of the originals.
+
+        The learning rates and other values in parameter groups and the ``requires_grad`` flags become the original
+        ones, and gradients are removed. `restore` puts the original attributes back.
 
         Args:
-            training: the flag of each submodule by name; one that is not named keeps its own
+            training: the ``training`` flags of submodules by name; the others keep their original flag.
         """
         memo = self._copier.memo()
         copies = {}
         for name, original in self._originals.items():
-            made = original | {key: self._copy(name, key, original[key], memo) for key in self._changeable[name]}
-            if "training" in made:  # a compiled submodule only passes on the flag of what it wraps
-                made["training"] = training.get(name, made["training"])
-            copies[name] = made | self._shadows.get(name, {})
-        self._others.install_copies(lambda value, where: self._copier.copy(value, memo, where))
-        self._use(copies)
+            attributes = original | {key: self._copy(name, key, original[key], memo) for key in self._mutable[name]}
+            if "training" in attributes:  # a compiled submodule has no flag of its own, but that of the module inside
+                attributes["training"] = training.get(name, attributes["training"])
+            copies[name] = attributes | self._replacements.get(name, {})
+        self._other_attributes.install_copies(lambda value, where: self._copier.copy(value, memo, where))
+        self._install(copies)
 
     def _copy(self, name: str, key: str, value: Any, memo: dict[int, Any]) -> Any:
-        if key in _REGISTRIES:
+        if key in _COPIED_SHALLOWLY:
             return value.copy()
         if key in _BACKWARD_HOOKS:
             return type(value)()
-        if type(value) is list and name in self._metrics:  # a list state only grows, and by then it may be long
+        # The state of a metric may be a long list of tensors, to which updates only append.
+        if type(value) is list and name in self._metrics:
             return value.copy()
         return self._copier.copy(value, memo, f"{name}.{key}" if name else key)
 
     def set_buffers(self, buffers: Mapping[str, Mapping[str, Tensor | None]]) -> None:
-        """Give submodules copies of these buffers in place of what `renew` gave them."""
+        """Replace buffers by copies of the given ones, until the next `install_copies`.
+
+        Args:
+            buffers: by the name of their submodule, then by their own name.
+        """
         for name, values in buffers.items():
             copies = {key: None if value is None else value.clone() for key, value in values.items()}
             self.modules[name]._buffers.update(copies)
 
-    def handed_out(self) -> Copies:
-        """The copies in use, as the last evaluation has left them."""
-        return Copies({name: dict(module.__dict__) for name, module in self.modules.items()}, self._others.in_use())
+    def installed_copies(self) -> Copies:
+        """Return the present copies, which the last evaluation may have changed, for `reinstall_copies`."""
+        modules = {name: dict(module.__dict__) for name, module in self.modules.items()}
+        return Copies(modules, self._other_attributes.in_use())
 
-    def hand_out(self, copies: Copies) -> None:
-        """Use these copies; gradients and flags of the parameters begin anew."""
-        self._others.use(copies.others)
-        self._use(copies.modules)
+    def reinstall_copies(self, copies: Copies) -> None:
+        """Replace the attributes by copies of an earlier evaluation, and otherwise do what `install_copies` does."""
+        self._other_attributes.use(copies.other_attributes)
+        self._install(copies.modules)
 
-    def _use(self, copies: dict[str, Attributes]) -> None:
+    def _install(self, copies: dict[str, Attributes]) -> None:
         self.weights.reshard()
         for name, module in self.modules.items():
-            _become(module.__dict__, copies[name])
-        for group, original in self._groups:
-            _become(group, original)
-        for parameter, _, requires_grad in self._grads:
+            _set_items(module.__dict__, copies[name])
+        for group, original in self._param_groups:
+            _set_items(group, original)
+        for parameter, _, requires_grad in self._gradients:
             parameter.grad = None
-            _flag(parameter, requires_grad)
+            _set_requires_grad(parameter, requires_grad)
 
-    def put_back(self) -> None:
-        """Return every original. Interrupted anywhere, it can be called again and completes."""
-        if self._returned:
+    def restore(self) -> None:
+        """Put every recorded object back in its place; a call that was interrupted can be repeated."""
+        if self._restored:
             return
         self.weights.reshard()
         for name, module in self.modules.items():
-            _become(module.__dict__, self._originals[name])
-        self._others.put_back()
-        _become(self._host.attributes, self._host_attributes)
-        for group, original in self._groups:
-            _become(group, original)
+            _set_items(module.__dict__, self._originals[name])
+        self._other_attributes.put_back()
+        _set_items(self._host.attributes, self._host_attributes)
+        for group, original in self._param_groups:
+            _set_items(group, original)
         self.weights.put_back()
-        for parameter, grad, requires_grad in self._grads:
+        for parameter, grad, requires_grad in self._gradients:
             parameter.grad = grad
-            _flag(parameter, requires_grad)
+            _set_requires_grad(parameter, requires_grad)
         for hooks, original in self._hooks:
-            _become(hooks, original)
-        self._contexts.close()  # what it has closed, it does not close twice
-        self._switches.put_back()
-        self._streams.put_back()
-        self._returned = True
+            _set_items(hooks, original)
+        self._contexts.close()  # a second call does not exit a context twice
+        self._torch_flags.put_back()
+        self._random_streams.put_back()
+        self._restored = True
 
 
 @contextlib.contextmanager
 def isolated(host: Host, weights: Weights) -> Iterator[Isolation]:
-    """Inside, the module may be run at any weights; afterwards nobody can tell.
+    """Let the module be evaluated at any weights in this context, and restore the run afterwards.
+
+    Args:
+        host: the run.
+        weights: the parameters of its module.
 
     Yields:
-        the isolation, installed
+        the isolation, which has been started
     """
     isolation = Isolation(host, weights)
     try:
         try:
-            isolation.install()
+            isolation.start()
             yield isolation
         finally:
-            isolation.put_back()
+            isolation.restore()
     finally:
-        isolation.put_back()  # Ctrl-C may have struck in the midst of the first
+        isolation.restore()  # completes the first call if Ctrl-C has interrupted it
 
 
-def _become(attributes: dict[Any, Any], others: dict[Any, Any]) -> None:
-    attributes.clear()
-    attributes.update(others)
+def _set_items(dictionary: dict[Any, Any], items: dict[Any, Any]) -> None:
+    """Replace all items of a dictionary in place, since other objects refer to the dictionary."""
+    dictionary.clear()
+    dictionary.update(items)
 
 
-def _silent() -> Attributes:
-    """What a LightningModule logs and prints with."""
-    return dict.fromkeys(("log", "log_dict", "print"), _say_nothing)
+def _set_requires_grad(parameter: nn.Parameter, requires_grad: bool) -> None:  # noqa: FBT001 - the flag is the value
+    if parameter.requires_grad != requires_grad:  # a lazy parameter without a shape refuses to be set
+        parameter.requires_grad_(requires_grad)
 
 
-def _say_nothing(*args: Any, **kwargs: Any) -> None:
-    """Stands in for a method that reports something."""
+def _gradient_hooks(weights: Weights) -> list[dict[Any, Any]]:
+    """Return the dictionaries of hooks that run when a gradient of a parameter is computed or accumulated."""
+    return [
+        hooks
+        for p in weights.parameters.values()
+        for hooks in (p._backward_hooks, getattr(p, "_post_accumulate_grad_hooks", None))
+        if hooks
+    ]
 
 
-def _belongings(host: Host, weights: Weights) -> list[object]:
-    """Return the objects that no copy of an attribute may take along."""
-    # Parameters are the same objects at other weights.
+def _hooks_of_all_optimizers() -> list[dict[Any, Any]]:
+    """Return the dictionaries of hooks that run in the steps of all optimizers, of which a trial's is one."""
+    return [torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks]
+
+
+def _do_nothing(*args: Any, **kwargs: Any) -> None:
+    """Take the place of a method with which a LightningModule logs or prints."""
+
+
+def _never_copied(host: Host, weights: Weights) -> list[object]:
+    """Return the objects to which the copies of attributes refer just as the originals do."""
     return [*host.never_copied(), *host.module.modules(), *weights.parameters.values()]
 
 
-def _stand_ins(host: Host) -> list[tuple[object, object]]:
-    """A module may have kept a logger, or what a logger writes to, in an attribute."""
+def _logger_substitutes(host: Host) -> list[tuple[object, object]]:
+    """Return pairs of an object and its substitute in the copies, since a module may keep a logger in an attribute."""
     dummies = [(logger, DummyLogger()) for logger in host.loggers]
     return dummies + [(handle, dummy.experiment) for logger, dummy in dummies for handle in logger_handles(logger)]
-
-
-def _flag(parameter: nn.Parameter, requires_grad: bool) -> None:  # noqa: FBT001 - the flag is the value
-    if parameter.requires_grad != requires_grad:  # a lazy parameter that never got its shape can only be asked
-        parameter.requires_grad_(requires_grad)

@@ -98,7 +98,7 @@ class MeanLoss:
                     raise SurfaceError("[LL309] re-entrant activation checkpointing has no second derivative")
                 evaluator.meter.backward()
                 gradient = _autograd_gradient(loss * weight, parameters, create_graph=True)
-                graphs.append((evaluator.isolation.handed_out(), gradient))
+                graphs.append((evaluator.isolation.installed_copies(), gradient))
         mean = evaluator.ranks.mean
 
         def product(point: Params, vector: Vectors) -> Vectors:
@@ -107,7 +107,7 @@ class MeanLoss:
                 for copies, gradient in graphs:
                     evaluator.meter.product()
                     # Checkpointed activations are recomputed from the attributes and weights of the module.
-                    evaluator.isolation.hand_out(copies)
+                    evaluator.isolation.reinstall_copies(copies)
                     evaluator.weights.set_to(point)
                     total = _add_scaled(total, _transposed_product(gradient, parameters, vector), 1.0)
             return tuple(mean(component) for component in total)

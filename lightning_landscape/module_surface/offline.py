@@ -1,4 +1,4 @@
-"""The loss surface of a LightningModule that is not being trained: finished runs, looked at side by side."""
+"""Open the loss surface of a LightningModule that is not being trained, to compare finished runs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from lightning_landscape.trainer.lightning_host import LightningHost
 from lightning_landscape.trainer.ranks import Ranks
 
 UNLIMITED = 2**62
+"""a number of bytes that no batch exceeds"""
 
 
 @contextlib.contextmanager
@@ -33,33 +34,34 @@ def offline_surface(
 ) -> Iterator[LossSurface]:
     """Open the loss of a module outside of any fit as a function of all its parameters, frozen ones included.
 
-    The loss is that of ``training_step`` on these batches, in evaluation mode: no dropout, and every BatchNorm with
-    statistics collected anew at each point. The step finds a trainer that has not begun; where it needs more than that,
-    `loss_fn` or a method ``landscape_loss(self, batch)`` takes its place. Afterwards the module is as it was.
+    The loss is that of ``training_step`` on these batches, in evaluation mode: there is no dropout, and the statistics
+    of BatchNorm are collected anew at each point. In the step, ``self.trainer`` is a trainer that has not started; if
+    the step needs more than that, give `loss_fn` or define ``landscape_loss(self, batch)``. The module is restored
+    afterwards.
 
     Args:
-        pl_module: the module; it is evaluated on the device where it is.
-        batches: as its `training_step` takes them, on that device.
+        pl_module: the module; it is evaluated on its present device.
+        batches: the batches, on that device, as `training_step` takes them.
         anchors: points by their names.
-        loss_fn: what to evaluate in place of ``training_step``.
+        loss_fn: called instead of ``training_step``.
 
     Yields:
-        the surface, whose `here` is the module's present weights
+        the surface; its `here` is the present weights of the module
 
-    A `SurfaceError` says why a module cannot be evaluated.
+    A `SurfaceError` is raised if the module cannot be evaluated; its message says why.
     """
     with (
-        _borrowed(pl_module) as trainer,
+        _attached_to_trainer(pl_module) as trainer,
         isolated(host := LightningHost(trainer, pl_module), Weights(pl_module)) as isolation,
     ):
         probe_set = ProbeSet(max(1, len(batches)), max_bytes=UNLIMITED)
         for position, batch in enumerate(batches):
             probe_set.capture(pl_module, batch, position)
         with torch.inference_mode(mode=False), torch.enable_grad(), forced_eager():
-            replay = TrainingStep(host, isolation, loss_fn)
-            captured = tuple(held for half in probe_set.halves for held in half)
-            require_copies(isolation, replay, captured)
-            evaluator = Evaluator(isolation, replay, Ranks(host), "eval")
+            training_step = TrainingStep(host, isolation, loss_fn)
+            captured = tuple(batch for half in probe_set.halves for batch in half)
+            require_copies(isolation, training_step, captured)
+            evaluator = Evaluator(isolation, training_step, Ranks(host), "eval")
             measured = MeanLoss(evaluator, captured)
             try:
                 evaluator.require_reproducible(measured.batches[0])
@@ -69,19 +71,19 @@ def offline_surface(
 
 
 @contextlib.contextmanager
-def _borrowed(pl_module: Any) -> Iterator[Trainer]:
-    """Give the module a trainer that has not begun, training mode and nothing frozen, and take all of it back.
+def _attached_to_trainer(pl_module: Any) -> Iterator[Trainer]:
+    """Attach a new trainer, set training mode and let all parameters require gradients; undo this afterwards.
 
     Yields:
-        that trainer
+        the trainer, which has not started
     """
-    before = trainer_of(pl_module)
+    previous_trainer = trainer_of(pl_module)
     modes = {module: module.training for module in pl_module.modules()}
-    flags = {parameter: parameter.requires_grad for parameter in pl_module.parameters() if _is_real(parameter)}
+    flags = {p: p.requires_grad for p in pl_module.parameters() if _can_require_grad(p)}
     trainer = _unstarted_trainer()
     try:
         pl_module.trainer = trainer
-        # What BatchNorm collects at other weights it collects in training mode; all else is evaluated without.
+        # The surface collects statistics for those BatchNorm layers that it finds in training mode.
         pl_module.train()
         for parameter in flags:
             parameter.requires_grad_()
@@ -91,19 +93,19 @@ def _borrowed(pl_module: Any) -> Iterator[Trainer]:
             parameter.requires_grad_(flag)
         for module, mode in modes.items():
             module.training = mode
-        pl_module.trainer = before
+        pl_module.trainer = previous_trainer
 
 
-def _is_real(parameter: nn.Parameter) -> bool:
+def _can_require_grad(parameter: nn.Parameter) -> bool:
     return parameter.is_floating_point() or parameter.is_complex()
 
 
 def _unstarted_trainer() -> Trainer:
-    # It would announce its accelerators, although nothing is trained.
-    voice = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = voice.level
+    # The constructor logs which accelerators it uses, which would mislead: nothing is trained.
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = logger.level
     try:
-        voice.setLevel(logging.ERROR)
+        logger.setLevel(logging.ERROR)
         return Trainer(
             accelerator="auto",
             devices=1,
@@ -113,4 +115,4 @@ def _unstarted_trainer() -> Trainer:
             enable_model_summary=False,
         )
     finally:
-        voice.setLevel(level)
+        logger.setLevel(level)

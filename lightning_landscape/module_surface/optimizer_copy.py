@@ -1,62 +1,96 @@
-"""What a trial needs besides the loss: the run's own optimizer on a copy, and weights drawn anew."""
+"""Copy the run's optimizer, read its weight decay and draw new initial weights, for trials."""
 
 from __future__ import annotations
 
 import copy
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lightning_landscape.module_surface.evaluator import Evaluator
 from lightning_landscape.module_surface.global_state import seed_streams
-from lightning_landscape.surface import Params
+from lightning_landscape.surface import OptimizerStep, Params
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import decays_beside
 
-Step = Callable[[Params, Sequence[Tensor]], None]
+ClipGradients = Callable[[list[nn.Parameter]], object]
+"""clips the gradients of the parameters in place"""
 
 
-def optimizer_copy(host: Host) -> Callable[[float], Step] | None:
-    """Copies of the run's optimizer with its state and gradient clipping; None unless there is one that steps alone."""
+def optimizer_copy(host: Host) -> Callable[[float], OptimizerStep] | None:
+    """Return a function that makes copies of the run's optimizer, each with its present state and gradient clipping.
+
+    It takes a factor for the learning rate, and returns the step of a new copy. It is None if the run has several
+    optimizers, if the user steps the optimizer, or if the optimizer evaluates the loss itself, as LBFGS does.
+    """
     if len(host.optimizers) != 1 or not host.automatic_optimization:
         return None
     optimizer = host.optimizers[0]
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:  # LBFGS evaluates by itself
+    if closure is not None and closure.default is inspect.Parameter.empty:
         return None
     parameters = {name: p for name, p in host.module.named_parameters() if p.requires_grad}
 
-    def continued(factor: float) -> Step:
-        return _Continuation(optimizer, parameters, factor, _clipping(host))
+    def copy_with_factor(factor: float) -> OptimizerStep:
+        return _CopiedOptimizer(optimizer, parameters, factor, _clipping(host))
 
-    return continued
+    return copy_with_factor
 
 
-class _Continuation:
-    """Steps of a copied optimizer; the copy is made at the first point, whose tensors it then moves."""
+class _CopiedOptimizer:
+    """Takes steps with a copy of an optimizer, which is made in the first call and moves the tensors of its point.
 
-    def __init__(self, optimizer: Any, parameters: Mapping[str, nn.Parameter], factor: float, clip: Any) -> None:
-        self._original, self._parameters, self._factor, self._clip = optimizer, parameters, factor, clip
+    No hook of the original optimizer runs in these steps. The hooks that are registered for all optimizers do not run
+    either, since `Isolation` removes them while a surface is open.
+
+    Args:
+        original: the optimizer.
+        parameters: the trainable parameters of the module by their names.
+        factor: factor on the learning rate of each parameter group.
+        clip_gradients: clips the gradients before each step.
+    """
+
+    def __init__(
+        self,
+        original: Optimizer,
+        parameters: Mapping[str, nn.Parameter],
+        factor: float,
+        clip_gradients: ClipGradients,
+    ) -> None:
+        self._original, self._parameters, self._factor = original, parameters, factor
+        self._clip_gradients = clip_gradients
         self._leaves: dict[str, nn.Parameter] = {}
 
     def __call__(self, point: Params, gradient: Sequence[Tensor]) -> None:
         if not self._leaves:
             self._leaves = {name: nn.Parameter(weight) for name, weight in point.items()}
-            held = {id(self._parameters[name]): leaf for name, leaf in self._leaves.items()}
-            self._optimizer = copy.deepcopy(self._original, held)
-            for group in self._optimizer.param_groups:
-                group["lr"] = group["lr"] * self._factor
-        for leaf, part in zip(self._leaves.values(), gradient, strict=True):
-            leaf.grad = part.clone()
+            self._optimizer = self._copy()
+        for leaf, component in zip(self._leaves.values(), gradient, strict=True):
+            leaf.grad = component.clone()
         with torch.enable_grad():
-            self._clip([p for group in self._optimizer.param_groups for p in group["params"]])
+            self._clip_gradients([p for group in self._optimizer.param_groups for p in group["params"]])
             self._optimizer.step()
 
+    def _copy(self) -> Optimizer:
+        """Return a copy of the optimizer that has the leaves in place of the parameters, and no hooks."""
+        # `deepcopy` takes objects that it finds in the memo, by their ids, for copies that were made already.
+        memo: dict[int, Any] = {id(self._parameters[name]): leaf for name, leaf in self._leaves.items()}
+        # `Optimizer.__getstate__` leaves the hooks out, but a subclass may have another one.
+        for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
+            if (hooks := getattr(self._original, name, None)) is not None:
+                memo[id(hooks)] = OrderedDict()
+        copied = copy.deepcopy(self._original, memo)
+        for group in copied.param_groups:
+            group["lr"] = group["lr"] * self._factor
+        return copied
 
-def _clipping(host: Host) -> Callable[[list[nn.Parameter]], object]:
+
+def _clipping(host: Host) -> ClipGradients:
     if host.gradient_clip is None:
         return lambda parameters: None
     value, algorithm = host.gradient_clip
@@ -65,30 +99,38 @@ def _clipping(host: Host) -> Callable[[list[nn.Parameter]], object]:
 
 
 def decay_of(host: Host) -> tuple[float, bool]:
-    """The largest weight decay of the run's optimizers, and whether it acts on the weights rather than the gradient."""
+    """Return the largest weight decay of the run's optimizers, and whether it is decoupled from the gradient.
+
+    A decoupled decay (AdamW) shrinks the weights directly; any other is added to the gradient.
+    """
     groups = [(group, optimizer) for optimizer in host.optimizers for group in optimizer.param_groups]
-    decays = [(float(group.get("weight_decay") or 0.0), decays_beside(o, group)) for group, o in groups]
+    decays = [(float(group.get("weight_decay") or 0.0), decays_beside(optimizer, group)) for group, optimizer in groups]
     return max(decays, default=(0.0, False))
 
 
 def reinitialization(evaluator: Evaluator) -> Callable[[int], Params]:
-    """Weights as `reset_parameters` draws them; a parameter without a layer that could is drawn from N(0, 1/fan_in)."""
+    """Return a function that takes a seed and returns new initial values of the trainable weights.
+
+    They are drawn as the layers' ``reset_parameters`` draws them. A weight that no such method draws is drawn from
+    N(0, 1/fan_in), or from N(0, 1) if it has a single dimension. It keeps its present value if all its elements are
+    equal, as in a scale of 1 or a bias of 0.
+    """
     weights, modules = evaluator.weights, evaluator.isolation.modules
 
     def reinitialize(seed: int) -> Params:
         with evaluator.temporary_weights(), torch.no_grad():
-            evaluator.isolation.renew()  # BatchNorm draws its statistics anew as well
+            evaluator.isolation.install_copies()  # `reset_parameters` of BatchNorm resets its buffers as well
             for parameter in weights.parameters.values():
-                parameter.data = parameter.data.clone()  # frozen ones included: drawing writes in place
+                parameter.data = parameter.data.clone()  # `reset_parameters` writes in place, to frozen ones as well
             seed_streams(seed)
             for layer in modules.values():
                 if callable(reset := getattr(layer, "reset_parameters", None)):
                     reset()
-            # A pruned or reparametrized layer draws what is computed from its parameters, and leaves these as they are.
+            # In a pruned or reparametrized layer, `reset_parameters` draws the weight that is computed, and not the
+            # parameters from which it is computed.
             drawn = {name for name, p in weights.parameters.items() if not torch.equal(p, weights.originals[name])}
             point = {name: parameter.detach().clone() for name, parameter in weights.trainable.items()}
             for name, weight in point.items():
-                # Scales of 1 and biases of 0 stay what they are.
                 if name not in drawn and bool((weight != weight.flatten()[:1]).any()):
                     weight.normal_(std=weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0)
         return point

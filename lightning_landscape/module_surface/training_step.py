@@ -1,4 +1,4 @@
-"""Run a stranger's `training_step` once more and find the loss in what it does."""
+"""Call the user's `training_step` outside of the training loop and extract its loss."""
 
 from __future__ import annotations
 
@@ -6,138 +6,168 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.module_surface.batches import ProbeBatch
 from lightning_landscape.module_surface.isolation import Isolation
 from lightning_landscape.trainer.host import Host
 
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LRScheduler
+
 LossFn: TypeAlias = Callable[[Any, Any], Tensor]
-"""``loss_fn(module, batch)`` → 0-dim tensor"""
+"""takes the module and a batch, and returns the loss as a 0-dim tensor"""
 
 
 class TrainingStep:
-    """Calls the training step, or what the user gives in its place, and returns the loss as a 0-dim tensor."""
+    """Calls `training_step`, or a loss function of the user, and returns the loss as a 0-dim tensor.
+
+    A step with manual optimization is called with methods that record its losses and change nothing. Its loss is the
+    sum of all losses that it passes to ``manual_backward``, or on which it calls ``backward``.
+
+    Args:
+        host: the run.
+        isolation: the isolation of its module, on which it sets these methods.
+        loss_fn: replaces `training_step`; None for the module's method ``landscape_loss(self, batch)`` if it has one.
+    """
 
     def __init__(self, host: Host, isolation: Isolation, loss_fn: LossFn | None) -> None:
         self._host, self._module = host, host.module
-        own: LossFn | None = getattr(type(host.module), "landscape_loss", None)
-        self._loss_fn = loss_fn or own
+        landscape_loss: LossFn | None = getattr(type(host.module), "landscape_loss", None)
+        self._loss_fn = loss_fn or landscape_loss
         self._arguments = functools.partial(_arguments, inspect.signature(host.module.training_step).parameters)
-        self._handed_over: list[Tensor] = []
+        self._recorded_losses: list[Tensor] = []
         if not host.automatic_optimization:
-            for attribute, value in _manual_optimization(host, self._handed_over).items():
-                isolation.shadow("", attribute, value)
+            for name, method in _recording_methods(host, self._recorded_losses).items():
+                isolation.replace_attribute("", name, method)
 
     @property
     def manual(self) -> bool:
-        """Whether the step takes its gradients itself."""
+        """Whether a `training_step` with manual optimization is called."""
         return self._loss_fn is None and not self._host.automatic_optimization
 
     @property
-    def overridden(self) -> bool:
-        """Whether the user answers for the loss by a function of their own."""
+    def has_loss_fn(self) -> bool:
+        """Whether the user has given a loss function that is called instead of `training_step`."""
         return self._loss_fn is not None
 
     def __call__(self, batch: ProbeBatch, precision: contextlib.AbstractContextManager[Any] | None = None) -> Tensor:
-        """The loss on a fresh copy of `batch`, in the precision of training unless another is given.
+        """Return the loss on a copy of `batch`.
+
+        Args:
+            batch: the batch.
+            precision: context in which to evaluate, besides the precision of training; None for no other.
 
         Raises:
-            SurfaceError: if the step gives no loss, or more than one number
+            SurfaceError: if there is no loss, or if it has more than one element
         """
-        self._handed_over.clear()
+        self._recorded_losses.clear()
         with (
             self._host.train_step_context(),
             precision or contextlib.nullcontext(),
-            _handing_over(self._handed_over) if self.manual else contextlib.nullcontext(),
+            _recorded_backward(self._recorded_losses) if self.manual else contextlib.nullcontext(),
         ):
             if self._loss_fn is not None:
                 output: Any = self._loss_fn(self._module, batch.copy())
             else:
                 output = self._module.training_step(*self._arguments(batch))
-        loss = self._find(output)
+        loss = self._extract_loss(output)
         if loss.numel() != 1:
-            raise SurfaceError(f"[LL304] training_step gives a loss of shape {tuple(loss.shape)}, not one number")
+            raise SurfaceError(
+                f"[LL304] training_step returns a loss of shape {tuple(loss.shape)}, which is not a single number"
+            )
         return loss.reshape(())
 
-    def _find(self, output: Any) -> Tensor:
+    def _extract_loss(self, output: Any) -> Tensor:
         if self.manual:
-            # Several calls of manual_backward: their sum has the gradient that accumulates in the end.
-            output = torch.stack([loss.reshape(()) for loss in self._handed_over]).sum() if self._handed_over else None
-            self._handed_over.clear()
+            # The gradients of several backward passes accumulate to the gradient of the sum of their losses.
+            losses = [loss.reshape(()) for loss in self._recorded_losses]
+            output = torch.stack(losses).sum() if losses else None
+            self._recorded_losses.clear()
         loss = output.get("loss") if isinstance(output, Mapping) else output
         if not isinstance(loss, Tensor):
-            how = "calls no backward" if self.manual else "returns no loss"
-            raise SurfaceError(f"[LL304] training_step {how}; give loss_fn or define landscape_loss(self, batch)")
+            reason = "never calls backward" if self.manual else "returns no loss"
+            raise SurfaceError(f"[LL304] training_step {reason}; give loss_fn or define landscape_loss(self, batch)")
         return loss
 
 
 def _arguments(parameters: Mapping[str, inspect.Parameter], batch: ProbeBatch) -> list[Any]:
-    """What a step of these parameters is called with, as Lightning decides it."""
+    """Return the arguments with which Lightning calls a `training_step` that has these parameters."""
     if "dataloader_iter" in parameters:
         return [iter([(batch.copy(), batch.batch_idx, batch.dataloader_idx)])]
     positional = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    takes_all = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+    takes_any_number = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
     arguments = [batch.copy(), batch.batch_idx, batch.dataloader_idx]
-    return arguments[: 2 if takes_all else len(positional)]
+    return arguments[: 2 if takes_any_number else len(positional)]
 
 
-class NullOptimizer:
-    """Stands in for an optimizer or a scheduler of manual optimization: may be read, moves nothing."""
+class ReadOnlyOptimizer:
+    """Replaces an optimizer or a scheduler in a step with manual optimization; its methods change nothing.
 
-    def __init__(self, original: Any) -> None:
+    Args:
+        original: the optimizer or scheduler, whose parameter groups and defaults can be read.
+    """
+
+    def __init__(self, original: Optimizer | LRScheduler) -> None:
         groups = getattr(original, "param_groups", [])
         self.param_groups = [dict(group) for group in groups]
         self.defaults = dict(getattr(original, "defaults", {}))
         self.state: dict[Any, Any] = {}
 
     def step(self, closure: Callable[[], Any] | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Evaluate the closure, if there is one, and leave the weights alone."""
+        """Call the closure, if there is one, and return its result; the weights do not change."""
         return closure() if callable(closure) else None
 
     def zero_grad(self, *args: Any, **kwargs: Any) -> None:
-        """Leave the gradients alone."""
+        """Do nothing to the gradients."""
 
     @contextlib.contextmanager
     def toggle_model(self, sync_grad: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002 - Lightning's signature
-        """Leave requires_grad alone."""
+        """Do nothing to the ``requires_grad`` flags."""
         yield
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: it has no state."""
+        """Return an empty dictionary."""
         return {}
 
     def get_last_lr(self) -> list[Any]:
-        """The present learning rates."""
+        """Return the learning rate of each parameter group."""
         return [group.get("lr") for group in self.param_groups]
 
 
-def _manual_optimization(host: Host, handed_over: list[Tensor]) -> dict[str, Any]:
-    """Methods under which a manual step hands its losses over and changes nothing."""
-    optimizers = [NullOptimizer(optimizer) for optimizer in host.optimizers]
-    schedulers = [NullOptimizer(scheduler) for scheduler in host.schedulers]
+def _recording_methods(host: Host, losses: list[Tensor]) -> dict[str, Callable[..., Any]]:
+    """Return replacements, by name, for the methods that a step with manual optimization calls on its module.
+
+    ``manual_backward`` appends the loss to `losses`; the others change nothing.
+    """
+    optimizers = [ReadOnlyOptimizer(optimizer) for optimizer in host.optimizers]
+    schedulers = [ReadOnlyOptimizer(scheduler) for scheduler in host.schedulers]
 
     def manual_backward(loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        handed_over.append(loss)
+        losses.append(loss)
 
-    def nothing(*args: Any, **kwargs: Any) -> None:
+    def do_nothing(*args: Any, **kwargs: Any) -> None:
         pass
 
     return {
         "manual_backward": manual_backward,
-        "optimizers": lambda *args, **kwargs: _one_or_many(optimizers),
-        "lr_schedulers": lambda: _one_or_many(schedulers) if schedulers else None,
-        **dict.fromkeys(("toggle_optimizer", "untoggle_optimizer", "clip_gradients"), nothing),
+        "optimizers": lambda *args, **kwargs: _single_or_list(optimizers),
+        "lr_schedulers": lambda: _single_or_list(schedulers) if schedulers else None,
+        **dict.fromkeys(("toggle_optimizer", "untoggle_optimizer", "clip_gradients"), do_nothing),
     }
 
 
 @contextlib.contextmanager
-def _handing_over(losses: list[Tensor]) -> Iterator[None]:
-    """Let a plain ``loss.backward()`` do what manual_backward does: it would reach the hooks of DDP."""
+def _recorded_backward(losses: list[Tensor]) -> Iterator[None]:
+    """Let ``loss.backward()`` append the loss to `losses` instead of computing gradients.
+
+    A real backward pass would write to ``.grad`` and, under DDP, average the gradients over the ranks.
+    """
     original = Tensor.backward
 
     def backward(self: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -149,9 +179,9 @@ def _handing_over(losses: list[Tensor]) -> Iterator[None]:
             yield
         finally:
             Tensor.backward = original  # type: ignore[method-assign]
-    finally:
-        Tensor.backward = original  # type: ignore[method-assign] # Ctrl-C may have struck just before
+    finally:  # again, in case Ctrl-C has come just before the first assignment
+        Tensor.backward = original  # type: ignore[method-assign]
 
 
-def _one_or_many(items: list[NullOptimizer]) -> NullOptimizer | list[NullOptimizer]:
+def _single_or_list(items: list[ReadOnlyOptimizer]) -> ReadOnlyOptimizer | list[ReadOnlyOptimizer]:
     return items[0] if len(items) == 1 else items

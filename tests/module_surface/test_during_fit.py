@@ -260,7 +260,10 @@ def test_without_a_batch_there_is_no_surface():
             super().on_train_start(trainer, pl_module)
             self.probe_set = ProbeSet(2, max_bytes=10)
 
-    for kind, said in ((Empty, "none was captured"), (TooLarge, "one takes 320 bytes of the 10")):
+    for kind, said in (
+        (Empty, "none was captured"),
+        (TooLarge, "a batch takes 320 bytes, and the probe set may hold 10"),
+    ):
         prober = kind(lambda surface: None)
         specimen = Specimen(Perceptron, epochs=1)
         fit(specimen, make_trainer(specimen, prober), Perceptron())

@@ -1,4 +1,4 @@
-"""Ctrl-C and exceptions anywhere: in the user's step, and at every line of the isolation's own entry and exit."""
+"""Ctrl-C and exceptions leave no trace, at any line of the isolation and in the user's training step."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import seed_everything
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from lightning_landscape.module_surface import copier as copying
 from lightning_landscape.module_surface import global_state, isolation, other_attributes, weights
@@ -34,13 +35,13 @@ class Fault(BaseException):
     """Not an Exception, as KeyboardInterrupt is not."""
 
 
-class At:
-    """Raises at the n-th line event of the given files, within a with statement."""
+class FaultAtLine:
+    """Raises a `Fault` at the n-th line that is executed in the given files, inside a ``with`` block."""
 
-    def __init__(self, files: set[str], moment: int) -> None:
-        self.files, self.moment, self.seen, self.place = files, moment, 0, ""
+    def __init__(self, files: set[str], n: int) -> None:
+        self.files, self.n, self.executed, self.place = files, n, 0, ""
 
-    def __enter__(self) -> At:
+    def __enter__(self) -> FaultAtLine:
         sys.settrace(self.call)
         return self
 
@@ -52,8 +53,8 @@ class At:
 
     def line(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
         if event == "line":
-            self.seen += 1
-            if self.seen == self.moment:
+            self.executed += 1
+            if self.executed == self.n:
                 sys.settrace(None)
                 self.place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
                 raise Fault(self.place)
@@ -61,7 +62,7 @@ class At:
 
 
 def everything(trainer: Any, pl_module: Any) -> dict[str, Any]:
-    """All that the isolation borrows, by value and by identity."""
+    """Return everything that the isolation has to restore: values, and the identities of objects."""
     return {
         "objects": {(name, key): id(value) for name, m in pl_module.named_modules() for key, value in vars(m).items()},
         "attributes": {name: attributes(module) for name, module in pl_module.named_modules()},
@@ -76,6 +77,7 @@ def everything(trainer: Any, pl_module: Any) -> dict[str, Any]:
         "weights": [fingerprint(p) for p in pl_module.parameters()],
         "gradients": [fingerprint(p.grad) for p in pl_module.parameters()],
         "hooks": [list((p._backward_hooks or {}).values()) for p in pl_module.parameters()],
+        "hooks of all optimizers": [list(hooks.values()) for hooks in isolation._hooks_of_all_optimizers()],
         "loggers": [id(logger) for logger in trainer.loggers],
         "trainer": {key: id(value) for key, value in vars(trainer).items()},
         "groups": [fingerprint(list(group.items())) for o in trainer.optimizers for group in o.param_groups],
@@ -98,7 +100,7 @@ def _classes_of(pl_module: Any) -> set[type]:
 
 
 class EveryLine(Prober):
-    """Opens the isolation again and again, with a fault one line further each time, until none is left."""
+    """Does the same work again and again, with a fault one line later each time, until it ends without a fault."""
 
     def __init__(self, files: set[str], work: Callable[[EveryLine, Any, Any], None]) -> None:
         super().__init__(lambda surface: None, batches=1)
@@ -110,10 +112,10 @@ class EveryLine(Prober):
         if batch_idx != 1:
             return
         before = everything(trainer, pl_module)
-        moment = 0
+        n = 0
         while True:
-            moment += 1
-            fault = At(self.files, moment)
+            n += 1
+            fault = FaultAtLine(self.files, n)
             try:
                 with fault:
                     self.work(self, trainer, pl_module)
@@ -133,7 +135,11 @@ def interrupted_everywhere(name: str, files: set[str], work: Callable[..., None]
     specimen = SPECIMENS[name]
     observer = EveryLine(files, work)
     trainer = make_trainer(specimen, observer, logger=MemoryLogger())
-    fit(specimen, trainer, specimen.module())
+    handle = register_optimizer_step_post_hook(lambda *args: None)
+    try:
+        fit(specimen, trainer, specimen.module())
+    finally:
+        handle.remove()
     return observer
 
 
@@ -152,10 +158,10 @@ def test_a_fault_at_any_line_of_the_isolation_leaves_everything_as_it_was(name: 
     observer = interrupted_everywhere(name, ISOLATION, enter_and_leave)
 
     assert observer.damaged == []
-    struck = set(observer.places)
-    assert len(struck) > 60
-    if name == "Hooked":  # it has something for every loop to run over
-        assert _lines_of(isolation.Isolation.install) | _lines_of(isolation.Isolation.put_back) <= struck
+    interrupted = set(observer.places)
+    assert len(interrupted) > 60
+    if name == "Hooked":  # it has hooks and all else that the loops run over, so that every line is executed
+        assert _lines_of(isolation.Isolation.start) | _lines_of(isolation.Isolation.restore) <= interrupted
 
 
 def change_classes(observer: EveryLine, trainer: Any, pl_module: Any) -> None:
@@ -184,7 +190,7 @@ def test_a_fault_at_any_line_of_a_whole_evaluation_leaves_everything_as_it_was()
 
 
 def _lines_of(function: Callable[..., Any]) -> set[str]:
-    """The lines at which `function` can be struck, but for an early return."""
+    """Return the lines of `function`, without those of an early return."""
     file = Path(inspect.getfile(function)).name
     source, first = inspect.getsourcelines(function)
     code = function.__code__
@@ -193,7 +199,7 @@ def _lines_of(function: Callable[..., Any]) -> set[str]:
 
 
 class Raises(Prober):
-    """The user's step raises at swapped weights."""
+    """Lets the user's training step raise an error at other weights than those of the run."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(lambda surface: surface.loss({name: weight * 2 for name, weight in surface.here.items()}))
@@ -202,14 +208,14 @@ class Raises(Prober):
     def examine(self, trainer: Any, pl_module: Any) -> None:
         calls = 0
 
-        def strike(*args: Any) -> None:
+        def raise_error(*args: Any) -> None:
             nonlocal calls
             calls += 1
-            if calls == 4:  # three for the check
+            if calls == 4:  # opening the surface evaluates the loss three times
                 raise self.error
 
-        # Not a hook of the run that is compared: it comes and goes with the probe.
-        handle = pl_module.net[2].register_forward_hook(strike)
+        # The hook is removed after the probe, since the run without a probe does not have it.
+        handle = pl_module.net[2].register_forward_hook(raise_error)
         try:
             super().examine(trainer, pl_module)
         except KeyboardInterrupt:

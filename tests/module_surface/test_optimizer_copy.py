@@ -1,8 +1,10 @@
-"""The run's optimizer on a copy, and weights drawn anew: right, and without a trace."""
+"""Copies of the run's optimizer take its steps, and new initial weights are drawn by seed, without a trace."""
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from lightning_landscape.evidence import Restart
 from lightning_landscape.module_surface.optimizer_copy import decay_of, optimizer_copy
@@ -20,7 +23,7 @@ from tests.zoo import SPECIMENS, Specimen, train
 from tests.zoo.plain import Classifier, Perceptron
 from tests.zoo.training import fingerprint, fit, make_trainer
 
-# The run's own optimizer, on a copy
+# Copies of the run's optimizer
 
 
 def network() -> nn.Module:
@@ -36,7 +39,7 @@ def network() -> nn.Module:
 
 
 def two_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """The frozen bias among them."""
+    """Return parameter groups of both layers, with the frozen bias in the second."""
     return [{"params": list(module[0].parameters()), "lr": 0.03}, {"params": list(module[1].parameters())}]
 
 
@@ -73,14 +76,14 @@ def gradients(module: nn.Module, steps: int, seed: int) -> list[dict[str, Tensor
 
 
 def really_step(module: nn.Module, optimizer: Any, steps: list[dict[str, Tensor]], value: Any, algorithm: Any) -> None:
-    """As Lightning does: clip what the optimizer holds, then step."""
+    """Clip the gradients of all parameters in the optimizer, then step, as Lightning does."""
     for gradient in steps:
         for name, parameter in module.named_parameters():
             parameter.grad = gradient[name].clone() if name in gradient else None
-        held = [p for group in optimizer.param_groups for p in group["params"]]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if value is not None:
             by_value = algorithm == "value"
-            (nn.utils.clip_grad_value_ if by_value else nn.utils.clip_grad_norm_)(held, value)
+            (nn.utils.clip_grad_value_ if by_value else nn.utils.clip_grad_norm_)(parameters, value)
         optimizer.step()
     for parameter in module.parameters():
         parameter.grad = None
@@ -96,12 +99,12 @@ def test_a_copied_optimizer_goes_where_the_original_would_have_gone(name: str, c
     before = fingerprint([module.state_dict(), optimizer.state_dict()])
     flags = [p.requires_grad for p in module.parameters()]
 
-    continued = optimizer_copy(host_of(module, optimizer, value, algorithm))
-    ahead = gradients(module, 5, seed=2)
+    copy_with_factor = optimizer_copy(host_of(module, optimizer, value, algorithm))
+    later = gradients(module, 5, seed=2)
     for _ in range(2):  # a second copy starts where the first one did
-        step = continued(1.0)
+        step = copy_with_factor(1.0)
         point = {n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad}
-        for gradient in ahead:
+        for gradient in later:
             given = copy.deepcopy(gradient)
             step(point, list(given.values()))
             assert all(torch.equal(given[n], gradient[n]) for n in given)
@@ -109,7 +112,7 @@ def test_a_copied_optimizer_goes_where_the_original_would_have_gone(name: str, c
         assert [p.requires_grad for p in module.parameters()] == flags
         assert all(p.grad is None for p in module.parameters())
 
-    really_step(module, optimizer, ahead, value, algorithm)
+    really_step(module, optimizer, later, value, algorithm)
     for n, weight in point.items():
         assert torch.equal(weight, module.get_parameter(n)), n
 
@@ -126,7 +129,7 @@ def test_the_factor_scales_the_rate_of_every_group_and_of_no_group_of_the_origin
     assert [group["lr"] for group in optimizer.param_groups] == [0.03, 0.1]
 
 
-def test_where_the_optimizer_does_not_step_alone_there_is_no_optimizer_copy():
+def test_lbfgs_several_optimizers_and_manual_optimization_have_no_optimizer_copy():
     module = network()
     lbfgs, sgd = torch.optim.LBFGS([module[0].weight]), torch.optim.SGD(module.parameters(), lr=0.1)
     assert optimizer_copy(host_of(module, lbfgs)) is None
@@ -137,7 +140,7 @@ def test_where_the_optimizer_does_not_step_alone_there_is_no_optimizer_copy():
     assert optimizer_copy(host_of(module, sgd)) is None
 
 
-def test_the_decay_of_the_run_is_the_largest_and_says_on_what_it_acts():
+def test_the_decay_of_a_run_is_its_largest_and_is_decoupled_only_with_adamw():
     parameters = [nn.Parameter(torch.ones(2))]
     assert decay_of(host_of(network(), torch.optim.SGD(parameters, lr=0.1))) == (0.0, False)
     assert decay_of(host_of(network(), torch.optim.Adam(parameters, weight_decay=0.1))) == (0.1, False)
@@ -147,11 +150,60 @@ def test_the_decay_of_the_run_is_the_largest_and_says_on_what_it_acts():
     assert decay_of(LightningHost(SimpleNamespace(optimizers=[]), network())) == (0.0, False)
 
 
-# Weights drawn anew
+class KeepsHooks(torch.optim.SGD):
+    """Copies of it keep its attributes, hooks included."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, KeepsHooks])
+def test_hooks_of_the_optimizer_do_not_run_in_steps_of_its_copy(kind: type[torch.optim.Optimizer]):
+    module, calls = network(), Counter()
+    optimizer = kind(module.parameters(), lr=0.1)
+    optimizer.register_step_pre_hook(lambda *args: calls.update(["before"]))
+    optimizer.register_step_post_hook(lambda *args: calls.update(["after"]))
+    steps = gradients(module, 3, seed=4)
+    point = {n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad}
+    step = optimizer_copy(host_of(module, optimizer))(1.0)
+    for gradient in steps:
+        step(point, list(gradient.values()))
+    assert not calls
+
+    really_step(module, optimizer, steps, None, None)
+    assert calls == {"before": 3, "after": 3}
+    assert all(torch.equal(weight, module.get_parameter(n)) for n, weight in point.items())
+
+
+@pytest.fixture
+def calls_of_global_hooks() -> Iterator[Counter[str]]:
+    """Count the steps of all optimizers by hooks before and after them."""
+    calls: Counter[str] = Counter()
+    before = register_optimizer_step_pre_hook(lambda *args: calls.update(["before"]))
+    after = register_optimizer_step_post_hook(lambda *args: calls.update(["after"]))
+    yield calls
+    before.remove()
+    after.remove()
+
+
+def test_hooks_of_all_optimizers_run_in_every_step_of_training_and_in_no_other(calls_of_global_hooks: Counter[str]):
+    alone = train(SPECIMENS["Perceptron"])
+    calls_alone = dict(calls_of_global_hooks)
+    assert calls_alone["before"] == calls_alone["after"] > 0
+    calls_of_global_hooks.clear()
+
+    prober = Prober(CopyTrials(steps=3))
+    assert train(SPECIMENS["Perceptron"], prober) == alone
+    assert prober.readings
+    assert "this optimizer" in prober.readings[0].gains
+    assert calls_of_global_hooks == calls_alone
+
+
+# New initial weights
 
 
 class Varied(Classifier):
-    """A layer that draws itself, a frozen one, BatchNorm, a scale of ones, and a matrix that belongs to no layer."""
+    """Has a linear layer, a frozen one, BatchNorm, a scale of ones, and a matrix that belongs to no layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +217,7 @@ class Varied(Classifier):
         return self.frozen(self.norm(self.first(x))).tanh() * self.scale @ self.bare.T
 
 
-def draws(surface: Any) -> dict[str, Any]:
+def draw_weights(surface: Any) -> dict[str, Any]:
     before = float(surface.loss(surface.here))
     start = {name: weight.clone() for name, weight in surface.here.items()}
     drawn = [surface.run.reinitialize(seed) for seed in (0, 0, 1)]
@@ -175,7 +227,7 @@ def draws(surface: Any) -> dict[str, Any]:
 
 
 def test_weights_are_drawn_by_seed_and_nothing_else_changes():
-    prober = Prober(draws)
+    prober = Prober(draw_weights)
     specimen = Specimen(Varied, epochs=1)
     fit(specimen, make_trainer(specimen, prober), Varied())
     assert not prober.refusals
@@ -205,7 +257,7 @@ def test_trials_and_restarts_leave_no_trace_in_the_run(name: str):
 
 
 def test_the_copied_optimizer_of_a_run_goes_where_the_run_goes():
-    """The trial's first step, on the gradient of the batch that comes next, is the run's own next step."""
+    """With the gradient of the batch that comes next, the first step of the copy equals the run's next step."""
 
     class Ahead(Prober):
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -214,7 +266,7 @@ def test_the_copied_optimizer_of_a_run_goes_where_the_run_goes():
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             self.end = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
 
-    def go_on(surface: Any) -> dict[str, Tensor]:
+    def next_step(surface: Any) -> dict[str, Tensor]:
         point = {name: weight.clone() for name, weight in surface.here.items()}
         leaves = {name: weight.clone().requires_grad_() for name, weight in point.items()}
         gradient = torch.autograd.grad(surface.loss(leaves), list(leaves.values()))
@@ -224,7 +276,7 @@ def test_the_copied_optimizer_of_a_run_goes_where_the_run_goes():
     def one_batch() -> Any:
         return torch.utils.data.DataLoader(SPECIMENS["Perceptron"].loader().dataset, batch_size=48)
 
-    ahead = Ahead(go_on, batches=1)
+    ahead = Ahead(next_step, batches=1)
     specimen = Specimen(Perceptron, loader=one_batch, epochs=3, trainer=lambda: {"gradient_clip_val": 0.05})
     fit(specimen, make_trainer(specimen, ahead), Perceptron())
     for name, weight in ahead.readings[-2].items():
