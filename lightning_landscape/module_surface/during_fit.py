@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
 PROBING_HOOKS = frozenset({"on_train_batch_end", "on_train_epoch_end"})
-"""hooks in which a surface can be opened; in others, the module may have averaged weights, some of its parameters may be
-frozen by ``toggle_optimizer``, or a training step may be unfinished"""
+"""hooks in which a surface can be opened; in others, the module may have averaged weights, `toggle_optimizer` may have
+frozen some of them, or a training step may be unfinished"""
 
 
 @contextlib.contextmanager

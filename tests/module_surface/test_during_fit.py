@@ -100,10 +100,10 @@ def test_the_mean_is_over_samples():
     class Separate(Prober):
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             both, single = ProbeSet(4), [ProbeSet(1), ProbeSet(1)]
-            held = [*self.probe_set.halves[0], *self.probe_set.halves[1]]
-            for index, batch in enumerate([held[0], held[0], held[1]]):  # the middle one is to be judged on
+            batches = [*self.probe_set.halves[0], *self.probe_set.halves[1]]
+            for index, batch in enumerate([batches[0], batches[0], batches[1]]):  # the middle one is held out
                 both.capture(pl_module, batch.batch, index)
-            for probe_set, batch, index in zip(single, held, (0, 2), strict=True):
+            for probe_set, batch, index in zip(single, batches, (0, 2), strict=True):
                 probe_set.capture(pl_module, batch.batch, index)
             for probe_set in (both, *single):
                 with module_surface(trainer, pl_module, probe_set) as surface:
@@ -134,7 +134,7 @@ def test_loss_fn_takes_the_place_of_the_step():
 
 
 class Rotated(Convolutional):
-    """Its statistics stay those of the beginning: BatchNorm hardly moves them."""
+    """Has BatchNorm with so small a momentum that its statistics remain the initial ones, which do not fit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,15 +145,15 @@ class Rotated(Convolutional):
 
 
 class ByHand(Prober):
-    """Asks the surface once, then ruins the run by doing the same with the naked module."""
+    """Evaluate the surface once, then the module itself, which changes the run."""
 
     def examine(self, trainer: Any, pl_module: Any) -> None:
         super().examine(trainer, pl_module)
-        ((held,), _) = self.probe_set.halves
-        inputs, labels = held.batch
+        ((captured,), _) = self.probe_set.halves
+        inputs, labels = captured.batch
         network = pl_module.net.eval()
         with torch.no_grad():
-            self.stale = float(F.cross_entropy(network(inputs), labels))
+            self.with_initial_statistics = float(F.cross_entropy(network(inputs), labels))
             network[2].momentum = 1.0
             network[2].train()
             network(inputs)
@@ -171,7 +171,7 @@ def test_eval_mode_collects_the_statistics_that_belong_to_the_point():
     fit(specimen, make_trainer(specimen, prober), Rotated())
 
     assert prober.readings == [pytest.approx(prober.by_hand, rel=1e-4)]
-    assert abs(prober.stale - prober.by_hand) > 0.02
+    assert abs(prober.with_initial_statistics - prober.by_hand) > 0.02
 
 
 def test_eval_mode_draws_no_dropout_mask():
@@ -181,7 +181,7 @@ def test_eval_mode_draws_no_dropout_mask():
     assert surfaces.readings[0] != trained.readings[0]
 
 
-def test_a_closed_surface_gives_nothing_any_more():
+def test_a_closed_surface_raises_an_error():
     graphs: list[Any] = []
 
     def keep(surface: LossSurface) -> None:
@@ -271,7 +271,7 @@ def test_without_a_batch_there_is_no_surface():
 
 
 class Everywhere(Callback):
-    """Tries to open a surface in every hook it is called in."""
+    """Try to open a surface in every hook."""
 
     def __init__(self) -> None:
         self.probe_set = ProbeSet(1)
@@ -362,7 +362,7 @@ def live_tensors() -> set[int]:
 
 
 class Weighing(Prober):
-    """Counts what a probe leaves behind, once everything has been used for the first time."""
+    """Count the tensors and bytes that a probe leaves behind, from the third probe on."""
 
     def __init__(self) -> None:
         super().__init__(lambda surface: everything(surface)["line"])
