@@ -195,7 +195,7 @@ def swap(turns: int) -> Stopwatch:
 
     for _ in range(turns):
         watch.turn(pointer=lambda: weights.set_to(others), copy=copy)
-    weights.put_back()
+    weights.restore()
     return watch
 
 

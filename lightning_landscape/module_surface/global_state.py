@@ -1,6 +1,6 @@
 """State of the whole process that an evaluation changes: random number generators and settings of torch.
 
-`RandomStreams.now` and `TorchFlags.now` save it before the first evaluation, `put_back` restores it after the last one.
+`RandomStreams.now` and `TorchFlags.now` save it before the first evaluation, `restore` sets it back after the last one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RandomStreams(NamedTuple):
             torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
         )
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Set every generator to its saved state."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
@@ -94,7 +94,7 @@ class TorchFlags(NamedTuple):
             torch.backends.cudnn.enabled,
         )
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Set every flag to its saved value."""
         kernels: Any = torch.backends.cuda
         torch.set_grad_enabled(self.grad_enabled)

@@ -191,19 +191,19 @@ class Isolation:
         self.weights.reshard()
         for name, module in self.modules.items():
             _set_items(module.__dict__, self._originals[name])
-        self._other_attributes.put_back()
+        self._other_attributes.restore()
         _set_items(self._host.attributes, self._host_attributes)
         for group, original in self._param_groups:
             _set_items(group, original)
-        self.weights.put_back()
+        self.weights.restore()
         for parameter, grad, requires_grad in self._gradients:
             parameter.grad = grad
             _set_requires_grad(parameter, requires_grad)
         for hooks, original in self._hooks:
             _set_items(hooks, original)
         self._contexts.close()  # a second call does not exit a context twice
-        self._torch_flags.put_back()
-        self._random_streams.put_back()
+        self._torch_flags.restore()
+        self._random_streams.restore()
         self._restored = True
 
 

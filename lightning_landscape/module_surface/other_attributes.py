@@ -46,7 +46,7 @@ class OtherAttributes:
         for owner, values in zip(self._owners, attributes, strict=True):
             owner.set_to(values)
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Restore the original attributes; a call that was interrupted can be repeated."""
         for owner in self._owners:
             if owner.may_have_changed():

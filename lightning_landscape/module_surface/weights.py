@@ -17,7 +17,7 @@ class Weights:
 
     A parameter is set by replacing its tensor (``p.data = w``), which copies nothing. The `Parameter` stays the same
     object, so that optimizers, hooks, guards of compiled graphs, tied layers and checkpointed activations that are
-    recomputed all see the same weights. From the first `set_to` to `put_back`, no parameter points to the storage that
+    recomputed all see the same weights. From the first `set_to` to `restore`, no parameter points to the storage that
     training uses.
     """
 
@@ -95,7 +95,7 @@ class Weights:
                 self.written_by_step.add(name)
                 self.copies[name] = original.clone()
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Point every parameter to its original tensor; a second call does no harm."""
         for name, parameter in self.parameters.items():
             parameter.data = self.originals[name]
@@ -123,7 +123,7 @@ class ShardedWeights(Weights):
     def record_writes(self, point: Params) -> None:
         """Record nothing, since every evaluation copies its weights."""
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Copy the original values back; a second call does no harm."""
         with torch.no_grad():
             for name, parameter in self.parameters.items():

@@ -178,7 +178,7 @@ def test_a_fault_at_any_line_leaves_the_classes_as_they_were():
 
     assert observer.damaged == []
     owner = other_attributes._Owner
-    assert _lines_of(other_attributes.OtherAttributes.put_back) | _lines_of(owner.set_to) <= set(observer.places)
+    assert _lines_of(other_attributes.OtherAttributes.restore) | _lines_of(owner.set_to) <= set(observer.places)
 
 
 @pytest.mark.slow

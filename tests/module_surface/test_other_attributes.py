@@ -124,8 +124,8 @@ def test_changes_of_class_attributes_are_undone(change: Callable[[Any], None]):
         assert (Child.own, Child.inherited, Child.names, Child.count, Base.count) == ({"a": []}, [], {"a"}, 0, 0)
         assert Child().name() == "child"
         change(Child)
-    attributes.put_back()
-    attributes.put_back()
+    attributes.restore()
+    attributes.restore()
 
 
 def test_the_original_objects_are_restored_and_were_never_changed(before: dict[type, dict[str, Any]]):
@@ -133,7 +133,7 @@ def test_the_original_objects_are_restored_and_were_never_changed(before: dict[t
     renew()
     assert Child.own is not before[Child]["own"]
     append(Child)
-    attributes.put_back()
+    attributes.restore()
 
     assert all(vars(kind)[key] is value for kind in KINDS for key, value in before[kind].items())
     assert (Child.own, Child.inherited, Child.names) == ({"a": []}, [], {"a"})
@@ -144,7 +144,7 @@ def test_functions_properties_descriptors_and_nested_classes_are_not_copied(befo
     renew()
     for key in ("name", "twice", "plain", "asked", "nested"):
         assert vars(Child)[key] is before[Child][key]
-    attributes.put_back()
+    attributes.restore()
 
 
 @pytest.mark.usefixtures("before")
@@ -157,7 +157,7 @@ def test_a_metaclass_that_refuses_to_set_attributes_is_bypassed():
     renew()
     assert Sealed.items is not items
     Sealed.items.append(1)
-    attributes.put_back()
+    attributes.restore()
     assert Sealed.items is items
     assert items == []
 
@@ -171,7 +171,7 @@ def test_an_object_that_is_attribute_of_class_and_instance_is_copied_once():
     attributes.install_copies(lambda value, where: copier.copy(value, memo, where))
 
     assert kind.items is instance
-    attributes.put_back()
+    attributes.restore()
 
 
 def test_classes_of_torch_are_not_changed():
@@ -202,7 +202,7 @@ def test_attributes_in_slots_are_copied_during_a_probe_and_restored_after_it():
         module.seen[0].add_(1)
         module.seen.append(torch.ones(1))
         module.count, module.late = 5, 3
-    attributes.put_back()
+    attributes.restore()
 
     assert module.seen is own
     assert [part.tolist() for part in own] == [[0.0, 0.0]]
