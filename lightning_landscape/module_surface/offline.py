@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
@@ -20,7 +19,7 @@ from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.training_step import LossFn, TrainingStep
 from lightning_landscape.module_surface.weights import Weights
 from lightning_landscape.surface import LossSurface, Params, RunContext
-from lightning_landscape.trainer._compat import forced_eager, trainer_of
+from lightning_landscape.trainer._compat import trainer_of
 from lightning_landscape.trainer.lightning_host import LightningHost
 from lightning_landscape.trainer.ranks import Ranks
 
@@ -57,17 +56,16 @@ def offline_surface(
         probe_set = ProbeSet(max(1, len(batches)), max_bytes=UNLIMITED)
         for position, batch in enumerate(batches):
             probe_set.capture(pl_module, batch, position)
-        with torch.inference_mode(mode=False), torch.enable_grad(), forced_eager():
-            training_step = TrainingStep(host, isolation, loss_fn)
-            captured = tuple(batch for half in probe_set.halves for batch in half)
-            require_copies(isolation, training_step, captured)
-            evaluator = Evaluator(isolation, training_step, Ranks(host), "eval")
-            measured = MeanLoss(evaluator, captured)
-            try:
-                evaluator.require_reproducible(measured.batches[0])
-                yield assemble(measured, None, anchors, RunContext())
-            finally:
-                evaluator.open = False
+        training_step = TrainingStep(host, isolation, loss_fn)
+        captured = tuple(batch for half in probe_set.halves for batch in half)
+        require_copies(isolation, training_step, captured)
+        evaluator = Evaluator(isolation, training_step, Ranks(host), "eval")
+        measured = MeanLoss(evaluator, captured)
+        try:
+            evaluator.require_reproducible(measured.batches[0])
+            yield assemble(measured, None, anchors, RunContext())
+        finally:
+            evaluator.open = False
 
 
 @contextlib.contextmanager
