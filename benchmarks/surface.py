@@ -27,6 +27,7 @@ from lightning_landscape.module_surface.during_fit import module_surface
 from lightning_landscape.module_surface.isolation import isolated
 from lightning_landscape.module_surface.weights import Weights, snapshot
 from lightning_landscape.surface import LossSurface
+from lightning_landscape.trainer.lightning_host import LightningHost
 
 POINTS, BATCHES = 11, 4
 
@@ -128,7 +129,7 @@ class Benchmark(Callback):
         weights = Weights(pl_module)
 
         def isolation() -> None:
-            with isolated(trainer, pl_module, weights):
+            with isolated(LightningHost(trainer, pl_module), weights):
                 pass
 
         def opening(probe_set: ProbeSet, then: Callable[[LossSurface], object] = lambda surface: None) -> None:
