@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from lightning_landscape.evidence.kinds import reading_of, stored_name
+from lightning_landscape.evidence.measurements import merged
 from lightning_landscape.evidence.readings import Line
 from lightning_landscape.evidence.serialization import to_builtins
 
@@ -31,7 +32,7 @@ class ReadingsLog:
 
     def add(self, step: int, readings: Sequence[object]) -> None:
         """Add the readings that were measured at this optimizer step."""
-        for reading in readings:
+        for reading in merged(readings):
             name = stored_name(type(reading))
             anchor = getattr(reading, "anchor", "")
             series = self._series.setdefault(name, {}).setdefault(anchor if isinstance(anchor, str) else "", [])
