@@ -13,11 +13,11 @@ from torch.optim import Optimizer
 
 from lightning_landscape.callbacks.guarded_hook import guarded
 from lightning_landscape.callbacks.latest import enter_ended_fit
-from lightning_landscape.callbacks.views import document_of, named
+from lightning_landscape.callbacks.views import NO_STEP_YET, document_of, named
 from lightning_landscape.callbacks.watched_fit import ReportingCallback, WatchedFit
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
-from lightning_landscape.evidence import Cause, Verdict
+from lightning_landscape.evidence import Cause, Verdict, merged
 from lightning_landscape.examination import saved_state
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard, while_an_error_ends_the_run
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
     from matplotlib.figure import Figure
 
-NO_STEP_YET = StepRecord(0, 0, None, 0.0, stepped=False)
-
 
 class Monitor(ReportingCallback):
     """Watches every optimizer step, runs probes when the loss has stalled, and reports one verdict for each plateau.
@@ -53,8 +51,7 @@ class Monitor(ReportingCallback):
         recorder: what is measured at each optimizer step; None for losses and updates without gradient norms.
         remedies: what to do about an alarm; each is called once for each alarm.
         settings: the arguments of the monitor, by which Lightning tells the states of two monitors apart.
-        dirpath: the directory of the events and the report; "" for that of the first logger that writes files, and None
-            for no files.
+        dirpath: directory of the events and the report; "" for that of the first logger with files, None for no files.
     """
 
     clock: Clock = SYSTEM_CLOCK
@@ -114,8 +111,7 @@ class Monitor(ReportingCallback):
         """Time the batch, and capture a copy of it where probes may follow."""
         self._stopwatch.begin_batch()
         if self._examination.captures(self._steps_until_check - self._recorder.waiting):
-            capture = self._examination.probe_set.capture
-            self._guard.attempt("keeping batches", lambda: capture(pl_module, batch, batch_idx))
+            self._examination.probe_set.capture(pl_module, batch, batch_idx)
 
     @guarded("recording")
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -183,11 +179,11 @@ class Monitor(ReportingCallback):
         self._reporter.begin(self._state.step, horizon=self._intervals.horizon, groups=self._recorder.groups)
         if not loaded:
             self._examination.plan(self._state, self._steps_until_check)
-        # Other callbacks may monitor the scalars from the first step on.
-        host.publish(named({**self._state.scalars, **self.scalars(NO_STEP_YET)}))
         self._watching = True
         whole = self._dirpath is not None
         self._lineage.begin(WatchedFit(self._state, (self._stopwatch, self._guard), trainer, whole=whole))
+        # Other callbacks may monitor the scalars from the first step on.
+        host.publish(self._named_scalars(NO_STEP_YET))
 
     def _check(self, host: Host) -> None:
         """Enter the steps since the last check, run the probes that are due, and judge a stalled loss."""
@@ -218,8 +214,7 @@ class Monitor(ReportingCallback):
         if state.diverged or (stalled and ready and examination.underway is None):
             self.judge(readings)
         self._end_check()
-        judged = state.judged_at == state.steps
-        if readings and examination.limits.may_draw(state.steps, verdict=judged):
+        if readings and examination.limits.may_draw(state.steps, verdict=state.judged_at == state.steps):
             self._guard.attempt("drawing", lambda: self._reporter.pictures(self.figures, state.step))
 
     def _end_check(self) -> None:
@@ -227,26 +222,31 @@ class Monitor(ReportingCallback):
         if (alarm := self._state.escaped()) is not None:
             self._reporter.escaped(alarm, self._state.step)
         self._state.mark()
-        self.after_check()
+        self._guard.attempt(f"{type(self).__name__}.after_check", self.after_check)
 
     def _enter(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
         """Enter the steps, log those that are due, and return the latest value of every scalar."""
         self._stopwatch.count(len(records))
-        measured: list[StepRecord] = []
         for record in records:
             self._state.update(record)
-            measured = measured if record.grad_norm is None else [record]
             if log_every and (record.step + 1) % log_every == 0:
-                self._reporter.scalars(named({**self._state.scalars, **self.scalars(record)}), record.step)
-        values = [self._state.scalars, *(self.scalars(record) for record in (*measured, *records[-1:]))]
-        return dict(pair for scalars in values for pair in named(scalars).items())
+                self._reporter.scalars(self._named_scalars(record), record.step)
+        with_norms = [record for record in records if record.grad_norm is not None]
+        latest = (*with_norms[-1:], *records[-1:])
+        return dict(pair for record in latest for pair in self._named_scalars(record).items())
+
+    def _named_scalars(self, record: StepRecord) -> dict[str, float]:
+        """Return the scalars at this step, by the names under which they are logged; count an error of `scalars`."""
+        scalars = named(self._state.scalars)
+        self._guard.attempt(f"{type(self).__name__}.scalars", lambda: scalars.update(named(self.scalars(record))))
+        return scalars
 
     def _probe(self, host: Host, probes: Sequence[Probe]) -> list[object]:
         before, state = set(self._examination.skipped), self._state
         with self._reporter.waiting("examining the loss surface"):
             readings = self._examination.run(host, probes, self._guard, state)
         host.publish(named(state.scalars))
-        self._reporter.readings(state.step, readings)
+        self._reporter.readings(state.step, merged(readings))
         for what in self._examination.skipped.keys() - before:
             self._reporter.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
         return readings

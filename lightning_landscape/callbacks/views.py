@@ -17,6 +17,8 @@ from lightning_landscape.tracking.progress import Progress, StepRecord
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NO_STEP_YET = StepRecord(0, 0, None, 0.0, stepped=False)
+"""stands for the latest step before the first one"""
 AVERAGED = 5
 """latest measurements of the gradient noise that are averaged"""
 CURVES = 12
@@ -24,8 +26,8 @@ CURVES = 12
 
 
 def named(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the finite values, by the names under which they are logged."""
-    return {f"landscape/{name}": value for name, value in values.items() if math.isfinite(value)}
+    """Return the finite values as floats, by the names under which they are logged."""
+    return {f"landscape/{name}": float(value) for name, value in values.items() if math.isfinite(value)}
 
 
 def gradient_scalars(record: StepRecord) -> dict[str, float]:
