@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.diagnosis.surface_causes import settled
 from lightning_landscape.examination.verdicts import Verdicts
+from lightning_landscape.probes import starting_point
 from lightning_landscape.probes.line import LossLine
 from lightning_landscape.remedies import Perturb, Stop
 
@@ -206,6 +207,21 @@ def test_probes_are_given_as_null_none_or_classes(main, probes):
     wanted = {"null": LandscapeMonitor(), "[]": LandscapeMonitor(probes=())}
     other = wanted.get(probes, LandscapeMonitor(probes=[LossLine("best")]))
     assert monitor._examination._probes == other._examination._probes
+
+
+def test_a_probe_that_is_a_function_is_given_by_where_it_is_found(main):
+    monitor = parsed(
+        main,
+        "--trainer.callbacks+=lightning_landscape.LandscapeMonitor",
+        '--trainer.callbacks.probes=["lightning_landscape.probes.starting_point"]',
+        '--trainer.callbacks.remedies=["tests.test_examples.remedy_of_a_users_module"]',
+    )
+    assert monitor._examination._probes == (starting_point,)
+    assert monitor._remedy_runner.remedies == (remedy_of_a_users_module,)
+
+
+def remedy_of_a_users_module(verdict, optimizer):
+    return None
 
 
 def test_detectors_are_given_by_where_they_are_found(main):

@@ -111,10 +111,14 @@ def parts_of(source):
     return {node.name: node.end_lineno - node.lineno + 1 for node in ast.parse(source).body if isinstance(node, kinds)}
 
 
+def programs_of(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [text] if page.endswith(".py") else re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.parametrize("page", ["examples/extending.py", "docs/extending.md"])
 def test_each_part_is_at_most_20_lines_long(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    programs = [text] if page.endswith(".py") else re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    programs = programs_of(page)
     parts = {name: lines for program in programs for name, lines in parts_of(program).items()}
     assert len(parts) >= 6
     assert {name: lines for name, lines in parts.items() if lines > LONGEST} == {}
@@ -327,6 +331,24 @@ def test_a_monitor_of_ones_own_judges_warns_looks_and_draws_by_its_own_methods(t
     assert monitor.checks[:3] == [10, 20, 30]
     pictures = {path.name.rpartition("-")[0] for path in (tmp_path / "landscape").glob("*.png")}
     assert pictures >= {"checks", "timeline"}
+
+
+# The monitors of docs/extending.md.
+
+
+@slow
+@pytest.mark.parametrize("program", [text for text in programs_of("docs/extending.md") if "\nmonitor = " in text])
+def test_each_monitor_on_the_page_watches_a_run_and_shows_what_the_page_says(program, tmp_path):
+    names = {"__name__": "docs_extending"}
+    exec(compile(program, "extending.md", "exec"), names)
+    trainer, said = train(names["monitor"], logger=CSVLogger(tmp_path, "", ""))
+    shown = {"gain": "gain", "layer_norms": "imbalance", "StepLengthMonitor": "step_length", "imbalance": "imbalance"}
+    scalars = {f"landscape/{scalar}" for part, scalar in shown.items() if part in names}
+    assert scalars <= trainer.callback_metrics.keys()
+    assert not any("LL3" in text for text in said)  # nothing has failed or was skipped
+    if "ImbalanceMonitor" in names:
+        assert list((tmp_path / "landscape").glob("imbalance_curve-*.png"))
+        assert names["monitor"].verdicts == ()
 
 
 # Several numbers, and parts that fail.

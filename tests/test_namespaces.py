@@ -140,7 +140,7 @@ class Module(LightningModule):
         return self.net(batch).square().mean()
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.01)
-monitor = LandscapeMonitor(every=10, points=3)
+monitor = LandscapeMonitor(every_n_steps=10, num_points=3)
 trainer = Trainer(accelerator="cpu", max_epochs=4, logger=False, enable_checkpointing=False,
                   enable_progress_bar=False, enable_model_summary=False, callbacks=monitor)
 trainer.fit(Module(), torch.utils.data.DataLoader(torch.randn(40, 4), 4))

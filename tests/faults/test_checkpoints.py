@@ -166,7 +166,7 @@ def overwrites(surface):
         return
     os.truncate(path, 0)  # cp another.ckpt last.ckpt, in the midst of an examination
     assert surface.loss(dict(surface.anchors[path])) > 0
-monitor = LandscapeMonitor(anchors=[path], batches=2)
+monitor = LandscapeMonitor(anchors=[path], max_batches=2)
 monitor._examination._scheduled, monitor._examination.schedule.every_n_steps = (overwrites,), 10
 fit(Net(), monitor)
 print("ended after", monitor._state.steps, monitor._guard.failures)
