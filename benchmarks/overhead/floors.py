@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.overhead.models import Model
 from lightning_landscape.functional.norms import tensor_norms
-from lightning_landscape.recording.updates import UpdateStatistics, runs_of
+from lightning_landscape.recording.updates import UpdateMeasurement, buckets_of
 
 HEADERS = ("model", "parameters in tensors", "norms, µs", "over one reading", "update, µs", "over a copy and a product")
 
@@ -26,13 +26,13 @@ def floors_row(model: Model, repetitions: int = 15) -> list[str]:
     gradients = [torch.randn_like(p) for p in parameters]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
-    count, runs = sum(p.numel() for p in parameters), runs_of(parameters)
+    count, buckets = sum(p.numel() for p in parameters), buckets_of(parameters)
     flat, other, room = torch.randn(count), torch.randn(count), torch.zeros(count)
     seconds = interleaved(
         [
             lambda: tensor_norms(gradients),
             lambda: torch.linalg.vector_norm(flat),
-            lambda: UpdateStatistics(parameters, runs, None).measured(),
+            lambda: UpdateMeasurement(parameters, buckets, None).measured(),
             lambda: (room.copy_(flat), torch.dot(flat, other)),
         ],
         repetitions,

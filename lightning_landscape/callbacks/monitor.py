@@ -24,7 +24,7 @@ from lightning_landscape.examination.fault_guard import Guard, while_an_error_en
 from lightning_landscape.examination.remedy_runner import RemedyRunner
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.stopwatch import Stopwatch
-from lightning_landscape.recording.intervals import WITHOUT_STEPS, Intervals
+from lightning_landscape.recording.intervals import BATCHES_WITHOUT_STEP, Intervals
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.recording.step_buffer import averaged_over_ranks
 from lightning_landscape.remedies import Remedy
@@ -132,7 +132,7 @@ class Monitor(ReportingCallback):
         if self._examination.captures(left):
             self._examination.probe_set.capture_drawn(batch, batch_idx)
         batches = self._stopwatch.end_batch()
-        if not self._recorder.met and batches == WITHOUT_STEPS * trainer.accumulate_grad_batches:
+        if not self._recorder.saw_optimizer and batches == BATCHES_WITHOUT_STEP * trainer.accumulate_grad_batches:
             self._guard.attempt("warning", lambda: self._warn_once("LL101", NO_STEPS))
         if left <= 0:
             self._check(LightningHost(trainer, pl_module))

@@ -1,1 +1,1 @@
-"""From Lightning's hooks to one `StepRecord` per optimizer step."""
+"""Lightning's hooks become one `StepRecord` per optimizer step."""

@@ -1,4 +1,4 @@
-"""When a monitor looks up: every so many steps, counted the same on every rank and after every resume."""
+"""How often a monitor checks and measures, in optimizer steps, which all ranks and all resumed runs count alike."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from functools import cached_property
 
 from lightning_landscape.tracking.loss_history import BLOCKS_PER_RUN, FIRST_HORIZON
 
-WITHOUT_STEPS = 20
-"""batches without any optimizer step after which a trainer is said to take none that can be seen"""
+BATCHES_WITHOUT_STEP = 20
+"""batches without an optimizer step after which a monitor warns that it observes none"""
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Steps between two looks at what was recorded, and the end of the run.
+    """Optimizer steps between two checks, and between two measurements of a step.
 
     Args:
-        horizon: optimizer steps that the fit will take, or None where nobody knows.
+        horizon: number of optimizer steps of the whole run; None where it is unknown.
     """
 
     horizon: int | None = None
 
     @cached_property
     def stride(self) -> int:
-        """Steps that are drained together: 1% of the run, as often as conclusions are drawn, from 10 to 100."""
+        """Steps between two checks: 1% of the run, at least 10 and at most 100."""
         return min(100, max(10, (self.horizon or FIRST_HORIZON) // 100))
 
     @cached_property
     def norm_every_n_steps(self) -> int:
-        """Steps from one measured gradient to the next: 10, or a thousandth of a long run.
+        """Steps between two measured gradient norms: a thousandth of the run, at least 10.
 
-        The medians of `GradientNorms`, over 50 of them, then span the shortest window of `Progress`.
+        A median of `GradientNorms`, taken over 50 of them, then covers the shortest window of `Progress`.
         """
         return max(10, (self.horizon or FIRST_HORIZON) // 1000)
 
     def updates_every(self, blocks: int) -> int:
-        """Steps from one measured update to the next: 10, or so many blocks of `LossHistory` where they are longer."""
+        """Return the steps between two measured updates: this many blocks of `LossHistory`, at least 10 steps."""
         return max(10, blocks * (self.horizon or FIRST_HORIZON) // BLOCKS_PER_RUN)
 
     def steps_until_check(self, steps: int) -> int:
-        """Steps from a look after `steps` of them to the next: the stride, or the rest of the run."""
+        """Return the steps from a check after `steps` steps to the next: the stride, or the rest of the run."""
         left = 0 if self.horizon is None else self.horizon - steps
         return min(self.stride, left) if left > 0 else self.stride

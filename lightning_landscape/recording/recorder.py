@@ -1,12 +1,13 @@
-"""Watch every optimizer step on the device, and hand the numbers over many steps at a time.
+"""Records every optimizer step on the device, and transfers the numbers of many steps at a time.
 
-Every so many steps are measured. The others leave a reference to their loss, which Lightning has copied anyway; where
-one optimizer steps at every batch, they leave nothing else. Nothing waits for the device until `StepRecorder.drain`.
-Where each number is read, and why there, is said at its method.
+Gradients and updates are measured at some steps. Of most others, only the loss is kept, as a reference to the tensor
+that Lightning has detached anyway: these are called plain steps here, and there are some only where one optimizer steps
+at every batch. The recorder never waits for the device before `StepRecorder.drain`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,30 +15,32 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from lightning_landscape.functional.norms import group_names
 from lightning_landscape.recording.intervals import Intervals
-from lightning_landscape.recording.step_buffer import OptimizerRecord, PendingStep, fetched
-from lightning_landscape.recording.updates import UpdateMeasurement, bytes_copied, runs_of, stacked
+from lightning_landscape.recording.optimizer_record import OptimizerRecord, PendingStep, read_optimizers
+from lightning_landscape.recording.step_buffer import to_records
+from lightning_landscape.recording.updates import stacked
 from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.trainer._compat import unscales_gradients
 from lightning_landscape.trainer.host import Host
-from lightning_landscape.trainer.optimizers import learning_rate_of, parameters_of, size_of
-
-MANY = 100_000
-"""parameters from which on copying them is what watching costs most"""
+from lightning_landscape.trainer.optimizers import count_parameters, learning_rate_of
 
 
 class StepRecorder:
-    """One `StepRecord` per optimizer step.
+    """Makes one `StepRecord` of each optimizer step.
 
     Args:
-        norm_every_n_steps: steps between two measured gradient norms, besides the logged ones; None for the default.
-        updates_every: measure the true update, which costs a copy of the weights, at every so many steps of an
-            optimizer; None for once in a block of the history, and of more than `MANY` parameters in two.
-        max_copy_bytes: updates are not measured where a copy of the weights, of large ones a sample, would take more.
+        norm_every_n_steps: steps between two measured gradient norms; those of logged steps are measured as well. None
+            for the interval of the run.
+        updates_every: steps of an optimizer between two measured updates, each of which takes a copy of the weights;
+            None for the interval of the run, which is longer for large models.
+        max_copy_bytes: updates are not measured where that copy would be larger; large tensors are copied in part.
 
     Raises:
         ValueError: if one of the intervals is below 1.
     """
+
+    _host: Host
+    """the run; the recorder has this attribute while it is attached"""
 
     def __init__(
         self, *, norm_every_n_steps: int | None = 1, updates_every: int | None = None, max_copy_bytes: int = 2**30
@@ -49,232 +52,228 @@ class StepRecorder:
         self.updates_every = updates_every
         self.max_copy_bytes = max_copy_bytes
         self.groups: tuple[str, ...] = ()
+        """names of the groups of parameters"""
+        self.saw_optimizer = False
+        """whether an optimizer was about to step, even if a GradScaler skipped the step"""
         self._records: list[StepRecord] = []
-        self._last: StepRecord | None = None
-        self._rows: list[PendingStep | Tensor | None] = []
-        self._open: list[PendingStep] = []
-        self._seen: list[int] = []
-        self._held: dict[int, OptimizerRecord] = {}
+        self._last_record: StepRecord | None = None
+        self._finished_steps: list[PendingStep | Tensor | None] = []  # of a plain step, its loss
+        self._steps_of_batch: list[PendingStep] = []
+        self._step_counts: list[int] = []  # of each optimizer, while no run is attached
+        self._optimizer_records: dict[int, OptimizerRecord] = {}
         self._handles: list[RemovableHandle] = []
-        self._losses: list[Tensor] = []
-        self.met = False
-        """whether an optimizer has come by; one whose steps a GradScaler skips has"""
-        self._came, self._plain = False, 0  # in this batch; steps to come that leave only their loss
+        self._losses: list[Tensor] = []  # of the batches since the last step
+        self._plain_steps, self._plain_step_taken = 0, False  # still to come; in this batch
         self._failure: Exception | None = None
-        self._host: Any = None
-        self._scaler: Any = None
+        self._scaler: torch.amp.GradScaler | None = None
 
     def attach(self, host: Host, intervals: Intervals) -> None:
-        """Learn the optimizers' parameters and start listening to their steps."""
+        """Read the optimizers' parameters, and observe the optimizers' steps from now on."""
         self.detach()
-        self._came, self._plain = False, 0
+        self._plain_steps, self._plain_step_taken = 0, False
         self._host, self._intervals = host, intervals
         self._norm_every_n_steps = self.norm_every_n_steps or intervals.norm_every_n_steps
         self._automatic = host.automatic_optimization
         self._clips = host.changes_gradients
         self._scaler = host.scaler
-        self._learn()
+        self._read_optimizers()
         for optimizer in host.optimizers:
             if hasattr(optimizer, "register_step_post_hook"):
                 self._handles.append(optimizer.register_step_post_hook(self._after_step))
 
     def detach(self) -> None:
-        """Stop listening; what was recorded stays until it is drained."""
+        """Observe no more steps, and release the run; the records wait for `drain`."""
         for handle in self._handles:
             handle.remove()
+        vars(self).pop("_host", None)
         vars(self).update(self.__getstate__())
 
     def __getstate__(self) -> dict[str, Any]:
-        """What was recorded, and how; of the run, nothing."""
+        """Return the settings and the records, without objects of the run."""
         self._fetch()
-        state = dict(vars(self), _seen=self._phases(), _host=None, _scaler=None, _failure=None)
-        return state | {name: type(state[name])() for name in ("_handles", "_open", "_held", "_losses")}
+        state = {name: value for name, value in vars(self).items() if name != "_host"}
+        state |= {"_step_counts": self._count_steps(), "_optimizer_records": {}, "_handles": [], "_losses": []}
+        return state | {"_steps_of_batch": [], "_scaler": None, "_failure": None}
 
     def forget(self) -> None:
-        """Start as if nothing had been recorded."""
+        """Detach from the run, and forget all that was recorded."""
         self.detach()
         self._records.clear()
-        self._seen, self.met, self._last = [], False, None
+        self._step_counts, self.saw_optimizer, self._last_record = [], False, None
 
     @property
     def waiting(self) -> int:
-        """How many rows the next `drain` will return."""
-        return len(self._records) + len(self._rows)
+        """Number of records that `drain` would return."""
+        return len(self._records) + len(self._finished_steps)
 
     def before_backward(self, loss: Tensor) -> None:
-        """Manual optimization says which loss an optimizer follows only by differentiating it."""
+        """Keep the loss in manual optimization, where an optimizer step has the losses differentiated before it."""
         if not self._automatic:
             with torch.no_grad():
                 scale = 1.0 if self._scaler is None else self._scaler.scale(torch.ones_like(loss))
                 self._losses.append(loss / scale)
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """Gradients are accumulated, unscaled and not yet clipped here; LBFGS comes by once per evaluation."""
-        if self._plain or (held := self._held.get(id(optimizer))) is None:
+        """Measure the gradients, which are accumulated and unscaled, but not clipped yet.
+
+        LBFGS causes one call for each of its evaluations.
+        """
+        if self._plain_steps or (optimizer_record := self._optimizer_records.get(id(optimizer))) is None:
             return
-        self.met = True
-        row = held.row or self._opened(held, optimizer)
-        row.evaluations += 1
-        # A fused optimizer unscales inside its own step: up to then the gradient carries the loss scale.
-        if row.measured and not (self._scaler and getattr(optimizer, "_step_supports_amp_scaling", False)):
-            row.measure()
+        self.saw_optimizer = True
+        step = optimizer_record.pending_step or self._begin_step(optimizer_record, optimizer)
+        step.evaluations += 1
+        # Some fused optimizers unscale the gradients within their step, so these can only be measured after it.
+        if step.measured and not (self._scaler and unscales_gradients(optimizer)):
+            step.measure_gradients()
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """Gradients are clipped and the weights have moved; a step that a GradScaler skips never comes here.
+        """Measure the clipped gradients and the update; torch makes no call for a step that a GradScaler skips.
 
-        What fails where torch calls, it fails again in `end_batch`, where the monitor guards the run.
+        An error would end training here; it is raised in `end_batch` instead, where the monitor catches it.
         """
         try:
-            held = self._held.get(id(optimizer))
-            row = None if held is None else held.row
-            if held is None or not (row or self._plain):
+            optimizer_record = self._optimizer_records.get(id(optimizer))
+            step = None if optimizer_record is None else optimizer_record.pending_step
+            if optimizer_record is None or not (step or self._plain_steps):
                 return
-            held.seen += 1
-            if row is None:
-                self._came = True
+            optimizer_record.steps += 1
+            if step is None:
+                self._plain_step_taken = True
                 return
-            held.row = None
-            for parameter in held.parameters:
+            optimizer_record.pending_step = None
+            for parameter in optimizer_record.parameters:
                 if parameter.grad is not None:
-                    row.moving = True
+                    step.has_gradient = True
                     break
             if self._scaler and isinstance(skipped := getattr(optimizer, "found_inf", None), Tensor):
-                row.numbers["skipped"] = skipped.clone()
-            if row.moving and (row.measured or held.movement is not None):
-                row.compare(clips=self._clips)
+                step.measurements["skipped"] = skipped.clone()
+            if step.has_gradient and (step.measured or optimizer_record.update is not None):
+                step.measure_update(clips=self._clips)
         except Exception as error:
             self._failure = error
 
-    def end_batch(self, outputs: Any) -> int:
-        """Close this batch's rows, and say how many are waiting; what failed in the optimizer's hook fails here."""
+    def end_batch(self, outputs: Tensor | Mapping[str, Any] | None) -> int:
+        """Finish the steps of this batch and return how many records `drain` would return.
+
+        An error of `_after_step` in this batch is raised here.
+        """
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         loss = loss if isinstance(loss, Tensor) else None
         if self._automatic and loss is not None and loss.requires_grad:
-            loss = loss.detach()  # Lightning's own copy, which nobody writes to
-        came, self._came = self._came, False
-        if came and self._plain:
-            self._plain, parts = self._plain - 1, self._host.batches_per_step
-            self._rows.append(loss if loss is None or parts == 1 else loss * parts)
+            loss = loss.detach()  # shares its memory with Lightning's own copy, which is never overwritten
+        plain, self._plain_step_taken = self._plain_step_taken, False
+        if plain and self._plain_steps:
+            self._plain_steps, divisor = self._plain_steps - 1, self._host.batches_per_step
+            self._finished_steps.append(loss if loss is None or divisor == 1 else loss * divisor)
         else:
-            row = self._close(loss)
-            self._plain = self._plain_after(row) if row else 0
+            step = self._finish_steps(loss)
+            self._plain_steps = self._plain_steps_after(step) if step else 0
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
-        return len(self._records) + len(self._rows)
+        return len(self._records) + len(self._finished_steps)
 
-    def _plain_after(self, row: PendingStep) -> int:
-        """How many steps are going to be like this one, but for their loss: up to the next that is measured."""
-        return min(self._ahead(row.step + 1), -row.held.seen % row.held.every) if self._alone and row.moving else 0
+    def _plain_steps_after(self, step: PendingStep) -> int:
+        """Return the number of plain steps between this step and the next at which anything is measured."""
+        if not (self._steps_at_every_batch and step.has_gradient):
+            return 0
+        until_update = -step.optimizer_record.steps % step.optimizer_record.updates_every
+        return min(self._steps_until_norm(step.step + 1), until_update)
 
     @property
-    def _alone(self) -> bool:
-        """Whether one optimizer steps at every batch."""
-        single = self._automatic and len(self._held) == 1 and not self._scaler
+    def _steps_at_every_batch(self) -> bool:
+        """Whether there is one optimizer, and it steps at every batch."""
+        single = self._automatic and len(self._optimizer_records) == 1 and not self._scaler
         return single and self._host.batches_per_step == 1
 
-    def _ahead(self, step: int) -> int:
-        """Steps from this one to the next that is measured; in step with the loggers, which take 9, 19, 29 ..."""
+    def _steps_until_norm(self, step: int) -> int:
+        """Return the steps from this one to the next measured gradient norm; loggers log the steps n-1, 2n-1, ..."""
         return min(-(step + 1) % n for n in (self._norm_every_n_steps, self._host.log_every_n_steps) if n > 0)
 
-    def _close(self, loss: Tensor | None) -> PendingStep | None:
-        """Close the batch's rows, and return the last; its loss is the mean over the batches that were accumulated."""
+    def _finish_steps(self, loss: Tensor | None) -> PendingStep | None:
+        """Enter the loss of the steps of this batch, the mean over accumulated batches, and return the last step."""
         if self._automatic and loss is not None:
             self._losses.append(loss)
-        if self._unseen and not self._open:
-            # Nobody steps where it can be seen: the loss of the batch is all there is.
-            self._open.append(PendingStep(self._host.step, _NOBODY, learning_rate=0.0, moving=True))
-        if not self._open:
+        if self._no_parameters and not self._steps_of_batch:
+            # No optimizer step can be observed, so every batch counts as a step of which only the loss is known.
+            self._steps_of_batch.append(PendingStep(self._host.step, _NO_OPTIMIZER, 0.0, has_gradient=True))
+        if not self._steps_of_batch:
             return None
-        for row in self._open:
+        for step in self._steps_of_batch:
             if not self._automatic:
-                if row.loss is None and loss is not None:
-                    row.loss = loss.detach().clone()
+                if step.loss is None and loss is not None:
+                    step.loss = loss.detach().clone()
             elif self._losses:
-                row.loss = self._losses[0] if len(self._losses) == 1 else stacked(self._losses).mean()
-                # Lightning has divided this loss by `accumulate_grad_batches`; undo it.
-                row.parts = self._host.batches_per_step
-            row.held.row = row.held.movement = None
-        self._rows += self._open
-        self._open.clear()
+                step.loss = self._losses[0] if len(self._losses) == 1 else stacked(self._losses).mean()
+                step.loss_divisor = self._host.batches_per_step
+            step.optimizer_record.pending_step = step.optimizer_record.update = None
+        self._finished_steps += self._steps_of_batch
+        self._steps_of_batch.clear()
         if self._automatic:
             self._losses.clear()
-        return row
+        return step
 
     def drain(self) -> list[StepRecord]:
-        """All finished rows since the last drain, in order: one transfer from the device."""
+        """Return the records of all steps that have finished since the last call, in order."""
         self._fetch()
         records, self._records = self._records, []
         return records
 
     def state_dict(self) -> dict[str, Any]:
-        """Rows that nobody has drained yet, and the phase of the sampling."""
+        """Return the records that wait for `drain`, and the counters that decide when to measure, in builtins."""
         self._fetch()
-        last = self._last and [self._last.step, self._last.learning_rate, self._plain]
-        return {"pending": [list(record) for record in self._records], "seen": self._phases(), "last": last}
+        last = self._last_record and [self._last_record.step, self._last_record.learning_rate, self._plain_steps]
+        return {"pending": [list(record) for record in self._records], "seen": self._count_steps(), "last": last}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken; the settings are this recorder's own."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned; the settings stay those of this recorder."""
         self._records = [
-            StepRecord._make(tuple(value) if isinstance(value, list) else value for value in row)
-            for row in state["pending"]
+            StepRecord._make(tuple(value) if isinstance(value, list) else value for value in record)
+            for record in state["pending"]
         ]
-        step, rate, plain = state.get("last") or (0, 0.0, 0)
-        self._last = StepRecord(int(step), 0, None, float(rate), stepped=True)
-        self._plain = max(0, min(int(plain), self._ahead(int(step) + 1))) if self._alone else 0
-        self._seen = [int(seen) for seen in state["seen"]]
-        self.met = any(self._seen)
-        for held, seen in zip(self._held.values(), self._seen, strict=False):
-            held.seen = seen
+        step, rate, plain_steps = state.get("last") or (0, 0.0, 0)
+        self._last_record = StepRecord(int(step), 0, None, float(rate), stepped=True)
+        most = self._steps_until_norm(int(step) + 1) if self._steps_at_every_batch else 0
+        self._plain_steps = max(0, min(int(plain_steps), most))
+        self._step_counts = [int(count) for count in state["seen"]]
+        self.saw_optimizer = any(self._step_counts)
+        for optimizer_record, count in zip(self._optimizer_records.values(), self._step_counts, strict=False):
+            optimizer_record.steps = count
 
     def _fetch(self) -> None:
-        rows, self._rows = self._rows, []
-        if rows:
-            self._records += fetched(rows, len(self.groups), self._last)
-            self._last = self._records[-1]
+        """Transfer the finished steps to the CPU."""
+        steps, self._finished_steps = self._finished_steps, []
+        if steps:
+            self._records += to_records(steps, len(self.groups), self._last_record)
+            self._last_record = self._records[-1]
 
-    def _phases(self) -> list[int]:
-        return [held.seen for held in self._held.values()] or self._seen
+    def _count_steps(self) -> list[int]:
+        """Return the number of steps of each optimizer so far."""
+        return [optimizer_record.steps for optimizer_record in self._optimizer_records.values()] or self._step_counts
 
-    def _learn(self) -> None:
-        """Which parameters each optimizer holds."""
-        self._fetch()  # while the groups are those of its rows
-        seen = self._phases()
-        names = {id(p): name for name, p in self._host.module.named_parameters()}
-        members = [parameters_of(optimizer) for optimizer in self._host.optimizers]
-        labels = group_names([names.get(id(p), f"optimizer.{i}") for i, held in enumerate(members) for p in held])
-        self.groups = tuple(dict.fromkeys(labels))
-        label = iter(labels)
-        self._held = {}
-        for i, (optimizer, held) in enumerate(zip(self._host.optimizers, members, strict=True)):
-            groups = [self.groups.index(next(label)) for _ in held]
-            every = self.updates_every or self._intervals.updates_every(1 + (sum(p.numel() for p in held) > MANY))
-            phase = seen[i] if i < len(seen) else 0
-            self._held[id(optimizer)] = OptimizerRecord(
-                i, held, groups, runs_of(held), size_of(optimizer), every, phase
-            )
-        self._unseen = not any(members)
+    def _read_optimizers(self) -> None:
+        """Read the optimizers' parameters."""
+        self._fetch()  # the finished steps belong to the present groups
+        self.groups, self._optimizer_records = read_optimizers(
+            self._host, self._intervals, self.updates_every, self._count_steps()
+        )
+        self._no_parameters = not any(record.parameters for record in self._optimizer_records.values())
 
-    def _opened(self, held: OptimizerRecord, optimizer: Optimizer) -> PendingStep:
-        measured = self._ahead(step := self._host.step) == 0
-        if measured and held.size != size_of(optimizer) and not self._open:  # fine-tuning has added a parameter group
-            self._learn()
-            held = self._held[id(optimizer)]
-        row = held.row = PendingStep(step, held, learning_rate_of(optimizer), measured)
-        self._open.append(row)
+    def _begin_step(self, optimizer_record: OptimizerRecord, optimizer: Optimizer) -> PendingStep:
+        measured = self._steps_until_norm(step := self._host.step) == 0
+        if measured and optimizer_record.parameter_count != count_parameters(optimizer) and not self._steps_of_batch:
+            self._read_optimizers()  # the user has added a parameter group
+            optimizer_record = self._optimizer_records[id(optimizer)]
+        pending = PendingStep(step, optimizer_record, learning_rate_of(optimizer), measured)
+        optimizer_record.pending_step = pending
+        self._steps_of_batch.append(pending)
         if self._losses and not self._automatic:
-            row.loss = stacked(self._losses).sum()
+            pending.loss = stacked(self._losses).sum()
             self._losses.clear()
-        if held.seen % held.every == 0:
-            self._follow(held)
-        return row
-
-    @torch.no_grad()
-    def _follow(self, held: OptimizerRecord) -> None:
-        """Copy the weights, and the gradients where clipping is going to change them."""
-        if bytes_copied(held.parameters) <= self.max_copy_bytes:
-            gradients = [p.grad for p in held.parameters] if self._clips else None
-            held.movement = UpdateMeasurement(held.parameters, held.runs, gradients)
+        if optimizer_record.steps % optimizer_record.updates_every == 0:
+            optimizer_record.copy_weights(self.max_copy_bytes, clips=self._clips)
+        return pending
 
 
-_NOBODY = OptimizerRecord(0, [], [], [], 0, 1)
+_NO_OPTIMIZER = OptimizerRecord(0, [], [], [], parameter_count=0, updates_every=1)

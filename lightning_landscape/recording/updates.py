@@ -1,4 +1,4 @@
-"""How far one optimizer step moves the weights, and by how much its gradient says that the loss should change."""
+"""How far one optimizer step moves the weights, and how much its gradient predicts the loss to change."""
 
 from __future__ import annotations
 
@@ -8,61 +8,66 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.functional.norms import inner_product
-from lightning_landscape.trainer._compat import joined, whole
+from lightning_landscape.trainer._compat import flattened, full_tensor
 
-LONGEST = 2**18
-"""numbers up to which neighbouring tensors are treated as one vector: few calls, and the copy stays in the cache"""
+BUCKET = 2**18
+"""most elements that are copied as one vector; few calls are then needed, and the copy stays in the cache"""
 LARGE = 2**16
-"""numbers beyond which a tensor is sampled, where its rows are long"""
-SHARE = 8
-"""numbers of a sampled tensor for each one that is read"""
-LINE = 16
-"""float32 numbers of a cache line, less than which is not fetched"""
+"""elements above which a tensor is sampled, if its rows are long"""
+SAMPLED = 8
+"""one element in this many of a sampled tensor is read"""
+CACHE_LINE = 16
+"""float32 elements that a processor fetches from memory at once"""
 
-Reading = Callable[[Sequence[Tensor]], Tensor]
+Reader = Callable[[Sequence[Tensor]], Tensor]
+"""returns the elements that are read of some tensors"""
 
 
 class UpdateMeasurement:
-    """A copy of the weights from before a step, to be compared with what they are after it; of large tensors a sample.
+    """A copy of the weights before an optimizer step, to be compared with the weights after it.
+
+    Of a large tensor, only a sample of the elements is copied, and its numbers are estimates.
 
     Args:
-        parameters: what moves.
-        runs: which of them are treated as one vector, see `runs_of`.
-        gradients: before clipping, where clipping will change them; None where they can be read after the step.
+        parameters: the weights that the step changes.
+        buckets: slices of `parameters` that are copied as one vector, as `buckets_of` returns them.
+        gradients: the gradients before clipping, where they will be clipped; None where they can be read after the
+            step.
     """
 
     def __init__(
-        self, parameters: Sequence[Tensor], runs: Sequence[slice], gradients: Sequence[Tensor | None] | None
+        self, parameters: Sequence[Tensor], buckets: Sequence[slice], gradients: Sequence[Tensor | None] | None
     ) -> None:
         self._parameters = parameters
-        self._parts = [part for run in runs for part in _parts(parameters, run)]
-        self._before = [_copied([parameters[i] for i in members], read) for members, read in self._parts]
-        self._slopes: list[Tensor | None] = []
+        self._parts = [part for bucket in buckets for part in _parts(parameters, bucket)]
+        self._weights = [_copied([parameters[i] for i in members], read) for members, read in self._parts]
+        self._gradients: list[Tensor | None] = []
         if gradients is not None:
-            slopes = [self._slope(gradients, *part) for part in self._parts]
-            self._slopes = [None if slope is None else slope.clone() for slope in slopes]
+            before = [self._gradient(gradients, *part) for part in self._parts]
+            self._gradients = [None if gradient is None else gradient.clone() for gradient in before]
 
     def measured(self) -> dict[str, Tensor]:
-        """After the step, by part: "movement", |w| before it and |Δw|, shape (2, parts), and "predicted", -g·Δw.
+        """Return, after the step, the norms of the weights and of the update, and the predicted change of the loss.
 
-        A part is a large tensor, for all of which its sample stands, or what else is in a run. Without any dense
-        gradient nothing is predicted. The copy is used up.
+        "weight_and_update_norms" holds |w| before the step and |Δw|, shape (2, parts), and "predicted" holds -g·Δw,
+        shape (n,), with the parts that have a gradient; it is missing where there is no dense gradient. A part is one
+        sampled tensor, or the other tensors of a bucket together. The copy is overwritten, so call this once.
         """
         gradients = [parameter.grad for parameter in self._parameters]
-        weights, changes, products = [], [], []
-        for i, ((members, read), vector) in enumerate(zip(self._parts, self._before, strict=True)):
+        weight_norms, update_norms, products = [], [], []
+        for i, ((members, read), vector) in enumerate(zip(self._parts, self._weights, strict=True)):
             scale = self._parameters[members[0]].numel() / vector.numel() if read is _sample else 1.0
-            weights.append(_scaled(_norm(vector), scale**0.5))
+            weight_norms.append(_scaled(_norm(vector), scale**0.5))
             vector.sub_(read([self._parameters[member] for member in members]))
-            changes.append(_scaled(_norm(vector), scale**0.5))
-            slope = self._slopes[i] if self._slopes else self._slope(gradients, members, read)
-            if slope is not None:
-                products.append(_scaled(_product(slope, vector), scale))
-        movement = {"movement": stacked([*weights, *changes]).view(2, -1)}
-        return movement | ({"predicted": stacked(products)} if products else {})
+            update_norms.append(_scaled(_norm(vector), scale**0.5))
+            gradient = self._gradients[i] if self._gradients else self._gradient(gradients, members, read)
+            if gradient is not None:
+                products.append(_scaled(_product(gradient, vector), scale))
+        norms = {"weight_and_update_norms": stacked([*weight_norms, *update_norms]).view(2, -1)}
+        return norms | ({"predicted": stacked(products)} if products else {})
 
-    def _slope(self, gradients: Sequence[Tensor | None], members: Sequence[int], read: Reading) -> Tensor | None:
-        """A part's gradient, zero where there is none or a sparse one; None where there is no other."""
+    def _gradient(self, gradients: Sequence[Tensor | None], members: Sequence[int], read: Reader) -> Tensor | None:
+        """Return the gradient of a part, with 0 for sparse and missing gradients; None if there is no dense one."""
         dense = [None if (gradient := gradients[i]) is None or gradient.is_sparse else gradient for i in members]
         if all(gradient is None for gradient in dense):
             return None
@@ -70,72 +75,79 @@ class UpdateMeasurement:
         return read([torch.zeros_like(self._parameters[i]) if gradient is None else gradient for i, gradient in pairs])
 
 
-def runs_of(tensors: Sequence[Tensor]) -> list[slice]:
-    """Neighbours of one kind, up to `LONGEST` numbers together beside those sampled; what is sharded stands alone."""
-    starts, before, length = [0], None, 0
+def buckets_of(tensors: Sequence[Tensor]) -> list[slice]:
+    """Return slices of adjacent tensors with equal dtype and device, of at most `BUCKET` elements each.
+
+    Tensors that will be sampled do not count towards the limit. A sharded tensor has a slice of its own.
+    """
+    starts, previous, length = [0], None, 0
     for i, tensor in enumerate(tensors):
         kind = tensor.dtype, tensor.device, hasattr(tensor, "full_tensor")
-        numbers = 0 if _is_sampled(tensor) else tensor.numel()
-        length += numbers
-        if i and (kind != before or kind[-1] or length > LONGEST):
+        elements = 0 if _is_sampled(tensor) else tensor.numel()
+        length += elements
+        if i and (kind != previous or kind[-1] or length > BUCKET):
             starts.append(i)
-            length = numbers
-        before = kind
+            length = elements
+        previous = kind
     ends = [*starts[1:], len(tensors)]
     return [slice(a, b) for a, b in zip(starts, ends, strict=True) if b > a]
 
 
 def bytes_copied(tensors: Sequence[Tensor]) -> int:
-    """Bytes that a copy of what is read of them takes."""
-    return sum(t.numel() * t.element_size() // (SHARE if _is_sampled(t) else 1) for t in tensors)
+    """Return the bytes that a copy of these tensors takes, where large ones are sampled."""
+    return sum(t.numel() * t.element_size() // (SAMPLED if _is_sampled(t) else 1) for t in tensors)
 
 
-def _parts(tensors: Sequence[Tensor], run: slice) -> list[tuple[list[int], Reading]]:
-    """Which tensors of a run are read together, and how: each that is sampled by itself, all others as one vector."""
-    sampled: list[tuple[list[int], Reading]] = []
+def _parts(tensors: Sequence[Tensor], bucket: slice) -> list[tuple[list[int], Reader]]:
+    """Return the parts of a bucket: each sampled tensor by itself, and all others as one vector."""
+    sampled: list[tuple[list[int], Reader]] = []
     others = []
-    for i in range(run.start, run.stop):
+    for i in range(bucket.start, bucket.stop):
         if _is_sampled(tensors[i]):
             sampled.append(([i], _sample))
         else:
             others.append(i)
-    return [*sampled, (others, joined if len(others) > 1 else _only)] if others else sampled
+    return [*sampled, (others, flattened if len(others) > 1 else _only)] if others else sampled
 
 
 def _is_sampled(tensor: Tensor) -> bool:
-    """Whether it is large, in one piece, and has rows so long that the sample meets each: an embedding moves in few."""
+    """Return whether the tensor is large, contiguous, and has rows long enough for the sample to contain each.
+
+    A step may change only a few rows of an embedding, which a sample of some rows would miss.
+    """
     if tensor.numel() <= LARGE or tensor.layout != torch.strided or hasattr(tensor, "full_tensor"):
         return False
-    return tensor.is_contiguous() and tensor.stride(0) >= SHARE * LINE
+    return tensor.is_contiguous() and tensor.stride(0) >= SAMPLED * CACHE_LINE
 
 
 def _sample(tensors: Sequence[Tensor]) -> Tensor:
-    """One of `SHARE` numbers of a single tensor, shape (pieces, length of a piece), where possible without a copy.
+    """Return one element in `SAMPLED` of a single tensor, shape (pieces, length of a piece); a view where possible.
 
-    Pieces follow one another at a little more than the length of a row, or than 1024, and so lie on diagonals: rows
-    and columns are met in proportion, which they have to be where few inputs or classes are what moves the weights.
+    The distance between two pieces is a little more than the length of a row, or than 1024 in longer rows. The pieces
+    therefore lie on diagonals, and rows and columns are sampled in proportion. This is needed where a step changes only
+    the weights of a few inputs or classes.
     """
     (tensor,) = tensors
-    step = min(tensor.numel() // len(tensor), 1024) + LINE
-    return tensor.reshape(-1).unfold(0, step // SHARE, step)
+    distance = min(tensor.numel() // len(tensor), 1024) + CACHE_LINE
+    return tensor.reshape(-1).unfold(0, distance // SAMPLED, distance)
 
 
 def _only(tensors: Sequence[Tensor]) -> Tensor:
     return tensors[0]
 
 
-def _copied(tensors: Sequence[Tensor], read: Reading) -> Tensor:
-    return read(tensors) if read is joined else read(tensors).clone()
+def _copied(tensors: Sequence[Tensor], read: Reader) -> Tensor:
+    return read(tensors) if read is flattened else read(tensors).clone()
 
 
-def _product(slope: Tensor, change: Tensor) -> Tensor:
-    if hasattr(change, "full_tensor"):  # shards cannot be laid out in a row
-        return whole((slope * change).sum())
-    return inner_product([slope], [change])
+def _product(gradient: Tensor, update: Tensor) -> Tensor:
+    if hasattr(update, "full_tensor"):  # a sharded tensor cannot be flattened
+        return full_tensor((gradient * update).sum())
+    return inner_product([gradient], [update])
 
 
 def _norm(vector: Tensor) -> Tensor:
-    return whole(torch.linalg.vector_norm(vector, dtype=torch.float32 if vector.itemsize < 4 else None))
+    return full_tensor(torch.linalg.vector_norm(vector, dtype=torch.float32 if vector.itemsize < 4 else None))
 
 
 def _scaled(value: Tensor, factor: float) -> Tensor:
@@ -143,6 +155,6 @@ def _scaled(value: Tensor, factor: float) -> Tensor:
 
 
 def stacked(values: Sequence[Tensor]) -> Tensor:
-    """Tensors of one element each as a vector, on the device of the first."""
+    """Return tensors of one element each as one vector, shape (n,), on the device of the first."""
     device = values[0].device
     return torch.stack([(value if value.device == device else value.to(device)).reshape(()) for value in values])

@@ -1,1 +1,1 @@
-"""Everything that is asked of a Trainer; Lightning's private attributes are read in `_compat` only."""
+"""What a monitor asks of a training run; undocumented attributes of Lightning and torch are read in `_compat` only."""

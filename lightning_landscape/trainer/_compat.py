@@ -1,6 +1,7 @@
-"""Everything that is read of Lightning or torch without being promised by them: the place to mend for a new release.
+"""What neither Lightning nor torch documents and this library uses: the file to correct for a new release of them.
 
-How numbers are written for a logger has its own, `lightning_landscape.reporting._compat`.
+Each private attribute is named with the reason why no public one serves. Those of loggers that only the reports use are
+in `lightning_landscape.reporting._compat`.
 """
 
 from __future__ import annotations
@@ -12,26 +13,33 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.callbacks import Callback as _Callback
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
     from lightning.pytorch.callbacks import Callback as Callback
+    from lightning.pytorch.loggers.logger import Logger
+    from lightning.pytorch.strategies import Strategy
+    from torch.optim.lr_scheduler import LRScheduler
 else:
-    # The other namespace's Trainer takes any callback in a list, but one without a list only of its own class. That
-    # class is not imported for this: who uses the other namespace has imported it.
+    # A Trainer of `pytorch_lightning` takes a single callback, outside a list, only if its class is of that namespace.
+    # That class is not imported for this, since a user of that namespace has imported it.
     _other = getattr(sys.modules.get("pytorch_lightning"), "Callback", _Callback)
     Callback = _Callback if issubclass(_Callback, _other) else type("Callback", (_Callback, _other), {})
 
 TRAINERS = frozenset({"_trainer", "_fabric", "_fabric_optimizers", "_device_mesh", "_compiler_ctx"})
-"""attributes in which a LightningModule keeps what belongs to its trainer"""
+"""attributes of a LightningModule that refer to its trainer; they are found by name, since a private copy of the
+module's attributes must leave them out, and no public list of them exists"""
 
 _NAMESPACES = ("lightning.pytorch.", "lightning.fabric.", "pytorch_lightning.", "lightning_fabric.")
 _FRAMEWORKS = frozenset({"builtins", "torch", "lightning", "pytorch_lightning", "lightning_fabric", "torchmetrics"})
 _TRAINER_PACKAGES = frozenset({"trainer", "loops", "strategies", "accelerators", "plugins", "fabric", "connector"})
+_LOGGER_HANDLES = ("_experiment", "_run", "_mlflow_client", "_run_instance")
 
 
 def is_part_of_a_trainer(kind: type) -> bool:
-    """Whether objects of this class are a Trainer, or belong to one: its loops, strategy, connectors, plugins."""
+    """Return whether the class is that of a Trainer or of a part of it, such as a loop, strategy or plugin."""
     for base in kind.__mro__:
         for namespace in _NAMESPACES:
             if base.__module__.startswith(namespace):
@@ -41,55 +49,68 @@ def is_part_of_a_trainer(kind: type) -> bool:
 
 
 def is_of_a_framework(kind: type) -> bool:
-    """Whether the class is no user's but torch's, Lightning's or torchmetrics' (or `object`)."""
+    """Return whether the class is of torch, Lightning, torchmetrics or Python's builtins, and not of the user."""
     return kind.__module__.partition(".")[0] in _FRAMEWORKS
 
 
-def current_hook(pl_module: Any) -> str | None:
-    """The hook that Lightning is running right now, such as ``"on_train_batch_end"``; None outside of hooks."""
+def current_hook(pl_module: nn.Module) -> str | None:
+    """Return the name of the hook that is running, such as "on_train_batch_end"; None outside of hooks.
+
+    Lightning keeps it in `_current_fx_name` of the module, for `self.log`, and has no public name for it.
+    """
     hook: str | None = getattr(pl_module, "_current_fx_name", None)
     return hook
 
 
-def trainer_of(pl_module: Any) -> Any:
-    """The trainer that the module is attached to, or None; `pl_module.trainer` would raise where there is none."""
-    return getattr(pl_module, "_trainer", None)
+def trainer_of(pl_module: nn.Module) -> Trainer | None:
+    """Return the trainer that the module is attached to, or None.
+
+    It is read from `_trainer`, since the public `pl_module.trainer` raises an error without a trainer.
+    """
+    trainer: Trainer | None = getattr(pl_module, "_trainer", None)
+    return trainer
 
 
-def take_loggers(trainer: Any, stand_ins: Sequence[Any]) -> None:
-    """Let the trainer log to these; by its own dict, since the setter of `loggers` may do more in another release."""
+def take_loggers(trainer: Trainer, stand_ins: Sequence[Logger]) -> None:
+    """Replace the trainer's loggers by these.
+
+    They are written to `_loggers`, since the public setter may do more in another release than `vars` can undo.
+    """
     if "_loggers" in vars(trainer):
         vars(trainer)["_loggers"] = list(stand_ins)
     else:
         trainer.loggers = list(stand_ins)
 
 
-def logger_handles(logger: Any) -> list[object]:
-    """What a logger writes to, where it was opened already; reading ``logger.experiment`` would open it."""
-    names = ("_experiment", "_run", "_mlflow_client", "_run_instance")
-    return [handle for handle in (vars(logger).get(name) for name in names) if handle is not None]
+def logger_handles(logger: Logger) -> list[object]:
+    """Return the objects that a logger writes to, if it has created them already.
+
+    They are read from `_LOGGER_HANDLES`, since reading the public `logger.experiment` would create them.
+    """
+    return [handle for handle in (vars(logger).get(name) for name in _LOGGER_HANDLES) if handle is not None]
 
 
-def strategy_lineage(strategy: Any) -> set[str]:
-    """Names of a strategy's classes; by name, since the class exists once for each of the two namespaces."""
+def strategy_lineage(strategy: Strategy) -> set[str]:
+    """Return the names of the strategy's classes; each class exists once in each of Lightning's two namespaces."""
     return {kind.__name__ for kind in type(strategy).__mro__}
 
 
 def forced_eager() -> contextlib.AbstractContextManager[Any]:
-    """Run compiled modules eagerly, so that a probe neither compiles a graph nor uses up the recompile limit."""
+    """Return a context in which compiled modules run eagerly: a probe compiles no graph and causes no recompilation."""
     set_stance = getattr(torch.compiler, "set_stance", None)  # torch 2.6
     return contextlib.nullcontext() if set_stance is None else set_stance("force_eager")
 
 
-def is_lightning_module(module: Any) -> bool:
-    """Whether it logs and optimizes as a LightningModule does, of either namespace."""
+def is_lightning_module(module: nn.Module) -> bool:
+    """Return whether the module has the methods of a LightningModule of either namespace."""
     return hasattr(module, "automatic_optimization") and hasattr(module, "log_dict")
 
 
-def logger_step(trainer: Any) -> int:
-    """The x at which Lightning's loggers put a metric that is logged now.
+def logger_step(trainer: Trainer) -> int:
+    """Return the x at which Lightning's loggers put a metric that is logged now.
 
-    `global_step` counts every optimizer's steps and would run twice as fast as `train_loss` with two optimizers.
+    That is `_batches_that_stepped`. The public `global_step` counts the steps of all optimizers, so with two of them it
+    grows twice as fast as the x of `train_loss`.
     """
     try:
         return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
@@ -97,32 +118,48 @@ def logger_step(trainer: Any) -> int:
         return int(trainer.global_step)
 
 
-def state_of_renamed(callback: Callback, trainer: Any, states: Any) -> dict[str, Any] | None:
+def state_of_renamed(callback: Callback, trainer: Trainer, states: object) -> dict[str, Any] | None:
     """Return the state of the one callback of this class that had other settings and is not in the Trainer; or None.
 
     Lightning keeps states under a key that contains the settings, and a resumed run may have other settings.
     """
     if not isinstance(states, Mapping) or callback.state_key in states:
         return None
-    present = {other.state_key for other in trainer.callbacks}
+    present = {other.state_key for other in trainer.callbacks}  # type: ignore[attr-defined]
     kind = f"{type(callback).__qualname__}{{"
     others = [state for key, state in states.items() if str(key).startswith(kind) and key not in present]
     return others[0] if len(others) == 1 else None
 
 
-def joined(tensors: Sequence[Tensor]) -> Tensor:
-    """All numbers as one new vector; what torch does so for DDP's buckets takes a third of the time of `torch.cat`."""
+def overrides(module: nn.Module, method: str) -> bool:
+    """Return whether the module, or its class, replaces this method of LightningModule."""
+    own = getattr(type(module), method, None)
+    bases = [base for base in type(module).__mro__ if base.__name__ == "LightningModule"]
+    return method in vars(module) or any(getattr(base, method, None) is not own for base in bases)
+
+
+def unscales_gradients(optimizer: Optimizer) -> bool:
+    """Return whether the optimizer's own step unscales the gradients, as fused optimizers do.
+
+    `GradScaler` finds this in `_step_supports_amp_scaling` as well; there is no public attribute.
+    """
+    return getattr(optimizer, "_step_supports_amp_scaling", False)
+
+
+def inner_schedulers(scheduler: LRScheduler) -> list[LRScheduler]:
+    """Return the schedulers that a `SequentialLR` or `ChainedScheduler` consists of, which only `_schedulers` holds."""
+    return list(getattr(scheduler, "_schedulers", ()))
+
+
+def flattened(tensors: Sequence[Tensor]) -> Tensor:
+    """Return all elements of these tensors as one new vector.
+
+    torch's own function for the buckets of DDP takes a third of the time of the public `torch.cat` here.
+    """
     vector: Tensor = torch._C._nn.flatten_dense_tensors(list(tensors))
     return vector
 
 
-def whole(value: Tensor) -> Tensor:
-    """The value itself, or over all ranks where it was computed from shards (FSDP2), of which each rank has its own."""
+def full_tensor(value: Tensor) -> Tensor:
+    """Return a value that was computed from sharded tensors (FSDP2) over all ranks; any other value is unchanged."""
     return value.full_tensor() if hasattr(value, "full_tensor") else value
-
-
-def overrides(module: Any, method: str) -> bool:
-    """Whether the module's class (or the module itself) replaces this method of LightningModule."""
-    mine = getattr(type(module), method, None)
-    bases = [base for base in type(module).__mro__ if base.__name__ == "LightningModule"]
-    return method in vars(module) or any(getattr(base, method, None) is not mine for base in bases)

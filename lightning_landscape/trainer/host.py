@@ -1,4 +1,4 @@
-"""`Host`: everything that a monitor asks of a training run, whoever runs it."""
+"""`Host`: what a monitor asks of a training run, whatever training loop runs it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
+    from lightning.pytorch.loggers.logger import Logger
     from torch.optim.lr_scheduler import LRScheduler
 
 T = TypeVar("T")
@@ -19,7 +20,7 @@ T = TypeVar("T")
 class Host(Protocol):
     """A training run: its module and optimizers, its settings, its ranks, and the few things that a monitor changes.
 
-    `LightningHost` is the one for a Trainer. A front end for another training loop implements this protocol.
+    `LightningHost` implements it for a Trainer; a class for another training loop would implement it as well.
     """
 
     @property
@@ -44,7 +45,7 @@ class Host(Protocol):
 
     @property
     def batches_per_step(self) -> int:
-        """Number of batches whose gradients are accumulated for one optimizer step, now."""
+        """Number of batches whose gradients are now accumulated for one optimizer step."""
         ...
 
     @property
@@ -73,8 +74,8 @@ class Host(Protocol):
         ...
 
     @property
-    def loggers(self) -> Sequence[Any]:
-        """The run's loggers, of any class."""
+    def loggers(self) -> Sequence[Logger]:
+        """The run's loggers."""
         ...
 
     @property
@@ -84,7 +85,7 @@ class Host(Protocol):
 
     @property
     def is_training(self) -> bool:
-        """Whether the run trains now, and neither validates nor checks its validation."""
+        """Whether the run trains now, and does not validate, test or predict."""
         ...
 
     @property
@@ -99,7 +100,7 @@ class Host(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """The device of this rank."""
+        """The device on which this rank trains."""
         ...
 
     @property
@@ -117,11 +118,11 @@ class Host(Protocol):
         ...
 
     def horizon(self, past: int) -> int | None:
-        """Return the number of optimizer steps of the whole run less `past`; None where it is unknown."""
+        """Return the number of optimizer steps of the whole run without the first `past`; None where it is unknown."""
         ...
 
     def publish(self, values: Mapping[str, float]) -> None:
-        """Make values available to other callbacks, such as `EarlyStopping`, by their names."""
+        """Make values available to other callbacks, such as `EarlyStopping`, under their names."""
         ...
 
     def from_first_rank(self, value: T) -> T:
@@ -141,14 +142,14 @@ class Host(Protocol):
         ...
 
     def never_copied(self) -> list[object]:
-        """Return the objects of the training loop that a copy of the module must not take along."""
+        """Return the objects of the training loop that a copy of the module must share, not copy."""
         ...
 
     def silence(self) -> None:
-        """Replace the loggers and the profiler by ones that do nothing; `attributes` undoes it."""
+        """Replace the loggers and the profiler by ones that do nothing, until `attributes` are restored."""
         ...
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The attributes of the training loop, to be restored after a probe."""
+        """The attributes of the training loop, which are restored after a probe."""
         ...

@@ -16,16 +16,17 @@ from lightning_landscape.trainer._compat import current_hook, logger_step, overr
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.loggers.logger import Logger
     from torch.optim.lr_scheduler import LRScheduler
 
 T = TypeVar("T")
 
 
 class LightningHost:
-    """What a monitor asks of a Trainer; `Host` documents each member.
+    """A run of a Trainer, for a monitor; `Host` documents each member.
 
     Args:
-        trainer: in whose fit the monitor is.
+        trainer: the trainer, while it fits the module.
         pl_module: the module that is trained.
     """
 
@@ -71,7 +72,7 @@ class LightningHost:
         return self._trainer.log_every_n_steps  # type: ignore[attr-defined, no-any-return]
 
     @property
-    def loggers(self) -> Sequence[Any]:
+    def loggers(self) -> Sequence[Logger]:
         return self._trainer.loggers
 
     @property
@@ -108,9 +109,10 @@ class LightningHost:
     def horizon(self, past: int) -> int | None:
         try:
             steps = float(self._trainer.estimated_stepping_batches)
-        except Exception:  # accumulation that changes by epoch, or a data loader that fails on its own terms later
+        except Exception:
+            # Accumulation changes between epochs, or the data loader raises an error, which training then raises, too.
             return None
-        if self._trainer.max_steps > 0:  # counts the steps of every optimizer
+        if self._trainer.max_steps > 0:  # the limit of the steps of all optimizers together
             most = self._trainer.max_steps / max(1, len(self.optimizers))
             steps = min(steps, most) if steps > 0 else most
         left = steps - past

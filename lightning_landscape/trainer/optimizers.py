@@ -1,4 +1,4 @@
-"""What is read of an optimizer: its parameters, how many there are, and its learning rate."""
+"""The parameters of an optimizer, their number, and its learning rate."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch.optim import Optimizer
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
-    """Return the parameters of the optimizer, each once; lazy parameters only once they have a shape."""
-    held = (p for group in optimizer.param_groups for p in group["params"] if not nn.parameter.is_lazy(p))
-    return list({id(p): p for p in held}.values())
+    """Return the parameters of the optimizer, each once, without lazy parameters that have no shape yet."""
+    parameters = (p for group in optimizer.param_groups for p in group["params"] if not nn.parameter.is_lazy(p))
+    return list({id(p): p for p in parameters}.values())
 
 
-def size_of(optimizer: Optimizer) -> int:
-    """Return the number of parameters with a shape, counting one that is in two groups twice."""
+def count_parameters(optimizer: Optimizer) -> int:
+    """Return the number of parameter tensors with a shape; one that is in two groups counts twice."""
     return sum(not nn.parameter.is_lazy(p) for group in optimizer.param_groups for p in group["params"])
 
 

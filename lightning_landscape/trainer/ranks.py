@@ -1,11 +1,11 @@
-"""The ranks of a run take every step of a probe together, or not at all."""
+"""All ranks of a run take every step of a probe together, or none of them does."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,20 +18,26 @@ T = TypeVar("T")
 
 
 class Status(enum.IntEnum):
-    """What a rank says when it meets the others."""
+    """What a rank tells the others when they synchronise."""
 
     READY = 0
+    """it begins a piece of work"""
     DONE = 1
+    """it has completed a piece of work"""
     CLOSING = 2
+    """it closes the surface"""
     FAILED = 3
+    """an error was raised on it"""
 
 
 class Ranks:
-    """Where ranks meet, what they say is one word, so that a rank that has failed can tell the others where they wait.
+    """Synchronises the ranks of a run, so that an error on one of them ends the probe on all.
 
-    A failing rank says so exactly once, in place of whatever the others say next, and from then on nobody meets any
-    more. Without other ranks nothing happens. Collectives inside the user's own step are beyond this: if one rank fails
-    in the midst of them, the others wait for the time limit of their process group, as they do in training.
+    At each synchronisation every rank sends its `Status`. A rank on which an error was raised sends FAILED once, where
+    the others send their next status, and from then on no rank sends anything. With one rank, nothing is sent.
+
+    An error inside a collective operation of the user's own step is not covered: as in training, the other ranks then
+    wait until their process group times out.
     """
 
     def __init__(self, host: Host) -> None:
@@ -39,18 +45,19 @@ class Ranks:
         self.size = 1 if alone else dist.get_world_size()
         self.device = host.device
         self.diverged = False
+        """whether the ranks have sent different statuses, or one has failed"""
 
     def meet(self, status: Status) -> None:
-        """Say `status` and hear the others.
+        """Send `status` to the other ranks, and wait for theirs.
 
         Raises:
-            SurfaceError: if this rank is well and another one is not, or is elsewhere in its program
+            SurfaceError: if this rank has not failed and another rank has failed or sent another status.
         """
         if self.size == 1:
             return
         if self.diverged:
             if status is Status.READY:
-                raise SurfaceError("[LL303] the ranks have parted: this surface can no longer be evaluated")
+                raise SurfaceError("[LL303] this surface cannot be evaluated any more, since it failed on some ranks")
             return
         votes = torch.zeros(len(Status), device=self.device)
         votes[status] = 1
@@ -65,7 +72,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """A piece of work that counts on this rank only if it succeeded on all."""
+        """Synchronise before and after a piece of work, which fails on this rank if it fails on any."""
         self.meet(Status.READY)
         try:
             yield
@@ -74,16 +81,16 @@ class Ranks:
             raise
         self.meet(Status.DONE)
 
-    def all(self, mine: T) -> list[T]:
-        """What every rank has to say, in the order of the ranks; all of them have to come here."""
+    def all(self, value: T) -> list[T]:
+        """Return the values of all ranks, in the order of the ranks; every rank has to call this."""
         if self.size == 1:
-            return [mine]
-        said: list[Any] = [None] * self.size
-        dist.all_gather_object(said, mine)
-        return said
+            return [value]
+        values: list[T | None] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values  # type: ignore[return-value]
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over ranks; what is sharded over them is a mean already."""
+        """Return the mean over the ranks; a value that was computed from sharded tensors is a mean already."""
         if self.size == 1 or hasattr(value, "to_local"):
             return value
         total = value.detach().clone()

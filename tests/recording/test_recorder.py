@@ -1,4 +1,4 @@
-"""Every number of a `StepRecord`, against a computation of its own in each way that Lightning can take a step."""
+"""Every number of a `StepRecord` equals one that is computed independently, for each kind of optimization."""
 
 import contextlib
 import math
@@ -12,15 +12,15 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape.recording.intervals import Intervals
+from lightning_landscape.recording.optimizer_record import PendingStep
 from lightning_landscape.recording.recorder import StepRecorder
-from lightning_landscape.recording.step_buffer import PendingStep
 from lightning_landscape.tracking.loss_history import LossHistory
 from lightning_landscape.tracking.progress import SHORT, StepRecord
 from lightning_landscape.trainer.lightning_host import LightningHost
 
 
 class Classifier(L.LightningModule):
-    """Keeps the true loss of every micro-batch, as the independent witness."""
+    """Keeps the loss of every micro-batch, to be compared with the recorded ones."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ class Classifier(L.LightningModule):
 
 
 class Witness(L.Callback):
-    """Runs the recorder, and beside it computes the same numbers in the plainest way."""
+    """Runs the recorder, and computes the same numbers in the simplest way."""
 
     def __init__(self, **settings):
         self.recorder = StepRecorder(**{"updates_every": 1, **settings})
@@ -130,24 +130,24 @@ def test_a_plain_step_is_recorded_as_computed_by_hand():
     assert column(witness, "no_grad_share") == [0.0] * 7
 
 
-def test_groups_are_the_modules_and_make_up_the_whole():
+def test_groups_are_the_modules_and_their_norms_make_up_the_global_norm():
     witness = fit(Classifier(), Witness())
     assert witness.recorder.groups == ("body", "head")
     for record in witness.records:
         assert math.hypot(*record.group_norms) == pytest.approx(record.grad_norm, rel=1e-6)
 
 
-def test_norms_stand_before_and_after_clipping():
+def test_norms_are_recorded_before_and_after_clipping():
     witness = fit(Classifier(), Witness(), gradient_clip_val=0.05)
     assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
     assert column(witness, "grad_norm_clipped") == pytest.approx(witness.after, rel=1e-5)
     assert max(column(witness, "grad_norm_clipped")) < 0.0501 < min(column(witness, "grad_norm"))
-    # The loss falls along the gradient itself, not along the clipped one.
+    # The loss changes by the gradient itself, not by the clipped one.
     for record in witness.records:
         assert record.predicted == pytest.approx(record.grad_norm * record.update_norm, rel=1e-4)
 
 
-def test_an_overridden_clipping_is_seen():
+def test_clipping_by_an_overridden_method_is_recorded():
     class Halves(Classifier):
         def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
             for p in self.parameters():
@@ -157,7 +157,7 @@ def test_an_overridden_clipping_is_seen():
     assert column(witness, "grad_norm_clipped") == pytest.approx([n / 2 for n in witness.before], rel=1e-5)
 
 
-def test_accumulation_makes_one_record_of_a_window_and_the_last_may_be_short():
+def test_accumulated_batches_make_one_record_and_the_last_ones_may_be_fewer():
     module = Classifier()
     witness = fit(module, Witness(), accumulate_grad_batches=3)  # 7 batches: 3 + 3 + 1
     windows = [module.losses[:3], module.losses[3:6], module.losses[6:]]
@@ -191,7 +191,7 @@ def test_fp16_norms_are_unscaled():
     assert max(column(witness, "grad_norm")) < 10
 
 
-def test_a_step_that_the_scaler_skips_is_a_record_that_did_not_step():
+def test_a_step_that_the_scaler_skips_is_recorded_as_not_stepped():
     class Overflows(Classifier):
         def on_after_backward(self):
             if len(self.losses) == 3:
@@ -209,14 +209,14 @@ class Fused(Classifier):
         return torch.optim.Adam(self.parameters(), lr=0.1, fused=True)
 
 
-def test_a_fused_optimizer_that_unscales_by_itself_is_read_after_its_step():
+def test_gradients_of_a_fused_optimizer_that_unscales_within_its_step_are_measured_after_it():
     witness = fit(Fused(), Witness(), plugins=[fp16()])
     assert column(witness, "grad_norm") == pytest.approx(witness.after, rel=1e-5)
     assert max(column(witness, "grad_norm")) < 10
-    assert min(witness.before) > 100  # what the hook before the step shows is scaled
+    assert min(witness.before) > 100  # the gradients before the step are scaled
 
 
-def test_a_fused_step_that_was_skipped_did_not_step():
+def test_a_fused_step_that_the_scaler_skips_is_recorded_as_not_stepped():
     class Overflows(Fused):
         def on_after_backward(self):
             if len(self.losses) == 3:
@@ -227,7 +227,7 @@ def test_a_fused_step_that_was_skipped_did_not_step():
 
 
 class Players(L.LightningModule):
-    """Two optimizers by hand, the second with stale gradients of the first in its reach."""
+    """Two optimizers in manual optimization, the second of which also sees gradients of the first loss."""
 
     def __init__(self):
         super().__init__()
@@ -250,7 +250,7 @@ class Players(L.LightningModule):
         return first, torch.optim.Adam(self.critic.parameters(), lr=0.02)
 
 
-def test_two_optimizers_by_hand_have_their_own_losses_norms_and_rates():
+def test_two_optimizers_in_manual_optimization_have_their_own_losses_norms_and_rates():
     module = Players()
     witness = fit(module, Witness())
     first = [record for record in witness.records if record.optimizer == 0]
@@ -260,25 +260,21 @@ def test_two_optimizers_by_hand_have_their_own_losses_norms_and_rates():
     assert [record.grad_norm for record in first] == pytest.approx(witness.before[0::2], rel=1e-5)
     assert [record.grad_norm for record in second] == pytest.approx(witness.before[1::2], rel=1e-5)
     assert {record.learning_rate for record in second} == {0.02}
-    assert [record.step for record in second] == list(range(7))  # the axis of train_loss, not of global_step
+    assert [record.step for record in second] == list(range(7))  # the x of train_loss, not global_step
     assert all(record.group_norms[1] is None for record in first)
 
 
-def test_many_steps_in_one_batch_are_many_records():
-    class Restless(Players):
+def test_many_steps_in_one_batch_make_many_records():
+    class ManySteps(Players):
         def training_step(self, batch, batch_idx):
             for _ in range(6):
                 super().training_step(batch, batch_idx)
 
-    assert len(fit(Restless(), Witness()).records) == 7 * 6 * 2
+    assert len(fit(ManySteps(), Witness()).records) == 7 * 6 * 2
 
 
 def test_lbfgs_makes_one_record_with_the_norm_of_its_last_evaluation():
-    class Quasi(Classifier):
-        def configure_optimizers(self):
-            return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
-
-    witness = fit(Quasi(), Witness())
+    witness = fit(QuasiNewton(), Witness())
     assert len(witness.records) == 7
     assert len(witness.before) == 21
     assert column(witness, "grad_norm") == pytest.approx(witness.before[2::3], rel=1e-5)
@@ -287,7 +283,7 @@ def test_lbfgs_makes_one_record_with_the_norm_of_its_last_evaluation():
 
 
 @pytest.mark.filterwarnings("ignore:.*`training_step` returned `None`")
-def test_a_step_without_loss_did_not_step_and_has_no_loss():
+def test_a_step_without_a_loss_is_recorded_as_not_stepped():
     class Skips(Classifier):
         def training_step(self, batch, batch_idx):
             loss = super().training_step(batch, batch_idx)
@@ -300,25 +296,25 @@ def test_a_step_without_loss_did_not_step_and_has_no_loss():
     assert column(witness, "stepped") == [True, True, False, True, True, True, True]
 
 
-def test_frozen_parameters_are_not_missed_and_unused_ones_are():
-    class Partly(Classifier):
+def test_unused_parameters_count_as_without_gradient_and_frozen_ones_do_not():
+    class PartlyTrained(Classifier):
         def __init__(self):
             super().__init__()
             self.body.requires_grad_(requires_grad=False)
             self.unused = nn.Linear(8, 16)
 
-    witness = fit(Partly(), Witness())
+    witness = fit(PartlyTrained(), Witness())
     unused, used = 8 * 16 + 16, 16 * 3 + 3
     assert column(witness, "no_grad_share") == pytest.approx([unused / (unused + used)] * 7)
     assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
 
 
-def test_where_no_parameter_gets_a_gradient_all_are_missed_and_no_step_moves():
-    class Cut(Classifier):
+def test_without_any_gradient_the_share_without_gradient_is_1_and_no_step_is_taken():
+    class Detached(Classifier):
         def training_step(self, batch, batch_idx):
             return super().training_step(batch, batch_idx).detach().requires_grad_()
 
-    witness = fit(Cut(), Witness())
+    witness = fit(Detached(), Witness())
     assert column(witness, "no_grad_share") == [1.0] * 7
     assert column(witness, "stepped") == [False] * 7
     assert column(witness, "grad_norm") == [None] * 7
@@ -373,7 +369,7 @@ def test_a_parameter_group_that_fine_tuning_adds_is_measured_from_then_on():
 
 
 @pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer")
-def test_an_optimizer_inside_the_backward_pass_leaves_the_losses():
+def test_losses_are_recorded_where_optimizers_step_within_the_backward_pass():
     class InBackward(Classifier):
         def __init__(self):
             super().__init__()
@@ -394,12 +390,12 @@ def test_an_optimizer_inside_the_backward_pass_leaves_the_losses():
 
     module = InBackward()
     witness = fit(module, Witness())
-    assert not witness.recorder.met
+    assert not witness.recorder.saw_optimizer
     assert column(witness, "loss") == pytest.approx(module.losses, rel=1e-6)
     assert column(witness, "grad_norm") == [None] * 7
 
 
-def test_a_learning_rate_that_is_a_tensor_is_read():
+def test_a_learning_rate_that_is_a_tensor_is_recorded():
     class Capturable(Classifier):
         def configure_optimizers(self):
             return torch.optim.Adam(self.parameters(), lr=torch.tensor(0.03))
@@ -407,10 +403,18 @@ def test_a_learning_rate_that_is_a_tensor_is_read():
     assert column(fit(Capturable(), Witness()), "learning_rate") == pytest.approx([0.03] * 7)
 
 
-def test_sampled_steps_alone_are_measured_and_the_logged_ones_are_among_them():
+def test_gradients_are_measured_every_n_steps_and_at_logged_steps():
     witness = fit(Classifier(), Witness(norm_every_n_steps=3, updates_every=2), log_every_n_steps=5)
     measured = [record.grad_norm is not None for record in witness.records]
-    assert measured == [False, False, True, False, True, True, False]  # the third, the sixth, and the logger's fifth
+    assert measured == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]  # the third, the sixth, and the fifth, which is logged
     assert [record.update_norm is not None for record in witness.records] == [True, False] * 3 + [True]
     assert all(record.loss is not None for record in witness.records)
 
@@ -428,12 +432,12 @@ class SometimesNothing(Classifier):
         return None if batch_idx % 3 == 1 else loss
 
 
-class Quasi(Classifier):
+class QuasiNewton(Classifier):
     def configure_optimizers(self):
         return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
 
 
-class ByHand(Classifier):
+class Manual(Classifier):
     def __init__(self):
         super().__init__()
         self.automatic_optimization = False
@@ -448,28 +452,28 @@ class ByHand(Classifier):
 
 
 class Accumulating(Witness):
-    """Changes the accumulation as Lightning's own scheduler does."""
+    """Changes the accumulation from epoch to epoch, as Lightning's `GradientAccumulationScheduler` does."""
 
     def on_train_epoch_start(self, trainer, pl_module):
         trainer.accumulate_grad_batches = 1 + 3 * (trainer.current_epoch % 2)
 
 
-WAYS = [Classifier, EverySecondBatch, SometimesNothing, Quasi, Fused]
+AUTOMATIC = [Classifier, EverySecondBatch, SometimesNothing, QuasiNewton, Fused]
 
 
 @pytest.mark.parametrize(
     ("module", "settings"),
-    [(way, settings) for way in [*WAYS, ByHand] for settings in ({}, {"max_epochs": 2})]
-    + [(way, {"accumulate_grad_batches": 3}) for way in WAYS],  # which Lightning refuses by hand
+    [(module, settings) for module in [*AUTOMATIC, Manual] for settings in ({}, {"max_epochs": 2})]
+    + [(module, {"accumulate_grad_batches": 3}) for module in AUTOMATIC],  # not allowed in manual optimization
 )
-def test_steps_that_leave_only_their_loss_are_told_as_those_that_are_measured(module, settings):
+def test_plain_steps_have_the_same_records_as_measured_ones_besides_the_measurements(module, settings):
     measured, plain = (fit(module(), Witness(norm_every_n_steps=n, updates_every=n), **settings) for n in (1, 10))
     assert [record[:5] for record in plain.records] == [record[:5] for record in measured.records]
     assert sum(record.grad_norm is not None for record in plain.records) <= 1
 
 
 @pytest.mark.parametrize("batches", [1, 3, 7])
-def test_accumulation_that_begins_between_two_measured_steps_is_seen(batches):
+def test_accumulation_that_begins_at_a_plain_step_is_recorded(batches):
     settings = {"max_epochs": 4, "limit_train_batches": batches}
     measured, plain = (
         fit(Classifier(), Accumulating(norm_every_n_steps=n, updates_every=n), **settings) for n in (1, 50)
@@ -484,12 +488,12 @@ class Decaying(Classifier):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def test_the_learning_rate_is_read_where_more_than_the_loss_is():
+def test_the_learning_rate_is_read_at_steps_that_are_not_plain():
     witness = fit(Decaying(), Witness(norm_every_n_steps=3, updates_every=100))
     assert column(witness, "learning_rate") == [0.1, 0.1, 0.1 / 4, 0.1 / 4, 0.1 / 4, 0.1 / 32, 0.1 / 32]
 
 
-def test_weights_beyond_the_cap_are_not_copied():
+def test_weights_above_the_limit_are_not_copied():
     witness = fit(Classifier(), Witness(max_copy_bytes=100))
     assert column(witness, "update_norm") == [None] * 7
     assert column(witness, "grad_norm") == pytest.approx(witness.before, rel=1e-5)
@@ -502,16 +506,16 @@ class Wide(Classifier):
         self.head = nn.Linear(512, 3)
 
 
-@pytest.mark.parametrize(("room", "copied"), [(512 * 512 * 4, True), (512 * 512 * 4 // 8, False)])
-def test_of_a_large_tensor_the_sample_counts_against_the_cap(room, copied):
-    witness = fit(Wide(), Witness(updates_every=1, max_copy_bytes=room))
+@pytest.mark.parametrize(("limit", "copied"), [(512 * 512 * 4, True), (512 * 512 * 4 // 8, False)])
+def test_only_the_sample_of_a_large_tensor_counts_towards_the_limit(limit, copied):
+    witness = fit(Wide(), Witness(updates_every=1, max_copy_bytes=limit))
     assert all((norm is not None) is copied for norm in column(witness, "update_norm"))
 
 
 @pytest.mark.parametrize("norm_every_n_steps", [1, 3, 6])
-def test_a_state_taken_in_mid_run_continues_the_same_records(norm_every_n_steps):
+def test_a_recorder_that_loads_a_state_continues_with_the_same_records(norm_every_n_steps):
     settings = {"norm_every_n_steps": norm_every_n_steps, "updates_every": 3}
-    whole = fit(Decaying(), Witness(**settings)).records
+    straight = fit(Decaying(), Witness(**settings)).records
 
     class Stops(Witness):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -523,10 +527,10 @@ def test_a_state_taken_in_mid_run_continues_the_same_records(norm_every_n_steps)
                 self.recorder.attach(LightningHost(trainer, pl_module), Intervals())
                 self.recorder.load_state_dict(state)
 
-    assert fit(Decaying(), Stops(**settings)).records == whole
+    assert fit(Decaying(), Stops(**settings)).records == straight
 
 
-def test_a_state_from_between_two_measured_steps_loses_no_step_where_accumulation_begins():
+def test_a_state_that_is_saved_at_a_plain_step_loses_no_step_where_accumulation_begins():
     class Changes(Witness):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
@@ -564,7 +568,7 @@ def test_an_interval_below_one_is_refused_with_its_value(name):
 
 
 class LongRun(Witness):
-    """Believes that the run will take so many steps."""
+    """Attaches the recorder to a run of `horizon` steps."""
 
     def __init__(self, horizon, **settings):
         super().__init__(**{"norm_every_n_steps": None, "updates_every": None, **settings})
@@ -582,7 +586,7 @@ def measured_steps(witness, name):
     ("horizon", "norms", "updates"),
     [(None, 10, 10), (2000, 10, 10), (6000, 10, 30), (30_000, 30, 150)],
 )
-def test_a_long_run_is_measured_as_rarely_as_its_windows_allow(horizon, norms, updates):
+def test_intervals_between_measurements_grow_with_the_length_of_the_run(horizon, norms, updates):
     intervals = Intervals(horizon)
     assert (intervals.norm_every_n_steps, intervals.updates_every(1)) == (norms, updates)
     witness = fit(Classifier(), LongRun(horizon), max_epochs=6, log_every_n_steps=0)
@@ -608,8 +612,8 @@ def test_many_parameters_are_copied_half_as_often():
     assert column(witness, "update_norm")[20] == pytest.approx(witness.updates[20], rel=1e-4)
 
 
-def test_the_movement_of_tensors_of_every_size_and_kind_is_that_of_all_of_them(monkeypatch):
-    from lightning_landscape.recording import updates as movement
+def test_tensors_of_several_buckets_and_dtypes_have_the_exact_update(monkeypatch):
+    from lightning_landscape.recording import updates
 
     class Mixed(Classifier):
         def __init__(self):
@@ -619,33 +623,34 @@ def test_the_movement_of_tensors_of_every_size_and_kind_is_that_of_all_of_them(m
         def forward(self, x):
             return self.head(torch.tanh(self.body(x.double())).float())
 
-    monkeypatch.setattr(movement, "LONGEST", 20)  # the body's weights alone, the rest together
+    monkeypatch.setattr(updates, "BUCKET", 20)
     module = Mixed()
     witness = fit(module, Witness())
-    assert len(movement.runs_of(list(module.parameters()))) == 4
+    assert len(updates.buckets_of(list(module.parameters()))) == 4
     assert column(witness, "update_norm") == pytest.approx(witness.updates, rel=1e-4)
     assert column(witness, "predicted") == pytest.approx([0.1 * n**2 for n in witness.before], rel=1e-4)
 
 
-def test_watching_keeps_no_graph_and_no_weights_alive():
+def test_between_batches_no_graph_and_no_weights_are_kept_alive():
     class Keeps(Witness):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-            rows = self.recorder._rows
-            losses = [row.loss if isinstance(row, PendingStep) else row for row in rows]
+            steps = self.recorder._finished_steps
+            losses = [step.loss if isinstance(step, PendingStep) else step for step in steps]
             assert all(loss is None or (loss.grad_fn is None and loss.numel() == 1) for loss in losses)
-            assert all(held.row is None and held.movement is None for held in self.recorder._held.values())
+            records = self.recorder._optimizer_records.values()
+            assert all(record.pending_step is None and record.update is None for record in records)
 
     assert len(fit(Classifier(), Keeps()).records) == 7
     assert len(fit(Classifier(), Keeps(norm_every_n_steps=4)).records) == 7
 
 
-def test_a_loss_that_a_manual_step_overwrites_is_recorded_as_it_was():
+def test_a_loss_that_the_user_overwrites_later_is_recorded_as_it_was():
     class Reuses(Classifier):
         def __init__(self):
             super().__init__()
             self.automatic_optimization = False
-            self.shown = torch.zeros(())
+            self.latest_loss = torch.zeros(())
 
         def training_step(self, batch, batch_idx):
             optimizer = self.optimizers()
@@ -653,7 +658,7 @@ def test_a_loss_that_a_manual_step_overwrites_is_recorded_as_it_was():
             loss = super().training_step(batch, batch_idx)
             self.manual_backward(loss)
             optimizer.step()
-            return self.shown.copy_(loss.detach())
+            return self.latest_loss.copy_(loss.detach())
 
     module = Reuses()
     assert column(fit(module, Witness()), "loss") == pytest.approx(module.losses, rel=1e-6)
@@ -661,9 +666,9 @@ def test_a_loss_that_a_manual_step_overwrites_is_recorded_as_it_was():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_watched_step_never_waits_for_the_device():
+def test_recording_a_step_never_waits_for_the_device():
     class Strict(LongRun):
-        """Any synchronisation in a hook is an error; Lightning's own, outside of them, are not ours."""
+        """Any synchronisation in a hook of the recorder is an error."""
 
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):
             with unsynchronised():
@@ -684,7 +689,7 @@ def test_a_watched_step_never_waits_for_the_device():
             super().on_train_start(trainer, pl_module)
 
         def on_train_batch_start(self, *args):
-            """The witness's own sums wait for the device."""
+            """Compute nothing here, since the sums of `Witness` wait for the device."""
 
     witness = fit(
         Classifier(),
