@@ -15,7 +15,7 @@ from lightning_landscape.recording.intervals import Intervals
 from lightning_landscape.recording.optimizer_record import PendingStep
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.tracking.loss_history import LossHistory
-from lightning_landscape.tracking.progress import SHORT, StepRecord
+from lightning_landscape.tracking.progress import SHORT_WINDOW, StepRecord
 from lightning_landscape.trainer.lightning_host import LightningHost
 
 
@@ -596,7 +596,7 @@ def test_intervals_between_measurements_grow_with_the_length_of_the_run(horizon,
 
 @pytest.mark.parametrize("horizon", [200, 500, 1000, 5000, 100_000])
 def test_the_shortest_window_of_progress_holds_enough_measured_updates_of_the_largest_model(horizon):
-    window = SHORT * LossHistory(horizon).width
+    window = SHORT_WINDOW * LossHistory(horizon).width
     assert window // Intervals(horizon).updates_every(2) >= 4  # `fit_trend` asks for three
 
 
