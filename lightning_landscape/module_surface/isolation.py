@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch.optim.optimizer as torch_optimizer
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -26,7 +25,13 @@ from lightning_landscape.module_surface.copier import Copier, is_immutable
 from lightning_landscape.module_surface.global_state import RandomStreams, TorchFlags
 from lightning_landscape.module_surface.other_attributes import OtherAttributes
 from lightning_landscape.module_surface.weights import Weights
-from lightning_landscape.trainer._compat import TRAINERS, forced_eager, is_lightning_module, logger_handles
+from lightning_landscape.trainer._compat import (
+    TRAINERS,
+    forced_eager,
+    hooks_of_all_optimizers,
+    is_lightning_module,
+    logger_handles,
+)
 from lightning_landscape.trainer.host import Host
 
 Attributes = dict[str, Any]
@@ -89,7 +94,7 @@ class Isolation:
         self._host, self._host_attributes = host, dict(host.attributes)
         self._param_groups = [(group, dict(group)) for optimizer in host.optimizers for group in optimizer.param_groups]
         self._gradients = [(p, p.grad, p.requires_grad) for p in weights.parameters.values()]
-        self._hooks = [(hooks, dict(hooks)) for hooks in (*_gradient_hooks(weights), *_hooks_of_all_optimizers())]
+        self._hooks = [(hooks, dict(hooks)) for hooks in (*_gradient_hooks(weights), *hooks_of_all_optimizers())]
         self._replacements: dict[str, Attributes] = {
             name: dict.fromkeys(("log", "log_dict", "print"), _do_nothing)
             for name, module in self.modules.items()
@@ -248,11 +253,6 @@ def _gradient_hooks(weights: Weights) -> list[dict[Any, Any]]:
         for hooks in (p._backward_hooks, getattr(p, "_post_accumulate_grad_hooks", None))
         if hooks
     ]
-
-
-def _hooks_of_all_optimizers() -> list[dict[Any, Any]]:
-    """Return the dictionaries of hooks that run in the steps of all optimizers, of which a trial's is one."""
-    return [torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks]
 
 
 def _do_nothing(*args: Any, **kwargs: Any) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.optim.optimizer as torch_optimizer
 from lightning.pytorch.callbacks import Callback as _Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -149,6 +150,14 @@ def unscales_gradients(optimizer: Optimizer) -> bool:
 def inner_schedulers(scheduler: LRScheduler) -> list[LRScheduler]:
     """Return the schedulers that a `SequentialLR` or `ChainedScheduler` consists of, which only `_schedulers` holds."""
     return list(getattr(scheduler, "_schedulers", ()))
+
+
+def hooks_of_all_optimizers() -> list[dict[Any, Any]]:
+    """Return the dictionaries of the hooks that run in every optimizer's step, including those of copies.
+
+    `register_optimizer_step_post_hook` adds to them; torch has no public way to switch its hooks off for a while.
+    """
+    return [torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks]
 
 
 def flattened(tensors: Sequence[Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from lightning_landscape.trainer import _compat
 from tests.matrices.runs import held_out
@@ -161,6 +162,18 @@ def test_without_stances_nothing_is_forced(monkeypatch):
     monkeypatch.delattr(torch.compiler, "set_stance", raising=False)
     with _compat.forced_eager() as nothing:
         assert nothing is None
+
+
+def test_canary_hooks_of_all_optimizers_are_in_the_dictionaries_that_are_read():
+    pre, post = _compat.hooks_of_all_optimizers()
+    before = len(pre), len(post)
+    added = register_optimizer_step_pre_hook(print), register_optimizer_step_post_hook(print)
+    try:
+        assert (len(pre), len(post)) == (before[0] + 1, before[1] + 1)
+    finally:
+        for hook in added:
+            hook.remove()
+    assert (len(pre), len(post)) == before
 
 
 def private_names() -> set[str]:
