@@ -1,7 +1,7 @@
-"""How the processes of a distributed test end, and how long one waits for another.
+"""The end of the processes of a distributed test, and the time that one waits for another.
 
-A thread of gloo's may hold the tensors of its last collective a moment longer; where it lets go of them while the
-interpreter is taken down, the process aborts (https://github.com/pytorch/pytorch/issues/190489).
+A thread of gloo may still refer to the tensors of its last collective when the program ends. If it releases them while
+the interpreter shuts down, the process aborts (https://github.com/pytorch/pytorch/issues/190489).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import NoReturn
 import torch
 
 PATIENCE = 900
-"""Seconds. No test ends sooner for it: it ends one that would never end, on a machine that is as busy as may be."""
+"""Seconds until a test that hangs is ended: long enough that a busy machine does not end one that works."""
 LIMIT = timedelta(seconds=PATIENCE)
-"""how long a rank waits for another"""
+"""the time that a rank waits for another"""
 
 
 def leave() -> NoReturn:
-    """Ends this process as soon as every rank is through, without taking the interpreter down."""
+    """End this process when all ranks have finished, without shutting the interpreter down."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
     sys.stdout.flush()
@@ -31,6 +31,6 @@ def leave() -> NoReturn:
 
 
 def part_at_exit() -> None:
-    """In a process that `multiprocessing` has started, which ends on its own terms: waits for those threads first."""
+    """Let a process that `multiprocessing` has started wait for the threads of gloo before it exits."""
     if multiprocessing.parent_process() is not None:
         atexit.register(torch.distributed.destroy_process_group)

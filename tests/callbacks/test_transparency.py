@@ -1,4 +1,4 @@
-"""Training is the same to the bit, whoever watches; and a careless probe would have been caught."""
+"""Training with a callback that probes is the same to the bit as training without; a careless callback is detected."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def alone(name: str) -> Trace:
 
 
 DIFFERENT_IN_KIND = (
-    "Convolutional",  # BatchNorm and dropout: buffers and random streams that every forward pass moves
-    "HiddenState",  # state in attributes of every sort, with generators of its own
-    "Adversaries",  # steps by hand: two optimizers, toggled in turn
-    "AccumulatedAndClipped",  # gradients are half-way there when the probe comes
-    "UsesTrainer",  # reads and writes the trainer, the logger and the learning rate
-    "CompiledPart",  # a call that is not as before compiles another graph
-    "MeanTeacher",  # weights that the step itself moves, in place
-    "Streamed",  # data without a length, drawn from the global random stream
+    "Convolutional",  # BatchNorm and dropout: each forward pass changes buffers and draws random numbers
+    "HiddenState",  # state in attributes of many types, with random generators of its own
+    "Adversaries",  # manual optimization: two optimizers, toggled in turn
+    "AccumulatedAndClipped",  # a probe may run while gradients are only partly accumulated
+    "UsesTrainer",  # reads and changes the trainer, the logger and the learning rate
+    "CompiledPart",  # a call with inputs of another kind compiles another graph
+    "MeanTeacher",  # the step itself changes weights in place
+    "Streamed",  # data without a length, drawn from the global random number generator
 )
-"""on which each observer is tried; everything that an observer does to a module it does through a surface, which is
-tried on all"""
+"""Specimens that each observer is tested on. Observers evaluate a module only through a surface, which is tested on all
+specimens."""
 
 
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.ProbeSkippedWarning")  # some have no curvature
@@ -42,17 +42,19 @@ tried on all"""
     ],
 )
 def test_observed_training_is_identical_to_the_bit(name: str, observer: str):
-    watching = OBSERVERS[observer]()
+    callback = OBSERVERS[observer]()
 
-    assert train(SPECIMENS[name], watching).differences(alone(name)) == []
+    assert train(SPECIMENS[name], callback).differences(alone(name)) == []
 
-    if hasattr(watching, "refusals"):
+    if hasattr(callback, "refusals"):
         refusal = SPECIMENS[name].refusal
-        assert bool(watching.readings) is (refusal is None), watching.refusals
-        assert all(refusal is not None and refusal in said for said in watching.refusals), watching.refusals
+        assert bool(callback.readings) is (refusal is None), callback.refusals
+        assert all(refusal is not None and refusal in text for text in callback.refusals), callback.refusals
 
 
 class Careless(Callback):
+    """Evaluates the module in the second step without undoing what the evaluation changes."""
+
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.batch = batch
 
@@ -84,9 +86,9 @@ class TrainMode(Careless):
 
 
 @pytest.mark.parametrize(
-    ("careless", "name", "shown_in"),
+    ("callback", "name", "expected"),
     [
-        (PlainStep, "Convolutional", {"weights", "metrics", "rows", "streams", "diary", "hidden"}),
+        (PlainStep, "Convolutional", {"weights", "metrics", "rows", "streams", "batches", "hidden"}),
         (PlainStep, "WithMetrics", {"metrics", "streams"}),
         (PlainStep, "HiddenState", {"weights", "hidden"}),
         (PlainStep, "UsesTrainer", {"rows", "hidden"}),
@@ -94,16 +96,16 @@ class TrainMode(Careless):
         (PlainStep, "MeanTeacher", {"weights"}),
         (PlainStep, "ClassState", {"weights", "hidden"}),
         (GlobalDraw, "Convolutional", {"streams", "weights"}),
-        (GlobalDraw, "Streamed", {"streams", "diary", "weights"}),
+        (GlobalDraw, "Streamed", {"streams", "batches", "weights"}),
         (Backward, "AccumulatedAndClipped", {"weights", "optimizers"}),
         (TrainMode, "FrozenBackbone", {"weights"}),
     ],
 )
-def test_a_careless_probe_is_caught(careless: type[Callback], name: str, shown_in: set[str]):
-    assert shown_in <= set(train(SPECIMENS[name], careless()).differences(alone(name)))
+def test_a_careless_probe_is_detected(callback: type[Callback], name: str, expected: set[str]):
+    assert expected <= set(train(SPECIMENS[name], callback()).differences(alone(name)))
 
 
-def test_the_specimens_for_every_observer_are_in_the_zoo():
+def test_the_specimens_that_every_observer_is_tested_on_are_in_the_zoo():
     assert SPECIMENS.keys() >= set(DIFFERENT_IN_KIND)
 
 

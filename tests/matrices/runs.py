@@ -1,4 +1,4 @@
-"""One short run in a given setting, with or without a callback, and all that a callback could have changed in it."""
+"""One short run in a given setting, with or without a monitor, and everything that a monitor could have changed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape.errors import LandscapeWarning
 from tests.zoo.plain import Perceptron
-from tests.zoo.training import Diary, MemoryLogger, Trace, trace_of
+from tests.zoo.training import BatchRecorder, MemoryLogger, Trace, trace_of
 
 STEPS = 40
-"""optimizer steps of a run that is not otherwise set: five epochs of eight batches"""
+"""optimizer steps of a run with the default settings: five epochs of eight batches"""
 
 
 def learnable(seed: int = 0, samples: int = 64) -> TensorDataset:
@@ -36,27 +36,27 @@ def held_out() -> DataLoader[Any]:
 
 @dataclass
 class Run:
-    """What `drive` is given to work with: a run can be begun as often as it likes, each time with a fresh callback."""
+    """The argument of `Setting.drive`: each call of `begin` makes a new trainer, module and monitor."""
 
     setting: Setting
-    watch: Callable[[], Callback] | None
+    make_monitor: Callable[[], Callback] | None
     folder: Path
-    watching: Any = None
+    monitor: Any = None
     trainer: Any = None
     module: Any = None
-    diary: Diary = field(default_factory=Diary)
+    recorder: BatchRecorder = field(default_factory=BatchRecorder)
     logger: MemoryLogger = field(default_factory=MemoryLogger)
 
     def begin(self, *others: Callback, **settings: Any) -> Trainer:
         self.module = self.setting.module()
-        self.watching = None if self.watch is None else self.watch()
-        watching = [] if self.watching is None else [self.watching]
+        self.monitor = None if self.make_monitor is None else self.make_monitor()
+        monitors = [] if self.monitor is None else [self.monitor]
         defaults: dict[str, Any] = {
             **{"accelerator": "cpu", "devices": 1, "max_epochs": 5, "log_every_n_steps": 1, "num_sanity_val_steps": 1},
             **dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False),
             **{"logger": self.logger, "default_root_dir": self.folder},
         }
-        callbacks = [*watching, *self.setting.others(self.folder), *others, self.diary]
+        callbacks = [*monitors, *self.setting.others(self.folder), *others, self.recorder]
         self.trainer = Trainer(**{**defaults, **self.setting.trainer(), **settings}, callbacks=callbacks)
         return self.trainer
 
@@ -64,7 +64,7 @@ class Run:
         self.trainer.fit(self.setting.prepare(self.module), self.setting.loader(), held_out(), **settings)
 
 
-def once(run: Run) -> None:
+def fit_once(run: Run) -> None:
     run.begin()
     run.fit()
 
@@ -75,32 +75,32 @@ class Setting:
     loader: Callable[[], Any] = batches
     trainer: Callable[[], dict[str, Any]] = dict
     others: Callable[[Path], list[Callback]] = lambda folder: []
-    """other callbacks of the run, behind the one that watches"""
+    """makes the other callbacks of the run, which come after the monitor"""
     prepare: Callable[[Any], Any] = lambda module: module
-    drive: Callable[[Run], None] = once
+    drive: Callable[[Run], None] = fit_once
     steps: int = STEPS
-    """optimizer steps that a callback has seen in the end; 0 where there is nothing to see"""
-    may_say: tuple[str, ...] = ()
-    """codes of what some callback has good reason to say here, at most once; everybody else is silent"""
+    """optimizer steps that the monitor's report counts; 0 if the run takes none"""
+    allowed_codes: tuple[str, ...] = ()
+    """codes of the warnings that a monitor may give in this setting, each at most once; all others are forbidden"""
 
 
 @dataclass(frozen=True)
 class Outcome:
     trace: Trace
-    watching: Any
-    warnings: Counter[tuple[str, str]]
-    """of everybody else, by kind and text"""
-    said: list[str]
-    """by the library"""
+    monitor: Any
+    other_warnings: Counter[tuple[str, str]]
+    """class and text of the warnings that are not from this library, with their counts"""
+    landscape_warnings: list[str]
+    """texts of the warnings of this library, in order"""
 
 
-def outcome(setting: Setting, watch: Callable[[], Callback] | None, folder: Path) -> Outcome:
+def outcome(setting: Setting, make_monitor: Callable[[], Callback] | None, folder: Path) -> Outcome:
     seed_everything(7, verbose=False)
-    run = Run(setting, watch, folder)
+    run = Run(setting, make_monitor, folder)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         setting.drive(run)
     ours = [str(warning.message) for warning in caught if issubclass(warning.category, LandscapeWarning)]
-    theirs = [(w.category.__name__, str(w.message)) for w in caught if not issubclass(w.category, LandscapeWarning)]
-    trace = trace_of(run.trainer, run.module, run.diary, run.logger)
-    return Outcome(trace, run.watching, Counter(theirs), ours)
+    others = [(w.category.__name__, str(w.message)) for w in caught if not issubclass(w.category, LandscapeWarning)]
+    trace = trace_of(run.trainer, run.module, run.recorder, run.logger)
+    return Outcome(trace, run.monitor, Counter(others), ours)

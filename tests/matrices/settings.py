@@ -1,4 +1,4 @@
-"""The ways in which people train, as a table: one row of the matrix each."""
+"""A table of the ways in which people train with Lightning; `test_settings.py` runs each monitor in each of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.zoo.plain import Classifier, Convolutional, Perceptron, SecondOrder
 
 
 class Sized(Perceptron):
-    """Tells how large its batches and its steps are, as Lightning's finders want it."""
+    """Has the attributes `batch_size` and `lr`, which Lightning's finders change."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Sized(Perceptron):
 
 
 class Backbone(Classifier):
-    """Its first part is frozen until the third epoch, and joins the optimizer then."""
+    """`BackboneFinetuning` freezes its backbone until the third epoch and adds it to the optimizer then."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Backbone(Classifier):
 
 
 class Silent(Perceptron):
-    """Logs nothing, as `barebones` wants it."""
+    """Logs nothing, as `barebones=True` requires."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
@@ -69,14 +69,14 @@ class Silent(Perceptron):
 
 
 class Immovable(Silent):
-    """Learns next to nothing, so that the loss stalls."""
+    """The learning rate is so small that the loss stays on a plateau."""
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=1e-9)
 
 
-def mid_epoch(run: Run) -> None:
-    """Stopped in the midst of the third epoch, and taken up by a new process, so to speak."""
+def resume_mid_epoch(run: Run) -> None:
+    """Stop in the middle of the third epoch, and resume from the checkpoint with a new trainer and module."""
     run.begin(ModelCheckpoint(run.folder, "{step}", every_n_train_steps=19), enable_checkpointing=True, max_steps=21)
     run.fit()
     (path,) = run.folder.glob("*.ckpt")
@@ -84,26 +84,26 @@ def mid_epoch(run: Run) -> None:
     run.fit(ckpt_path=path)
 
 
-def second_fit(run: Run) -> None:
+def fit_twice(run: Run) -> None:
     run.begin()
     run.fit()
     run.trainer.fit_loop.max_epochs += 3
     run.fit()
 
 
-def tuned(run: Run) -> None:
+def find_learning_rate(run: Run) -> None:
     trainer = run.begin()
     Tuner(trainer).lr_find(run.module, num_training=20)
     trainer.fit(run.module, val_dataloaders=held_out())
 
 
-def own_loader(run: Run) -> None:
+def fit_with_the_modules_loader(run: Run) -> None:
     run.begin()
     run.trainer.fit(run.module, val_dataloaders=held_out())
 
 
-def fails(run: Run) -> None:
-    """The checkpoint that is written on an exception is the end of the first run and the beginning of the second."""
+def resume_after_an_exception(run: Run) -> None:
+    """Raise in the first run, and resume from the checkpoint that `OnExceptionCheckpoint` has written."""
 
     class Bomb(Callback):
         def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
@@ -118,24 +118,24 @@ def fails(run: Run) -> None:
         run.fit(ckpt_path=run.folder / "on_exception.ckpt")
 
 
-def _scaled() -> dict[str, Any]:
+def _fp16_with_scaler() -> dict[str, Any]:
     return {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024.0))]}
 
 
-def _bare() -> dict[str, Any]:
+def _barebones() -> dict[str, Any]:
     switched_off = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "logger")
     return {"barebones": True, **dict.fromkeys((*switched_off, "log_every_n_steps", "num_sanity_val_steps"))}
 
 
-def _finders(kind: type[Callback], **settings: Any) -> Any:
+def _callback(kind: type[Callback], **settings: Any) -> Any:
     return lambda folder: [kind(**settings)]
 
 
-def _stops(folder: Path) -> list[Callback]:
+def _early_stopping(folder: Path) -> list[Callback]:
     return [EarlyStopping("loss", patience=0, min_delta=10.0)]
 
 
-def _prunes(folder: Path) -> list[Callback]:
+def _pruning(folder: Path) -> list[Callback]:
     return [ModelPruning("l1_unstructured", parameter_names=["weight"], amount=0.2, use_global_unstructured=True)]
 
 
@@ -145,14 +145,14 @@ SETTINGS = {
     "clip": Setting(trainer=lambda: {"gradient_clip_val": 0.05}),
     "clip by value": Setting(trainer=lambda: {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}),
     "bf16": Setting(Convolutional, trainer=lambda: {"precision": "bf16-mixed"}),
-    "fp16 with a scaler": Setting(trainer=_scaled),
+    "fp16 with a scaler": Setting(trainer=_fp16_with_scaler),
     "double": Setting(trainer=lambda: {"precision": "64-true"}),
-    "manual, two optimizers": Setting(Adversaries, steps=80, may_say=("[LL301]",)),
-    "optimizer in backward": Setting(OptimizerInBackward, may_say=("[LL101]",)),
+    "manual, two optimizers": Setting(Adversaries, steps=80, allowed_codes=("[LL301]",)),
+    "optimizer in backward": Setting(OptimizerInBackward, allowed_codes=("[LL101]",)),
     "LBFGS": Setting(SecondOrder),
     "compiled part": Setting(CompiledPart),
     "compiled whole": Setting(CompiledWhole, prepare=lambda module: torch.compile(module, backend="aot_eager")),
-    "barebones": Setting(Silent, trainer=_bare),
+    "barebones": Setting(Silent, trainer=_barebones),
     "fast_dev_run": Setting(trainer=lambda: {"fast_dev_run": 3}, steps=3),
     "overfit_batches": Setting(trainer=lambda: {"overfit_batches": 2}, steps=10),
     "no batches": Setting(trainer=lambda: {"limit_train_batches": 0}, steps=0),
@@ -161,33 +161,37 @@ SETTINGS = {
     "no epochs": Setting(trainer=lambda: {"max_epochs": 0}, steps=0),
     "iterable": Setting(loader=lambda: DataLoader(Stream(), batch_size=8), steps=25),
     "several loaders": Setting(TwoLoaders, loader=two_loaders, steps=30),
-    "resumed mid-epoch": Setting(drive=mid_epoch),
-    "second fit": Setting(drive=second_fit, steps=24),
-    "lr_find": Setting(Sized, drive=tuned, steps=80),
+    "resumed mid-epoch": Setting(drive=resume_mid_epoch),
+    "second fit": Setting(drive=fit_twice, steps=24),
+    "lr_find": Setting(Sized, drive=find_learning_rate, steps=80),
     "LearningRateFinder": Setting(
-        Sized, others=_finders(LearningRateFinder, num_training_steps=20), drive=own_loader, steps=80
+        Sized, others=_callback(LearningRateFinder, num_training_steps=20), drive=fit_with_the_modules_loader, steps=80
     ),
     "BatchSizeFinder": Setting(
-        Sized, others=_finders(BatchSizeFinder, steps_per_trial=2, init_val=4, max_trials=2), drive=own_loader
+        Sized,
+        others=_callback(BatchSizeFinder, steps_per_trial=2, init_val=4, max_trials=2),
+        drive=fit_with_the_modules_loader,
     ),
     "SWA": Setting(
-        Convolutional, others=_finders(StochasticWeightAveraging, swa_lrs=1e-3, swa_epoch_start=2), steps=41
+        Convolutional, others=_callback(StochasticWeightAveraging, swa_lrs=1e-3, swa_epoch_start=2), steps=41
     ),
-    "EarlyStopping": Setting(others=_stops, steps=16),
-    "OnExceptionCheckpoint": Setting(others=lambda folder: [OnExceptionCheckpoint(folder)], drive=fails),
+    "EarlyStopping": Setting(others=_early_stopping, steps=16),
+    "OnExceptionCheckpoint": Setting(
+        others=lambda folder: [OnExceptionCheckpoint(folder)], drive=resume_after_an_exception
+    ),
     "GradientAccumulationScheduler": Setting(
         others=lambda folder: [GradientAccumulationScheduler({0: 1, 2: 4})], steps=22
     ),
     "BackboneFinetuning": Setting(
-        Backbone, others=_finders(BackboneFinetuning, unfreeze_backbone_at_epoch=2, backbone_initial_lr=1e-2)
+        Backbone, others=_callback(BackboneFinetuning, unfreeze_backbone_at_epoch=2, backbone_initial_lr=1e-2)
     ),
-    "ModelPruning": Setting(others=_prunes),
+    "ModelPruning": Setting(others=_pruning),
     "validation within epochs": Setting(Convolutional, trainer=lambda: {"val_check_interval": 3}),
     "stuck": Setting(
-        Immovable, trainer=lambda: {"max_epochs": 15}, steps=120, may_say=("[LL204]", "[LL207]", "[LL209]")
+        Immovable, trainer=lambda: {"max_epochs": 15}, steps=120, allowed_codes=("[LL204]", "[LL207]", "[LL209]")
     ),
 }
 
 if hasattr(callbacks, "EMAWeightAveraging"):  # Lightning 2.6
-    SETTINGS["WeightAveraging"] = Setting(Convolutional, others=_finders(callbacks.WeightAveraging))
-    SETTINGS["EMA"] = Setting(Convolutional, others=_finders(callbacks.EMAWeightAveraging, decay=0.9))
+    SETTINGS["WeightAveraging"] = Setting(Convolutional, others=_callback(callbacks.WeightAveraging))
+    SETTINGS["EMA"] = Setting(Convolutional, others=_callback(callbacks.EMAWeightAveraging, decay=0.9))

@@ -1,4 +1,4 @@
-"""A good guest: nothing on the disk unasked, and nothing left behind in the process, however the run ends."""
+"""A monitor writes no file unasked and leaves the state of the process unchanged, whether the run ends or fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOOKS = [name for name in vars(nn.Module()) if name.endswith("_hooks")]
 
 
 class Fails(Convolutional):
-    """The user's own error, between two looks."""
+    """Raises an error of the user's own between two checks."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         if self.global_step == 25:
@@ -35,15 +35,15 @@ class Fails(Convolutional):
         return super().training_step(batch, batch_idx)
 
 
-class Keeps(Callback):
-    """The watched run's optimizers outlive it, as they do where a user holds on to them."""
+class KeepOptimizers(Callback):
+    """Keeps references to the optimizers after the run, as a user may do."""
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self.optimizers = list(trainer.optimizers)
 
 
-def process() -> dict[str, Any]:
-    """All that belongs to the process rather than to the run."""
+def process_state() -> dict[str, Any]:
+    """Return the settings of the process that a run could change."""
     return {
         "filters": list(warnings.filters),
         "showwarning": (warnings.showwarning, warnings.formatwarning),
@@ -63,19 +63,19 @@ def process() -> dict[str, Any]:
 
 
 def handles() -> set[str]:
-    """Open files by what they lead to; sockets and pipes of the test runner included."""
+    """Return the targets of all open file descriptors, including sockets and pipes of the test runner."""
     folder = Path("/proc/self/fd")
-    found = set()
+    targets = set()
     for handle in folder.iterdir() if folder.is_dir() else ():
         try:
-            found.add(os.readlink(handle))
-        except OSError:  # the listing's own
+            targets.add(os.readlink(handle))
+        except OSError:  # the descriptor of the listing itself, which is closed by now
             continue
-    return found
+    return targets
 
 
 def threads() -> set[threading.Thread]:
-    """The threads that go on; a timer that was cancelled ends as soon as it wakes, and is waited for."""
+    """Return the running threads, after waiting for cancelled timers, which end as soon as they wake."""
     running = set(threading.enumerate())
     for timer in {thread for thread in running if isinstance(thread, threading.Timer) and thread.finished.is_set()}:
         timer.join()
@@ -89,28 +89,28 @@ def figures() -> list[int]:
     return plt.get_fignums()
 
 
-def train(watcher: str, folder: Path, module: Any, **settings: Any) -> tuple[Run, Keeps]:
+def train(watcher: str, folder: Path, module: Any, **settings: Any) -> tuple[Run, KeepOptimizers]:
     seed_everything(7, verbose=False)
-    keeps = Keeps()
+    callback = KeepOptimizers()
     run = Run(Setting(module), WATCHERS[watcher].make, folder)
-    run.begin(keeps, **settings)
+    run.begin(callback, **settings)
     try:
         run.fit()
     except InterruptedError:
         assert module is Fails
-    return run, keeps
+    return run, callback
 
 
-ENDINGS = {"ends": Convolutional, "dies": Fails}
+ENDINGS = {"ends": Convolutional, "fails": Fails}
 
 
 @pytest.mark.usefixtures("without_pictures")
-@pytest.mark.parametrize(("ending", "watcher"), pairs(ENDINGS, {"dies"}))
-def test_nothing_of_the_process_is_changed_by_a_run_that(ending, watcher, tmp_path):
-    train(watcher, tmp_path, ENDINGS[ending])  # what is loaded once for a process is there by now
-    before, threads_before, open_before = process(), threads(), handles()
+@pytest.mark.parametrize(("ending", "watcher"), pairs(ENDINGS, {"fails"}))
+def test_a_run_that_ends_or_fails_does_not_change_the_state_of_the_process(ending, watcher, tmp_path):
+    train(watcher, tmp_path, ENDINGS[ending])  # a first run, so that everything is loaded that is loaded only once
+    before, threads_before, open_before = process_state(), threads(), handles()
     train(watcher, tmp_path, ENDINGS[ending])
-    after = process()
+    after = process_state()
     assert {name for name in before if before[name] != after[name]} == set()
     assert threads() <= threads_before
     assert handles() <= open_before
@@ -118,24 +118,24 @@ def test_nothing_of_the_process_is_changed_by_a_run_that(ending, watcher, tmp_pa
 
 
 @pytest.mark.usefixtures("without_pictures")
-@pytest.mark.parametrize(("ending", "watcher"), pairs(ENDINGS, {"dies"}))
-def test_no_hook_and_no_flag_is_left_on_module_or_optimizer_of_a_run_that(ending, watcher, tmp_path):
-    run, keeps = train(watcher, tmp_path, ENDINGS[ending])
-    for part in run.module.modules():
-        assert {name: dict(vars(part)[name]) for name in HOOKS if vars(part).get(name)} == {}
-        assert not {"log", "log_dict", "print"} & vars(part).keys()
+@pytest.mark.parametrize(("ending", "watcher"), pairs(ENDINGS, {"fails"}))
+def test_a_run_that_ends_or_fails_leaves_no_hook_and_no_flag_on_module_and_optimizer(ending, watcher, tmp_path):
+    run, kept = train(watcher, tmp_path, ENDINGS[ending])
+    for module in run.module.modules():
+        assert {name: dict(vars(module)[name]) for name in HOOKS if vars(module).get(name)} == {}
+        assert not {"log", "log_dict", "print"} & vars(module).keys()
     for parameter in run.module.parameters():
         assert parameter.requires_grad
         assert not parameter._backward_hooks
         assert not getattr(parameter, "_post_accumulate_grad_hooks", None)
-    for optimizer in keeps.optimizers:
+    for optimizer in kept.optimizers:
         assert not optimizer._optimizer_step_post_hooks
         assert not optimizer._optimizer_step_pre_hooks
         assert not [name for name in optimizer.param_groups[0] if "landscape" in name]
 
 
-@pytest.mark.parametrize(("ending", "watcher"), pairs(ENDINGS, {"dies"}))
-def test_without_logger_and_path_nothing_is_written_by_a_run_that(ending, watcher, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("ending", "watcher"), pairs(ENDINGS, {"fails"}))
+def test_without_logger_and_dirpath_no_file_is_written(ending, watcher, tmp_path, monkeypatch):
     here, root = tmp_path / "here", tmp_path / "root"
     here.mkdir()
     root.mkdir()
@@ -146,8 +146,8 @@ def test_without_logger_and_path_nothing_is_written_by_a_run_that(ending, watche
     assert list(tmp_path.rglob("*")) == [here, root] or set(tmp_path.rglob("*")) == {here, root}
 
 
-def test_the_comparison_notices_what_a_bad_guest_leaves(tmp_path):
-    class BadGuest(Callback):
+def test_these_tests_notice_a_callback_that_changes_the_process(tmp_path):
+    class Careless(Callback):
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             warnings.simplefilter("ignore", BytesWarning)
             torch.set_default_dtype(torch.float64)
@@ -155,31 +155,31 @@ def test_the_comparison_notices_what_a_bad_guest_leaves(tmp_path):
             self.thread = threading.Timer(60, print)
             self.thread.start()
 
-    before, threads_before, open_before = process(), threads(), handles()
-    guest = BadGuest()
-    guest.on_train_start(None, None)
+    before, threads_before, open_before = process_state(), threads(), handles()
+    careless = Careless()
+    careless.on_train_start(None, None)
     try:
-        after = process()
+        after = process_state()
         assert {name for name in before if before[name] != after[name]} == {"filters", "dtype"}
         assert not threads() <= threads_before
         assert not handles() <= open_before
     finally:
         torch.set_default_dtype(torch.float32)
         warnings.filters.pop(0)
-        guest.thread.cancel()
-        guest.file.close()
+        careless.thread.cancel()
+        careless.file.close()
 
 
-def test_a_monitor_that_is_kept_after_the_run_keeps_no_batches(tmp_path):
+def test_a_monitor_has_no_batches_after_the_run(tmp_path):
     run, _ = train("LandscapeMonitor", tmp_path, Convolutional, logger=False)
-    monitor: LandscapeMonitor = run.watching
+    monitor: LandscapeMonitor = run.monitor
     assert len(monitor._examination.probe_set) == 0
     state = io.BytesIO()
     torch.save(monitor.state_dict(), state)
     assert torch.load(io.BytesIO(state.getvalue()), weights_only=True)["seen"]
 
 
-def test_importing_the_library_leaves_the_random_streams_and_the_loggers_alone():
+def test_importing_the_library_changes_neither_random_number_generators_nor_logging():
     import subprocess
     import sys
 
@@ -200,13 +200,13 @@ assert all(isinstance(h, logging.NullHandler) for h in logging.getLogger("lightn
     assert done.stdout == ""
 
 
-def test_the_streams_of_the_process_stand_where_they_stood_without_a_monitor(tmp_path):
-    def streams(watch: Any) -> Any:
+def test_the_random_number_generators_of_the_process_are_as_without_a_monitor(tmp_path):
+    def random_states(make_monitor: Any) -> Any:
         seed_everything(7, verbose=False)
-        run = Run(Setting(Convolutional), watch, tmp_path)
+        run = Run(Setting(Convolutional), make_monitor, tmp_path)
         run.begin()
         run.fit()
         return fingerprint(torch.get_rng_state()), random.getstate(), fingerprint(np.random.get_state())
 
-    same = streams(None) == streams(WATCHERS["whole examination"].make)
+    same = random_states(None) == random_states(WATCHERS["all probes"].make)
     assert same

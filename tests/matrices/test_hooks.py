@@ -1,4 +1,4 @@
-"""Every callback at every hook of a Trainer: where the run dies there, where it never comes, where it comes twice."""
+"""Every monitor at every hook of a Trainer: the run fails in the hook, or the hook is never called, or called twice."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 SHORT = Setting(trainer=lambda: {"max_epochs": 3}, steps=24)
 HOOKS = sorted(name for name in vars(Callback) if name.startswith("on_") or name in {"setup", "teardown", "state_dict"})
 OURS = [name for name in HOOKS if name in vars(Monitor)]
-NEVER = {"on_exception"}
-"""hooks that come only when a run dies"""
+ONLY_AFTER_ERRORS = {"on_exception"}
+"""hooks that are called only when a run fails"""
 
 
-AT_WORK = {"on_train_batch_end", "on_before_optimizer_step", "teardown"}
-"""hooks in which each callback's own parts are at work: a look at the surface, a measurement, the end"""
-MISSED = {"on_before_optimizer_step": "[LL101]", "on_train_batch_start": "[LL310]"}
-"""what a callback says of a hook that it misses: no step to be seen, no batch to look at"""
+BUSY_HOOKS = {"on_train_batch_end", "on_before_optimizer_step", "teardown"}
+"""hooks in which the monitors do different things: a check with its probes, a measurement, the end of the run"""
+WARNINGS_IF_MISSED = {"on_before_optimizer_step": "[LL101]", "on_train_batch_start": "[LL310]"}
+"""codes of the warnings if a hook is never called: no optimizer step was observed, no batch was captured"""
 
 
-class Bomb(Callback):
-    """Raises at one hook, once a first look has been taken where the hook comes often enough."""
+class RaiseAt(Callback):
+    """Raises in one hook; in a hook that is called at every step, only after the first check."""
 
     def __init__(self, hook: str) -> None:
         self.hook, self.error = hook, InterruptedError(hook)
-        setattr(self, hook, functools.partial(self._strike, getattr(self, hook)))
+        setattr(self, hook, functools.partial(self._raise, getattr(self, hook)))
 
-    def _strike(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+    def _raise(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         trainer = next((value for value in args if isinstance(value, Trainer)), None)
-        often = "batch" in self.hook or "before" in self.hook or "after" in self.hook
-        if not often or trainer is None or not trainer.training or trainer.global_step >= 12:
+        every_step = "batch" in self.hook or "before" in self.hook or "after" in self.hook
+        if not every_step or trainer is None or not trainer.training or trainer.global_step >= 12:
             raise self.error
         return original(*args, **kwargs)
 
     @property
     def state_key(self) -> str:
-        return "bomb"
+        return "raiser"
 
 
-def killed(hook: str, watcher: str | None, folder: Path) -> tuple[Any, Any, BaseException | None]:
-    """A run that dies at `hook`: what is left of it, the callback that watched, and of what it died."""
+def fail_at(hook: str, watcher: str | None, folder: Path) -> tuple[Any, Any, BaseException | None]:
+    """Return the state after a run that fails in `hook`, the monitor, and the error of `RaiseAt`, if it was raised."""
     checkpoint = resumable() if "load" in hook else None
     seed_everything(7, verbose=False)
-    module, bomb = Perceptron(), Bomb(hook)
-    watching = None if watcher is None else WATCHERS[watcher].make()
+    module, raiser = Perceptron(), RaiseAt(hook)
+    monitor = None if watcher is None else WATCHERS[watcher].make()
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=3,
@@ -65,9 +65,9 @@ def killed(hook: str, watcher: str | None, folder: Path) -> tuple[Any, Any, Base
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[*([] if watching is None else [watching]), bomb, ModelCheckpoint(folder, save_top_k=1)],
+        callbacks=[*([] if monitor is None else [monitor]), raiser, ModelCheckpoint(folder, save_top_k=1)],
     )
-    died = None
+    caught = None
     try:
         trainer.fit(module, batches(), held_out(), ckpt_path=checkpoint)
         for step in ("test", "predict"):
@@ -75,9 +75,9 @@ def killed(hook: str, watcher: str | None, folder: Path) -> tuple[Any, Any, Base
                 setattr(module, f"{step}_step", lambda batch, batch_idx: module.net(batch[0]))
                 getattr(trainer, step)(module, held_out())
     except InterruptedError as error:
-        died = error if error is bomb.error else None
+        caught = error if error is raiser.error else None
     handles = [o._optimizer_step_post_hooks or o._optimizer_step_pre_hooks for o in trainer.optimizers]
-    left = (
+    state = (
         fingerprint(list(module.state_dict().values())),
         [fingerprint(list(optimizer.state.values())) for optimizer in trainer.optimizers],
         fingerprint([p.grad for p in module.parameters()]),
@@ -85,7 +85,7 @@ def killed(hook: str, watcher: str | None, folder: Path) -> tuple[Any, Any, Base
         (torch.is_grad_enabled(), module.training, trainer.global_step, trainer.current_epoch),
         list(map(bool, handles)),
     )
-    return left, watching, died
+    return state, monitor, caught
 
 
 def quiet(folder: Any, **settings: Any) -> Trainer:
@@ -103,12 +103,12 @@ def resumable() -> str:
 
 
 @functools.cache
-def killed_alone(hook: str) -> Any:
+def fail_at_alone(hook: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        return killed(hook, None, Path(folder))
+        return fail_at(hook, None, Path(folder))
 
 
-def test_all_callbacks_share_their_hooks():
+def test_all_monitors_inherit_their_hooks_from_monitor():
     kinds = {name: type(watcher.make()) for name, watcher in WATCHERS.items()}
     own = {
         name: [hook for hook in HOOKS if getattr(kind, hook) is not getattr(Monitor, hook)]
@@ -118,32 +118,32 @@ def test_all_callbacks_share_their_hooks():
 
 
 @pytest.mark.filterwarnings("ignore:.*resuming from a checkpoint", "ignore:Be aware that when using `ckpt_path`")
-@pytest.mark.parametrize(("hook", "watcher"), pairs(HOOKS, AT_WORK))
-def test_a_run_that_dies_there_dies_of_its_own_error_and_leaves_what_it_would_have_left(hook, watcher, tmp_path):
-    alone, _, died_alone = killed_alone(hook)
-    left, watching, died = killed(hook, watcher, tmp_path)
-    same = left == alone  # by itself: pytest would print both
+@pytest.mark.parametrize(("hook", "watcher"), pairs(HOOKS, BUSY_HOOKS))
+def test_a_run_that_fails_in_a_hook_raises_the_same_error_and_leaves_the_same_state(hook, watcher, tmp_path):
+    state_alone, _, error_alone = fail_at_alone(hook)
+    state, monitor, error = fail_at(hook, watcher, tmp_path)
+    same = state == state_alone  # in its own line, because pytest would print both states
     assert same
-    assert (died is None) is (died_alone is None) is (hook in NEVER)
-    assert not watching._watching
-    assert not watching._recorder._handles
+    assert (error is None) is (error_alone is None) is (hook in ONLY_AFTER_ERRORS)
+    assert not monitor._watching
+    assert not monitor._recorder._handles
 
 
-def test_the_bombs_go_off_in_the_midst_of_the_run():
-    """The weights at death are those of a run under way, not of one that never began."""
-    steps = {hook: killed_alone(hook)[0][4][2] for hook in HOOKS if "train_batch" in hook or "backward" in hook}
+def test_hooks_that_are_called_at_every_step_raise_in_the_middle_of_the_run():
+    """Otherwise the test above would compare runs that have not trained."""
+    steps = {hook: fail_at_alone(hook)[0][4][2] for hook in HOOKS if "train_batch" in hook or "backward" in hook}
     assert len(steps) >= 4
     assert all(step >= 12 for step in steps.values()), steps
 
 
 @functools.cache
-def short_alone() -> Outcome:
+def short_run_alone() -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         return outcome(SHORT, None, Path(folder))
 
 
-def changed(watcher: str, folder: Path, change: Any) -> Outcome:
-    """A short run with a callback of which some hooks have been changed."""
+def run_with_changed_hooks(watcher: str, folder: Path, change: Any) -> Outcome:
+    """Return the outcome of a short run with a monitor after `change` has been applied to it."""
 
     def make() -> Monitor:
         monitor = WATCHERS[watcher].make()
@@ -153,41 +153,41 @@ def changed(watcher: str, folder: Path, change: Any) -> Outcome:
     return outcome(SHORT, make, folder)
 
 
-@pytest.mark.parametrize(("hook", "watcher"), pairs([name for name in OURS if name != "state_dict"], AT_WORK))
-def test_a_hook_that_never_comes_is_no_harm_to_the_run(hook, watcher, tmp_path):
+@pytest.mark.parametrize(("hook", "watcher"), pairs([name for name in OURS if name != "state_dict"], BUSY_HOOKS))
+def test_a_run_is_unchanged_if_a_hook_of_the_monitor_is_never_called(hook, watcher, tmp_path):
     def change(monitor: Monitor) -> None:
         setattr(monitor, hook, lambda *args, **kwargs: None)
 
-    after = changed(watcher, tmp_path, change)
-    differences = after.trace.differences(short_alone().trace)
+    after = run_with_changed_hooks(watcher, tmp_path, change)
+    differences = after.trace.differences(short_run_alone().trace)
     assert differences == []
-    assert after.warnings == short_alone().warnings
-    assert all(MISSED.get(hook, "silence") in text for text in after.said)
+    assert after.other_warnings == short_run_alone().other_warnings
+    assert all(WARNINGS_IF_MISSED.get(hook, "no warning") in text for text in after.landscape_warnings)
 
 
 @pytest.mark.parametrize("watcher", WATCHERS)
-def test_hooks_that_come_twice_are_no_harm_to_the_run(watcher, tmp_path):
+def test_a_run_is_unchanged_if_each_hook_of_the_monitor_is_called_twice(watcher, tmp_path):
     def change(monitor: Monitor) -> None:
         for hook in OURS:
-            setattr(monitor, hook, functools.partial(_twice, getattr(monitor, hook)))
+            setattr(monitor, hook, functools.partial(_call_twice, getattr(monitor, hook)))
 
-    after = changed(watcher, tmp_path, change)
-    differences = after.trace.differences(short_alone().trace)
+    after = run_with_changed_hooks(watcher, tmp_path, change)
+    differences = after.trace.differences(short_run_alone().trace)
     assert differences == []
-    assert after.warnings == short_alone().warnings
-    assert after.watching.report.steps == SHORT.steps
+    assert after.other_warnings == short_run_alone().other_warnings
+    assert after.monitor.report.steps == SHORT.steps
 
 
-def _twice(hook: Any, *args: Any, **kwargs: Any) -> Any:
+def _call_twice(hook: Any, *args: Any, **kwargs: Any) -> Any:
     hook(*args, **kwargs)
     return hook(*args, **kwargs)
 
 
-@pytest.mark.parametrize(("hook", "watcher"), pairs(OURS, AT_WORK))
-def test_a_callback_that_has_seen_no_run_answers_to_any_hook(hook, watcher, tmp_path):
+@pytest.mark.parametrize(("hook", "watcher"), pairs(OURS, BUSY_HOOKS))
+def test_any_hook_can_be_called_on_a_monitor_that_was_in_no_run(hook, watcher, tmp_path):
     monitor, module = WATCHERS[watcher].make(), Perceptron()
     trainer = quiet(tmp_path, max_epochs=1)
-    given: dict[str, tuple[Any, ...]] = {
+    arguments: dict[str, tuple[Any, ...]] = {
         "on_exception": (trainer, module, KeyError("mine")),
         "on_train_batch_start": (trainer, module, None, 0),
         "on_train_batch_end": (trainer, module, None, None, 0),
@@ -198,6 +198,6 @@ def test_a_callback_that_has_seen_no_run_answers_to_any_hook(hook, watcher, tmp_
         "teardown": (trainer, module, "fit"),
         "state_dict": (),
     }
-    getattr(monitor, hook)(*given.get(hook, (trainer, module)))
+    getattr(monitor, hook)(*arguments.get(hook, (trainer, module)))
     assert monitor.report.steps == 0
     assert monitor.verdicts == ()

@@ -1,4 +1,4 @@
-"""Every callback with every logger: the run is the same to the bit, and what the logger takes has come through."""
+"""Every monitor with every logger: the run is the same to the bit, and the logger has received the scalars."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from lightning_landscape.errors import LandscapeWarning
 from tests.matrices.runs import batches, held_out
 from tests.matrices.watchers import WATCHERS, pairs
 from tests.zoo.plain import Perceptron
-from tests.zoo.training import Diary, MemoryLogger, trace_of
+from tests.zoo.training import BatchRecorder, MemoryLogger, trace_of
 
 
-class Refuses(MemoryLogger):
-    """Takes the user's numbers and none of ours."""
+class RefusesOurMetrics(MemoryLogger):
+    """Logs the user's metrics and raises for those of this library."""
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         if any(name.startswith("landscape/") for name in metrics):
@@ -34,8 +34,8 @@ class Refuses(MemoryLogger):
         super().log_metrics(metrics, step)
 
 
-class Nothing(Logger):
-    """As little as Lightning's interface asks for."""
+class MinimalLogger(Logger):
+    """Implements no more than Lightning's interface requires."""
 
     name, version = None, None  # type: ignore[assignment]
 
@@ -51,7 +51,7 @@ def _wandb(folder: Path) -> Any:
 def _mlflow(folder: Path) -> Any:
     pytest.importorskip("mlflow")
     logger = MLFlowLogger("landscape", tracking_uri=(folder / "mlruns").as_uri())
-    # The number of an experiment comes from a UUID, whose leading zeros MLflow replaces by draws from `random`.
+    # Create the experiment before seeding: MLflow may draw from `random` to make the experiment's number.
     assert logger.experiment is not None
     return logger
 
@@ -62,60 +62,60 @@ def _of_the_other_namespace(folder: Path) -> Any:
     return Other(folder, name="", version="")
 
 
-def in_tensorboard(logger: Any, folder: Path) -> Iterable[str]:
+def names_in_tensorboard(logger: Any, folder: Path) -> Iterable[str]:
     events = EventAccumulator(str(folder), size_guidance={"tensors": 1, "images": 1})
     events.Reload()
     return events.Tags()["scalars"]
 
 
-def in_csv(logger: Any, folder: Path) -> Iterable[str]:
+def names_in_csv(logger: Any, folder: Path) -> Iterable[str]:
     with (folder / "metrics.csv").open(encoding="utf-8") as file:
         return next(csv.reader(file))
 
 
-def in_memory(logger: Any, folder: Path) -> Iterable[str]:
+def names_in_memory(logger: Any, folder: Path) -> Iterable[str]:
     return {name for row, *_ in logger.experiment.rows for name in row}
 
 
-def in_mlflow(logger: Any, folder: Path) -> Iterable[str]:
+def names_in_mlflow(logger: Any, folder: Path) -> Iterable[str]:
     return logger.experiment.get_run(logger.run_id).data.metrics
 
 
 @dataclass(frozen=True)
-class Outlet:
+class LoggerCase:
     make: Callable[[Path], Any]
     received: Callable[[Any, Path], Iterable[str]] | None = None
-    """names of the numbers that have arrived; None where the logger keeps nothing that could be asked for"""
+    """returns the names of the scalars that the logger has received; None if the logger cannot be read"""
     files: bool = False
-    """whether the callback's own files may go to the logger's folder"""
-    muted: bool = False
-    """whether the logger refuses what it is sent, and the report says so"""
+    """whether the monitor may write files into the logger's folder"""
+    refuses: bool = False
+    """whether the logger raises for the monitor's scalars, which the report then notes"""
 
 
-OUTLETS = {
-    "none": Outlet(lambda folder: False),
-    "memory": Outlet(lambda folder: MemoryLogger(), in_memory),
-    "TensorBoard": Outlet(lambda folder: TensorBoardLogger(folder, "", ""), in_tensorboard, files=True),
-    "CSV": Outlet(lambda folder: CSVLogger(folder, "", ""), in_csv, files=True),
-    "two": Outlet(
+LOGGERS = {
+    "none": LoggerCase(lambda folder: False),
+    "memory": LoggerCase(lambda folder: MemoryLogger(), names_in_memory),
+    "TensorBoard": LoggerCase(lambda folder: TensorBoardLogger(folder, "", ""), names_in_tensorboard, files=True),
+    "CSV": LoggerCase(lambda folder: CSVLogger(folder, "", ""), names_in_csv, files=True),
+    "two": LoggerCase(
         lambda folder: [CSVLogger(folder, "", ""), TensorBoardLogger(folder, "", "")],
-        lambda logger, folder: set(in_csv(logger, folder)) & set(in_tensorboard(logger, folder)),
+        lambda logger, folder: set(names_in_csv(logger, folder)) & set(names_in_tensorboard(logger, folder)),
         files=True,
     ),
-    "MLflow": Outlet(_mlflow, in_mlflow, files=True),
-    "W&B": Outlet(_wandb, files=True),
-    "dummy": Outlet(lambda folder: DummyLogger()),
-    "bare interface": Outlet(lambda folder: Nothing()),
-    "refuses": Outlet(lambda folder: Refuses(), muted=True),
-    "of the other namespace": Outlet(_of_the_other_namespace, in_csv, files=True),
+    "MLflow": LoggerCase(_mlflow, names_in_mlflow, files=True),
+    "W&B": LoggerCase(_wandb, files=True),
+    "dummy": LoggerCase(lambda folder: DummyLogger()),
+    "bare interface": LoggerCase(lambda folder: MinimalLogger()),
+    "refuses": LoggerCase(lambda folder: RefusesOurMetrics(), refuses=True),
+    "of the other namespace": LoggerCase(_of_the_other_namespace, names_in_csv, files=True),
 }
 
 
-def run(outlet: Outlet, watcher: str | None, folder: Path) -> tuple[Any, Any, Any, list[str]]:
-    logger = outlet.make(folder)
+def run(case: LoggerCase, watcher: str | None, folder: Path) -> tuple[Any, Any, Any, list[str]]:
+    logger = case.make(folder)
     seed_everything(7, verbose=False)
-    module, diary = Perceptron(), Diary()
-    watching = None if watcher is None else WATCHERS[watcher].make()
+    module, recorder = Perceptron(), BatchRecorder()
+    monitor = None if watcher is None else WATCHERS[watcher].make()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer = Trainer(
@@ -124,19 +124,19 @@ def run(outlet: Outlet, watcher: str | None, folder: Path) -> tuple[Any, Any, An
             log_every_n_steps=5,
             logger=logger,
             default_root_dir=folder,
-            callbacks=[*([] if watching is None else [watching]), diary],
+            callbacks=[*([] if monitor is None else [monitor]), recorder],
             **dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False),
         )
         trainer.fit(module, batches(), held_out())
     rows = logger if isinstance(logger, MemoryLogger) else MemoryLogger()
-    said = [str(warning.message) for warning in caught if issubclass(warning.category, LandscapeWarning)]
-    return trace_of(trainer, module, diary, rows), watching, logger, said
+    messages = [str(warning.message) for warning in caught if issubclass(warning.category, LandscapeWarning)]
+    return trace_of(trainer, module, recorder, rows), monitor, logger, messages
 
 
 @functools.cache
 def alone(name: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        return run(OUTLETS[name], None, Path(folder))[0]
+        return run(LOGGERS[name], None, Path(folder))[0]
 
 
 @pytest.fixture(autouse=True)
@@ -146,25 +146,25 @@ def _offline(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     yield
     if (wandb := sys.modules.get("wandb")) is not None:
-        wandb.finish()  # a run that is left open is the next test's
+        wandb.finish()  # otherwise the next test would continue this run
 
 
 @pytest.mark.usefixtures("only_the_last_pictures")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(("name", "watcher"), pairs(OUTLETS, {"two", "memory", "refuses"}))
-def test_the_run_is_identical_and_the_logger_has_what_it_takes(name, watcher, tmp_path, caplog):
-    outlet, folder = OUTLETS[name], tmp_path / "run"
+@pytest.mark.parametrize(("name", "watcher"), pairs(LOGGERS, {"two", "memory", "refuses"}))
+def test_the_run_is_identical_and_the_logger_has_received_the_scalars(name, watcher, tmp_path, caplog):
+    case, folder = LOGGERS[name], tmp_path / "run"
     folder.mkdir()
-    before = alone(name)
-    trace, watching, logger, said = run(outlet, watcher, folder)
-    differences = trace.differences(before)
+    trace_alone = alone(name)
+    trace, monitor, logger, messages = run(case, watcher, folder)
+    differences = trace.differences(trace_alone)
     assert differences == []
-    assert said == []
-    assert watching.report.steps == 40
-    if outlet.received is not None:
-        assert {f"landscape/{scalar}" for scalar in WATCHERS[watcher].scalars} <= set(outlet.received(logger, folder))
-    refused = bool(outlet.muted and WATCHERS[watcher].scalars)
-    assert any("failed 3 times to log what it was sent" in note for note in watching.report.splitlines()) is refused
+    assert messages == []
+    assert monitor.report.steps == 40
+    if case.received is not None:
+        assert {f"landscape/{scalar}" for scalar in WATCHERS[watcher].scalars} <= set(case.received(logger, folder))
+    refused = bool(case.refuses and WATCHERS[watcher].scalars)
+    assert any("failed 3 times to log what it was sent" in note for note in monitor.report.splitlines()) is refused
     assert any(record.name == "lightning_landscape" for record in caplog.records) is refused
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert outlet.files or list(folder.iterdir()) == []
+    assert case.files or list(folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Every callback on two ranks: both end, are the same to the bit as without it, and publish the same numbers."""
+"""Every monitor on two ranks: both finish, equal to the bit to a run without it, and publish the same scalars."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @functools.cache
 def ranks(kind: str) -> list[dict[str, Any]]:
-    """What each rank saw of all settings of one kind: the processes are started once for all callbacks."""
+    """Return the results of each rank in all settings of one kind; the processes are started once for all monitors."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -51,28 +51,29 @@ def ranks(kind: str) -> list[dict[str, Any]]:
             for rank in (0, 1)
         ]
         try:
-            said = [process.communicate(timeout=PATIENCE)[1] for process in started]
+            errors = [process.communicate(timeout=PATIENCE)[1] for process in started]
         finally:
             for process in started:
                 process.kill()
-        assert [process.returncode for process in started] == [0, 0], said[0][-2000:] + said[1][-2000:]
+        assert [process.returncode for process in started] == [0, 0], errors[0][-2000:] + errors[1][-2000:]
         return [json.loads((Path(folder) / f"{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
 
 
 @pytest.mark.parametrize("watcher", WATCHERS)
 @pytest.mark.parametrize("name", SETTINGS)
-def test_both_ranks_end_identical_to_the_bit_and_publish_the_same(name, watcher):
+def test_both_ranks_train_identically_and_publish_the_same_scalars(name, watcher):
     both = [rank[name] for rank in ranks(name.partition(",")[0])]
     for rank in both:
-        for what in ("digest", "theirs", "rows"):
-            assert rank[watcher][what] == rank["alone"][what], what
-        assert set(rank[watcher]["warnings"]) <= set(rank["alone"]["warnings"])  # some come once for each process
+        for key in ("digest", "user metrics", "rows"):
+            assert rank[watcher][key] == rank["alone"][key], key
+        # The run alone comes first, and some warnings are given only once per process.
+        assert set(rank[watcher]["other warnings"]) <= set(rank["alone"]["other warnings"])
         assert rank[watcher]["steps"] == (12 if "accumulate" in name else 24)
     first, second = (rank[watcher] for rank in both)
-    assert first["ours"] == second["ours"]
-    assert second["said"] == []
-    # Curvature of shards is not measured, and that is said; everything else is as silent as anywhere.
-    assert all("LL407" in text for text in first["said"]) if name == "FSDP2" else first["said"] == []
+    assert first["landscape metrics"] == second["landscape metrics"]
+    assert second["messages"] == []
+    # The one warning that is allowed says that the curvature of sharded weights is not measured.
+    assert all("LL407" in text for text in first["messages"]) if name == "FSDP2" else first["messages"] == []
     assert not [note for note in first["notes"] if "failed" in note]
-    published = {name.removeprefix("landscape/") for name in first["ours"]}
+    published = {name.removeprefix("landscape/") for name in first["landscape metrics"]}
     assert "FSDP2" in name or published >= WATCHERS[watcher].scalars

@@ -1,4 +1,4 @@
-"""Every callback in every way of training: the run ends, is the same to the bit, and hears nothing that is not so."""
+"""Every monitor in every way of training: the run ends, is the same to the bit, and gets no unfounded warning."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.matrices.watchers import WATCHERS, pairs
 
 DIFFERENT_IN_KIND = {
     "plain",
-    "accumulate",  # a step of several batches
-    "manual, two optimizers",  # several steps of a batch, and no judgement
-    "compiled whole",  # a module within a module
+    "accumulate",  # several batches per optimizer step
+    "manual, two optimizers",  # several optimizer steps per batch, and the loss is not judged
+    "compiled whole",  # the trainer gets the compiled module around the user's
     "barebones",  # no logger, no progress bar
-    "resumed mid-epoch",  # a state to go on from
-    "iterable",  # no known length
-    "stuck",  # something to say
+    "resumed mid-epoch",  # the monitor's state is loaded
+    "iterable",  # the length of an epoch is unknown
+    "stuck",  # an alarm is expected
 }
 
 
@@ -33,33 +33,32 @@ def alone(name: str) -> Outcome:
 
 
 @pytest.mark.usefixtures("without_pictures")
-@pytest.mark.parametrize(
-    ("name", "watcher"), pairs(SETTINGS, DIFFERENT_IN_KIND, ("LandscapeMonitor", "whole examination"))
-)
-def test_the_run_ends_is_identical_to_the_bit_and_hears_nothing_stray(name, watcher, tmp_path, caplog, capfd):
-    setting, before = SETTINGS[name], alone(name)
+@pytest.mark.parametrize(("name", "watcher"), pairs(SETTINGS, DIFFERENT_IN_KIND, ("LandscapeMonitor", "all probes")))
+def test_the_run_is_identical_and_only_the_warnings_of_the_table_are_given(name, watcher, tmp_path, caplog, capfd):
+    setting, without = SETTINGS[name], alone(name)
     capfd.readouterr()
     with caplog.at_level(logging.WARNING, "lightning_landscape"):
-        after = outcome(setting, WATCHERS[watcher].make, tmp_path)
+        with_monitor = outcome(setting, WATCHERS[watcher].make, tmp_path)
 
-    differences = after.trace.differences(before.trace)  # by itself: pytest would print both traces
+    differences = with_monitor.trace.differences(without.trace)  # in its own line: pytest would print both traces
     assert differences == []
-    assert after.warnings == before.warnings
-    assert after.watching.report.steps == setting.steps
-    assert_it_speaks_only_as_the_table_says(setting, after)
+    assert with_monitor.other_warnings == without.other_warnings
+    assert with_monitor.monitor.report.steps == setting.steps
+    assert_only_allowed_warnings(setting, with_monitor)
     assert [record.getMessage() for record in caplog.records if record.name == "lightning_landscape"] == []
     assert (name == "stuck") or "landscape" not in "".join(capfd.readouterr())
 
 
-def assert_it_speaks_only_as_the_table_says(setting, after):
-    assert len(after.said) == len(set(after.said))
-    assert {text[: text.index("]") + 1] for text in after.said} <= set(setting.may_say)
+def assert_only_allowed_warnings(setting, outcome):
+    assert len(outcome.landscape_warnings) == len(set(outcome.landscape_warnings))
+    codes = {text[: text.index("]") + 1] for text in outcome.landscape_warnings}
+    assert codes <= set(setting.allowed_codes)
 
 
-def test_the_settings_for_every_callback_are_in_the_table():
+def test_the_settings_that_all_monitors_are_tested_in_are_in_the_table():
     assert SETTINGS.keys() >= DIFFERENT_IN_KIND
 
 
-def test_every_callback_of_the_library_is_in_the_matrix():
+def test_every_public_monitor_is_in_the_table_of_monitors():
     public = {name for name in lightning_landscape.__all__ if name.endswith("Monitor")}
     assert public == {name for name in WATCHERS if name.endswith("Monitor")}

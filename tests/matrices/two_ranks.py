@@ -1,6 +1,7 @@
-"""Every callback on one of two ranks; run as ``python -m tests.matrices.two_ranks KIND FOLDER``.
+"""Run every monitor on one of two ranks: ``python -m tests.matrices.two_ranks KIND FOLDER``.
 
-The environment says which rank it is. Each writes what it saw to FOLDER, for `test_ranks.py` to compare.
+The environment variable LOCAL_RANK gives the rank. Each rank writes its results to FOLDER, and `test_ranks.py` compares
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tests.matrices.watchers import WATCHERS
 from tests.ranks import LIMIT, leave
 from tests.trainer.two_ranks import Sharded
 from tests.zoo.plain import Convolutional
-from tests.zoo.training import MemoryLogger, _is_ours
+from tests.zoo.training import MemoryLogger, is_ours
 
 SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "DDP": (Convolutional, {}),
@@ -52,7 +53,7 @@ def run(name: str, watcher: str | None) -> dict[str, Any]:
     seed_everything(7, verbose=False)
     make, settings = SETTINGS[name]
     module, logger = make(), MemoryLogger()
-    watching = None if watcher is None else WATCHERS[watcher].make()
+    monitor = None if watcher is None else WATCHERS[watcher].make()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer = Trainer(
@@ -63,7 +64,7 @@ def run(name: str, watcher: str | None) -> dict[str, Any]:
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             logger=logger,
-            callbacks=[] if watching is None else [watching],
+            callbacks=[] if monitor is None else [monitor],
             **dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False),
             **settings,
         )
@@ -72,25 +73,25 @@ def run(name: str, watcher: str | None) -> dict[str, Any]:
     metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
     return {
         "digest": digest([*module.state_dict().values(), *moments, torch.get_rng_state()]),
-        "theirs": {key: value for key, value in metrics.items() if not _is_ours(key)},
-        "ours": {key: value for key, value in metrics.items() if _is_ours(key)},
-        "rows": [list(row) for row in logger.experiment.rows if not _is_ours(row)],
-        "said": [str(w.message) for w in caught if issubclass(w.category, LandscapeWarning)],
-        "warnings": sorted(str(w.message) for w in caught if not issubclass(w.category, LandscapeWarning)),
-        "steps": 0 if watching is None else watching.report.steps,
-        "notes": [] if watching is None else watching.report.splitlines()[1:],
+        "user metrics": {key: value for key, value in metrics.items() if not is_ours(key)},
+        "landscape metrics": {key: value for key, value in metrics.items() if is_ours(key)},
+        "rows": [list(row) for row in logger.experiment.rows if not is_ours(row)],
+        "messages": [str(w.message) for w in caught if issubclass(w.category, LandscapeWarning)],
+        "other warnings": sorted(str(w.message) for w in caught if not issubclass(w.category, LandscapeWarning)),
+        "steps": 0 if monitor is None else monitor.report.steps,
+        "notes": [] if monitor is None else monitor.report.splitlines()[1:],
     }
 
 
 def main(kind: str, folder: Path) -> None:
     Reporter.pictures = lambda *args, **kwargs: None  # type: ignore[method-assign]
-    seen = {
+    results = {
         name: {watcher or "alone": run(name, watcher) for watcher in (None, *WATCHERS)}
         for name in SETTINGS
         if name.startswith(kind)
     }
     rank = torch.distributed.get_rank()
-    (folder / f"{rank}.json").write_text(json.dumps(seen), encoding="utf-8")
+    (folder / f"{rank}.json").write_text(json.dumps(results), encoding="utf-8")
 
 
 if __name__ == "__main__":

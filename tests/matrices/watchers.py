@@ -1,4 +1,4 @@
-"""Every callback of the library, in a hurry: what it does every thousand steps of a run it does here every ten."""
+"""Every monitor of the library, set to check and to measure so often that a run of 40 steps exercises all of it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from lightning_landscape.probes import (
 )
 from lightning_landscape.recording.recorder import StepRecorder
 
-EVERYTHING = (
+ALL_PROBES = (
     *(starting_point, activity, symmetry, input_use),
     *(CopyTrials(steps=2), HessianExtremes(iterations=2), RedrawnRestart(seeds=1, steps=2)),
 )
 
 
-def examining() -> Monitor:
-    """A stalled run's whole examination, on schedule: a run that stalls for real is too long for a matrix."""
-    examination = Examination((), scheduled=EVERYTHING, every_n_steps=20, anchors=("initial",), max_batches=2)
+def monitor_with_all_probes() -> Monitor:
+    """Return a monitor that runs the probes of a diagnosis every 20 steps, because runs that stall take too long."""
+    examination = Examination((), scheduled=ALL_PROBES, every_n_steps=20, anchors=("initial",), max_batches=2)
     return Monitor(examination, recorder=StepRecorder(updates_every=2))
 
 
@@ -41,9 +41,9 @@ def examining() -> Monitor:
 class Watcher:
     make: Callable[[], Monitor]
     scalars: frozenset[str] = field(default=frozenset())
-    """names under ``landscape/`` that a logger has after a run of 40 steps, of those that are always there"""
+    """names without ``landscape/`` of scalars that a logger has received after any run of 40 steps"""
     probes: bool = True
-    """whether it looks at the loss surface"""
+    """whether the monitor evaluates the loss surface"""
 
 
 def _watcher(make: Callable[[], Monitor], scalars: str, *without: str) -> Watcher:
@@ -64,16 +64,16 @@ WATCHERS = {
         lambda: CurvatureMonitor(every_n_steps=10, iterations=2, max_batches=2),
         "lambda_min lambda_max sharpness_ratio trace",
     ),
-    "whole examination": _watcher(examining, ""),
+    "all probes": _watcher(monitor_with_all_probes, ""),
 }
 
 
 def pairs(
     rows: Iterable[str], chosen: Collection[str], in_full: Collection[str] = ("LandscapeMonitor",)
 ) -> list[tuple[str, str]]:
-    """Each row of a matrix with the callbacks `in_full`, and the `chosen` rows with the others as well.
+    """Return (row, watcher) for all `rows` with the monitors `in_full`, and for the rows `chosen` with all monitors.
 
-    `LandscapeMonitor` has all the parts of which the others have some, and all callbacks share their hooks (a test in
-    `test_hooks.py` says so): the others are tried on the rows in which their own parts meet something different.
+    `LandscapeMonitor` consists of the parts of the other monitors, and all monitors have the same hooks (a test in
+    `test_hooks.py` checks that). The others are therefore tested only on rows that matter for their parts.
     """
     return [(row, watcher) for row in rows for watcher in WATCHERS if watcher in in_full or row in chosen]

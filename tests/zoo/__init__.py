@@ -1,4 +1,7 @@
-"""LightningModules as people write them, each here for one thing that makes it hard to evaluate without a trace."""
+"""LightningModules like those that people write; each has one property that makes it hard to evaluate without a trace.
+
+"Without a trace" means that the training goes on as if the module had not been evaluated.
+"""
 
 from tests.zoo import batches, generative, layers, manual, plain, refused, sequences, stateful, steps  # noqa: F401 - they register
 from tests.zoo.specimen import SPECIMENS as SPECIMENS

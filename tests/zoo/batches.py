@@ -1,4 +1,4 @@
-"""Batches of every shape, and steps that change them."""
+"""Batches of many types, and training steps that change them."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ class Stream(IterableDataset[Any]):
 
 @specimen(loader=lambda: DataLoader(Stream(), batch_size=8))
 class Streamed(Perceptron):
-    """Data without a length, drawn from the global random stream."""
+    """Data without a length, drawn from the global random number generator."""
 
 
 @specimen()
 class DrawsItself(Linear):
-    """Draws from the loader's iterator: no hook sees the batch before the step does."""
+    """The step draws its batch from the loader's iterator, so that no hook gets the batch before the step does."""
 
     def training_step(self, dataloader_iter: Iterator[Any]) -> Tensor:
         batch, _, _ = next(dataloader_iter)
@@ -117,7 +117,7 @@ class Slotted:
 
 
 class Bare:
-    """Has slots, one of them with a mangled name, and is no dataclass; its subclass has a `__dict__` as well."""
+    """Has slots, one of them with a mangled name, and is not a dataclass; its subclass also has a `__dict__`."""
 
     __slots__ = ("__noise", "scale", "unset")
 
@@ -140,7 +140,7 @@ class Frozen:
     extra: Extended
 
     def to(self, *args: Any, **kwargs: Any) -> Frozen:
-        """Itself; Lightning would set the fields of a dataclass that cannot move."""
+        """Return the batch itself; without this method Lightning would set the fields of the frozen dataclass."""
         return self
 
 
@@ -151,7 +151,7 @@ def _slotted(rows: list[Any]) -> Frozen:
 
 @specimen(loader=lambda: DataLoader(labelled(), batch_size=8, shuffle=True, collate_fn=_slotted))
 class SlottedBatch(Linear):
-    """A frozen dataclass with slots around another one and a plain class with slots; the step changes all of them."""
+    """A frozen dataclass of another dataclass and of a plain class, all with slots; the step changes all of them."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         pair, extra = batch.pair, batch.extra
@@ -162,11 +162,11 @@ class SlottedBatch(Linear):
 
 
 class Annotated(Tensor):
-    """A tensor with attributes, of which every function of torch that it passes through knows nothing."""
+    """A tensor with attributes, which are lost in every function of torch."""
 
 
 class Shallow(Tensor):
-    """A tensor that hands its `meta` on, and what is inside it as it is."""
+    """A tensor whose `meta` is passed to results of torch functions, as a shallow copy."""
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -199,7 +199,7 @@ class AnnotatedTensors(Linear):
 
 
 class Attributes(dict[str, Any]):
-    """A dict whose items are attributes, and that has all others: they are None."""
+    """A dict whose items are also attributes; every other attribute is None."""
 
     __getattr__ = dict.get
 
@@ -240,7 +240,7 @@ def _odd(rows: list[Any]) -> Any:
 
 @specimen(loader=lambda: DataLoader(labelled(), batch_size=8, shuffle=True, collate_fn=_odd))
 class OddContainers(Linear):
-    """Subclasses of containers, a set of tensors, a tensor as a key, an array with attributes, part of a graph."""
+    """Subclasses of containers, a set of tensors, a tensor as a key, an array with attributes, a non-leaf tensor."""
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch

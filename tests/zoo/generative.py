@@ -1,4 +1,4 @@
-"""Models that sample."""
+"""Generative models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.zoo.specimen import specimen
 
 @specimen()
 class Autoencoder(Classifier):
-    """A variational autoencoder draws its code from the global random stream."""
+    """A variational autoencoder, which draws its code from the global random number generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Autoencoder(Classifier):
 
 @specimen()
 class GradientPenalty(Classifier):
-    """The loss contains a derivative, so that it has no value without gradients."""
+    """The loss contains a derivative, so that it cannot be computed under `no_grad`."""
 
     def __init__(self) -> None:
         super().__init__()

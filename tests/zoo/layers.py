@@ -1,4 +1,4 @@
-"""Layers and tricks that get in the way of exchanging weights."""
+"""Layers for which it is hard to evaluate the module at other weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.zoo.specimen import specimen
 
 @specimen()
 class Attention(Classifier):
-    """Attention kernels without a second derivative, with dropout inside."""
+    """Attention kernels without a second derivative, with dropout inside the kernel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Attention(Classifier):
 
 @specimen()
 class TiedAndReparametrized(Classifier):
-    """One weight under two names, weight_norm of the old kind (a non-leaf attribute), spectral_norm (a buffer)."""
+    """One weight under two names, the deprecated weight_norm (a non-leaf attribute), spectral_norm (a buffer)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,19 +69,19 @@ class Checkpointed(Classifier):
 
 @specimen()
 class Recomputed(Checkpointed):
-    """Activations are recomputed in the backward pass, with whatever weights the module holds by then."""
+    """Activations are recomputed in the backward pass, with the weights that the module has at that time."""
 
 
 @specimen(once_differentiable="re-entrant")
 class RecomputedReentrant(Checkpointed):
-    """The same in a way that torch.autograd.grad passes over without a word."""
+    """Re-entrant checkpointing, whose weights torch.autograd.grad treats as unused without a warning."""
 
     reentrant = True
 
 
 @specimen()
 class CompiledPart(Classifier):
-    """A compiled submodule: every new flavour of a call would compile another graph."""
+    """A compiled submodule: a call with inputs of another kind would compile another graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class CompiledWhole(Classifier):
 
 @specimen()
 class RenormalizedEmbedding(Classifier):
-    """The forward pass writes to the weights: Embedding(max_norm=...)."""
+    """The forward pass changes the weights: Embedding(max_norm=...)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,22 +117,22 @@ class RenormalizedEmbedding(Classifier):
 
 @specimen()
 class Hooked(Perceptron):
-    """Hooks that count: on a module's forward and backward pass and on a weight's gradient."""
+    """Hooks on a module's forward and backward pass and on a weight's gradient, which count their calls."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = {"forward": 0, "backward": 0, "gradient": 0}
+        self.calls = {"forward": 0, "backward": 0, "gradient": 0}
         self.net[0].register_forward_hook(lambda *args: self._count("forward"))
         self.net[2].register_full_backward_hook(lambda *args: self._count("backward"))
         self.net[0].weight.register_hook(lambda gradient: self._count("gradient"))
 
     def _count(self, kind: str) -> None:
-        self.seen[kind] += 1
+        self.calls[kind] += 1
 
 
 @specimen()
 class ParameterAside(Classifier):
-    """A parameter that the step reaches through a plain object as well."""
+    """A parameter that the step also uses through a plain object."""
 
     class Reference:
         def __init__(self, weight: nn.Parameter) -> None:

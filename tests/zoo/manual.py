@@ -1,4 +1,4 @@
-"""Manual optimization."""
+"""Modules with manual optimization."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _sum_of_losses(module: Players, batch: Any) -> Tensor:
 
 @specimen(reference=_sum_of_losses)
 class Adversaries(Players):
-    """Two players, toggled in turn, with schedulers and clipping; each loss is handed to manual_backward."""
+    """Two optimizers, toggled in turn, with schedulers and clipping; each loss is passed to manual_backward."""
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         losses = self.losses(batch[0])
@@ -53,7 +53,7 @@ class Adversaries(Players):
 
 @specimen(refusal="LL314")
 class ClippedWeights(Players):
-    """A critic whose weights the step clips in place: when it has returned, they are not those of its loss."""
+    """The step clips the critic's weights in place, so that after the step they are not those that gave its loss."""
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         for optimizer, loss in zip(self.optimizers(), list(self.losses(batch[0])), strict=True):
@@ -78,7 +78,7 @@ def _apply(weight: Tensor) -> None:
 
 @specimen(reference=_plain_loss)
 class OptimizerInBackward(Classifier):
-    """Every gradient is applied the moment it is there: one `.backward()` and the weights have moved."""
+    """A hook applies each gradient as soon as it is computed, so that one `.backward()` changes the weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class OptimizerInBackward(Classifier):
 
 @specimen(reference=_plain_loss)
 class BackwardByHand(Classifier):
-    """Calls `.backward()` of its loss itself."""
+    """The step calls `loss.backward()` instead of `manual_backward`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The usual networks with the usual settings."""
+"""Common networks with common settings of the trainer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.zoo.specimen import specimen
 
 
 class Classifier(LightningModule):
-    """What the others share: cross-entropy of `net`, AdamW, a validation that draws random numbers."""
+    """Base class of most modules: cross-entropy of `net`, AdamW, a validation step that draws random numbers."""
 
     net: nn.Module
 
@@ -50,7 +50,7 @@ def convolutional() -> nn.Sequential:
 
 @specimen()
 class Perceptron(Classifier):
-    """Nothing hard at all."""
+    """A multilayer perceptron, with nothing that is hard to evaluate."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Perceptron(Classifier):
 
 @specimen()
 class Convolutional(Classifier):
-    """BatchNorm statistics and dropout masks."""
+    """A convolutional network with BatchNorm and dropout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Convolutional(Classifier):
 
 @specimen()
 class WithMetrics(Classifier):
-    """States of torchmetrics: plain attributes, not buffers, and one is a list that grows."""
+    """Metrics of torchmetrics, whose states are plain attributes, not buffers; one of them is a list that grows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,12 +95,12 @@ class WithMetrics(Classifier):
 
 @specimen(trainer=lambda: {"accumulate_grad_batches": 3, "gradient_clip_val": 0.5})
 class AccumulatedAndClipped(Perceptron):
-    """Gradients are half-way there when the probe comes."""
+    """A probe may run while gradients are only partly accumulated."""
 
 
 @specimen()
 class OwnClipping(Perceptron):
-    """Clips its gradients by a rule of its own."""
+    """The module overrides `configure_gradient_clipping`."""
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         self.clip_gradients(optimizer, gradient_clip_val=0.05, gradient_clip_algorithm="value")
@@ -108,24 +108,24 @@ class OwnClipping(Perceptron):
 
 @specimen(trainer=lambda: {"precision": "bf16-mixed"})
 class BrainFloat(Convolutional):
-    """Autocast."""
+    """The step runs under autocast to bfloat16."""
 
 
 @specimen(
     trainer=lambda: {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024.0))]}
 )
 class ScaledGradients(Perceptron):
-    """fp16 with a GradScaler, whose state counts steps."""
+    """fp16 with a GradScaler, whose state includes a count of steps."""
 
 
 @specimen(trainer=lambda: {"precision": "64-true"})
 class DoublePrecision(Perceptron):
-    """Another default dtype while the step runs."""
+    """The trainer sets the default dtype to float64 while the step runs."""
 
 
 @specimen()
 class SecondOrder(Perceptron):
-    """L-BFGS calls the step three times for one batch."""
+    """L-BFGS calls the training step three times per batch."""
 
     def configure_optimizers(self) -> Any:
         return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=3)
@@ -133,7 +133,7 @@ class SecondOrder(Perceptron):
 
 @specimen()
 class FrozenBackbone(Classifier):
-    """A pretrained part without gradients whose BatchNorm stays in eval mode while the rest is trained."""
+    """Frozen layers whose BatchNorm stays in eval mode while the other layers are trained."""
 
     def __init__(self) -> None:
         super().__init__()

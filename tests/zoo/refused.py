@@ -1,4 +1,4 @@
-"""Modules that cannot be evaluated without a trace, so the surface says why and stays closed."""
+"""Modules that cannot be evaluated without a trace, so that the surface refuses and says why."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Linear(Classifier):
 
 @specimen(refusal="LL307")
 class GlobalState(Linear):
-    """A factor that grows with every call, kept in a global."""
+    """The loss has a factor that grows with every call and is a global variable."""
 
     def on_train_start(self) -> None:
         COUNTER["calls"] = 0
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        # What a refused probe has counted stays counted here: a trace that no library can take away.
+        # The count of the evaluation that was refused stays: no library can undo a change to a global variable.
         COUNTER["calls"] += 1
         return F.cross_entropy(self.net(batch[0]), batch[1]) + 1e-3 * COUNTER["calls"]
 
 
 @specimen(refusal="LL311")
 class OpenIterator(Linear):
-    """Draws unlabelled data from an iterator that it keeps: it cannot be drawn from twice."""
+    """The step draws unlabelled data from an iterator in an attribute, which cannot be copied."""
 
     def on_train_start(self) -> None:
         self.unlabelled = iter(shuffled())
@@ -61,7 +61,7 @@ def _with_generator(rows: list[Any]) -> Any:
     loader=lambda: DataLoader(labelled(), batch_size=8, shuffle=True, collate_fn=_with_generator),
 )
 class GeneratorInBatch(Linear):
-    """Each batch has a generator, of which every step draws one number: the next epoch finds none of it drawn."""
+    """Each batch contains a generator, from which the step draws a number; a generator cannot be copied."""
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch
@@ -72,7 +72,7 @@ class GeneratorInBatch(Linear):
 
 @specimen(refusal="LL311")
 class OpenClassIterator(Linear):
-    """Draws from an iterator that its class keeps."""
+    """The step draws from an iterator in an attribute of its class."""
 
     numbers: ClassVar[Iterator[int]]
 
@@ -85,7 +85,7 @@ class OpenClassIterator(Linear):
 
 @specimen(refusal="LL304")
 class NoLoss(Linear):
-    """Skips its batches for reasons of its own."""
+    """The step returns None for every batch."""
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         return None
@@ -93,7 +93,7 @@ class NoLoss(Linear):
 
 @specimen(refusal="LL306")
 class RaisesOnReplay(Linear):
-    """Trains, but not again on the same step."""
+    """The step raises if it is run twice with one batch index."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from tests.zoo.specimen import specimen
 
 @specimen()
 class TruncatedLSTM(Classifier):
-    """The hidden state of one batch is the beginning of the next."""
+    """The hidden state after one batch is the initial state for the next."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class TruncatedLSTM(Classifier):
 
 @specimen()
 class GatedRecurrent(Classifier):
-    """A GRU keeps a list of its weights besides the parameters."""
+    """A GRU, which has a list of its weights in addition to its parameters."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the matrix of tests needs to know about a module of the zoo."""
+"""`Specimen`: a module of the zoo with its data, its trainer's settings and the expected answers of its surface."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ class Specimen:
     loader: Callable[[], Any] = shuffled
     trainer: Callable[[], dict[str, Any]] = dict
     refusal: str | None = None
-    """what the surface says in place of values"""
+    """the code of the error that the surface raises; None if it can be evaluated"""
     reference: Callable[[Any, Any], torch.Tensor] | None = None
-    """the loss of a manual step, by the definition of the surface: the sum of what it hands to manual_backward"""
+    """returns the loss of (module, batch) if `training_step` does not return it; for a manual step, this is the sum of
+    the losses that it passes to `manual_backward`"""
     once_differentiable: str | None = None
-    """why there is no Hessian"""
+    """the reason why the loss has no Hessian; None if it has one"""
     prepare: Callable[[Any], Any] = field(default=lambda module: module)
-    """what is done to the module before it is fitted"""
+    """applied to the module before it is fitted"""
     epochs: int = 2
 
 
 def specimen(**settings: Any) -> Callable[[type[LightningModule]], type[LightningModule]]:
-    """Put a class into the zoo under its own name."""
+    """Return a decorator that adds a class to `SPECIMENS` under its name."""
 
     def register(module: type[LightningModule]) -> type[LightningModule]:
         SPECIMENS[module.__name__] = Specimen(module, **settings)

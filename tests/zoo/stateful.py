@@ -1,4 +1,4 @@
-"""State that feeds back into the loss, kept wherever Python lets one keep it."""
+"""Modules with state that the loss depends on, in every place where Python code can have state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.zoo.specimen import specimen
 
 
 class History:
-    """A plain object that knows the module and a lock."""
+    """A plain object with a reference to the module and a lock."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module, self.lock = module, threading.Lock()
@@ -28,7 +28,7 @@ class History:
 
 @specimen()
 class HiddenState(Classifier):
-    """List, deque, counter, in-place tensor, plain object, four kinds of random generators, a lock."""
+    """State in a list, a deque, a counter, a tensor, a plain object with a lock and four kinds of random generators."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class HiddenState(Classifier):
 
 @specimen()
 class UsesTrainer(Classifier):
-    """Reads and writes trainer, logger and the optimizer's groups; a scheduler watches a training metric."""
+    """The step reads and changes the trainer, logger and learning rate; a scheduler monitors a training metric."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class UsesTrainer(Classifier):
 
 @specimen()
 class CachedLogger(Classifier):
-    """Keeps what its logger writes to."""
+    """The module has its logger's `experiment` in an attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class CachedLogger(Classifier):
 
 @specimen()
 class MeanTeacher(Classifier):
-    """A frozen copy whose weights the step itself moves, in place."""
+    """A frozen copy of the network, whose weights the step changes in place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class MeanTeacher(Classifier):
 
 @specimen()
 class ContrastiveQueue(Classifier):
-    """Negatives from a queue that every batch writes to; a second encoder outside of the registered modules."""
+    """Negatives come from a queue to which every step writes; a second encoder is not a registered submodule."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class ContrastiveQueue(Classifier):
 
 
 class Scaled(nn.Module):
-    """A layer whose class remembers what went through all of its instances, with a slot that counts."""
+    """A layer whose class has a list of the means of its inputs, with a slot that counts calls."""
 
     __slots__ = ("calls",)
     means: ClassVar[list[float]] = []
@@ -171,7 +171,7 @@ class Counted(Classifier):
 
 @specimen()
 class ClassState(Counted):
-    """State that the classes of the module and of its layers hold: changed in place, bound anew, added to the class."""
+    """State in the attributes of classes: changed in place, assigned anew, and added during training."""
 
     recent: ClassVar[deque[float]] = deque(maxlen=3)
     kinds: ClassVar[Counter[int]] = Counter()
@@ -190,10 +190,10 @@ class ClassState(Counted):
         return 1 + 1e-2 * self.calls
 
     def on_train_start(self) -> None:
-        """A class outlives the run, and the next run is to begin where this one began."""
+        """Reset the state of the classes, so that each run begins with the same state."""
         kind = type(self)
-        for kept in (Scaled.means, kind.seen, kind.best, kind.recent, kind.kinds, kind.indices, kind.notes.losses):
-            kept.clear()
+        for state in (Scaled.means, kind.seen, kind.best, kind.recent, kind.kinds, kind.indices, kind.notes.losses):
+            state.clear()
         kind.drift.zero_()
         kind.draws.manual_seed(5)
         kind.calls, kind.total = 0, torch.zeros(())
@@ -226,7 +226,7 @@ def quiet_trainer() -> Trainer:
 
 @specimen()
 class SecondTrainer(Classifier):
-    """Keeps a trainer of its own for predictions, parts of that one, and an object that knows it."""
+    """A second trainer for predictions in an attribute, with its parts, and an object that refers to a third one."""
 
     def __init__(self) -> None:
         super().__init__()

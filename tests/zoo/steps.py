@@ -1,4 +1,4 @@
-"""Training steps that do not simply return a loss."""
+"""Modules that define `landscape_loss`, or whose `training_step` has an unusual signature."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOTALS = {"calls": 0}
 
 @specimen(reference=lambda module, batch: module.landscape_loss(batch))
 class OwnLoss(Classifier):
-    """Counts its calls in a global, and says itself how it is to be evaluated."""
+    """The step counts its calls in a global variable; `landscape_loss` defines the loss without that count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class OwnLoss(Classifier):
 
 @specimen()
 class AnyArguments(Classifier):
-    """A decorated step, of which the signature says nothing."""
+    """The signature of the step does not name its arguments, as after decoration."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Train a specimen and write down everything that a probe could have disturbed."""
+"""Train a specimen and return everything that a probe could have changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "ligh
 
 
 class Rows:
-    """What a logger writes to."""
+    """The `experiment` of the logger: a list of all rows that were written."""
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
@@ -57,14 +57,14 @@ class MemoryLogger(Logger):
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None: ...
 
 
-class Diary(Callback):
-    """The order of the data, and where the random streams stand between steps."""
+class BatchRecorder(Callback):
+    """Records fingerprints of each batch and of the random number generators before each step."""
 
     def __init__(self) -> None:
-        self.pages: list[Any] = []
+        self.batches: list[Any] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self.pages.append((fingerprint(batch), fingerprint(torch.get_rng_state()), random.getstate()[1][:3]))
+        self.batches.append((fingerprint(batch), fingerprint(torch.get_rng_state()), random.getstate()[1][:3]))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Trace:
     metrics: Any
     rows: Any
     streams: Any
-    diary: Any
+    batches: Any
     hidden: Any
 
     def differences(self, other: Trace) -> list[str]:
@@ -85,22 +85,22 @@ class Trace:
 def train(specimen: Specimen, *callbacks: Callback) -> Trace:
     seed_everything(7, verbose=False)
     module = specimen.module()
-    diary, logger = Diary(), MemoryLogger()
-    trainer = make_trainer(specimen, *callbacks, diary, logger=logger)
+    recorder, logger = BatchRecorder(), MemoryLogger()
+    trainer = make_trainer(specimen, *callbacks, recorder, logger=logger)
     fit(specimen, trainer, module)
-    return trace_of(trainer, module, diary, logger)
+    return trace_of(trainer, module, recorder, logger)
 
 
-def trace_of(trainer: Trainer, module: Any, diary: Diary, logger: MemoryLogger) -> Trace:
-    """What a run has left behind, apart from what the library reports of itself."""
+def trace_of(trainer: Trainer, module: Any, recorder: BatchRecorder, logger: MemoryLogger) -> Trace:
+    """Return the state of a finished run, without the values that this library publishes."""
     return Trace(
         weights={name: fingerprint(value) for name, value in module.state_dict().items()},
         optimizers=[fingerprint(list(optimizer.state.values())) for optimizer in trainer.optimizers],
         gradients={name: fingerprint(p.grad) for name, p in module.named_parameters()},
-        metrics={key: float(value) for key, value in trainer.callback_metrics.items() if not _is_ours(key)},
-        rows=[row for row in logger.experiment.rows if not _is_ours(row)],
+        metrics={key: float(value) for key, value in trainer.callback_metrics.items() if not is_ours(key)},
+        rows=[row for row in logger.experiment.rows if not is_ours(row)],
         streams=(fingerprint(torch.get_rng_state()), random.getstate(), fingerprint(np.random.get_state())),
-        diary=diary.pages,
+        batches=recorder.batches,
         hidden={name: attributes(part) for name, part in module.named_modules()}
         | {"classes": attributes_of_classes(module)}
         | {
@@ -113,8 +113,8 @@ def trace_of(trainer: Trainer, module: Any, diary: Diary, logger: MemoryLogger) 
     )
 
 
-def _is_ours(row: Any) -> bool:
-    """What the library itself reports is no trace of it."""
+def is_ours(row: Any) -> bool:
+    """Return whether a metric's name or a logger's row belongs to this library."""
     first = row[0] if isinstance(row, tuple) else row
     names = first if isinstance(first, dict) else [first]
     return any(name.startswith("landscape/") for name in names)
@@ -151,12 +151,12 @@ def attributes(module: Any) -> Any:
         "_torchdynamo_wrapper_id",
     }
     known = {key: value for key, value in vars(module).items() if key not in left_out}
-    # Hooks are numbered through for the whole process.
+    # The keys of hooks are numbers that are counted up in the whole process.
     return {key: fingerprint(list(value.values()) if "hooks" in key else value) for key, value in known.items()}
 
 
 def attributes_of_classes(module: Any) -> Any:
-    """What the classes of the zoo that the module and its parts belong to hold themselves, by name."""
+    """Return fingerprints of the attributes of all classes of the module's parts that tests define, by name."""
     kinds = {kind for part in module.modules() for kind in type(part).__mro__ if kind.__module__.startswith("tests.")}
     return {
         f"{kind.__name__}.{key}": fingerprint(value)
@@ -167,7 +167,7 @@ def attributes_of_classes(module: Any) -> Any:
 
 
 def fingerprint(value: Any, depth: int = 0) -> Any:
-    """Something comparable that is equal only for equal values, down to the bit."""
+    """Return an object that can be compared: two are equal only if the values are equal to the bit."""
     if isinstance(value, torch.Tensor):
         flat = value.detach().contiguous().reshape(-1)
         return (str(value.dtype), tuple(value.shape), value.requires_grad, flat.view(torch.uint8).numpy().tobytes())
