@@ -176,7 +176,7 @@ def test_a_monitor_has_no_batches_after_the_run(tmp_path):
     assert len(monitor._examination.probe_set) == 0
     state = io.BytesIO()
     torch.save(monitor.state_dict(), state)
-    assert torch.load(io.BytesIO(state.getvalue()), weights_only=True)["seen"]
+    assert torch.load(io.BytesIO(state.getvalue()), weights_only=True)["run"]
 
 
 def test_importing_the_library_changes_neither_random_number_generators_nor_logging():
