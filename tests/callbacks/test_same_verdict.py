@@ -216,7 +216,7 @@ def test_a_diagnosis_of_slow_steps_is_spread_over_checks_and_survives_a_stop_bet
     straight = watch("permuted labels", SlowClock(0.5), [Saves(tmp_path, (stop,))])
     states = torch.load(tmp_path / f"{stop}.ckpt", weights_only=True)["callbacks"]
     (state,) = (state for key, state in states.items() if key.startswith("LandscapeMonitor"))
-    assert state["examination"]["diagnosis"] is not None
+    assert state["examination"]["underway"] is not None
     saves = [Saves(tmp_path / "again", (stop,))]
     resumed = watch("permuted labels", SlowClock(0.5), saves, ckpt_path=tmp_path / f"{stop}.ckpt")
     assert told(resumed) == told(straight)

@@ -88,7 +88,7 @@ def test_f40_trial_runs_before_the_fit_leave_no_mark_on_what_is_seen_of_it(name,
     assert bits(runs[0].lightning_module.state_dict()) == bits(without.lightning_module.state_dict())
     assert monitor._state.steps == 40
     assert monitor._state.step == 39
-    assert monitor._pace.horizon == 40
+    assert monitor._intervals.horizon == 40
 
 
 @every_monitor
