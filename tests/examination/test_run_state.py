@@ -312,7 +312,7 @@ def test_a_run_with_several_optimizers_is_said_to_be_not_judged_and_never_to_be_
     report = monitor.report
     assert report.splitlines()[0].endswith("The run was not judged.")
     forms = (report, report.summary("ended"), report.to_markdown())
-    assert [form.replace("\n", " ").count(NOT_JUDGED) for form in forms] == [1, 1, 1]
+    assert [" ".join(form.split()).count(NOT_JUDGED) for form in forms] == [1, 1, 1]
     assert not any(words in form for form in forms for words in ("healthy", "o alarm"))
     assert report.to_dict()["notes"].count(NOT_JUDGED) == 1
     assert document_of(monitor._state)["course"]["notes"] == [NOT_JUDGED]  # as in the middle of the run

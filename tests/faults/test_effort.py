@@ -43,7 +43,7 @@ def test_f09_an_examination_that_takes_several_times_what_was_planned_is_ended_a
     watched(stuck, Flat, steps=120)
     assert stuck.verdict is not None
     assert stuck.verdict.stuck
-    assert "CopyTrials(steps=40) (the examination took" in stuck.report
+    assert "CopyTrials(steps=40) (the probes took" in stuck.report
     assert "several times the planned time" in stuck.report
 
 

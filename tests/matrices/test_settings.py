@@ -60,5 +60,5 @@ def test_the_settings_that_all_monitors_are_tested_in_are_in_the_table():
 
 
 def test_every_public_monitor_is_in_the_table_of_monitors():
-    public = {name for name in lightning_landscape.__all__ if name.endswith("Monitor")}
+    public = {name for name in lightning_landscape.__all__ if name.endswith("Monitor")} - {"Monitor"}  # the base class
     assert public == {name for name in WATCHERS if name.endswith("Monitor")}
