@@ -1,4 +1,4 @@
-"""Clocks for tests, which do not depend on how busy the machine is."""
+"""Clocks for tests, which do not depend on the speed of the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DAY = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 class HandClock(Clock):
-    """A clock that stands still until a test moves it, and then calls the actions that have become due."""
+    """Stands still until it is moved, and then calls the actions that have become due."""
 
     def __init__(self, now: float = 100.0) -> None:
         self._now = now
@@ -38,7 +38,7 @@ class HandClock(Clock):
 
 
 class WildClock(HandClock):
-    """A clock that advances by a random time at each call of `now`, and sometimes jumps an hour forward or back."""
+    """Advances by a random time at each reading, and in 1% of them jumps by an hour, forwards or backwards."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The end of the processes of a distributed test, and the time that one waits for another.
+"""End the processes of distributed tests, and limit how long they wait.
 
-A thread of gloo may still refer to the tensors of its last collective when the program ends. If it releases them while
-the interpreter shuts down, the process aborts (https://github.com/pytorch/pytorch/issues/190489).
+A thread of gloo may hold the tensors of the last collective a little longer. If it releases them while the interpreter
+shuts down, the process aborts (https://github.com/pytorch/pytorch/issues/190489).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import NoReturn
 import torch
 
 PATIENCE = 900
-"""Seconds until a test that hangs is ended: long enough that a busy machine does not end one that works."""
+"""Seconds after which a test that hangs is ended, long enough for a very busy machine."""
 LIMIT = timedelta(seconds=PATIENCE)
-"""the time that a rank waits for another"""
+"""the longest time that a rank waits for another"""
 
 
 def leave() -> NoReturn:
-    """End this process when all ranks have finished, without shutting the interpreter down."""
+    """End this process once all ranks have finished, without shutting down the interpreter."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
     sys.stdout.flush()
@@ -30,7 +30,7 @@ def leave() -> NoReturn:
     os._exit(0)
 
 
-def part_at_exit() -> None:
-    """Let a process that `multiprocessing` has started wait for the threads of gloo before it exits."""
+def destroy_group_at_exit() -> None:
+    """Wait for the threads of gloo before a process that `multiprocessing` has started exits."""
     if multiprocessing.parent_process() is not None:
         atexit.register(torch.distributed.destroy_process_group)

@@ -85,7 +85,7 @@ class Monitor(ReportingCallback):
     def judge(self, readings: Sequence[object]) -> None:
         """Reach a verdict on a run that has just stalled or diverged, and report it if it is new."""
         verdict = self._examination.verdict(self._state, readings, self._guard)
-        if verdict is None or (self._state.players > 1 and verdict.cause is not Cause.DIVERGED):
+        if verdict is None or (self._state.optimizer_count > 1 and verdict.cause is not Cause.DIVERGED):
             self._state.postpone()  # with several optimizers, the losses need not fall
         elif self._state.judge(verdict):
             self._reporter.verdict(verdict)
@@ -172,7 +172,7 @@ class Monitor(ReportingCallback):
             self._clear()
             self._begin(host, trainer, None)
             return
-        self._state.players = len(host.optimizers)
+        self._state.optimizer_count = len(host.optimizers)
         self._state.coverage = optimizer_coverage(host)
         self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
         self._examination.begin(host.module, self._intervals.horizon, self._stopwatch, self.clock)

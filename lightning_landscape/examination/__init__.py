@@ -1,1 +1,1 @@
-"""When probes run, what they may cost, and what is kept of a run."""
+"""When probes run, how much they may compute, and what a monitor knows of a run."""

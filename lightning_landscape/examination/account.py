@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any
 
-from lightning_landscape.examination.effort import FEWEST, GRADIENTS, Effort
+from lightning_landscape.examination.effort import FEWEST_GRADIENTS, GRADIENTS, Effort
 
 SHARE = 0.02
-"""gradients that each optimizer step adds to the budget, for all but the diagnoses"""
+"""gradients that each optimizer step adds to the budget of scheduled measurements"""
 DIAGNOSES = 2
-"""all diagnoses of a run together may compute this many times what the first one may"""
+"""all diagnoses of a run together may compute this many times as much as the first one"""
 
 
 class ProbeReason(Enum):
@@ -24,9 +24,9 @@ class ProbeReason(Enum):
     REPEATED_DIAGNOSIS = auto()
     """a later diagnosis of the same plateau; it can wait"""
     FOLLOW_UP = auto()
-    """probes that run once the cause is known, and show the plateau or what would help"""
+    """after an alarm, to show the plateau and to try changes"""
     REMEDY = auto()
-    """a direction that a remedy of the user's needs; it is neither limited nor counted"""
+    """to measure a direction for a remedy of the user; this is neither limited nor counted"""
 
 
 class Account:
@@ -48,27 +48,27 @@ class Account:
         if self.effort is None or reason is ProbeReason.REMEDY:
             return None
         first = self.effort.gradients
-        whole = DIAGNOSES * first
-        earned = SHARE * steps - self._scheduled - max(0.0, self._diagnoses - whole)
+        total = DIAGNOSES * first
+        earned = SHARE * steps - self._scheduled - max(0.0, self._diagnoses - total)
         if reason is ProbeReason.SCHEDULE:
             return max(0, int(earned))
         if not self._diagnoses:
             return first
-        return max(0, int(max((whole - self._diagnoses) / 2, min(first, earned))))
+        return max(0, int(max((total - self._diagnoses) / 2, min(first, earned))))
 
     def can_afford(self, reason: ProbeReason, steps: int, price: int) -> bool:
         """Return whether probes at this price may begin now; a first diagnosis always may."""
         allowance = self.allowance(reason, steps)
         if allowance is None or reason is ProbeReason.DIAGNOSIS:
             return True
-        return allowance >= (FEWEST if reason is ProbeReason.REPEATED_DIAGNOSIS else price)
+        return allowance >= (FEWEST_GRADIENTS if reason is ProbeReason.REPEATED_DIAGNOSIS else price)
 
     def slice(self, steps: int) -> int | None:
         """Return the gradients that one check of a diagnosis may compute; None where it is not spread over checks."""
         return steps // 4 if self.effort is not None and self.effort.sliced else None
 
     def spend(self, reason: ProbeReason, gradients: float) -> None:
-        """Enter what probes have computed."""
+        """Count gradients that probes have computed."""
         if reason is ProbeReason.SCHEDULE:
             self._scheduled += gradients
         elif reason is not ProbeReason.REMEDY:
@@ -76,7 +76,7 @@ class Account:
 
     @property
     def larger_effort(self) -> str:
-        """The setting that allows more work; empty where there is none."""
+        """The setting that allows more gradients; empty where there is none."""
         if self.effort is None or self.effort.setting == "thorough":
             return ""
         return "effort='thorough'" if self.effort.gradients >= GRADIENTS["standard"] else "effort='standard'"
@@ -87,7 +87,7 @@ class Account:
         return self._scheduled + self._diagnoses
 
     def notes(self) -> list[str]:
-        """Return the note on the effort and on the work so far; nothing where nothing is limited."""
+        """Return a note on the effort and the gradients so far; none where nothing is limited."""
         if self.effort is None:
             return []
         spent = f"; this run has computed {self.spent:.0f}" if self.effort.gradients else ""
@@ -99,7 +99,7 @@ class Account:
         return {"effort": effort, "diagnoses": self._diagnoses, "scheduled": self._scheduled}
 
     def load_state_dict(self, state: Mapping[str, Any], setting: str | None) -> None:
-        """Continue from what `state_dict` returned; an effort that was chosen for another setting is chosen anew."""
+        """Continue from what `state_dict` returned; the effort is chosen anew if it was chosen for another setting."""
         self._diagnoses, self._scheduled = float(state["diagnoses"]), float(state["scheduled"])
         effort = state["effort"]
         if effort is not None and effort["setting"] == setting:

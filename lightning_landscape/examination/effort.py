@@ -9,17 +9,17 @@ from typing import Any, Literal, TypeAlias
 
 Setting: TypeAlias = Literal["auto", "light", "standard", "thorough"]
 GRADIENTS = {"light": 0, "standard": 500, "thorough": 1500}
-"""gradients of one batch that the first diagnosis of a run may compute"""
+"""gradients of one batch that the first diagnosis of a run may compute, by setting"""
 SETTINGS = ("auto", *GRADIENTS)
-FAST = 0.02
-"""seconds for one batch up to which "auto" is "standard"; each doubling of the time halves the work"""
-FEWEST = 60
-"""gradients that a first diagnosis may compute however slow the steps are: enough for the shortest trials"""
-SLOW = 0.16
+FAST_BATCH_SECONDS = 0.02
+"""seconds for one batch up to which "auto" is "standard"; each doubling of the time halves the gradients"""
+FEWEST_GRADIENTS = 60
+"""least gradients that a first diagnosis may compute, however slow the steps are; enough for the shortest trials"""
+SLOW_BATCH_SECONDS = 0.16
 """seconds for one batch above which a diagnosis is spread over several checks"""
 PICTURE_SECONDS = 15.0
-"""seconds of training of which drawing all pictures once, 0.3 seconds, is 2%"""
-UNTIMED = 1e-3
+"""seconds of training between two sets of pictures; drawing one set takes about 0.3 seconds, 2% of it"""
+UNTIMED_BATCH_SECONDS = 1e-3
 """seconds that are assumed for one batch where none could be timed"""
 
 
@@ -41,18 +41,19 @@ class Effort:
     def chosen(cls, setting: str, batch_seconds: float | None) -> Effort:
         """Return the effort for a run that takes this long for a batch; None where no batch could be timed.
 
-        The time is rounded to the nearest doubling of `FAST`: 500 gradients up to 28 ms, 250 up to 57 ms, and so on.
+        The time is rounded to the nearest doubling of `FAST_BATCH_SECONDS`: 500 gradients up to 28 ms, 250 up to 57 ms,
+        and so on.
 
         >>> [Effort.chosen("auto", seconds).gradients for seconds in (0.001, 0.02, 0.04, 0.08, 0.16, 10.0)]
         [500, 500, 250, 125, 62, 60]
         """
-        seconds = batch_seconds or UNTIMED
+        seconds = batch_seconds or UNTIMED_BATCH_SECONDS
         pictures = 2 ** max(0, math.ceil(math.log2(PICTURE_SECONDS / seconds)))
         if setting != "auto":
             return cls(setting, GRADIENTS[setting], sliced=False, picture_every_n_steps=pictures)
-        halvings = max(0, round(math.log2(seconds / FAST)))
-        gradients = max(FEWEST, GRADIENTS["standard"] >> halvings)
-        return cls(setting, gradients, sliced=seconds > SLOW, picture_every_n_steps=pictures)
+        halvings = max(0, round(math.log2(seconds / FAST_BATCH_SECONDS)))
+        gradients = max(FEWEST_GRADIENTS, GRADIENTS["standard"] >> halvings)
+        return cls(setting, gradients, sliced=seconds > SLOW_BATCH_SECONDS, picture_every_n_steps=pictures)
 
     def sentence(self) -> str:
         """Return the effort as a note of the report."""
@@ -60,7 +61,7 @@ class Effort:
             return f"effort={self.setting!r}: only losses, gradients and updates are measured"
         standard = GRADIENTS["standard"]
         fewer = self.setting == "auto" and self.gradients < standard
-        milliseconds = 1000 * FAST * standard / self.gradients
+        milliseconds = 1000 * FAST_BATCH_SECONDS * standard / self.gradients
         since = f" since a batch took about {milliseconds:.0f} ms or more at the first check" if fewer else ""
         slices = ", spread over several checks" if self.sliced else ""
         return (

@@ -1,4 +1,4 @@
-"""When the probes of a monitor run, on which batches and from which points."""
+"""When the probes of a monitor run, on which batches, and from which anchors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import own_scalars
-from lightning_landscape.examination.probe_runner import ProbeRunner, once
+from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
-from lightning_landscape.examination.snapshots import Snapshots, parameters_of
+from lightning_landscape.examination.snapshots import Snapshots, weights_of
 from lightning_landscape.examination.spending import LEAST_MEASUREMENT, Underway, batches_for
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.examination.verdicts import Verdicts
@@ -37,11 +37,10 @@ class Examination:
         probes: run in this order when the loss has stalled. Those of `EXAMINATION` run until the cause is clear; the
             user's own always run.
         scheduled: run every `every_n_steps` steps, after a checkpoint, and at the end of a diagnosis.
-        follow_up: run after the others once for each plateau that raises an alarm: they show the plateau, or what would
-            help.
+        follow_up: run after the others, once for each plateau with an alarm, to show the plateau and to try changes.
         every_n_steps: optimizer steps between two scheduled measurements; None for a tenth of the run.
-        anchors: points of the run that the probes may start from.
-        max_batches: most batches that are captured for the probes.
+        anchors: names of the anchors: "initial", "previous", "best", or paths of checkpoint files.
+        max_batches: the largest number of batches that are captured for the probes.
         loss_fn: computes the loss in place of `training_step`.
         captures_always: whether batches are captured for every check, for a remedy that needs them.
         effort: how much work a diagnosis may do, one of `effort.SETTINGS`; None for no limit.
@@ -68,10 +67,8 @@ class Examination:
         detectors: Sequence[Detector] | None = None,
     ) -> None:
         self.probe_set = ProbeSet(max_batches)
-        self.schedule, self.limits = (
-            Schedule(every_n_steps),
-            Limits(effort, share, limits_schedule=every_n_steps is None),
-        )
+        self.schedule = Schedule(every_n_steps)
+        self.limits = Limits(effort, share, limits_schedule=every_n_steps is None)
         self.captures_always = captures_always
         self._probes, self._scheduled, self._follow_up = tuple(probes), tuple(scheduled), tuple(follow_up)
         self._loss_fn = loss_fn
@@ -86,14 +83,15 @@ class Examination:
         self.schedule.forget()
         self.limits.forget()
         self.underway: Underway | None = None
-        """the diagnosis that goes on at the next check; None where there is none"""
-        self.captures_batches = self._postponed = self._picturing = False
-        self._pictured: int | None = None
+        """the diagnosis that continues at the next check; None where there is none"""
+        self.captures_batches = self._postponed = False
+        self._follows_alarm = False  # whether the present check runs follow-up probes
+        self._last_pictured: int | None = None  # the step of the latest alarm with a picture of the plane
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
         self.probe_set.clear()
 
     def notes(self) -> list[str]:
-        """Return the notes of the report: the effort, what was left out for it, and what was skipped and why."""
+        """Return the notes of the report: on the effort, and on what was left out or skipped and why."""
         return [*self.limits.notes(), *(f"{what} was skipped: {reason}" for what, reason in self.skipped.items())]
 
     @property
@@ -102,20 +100,20 @@ class Examination:
         return self._probes, self._scheduled, self._follow_up, self._loss_fn
 
     def begin(self, module: nn.Module, horizon: int | None, stopwatch: Stopwatch, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Keep the initial weights, unless a resumed run has brought its own."""
+        """Copy the initial weights, unless this run was resumed; and take its length and clock."""
         self.schedule.horizon = horizon
         self.limits.begin(stopwatch, clock)
         if not self._snapshots.has("initial") and self.schedule.latest == 0:
             self._snapshots.take("initial", module)
 
     def end(self) -> None:
-        """Release the batches."""
+        """Release the captured batches."""
         self.probe_set.clear()
 
     def plan(self, state: RunState, ahead: int) -> None:
         """Decide whether batches are captured for probes at the next check, `ahead` steps from now.
 
-        A diagnosis that goes on at the next check is dropped once the loss falls again.
+        A diagnosis that would continue at the next check is given up if the loss falls again.
         """
         trend = state.progress.trend
         if not self._probes or (not state.stalled and trend is not None and trend.falling):
@@ -131,11 +129,11 @@ class Examination:
         return self.captures_batches and steps_left <= self.probe_set.max_batches
 
     def on_checkpoint(self) -> None:
-        """Enter that a checkpoint was written, so that the loss on the way to it is measured soon.
+        """Note that a checkpoint was written, so that the next scheduled measurement is due sooner.
 
-        The checkpoint does not hold the captured batches, and a run that resumes from it lacks them at the next check.
-        Probes therefore wait for the check after it in both runs, but not twice, since frequent checkpoints would
-        otherwise prevent all probes.
+        The checkpoint does not contain the captured batches, so a run that resumes from it lacks them at the next
+        check. Probes therefore wait for the check after it in both runs. They do not wait twice, since frequent
+        checkpoints would otherwise prevent all probes.
         """
         self.schedule.checkpointed = True
         if self._checkpoint_lacks_batches:
@@ -150,8 +148,8 @@ class Examination:
     def due_probes(self, state: RunState) -> tuple[Probe, ...]:
         """Return the probes that are due: all of them for a stalled loss, else those of the schedule."""
         if state.stalled and (self._probes or self._scheduled):
-            return once((*self._probes, *self._follow_up, *self._scheduled))
-        return once(self._scheduled) if self.schedule.due(state.steps) else ()
+            return distinct((*self._probes, *self._follow_up, *self._scheduled))
+        return distinct(self._scheduled) if self.schedule.due(state.steps) else ()
 
     def verdict(self, state: RunState, readings: Sequence[object], guard: Guard) -> Verdict | None:
         """Return the verdict of the detectors on this run and these readings; None where no detector returns one."""
@@ -177,7 +175,7 @@ class Examination:
         """Run probes and return their readings; where the surface cannot be opened, none, and `skipped` says why.
 
         Afterwards the present weights are the anchor "previous", and "best" if the loss has never been lower. Where a
-        diagnosis goes on at the next check, it is `underway`; the next call returns its readings so far as well.
+        diagnosis continues at the next check, it is `underway`, and the next call returns its readings so far as well.
 
         Args:
             host: the run.
@@ -197,7 +195,7 @@ class Examination:
         runner.run(
             probes,
             batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
-            lambda: self._snapshots.points(parameters_of(host.module)),
+            lambda: self._snapshots.points(weights_of(host.module)),
             lambda probe, so_far: self._is_due(probe, state, so_far),
             lambda probe: diagnosing and probe not in self._probes,
         )
@@ -209,34 +207,34 @@ class Examination:
         self.underway = Underway(spending.budget, runner.done, tuple(readings), names) if runner.waiting else None
         if self.underway is None:
             loss = None if state.progress.level is None else state.progress.level.now
-            self._snapshots.pass_by(host.module, state.step, loss, follow=bool(self._follow_up))
+            self._snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up))
         return readings
 
     def _is_due(self, probe: Probe, state: RunState, readings: Sequence[object]) -> bool:
         """Return whether this probe should still run, after the readings of those before it.
 
-        The usual probes run while the cause is open, follow-up probes where a new alarm is likely.
+        The probes of `EXAMINATION` run while the cause is open, follow-up probes where there will be a new alarm.
         """
         if probe in self._scheduled:
             return True
         if probe in self._probes:
             return probe not in EXAMINATION or self._verdicts.open(state.evidence(readings))
-        self._picturing = probe in self._follow_up and self._raises_new_alarm(state, readings)
-        return self._picturing or probe not in self._follow_up
+        self._follows_alarm = probe in self._follow_up and self._raises_new_alarm(state, readings)
+        return self._follows_alarm or probe not in self._follow_up
 
     def _raises_new_alarm(self, state: RunState, readings: Sequence[object]) -> bool:
-        """Return whether these readings raise an alarm, long after the last alarm with follow-up probes."""
+        """Return whether these readings raise an alarm on a plateau that began long after the last pictured alarm."""
         verdict = self._verdicts.likely(state.evidence(readings))
         if verdict is None or not verdict.stuck:
             return False
-        return self._pictured is None or verdict.since - self._pictured >= self.schedule.interval(state.steps)
+        return self._last_pictured is None or verdict.since - self._last_pictured >= self.schedule.interval(state.steps)
 
     def _enter(self, readings: Sequence[object], state: RunState) -> None:
-        """Enter new readings, and the scalars of the user's own, into the state of the run."""
+        """Add new readings and their scalars to the state of the run."""
         state.readings.add(state.step, readings)
-        if self._picturing and any(type(reading) is Plane for reading in readings):
-            self._pictured = state.step
-        self._picturing = False
+        if self._follows_alarm and any(type(reading) is Plane for reading in readings):
+            self._last_pictured = state.step
+        self._follows_alarm = False
         scalars, refused = own_scalars(readings)
         state.scalars.update(scalars)
         self.skipped.update(refused)
@@ -247,7 +245,7 @@ class Examination:
             **self.schedule.state_dict(),
             "captures_batches": self.captures_batches and not self._checkpoint_lacks_batches,
             "postponed": self._postponed or self._checkpoint_lacks_batches,
-            "pictured": self._pictured,
+            "pictured": self._last_pictured,
             "snapshots": self._snapshots.state_dict(),
             "account": self.limits.state_dict(),
             "underway": None if self.underway is None else self.underway.to_dict(),
@@ -257,9 +255,9 @@ class Examination:
         """Continue from what `state_dict` returned."""
         self.schedule.load_state_dict(state)
         self.captures_batches, self._postponed = bool(state["captures_batches"]), bool(state["postponed"])
-        self._pictured = state["pictured"]
+        self._last_pictured = state["pictured"]
         self._snapshots.load_state_dict(state["snapshots"])
         self.limits.load_state_dict(state["account"])
-        # A diagnosis that was begun with another effort begins anew.
+        # A diagnosis that was begun with another effort is begun again.
         underway = None if self.limits.account.effort is None else state["underway"]
         self.underway = None if underway is None else Underway.from_dict(underway)

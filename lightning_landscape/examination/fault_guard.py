@@ -1,4 +1,4 @@
-"""Keeps errors of a monitor out of the training loop; a part that fails three times is switched off."""
+"""Keep errors of a monitor out of the training loop, and switch off a part that fails three times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning_landscape.reporting.messages import announce
 
 log = logging.getLogger("lightning_landscape")
 
-STRIKES = 3
+MAX_FAILURES = 3
 """failures after which a part is switched off"""
 
 
@@ -28,7 +28,7 @@ class Guard:
 
     def allows(self, part: str) -> bool:
         """Return whether this part is still switched on."""
-        return self.failures.get(part, 0) < STRIKES
+        return self.failures.get(part, 0) < MAX_FAILURES
 
     def notes(self) -> list[str]:
         """Return the notes of the report: which parts failed, and how often."""
@@ -45,7 +45,7 @@ class Guard:
     def give_up(self, part: str, reason: str) -> None:
         """Switch the part off at once, with a warning that gives the reason."""
         self.failed(part, MemoryError(reason))
-        self.failures[part] = STRIKES
+        self.failures[part] = MAX_FAILURES
 
     def attempt(self, part: str, work: Callable[[], object]) -> None:
         """Call `work`, unless its part is switched off, and count an error that it raises."""
@@ -62,14 +62,14 @@ class Guard:
         if count == 1:
             announce(
                 f"[LL302] {part} failed and training goes on: {type(error).__name__}: {error}. "
-                f"It is switched off after {STRIKES} failures.",
+                f"It is switched off after {MAX_FAILURES} failures.",
                 ProbeFailedWarning,
             )
 
 
 @contextmanager
 def while_an_error_ends_the_run() -> Iterator[None]:
-    """Suppress errors inside, and print warnings that are errors otherwise: the run's own error is to be seen."""
+    """Suppress errors, and print warnings even if the user has turned them into errors: the run's own error counts."""
     with warnings.catch_warnings(), suppress(Exception):
         warnings.simplefilter("default", LandscapeWarning)
         yield

@@ -1,4 +1,4 @@
-"""How much the probes of one run may compute, and what was left out for it."""
+"""How much the probes of one run may compute, and which measurements were left out because of that."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from lightning_landscape.trainer.host import Host
 
 
 class Limits:
-    """The effort of a run, the account of its work, and the clock as a brake.
+    """The effort of a run, the account of the gradients that its probes compute, and the brake.
 
     Args:
         setting: the effort that the user chose, one of `SETTINGS`; None for no limit.
         share: share of the training time after which the clock ends the probes; None for no such limit.
-        limits_schedule: whether scheduled measurements are limited; they are not where the user has said how often they
-            come.
+        limits_schedule: whether scheduled measurements are limited; not where the user has set their interval.
 
     Raises:
         ValueError: if `setting` is none of the settings.
@@ -37,22 +36,22 @@ class Limits:
         """Forget all that was observed."""
         self.account = Account()
         self.left_out: dict[str, tuple[str, str]] = {}
-        """what was not measured for lack of work or time: why, and the setting with which it would be"""
+        """measurements that the budget or the time did not allow: the reason, and the setting that would allow them"""
         self._drawn = 0
         self._clock: Clock = SYSTEM_CLOCK
         self._brake = Brake(Stopwatch(self._clock), self._share)
 
     def begin(self, stopwatch: Stopwatch, clock: Clock) -> None:
-        """Take the clock of a fit that begins or goes on."""
+        """Use the clock of the fit that begins."""
         self._clock, self._brake = clock, Brake(stopwatch, self._share)
 
     def choose(self, host: Host, batch_seconds: float | None) -> None:
-        """Choose the effort of this run, once, by the time of rank 0; does nothing where nothing is limited."""
+        """Choose the effort of this run, once, from the time on rank 0; there is nothing to choose without limits."""
         if self._setting is not None and self.account.effort is None:
             self.account.effort = host.from_first_rank(Effort.chosen(self._setting, batch_seconds))
 
     def may_draw(self, steps: int, *, verdict: bool) -> bool:
-        """Return whether pictures are drawn after this many steps: always with a verdict, else not too often."""
+        """Return whether to draw pictures after this many steps: with a verdict, or if the last ones are old enough."""
         every = 1 if self.account.effort is None else self.account.effort.picture_every_n_steps
         if not verdict and steps - self._drawn < every:
             return False
@@ -60,30 +59,30 @@ class Limits:
         return True
 
     def cover(self, host: Host, reason: ProbeReason, steps: int, price: int) -> bool:
-        """Return whether probes at this price may begin now, equally on every rank; if not, note it."""
+        """Return whether probes at this price may begin now, the same on every rank; if not, a note says so."""
         scheduled = reason is ProbeReason.SCHEDULE
         what = "scheduled lines" if scheduled else "another diagnosis"
         if self._unlimited(reason) or host.from_first_rank(self.account.can_afford(reason, steps, price)):
             self.left_out.pop(what, None)
             return True
-        too_little = "they may take 2% of the steps, which is too little so far", "every_n_steps=..."
-        used_up = "the work of this run is used up", self.account.larger_effort
+        too_little = "2% of the steps so far are too few gradients", "every_n_steps=..."
+        used_up = "the budget of this run is used up", self.account.larger_effort
         self.left_out[what] = too_little if scheduled else used_up
         return False
 
     def spending(self, reason: ProbeReason, steps: int, budget: Budget | None) -> Spending:
-        """Return what the probes of one check may compute; `budget` is that of a diagnosis that goes on."""
+        """Return what the probes of one check may compute; `budget` is that of a diagnosis that continues."""
         meter = Meter(self._clock)
         unlimited = self._unlimited(reason)
         return Spending(self.account, reason, steps, meter, self._brake, budget=budget, unlimited=unlimited)
 
     def note(self, left_out: Mapping[str, tuple[str, str]], measured: Collection[str]) -> None:
-        """Enter what a check has left out; what it has measured no longer counts as left out."""
-        kept = {what: why for what, why in self.left_out.items() if what not in measured}
-        self.left_out = {**kept, **left_out}
+        """Add the measurements that a check has left out, and remove those that it has made."""
+        earlier = {what: why for what, why in self.left_out.items() if what not in measured}
+        self.left_out = {**earlier, **left_out}
 
     def notes(self) -> list[str]:
-        """Return the notes on the effort, on the work so far, and on what was left out."""
+        """Return the notes on the effort, the gradients so far, and the measurements that were left out."""
         notes = self.account.notes()
         by_setting: dict[str, list[str]] = {}
         for what, (why, setting) in self.left_out.items():

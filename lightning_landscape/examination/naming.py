@@ -1,4 +1,4 @@
-"""The names by which probes, detectors and remedies are spoken of in warnings and reports."""
+"""The names of probes, detectors and remedies in warnings and reports."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from lightning_landscape._text import shortened
 
 LONGEST = 120
-"""characters of a name"""
+"""most characters of a name"""
 
 
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """Return a name for a function or an object that can be called, on one line, the same on every rank.
 
     >>> name_of(len), name_of(partial(sorted, reverse=True)), name_of(object())
@@ -21,15 +21,15 @@ def name_of(function: Any) -> str:
     return shortened(" ".join(_name(function).split()), LONGEST)
 
 
-def _name(function: Any) -> str:
+def _name(function: object) -> str:
     if isinstance(function, partial):
-        given = [*map(repr, function.args), *(f"{key}={value!r}" for key, value in function.keywords.items())]
-        return name_of(function.func) + (f"({', '.join(given)})" if given else "")
+        arguments = [*map(repr, function.args), *(f"{key}={value!r}" for key, value in function.keywords.items())]
+        return name_of(function.func) + (f"({', '.join(arguments)})" if arguments else "")
     name = getattr(function, "__name__", None)
     if name == "<lambda>" and (code := getattr(function, "__code__", None)) is not None:
         return f"the lambda at line {code.co_firstlineno} of {Path(code.co_filename).name}"
     if isinstance(name, str) and name:
         return name
-    # The usual `repr` is an address in memory, which says nothing and differs between ranks.
+    # The default `repr` contains an address in memory, which differs between ranks.
     kind: Any = type(function)
     return str(kind.__name__ if kind.__repr__ is object.__repr__ else repr(function))

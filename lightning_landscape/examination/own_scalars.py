@@ -1,8 +1,9 @@
-"""Scalars of the user's own probes and readings, under ``landscape/`` and the names that the user gave them."""
+"""The scalars of the user's own probes and readings, which are logged under ``landscape/`` and the user's names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from lightning_landscape.evidence import Measurements, shown
@@ -14,65 +15,65 @@ SCALARS = frozenset({
 })
 """the library's own scalars"""
 MEDIA = frozenset({"timeline", "grad_norms", "plane", "descent", "spectrum", "surface", "verdict_card", "remedies"})
-"""names of the library's own pictures and texts: a logger may keep one kind of thing under one name only"""
+"""names of the library's own pictures and texts; some loggers cannot log a number under the name of a picture"""
 LINES = "line_from_"
-"""how the names of pictures of lines begin"""
+"""the beginning of the names of pictures of lines"""
 
 
-def taken(name: str) -> bool:
-    """Return whether ``landscape/<name>`` is a name of the library's own."""
+def is_reserved(name: str) -> bool:
+    """Return whether the library itself uses ``landscape/<name>``."""
     return name in SCALARS or name in MEDIA or name.startswith(LINES)
 
 
 def own_scalars(readings: Sequence[object]) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the scalars of the user's own readings by name, and why others are refused.
+    """Return the scalars of the user's readings by name, and the reasons why others are refused.
 
-    The scalars of a reading are its `scalars`: a method without arguments, a property or a field that gives a mapping
-    from names to numbers. A probe that returns a number has that number as its scalar, under the name of the probe.
-    What is refused is keyed by its description, as in "the scalar 'verdict' of Scale".
+    The scalars of a reading are its `scalars`: a mapping from names to numbers, as a field, a property or a method
+    without arguments. The number that a probe returns is its scalar, under the name of the probe. The keys of the
+    reasons describe what is refused, as in "the scalar 'verdict' of Scale".
     """
     values: dict[str, float] = {}
     refused: dict[str, str] = {}
     for reading in readings:
         kind = type(reading)
         if isinstance(reading, Measurements):
-            _sort_in(reading.values, "a probe", values, refused)
+            _enter(reading.values, "a probe", values, refused)
             continue
         if stored_name(kind) in OURS or not (hasattr(kind, "scalars") or "scalars" in getattr(reading, "__dict__", {})):
             continue
         try:
-            given = _given(reading)
-        except Exception as error:  # of the user's own code
+            scalars = _scalars_of(reading)
+        except Exception as error:  # raised by the user's own code
             refused[f"showing the scalars of {kind.__name__}"] = f"{type(error).__name__}: {error}"
             continue
-        _sort_in(given, kind.__name__, values, refused)
+        _enter(scalars, kind.__name__, values, refused)
     return values, refused
 
 
-def _sort_in(given: Mapping[Any, Any], owner: str, values: dict[str, float], refused: dict[str, str]) -> None:
-    """Enter each scalar among the values, or the reason why it is refused."""
-    for name, value in given.items():
-        if reason := _reason(name, value):
+def _enter(scalars: Mapping[Any, Any], owner: str, values: dict[str, float], refused: dict[str, str]) -> None:
+    """Add each scalar to `values`, or the reason why it is refused to `refused`."""
+    for name, value in scalars.items():
+        if reason := _why_refused(name, value):
             refused[f"the scalar {name!r} of {owner}"] = reason
         else:
             values[name] = float(value)
 
 
-def _given(reading: Any) -> Mapping[Any, Any]:
-    given = reading.scalars() if callable(reading.scalars) else reading.scalars
-    if not isinstance(given, Mapping):
-        raise TypeError(f"scalars is a mapping from names to numbers, got {shown(given)}")
-    return given
+def _scalars_of(reading: Any) -> Mapping[Any, Any]:
+    scalars = reading.scalars() if callable(reading.scalars) else reading.scalars
+    if not isinstance(scalars, Mapping):
+        raise TypeError(f"scalars must be a mapping from names to numbers, got {shown(scalars)}")
+    return scalars
 
 
-def _reason(name: Any, value: Any) -> str:
-    """Return why this is not shown; empty where it is."""
+def _why_refused(name: Any, value: Any) -> str:
+    """Return the reason why this scalar is refused; empty if it is not."""
     if not isinstance(name, str) or not name.strip():
-        return "a name is a text that is not empty"
-    if taken(name):
-        return f"landscape/{name} is a name that the library uses itself; choose another"
-    try:
-        float(value)
-    except Exception:
-        return f"a scalar is a number, got {shown(value)}"
-    return "" if not isinstance(value, (str, bytes)) else f"a scalar is a number, got {shown(value)}"
+        return "its name must be a string that is not empty"
+    if is_reserved(name):
+        return f"the library itself uses the name landscape/{name}; choose another"
+    if not isinstance(value, (str, bytes)):
+        with suppress(Exception):
+            float(value)
+            return ""
+    return f"it must be a number, got {shown(value)}"

@@ -1,4 +1,4 @@
-"""Runs probes on the surface of a module: the same ones on every rank, and on fewer batches where memory is short."""
+"""Run probes on the loss surface of a module: the same on every rank, and on half of the batches if memory is short."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from lightning_landscape.trainer.ranks import Ranks
 log = logging.getLogger("lightning_landscape")
 
 SURFACE = "the loss surface"
-"""the name under which the surface itself is reported as skipped or switched off"""
+"""the name of the surface itself in reports of what was skipped or switched off"""
 EXCESS = 1.2
-"""a probe is ended when it computes this many times its announced cost"""
+"""a probe is ended if it computes this many times its announced cost"""
 
 
 @dataclass
 class ProbeRunner:
-    """One check: the readings of its probes in their order, and what was skipped or left out.
+    """Runs the probes of one check; keeps their readings in order, and what was skipped or left out.
 
     Args:
         host: the run, in a hook where a surface may be opened.
@@ -51,15 +51,15 @@ class ProbeRunner:
     skipped: dict[str, str] = field(default_factory=dict)
     """what could not be measured, and why"""
     left_out: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """what the budget did not cover: why, and the setting with which it would be measured"""
+    """probes that the budget did not cover: the reason, and the setting with which they would run"""
     measured: set[str] = field(default_factory=set)
     """names of the probes that have run"""
     done: int = 0
     """number of probes that have run or were left out"""
     waiting: bool = False
-    """whether the next probe waits for the next check, which has more to spend"""
+    """whether the next probe waits for the next check, which has a larger budget"""
     out_of_memory: str = ""
-    """what ran out of memory in the present attempt on this rank; empty for nothing"""
+    """name of the probe that ran out of memory on this rank in the present attempt; empty if there is none"""
 
     def run(
         self,
@@ -85,9 +85,9 @@ class ProbeRunner:
             return
         ranks = Ranks(self.host)
         points: Mapping[str, Params] = {}
-        with self.guard("reading points of the run"):
+        with self.guard("reading the anchors"):
             points = anchors()
-        # A checkpoint that exists on one machine only is no anchor, since the other ranks could not draw the line.
+        # A checkpoint file that exists on one machine only is left out, since the other ranks could not use it.
         offered = [set(names) for names in ranks.all(sorted(points))]
         points = {name: point for name, point in points.items() if all(name in names for names in offered)}
         self._is_due, self._is_follow_up = is_due, is_follow_up
@@ -97,13 +97,13 @@ class ProbeRunner:
         self._share_failures(ranks)
 
     def _attempt_on_all_ranks(self, probes: Sequence[Probe], batches: ProbeSet, points: Mapping[str, Params]) -> str:
-        """Run the probes that are not done, and return what ran out of memory on any rank; empty for nothing."""
+        """Run the remaining probes; return which one ran out of memory on any rank, empty if none did."""
         ranks, self.out_of_memory = Ranks(self.host), ""
         self._attempt(probes, batches, points, ranks)
         failed = next(filter(None, ranks.all(self.out_of_memory)), "")
         self.done = min(ranks.all(self.done))
         if failed:
-            self.skipped.pop(failed, None)  # the other ranks skipped it because it failed on one
+            self.skipped.pop(failed, None)  # entered on the other ranks, since it failed on one
             log.info("%s ran out of memory on %d batches", failed, len(batches))
             gc.collect()
             if torch.cuda.is_available():
@@ -111,7 +111,7 @@ class ProbeRunner:
         return failed
 
     def _attempt(self, probes: Sequence[Probe], batches: ProbeSet, points: Mapping[str, Params], ranks: Ranks) -> None:
-        """Run the probes that are not done, until one runs out of memory or the ranks differ."""
+        """Run the remaining probes, until one runs out of memory or the ranks diverge."""
         with self.guard(SURFACE):
             try:
                 surface = host_surface(
@@ -130,7 +130,7 @@ class ProbeRunner:
                 self.out_of_memory = SURFACE if is_out_of_memory(error) else ""
 
     def _run_one(self, probe: Probe, surface: LossSurface, ranks: Ranks) -> None:
-        """Run one probe and keep its reading; enter why there is none."""
+        """Run one probe and keep its reading, or the reason why there is none."""
         name = name_of(probe)
         if not self.guard.allows(name):
             return
@@ -145,7 +145,7 @@ class ProbeRunner:
                     return
                 with ranks.together(), self._charging(probe, price, left, ranks):
                     reading = self._reading(probe, name, surface)
-                reading = _of_the_first(ranks, reading)
+                reading = _reading_of_first_rank(ranks, reading)
             except Exception as error:
                 if is_out_of_memory(error):
                     self.out_of_memory = name
@@ -204,23 +204,23 @@ class ProbeRunner:
         return Measurements({name: float(reading)}) if _is_number(reading) else checked(reading)
 
     def _share_failures(self, ranks: Ranks) -> None:
-        """Enter the failures of all ranks on every rank: a probe that one rank leaves out cannot run on the others."""
+        """Count the failures of all ranks on every rank, since a probe must be switched off on all of them at once."""
         for failures in ranks.all(dict(self.guard.failures)):
             for part, count in failures.items():
                 self.guard.failures[part] = max(count, self.guard.failures.get(part, 0))
 
 
-def once(probes: Sequence[Probe]) -> tuple[Probe, ...]:
+def distinct(probes: Sequence[Probe]) -> tuple[Probe, ...]:
     """Return the probes in their order, each once; they need not be hashable."""
-    kept: list[Probe] = []
+    unique: list[Probe] = []
     for probe in probes:
-        if probe not in kept:
-            kept.append(probe)
-    return tuple(kept)
+        if probe not in unique:
+            unique.append(probe)
+    return tuple(unique)
 
 
 def _is_number(reading: object) -> TypeGuard[SupportsFloat]:
-    """Return whether a probe returned one number: of Python, of NumPy, or a tensor with one element."""
+    """Return whether this is one number: of Python or NumPy, or a tensor with one element."""
     if isinstance(reading, torch.Tensor):
         return reading.numel() == 1 and not reading.is_complex()
     return isinstance(reading, Real) and not isinstance(reading, bool)
@@ -230,7 +230,7 @@ def _checked_price(price: float | None) -> float | None:
     """Return the price.
 
     Raises:
-        ValueError: if it is no number of gradients.
+        ValueError: if it is not a finite number of gradients.
     """
     if price is not None and not 0 <= price < math.inf:
         raise ValueError(f"cost must return a number of gradients, 0 or more, got {price!r}")
@@ -246,14 +246,14 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _of_the_first(ranks: Ranks, reading: object | None) -> object | None:
-    """Return the reading of rank 0, so that readings of a rank's own batches do not lead the ranks different ways."""
+def _reading_of_first_rank(ranks: Ranks, reading: object | None) -> object | None:
+    """Return the reading of rank 0 on every rank, since each has other batches and all must decide alike."""
     if ranks.size == 1:
         return reading
     mine = {} if reading is None else Evidence(reading).to_dict()
     first = Evidence.from_dict(ranks.all(mine)[0])
     if not first.to_dict():
         return None
-    found = next(iter(first), None) if reading is None else next(iter(first), first.get(type(reading)))
-    # A class that is defined within a function cannot be looked up where this probe returned None: no rank keeps it.
-    return found if all(ranks.all(found is not None)) else None
+    shared = next(iter(first), None) if reading is None else next(iter(first), first.get(type(reading)))
+    # A rank whose probe returned None cannot look up a class that is defined in a function. No rank then keeps it.
+    return shared if all(ranks.all(shared is not None)) else None

@@ -1,4 +1,4 @@
-"""What remedies did about one alarm, and how the run went on."""
+"""What remedies did about one alarm, and whether the run escaped from its plateau."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RemedyOutcome:
-    """One alarm, what each remedy said that it did, and whether the run escaped."""
+    """One alarm, what each remedy did, and whether the run escaped from its plateau."""
 
     step: int
     """optimizer step after which the remedies were called"""
@@ -18,11 +18,11 @@ class RemedyOutcome:
     level: float | None
     """the loss when the remedies were called; None after a divergence"""
     said: tuple[str, ...]
-    """what each remedy returned, with its name"""
+    """the sentence that each remedy returned, with the name of the remedy"""
     escaped: int | None = None
-    """step at which the loss was falling again and below `level`; None where that was not seen"""
+    """step at which the loss was falling again and was below `level`; None if it has not been so yet"""
     over: int | None = None
-    """step of the next alarm, where that came before an escape; `step` itself where a remedy stopped the run"""
+    """step of the next alarm, if that came before an escape; `step` itself if a remedy stopped the run"""
 
     @property
     def open(self) -> bool:

@@ -1,4 +1,4 @@
-"""Calls the user's remedies once for each alarm, and follows whether the run escapes."""
+"""Call the user's remedies once for each alarm, and observe whether the run escapes from the plateau."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from lightning_landscape.probes.curvature import HessianExtremes, distances_from
 from lightning_landscape.remedies import Halt, Remedy, WayDown, checked_remedies
 from lightning_landscape.reporting.reporter import Reporter
 from lightning_landscape.surface import LossSurface, Params
+from lightning_landscape.trainer._compat import inner_schedulers
 from lightning_landscape.trainer.host import Host
 
 log = logging.getLogger("lightning_landscape")
 
 ESCAPED = 0.03
-"""share by which the loss has to fall below that of the alarm: a perturbation raises it, and it falls back by itself"""
+"""share of the loss at the alarm by which it has to fall; after a perturbation, it falls back to that loss by itself"""
 
 
 class RemedyRunner:
-    """Calls each remedy with the present alarm and every optimizer, and follows how the run goes on.
+    """Calls each remedy with the present alarm and every optimizer, and observes whether the run escapes.
 
     Args:
         remedies: the user's remedies; without any, training is never changed.
@@ -48,13 +49,13 @@ class RemedyRunner:
             self._follow(state, reporter)
         alarm = _new_alarm(state)
         ended = host.should_stop or (state.progress.horizon is not None and state.steps >= state.progress.horizon)
-        # Weights that change on one rank alone would be lost on all.
+        # A remedy that changes the weights of one rank only would make the ranks train different models.
         if not host.is_true_on_every_rank(alarm is not None and not ended) or alarm is None:
             return
         offered = self._with_direction(host, alarm, state, examination, guard)
         said = [sentence for remedy in self.remedies for sentence in _applied(remedy, offered, host, guard)]
         level = state.progress.level
-        # An outcome is entered even where no remedy did anything: the alarm is not offered to them again.
+        # The outcome is added even if no remedy did anything, so that they are not called for this alarm again.
         outcome = RemedyOutcome(
             step=state.step,
             since=alarm.since,
@@ -67,13 +68,13 @@ class RemedyRunner:
         _announce(outcome, state.step, reporter)
 
     def finish(self, state: RunState, reporter: Reporter) -> None:
-        """Say at the end of the fit that the run has not escaped, if so; a resumed run goes on following it."""
+        """Report at the end of the fit that the run has not escaped, if so; a resumed run may still escape."""
         self._follow(state, reporter)
         if state.remedy_outcomes and state.remedy_outcomes[-1].open:
             _announce(state.remedy_outcomes[-1], state.step, reporter)
 
     def _follow(self, state: RunState, reporter: Reporter) -> None:
-        """Enter whether the run has escaped since the last check, or has raised the next alarm before."""
+        """Update the outcome of the last alarm if the run has escaped since the last check or raised a new alarm."""
         if not state.remedy_outcomes or not state.remedy_outcomes[-1].open:
             return
         outcome, alarm = state.remedy_outcomes[-1], _new_alarm(state)
@@ -94,41 +95,41 @@ class RemedyRunner:
         """
         if not self.needs_batches or alarm.cause is Cause.DIVERGED:
             return alarm
-        found: list[_NamedWay | None] = []
+        directions: list[_NamedDirection | None] = []
 
         def measure(surface: LossSurface) -> None:
-            found[:] = [lowest_curvature(surface)]
+            directions[:] = [lowest_curvature(surface)]
 
         with guard("finding the smallest curvature"):
             if len(examination.probe_set):
                 examination.run(host, (measure,), guard, state, ProbeReason.REMEDY)
-        # All ranks take the direction of rank 0, whatever the last bits of their own are.
-        found = host.from_first_rank(found)
+        # The directions of the ranks may differ by rounding, so all use that of rank 0.
+        directions = host.from_first_rank(directions)
         parameters = dict(host.module.named_parameters())
         ways = [
-            WayDown({parameters[name]: step for name, step in way.direction.items()}, way.lambda_min)
-            for way in found
-            if way is not None
+            WayDown({parameters[name]: step for name, step in found.direction.items()}, found.lambda_min)
+            for found in directions
+            if found is not None
         ]
         return replace(alarm, evidence=alarm.evidence.including(*ways))
 
 
 @dataclass(frozen=True)
-class _NamedWay:
-    """`WayDown` by the names of the parameters, which all ranks share."""
+class _NamedDirection:
+    """A `WayDown` with the names of the parameters, which are the same on all ranks, in place of the parameters."""
 
     direction: Params
     lambda_min: float
 
 
-def lowest_curvature(surface: LossSurface) -> _NamedWay | None:
-    """Return the unit vector of smallest curvature, towards the lower loss; None where no curvature is negative."""
+def lowest_curvature(surface: LossSurface) -> _NamedDirection | None:
+    """Return the unit vector of smallest curvature, towards the lower loss; None if no curvature is negative."""
     found = HessianExtremes().extremes(surface)
     if found.lambda_min >= 0:
         return None
     lowest = losses_along(surface, found.v_min, distances_from(surface.here)).distance
     sign = -1.0 if lowest < 0 else 1.0
-    return _NamedWay({name: sign * part.detach().cpu() for name, part in found.v_min.items()}, found.lambda_min)
+    return _NamedDirection({name: sign * part.detach().cpu() for name, part in found.v_min.items()}, found.lambda_min)
 
 
 def _new_alarm(state: RunState) -> Verdict | None:
@@ -145,7 +146,7 @@ def _new_alarm(state: RunState) -> Verdict | None:
 
 
 def _applied(remedy: Remedy, alarm: Verdict, host: Host, guard: Guard) -> list[str]:
-    """Call one remedy with each optimizer; return what it says that it did, with its name, as a list of one or none."""
+    """Call one remedy with each optimizer; return a list with the sentence on what it did, empty if it did nothing."""
     sentences: list[str] = []
     name = name_of(remedy)
     for optimizer in host.optimizers:
@@ -164,12 +165,12 @@ def _applied(remedy: Remedy, alarm: Verdict, host: Host, guard: Guard) -> list[s
 
 
 def _with_name(name: str, said: str) -> str:
-    """Return what a remedy says with the remedy's name behind it, unless it already contains its name."""
+    """Return what a remedy says, with the name of the remedy after it unless that is already part of it."""
     return said if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said) else f"{said} (remedy: {name})".strip()
 
 
 def _update_schedulers(host: Host, optimizer: Optimizer, before: Sequence[float | None]) -> None:
-    """Scale the schedulers' own copies of a changed `initial_lr`, which they made when they were constructed."""
+    """Scale the copies of a changed `initial_lr` that the schedulers made when they were constructed."""
     now = [group.get("initial_lr") for group in optimizer.param_groups]
     factors = [float(n) / b if n is not None and b else 1.0 for n, b in zip(now, before, strict=True)]
     if all(factor == 1.0 for factor in factors):
@@ -177,7 +178,7 @@ def _update_schedulers(host: Host, optimizer: Optimizer, before: Sequence[float 
     pending = list(host.schedulers)
     while pending:
         scheduler = pending.pop()
-        pending += getattr(scheduler, "_schedulers", [])  # of SequentialLR and ChainedScheduler
+        pending += inner_schedulers(scheduler)
         if getattr(scheduler, "optimizer", None) is not optimizer:
             continue
         for name in ("base_lrs", "max_lrs"):

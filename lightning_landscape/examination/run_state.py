@@ -1,4 +1,4 @@
-"""What a monitor knows of a run: all that a resumed run must know again, and nothing that was configured."""
+"""What a monitor has observed of a run, which is saved in checkpoints; its settings are not part of it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from lightning_landscape.tracking.progress import Progress, StepRecord
 from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
 
 HIGH = 0.7
-"""share of the first losses above which a run is diagnosed although noise hides whether its loss falls"""
+"""share of its start above which the loss is diagnosed although noise hides whether it falls"""
 UNCLEAR = 0.1
-"""share of the run after which a run whose trend is hidden by noise is diagnosed all the same"""
+"""share of the run after which the loss is diagnosed although noise hides whether it falls"""
 
 
 class RunState:
-    """Progress, gradients, readings and verdicts of one fit.
+    """The progress, gradients, readings and verdicts of one fit.
 
     Args:
         horizon: number of optimizer steps of the fit; None where it is unknown.
@@ -50,7 +50,7 @@ class RunState:
         self.document = RunDocument()
         self.verdicts: list[Verdict] = []
         self.remedy_outcomes: list[RemedyOutcome] = []
-        """what remedies did about each alarm, in order"""
+        """the outcome of the remedies for each alarm, in order"""
         self.scalars: dict[str, float] = {}
         """the latest scalars of the user's own readings, by name"""
         self.announced_codes: list[str] = []
@@ -67,14 +67,14 @@ class RunState:
         """number of diagnoses of the present plateau; each doubles the time to the next"""
         self.judged_proven = False
         """whether the plateau was proven at its last diagnosis"""
-        self.players = 1
+        self.optimizer_count = 1
         """number of optimizers that step; with several, only a divergence is judged"""
         self.no_grad_share = 0.0
         """share of the optimizers' parameters that received no gradient at the last measured step"""
         self.coverage = OptimizerCoverage()
 
     def update(self, record: StepRecord) -> None:
-        """Enter one optimizer step; the trend of the loss follows the first optimizer."""
+        """Add the record of one optimizer step; the trend of the loss is that of the first optimizer."""
         self.steps += 1
         self.step = record.step
         self.gradients.update(record)
@@ -90,7 +90,8 @@ class RunState:
 
         An alarm that names a cause ends the diagnoses of its plateau; one that is undecided does not.
         """
-        if not (self.progress.stalled or self.unclear) or self.progress.divergence is not None or self.players > 1:
+        plateau = self.progress.stalled or self.unclear
+        if not plateau or self.progress.divergence is not None or self.optimizer_count > 1:
             return False
         if self.judged_at is None:
             return True
@@ -100,15 +101,15 @@ class RunState:
 
     @property
     def _patience(self) -> int:
-        """A tenth of the run, in steps, at least 200."""
+        """Steps until a diagnosis is first repeated: a tenth of the run, at least 200."""
         return max(200, (self.progress.horizon or self.steps) // 10)
 
     @property
     def unclear(self) -> bool:
-        """Whether the loss is, after a long time, near its start, while its values alone do not show a plateau.
+        """Whether the loss is still near its start after a long time, although it shows no plateau by itself.
 
-        Noise may hide the trend, or a loss that blew up in the first steps may be taken for the start. Trials can show
-        what the losses cannot. Without a trend, only plain evidence raises an alarm.
+        Noise may hide the trend, or the first losses may have been very large. Trials can then show whether the run is
+        stuck. Without a trend, only clear evidence raises an alarm.
         """
         progress, first = self.progress, self.first_loss
         if progress.trend is None or progress.level is None or progress.stalled or first is None:
@@ -123,13 +124,13 @@ class RunState:
     def may_stall_within(self, steps: int) -> bool:
         """Return whether a new plateau may be found within this many steps, so that batches are worth capturing."""
         progress = self.progress
-        if self.judged_at is not None or self.players > 1 or not progress.judges_within(steps):
+        if self.judged_at is not None or self.optimizer_count > 1 or not progress.judges_within(steps):
             return False
         return progress.trend is None or progress.trend.progress < 2 * progress.trend.threshold
 
     @property
     def probe_reason(self) -> ProbeReason:
-        """What probes would be run for now."""
+        """The reason for which probes would run now."""
         if not self.stalled:
             return ProbeReason.SCHEDULE
         return ProbeReason.DIAGNOSIS if self.judged_at is None else ProbeReason.REPEATED_DIAGNOSIS
@@ -140,7 +141,7 @@ class RunState:
         self.judged_at, self.judged_proven = self.steps, self.progress.proven
 
     def judge(self, verdict: Verdict) -> bool:
-        """Enter the verdict of a diagnosis, and return whether it is new.
+        """Add the verdict of a diagnosis, and return whether it is new.
 
         There is one verdict for each plateau. A later one replaces one that does not alarm, and an alarm that names a
         cause replaces one that is undecided; nothing replaces a divergence. A plateau that begins soon after a verdict
@@ -179,7 +180,7 @@ class RunState:
         since = progress.since if progress.divergence is None else progress.divergence.step
         if since is None and self.unclear and progress.trend is not None:
             since = max(0, self.step - progress.trend.window)
-        # Noise may hide the trend later in a plateau; the trend with which it began stands until the loss falls.
+        # Noise may hide the trend later in a plateau, so the trend at its beginning is used until the loss falls.
         trend = progress.opening if progress.stalled else progress.trend
         level = None if progress.level is None else replace(progress.level, first=self.first_loss)
         known = (trend, level, progress.divergence, progress.schedule, self.gradients.scale())
@@ -195,19 +196,19 @@ class RunState:
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
             updates,
-            *reversed(merged(readings)),  # of several readings of a class, such as three lines, the first stands
+            *reversed(merged(readings)),  # evidence keeps the last reading of each class, which is to be the first
         )
 
     def mark(self) -> None:
-        """Enter the present state into the document: "learning", "stalled", "not_judged", or a cause."""
-        named = self.judged_at is not None or self.progress.divergence is not None
-        state = self.verdicts[-1].cause.value if named and self.verdicts else ""
-        unnamed = "not_judged" if self.players > 1 else "stalled" if self.progress.stalled else "learning"
-        self.document.mark(self.step, state or unnamed)
+        """Add the present state to the document: "learning", "stalled", "not_judged", or the cause of a verdict."""
+        has_cause = self.judged_at is not None or self.progress.divergence is not None
+        cause = self.verdicts[-1].cause.value if has_cause and self.verdicts else ""
+        without_cause = "not_judged" if self.optimizer_count > 1 else "stalled" if self.progress.stalled else "learning"
+        self.document.mark(self.step, cause or without_cause)
 
     def notes(self) -> list[str]:
-        """Return the notes of the report: what is not judged or not trained, which warnings were given, remedies."""
-        notes = [NOT_JUDGED] if self.players > 1 else []
+        """Return the notes of the report: on missing verdicts, warnings, untrained parameters and remedies."""
+        notes = [NOT_JUDGED] if self.optimizer_count > 1 else []
         notes += [f"the warning [{code}] was given; docs/causes.md explains it" for code in self.announced_codes]
         if all(verdict.cause is not Cause.NOT_UPDATING for verdict in self.verdicts):
             if self.coverage.outside_optimizers > PARAMETERS_UNREACHED:

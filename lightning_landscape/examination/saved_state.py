@@ -10,7 +10,7 @@ from typing import Any, Protocol
 log = logging.getLogger("lightning_landscape")
 
 SCHEMA = 3
-"""of the state; version 0.1 wrote schema 2"""
+"""the version of the state's layout; version 0.1 of the library wrote schema 2"""
 
 
 class HasState(Protocol):
@@ -31,13 +31,13 @@ def state_of(parts: Mapping[str, HasState]) -> dict[str, Any]:
 
 
 def restore(state: Mapping[str, Any], parts: Mapping[str, HasState]) -> bool:
-    """Give each part its state from a checkpoint; False where the state is damaged or of an unknown schema."""
+    """Load the state of each part; return False if the state is damaged or has an unknown schema."""
     try:
         current = _current(state)
         for name, part in parts.items():
             part.load_state_dict(current[name])
-            part.state_dict()  # fails here, and not at the next checkpoint, where a value has the wrong type
-    except Exception as error:  # the file may have been written by anything
+            part.state_dict()  # raises an error now, and not at the next checkpoint, if a value has the wrong type
+    except Exception as error:  # a damaged file may cause any error
         log.info("the state in the checkpoint is not used and the monitor starts anew: %r", error)
         return False
     return True
@@ -58,7 +58,7 @@ def _current(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _from_2(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a state of version 0.1 in schema 3: readings are stored once, and parts and fields have other names."""
+    """Return a state of version 0.1 in schema 3, which stores readings once and has other names."""
     run, examination, document = state["seen"], state["examination"], state["seen"].pop("chronicle")
     readings: dict[str, dict[str, Any]] = {}
     for key, series in document.pop("readings").items():
@@ -79,7 +79,7 @@ def _from_2(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rename(fields: dict[str, Any], **names: str) -> None:
-    """Give the values of some keys other keys."""
+    """Rename these keys, where they exist."""
     for old, new in names.items():
         if old in fields:
             fields[new] = fields.pop(old)

@@ -28,7 +28,7 @@ class Schedule:
         """Forget all that was observed."""
         self.horizon: int | None = None
         self.checkpointed = False
-        """whether a checkpoint was written since the last measurement, so that the next one comes sooner"""
+        """whether a checkpoint was written since the last measurement, so that the next one is due sooner"""
         self.latest = 0
         """optimizer steps at the last measurement"""
 
@@ -37,7 +37,7 @@ class Schedule:
         self.latest, self.checkpointed = steps, False
 
     def due(self, steps: int) -> bool:
-        """Return whether a measurement is due after this many steps; after a checkpoint, half the interval will do."""
+        """Return whether a measurement is due after this many steps; half the interval is enough after a checkpoint."""
         interval = self.interval(steps)
         return steps - self.latest >= (interval // 2 if self.checkpointed else interval)
 

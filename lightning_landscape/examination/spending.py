@@ -15,11 +15,11 @@ from lightning_landscape.module_surface.meter import Meter
 SCHEDULED_BATCHES = 4
 """most batches of a scheduled measurement, which shows a trend and decides nothing"""
 FEWEST_BATCHES = 4
-"""batches of a diagnosis, however small its budget: the shortest trials on them fit into `effort.FEWEST`"""
+"""least batches of a diagnosis; the shortest trials on them take less than `effort.FEWEST_GRADIENTS`"""
 WORK_PER_BATCH = 30
-"""gradients of a diagnosis for each of its batches: most of them are for optimizer steps on single batches"""
+"""gradients of a diagnosis for each of its batches; most of them are for optimizer steps on single batches"""
 LEAST_MEASUREMENT = 5
-"""gradients of the shortest measurement: opening the surface, and one line on a single batch"""
+"""gradients of the shortest measurement: opening the surface and one line on a single batch"""
 MEASUREMENT_PER_BATCH = 14
 """gradients of a whole scheduled measurement for each batch: opening the surface, three lines and a noise scale"""
 SAMPLES = 512
@@ -56,7 +56,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Underway:
-    """A diagnosis that goes on at the next check."""
+    """A diagnosis that continues at the next check."""
 
     budget: Budget
     done: int
@@ -120,13 +120,13 @@ class Spending:
         return min(limits, default=None)
 
     def waits(self, price: float, *, follow_up: bool = False) -> bool:
-        """Return whether a probe at this price is too much for this check and not for a later one."""
+        """Return whether a probe at this price is too expensive for this check but not for a later one."""
         left = self._budget(follow_up=follow_up).left
         sliced = self._slice is not None and self._slice - self.meter.gradients < price
         return sliced and left is not None and price <= left and self._by_clock() != 0
 
     def charge(self, *, follow_up: bool = False) -> None:
-        """Enter what has been computed since the last call."""
+        """Charge the gradients that were computed since the last call."""
         gradients, self._charged = self.meter.gradients - self._charged, self.meter.gradients
         self._budget(follow_up=follow_up).spent += gradients
         self._account.spend(ProbeReason.FOLLOW_UP if follow_up else self._reason, gradients)

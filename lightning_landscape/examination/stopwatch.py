@@ -8,24 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.examination.effort import FEWEST, UNTIMED
+from lightning_landscape.examination.effort import FEWEST_GRADIENTS, UNTIMED_BATCH_SECONDS
 from lightning_landscape.module_surface.meter import Meter
 
-SAMPLED = 17
-"""one batch in this many has its hooks timed, and stands for all; a prime number coincides with no period of the run"""
-TIMED = 100
-"""number of batches at the beginning of a fit that are timed, for the median"""
-PLANNED = 10.0
+HOOKS_TIMED_EVERY = 17
+"""the hooks of one batch in this many are timed; it is prime, and thus no multiple of the run's own intervals"""
+TIMED_BATCHES = 100
+"""number of batches at the beginning of a fit whose median time is taken"""
+PLANNED_SECONDS = 10.0
 """seconds that a diagnosis should take, however fast the steps are"""
-SEVERAL = 5.0
-"""probes that take this many times the planned time are ended"""
+MAX_EXCESS = 5.0
+"""the brake ends probes that take this many times the planned time"""
 
 
 class Stopwatch:
-    """The time of a fit without the monitor, and the time of the monitor.
+    """Measures the time of a fit without the monitor, and the time of the monitor.
 
     Args:
-        clock: tells the time.
+        clock: the clock.
         horizon: number of optimizer steps of this fit; None where it is unknown.
     """
 
@@ -34,7 +34,7 @@ class Stopwatch:
         """whether the hooks of the present batch are timed"""
         self._clock, self._horizon = clock, horizon
         self._spent = 0.0
-        self._since: float | None = None  # when the work that is under way began
+        self._since: float | None = None  # the time at which the present work of the monitor began
         self._began, self._ended = clock.now(), math.inf
         self._steps = self._batches = 0
         self._times: list[float] = []
@@ -46,13 +46,13 @@ class Stopwatch:
 
     def begin_batch(self) -> None:
         """Begin to time a batch, if it is one of the first; loading and validation are not included."""
-        if len(self._times) < TIMED:
+        if len(self._times) < TIMED_BATCHES:
             self._batch_began = self._clock.now()
 
     def end_batch(self) -> int:
         """Count one more batch, and return the number of batches so far."""
         self._batches += 1
-        self.sampling = self._batches % SAMPLED == 0
+        self.sampling = self._batches % HOOKS_TIMED_EVERY == 0
         if self._batch_began is not None:
             self._times.append(max(0.0, self._clock.now() - self._batch_began))
             self._batch_began = None
@@ -64,8 +64,8 @@ class Stopwatch:
         return statistics.median(self._times) if self._times else None
 
     def sample(self, start: float) -> None:
-        """Enter the time of a hook that began when `training` was `start`; it stands for `SAMPLED` batches."""
-        self._spent += SAMPLED * (self.training - start)
+        """Count the time of a hook that began when `training` was `start`, multiplied by `HOOKS_TIMED_EVERY`."""
+        self._spent += HOOKS_TIMED_EVERY * (self.training - start)
 
     @contextmanager
     def spending(self) -> Iterator[None]:
@@ -125,7 +125,7 @@ class Brake:
         Args:
             meter: counts what the probes of this check compute.
             allowance: gradients that they may compute in all; None for no limit.
-            first: whether it is the first diagnosis of a plateau, which may compute `FEWEST` gradients in any case.
+            first: whether it is the first diagnosis of a plateau, which may compute `FEWEST_GRADIENTS` in any case.
         """
         if self._takes_too_long(meter, allowance):
             return 0
@@ -133,7 +133,7 @@ class Brake:
             return None
         seconds = self._share * self._stopwatch.whole_training - self._stopwatch.spent
         affordable = int(max(seconds, 0.0) / self._batch_seconds)
-        return max(affordable, FEWEST - int(meter.gradients) if first else 0)
+        return max(affordable, FEWEST_GRADIENTS - int(meter.gradients) if first else 0)
 
     def reason(self, meter: Meter, allowance: int | None) -> tuple[str, str]:
         """Return why no time is left, and the setting that would change it; empty where there is none."""
@@ -145,8 +145,8 @@ class Brake:
         """Return whether probes with a limited budget take several times the planned time."""
         if allowance is None:
             return False
-        return meter.seconds > SEVERAL * max(PLANNED, allowance * self._batch_seconds)
+        return meter.seconds > MAX_EXCESS * max(PLANNED_SECONDS, allowance * self._batch_seconds)
 
     @property
     def _batch_seconds(self) -> float:
-        return self._stopwatch.batch_seconds or UNTIMED
+        return self._stopwatch.batch_seconds or UNTIMED_BATCH_SECONDS

@@ -1,4 +1,4 @@
-"""The detectors of a run: the library's and the user's, so that an error of one does not stop the others."""
+"""Call the detectors of a run, so that an error of one does not stop the others."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class Verdicts:
 
         def guarded(detector: Detector) -> Detector:
             def called(known: Evidence) -> Verdict | None:
-                found: list[Verdict | None] = []
-                guard.attempt(name_of(detector), lambda: found.append(_checked_verdict(detector, known)))
-                return found[0] if found else None
+                verdicts: list[Verdict | None] = []
+                guard.attempt(name_of(detector), lambda: verdicts.append(_checked_verdict(detector, known)))
+                return verdicts[0] if verdicts else None
 
             return called
 
         return diagnose(evidence, [guarded(detector) for detector in self.detectors])
 
     def likely(self, evidence: Evidence) -> Verdict | None:
-        """Return the first verdict while a diagnosis is going on; errors of detectors are ignored for now."""
+        """Return the first verdict during a diagnosis; errors of detectors are ignored until it ends."""
         return diagnose(evidence, self._quiet)
 
     def open(self, evidence: Evidence) -> bool:
-        """Return whether a more expensive probe could still change the verdict."""
+        """Return whether the readings of a more expensive probe could still change the verdict."""
         return needs_more_evidence(evidence, self._quiet)
 
     @property
@@ -63,8 +63,8 @@ def _checked_verdict(detector: Detector, evidence: Evidence) -> Verdict | None:
     if verdict is None:
         return None
     if not isinstance(verdict, Verdict):
-        raise TypeError(f"a detector returns a Verdict or None, got {shown(verdict)}")
+        raise TypeError(f"a detector must return a Verdict or None, got {shown(verdict)}")
     complete = verdict.evidence if len(verdict.evidence) else evidence
     verdict = replace(verdict, cause=Cause(verdict.cause), evidence=complete)
-    Verdict.from_dict(verdict.to_dict())  # a verdict that a resumed run could not read is refused at once
+    Verdict.from_dict(verdict.to_dict())  # raises an error for a verdict that a resumed run could not load
     return verdict

@@ -1,6 +1,6 @@
-"""Trains a stuck network on two processes, with each remedy: ``python -m tests.examination.remedied_ranks FOLDER``.
+"""Train a stuck network on two processes, with each remedy: ``python -m tests.examination.remedied_ranks FOLDER``.
 
-Each rank writes what it has in the end to FOLDER, for `test_remedied_ranks.py` to compare.
+Each rank writes its final weights and outcomes to FOLDER, where `test_remedied_ranks.py` compares them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Stuck(L.LightningModule):
 
 
 class Report(L.Callback):
-    """What a rank has in the end."""
+    """Writes the final weights and outcomes of this rank."""
 
     def __init__(self, file: Path, monitor: LandscapeMonitor) -> None:
         self.file, self.monitor = file, monitor

@@ -1,4 +1,4 @@
-"""How much work an examination may take: decided by counting gradients, and by a clock only once."""
+"""How much a diagnosis may compute: gradients are counted, and the clock is read once to choose the effort."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ import pytest
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.examination.account import Account, ProbeReason
-from lightning_landscape.examination.effort import FAST, FEWEST, GRADIENTS, Effort
+from lightning_landscape.examination.effort import FAST_BATCH_SECONDS, FEWEST_GRADIENTS, GRADIENTS, Effort
 from lightning_landscape.examination.spending import Budget, Spending
-from lightning_landscape.examination.stopwatch import PLANNED, SAMPLED, SEVERAL, TIMED, Brake, Stopwatch
+from lightning_landscape.examination.stopwatch import (
+    HOOKS_TIMED_EVERY,
+    MAX_EXCESS,
+    PLANNED_SECONDS,
+    TIMED_BATCHES,
+    Brake,
+    Stopwatch,
+)
 from lightning_landscape.module_surface.meter import Meter
 from tests.clocks import HandClock
 
 
-def account(gradients=500, *, sliced=False):
+def new_account(gradients=500, *, sliced=False):
     made = Account()
     made.effort = Effort("auto", gradients, sliced=sliced, picture_every_n_steps=1)
     return made
 
 
-def timed(clock, seconds, batches=TIMED):
-    """A stopwatch that has seen batches of this length."""
+def timed(clock, seconds, batches=TIMED_BATCHES):
+    """Return a stopwatch that has timed batches of this length."""
     stopwatch = Stopwatch(clock, horizon=1000)
     for _ in range(batches):
         stopwatch.begin_batch()
@@ -34,41 +41,41 @@ def timed(clock, seconds, batches=TIMED):
     return stopwatch
 
 
-# The choice.
+# The choice of the effort.
 
 
 @pytest.mark.parametrize("effort", ["fast", "", None, 3, "Auto"])
-def test_an_unknown_effort_is_refused_with_the_four_that_there_are(effort):
+def test_an_unknown_effort_is_refused_with_the_four_settings(effort):
     with pytest.raises(ValueError, match=r"'auto', 'light', 'standard', 'thorough', got "):
         LandscapeMonitor(effort=effort)
 
 
 @pytest.mark.parametrize("effort", ["light", "thorough"])
-def test_a_budget_that_contradicts_the_effort_is_refused_with_both(effort):
+def test_a_budget_that_contradicts_the_effort_is_refused_with_both_values(effort):
     with pytest.raises(ValueError, match=f"effort='{effort}'.*budget=0.02"):
         LandscapeMonitor(effort=effort, budget=0.02)
 
 
 @pytest.mark.parametrize("given", [{"probes": [len]}, {"every_n_steps": 50}, {"loss_fn": len}])
-def test_what_would_have_no_effect_with_the_light_effort_is_refused(given):
-    with pytest.raises(ValueError, match=f"effort='light' runs no examination, so {next(iter(given))}="):
+def test_an_argument_without_effect_with_the_light_effort_is_refused(given):
+    with pytest.raises(ValueError, match=f"effort='light' runs no probes, so {next(iter(given))}="):
         LandscapeMonitor(effort="light", **given)
     assert LandscapeMonitor(effort="light", probes=()) is not None
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.5, math.nan, True, "2%"])
-def test_a_budget_that_is_no_share_is_refused_with_its_value(share):
+def test_a_budget_outside_0_and_1_is_refused_with_its_value(share):
     with pytest.raises(ValueError, match=f"budget must be a share above 0 and at most 1, got {share!r}"):
         LandscapeMonitor(budget=share)
 
 
-def test_the_work_halves_with_each_doubling_of_a_batch_and_never_falls_below_the_fewest():
-    found = [Effort.chosen("auto", FAST * 2.0**halvings).gradients for halvings in range(-6, 9)]
-    assert found == [*[500] * 7, 250, 125, 62, *[FEWEST] * 5]
+def test_gradients_halve_with_each_doubling_of_the_batch_time_down_to_the_fewest():
+    gradients = [Effort.chosen("auto", FAST_BATCH_SECONDS * 2.0**halvings).gradients for halvings in range(-6, 9)]
+    assert gradients == [*[500] * 7, 250, 125, 62, *[FEWEST_GRADIENTS] * 5]
 
 
-def test_the_time_of_a_batch_is_rounded_and_the_report_says_why_there_is_less_work_than_usual():
-    for seconds in (0.0005, FAST, 2 * FAST, 4 * FAST, 8 * FAST, 1.0):
+def test_the_batch_time_is_rounded_and_the_report_says_why_there_are_fewer_gradients():
+    for seconds in (0.0005, *(FAST_BATCH_SECONDS * factor for factor in (1, 2, 4, 8)), 1.0):
         assert Effort.chosen("auto", seconds).gradients == Effort.chosen("auto", 1.33 * seconds).gradients
     assert "a batch took about 40 ms or more" in Effort.chosen("auto", 0.05).sentence()
     assert "ms" not in Effort.chosen("auto", 0.02).sentence()
@@ -76,15 +83,15 @@ def test_the_time_of_a_batch_is_rounded_and_the_report_says_why_there_is_less_wo
 
 
 @pytest.mark.parametrize("setting", GRADIENTS)
-def test_a_named_effort_asks_no_clock(setting):
+def test_a_named_effort_does_not_depend_on_the_batch_time(setting):
     assert {Effort.chosen(setting, seconds).gradients for seconds in (None, 1e-4, 10.0)} == {GRADIENTS[setting]}
 
 
-def test_only_slow_batches_are_examined_in_slices():
+def test_only_with_slow_batches_is_a_diagnosis_spread_over_checks():
     assert [Effort.chosen("auto", seconds).sliced for seconds in (0.001, 0.15, 0.17, 5.0)] == [False, False, True, True]
 
 
-def test_the_first_batches_are_timed_and_their_median_counts():
+def test_the_batch_time_is_the_median_of_the_first_batches():
     clock = HandClock()
     stopwatch = Stopwatch(clock)
     assert stopwatch.batch_seconds is None
@@ -95,7 +102,7 @@ def test_the_first_batches_are_timed_and_their_median_counts():
     assert stopwatch.batch_seconds == pytest.approx(0.015)
 
 
-def test_loading_validation_and_checks_between_two_batches_are_no_part_of_them():
+def test_the_batch_time_excludes_loading_validation_and_checks():
     clock = HandClock()
     stopwatch = Stopwatch(clock)
     for _ in range(5):
@@ -112,70 +119,70 @@ def test_loading_validation_and_checks_between_two_batches_are_no_part_of_them()
 
 
 def test_without_an_effort_nothing_is_limited():
-    for occasion in ProbeReason:
-        assert Account().allowance(occasion, 0) is None
-        assert Account().can_afford(occasion, 0, 10**9)
+    for reason in ProbeReason:
+        assert Account().allowance(reason, 0) is None
+        assert Account().can_afford(reason, 0, 10**9)
 
 
-def test_the_first_diagnosis_takes_the_whole_and_all_together_at_most_twice_that():
-    found, taken = account(), []
+def test_the_first_diagnosis_may_use_its_full_budget_and_all_together_twice_as_much():
+    account, allowances = new_account(), []
     for _ in range(20):
-        taken.append(found.allowance(ProbeReason.DIAGNOSIS, 0))
-        found.spend(ProbeReason.DIAGNOSIS, taken[-1])
-    assert taken[:4] == [500, 250, 125, 62]
-    assert sum(taken) <= 1000
+        allowances.append(account.allowance(ProbeReason.DIAGNOSIS, 0))
+        account.spend(ProbeReason.DIAGNOSIS, allowances[-1])
+    assert allowances[:4] == [500, 250, 125, 62]
+    assert sum(allowances) <= 1000
 
 
-def test_what_a_diagnosis_does_not_take_is_there_for_the_next():
-    found = account()
-    found.spend(ProbeReason.DIAGNOSIS, 100)
-    assert found.allowance(ProbeReason.DIAGNOSIS, 100) == 450
+def test_gradients_that_a_diagnosis_does_not_use_are_left_for_the_next():
+    account = new_account()
+    account.spend(ProbeReason.DIAGNOSIS, 100)
+    assert account.allowance(ProbeReason.DIAGNOSIS, 100) == 450
 
 
-def test_looks_take_two_percent_of_the_steps_and_nothing_of_what_a_diagnosis_may_take():
-    found = account()
-    assert found.allowance(ProbeReason.SCHEDULE, 1000) == 20
-    assert not found.can_afford(ProbeReason.SCHEDULE, 600, 14)
-    assert found.can_afford(ProbeReason.SCHEDULE, 1000, 14)
-    found.spend(ProbeReason.SCHEDULE, 19)
-    assert found.allowance(ProbeReason.SCHEDULE, 1000) == 1
-    assert found.allowance(ProbeReason.DIAGNOSIS, 1000) == 500
+def test_scheduled_measurements_may_use_2_percent_of_the_steps_and_none_of_the_budget_of_diagnoses():
+    account = new_account()
+    assert account.allowance(ProbeReason.SCHEDULE, 1000) == 20
+    assert not account.can_afford(ProbeReason.SCHEDULE, 600, 14)
+    assert account.can_afford(ProbeReason.SCHEDULE, 1000, 14)
+    account.spend(ProbeReason.SCHEDULE, 19)
+    assert account.allowance(ProbeReason.SCHEDULE, 1000) == 1
+    assert account.allowance(ProbeReason.DIAGNOSIS, 1000) == 500
 
 
-def test_in_a_long_run_a_late_plateau_is_examined_in_full_again():
-    found = account()
-    found.spend(ProbeReason.DIAGNOSIS, 1000)
-    assert found.allowance(ProbeReason.DIAGNOSIS, 100) == 2
-    assert found.allowance(ProbeReason.DIAGNOSIS, 100_000) == 500
-    found.spend(ProbeReason.DIAGNOSIS, 500)
-    assert found.allowance(ProbeReason.SCHEDULE, 100_000) == 2000 - 500
+def test_in_a_long_run_a_late_plateau_has_the_full_budget_again():
+    account = new_account()
+    account.spend(ProbeReason.DIAGNOSIS, 1000)
+    assert account.allowance(ProbeReason.DIAGNOSIS, 100) == 2
+    assert account.allowance(ProbeReason.DIAGNOSIS, 100_000) == 500
+    account.spend(ProbeReason.DIAGNOSIS, 500)
+    assert account.allowance(ProbeReason.SCHEDULE, 100_000) == 2000 - 500
 
 
-def test_a_first_diagnosis_is_made_in_any_case_and_a_later_one_of_the_same_plateau_waits():
-    found = account()
-    found.spend(ProbeReason.DIAGNOSIS, 990)
-    assert found.can_afford(ProbeReason.DIAGNOSIS, 100, 14)
-    assert not found.can_afford(ProbeReason.REPEATED_DIAGNOSIS, 100, 14)
+def test_the_first_diagnosis_of_a_plateau_may_always_begin_and_a_repeated_one_waits():
+    account = new_account()
+    account.spend(ProbeReason.DIAGNOSIS, 990)
+    assert account.can_afford(ProbeReason.DIAGNOSIS, 100, 14)
+    assert not account.can_afford(ProbeReason.REPEATED_DIAGNOSIS, 100, 14)
 
 
-def test_an_account_goes_on_where_it_was_saved_and_a_new_setting_is_chosen_anew():
-    found = account(250)
-    found.spend(ProbeReason.DIAGNOSIS, 100)
-    found.spend(ProbeReason.SCHEDULE, 7)
+def test_a_loaded_account_continues_and_chooses_the_effort_anew_for_another_setting():
+    account = new_account(250)
+    account.spend(ProbeReason.DIAGNOSIS, 100)
+    account.spend(ProbeReason.SCHEDULE, 7)
     same, other = Account(), Account()
-    same.load_state_dict(found.state_dict(), "auto")
-    other.load_state_dict(found.state_dict(), "thorough")
-    assert same.state_dict() == found.state_dict()
+    same.load_state_dict(account.state_dict(), "auto")
+    other.load_state_dict(account.state_dict(), "thorough")
+    assert same.state_dict() == account.state_dict()
     assert other.effort is None
     assert other.spent == 107
 
 
-def test_what_a_remedy_needs_is_neither_limited_nor_charged():
-    found = account()
-    found.spend(ProbeReason.DIAGNOSIS, 1000)
-    assert found.allowance(ProbeReason.REMEDY, 0) is None
-    found.spend(ProbeReason.REMEDY, 80)
-    assert found.spent == 1000
+def test_gradients_for_a_remedy_are_neither_limited_nor_counted():
+    account = new_account()
+    account.spend(ProbeReason.DIAGNOSIS, 1000)
+    assert account.allowance(ProbeReason.REMEDY, 0) is None
+    account.spend(ProbeReason.REMEDY, 80)
+    assert account.spent == 1000
 
 
 # The meter.
@@ -190,7 +197,7 @@ def test_a_forward_pass_is_a_third_of_a_gradient_and_a_hessian_product_two():
     assert meter.gradients == 3
 
 
-def test_beyond_its_limit_nothing_is_evaluated():
+def test_beyond_its_limit_the_meter_raises_an_error():
     meter = Meter(HandClock())
     meter.product()
     with meter.limited(1.2, "1 that it had announced"):
@@ -201,7 +208,7 @@ def test_beyond_its_limit_nothing_is_evaluated():
     meter.forward()
 
 
-def test_a_jump_of_the_clock_is_one_slow_evaluation():
+def test_a_jump_of_the_clock_counts_as_one_slow_evaluation():
     clock = HandClock()
     meter = Meter(clock)
     for seconds in (0.01, 0.01, 86_400.0, 0.01, -500.0):
@@ -213,10 +220,10 @@ def test_a_jump_of_the_clock_is_one_slow_evaluation():
 # One check.
 
 
-def spending(found, occasion=ProbeReason.DIAGNOSIS, steps=100, clock=None, **known):
+def spending(account, reason=ProbeReason.DIAGNOSIS, steps=100, clock=None, **known):
     clock = clock or HandClock()
     meter = Meter(clock)
-    return Spending(found, occasion, steps, meter, Brake(timed(clock, 0.01)), **known)
+    return Spending(account, reason, steps, meter, Brake(timed(clock, 0.01)), **known)
 
 
 def evaluate(check, gradients):
@@ -225,9 +232,9 @@ def evaluate(check, gradients):
         check.meter.backward()
 
 
-def test_what_follows_a_diagnosis_has_a_purse_of_its_own():
-    found = account()
-    check = spending(found)
+def test_follow_up_probes_have_a_budget_of_their_own():
+    account = new_account()
+    check = spending(account)
     evaluate(check, 300)
     check.charge()
     assert check.left() == 200
@@ -235,31 +242,31 @@ def test_what_follows_a_diagnosis_has_a_purse_of_its_own():
     evaluate(check, 50)
     check.charge(follow_up=True)
     assert (check.left(), check.left(follow_up=True)) == (200, 300)
-    assert found.spent == 350
+    assert account.spent == 350
 
 
-def test_a_sliced_diagnosis_takes_a_quarter_of_the_steps_and_goes_on_at_the_next_check():
-    found = account(60, sliced=True)
-    first = spending(found, steps=80)
+def test_a_diagnosis_in_slices_uses_a_quarter_of_the_steps_and_continues_at_the_next_check():
+    account = new_account(60, sliced=True)
+    first = spending(account, steps=80)
     assert first.left() == 20
     assert first.waits(30)
     assert not first.waits(61)
     evaluate(first, 20)
     first.charge()
-    later = spending(found, steps=300, budget=first.budget)
+    later = spending(account, steps=300, budget=first.budget)
     assert later.left() == 40
 
 
-def test_an_unlimited_check_is_charged_all_the_same():
-    found = account()
-    check = spending(found, ProbeReason.SCHEDULE, unlimited=True)
+def test_gradients_of_an_unlimited_check_are_counted():
+    account = new_account()
+    check = spending(account, ProbeReason.SCHEDULE, unlimited=True)
     assert check.left() is None
     evaluate(check, 5)
     check.charge()
-    assert found.allowance(ProbeReason.SCHEDULE, 1000) == 15
+    assert account.allowance(ProbeReason.SCHEDULE, 1000) == 15
 
 
-def test_a_purse_survives_a_checkpoint():
+def test_a_budget_survives_a_checkpoint():
     assert Budget.from_dict(Budget(60, 12.5).to_dict()) == Budget(60, 12.5)
     assert Budget.from_dict(Budget().to_dict()).left is None
 
@@ -267,31 +274,31 @@ def test_a_purse_survives_a_checkpoint():
 # The brake.
 
 
-def test_an_examination_that_takes_several_times_what_was_planned_is_ended_and_one_that_takes_twice_is_not():
+def test_the_brake_ends_probes_after_5_times_the_planned_time_and_not_after_twice():
     clock = HandClock()
     brake, meter = Brake(timed(clock, 0.01)), Meter(clock)
     for _ in range(100):
-        clock.move(2 * PLANNED / 100)
+        clock.move(2 * PLANNED_SECONDS / 100)
         meter.forward()
     assert brake.left(meter, 500, first=True) is None
     for _ in range(100):
-        clock.move(SEVERAL * PLANNED / 100)
+        clock.move(MAX_EXCESS * PLANNED_SECONDS / 100)
         meter.forward()
     assert brake.left(meter, 500, first=True) == 0
     assert "several times the planned time" in brake.reason(meter, 500)[0]
-    assert brake.left(meter, None, first=True) is None  # what is not limited is not ended
+    assert brake.left(meter, None, first=True) is None  # probes without a limit are not ended
 
 
-def test_what_a_remedy_needs_is_not_ended_by_the_clock():
+def test_the_clock_does_not_end_a_measurement_for_a_remedy():
     clock = HandClock()
-    check = Spending(account(), ProbeReason.REMEDY, 100, Meter(clock), Brake(timed(clock, 0.01), 1e-9))
+    check = Spending(new_account(), ProbeReason.REMEDY, 100, Meter(clock), Brake(timed(clock, 0.01), 1e-9))
     assert check.left() is None
 
 
-def test_what_is_left_out_names_the_setting_with_which_it_would_be_included():
-    assert spending(account(500)).why_left_out(700.0, 480)[1] == "effort='thorough'"
-    assert spending(account(62)).why_left_out(700.0, 40)[1] == "effort='standard'"
-    assert spending(account(500), ProbeReason.SCHEDULE).why_left_out(4.0, 2) == (
+def test_the_note_on_a_probe_that_is_left_out_names_the_setting_that_includes_it():
+    assert spending(new_account(500)).why_left_out(700.0, 480)[1] == "effort='thorough'"
+    assert spending(new_account(62)).why_left_out(700.0, 40)[1] == "effort='standard'"
+    assert spending(new_account(500), ProbeReason.SCHEDULE).why_left_out(4.0, 2) == (
         "needs 4 gradients of one batch, 2 are left",
         "every_n_steps=...",
     )
@@ -300,7 +307,7 @@ def test_what_is_left_out_names_the_setting_with_which_it_would_be_included():
     assert spending(thorough).why_left_out(7000.0, 1400) == ("needs 7000 gradients of one batch, 1400 are left", "")
 
 
-def test_a_budget_ends_what_exceeds_its_share_but_not_the_shortest_first_diagnosis():
+def test_the_budget_ends_probes_above_its_share_but_not_the_shortest_first_diagnosis():
     clock = HandClock()
     stopwatch, meter = timed(clock, 0.01), Meter(clock)  # 1000 steps of 10 ms: a share of 10 s
     brake = Brake(stopwatch, 0.2)
@@ -308,14 +315,14 @@ def test_a_budget_ends_what_exceeds_its_share_but_not_the_shortest_first_diagnos
     with stopwatch.spending():
         clock.move(5.0)
     assert brake.left(meter, 500, first=False) == 0
-    assert brake.left(meter, 500, first=True) == FEWEST
+    assert brake.left(meter, 500, first=True) == FEWEST_GRADIENTS
     assert brake.reason(meter, 500) == ("budget=0.2 of the training time is used up", "budget=None")
 
 
-# What watching costs.
+# The time that the monitor takes.
 
 
-def test_the_overhead_is_the_time_spent_over_that_of_training():
+def test_the_overhead_is_the_time_of_the_monitor_over_that_of_training():
     clock = HandClock()
     stopwatch = Stopwatch(clock, 1000)
     assert stopwatch.overhead == 0.0
@@ -331,11 +338,11 @@ def test_the_overhead_is_the_time_spent_over_that_of_training():
     assert stopwatch.overhead == pytest.approx(0.05)
 
 
-def test_one_batch_in_17_stands_for_the_hooks_of_all_and_what_is_spent_in_them_is_not_counted_twice():
+def test_hooks_of_one_batch_in_17_are_timed_and_a_check_within_them_is_counted_once():
     clock = HandClock()
     stopwatch = Stopwatch(clock, 1000)
     sampled = []
-    for batch in range(1, 3 * SAMPLED):
+    for batch in range(1, 3 * HOOKS_TIMED_EVERY):
         clock.move(0.1)
         if stopwatch.sampling:
             sampled.append(batch)
@@ -345,11 +352,11 @@ def test_one_batch_in_17_stands_for_the_hooks_of_all_and_what_is_spent_in_them_i
                 clock.move(0.5)
             stopwatch.sample(start)
         assert stopwatch.end_batch() == batch
-    assert sampled == [SAMPLED + 1, 2 * SAMPLED + 1]
-    assert stopwatch.spent == pytest.approx(2 * (0.5 + SAMPLED * 0.001))
+    assert sampled == [HOOKS_TIMED_EVERY + 1, 2 * HOOKS_TIMED_EVERY + 1]
+    assert stopwatch.spent == pytest.approx(2 * (0.5 + HOOKS_TIMED_EVERY * 0.001))
 
 
-def test_a_clock_that_stands_still_divides_nothing_by_zero():
+def test_a_clock_that_stands_still_causes_no_division_by_zero():
     clock = HandClock()
     stopwatch = Stopwatch(clock, 10)
     stopwatch.count(10)
@@ -360,7 +367,7 @@ def test_a_clock_that_stands_still_divides_nothing_by_zero():
     assert Brake(stopwatch, 0.02).left(Meter(clock), 500, first=False) == 0
 
 
-def test_pictures_on_the_way_are_rarer_where_steps_are_quick():
+def test_pictures_during_the_run_are_rarer_where_steps_are_fast():
     every = [Effort.chosen("auto", seconds).picture_every_n_steps for seconds in (0.001, 0.01, 0.1, 1.0, 100.0)]
     assert every == [16384, 2048, 256, 16, 1]
     assert all(a > b for a, b in itertools.pairwise(every))

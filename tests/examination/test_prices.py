@@ -1,4 +1,4 @@
-"""Every probe says what it is going to take, and keeps to it: evaluations of a real module are counted."""
+"""Probes compute no more than their announced cost: their evaluations of a module are counted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES = [getattr(probe, "__name__", None) or repr(probe) for probe in PROBES]
 
 
 class Saddle(L.LightningModule):
-    """Starts at weights from which a direction of negative curvature leads down, so that every probe has work to do."""
+    """Starts near a saddle, where the curvature is negative in one direction, so that every probe has work to do."""
 
     def __init__(self):
         super().__init__()
@@ -52,15 +52,15 @@ class Saddle(L.LightningModule):
 
 @dataclass(frozen=True)
 class Count:
-    """What a probe said that it would take, what was counted, and whether it had anything to say."""
+    """The gradients that a probe announced and computed, and whether it returned a reading."""
 
-    said: float | None
-    taken: float
-    spoke: bool
+    announced: float | None
+    computed: float
+    has_reading: bool
 
 
 class Counts(L.Callback):
-    """Runs every probe at the end of a run, for each number of gradients that it may take."""
+    """Runs every probe at the end of a run, for each number of gradients that it may compute."""
 
     def __init__(self, batches, gradients):
         self.gradients, self.probe_set = gradients, ProbeSet(batches)
@@ -83,9 +83,10 @@ class Counts(L.Callback):
                             surface.with_budget(left),
                             meter.gradients,
                         )
-                        said = cost_of(probe, known)
-                        spoke = said is not None and (left is None or said <= left) and probe(known) is not None
-                        self.found[name, left] = Count(said, meter.gradients - before, spoke)
+                        announced = cost_of(probe, known)
+                        affordable = announced is not None and (left is None or announced <= left)
+                        has_reading = affordable and probe(known) is not None
+                        self.found[name, left] = Count(announced, meter.gradients - before, has_reading)
 
 
 @functools.cache
@@ -100,33 +101,33 @@ def counts(batches, *gradients):
 
 
 @pytest.mark.parametrize(("batches", "gradients"), [(16, None), (16, 500), (8, 300), (5, 150), (2, 200)])
-def test_no_probe_takes_more_than_a_fifth_above_what_it_says(batches, gradients):
+def test_no_probe_computes_over_a_fifth_more_than_it_announces(batches, gradients):
     found = {name: count for (name, _), count in counts(batches, gradients).items()}
     assert len(found) == len(PROBES)
-    assert [name for name, count in found.items() if count.said is None] == []
-    assert {name: count for name, count in found.items() if count.taken > EXCESS * (count.said or 0.0)} == {}
+    assert [name for name, count in found.items() if count.announced is None] == []
+    assert {name: count for name, count in found.items() if count.computed > EXCESS * (count.announced or 0.0)} == {}
 
 
-def test_no_price_is_so_high_that_it_keeps_a_probe_from_running_where_it_would_fit():
-    spoke = {name: count for (name, _), count in counts(16, None).items() if count.spoke and count.taken}
-    assert len(spoke) >= len(PROBES) - 3
-    assert {name: count for name, count in spoke.items() if count.said > 3 * count.taken} == {}
+def test_no_probe_announces_three_times_what_it_computes():
+    found = {name: count for (name, _), count in counts(16, None).items() if count.has_reading and count.computed}
+    assert len(found) >= len(PROBES) - 3
+    assert {name: count for name, count in found.items() if count.announced > 3 * count.computed} == {}
 
 
-def test_where_gradients_are_short_a_probe_asks_for_less_or_says_that_they_do_not_suffice():
+def test_with_a_larger_budget_a_probe_announces_no_less_and_remains_affordable():
     few = (60, 120, 250, 500, 1500)
     found = counts(8, *few)
     for name in dict.fromkeys(NAMES):
-        asked = [found[name, gradients].said for gradients in few]
-        enough = [said <= gradients for said, gradients in zip(asked, few, strict=True)]
-        assert asked == sorted(asked), name
-        assert enough == sorted(enough), name  # what once suffices goes on to do so
+        announced = [found[name, gradients].announced for gradients in few]
+        enough = [cost <= gradients for cost, gradients in zip(announced, few, strict=True)]
+        assert announced == sorted(announced), name
+        assert enough == sorted(enough), name
         assert enough[-1], name
 
 
 @costs(lambda surface: 2.0)
 def understated(surface):
-    """Says two gradients and takes as many as it is given."""
+    """Announces two gradients and computes as many as it may."""
     for _ in range(1000):
         surface.loss(surface.here)
 
@@ -137,7 +138,7 @@ def unstated(surface):
 
 
 @pytest.mark.parametrize("probe", [understated, unstated])
-def test_a_probe_that_takes_more_than_it_says_is_ended_and_named_and_the_verdict_is_reached(probe):
+def test_a_probe_that_computes_more_than_it_announces_is_ended_and_the_verdict_is_reached(probe):
     monitor = LandscapeMonitor(probes=[probe], max_batches=2)
     said = said_by(lambda: fit(Flat(), monitor, steps=120))
     assert monitor.verdict is not None
@@ -147,14 +148,14 @@ def test_a_probe_that_takes_more_than_it_says_is_ended_and_named_and_the_verdict
 
 
 @costs(lambda surface: 10_000.0)
-def dear(surface):
+def expensive(surface):
     raise AssertionError("it must not run")
 
 
-def test_a_probe_that_costs_more_than_is_left_is_not_run_and_the_report_names_the_setting_that_allows_more():
-    monitor = LandscapeMonitor(probes=[dear], max_batches=2)
+def test_a_probe_above_the_budget_does_not_run_and_the_report_names_the_setting_that_allows_it():
+    monitor = LandscapeMonitor(probes=[expensive], max_batches=2)
     said_by(lambda: fit(Flat(), monitor, steps=120))
-    assert "left out: dear (needs 10000 gradients of one batch, 49" in monitor.report
+    assert "left out: expensive (needs 10000 gradients of one batch, 49" in monitor.report
     assert ": set effort='thorough'" in monitor.report
 
 
@@ -170,7 +171,7 @@ def test_a_cost_that_is_no_number_of_gradients_is_refused_with_its_value(price):
     assert monitor.verdict is not None
 
 
-def test_a_probe_that_says_that_it_takes_nothing_is_ended_at_its_first_evaluation():
+def test_a_probe_that_announces_no_gradients_is_ended_at_its_first_evaluation():
     @costs(lambda surface: 0.0)
     def free(surface):
         surface.loss(surface.here)

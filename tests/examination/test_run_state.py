@@ -1,4 +1,4 @@
-"""Episodes: when they are judged, when they are news, when they are over; and that a resumed run judges the same."""
+"""Verdicts on plateaus: when one is due, whether it is new, when its plateau ends; and the same in a resumed run."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ HORIZON = 4000
 STRIDE = 20
 
 
-class Watch:
-    """A monitor without a trainer: it looks every so many steps, and notes what it would say."""
+class Watcher:
+    """A monitor without a trainer, which checks every `STRIDE` steps and keeps a list of what it would report."""
 
     def __init__(self, horizon=HORIZON, readings=()):
-        self.seen, self.readings = RunState(horizon), readings
-        self.said = []
+        self.state, self.readings = RunState(horizon), readings
+        self.reported = []
 
     def step(self, loss):
-        self.seen.update(StepRecord(self.seen.steps, 0, loss, learning_rate=0.1, stepped=True))
-        if self.seen.steps % STRIDE == 0:
-            self.look()
+        self.state.update(StepRecord(self.state.steps, 0, loss, learning_rate=0.1, stepped=True))
+        if self.state.steps % STRIDE == 0:
+            self.check()
 
-    def look(self):
-        if self.seen.stalled or self.seen.diverged:
-            verdict = diagnose(self.seen.evidence(self.readings))
-            if self.seen.judge(verdict):
-                self.said.append((self.seen.steps, str(verdict.cause), verdict.stuck))
-        left = self.seen.escaped()
-        if left is not None:
-            self.said.append((self.seen.steps, "escaped", False))
+    def check(self):
+        if self.state.stalled or self.state.diverged:
+            verdict = diagnose(self.state.evidence(self.readings))
+            if self.state.judge(verdict):
+                self.reported.append((self.state.steps, str(verdict.cause), verdict.stuck))
+        alarm = self.state.escaped()
+        if alarm is not None:
+            self.reported.append((self.state.steps, "escaped", False))
 
     def feed(self, losses):
         for loss in losses:
@@ -57,19 +57,19 @@ class Watch:
         return self
 
     def resumed(self):
-        """The same, from a checkpoint."""
-        other = Watch(self.seen.progress.horizon, self.readings)
-        other.seen.load_state_dict(json.loads(json.dumps(self.seen.state_dict())))
-        other.said = list(self.said)
+        """Return the watcher of a run that resumes from a checkpoint of this one."""
+        other = Watcher(self.state.progress.horizon, self.readings)
+        other.state.load_state_dict(json.loads(json.dumps(self.state.state_dict())))
+        other.reported = list(self.reported)
         return other
 
     @property
     def alarms(self):
-        return [cause for _, cause, stuck in self.said if stuck]
+        return [cause for _, cause, stuck in self.reported if stuck]
 
     @property
     def causes(self):
-        return [cause for _, cause, _ in self.said]
+        return [cause for _, cause, _ in self.reported]
 
 
 def noise(step, size):
@@ -88,190 +88,190 @@ UNUSED = InputUse(loss=2.3, shuffled=2.3, moved=0.0, varied=True)
 RESCUED = Trials({"adam": 0.5}, steps=40, relative_gradient=0.01, decay_pull=0.0, samples=64)
 
 
-def test_a_stuck_run_alarms_once_however_long_it_stays_so():
-    watch = Watch().feed(flat(2.3, 4000))
-    assert watch.alarms == ["undecided"]
-    assert [v.cause for v in watch.seen.verdicts] == [Cause.UNDECIDED]
+def test_a_stuck_run_raises_one_alarm_however_long_it_lasts():
+    watcher = Watcher().feed(flat(2.3, 4000))
+    assert watcher.alarms == ["undecided"]
+    assert [v.cause for v in watcher.state.verdicts] == [Cause.UNDECIDED]
 
 
-def test_an_alarm_without_a_cause_gives_way_to_one_that_names_it_and_to_nothing_else():
-    seen, undecided = episode(RunState(HORIZON), 400), loss_value(Cause.UNDECIDED, 400, 0, stuck=True)
-    assert seen.judge(undecided)
-    assert not seen.judge(loss_value(Cause.UNDECIDED, 800, 0, stuck=True))
-    assert not seen.judge(loss_value(Cause.UNDECIDED, 1600, 0, stuck=False))
-    assert not seen.judge(loss_value(Cause.SETTLED, 1600, 0, stuck=False))
-    assert seen.verdicts == [undecided]
-    named = loss_value(Cause.NOTHING_TO_LEARN, 3200, 0, stuck=True)
-    assert seen.judge(named)
-    assert seen.verdicts == [named]
-    assert not episode(seen, 4000).stalled
+def test_only_an_alarm_that_names_a_cause_replaces_an_undecided_one():
+    state, undecided = plateau(RunState(HORIZON), 400), verdict_of(Cause.UNDECIDED, 400, 0, stuck=True)
+    assert state.judge(undecided)
+    assert not state.judge(verdict_of(Cause.UNDECIDED, 800, 0, stuck=True))
+    assert not state.judge(verdict_of(Cause.UNDECIDED, 1600, 0, stuck=False))
+    assert not state.judge(verdict_of(Cause.SETTLED, 1600, 0, stuck=False))
+    assert state.verdicts == [undecided]
+    named = verdict_of(Cause.NOTHING_TO_LEARN, 3200, 0, stuck=True)
+    assert state.judge(named)
+    assert state.verdicts == [named]
+    assert not plateau(state, 4000).stalled
 
 
-def test_an_alarm_without_a_cause_of_an_earlier_episode_stays():
-    seen, undecided = episode(RunState(HORIZON), 400), loss_value(Cause.UNDECIDED, 400, 0, stuck=True)
-    seen.judge(undecided)
-    seen.judged_at = None
-    later = loss_value(Cause.SADDLE_POINT, 2000, 1900, stuck=True)
-    assert seen.judge(later)
-    assert seen.verdicts == [undecided, later]
+def test_an_undecided_alarm_of_an_earlier_plateau_is_kept():
+    state, undecided = plateau(RunState(HORIZON), 400), verdict_of(Cause.UNDECIDED, 400, 0, stuck=True)
+    state.judge(undecided)
+    state.judged_at = None
+    later = verdict_of(Cause.SADDLE_POINT, 2000, 1900, stuck=True)
+    assert state.judge(later)
+    assert state.verdicts == [undecided, later]
 
 
-@pytest.mark.parametrize(("now", "news"), [(2.2, True), (2.24, False), (2.5, False), (None, False)])
-def test_a_plateau_of_the_same_cause_soon_after_an_alarm_is_another_where_the_loss_is_lower(now, news):
+@pytest.mark.parametrize(("now", "is_new"), [(2.2, True), (2.24, False), (2.5, False), (None, False)])
+def test_a_plateau_of_the_same_cause_soon_after_an_alarm_is_new_where_the_loss_is_lower(now, is_new):
     def at(level):
         return Evidence() if level is None else Evidence(LossLevel(2.4, level, level))
 
-    seen = episode(RunState(HORIZON), 400)
-    assert seen.judge(replace(loss_value(Cause.SADDLE_POINT, 400, 0, stuck=True), evidence=at(2.3)))
-    seen.judged_at = None
-    assert seen.judge(replace(loss_value(Cause.SADDLE_POINT, 700, 600, stuck=True), evidence=at(now))) is news
-    assert len(seen.verdicts) == 1 + news
+    state = plateau(RunState(HORIZON), 400)
+    assert state.judge(replace(verdict_of(Cause.SADDLE_POINT, 400, 0, stuck=True), evidence=at(2.3)))
+    state.judged_at = None
+    assert state.judge(replace(verdict_of(Cause.SADDLE_POINT, 700, 600, stuck=True), evidence=at(now))) is is_new
+    assert len(state.verdicts) == 1 + is_new
 
 
-def test_information_soon_after_the_same_is_no_news_though_the_loss_is_lower():
-    seen = episode(RunState(HORIZON), 400)
+def test_a_verdict_without_alarm_soon_after_the_same_one_is_not_new_although_the_loss_is_lower():
+    state = plateau(RunState(HORIZON), 400)
     for step, level in ((400, 2.3), (700, 1.2)):
         known = Evidence(LossLevel(2.4, level, level))
-        found = seen.judge(replace(loss_value(Cause.SETTLED, step, step - 100, stuck=False), evidence=known))
-        assert found is (step == 400)
-        seen.judged_at = None
+        is_new = state.judge(replace(verdict_of(Cause.SETTLED, step, step - 100, stuck=False), evidence=known))
+        assert is_new is (step == 400)
+        state.judged_at = None
 
 
-def test_an_alarm_is_taken_back_once_when_the_run_moves_on():
-    watch = Watch().feed([*flat(2.3, 800), *fall(2.3, 0.3, 1600)])
-    assert watch.causes == ["undecided", "escaped"]
-    assert watch.seen.judged_at is None
+def test_an_escape_from_a_plateau_with_an_alarm_is_reported_once():
+    watcher = Watcher().feed([*flat(2.3, 800), *fall(2.3, 0.3, 1600)])
+    assert watcher.causes == ["undecided", "escaped"]
+    assert watcher.state.judged_at is None
 
 
-def test_an_episode_that_was_only_information_ends_without_a_word():
-    watch = Watch().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *fall(1.2, 0.3, 1000)])
-    assert watch.causes == ["settled"]
+def test_an_escape_from_a_plateau_without_an_alarm_is_not_reported():
+    watcher = Watcher().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *fall(1.2, 0.3, 1000)])
+    assert watcher.causes == ["settled"]
 
 
-def test_a_second_plateau_far_from_the_first_is_an_episode_of_its_own():
-    watch = Watch(readings=[UNUSED, RESCUED]).feed([*flat(2.3, 800), *fall(2.3, 1.3, 1200), *flat(1.3, 1000)])
-    assert watch.causes == ["saddle_point", "escaped", "saddle_point"]
-    assert len(watch.seen.verdicts) == 2
-    assert watch.seen.verdicts[0].since < 200
-    assert watch.seen.verdicts[1].since > 1500
+def test_a_second_plateau_far_from_the_first_has_its_own_verdict():
+    watcher = Watcher(readings=[UNUSED, RESCUED]).feed([*flat(2.3, 800), *fall(2.3, 1.3, 1200), *flat(1.3, 1000)])
+    assert watcher.causes == ["saddle_point", "escaped", "saddle_point"]
+    assert len(watcher.state.verdicts) == 2
+    assert watcher.state.verdicts[0].since < 200
+    assert watcher.state.verdicts[1].since > 1500
 
 
-def loss_value(cause, step, since, *, stuck):
+def verdict_of(cause, step, since, *, stuck):
     return Verdict(cause, step, since, stuck=stuck, reason="")
 
 
-def episode(seen, steps):
-    """Let this many steps go by in a plateau."""
+def plateau(state, steps):
+    """Return the state after this many more steps of a plateau."""
     for _ in range(steps):
-        seen.update(StepRecord(seen.steps, 0, 2.3, learning_rate=0.1, stepped=True))
-    return seen
+        state.update(StepRecord(state.steps, 0, 2.3, learning_rate=0.1, stepped=True))
+    return state
 
 
-def test_an_episode_that_begins_soon_after_an_alarm_of_the_same_cause_is_the_same():
-    seen = episode(RunState(HORIZON), 400)
-    assert seen.judge(loss_value(Cause.SADDLE_POINT, 400, 0, stuck=True))
-    seen.judged_at = None  # it trembled
-    assert not seen.judge(loss_value(Cause.SADDLE_POINT, 700, 799, stuck=True))
-    assert len(seen.verdicts) == 1
-    seen.judged_at = None
-    assert seen.judge(loss_value(Cause.SADDLE_POINT, 900, 800, stuck=True))
-    assert len(seen.verdicts) == 2
+def test_a_plateau_that_begins_soon_after_an_alarm_of_the_same_cause_is_the_same():
+    state = plateau(RunState(HORIZON), 400)
+    assert state.judge(verdict_of(Cause.SADDLE_POINT, 400, 0, stuck=True))
+    state.judged_at = None  # the loss fell for a short time
+    assert not state.judge(verdict_of(Cause.SADDLE_POINT, 700, 799, stuck=True))
+    assert len(state.verdicts) == 1
+    state.judged_at = None
+    assert state.judge(verdict_of(Cause.SADDLE_POINT, 900, 800, stuck=True))
+    assert len(state.verdicts) == 2
 
 
-def test_a_trembling_episode_of_another_cause_or_one_that_alarms_now_is_news():
+def test_after_a_short_fall_another_cause_or_a_first_alarm_is_new():
     for first, second in (
-        (loss_value(Cause.SADDLE_POINT, 400, 0, stuck=True), loss_value(Cause.FLAT_REGION, 500, 450, stuck=True)),
-        (loss_value(Cause.UNDECIDED, 400, 0, stuck=False), loss_value(Cause.UNDECIDED, 500, 450, stuck=True)),
+        (verdict_of(Cause.SADDLE_POINT, 400, 0, stuck=True), verdict_of(Cause.FLAT_REGION, 500, 450, stuck=True)),
+        (verdict_of(Cause.UNDECIDED, 400, 0, stuck=False), verdict_of(Cause.UNDECIDED, 500, 450, stuck=True)),
     ):
-        seen = episode(RunState(HORIZON), 400)
-        assert seen.judge(first)
-        seen.judged_at = None
-        assert seen.judge(second)
-        assert seen.verdicts == [first, second]
+        state = plateau(RunState(HORIZON), 400)
+        assert state.judge(first)
+        state.judged_at = None
+        assert state.judge(second)
+        assert state.verdicts == [first, second]
 
 
-def test_within_an_episode_a_better_verdict_takes_the_place_of_information():
-    seen = episode(RunState(HORIZON), 400)
-    assert seen.judge(loss_value(Cause.SETTLED, 400, 0, stuck=False))
-    assert not seen.judge(loss_value(Cause.SETTLED, 800, 0, stuck=False))
-    assert seen.judge(loss_value(Cause.POOR_MINIMUM, 1200, 0, stuck=True))
-    assert [verdict.cause for verdict in seen.verdicts] == [Cause.POOR_MINIMUM]
+def test_within_a_plateau_an_alarm_replaces_a_verdict_without_alarm():
+    state = plateau(RunState(HORIZON), 400)
+    assert state.judge(verdict_of(Cause.SETTLED, 400, 0, stuck=False))
+    assert not state.judge(verdict_of(Cause.SETTLED, 800, 0, stuck=False))
+    assert state.judge(verdict_of(Cause.POOR_MINIMUM, 1200, 0, stuck=True))
+    assert [verdict.cause for verdict in state.verdicts] == [Cause.POOR_MINIMUM]
 
 
-def test_an_earlier_episode_keeps_its_verdict():
-    seen = episode(RunState(HORIZON), 400)
-    seen.judge(loss_value(Cause.SETTLED, 400, 0, stuck=False))
-    seen.judged_at = None
-    seen.judge(loss_value(Cause.SLOW, 2000, 1900, stuck=False))
-    seen.judge(loss_value(Cause.SADDLE_POINT, 2400, 1900, stuck=True))
-    assert [verdict.cause for verdict in seen.verdicts] == [Cause.SETTLED, Cause.SADDLE_POINT]
+def test_an_earlier_plateau_keeps_its_verdict():
+    state = plateau(RunState(HORIZON), 400)
+    state.judge(verdict_of(Cause.SETTLED, 400, 0, stuck=False))
+    state.judged_at = None
+    state.judge(verdict_of(Cause.SLOW, 2000, 1900, stuck=False))
+    state.judge(verdict_of(Cause.SADDLE_POINT, 2400, 1900, stuck=True))
+    assert [verdict.cause for verdict in state.verdicts] == [Cause.SETTLED, Cause.SADDLE_POINT]
 
 
 @pytest.mark.parametrize(
     ("cause", "stuck", "again"),
     [(Cause.SETTLED, False, True), (Cause.SADDLE_POINT, True, False), (Cause.UNDECIDED, True, True)],
 )
-def test_after_a_tenth_of_the_run_all_but_an_alarm_that_names_a_cause_is_examined_again(cause, stuck, again):
-    seen = episode(RunState(HORIZON), 400)
-    seen.judge(loss_value(cause, 400, 0, stuck=stuck))
-    assert not episode(seen, 399).stalled
-    assert episode(seen, 1).stalled is again
+def test_a_diagnosis_is_repeated_after_a_tenth_of_the_run_unless_an_alarm_names_the_cause(cause, stuck, again):
+    state = plateau(RunState(HORIZON), 400)
+    state.judge(verdict_of(cause, 400, 0, stuck=stuck))
+    assert not plateau(state, 399).stalled
+    assert plateau(state, 1).stalled is again
 
 
-def test_each_examination_leaves_the_run_alone_for_twice_as_long():
-    seen, waits = episode(RunState(HORIZON), 400), []
+def test_each_diagnosis_doubles_the_time_to_the_next():
+    state, waits = plateau(RunState(HORIZON), 400), []
     for _ in range(3):
-        seen.judge(loss_value(Cause.SETTLED, 400, 0, stuck=False))
-        before = seen.steps
-        while not seen.stalled:
-            episode(seen, 1)
-        waits.append(seen.steps - before)
+        state.judge(verdict_of(Cause.SETTLED, 400, 0, stuck=False))
+        before = state.steps
+        while not state.stalled:
+            plateau(state, 1)
+        waits.append(state.steps - before)
     assert waits == [400, 800, 1600]
 
 
-def test_a_short_run_is_examined_again_after_200_steps_at_the_earliest():
-    seen = episode(RunState(500), 100)
-    seen.judge(loss_value(Cause.SETTLED, 100, 0, stuck=False))
-    assert not episode(seen, 199).stalled
-    assert episode(seen, 1).stalled
+def test_in_a_short_run_a_diagnosis_is_repeated_after_200_steps_at_the_earliest():
+    state = plateau(RunState(500), 100)
+    state.judge(verdict_of(Cause.SETTLED, 100, 0, stuck=False))
+    assert not plateau(state, 199).stalled
+    assert plateau(state, 1).stalled
 
 
-def test_a_plateau_that_is_proven_by_now_is_examined_again_at_once():
-    seen = episode(RunState(HORIZON), 400)
-    seen.progress.proven = False
-    seen.judge(loss_value(Cause.UNDECIDED, 400, 0, stuck=False))
-    assert not seen.stalled
-    seen.progress.proven = True
-    assert seen.stalled
+def test_a_diagnosis_is_repeated_as_soon_as_the_plateau_is_proven():
+    state = plateau(RunState(HORIZON), 400)
+    state.progress.proven = False
+    state.judge(verdict_of(Cause.UNDECIDED, 400, 0, stuck=False))
+    assert not state.stalled
+    state.progress.proven = True
+    assert state.stalled
 
 
-def test_an_episode_that_is_passed_over_is_due_again_like_information():
-    seen = episode(RunState(HORIZON), 400)
-    seen.postpone()
-    assert not seen.stalled
-    assert not seen.verdicts
-    assert episode(seen, 400).stalled
+def test_a_postponed_diagnosis_is_due_again_after_a_tenth_of_the_run():
+    state = plateau(RunState(HORIZON), 400)
+    state.postpone()
+    assert not state.stalled
+    assert not state.verdicts
+    assert plateau(state, 400).stalled
 
 
-def test_a_divergence_is_told_once_and_keeps_the_alarm_before_it():
-    watch = Watch().feed([*flat(2.3, 800), *[math.nan] * 400])
-    assert watch.alarms == ["undecided", "diverged"]
-    assert [v.cause for v in watch.seen.verdicts] == [Cause.UNDECIDED, Cause.DIVERGED]
+def test_a_divergence_is_reported_once_and_replaces_no_alarm():
+    watcher = Watcher().feed([*flat(2.3, 800), *[math.nan] * 400])
+    assert watcher.alarms == ["undecided", "diverged"]
+    assert [v.cause for v in watcher.state.verdicts] == [Cause.UNDECIDED, Cause.DIVERGED]
 
 
-def test_a_divergence_out_of_information_keeps_that_as_well():
-    watch = Watch().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *[math.nan] * 100])
-    assert [v.cause for v in watch.seen.verdicts] == [Cause.SETTLED, Cause.DIVERGED]
+def test_a_divergence_replaces_no_verdict_without_alarm():
+    watcher = Watcher().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *[math.nan] * 100])
+    assert [v.cause for v in watcher.state.verdicts] == [Cause.SETTLED, Cause.DIVERGED]
 
 
-def test_evidence_of_a_plateau_is_that_of_its_opening():
-    seen = Watch().feed(flat(2.3, 400)).seen
-    assert seen.evidence().get(Trend) == seen.progress.opening
-    assert seen.evidence([UNUSED, replace(UNUSED, loss=9.0)]).get(InputUse) == UNUSED  # the first stands
+def test_the_trend_in_the_evidence_is_that_at_the_beginning_of_the_plateau():
+    state = Watcher().feed(flat(2.3, 400)).state
+    assert state.evidence().get(Trend) == state.progress.opening
+    assert state.evidence([UNUSED, replace(UNUSED, loss=9.0)]).get(InputUse) == UNUSED  # the first of two
 
 
-class Players(L.LightningModule):
-    """Two optimizers, and losses that stand still."""
+class TwoOptimizers(L.LightningModule):
+    """Two optimizers, and losses that do not change."""
 
     def __init__(self):
         super().__init__()
@@ -289,26 +289,26 @@ class Players(L.LightningModule):
         return [torch.optim.SGD([parameter], lr=0.1) for parameter in self.net.parameters()]
 
 
-def play(module, monitor, steps=1600, **settings):
+def fit(module, monitor, steps=1600, **settings):
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = L.Trainer(accelerator="cpu", max_steps=steps, callbacks=[monitor], **{**quiet, **settings})
     trainer.fit(module, DataLoader(TensorDataset(torch.ones(800, 1)), batch_size=1))
     return monitor
 
 
-def test_a_standstill_of_several_players_is_not_examined_and_no_verdict_is_reached():
-    looks = []
-    monitor = play(Players(), LandscapeMonitor(probes=(lambda surface: looks.append(1),)))
+def test_a_plateau_of_several_optimizers_is_not_diagnosed():
+    calls = []
+    monitor = fit(TwoOptimizers(), LandscapeMonitor(probes=(lambda surface: calls.append(1),)))
     assert monitor.verdict is None
-    assert looks == []
+    assert calls == []
 
 
 NOT_JUDGED = "the run is not judged, because it has several optimizers, whose losses need not fall"
 
 
 @pytest.mark.parametrize("kind", [LandscapeMonitor, PlateauMonitor, GradientNormMonitor])
-def test_a_run_with_several_optimizers_is_said_to_be_not_judged_and_never_to_be_healthy(kind, tmp_path):
-    monitor = play(Players(), kind(), logger=CSVLogger(tmp_path, name="", version="run"))
+def test_the_report_says_that_a_run_with_several_optimizers_is_not_judged_and_not_that_it_is_healthy(kind, tmp_path):
+    monitor = fit(TwoOptimizers(), kind(), logger=CSVLogger(tmp_path, name="", version="run"))
     report = monitor.report
     assert report.splitlines()[0].endswith("The run was not judged.")
     forms = (report, report.summary("ended"), report.to_markdown())
@@ -319,8 +319,8 @@ def test_a_run_with_several_optimizers_is_said_to_be_not_judged_and_never_to_be_
     assert {state for _, state in report.document["course"]["segments"]} == {"not_judged"}
 
 
-def test_a_run_with_several_optimizers_that_diverges_is_still_told():
-    class Diverges(Players):
+def test_the_divergence_of_a_run_with_several_optimizers_is_reported():
+    class Diverges(TwoOptimizers):
         def training_step(self, batch, batch_idx):
             loss = super().training_step(batch, batch_idx)
             if self.trainer.fit_loop.epoch_loop.batch_idx > 100:
@@ -329,14 +329,14 @@ def test_a_run_with_several_optimizers_that_diverges_is_still_told():
             return loss
 
     with pytest.warns(DivergenceWarning):
-        monitor = play(Diverges(), LandscapeMonitor())
+        monitor = fit(Diverges(), LandscapeMonitor())
     assert [verdict.cause for verdict in monitor.verdicts] == [Cause.DIVERGED]
     assert "1 alarm" in monitor.report.splitlines()[0]
     assert {state for _, state in monitor.report.document["course"]["segments"]} == {"not_judged", "diverged"}
 
 
 def on_two_ranks(*losses):
-    """What each of two ranks is told of the losses of both."""
+    """Return the losses that each of two ranks has after averaging."""
     sent = []
 
     def reduce(numbers, reduce_op):
@@ -350,14 +350,14 @@ def on_two_ranks(*losses):
     return [[record.loss for record in averaged_over_ranks(host, rank, 0.0)[0]] for rank in (records[1], records[0])]
 
 
-def test_two_ranks_are_told_the_mean_of_their_losses():
+def test_two_ranks_get_the_mean_of_their_losses():
     assert on_two_ranks([1.0, 2.0], [3.0, 2.0]) == [[2.0, 2.0], [2.0, 2.0]]
 
 
-def standing(said):
-    """The alarms of these without those that a named one of the same episode has replaced."""
+def remaining(reported):
+    """Return the causes of the alarms that no later alarm on the same plateau has replaced."""
     alarms, replaceable = [], False
-    for _, cause, stuck in said:
+    for _, cause, stuck in reported:
         if stuck:
             alarms = alarms[:-1] if replaceable and cause != "diverged" else alarms
             alarms.append(cause)
@@ -368,15 +368,15 @@ def standing(said):
 LEVELS = st.sampled_from([0.01, 0.5, 1.0, 2.2, 2.3, 2.4, 9.0])
 
 
-class Episodes(RuleBasedStateMachine):
-    """Any run, watched straight through and from checkpoint to checkpoint."""
+class Plateaus(RuleBasedStateMachine):
+    """Any run, observed without a break and with breaks at checkpoints."""
 
     @initialize(
         horizon=st.sampled_from([None, 500, 2000, 10000]), readings=st.sampled_from([(), (UNUSED,), (UNUSED, RESCUED)])
     )
     def start(self, horizon, readings):
         self.level = 2.3
-        self.straight, self.broken = Watch(horizon, readings), Watch(horizon, readings)
+        self.straight, self.broken = Watcher(horizon, readings), Watcher(horizon, readings)
         self.ended = 0
 
     def feed(self, losses):
@@ -396,50 +396,50 @@ class Episodes(RuleBasedStateMachine):
     def jump(self, end):
         self.level = end
 
-    @rule(steps=st.integers(1, 30), what=st.sampled_from([math.nan, math.inf, -math.inf]))
-    def break_down(self, steps, what):
-        self.feed([what] * steps)
+    @rule(steps=st.integers(1, 30), loss=st.sampled_from([math.nan, math.inf, -math.inf]))
+    def diverge(self, steps, loss):
+        self.feed([loss] * steps)
 
     @rule()
     def no_loss(self):
         self.feed([None] * 5)
 
     @rule(steps=st.integers(1, 100), apart=st.sampled_from([0.0, 0.1, 3.0]))
-    def see_other_losses_on_another_rank(self, steps, apart):
+    def average_with_another_rank(self, steps, apart):
         one, other = on_two_ranks(flat(self.level, steps), flat(self.level + apart, steps))
         self.straight.feed(one)
         self.broken.feed(other)
 
-    @precondition(lambda self: self.straight.seen.steps > 0)
+    @precondition(lambda self: self.straight.state.steps > 0)
     @rule()
     def resume(self):
         self.broken = self.broken.resumed()
 
     @invariant()
-    def a_resumed_run_says_the_same(self):
+    def a_resumed_run_reports_the_same(self):
         if hasattr(self, "straight"):
-            assert self.broken.said == self.straight.said
-            assert self.broken.seen.verdicts == self.straight.seen.verdicts
+            assert self.broken.reported == self.straight.reported
+            assert self.broken.state.verdicts == self.straight.state.verdicts
 
     @invariant()
-    def an_episode_alarms_once_and_may_name_the_cause_later(self):
+    def a_plateau_has_one_alarm_whose_cause_may_be_named_later(self):
         if not hasattr(self, "straight"):
             return
-        episode = []
-        for _, cause, stuck in self.straight.said:
+        alarms = []
+        for _, cause, stuck in self.straight.reported:
             if cause == "escaped":
-                episode = []
+                alarms = []
             elif stuck and cause != "diverged":
-                episode.append(cause)
-            assert len(episode) <= 1 or (episode[0] == "undecided" and len(episode) == 2)
+                alarms.append(cause)
+            assert len(alarms) <= 1 or (alarms[0] == "undecided" and len(alarms) == 2)
         assert self.straight.causes.count("diverged") <= 1
 
     @invariant()
-    def what_was_said_is_kept(self):
+    def the_verdicts_are_those_that_were_reported(self):
         if hasattr(self, "straight"):
-            kept = [str(verdict.cause) for verdict in self.straight.seen.verdicts if verdict.stuck]
-            assert kept == standing(self.straight.said)
+            alarms = [str(verdict.cause) for verdict in self.straight.state.verdicts if verdict.stuck]
+            assert alarms == remaining(self.straight.reported)
 
 
-TestEpisodes = Episodes.TestCase
-TestEpisodes.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestPlateaus = Plateaus.TestCase
+TestPlateaus.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)

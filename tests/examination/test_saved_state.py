@@ -18,7 +18,7 @@ STEPS = 120
 
 @pytest.fixture(scope="module")
 def monitor():
-    """A monitor of this version that goes on from step 80 of the stored run."""
+    """Return a monitor of this version that continued from step 80 of the stored run."""
     monitor = LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2, norm_every_n_steps=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -26,14 +26,14 @@ def monitor():
     return monitor
 
 
-def test_a_run_of_version_0_1_is_resumed_with_all_that_it_knew(monitor):
+def test_a_resumed_run_of_version_0_1_keeps_its_verdicts_and_outcomes(monitor):
     assert monitor._state.steps == STEPS
     assert [(verdict.cause, verdict.step) for verdict in monitor.verdicts] == [(Cause.UNDECIDED, 49)]
     (outcome,) = monitor.remedy_outcomes
     assert (outcome.step, outcome.said) == (49, ("note noted it",))
 
 
-def test_its_readings_are_in_the_log_once_and_go_on(monitor):
+def test_its_readings_are_in_the_log_once_and_new_ones_follow(monitor):
     lines = monitor.readings.lines()
     assert list(lines) == ["initial", "previous", "best"]
     steps = [step for step, _ in lines["initial"]]
@@ -42,7 +42,7 @@ def test_its_readings_are_in_the_log_once_and_go_on(monitor):
     assert monitor.readings.latest(Curvature) is not None
 
 
-def test_the_evidence_of_its_verdict_has_the_present_names(monitor):
+def test_the_evidence_of_its_verdict_has_the_new_names(monitor):
     updates = monitor.verdicts[0].evidence.get(UpdateStatistics)
     (state,) = torch.load(STORED, weights_only=True)["callbacks"].values()
     stored = state["seen"]["verdicts"][0]["evidence"]["Movement"]
@@ -50,13 +50,13 @@ def test_the_evidence_of_its_verdict_has_the_present_names(monitor):
     assert "UpdateStatistics.no_grad_share" in monitor.report.to_markdown()
 
 
-def test_a_state_that_was_read_once_is_of_the_present_schema(monitor):
+def test_it_is_saved_again_in_the_new_schema(monitor):
     state = monitor.state_dict()
     assert state["schema"] == saved_state.SCHEMA
     assert {"seen", "chronicle", "treatments", "told"}.isdisjoint({*state, *state["run"]})
 
 
-def test_reading_an_old_state_does_not_change_it():
+def test_loading_an_old_state_does_not_change_it():
     (state,) = torch.load(STORED, weights_only=True)["callbacks"].values()
     before = sorted(state["seen"])
     assert saved_state.restore(state, {"run": RunState(120, state["seen"]["gradients"]["groups"])})

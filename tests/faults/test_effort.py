@@ -83,8 +83,5 @@ def test_f09_scheduled_looks_wait_until_the_steps_have_earned_them_unless_the_us
     watched(waiting, steps=120)
     watched(asked, steps=120)
     assert not waiting._state.readings.lines()
-    assert (
-        "scheduled lines (they may take 2% of the steps, which is too little so far): set every_n_steps=..."
-        in waiting.report
-    )
+    assert "scheduled lines (2% of the steps so far are too few gradients): set every_n_steps=..." in waiting.report
     assert len(asked._state.readings.lines()["initial"]) >= 4

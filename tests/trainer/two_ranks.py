@@ -24,7 +24,7 @@ from lightning_landscape.errors import SurfaceError
 from lightning_landscape.evidence import to_builtins
 from lightning_landscape.probes import input_use
 from tests.module_surface.observers import Prober, leaves, midpoint
-from tests.ranks import LIMIT, leave, part_at_exit
+from tests.ranks import LIMIT, destroy_group_at_exit, leave
 from tests.zoo.plain import Convolutional, Perceptron, WithMetrics
 from tests.zoo.specimen import labelled
 
@@ -180,7 +180,7 @@ class Report(Prober):
     def on_train_epoch_end(self, *args: Any) -> None: ...
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        part_at_exit()
+        destroy_group_at_exit()
         digest = hashlib.sha256()
         for tensor in [*pl_module.state_dict().values(), torch.get_rng_state()]:
             local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
