@@ -1,42 +1,41 @@
-"""The door of the public monitors: what is passed in is what is meant, or it is refused with its value."""
+"""Check the arguments of the public monitors; every error names the argument and shows its value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lightning_landscape.examination.effort import SETTINGS
 
 
-def check_numbers(**numbers: Any) -> None:
-    """Refuse what is not a whole number; None stands for "choose yourself".
+def check_numbers(**numbers: object) -> None:
+    """Check that these arguments are whole numbers, or None for a default.
 
     Raises:
-        ValueError: naming the first such argument.
+        ValueError: if one of them is not.
     """
     for name, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise ValueError(f"{name} must be a whole number, got {value!r}")
 
 
-def check_functions(**functions: Any) -> None:
-    """Refuse what cannot be called; None stands for "none".
+def check_functions(**functions: object) -> None:
+    """Check that these arguments can be called, or are None.
 
     Raises:
-        ValueError: naming the first such argument.
+        ValueError: if one of them cannot be called.
     """
     for name, value in functions.items():
         if value is not None and not callable(value):
             raise ValueError(f"{name} must be a function, got {value!r}")
 
 
-def check_sequences(**functions: Any) -> None:
-    """Refuse what is not a sequence of functions; None stands for the usual ones.
+def check_sequences(**functions: object) -> None:
+    """Check that these arguments are sequences of functions, or None for the default ones.
 
-    A class is refused as well: it has to be called first, as in `HessianExtremes()`.
+    A class among the functions is refused, since an instance is meant, as in `HessianExtremes()`.
 
     Raises:
-        ValueError: naming the first such argument.
+        ValueError: if one of them is not.
     """
     for name, value in functions.items():
         if value is None:
@@ -45,11 +44,11 @@ def check_sequences(**functions: Any) -> None:
             raise ValueError(f"{name} must be a sequence of functions, got {value!r}")
 
 
-def check_share(**shares: Any) -> None:
-    """Refuse what is not a share in (0, 1]; None stands for "no limit".
+def check_share(**shares: object) -> None:
+    """Check that these arguments are shares in (0, 1], or None for no limit.
 
     Raises:
-        ValueError: naming the first such argument.
+        ValueError: if one of them is not.
     """
     for name, value in shares.items():
         if value is None:
@@ -58,26 +57,26 @@ def check_share(**shares: Any) -> None:
             raise ValueError(f"{name} must be a share above 0 and at most 1, got {value!r}")
 
 
-def check_effort(effort: Any, *, budget: Any, **of_examinations: Any) -> None:
-    """Refuse an effort that is unknown, or that another argument contradicts.
+def check_effort(effort: object, *, budget: object, **of_probes: object) -> None:
+    """Check that the effort is one of `SETTINGS`, and that no other argument contradicts it.
 
     Args:
-        effort: one of `SETTINGS`.
-        budget: the share of the training time at which the clock ends an examination, or None.
-        of_examinations: other arguments that have no effect without examinations, by name; None where not given.
+        effort: the effort.
+        budget: the share of the training time after which the clock ends the probes, or None.
+        of_probes: other arguments that have no effect without probes, by name; None where not given.
 
     Raises:
-        ValueError: listing the settings, or showing both values.
+        ValueError: if the effort is unknown, or another argument contradicts it.
     """
     if effort not in SETTINGS:
         raise ValueError(f"effort must be one of {', '.join(map(repr, SETTINGS))}, got {effort!r}")
     if effort == "light":
-        for name, value in {"budget": budget, **of_examinations}.items():
+        for name, value in {"budget": budget, **of_probes}.items():
             if value is not None and value != ():
                 raise ValueError(
-                    f"effort='light' runs no examination, so {name}={value!r} has no effect; remove one of the two"
+                    f"effort='light' runs no probes, so {name}={value!r} has no effect; remove one of the two"
                 )
     if effort == "thorough" and budget is not None:
         raise ValueError(
-            f"effort='thorough' asks for whole examinations, which budget={budget!r} would end; remove one of the two"
+            f"effort='thorough' asks for complete diagnoses, which budget={budget!r} would end; remove one of the two"
         )

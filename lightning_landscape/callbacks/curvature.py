@@ -1,4 +1,4 @@
-"""`CurvatureMonitor`: both ends of the Hessian's spectrum while a run trains."""
+"""`CurvatureMonitor`: the extreme eigenvalues of the Hessian during training."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class CurvatureMonitor(Monitor):
-    """Measure the smallest and the largest curvature of the loss, and warn when a stalled run sits at a saddle.
+    """Measure the smallest and the largest curvature of the loss, and warn when a stalled run is at a saddle point.
 
-    It does so every so many steps, after a checkpoint was written, and when the loss stalls. Scalars:
+    It measures every `every_n_steps` steps, after a checkpoint, and when the loss stalls. Scalars:
     ``landscape/lambda_min``, ``landscape/lambda_max``, ``landscape/sharpness_ratio``, ``landscape/trace``,
     ``landscape/share_negative``. Pictures: ``landscape/spectrum``, and ``landscape/descent``, the loss along the most
-    negative curvature on the batches that found it and on others. A negative curvature alone is no alarm: half of all
-    healthy runs have it. The price of a measurement is `iterations` + 23 Hessian-vector products, about two gradients
-    each.
+    negative curvature, on the batches with which it was found and on held-out batches. Negative curvature alone raises
+    no alarm, since half of all healthy runs have it. A measurement takes `iterations` + 23 Hessian-vector products,
+    which are about two gradients each.
 
     Args:
-        every_n_steps: optimizer steps between measurements; None for a tenth of the run.
-        iterations: Hessian-vector products of one measurement, at most.
-        max_batches: how many of the latest batches an examination sees at most.
-        loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
+        every_n_steps: optimizer steps between two measurements; None for a tenth of the run.
+        iterations: most Hessian-vector products for the extreme eigenvalues of one measurement.
+        max_batches: probes evaluate the loss on at most this many of the latest batches.
+        loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be repeated.
 
     Raises:
         ValueError: if a number is below 1.
@@ -64,7 +64,7 @@ class CurvatureMonitor(Monitor):
         super().__init__(examination, settings=settings)
 
     def scalars(self, record: StepRecord) -> Mapping[str, float]:
-        """Return the eigenvalues, the trace and the share of negative eigenvalues, last measured."""
+        """Return the latest extreme eigenvalues, trace and share of negative eigenvalues."""
         readings = self._state.readings
         return curvature_scalars(readings, record.learning_rate) | spectrum_scalars(readings)
 

@@ -1,4 +1,4 @@
-"""`GradientNormMonitor`: how large the gradients are, before and after clipping, and by part of the model."""
+"""`GradientNormMonitor`: the gradient norms before and after clipping, and by part of the model."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class GradientNormMonitor(Monitor):
     """Log the gradient norm of every step, draw it by part of the model, and warn when it vanishes or explodes.
 
     Scalars: ``landscape/grad_norm``, ``landscape/grad_norm_clipped``, ``landscape/update_ratio``. Picture:
-    ``landscape/grad_norms``. Warns once per fit of each: the gradient of the first layers below 1e-4 of that of the
-    last over 50 steps, and a gradient that is not finite or 100 times its median while the loss does not fall.
+    ``landscape/grad_norms``. It warns once per fit that the gradient vanishes, if that of the first layers is below
+    1e-4 of that of the last layers over 50 steps, and once that it explodes, if it is not finite or 100 times its
+    median while the loss does not fall.
 
     Args:
-        every_n_steps: measure at every so many optimizer steps, and at those that are logged.
+        every_n_steps: optimizer steps between two measurements; steps that are logged are measured as well.
 
     Raises:
         ValueError: if `every_n_steps` is below 1.
@@ -44,7 +45,7 @@ class GradientNormMonitor(Monitor):
         )
 
     def scalars(self, record: StepRecord) -> Mapping[str, float]:
-        """Return the gradient norms of this step and the update ratio."""
+        """Return the gradient norms of this step and the latest update ratio."""
         ratio = self._state.progress.update_ratio
         return gradient_scalars(record) | ({} if ratio is None else {"update_ratio": ratio})
 
@@ -53,16 +54,16 @@ class GradientNormMonitor(Monitor):
         return gradient_figures(self._state.gradients)
 
     def judge(self, readings: Sequence[object]) -> None:
-        """Reach no verdict: this monitor warns of gradients only."""
+        """Do nothing, since this monitor reaches no verdicts."""
 
     def after_check(self) -> None:
-        """Warn of gradients that vanish or explode, once per fit of each."""
+        """Warn of a vanishing and of an exploding gradient, once per fit each."""
         scale = self._state.gradients.vanishing
         if scale is not None:
             first, *_, last = scale.groups
             self._warn_once(
                 "LL110",
-                f"[LL110] step {self._state.step}: the gradient vanishes on its way back: its norm is "
+                f"[LL110] step {self._state.step}: the gradient vanishes in the backward pass: its norm is "
                 f"{scale.groups[first]:.2g} in {first} and "
                 f"{scale.groups[last]:.2g} in {last}, a ratio of {scale.first_to_last:.1g} (threshold {VANISHED:g}).\n"
                 "  Try: an initialisation made for the activation, normalisation layers, or residual connections.",

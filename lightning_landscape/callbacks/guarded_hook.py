@@ -1,4 +1,4 @@
-"""The decorator of the hooks that Lightning calls at every step."""
+"""The decorator of the hooks that Lightning calls for every batch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ M = TypeVar("M", bound=ReportingCallback)
 
 
 def guarded(part: str) -> Callable[[Callable[Concatenate[M, P], None]], Callable[Concatenate[M, P], None]]:
-    """Return a decorator for a hook of a monitor that runs only while the monitor watches a fit.
+    """Return a decorator for a hook of a monitor, which then does nothing while the monitor watches no fit.
 
-    Errors of the hook are counted under `part`, and its time is counted for the batches that are timed. A `with` block
-    in each hook would take longer than the hook itself.
+    Errors of the hook are counted under `part`, and its time is measured for one batch in `HOOKS_TIMED_EVERY`. A `with`
+    block in each hook would take longer than the hook itself.
     """
 
     def decorated(hook: Callable[Concatenate[M, P], None]) -> Callable[Concatenate[M, P], None]:

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 class LossInterpolationMonitor(Monitor):
     """Evaluate the training loss along the line from an anchor to the present weights, and one step beyond.
 
-    It does so every so many steps, after a checkpoint was written, and when the loss stalls; then, if the run is stuck,
-    it warns with what the lines show. Scalar: ``landscape/barrier``, the rise over the chord on the line from the first
-    anchor. Pictures: ``landscape/line_from_<anchor>``, older curves fading.
+    It does so every `every_n_steps` steps, after a checkpoint, and when the loss stalls. If the run is then stuck, it
+    warns and describes the lines. Scalar: ``landscape/barrier``, how far the loss on the line from the first anchor
+    rises above a straight line between its ends. Pictures: ``landscape/line_from_<anchor>``, where older curves fade.
 
     Args:
-        anchors: "initial", "previous" (at the last evaluation), "best", or paths of checkpoint files.
-        every_n_steps: optimizer steps between evaluations; None for a tenth of the run.
-        num_points: positions from α = 0 to α = 1, both included; one more lies a step past the end.
-        max_batches: how many of the latest batches the loss is averaged over.
-        loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
+        anchors: where lines start: "initial", "previous" (at the last evaluation), "best", or checkpoint files.
+        every_n_steps: optimizer steps between two evaluations; None for a tenth of the run.
+        num_points: number of points from the anchor to the present weights; one more is a step beyond them.
+        max_batches: the loss is a mean over at most this many of the latest batches.
+        loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be repeated.
 
     Raises:
         ValueError: if a number is out of range or there is no anchor.
@@ -79,16 +79,16 @@ class LossInterpolationMonitor(Monitor):
         return line_figures(self._state.readings)
 
     def warn(self, verdict: Verdict) -> None:
-        """Warn of an alarm, with a sentence on the latest line from each anchor."""
+        """Warn of an alarm, and describe the latest line from each anchor."""
         lines = [curves[-1][1] for curves in self._state.readings.lines().values()]
         self._reporter.warn("\n".join([message(verdict), *(f"  {sentence(line)}" for line in lines)]), BarrierWarning)
 
 
 def line_probes(anchors: Sequence[str], points: int) -> tuple[LossLine, ...]:
-    """One probe for each anchor.
+    """Return one probe for each anchor.
 
     Raises:
-        ValueError: if there is no anchor, or one is not a non-empty string.
+        ValueError: if there is no anchor, or one is no string or an empty one.
     """
     if isinstance(anchors, str) or not anchors or not all(isinstance(a, str) and a for a in anchors):
         raise ValueError(f"anchors must be a non-empty sequence of names or paths, got {anchors!r}")
@@ -96,14 +96,14 @@ def line_probes(anchors: Sequence[str], points: int) -> tuple[LossLine, ...]:
 
 
 def sentence(line: Line) -> str:
-    """What a line shows, in words."""
+    """Return a description of the loss along the line."""
     if line.monotone:
         shape = "falls all the way"
     elif line.barrier == 0:
-        shape = "lies below the chord, without a barrier"
+        shape = "meets no barrier"
     else:
-        shape = f"rises {line.barrier:.3g} over the chord"
+        shape = f"rises by up to {line.barrier:.3g} above a straight line between the two"
     return (
-        f"From {line.anchor} to here the loss goes from {line.losses[0]:.4g} to {line.losses[-2]:.4g} and {shape}; "
-        f"a step further it is {line.losses[-1]:.4g}."
+        f"On the line from {line.anchor} to the present weights the loss goes from {line.losses[0]:.4g} to "
+        f"{line.losses[-2]:.4g} and {shape}; one step beyond, it is {line.losses[-1]:.4g}."
     )

@@ -1,4 +1,4 @@
-"""`LandscapeMonitor`: all of it in one callback."""
+"""`LandscapeMonitor`: all measurements and diagnoses in one callback."""
 
 from __future__ import annotations
 
@@ -45,48 +45,45 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOLLOW_UP_PROBES: tuple[Probe, ...] = (PathPlane(), TryAlternatives())
-"""run once the run is known to be stuck: a picture of where it is, and what would help"""
+"""probes that run after an alarm: a picture of the loss around the weights, and trials of changes that may help"""
 
 
 class LandscapeMonitor(Monitor):
-    """Watch gradient norms, the trend of the loss and the loss along lines, and say once why a run is stuck.
+    """Measure gradients, updates, the trend of the loss and the loss along lines, and warn once why a run is stuck.
 
-    ``Trainer(callbacks=[LandscapeMonitor()])`` is all that has to be written. Training with it is bit-identical to
-    training without.
+    Training with ``Trainer(callbacks=[LandscapeMonitor()])`` is bit-identical to training without the monitor.
 
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
-    ``noise_scale``, ``barrier``, ``verdict`` and ``overhead`` (all that the monitor does, over training time),
-    and after an examination ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; also in
+    ``noise_scale``, ``barrier``, ``verdict`` and ``overhead`` (the time of the monitor over that of training), and
+    after a diagnosis ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; all of them are also in
     ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>``, and once for
-    each alarm ``plane`` and ``descent``. For each verdict a card in the Text tab, for each alarm a `LandscapeWarning`,
-    and a tab of its own.
+    each alarm ``plane`` and ``descent``. TensorBoard's Text tab shows each verdict, and its Landscape tab the whole
+    run. Each alarm is a `LandscapeWarning`.
 
     Args:
-        every_n_steps: optimizer steps between evaluations of the loss along lines; None for a tenth of the run.
+        every_n_steps: optimizer steps between two evaluations of the loss along lines; None for a tenth of the run.
         anchors: where the lines start: "initial", "previous", "best", or paths of checkpoint files.
-        num_points: positions on a line from α = 0 to α = 1, both included.
-        max_batches: how many of the latest batches an examination sees at most.
-        norm_every_n_steps: measure gradient norms at every so many optimizer steps, and at those that are logged; None
-            for 10, or a thousandth of a run of over 10,000 steps.
-        probes: what examines the loss surface once the loss has stalled, in place of `probes.EXAMINATION`, as in
-            ``[*EXAMINATION, mine]``. Lines, noise scale and the plane of an alarm stay; with `()` nothing is measured
-            of the loss surface at all.
-        detectors: what reaches a verdict, in place of `diagnosis.DETECTORS`, as in ``[mine, *DETECTORS]``; the first
-            that returns a verdict decides. `()` for no verdicts.
-        loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be replayed.
-        remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm. Only with
-            remedies does training differ from training without the monitor.
-        effort: how much work a diagnosis may take; the unit is one gradient of one batch. "light": none, only losses,
-            gradients and updates are watched. "standard": 500 for the first diagnosis of a run, and as much again for
-            all that follow. "thorough": three times that. "auto": "standard" where a batch takes up to 20 ms, half of
-            it for each doubling of that time, at least 60. The effort and the losses of the run decide what is
-            examined. Only "auto" looks at the time, once, at the first check; use "standard" for equal verdicts on
-            machines of any speed.
-        budget: share of the training time, such as 0.02, at which the clock ends an examination; the first 60
-            gradients of each plateau are computed in any case. With it, verdicts depend on the speed of the machine.
-            None for no such limit.
-        dirpath: where ``events.jsonl`` and ``landscape_report.html`` go; None for ``landscape/`` in the directory of
-            the first logger that writes files, and nowhere without one.
+        num_points: number of points on a line from the anchor to the present weights.
+        max_batches: probes evaluate the loss on at most this many of the latest batches.
+        norm_every_n_steps: optimizer steps between two measured gradient norms; steps that are logged are measured as
+            well. None for 10, or a thousandth of a run of over 10,000 steps.
+        probes: the probes of a diagnosis, in place of `probes.EXAMINATION`, as in ``[*EXAMINATION, mine]``. Lines, the
+            noise scale and the plane of an alarm are measured in addition; with `()` no probe runs at all.
+        detectors: the detectors that reach a verdict, in place of `diagnosis.DETECTORS`, as in ``[mine, *DETECTORS]``;
+            the first that returns a verdict decides. `()` for no verdicts.
+        loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be repeated.
+        remedies: functions that are called once per alarm, such as `remedies.Perturb()`. Only with remedies does
+            training differ from training without the monitor.
+        effort: how much a diagnosis may compute, in gradients of one batch. "light": nothing; only losses, gradients
+            and updates are measured. "standard": 500 for the first diagnosis of a run, and as much again for all later
+            ones. "thorough": three times as much. "auto": as "standard" where a batch takes up to 20 ms, half of it
+            for each doubling of that time, at least 60. Only "auto" depends on the time, which is read once, at the
+            first check; use "standard" for equal verdicts on machines of any speed.
+        budget: share of the training time, such as 0.02, after which the clock ends the probes; the first 60 gradients
+            of each plateau are computed in any case. With it, verdicts depend on the speed of the machine. None for no
+            such limit.
+        dirpath: the directory of ``events.jsonl`` and ``landscape_report.html``; None for ``landscape/`` in the
+            directory of the first logger that writes files. Without such a logger, they are not written.
 
     Raises:
         ValueError: if a number is out of range, there is no anchor, a probe, detector or remedy is no function, or
@@ -149,7 +146,7 @@ class LandscapeMonitor(Monitor):
 
     @property
     def planes(self) -> tuple[tuple[int, Plane], ...]:
-        """The planes that were drawn, with their optimizer steps; the last few of a run."""
+        """The latest planes of the loss around the weights, with their optimizer steps."""
         return tuple(self.readings.of(Plane))
 
     def scalars(self, record: StepRecord) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""`last_report`: the report of the latest fit, whichever monitor watched it."""
+"""`last_report`: the report of the latest fit of any monitor."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from lightning_landscape.callbacks.watched_fit import WatchedFit
 from lightning_landscape.reporting.report import Report
 
 _ended: list[WatchedFit] = []
-"""the latest fit that ended, if any"""
+"""the latest fit that has ended, in a list of one or none"""
 
 
 def enter_ended_fit(fit: WatchedFit) -> None:
-    """Enter that a fit has ended; the report of a `LandscapeMonitor` takes precedence over those of other monitors."""
+    """Make this fit that of `last_report`, unless a `LandscapeMonitor` has observed the same fit."""
     latest = next(iter(_ended), None)
-    if latest is None or fit.whole or not latest.whole or not fit.is_of_the_fit_of(latest):
+    if latest is None or fit.whole_run or not latest.whole_run or not fit.has_trainer_of(latest):
         _ended[:] = [fit]
 
 
 def last_report() -> Report | None:
-    """Return the report of the latest fit that ended in this process; None where none has.
+    """Return the report of the latest fit that has ended in this process; None before the first.
 
-    It serves with libraries that make or copy the callbacks. Where a `LandscapeMonitor` and other monitors have
-    watched the same fit, it is the report of the `LandscapeMonitor`.
+    Use it where another library creates or copies the callbacks. If a `LandscapeMonitor` and other monitors have
+    observed the same fit, this is the report of the `LandscapeMonitor`.
     """
     return _ended[0].report() if _ended else None

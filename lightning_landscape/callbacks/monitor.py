@@ -1,4 +1,4 @@
-"""`Monitor`: the base class of the public monitors, in which Lightning's hooks become data that flows one way.
+"""`Monitor`: the base class of the public monitors, through whose parts the data goes one way.
 
 hooks → StepRecorder → RunState → stalled? → Examination → Evidence → Verdict → Reporter
 """
@@ -38,6 +38,7 @@ from lightning_landscape.trainer.optimizer_coverage import optimizer_coverage
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.utilities.types import STEP_OUTPUT
     from matplotlib.figure import Figure
 
 
@@ -49,7 +50,7 @@ class Monitor(ReportingCallback):
     Args:
         examination: the probes and when they run; None for no probes.
         recorder: what is measured at each optimizer step; None for losses and updates without gradient norms.
-        remedies: what to do about an alarm; each is called once for each alarm.
+        remedies: functions that are called once for each alarm.
         settings: the arguments of the monitor, by which Lightning tells the states of two monitors apart.
         dirpath: directory of the events and the report; "" for that of the first logger with files, None for no files.
     """
@@ -83,7 +84,7 @@ class Monitor(ReportingCallback):
         return {}
 
     def judge(self, readings: Sequence[object]) -> None:
-        """Reach a verdict on a run that has just stalled or diverged, and report it if it is new."""
+        """Reach a verdict on a run that has stalled or diverged, and report it if it is new."""
         verdict = self._examination.verdict(self._state, readings, self._guard)
         if verdict is None or (self._state.optimizer_count > 1 and verdict.cause is not Cause.DIVERGED):
             self._state.postpone()  # with several optimizers, the losses need not fall
@@ -97,16 +98,16 @@ class Monitor(ReportingCallback):
         self._reporter.warn(message(verdict), category(verdict))
 
     def after_check(self) -> None:
-        """Look at the state of the run after each check; does nothing here."""
+        """Do nothing; a subclass may act on the state of the run after each check."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to watch a fit, from the state that was loaded for it if there is one."""
+        """Begin to watch a fit, and continue from a state if one was loaded for it."""
         loaded, self._loaded = self._loaded, None
         self._clear()
         with self._guard("starting"):
             self._begin(LightningHost(trainer, pl_module), trainer, loaded)
 
-    @guarded("keeping batches")
+    @guarded("capturing batches")
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Time the batch, and capture a copy of it where probes may follow."""
         self._stopwatch.begin_batch()
@@ -125,7 +126,7 @@ class Monitor(ReportingCallback):
 
     @guarded("recording")
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: Any, batch_idx: int
     ) -> None:
         """Complete the record of the step, and make a check when one is due."""
         left = self._steps_until_check - self._recorder.end_batch(outputs)
@@ -138,20 +139,20 @@ class Monitor(ReportingCallback):
             self._check(LightningHost(trainer, pl_module))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Enter that a checkpoint is written, so that the loss on the way to it is measured soon."""
+        """Make the next scheduled measurement due sooner, since a checkpoint is written."""
         self._examination.on_checkpoint()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Enter the last steps, without probes, since other callbacks may change the weights here."""
+        """Add the last steps and finish; no probes run, since other callbacks may change the weights here."""
         self._finish()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what was observed and release the rest, without waiting for other ranks."""
+        """Finish after an error in training, without waiting for other ranks."""
         with while_an_error_ends_the_run():
             self._finish(f"stopped by {type(exception).__name__}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Release everything, if no other hook has done so."""
+        """Finish, if no other hook has done so."""
         self._finish()
 
     def _clear(self) -> None:
@@ -162,7 +163,7 @@ class Monitor(ReportingCallback):
         self._watching, self._overhead = False, 0.0
 
     def _begin(self, host: Host, trainer: Trainer, loaded: Mapping[str, Any] | None) -> None:
-        # Without a loaded state, only the steps that are left count: nothing is known of those of an earlier fit.
+        # Without a loaded state, the horizon is that of the remaining steps, since the earlier ones are unknown.
         self._intervals = Intervals(host.horizon(0 if loaded else host.step))
         self._stopwatch = Stopwatch(self.clock, self._intervals.horizon)
         self._reporter = Reporter(host.loggers if host.is_first_rank else None, self._dirpath, self.clock)
@@ -181,19 +182,19 @@ class Monitor(ReportingCallback):
             self._examination.plan(self._state, self._steps_until_check)
         self._watching = True
         whole = self._dirpath is not None
-        self._lineage.begin(WatchedFit(self._state, (self._stopwatch, self._guard), trainer, whole=whole))
+        self._lineage.begin(WatchedFit(self._state, (self._stopwatch, self._guard), trainer, whole_run=whole))
         # Other callbacks may monitor the scalars from the first step on.
         host.publish(self._named_scalars(NO_STEP_YET))
 
     def _check(self, host: Host) -> None:
-        """Enter the steps since the last check, run the probes that are due, and judge a stalled loss."""
+        """Read the records since the last check, run the probes that are due, and judge a stalled run."""
         batch_seconds = self._stopwatch.batch_seconds
         with self._stopwatch.spending():
-            with self._guard("watching"):
+            with self._guard("reading the records"):
                 records, self._overhead = averaged_over_ranks(host, self._recorder.drain(), self._stopwatch.overhead)
                 self._examination.limits.choose(host, batch_seconds)
                 host.publish(self._enter(records, host.log_every_n_steps))
-            with self._guard("examining"):
+            with self._guard("running probes"):
                 self._examine(host)
                 self._reporter.records(lambda: document_of(self._state), self._state.step)
             self._remedy_runner(host, self._state, self._examination, self._guard, self._reporter)
@@ -218,22 +219,21 @@ class Monitor(ReportingCallback):
             self._guard.attempt("drawing", lambda: self._reporter.pictures(self.figures, state.step))
 
     def _end_check(self) -> None:
-        """Report that the run has escaped from a plateau with an alarm, if so."""
+        """Report an escape from a plateau with an alarm, and call `after_check`."""
         if (alarm := self._state.escaped()) is not None:
             self._reporter.escaped(alarm, self._state.step)
         self._state.mark()
         self._guard.attempt(f"{type(self).__name__}.after_check", self.after_check)
 
     def _enter(self, records: Sequence[StepRecord], log_every: int) -> dict[str, float]:
-        """Enter the steps, log those that are due, and return the latest value of every scalar."""
+        """Add the records to the state, log the scalars, and return the latest value of every scalar."""
         self._stopwatch.count(len(records))
         for record in records:
             self._state.update(record)
             if log_every and (record.step + 1) % log_every == 0:
                 self._reporter.scalars(self._named_scalars(record), record.step)
-        with_norms = [record for record in records if record.grad_norm is not None]
-        latest = (*with_norms[-1:], *records[-1:])
-        return dict(pair for record in latest for pair in self._named_scalars(record).items())
+        measured = [record for record in records if record.grad_norm is not None]
+        return dict(pair for record in (*measured[-1:], *records[-1:]) for pair in self._named_scalars(record).items())
 
     def _named_scalars(self, record: StepRecord) -> dict[str, float]:
         """Return the scalars at this step, by the names under which they are logged; count an error of `scalars`."""
@@ -258,8 +258,8 @@ class Monitor(ReportingCallback):
             self._reporter.warn(text, kind)
 
     def _finish(self, status: str = "ended") -> None:
-        self._loaded = None  # it was read for a validation, or for a fit that never began
-        self._guard.attempt("letting go", self._recorder.detach)
+        self._loaded = None  # loaded for a validation, or for a fit that never began
+        self._guard.attempt("detaching", self._recorder.detach)
         if not self._watching:
             return
         self._watching = False
@@ -267,7 +267,7 @@ class Monitor(ReportingCallback):
         with self._guard("finishing"):
             self._enter(self._recorder.drain(), 0)
             self._state.progress.finish()
-            # A plateau whose probes have not run is not judged, since there is nothing left to save in this run.
+            # A plateau is not judged without the readings of its probes; advice would come too late for this run.
             underway = self._examination.underway
             stalled = self._state.stalled and (underway is not None or not self._examination.due_probes(self._state))
             if self._state.diverged or stalled:

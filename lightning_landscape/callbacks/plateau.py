@@ -1,4 +1,4 @@
-"""`PlateauMonitor`: has the loss stopped falling, since when, and would we have seen it if it had not?"""
+"""`PlateauMonitor`: whether the loss has stopped falling, and since when."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lightning_landscape.tracking.progress import StepRecord
 class PlateauMonitor(Monitor):
     """Log the length of the plateau and the trend of the loss, and warn when the loss has provably stopped falling.
 
-    It sees only the loss, the learning rate, the gradients and the updates: no probe runs, so a cause is named only
-    where these tell it. Scalars: ``landscape/plateau_length``, ``landscape/loss_trend``, ``landscape/update_ratio``,
+    It runs no probes, so it names a cause only where the losses, learning rates, gradients and updates are evidence
+    enough. Scalars: ``landscape/plateau_length``, ``landscape/loss_trend``, ``landscape/update_ratio``,
     ``landscape/verdict``.
 
     Args:
-        norm_every_n_steps: measure the gradient at every so many optimizer steps; None for 10, or a thousandth of a
-            long run.
-        remedies: what to do about an alarm, such as `remedies.Perturb()`; each is called once per alarm.
+        norm_every_n_steps: optimizer steps between two measured gradient norms; None for 10, or a thousandth of a run
+            of over 10,000 steps.
+        remedies: functions that are called once per alarm, such as `remedies.Perturb()`.
 
     Raises:
         ValueError: if `norm_every_n_steps` is below 1, or a remedy is no function.

@@ -1,10 +1,10 @@
-"""The scalars and figures under ``landscape/``, each a function of what was observed."""
+"""The scalars, figures and report of a monitor, computed from the state of the run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_landscape.evidence import CAUSES, Curvature, GradientNoise, Line, Plane, ReadingsLog, Spectrum, Verdict
 from lightning_landscape.examination.run_state import RunState
@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 NO_STEP_YET = StepRecord(0, 0, None, 0.0, stepped=False)
 """stands for the latest step before the first one"""
 AVERAGED = 5
-"""latest measurements of the gradient noise that are averaged"""
+"""number of the latest measurements of the gradient noise whose mean is taken"""
 CURVES = 12
-"""latest lines that are drawn for each anchor"""
+"""number of the latest lines that are drawn for each anchor"""
+
+
+class HasNotes(Protocol):
+    """A part of a monitor that has notes for the report."""
+
+    def notes(self) -> list[str]:
+        """Return the notes."""
+        ...
 
 
 def named(values: Mapping[str, float]) -> dict[str, float]:
@@ -54,9 +62,9 @@ def line_scalars(readings: ReadingsLog) -> dict[str, float]:
 
 
 def noise_scalar(readings: ReadingsLog) -> dict[str, float]:
-    """Return the batch size at which the gradient noise equals its signal, in samples; nothing while it is not known.
+    """Return the batch size, in samples, at which the gradient noise equals the signal; nothing before it is known.
 
-    Signal and noise are means over the last measurements, since the ratio of two noisy numbers is biased.
+    Signal and noise are means over the latest measurements, since the ratio of two noisy numbers is biased.
     """
     noises = [reading for _, reading in readings.of(GradientNoise)]
     latest = [reading for reading in noises if math.isfinite(reading.signal) and math.isfinite(reading.noise)][
@@ -77,7 +85,7 @@ def plane_figures(readings: ReadingsLog) -> dict[str, Figure]:
 
 
 def curvature_scalars(readings: ReadingsLog, learning_rate: float) -> dict[str, float]:
-    """Return the Hessian's extreme eigenvalues, last measured, and the largest over 2/learning rate."""
+    """Return the latest extreme eigenvalues of the Hessian, and the largest one over 2/learning rate."""
     curvature = readings.latest(Curvature)
     if curvature is None:
         return {}
@@ -89,14 +97,14 @@ def curvature_scalars(readings: ReadingsLog, learning_rate: float) -> dict[str, 
 
 
 def verdict_scalar(verdicts: Sequence[Verdict], progress: Progress) -> dict[str, float]:
-    """Return the number of the cause of the last verdict, while its plateau or divergence lasts; else 0."""
-    stands = bool(verdicts) and (progress.stalled or progress.divergence is not None)
-    return {"verdict": float(CAUSES[verdicts[-1].cause].number) if stands else 0.0}
+    """Return the number of the cause of the latest verdict while its plateau or divergence lasts, else 0."""
+    lasts = bool(verdicts) and (progress.stalled or progress.divergence is not None)
+    return {"verdict": float(CAUSES[verdicts[-1].cause].number) if lasts else 0.0}
 
 
 def gradient_figures(gradients: GradientNorms) -> dict[str, Figure]:
     """Return the heat map of gradient norms by group and step; nothing before a step was measured."""
-    from lightning_landscape.plots import gradient_norm_figure  # matplotlib takes a second: not before it is needed
+    from lightning_landscape.plots import gradient_norm_figure  # importing matplotlib takes a second
 
     if not gradients.history:
         return {}
@@ -105,13 +113,13 @@ def gradient_figures(gradients: GradientNorms) -> dict[str, Figure]:
 
 
 def spectrum_scalars(readings: ReadingsLog) -> dict[str, float]:
-    """Return the trace of the Hessian, last measured, and the share of its eigenvalues that are negative."""
+    """Return the latest trace of the Hessian, and the share of its eigenvalues that are negative."""
     spectrum = readings.latest(Spectrum)
     return {} if spectrum is None else {"trace": spectrum.trace, "share_negative": spectrum.share_negative}
 
 
 def spectrum_figures(readings: ReadingsLog) -> dict[str, Figure]:
-    """Return the figure of the density of eigenvalues, last measured."""
+    """Return the figure of the latest density of eigenvalues; nothing before the first."""
     from lightning_landscape.plots import spectrum_figure
 
     spectrum = readings.latest(Spectrum)
@@ -143,14 +151,14 @@ def timeline_figures(state: RunState) -> dict[str, Figure]:
     return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts)}
 
 
-def report_of(state: RunState, *parts: Any) -> Report:
-    """Return the report: words and the document that is drawn, with the notes of the other parts of a monitor."""
+def report_of(state: RunState, *parts: HasNotes) -> Report:
+    """Return the report of a run, with the notes of its state and of other parts of a monitor."""
     notes = [note for part in (*parts, state) for note in part.notes()]
     return Report(state.steps, state.progress.level, state.verdicts, notes, document_of(state, notes))
 
 
 def document_of(state: RunState, notes: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Return all that the Landscape tab and the report draw; `notes` are those of the state alone where None."""
+    """Return the data that the Landscape tab and the report draw; None stands for the notes of the state."""
     level, gradients = state.progress.level, state.gradients
     loss = {} if level is None else {"start": level.start, "best": level.best, "now": level.now}
     notes = state.notes() if notes is None else list(notes)

@@ -1,7 +1,7 @@
 """The fit that a monitor reports on: the one it has watched, or else the latest one that a copy of it has watched.
 
-Many libraries copy the callbacks that they are given, some for every fit. The object that the user holds then watches
-nothing. A copy therefore tells the monitors that it was copied from, while they exist, which fit it watches.
+Many libraries copy the callbacks that they are given, some for every fit, so that the user's own object watches no fit.
+A copy therefore gives the fit that it watches to the monitors that it was copied from, as long as they exist.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import copy
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from lightning_landscape.callbacks.views import report_of
+from typing_extensions import Self
+
+from lightning_landscape.callbacks.views import HasNotes, report_of
 from lightning_landscape.evidence import Verdict
 from lightning_landscape.evidence.readings_log import ReadingsLog
 from lightning_landscape.examination import saved_state
@@ -43,37 +45,33 @@ STATE = (
     "_loaded",
     "_lineage",
 )
-"""attributes of a monitor that change while it watches"""
-
-
-class _HasNotes(Protocol):
-    def notes(self) -> list[str]: ...
+"""attributes of a monitor that change during a fit"""
 
 
 class _Notes:
-    """The notes of parts of a monitor that are gone."""
+    """The notes of parts of a monitor that have been released."""
 
     def __init__(self, *notes: str) -> None:
-        self._kept = notes
+        self._notes = notes
 
     def notes(self) -> list[str]:
-        return list(self._kept)
+        return list(self._notes)
 
 
 class WatchedFit:
-    """What is known of one fit; it keeps no object of the run alive.
+    """The state of one fit and the notes on it; it keeps no object of the run alive.
 
     Args:
-        state: what the monitor knows of the run; it changes while the fit goes on.
+        state: the state of the run, which changes during the fit.
         parts: the other parts of the monitor that have notes for the report.
         trainer: the trainer of the fit.
-        whole: whether the report covers the whole run, as that of a `LandscapeMonitor` does.
+        whole_run: whether the report is about the whole run, as that of a `LandscapeMonitor` is.
     """
 
     def __init__(
-        self, state: RunState, parts: Sequence[_HasNotes], trainer: Any = None, *, whole: bool = False
+        self, state: RunState, parts: Sequence[HasNotes], trainer: Trainer | None = None, *, whole_run: bool = False
     ) -> None:
-        self.state, self.whole = state, whole
+        self.state, self.whole_run = state, whole_run
         self._parts = parts
         self.trainer = None if trainer is None else weakref.ref(trainer)
 
@@ -81,21 +79,21 @@ class WatchedFit:
         """Return the report so far, with the notes."""
         return report_of(self.state, *self._parts)
 
-    def close(self, parts: Sequence[_HasNotes]) -> None:
+    def close(self, parts: Sequence[HasNotes]) -> None:
         """Keep the notes of these parts at the end of the fit, and release the parts."""
         self._parts = [_Notes(*(note for part in parts for note in part.notes()))]
 
     def of_a_copy(self) -> WatchedFit:
-        """Return the same fit with a note that a copy of the monitor has watched it."""
-        return WatchedFit(self.state, [*self._parts, _Notes(OF_A_COPY)], whole=self.whole)
+        """Return this fit with a note that a copy of the monitor has watched it."""
+        return WatchedFit(self.state, [*self._parts, _Notes(OF_A_COPY)], whole_run=self.whole_run)
 
-    def is_of_the_fit_of(self, other: WatchedFit) -> bool:
-        """Return whether both fits are of the same trainer."""
-        mine, its = (fit.trainer and fit.trainer() for fit in (self, other))
-        return mine is not None and mine is its
+    def has_trainer_of(self, other: WatchedFit) -> bool:
+        """Return whether both fits have the same trainer, which still exists."""
+        own, others = (fit.trainer and fit.trainer() for fit in (self, other))
+        return own is not None and own is others
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state and the notes so far; the parts and the trainer stay in this process."""
+        """Return the state and the notes so far, without the parts and the trainer."""
         notes = _Notes(*(note for part in self._parts for note in part.notes()))
         return {**vars(self), "_parts": [notes], "trainer": None}
 
@@ -103,7 +101,7 @@ class WatchedFit:
 class Lineage:
     """The fit that a monitor reports on, and the monitors that it was copied from.
 
-    References to those monitors are weak, and monitors that are gone are left out of the next copy, so that a chain of
+    The references to those monitors are weak, and a copy leaves out those that no longer exist, so that a chain of
     copies does not grow. A monitor that was unpickled has none.
     """
 
@@ -113,13 +111,13 @@ class Lineage:
         self._ancestors: tuple[weakref.ref[Lineage], ...] = ()
 
     def begin(self, fit: WatchedFit) -> None:
-        """Begin to watch a fit: the monitor reports on it, and so do the monitors it was copied from."""
+        """Report on this fit from now on, in this monitor and in those that it was copied from."""
         self._own, self._of_copy = fit, None
         for ancestor in self._ancestors:
             if (lineage := ancestor()) is not None:
                 lineage._of_copy = fit
 
-    def end(self, parts: Sequence[_HasNotes]) -> WatchedFit:
+    def end(self, parts: Sequence[HasNotes]) -> WatchedFit:
         """End the fit, and return it with the notes of these parts.
 
         Raises:
@@ -131,7 +129,7 @@ class Lineage:
         return self._own
 
     def reported(self, own: WatchedFit) -> WatchedFit:
-        """Return the fit that the monitor reports on, where `own` is the one that it has watched itself."""
+        """Return the fit that the monitor reports on; `own` is the one that it has watched itself."""
         return own if self._own is not None or self._of_copy is None else self._of_copy.of_a_copy()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Lineage:
@@ -142,7 +140,7 @@ class Lineage:
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is meaningful in another process."""
+        """Return the fits, without the references to other monitors, which have no meaning in another process."""
         return {**vars(self), "_ancestors": ()}
 
 
@@ -157,7 +155,7 @@ class ReportingCallback(Callback):
     _watching: bool
     _recorder: StepRecorder
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, object]) -> None:
         super().__init__()
         self._state_key = self._generate_state_key(**{name: str(value) for name, value in settings.items()})
         self._loaded: dict[str, Any] | None = None
@@ -165,7 +163,7 @@ class ReportingCallback(Callback):
 
     @property
     def state_key(self) -> str:
-        """The class and its settings, so that two monitors do not share a state in a checkpoint."""
+        """The key of the state in a checkpoint: the class and the settings, so that no two monitors share a key."""
         return self._state_key
 
     def state_dict(self) -> dict[str, Any]:
@@ -182,7 +180,7 @@ class ReportingCallback(Callback):
         return {"recorder": self._recorder, "run": self._state, "examination": self._examination}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Load the state that a monitor of this class with other settings has left, if there is none for these."""
+        """Load the state of a monitor of this class with other settings, if there is none for these settings."""
         self._loaded = state_of_renamed(self, trainer, checkpoint.get("callbacks"))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -191,17 +189,17 @@ class ReportingCallback(Callback):
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """One verdict per episode, in order."""
+        """The verdicts of the run in order, one for each plateau."""
         return tuple(self._reported_fit.state.verdicts)
 
     @property
     def verdict(self) -> Verdict | None:
-        """The latest verdict, or None."""
+        """The latest verdict; None before the first."""
         return next(reversed(self.verdicts), None)
 
     @property
     def remedy_outcomes(self) -> tuple[RemedyOutcome, ...]:
-        """What the remedies did about each alarm, and whether the run escaped."""
+        """What the remedies did about each alarm, and whether the run escaped from the plateau."""
         return tuple(self._reported_fit.state.remedy_outcomes)
 
     @property
@@ -219,8 +217,8 @@ class ReportingCallback(Callback):
     def report(self) -> Report:
         """The report so far: a string with `to_dict`, `to_markdown` and a form for notebooks.
 
-        Where this monitor has watched no fit and a copy of it has, it is the report of the latest fit of a copy, and a
-        note says so. The same holds for the verdicts and the readings.
+        If this monitor has watched no fit but a copy of it has, it is the report of the latest fit of a copy, and a
+        note says so. The verdicts and readings are then those of that fit as well.
         """
         return self._reported_fit.report()
 
@@ -229,14 +227,14 @@ class ReportingCallback(Callback):
         return self._lineage.reported(WatchedFit(self._state, self._parts))
 
     @property
-    def _parts(self) -> tuple[_HasNotes, ...]:
+    def _parts(self) -> tuple[HasNotes, ...]:
         """The parts that have notes for the report, besides the state."""
         return self._stopwatch, self._guard, self._examination, self._reporter
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what copies and pickles are made of: settings and observations, without objects of the run.
+        """Return what copies and pickles contain: the settings and the state, without objects of the run.
 
-        The clock and the hooks of a fit that is going on are left out: a copy watches from its next fit on.
+        A copy that is made during a fit does not watch that fit.
         """
         state = {name: value for name, value in vars(self).items() if name not in BOUND}
         if state["_watching"]:
@@ -244,11 +242,10 @@ class ReportingCallback(Callback):
             state["_stopwatch"].end()
         return state
 
-    def __copy__(self) -> Any:
-        """Return a copy that shares the user's probes and remedies with this monitor, and has a state of its own."""
-        memo = {id(thing): thing for thing in self._examination.given}
-        state = self.__getstate__()
-        twin = object.__new__(type(self))
-        for name, value in state.items():
-            vars(twin)[name] = copy.deepcopy(value, memo) if name in STATE else value
-        return twin
+    def __copy__(self) -> Self:
+        """Return a copy with its own state, which shares the user's probes and remedies with this monitor."""
+        memo = {id(given): given for given in self._examination.given}
+        copied = object.__new__(type(self))
+        for name, value in self.__getstate__().items():
+            vars(copied)[name] = copy.deepcopy(value, memo) if name in STATE else value
+        return copied

@@ -1,4 +1,4 @@
-"""Copies of a monitor: the original answers for what they watched, and none of them drags the run along."""
+"""A monitor reports on the fits that its copies watched, and no copy contains objects of the run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def quietly(*arguments, **settings):
 
 @every_monitor
 @ways
-def test_a_monitor_that_watched_nothing_reported_fits_for_what_its_copy_watched_and_says_so(name, copied):
+def test_a_monitor_that_watched_no_fit_reports_on_that_of_its_copy_and_says_so(name, copied):
     original = MONITORS[name]()
     twin = copied(original)
     assert OF_A_COPY not in original.report
@@ -44,25 +44,25 @@ def test_a_monitor_that_watched_nothing_reported_fits_for_what_its_copy_watched_
     assert original.report.document["course"]["notes"][-1] == OF_A_COPY
     assert original.verdicts == twin.verdicts
     assert original.verdict == twin.verdict
-    for what in ("planes", "remedy_outcomes"):
-        assert getattr(original, what, None) == getattr(twin, what, None)
+    for attribute in ("planes", "remedy_outcomes"):
+        assert getattr(original, attribute, None) == getattr(twin, attribute, None)
     assert OF_A_COPY not in twin.report
 
 
 @ways
-def test_copies_of_copies_report_back_and_the_latest_fit_counts_also_when_no_copy_is_left(copied):
+def test_a_monitor_reports_on_the_latest_fit_of_a_copy_of_a_copy_even_if_no_copy_is_left(copied):
     original = PlateauMonitor()
-    for steps in (20, 40, 60):  # a copy for every fit, and one more on the way
+    for steps in (20, 40, 60):  # two copies for every fit
         quietly(Net(), copied(copied(original)), steps=steps)
         gc.collect()
         assert original.report.steps == steps
 
 
 @ways
-def test_a_chain_of_copies_reports_back_to_all_that_are_there_and_does_not_grow(copied):
+def test_in_a_chain_of_copies_every_monitor_reports_on_the_latest_fit_and_the_chain_does_not_grow(copied):
     original = monitor = PlateauMonitor()
     for _ in range(5):
-        monitor = copied(monitor)  # as where each fit copies what the fit before has copied
+        monitor = copied(monitor)  # as in a library that copies the copy again for each fit
         quietly(Net(), monitor, steps=20)
         gc.collect()
     assert original.report.steps == 20
@@ -71,7 +71,7 @@ def test_a_chain_of_copies_reports_back_to_all_that_are_there_and_does_not_grow(
 
 
 @ways
-def test_a_monitor_that_watched_a_fit_reported_fits_for_its_own(copied):
+def test_a_monitor_that_watched_a_fit_itself_reports_on_that(copied):
     original = PlateauMonitor()
     quietly(Net(), original, steps=20)
     twin = copied(original)
@@ -82,13 +82,13 @@ def test_a_monitor_that_watched_a_fit_reported_fits_for_its_own(copied):
 
 
 @ways
-def test_a_copy_that_has_watched_nothing_knows_what_its_original_knows(copied):
+def test_a_copy_that_has_watched_no_fit_reports_on_that_of_its_original(copied):
     original = PlateauMonitor()
     quietly(Net(), copied(original), steps=20)
     assert copied(original).report == original.report
 
 
-def test_siblings_do_not_reported_fit_for_one_another():
+def test_a_copy_does_not_report_on_the_fit_of_another_copy():
     original = PlateauMonitor()
     one, other = copy.deepcopy(original), copy.deepcopy(original)
     quietly(Net(), one, steps=20)
@@ -108,7 +108,7 @@ class At(Callback):
 
 @ways
 @every_monitor
-def test_a_copy_in_the_middle_of_a_fit_is_a_monitor_of_its_own(name, copied):
+def test_a_copy_that_is_made_during_a_fit_is_independent_of_the_original(name, copied):
     monitor, alone, new = MONITORS[name](), MONITORS[name](), MONITORS[name]()
     quietly(Flat(), alone, steps=60)
     middle = At(lambda: copied(monitor))
@@ -122,7 +122,7 @@ def test_a_copy_in_the_middle_of_a_fit_is_a_monitor_of_its_own(name, copied):
     assert twin._state.state_dict() == new._state.state_dict()
 
 
-def test_two_copies_watch_two_fits_at_a_time_and_do_not_mix_them():
+def test_two_copies_can_watch_two_fits_at_the_same_time():
     original = PlateauMonitor()
     turns = threading.Barrier(2, timeout=300)
     copies = [copy.copy(original), copy.copy(original)]
@@ -148,7 +148,7 @@ def data():
     return inputs, inputs[:, :3].argmax(1)
 
 
-def test_the_original_reported_fits_while_the_copy_still_watches():
+def test_the_original_reports_during_the_fit_that_its_copy_watches():
     original = LandscapeMonitor()
     middle = At(lambda: original.report.steps)
     quietly(Flat(), copy.deepcopy(original), middle, steps=60)
@@ -157,19 +157,19 @@ def test_the_original_reported_fits_while_the_copy_still_watches():
 
 
 @ways
-def test_nothing_of_the_run_is_kept_alive_by_the_original_or_the_last_report(copied, tmp_path):
+def test_the_original_and_the_last_report_keep_no_object_of_the_run_alive(copied, tmp_path):
     original = LandscapeMonitor()
     module = Flat()
     trainer = quietly(module, copied(original), steps=60, logger=CSVLogger(tmp_path))
-    there = [weakref.ref(part) for part in (module, trainer, trainer.optimizers[0], trainer.logger)]
+    references = [weakref.ref(part) for part in (module, trainer, trainer.optimizers[0], trainer.logger)]
     del module, trainer
     gc.collect()
-    assert [part() for part in there] == [None] * 4
+    assert [reference() for reference in references] == [None] * 4
     assert original.report.steps == lightning_landscape.last_report().steps == 60
 
 
 @ways
-def test_the_probes_and_functions_that_were_given_are_shared_only_by_a_shallow_copy(copied):
+def test_only_a_shallow_copy_shares_the_users_probes_and_functions(copied):
     class Probe:
         def __call__(self, surface):
             return None
@@ -186,7 +186,7 @@ def test_the_probes_and_functions_that_were_given_are_shared_only_by_a_shallow_c
     assert twin._examination is not monitor._examination
 
 
-def test_the_last_report_is_that_of_the_latest_fit_whoever_watched_it():
+def test_the_last_report_is_that_of_the_latest_fit_of_any_monitor():
     for steps in (20, 40):
         quietly(Net(), copy.deepcopy(PlateauMonitor()), steps=steps)
         gc.collect()
@@ -195,9 +195,9 @@ def test_the_last_report_is_that_of_the_latest_fit_whoever_watched_it():
 
 @pytest.mark.parametrize("first", [True, False])
 def test_beside_other_monitors_the_last_report_is_that_of_the_landscape_monitor(first):
-    whole, part = LandscapeMonitor(), GradientNormMonitor()
-    quietly(Flat(), *((whole, part) if first else (part, whole)), steps=60)
-    assert lightning_landscape.last_report() == whole.report != part.report
+    landscape, other = LandscapeMonitor(), GradientNormMonitor()
+    quietly(Flat(), *((landscape, other) if first else (other, landscape)), steps=60)
+    assert lightning_landscape.last_report() == landscape.report != other.report
     quietly(Net(), GradientNormMonitor(), steps=20)
     assert lightning_landscape.last_report().steps == 20
 
@@ -207,7 +207,7 @@ def test_before_any_fit_has_ended_there_is_no_last_report(monkeypatch):
     assert lightning_landscape.last_report() is None
 
 
-def test_the_last_report_is_there_after_a_fit_that_failed():
+def test_there_is_a_last_report_after_a_fit_that_failed():
     def fail():
         raise KeyError("mine")
 
@@ -232,7 +232,7 @@ def serialized(value):
 @pytest.mark.slow
 @every_monitor
 @pytest.mark.parametrize("logs", [True, False])
-def test_a_pickled_monitor_is_small_at_any_time_and_can_be_fit_again(name, logs, tmp_path):
+def test_a_pickled_monitor_is_small_at_any_time_and_can_watch_a_fit(name, logs, tmp_path):
     monitor, new = MONITORS[name](), MONITORS[name]()
     before = serialized(monitor)
     during = At(lambda: serialized(monitor))
@@ -251,7 +251,7 @@ def test_a_pickled_monitor_is_small_at_any_time_and_can_be_fit_again(name, logs,
 
 
 @every_monitor
-def test_what_is_pickled_in_the_middle_of_a_fit_reports_what_was_seen_so_far_whatever_the_clock_says(name, monkeypatch):
+def test_a_monitor_that_is_pickled_during_a_fit_reports_on_the_steps_so_far_at_any_later_time(name, monkeypatch):
     monitor = MONITORS[name]()
     middle = At(lambda: (pickle.dumps(monitor), monitor.report.splitlines()[0]))
     quietly(Flat(), monitor, middle, steps=60)
@@ -262,7 +262,7 @@ def test_what_is_pickled_in_the_middle_of_a_fit_reports_what_was_seen_so_far_wha
     assert report == pickle.loads(written).report
 
 
-def test_an_original_that_reported_fits_for_a_copy_does_so_from_another_process_too():
+def test_a_pickled_monitor_reports_on_the_fit_of_a_copy():
     original = PlateauMonitor()
     quietly(Flat(), copy.deepcopy(original), steps=60)
     loaded = pickle.loads(pickle.dumps(original))
@@ -281,18 +281,18 @@ def test_a_copy_has_neither_the_weights_nor_the_module(copied):
         assert not {"log", "log_dict"} & vars(twin).keys()
 
 
-LISTED = "get_unsafe_globals_in_checkpoint"
+LIST_CLASSES = "get_unsafe_globals_in_checkpoint"
 
 
-@pytest.mark.skipif(not hasattr(torch.serialization, LISTED), reason="torch lists what a file holds from 2.6 on")
+@pytest.mark.skipif(not hasattr(torch.serialization, LIST_CLASSES), reason="needs torch 2.6")
 @pytest.mark.parametrize("watched", [True, False])
 @every_monitor
-def test_a_saved_monitor_can_be_loaded_as_weights_only_where_what_it_is_made_of_is_allowed(name, watched, tmp_path):
+def test_a_saved_monitor_can_be_loaded_with_weights_only_if_the_librarys_classes_are_allowed(name, watched, tmp_path):
     monitor, path = MONITORS[name](), tmp_path / "module.ckpt"
     if watched:
         quietly(Flat(), monitor, steps=60, logger=CSVLogger(tmp_path))
     torch.save({"hyper_parameters": {"callbacks": [monitor]}}, path)
-    names = getattr(torch.serialization, LISTED)(path)
+    names = getattr(torch.serialization, LIST_CLASSES)(path)
     assert all(name.startswith("lightning_landscape.") for name in names)
     with torch.serialization.safe_globals([resolve_name(name) for name in names]):
         (loaded,) = torch.load(path, weights_only=True)["hyper_parameters"]["callbacks"]

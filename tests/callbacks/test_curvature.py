@@ -1,4 +1,4 @@
-"""Curvature on the surface of every module of the zoo: right by another way of measuring, or refused with a reason."""
+"""The curvature of every specimen is equal to that of a second method, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.zoo import SPECIMENS
 from tests.zoo.training import MemoryLogger, fit, make_trainer
 
 OF_NO_SINGLE_LOSS = {"Adversaries"}
-"""two players' gradients are together the gradient of nothing"""
+"""the gradients of two losses together are not the gradient of any loss"""
 KINKED = {"Convolutional", "RenormalizedEmbedding"}
-"""differences of the gradient are too rough here to be a reference"""
+"""gradients that are not smooth, so that their differences are too inaccurate for a comparison"""
 
 
 class Once(Prober):
@@ -34,7 +34,7 @@ class Once(Prober):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None: ...
 
 
-def by_two_ways(surface: LossSurface) -> tuple[Any, ...]:
+def by_two_methods(surface: LossSurface) -> tuple[Any, ...]:
     def gradient(point: Params) -> dict[str, Tensor]:
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in point.items()}
         return dict(zip(leaves, torch.autograd.grad(surface.loss(leaves), list(leaves.values())), strict=True))
@@ -54,7 +54,7 @@ def by_two_ways(surface: LossSurface) -> tuple[Any, ...]:
 def test_curvature_is_right_or_refused(name: str):
     specimen = SPECIMENS[name]
     seed_everything(7, verbose=False)
-    once = Once(by_two_ways, batches=2)
+    once = Once(by_two_methods, batches=2)
     fit(specimen, make_trainer(specimen, once, logger=MemoryLogger()), specimen.module())
     if specimen.refusal is not None or not once.readings:
         assert once.refusals or specimen.refusal is not None
@@ -75,7 +75,7 @@ def test_curvature_is_right_or_refused(name: str):
     assert differences.lambda_min == pytest.approx(exact.lambda_min, abs=0.05 * scale)
 
 
-def test_the_probe_reads_a_module_and_judges_on_the_other_half_of_the_batches():
+def test_the_probe_measures_the_descent_on_held_out_batches():
     specimen = SPECIMENS["Perceptron"]
     seed_everything(7, verbose=False)
     once = Once(HessianExtremes(), batches=2)

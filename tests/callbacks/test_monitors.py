@@ -1,4 +1,4 @@
-"""The monitors on real runs: what they show, what they say, and that they leave no trace."""
+"""The monitors in runs of a Trainer: what they log, what they warn of, and that they do not change training."""
 
 import copy
 import functools
@@ -55,7 +55,7 @@ class Classifier(L.LightningModule):
 
 
 def stuck():
-    """Sigmoids so deep that no gradient comes through."""
+    """Return a network with so many sigmoid layers that the gradient vanishes."""
     return Classifier(depth=8, activation=nn.Sigmoid)
 
 
@@ -83,7 +83,7 @@ def fit(tmp_path, module, callbacks, ckpt_path=None, **settings):
 
 
 def trace_of(run):
-    """Everything that a monitor could have disturbed."""
+    """Return everything in a run that a monitor could have changed."""
     metrics = {k: v.item() for k, v in run.callback_metrics.items() if not k.startswith("landscape/")}
     module = run.lightning_module
     grads = {n: None if p.grad is None else p.grad.clone() for n, p in module.named_parameters()}
@@ -111,9 +111,8 @@ def alone(module, handling):
         return trace_of(fit(folder, MODULES[module](), [], **HANDLING[handling]))
 
 
-# What a monitor does to a run that is healthy is asked of each in tests/callbacks/test_transparency.py and
-# tests/matrices. Here the runs are long enough for a verdict: of the one monitor that has all the parts in four ways,
-# of the others where there is most to disturb.
+# Healthy runs with each monitor are compared in tests/callbacks/test_transparency.py and tests/matrices. Here the runs
+# are long enough for a verdict: four runs with `LandscapeMonitor`, and the most complex one with each other monitor.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
 @pytest.mark.parametrize(
@@ -137,7 +136,7 @@ def test_the_comparison_notices_a_callback_that_draws_a_random_number(tmp_path):
     )
 
 
-def test_a_healthy_run_is_met_with_silence(tmp_path):
+def test_a_healthy_run_raises_no_alarm(tmp_path):
     monitor = LandscapeMonitor()
     fit(tmp_path, Classifier(), [monitor], max_steps=400)
     assert not [verdict for verdict in monitor.verdicts if verdict.stuck]
@@ -145,7 +144,7 @@ def test_a_healthy_run_is_met_with_silence(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stuck_run_gets_one_warning_with_its_step_its_numbers_and_what_to_try(tmp_path):
+def test_a_stuck_run_gets_one_warning_with_the_step_the_numbers_and_advice(tmp_path):
     monitor = LandscapeMonitor()
     with pytest.warns(PlateauWarning) as caught:
         fit(tmp_path, stuck(), [monitor], max_steps=400)
@@ -166,7 +165,7 @@ def scalars_of(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"accumulate_grad_batches": 2}], ids=["plain", "accumulate"])
-def test_tensorboard_holds_every_scalar_at_the_x_of_train_loss_and_the_pictures_and_the_card(tmp_path, settings):
+def test_tensorboard_gets_every_scalar_at_the_x_of_train_loss_and_the_pictures_and_the_text(tmp_path, settings):
     logger = TensorBoardLogger(tmp_path)
     with pytest.warns(LandscapeWarning):
         fit(tmp_path, stuck(), [LandscapeMonitor()], logger=logger, log_every_n_steps=5, **settings)
@@ -180,17 +179,17 @@ def test_tensorboard_holds_every_scalar_at_the_x_of_train_loss_and_the_pictures_
     assert "landscape/verdict_card/text_summary" in events.Tags()["tensors"]
 
 
-def test_scalars_are_there_for_other_callbacks_from_the_first_step_on(tmp_path):
-    class Looks(L.Callback):
+def test_other_callbacks_can_read_the_scalars_from_the_first_step_on(tmp_path):
+    class ReadsMetrics(L.Callback):
         def on_train_batch_start(self, trainer, *args):
             assert "landscape/plateau_length" in trainer.callback_metrics
 
-    run = fit(tmp_path, Classifier(), [LandscapeMonitor(every_n_steps=30), Looks()])
+    run = fit(tmp_path, Classifier(), [LandscapeMonitor(every_n_steps=30), ReadsMetrics()])
     assert {f"landscape/{name}" for name in SCALARS} <= run.callback_metrics.keys()
 
 
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
-def test_early_stopping_can_stop_a_run_by_the_length_of_its_plateau(tmp_path):
+def test_early_stopping_can_stop_a_run_after_a_plateau_of_some_length(tmp_path):
     stop = EarlyStopping(
         "landscape/plateau_length", mode="min", patience=10**9, divergence_threshold=60, check_on_train_epoch_end=True
     )
@@ -215,7 +214,7 @@ def test_the_gradient_monitor_warns_of_an_explosion(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_curvature_monitor_shows_both_ends_the_trace_and_the_share_of_negative_directions(tmp_path):
+def test_the_curvature_monitor_logs_the_extreme_eigenvalues_the_trace_and_the_share_of_negative_ones(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     monitor = CurvatureMonitor(every_n_steps=50)
     run = fit(tmp_path, Classifier(), [monitor], logger=logger, log_every_n_steps=5)
@@ -230,11 +229,11 @@ def test_the_curvature_monitor_shows_both_ends_the_trace_and_the_share_of_negati
 
 
 def test_the_interpolation_monitor_adds_its_lines_to_the_warning(tmp_path):
-    with pytest.warns(BarrierWarning, match="From initial to here the loss goes from"):
+    with pytest.warns(BarrierWarning, match="On the line from initial to the present weights the loss goes from"):
         fit(tmp_path, stuck(), [LossInterpolationMonitor()])
 
 
-def test_a_line_has_both_ends_and_a_step_beyond_and_ends_at_the_loss_of_now(tmp_path):
+def test_a_line_has_points_from_the_anchor_to_one_step_beyond_the_present_weights(tmp_path):
     monitor = LossInterpolationMonitor(every_n_steps=50, anchors=["initial"])
     fit(tmp_path, Classifier(), [monitor])
     step, line = monitor._state.readings.lines()["initial"][-1]
@@ -243,10 +242,10 @@ def test_a_line_has_both_ends_and_a_step_beyond_and_ends_at_the_loss_of_now(tmp_
     assert line.losses[10] < line.losses[0]
 
 
-def test_a_checkpoint_file_is_an_anchor_and_a_bad_one_is_skipped_with_its_reason(tmp_path):
+def test_a_checkpoint_file_can_be_an_anchor_and_a_damaged_one_is_skipped_with_the_reason(tmp_path):
     fit(tmp_path, Classifier(), [ModelCheckpoint(tmp_path, "first")], max_steps=20, enable_checkpointing=True)
     good, bad = str(tmp_path / "first.ckpt"), str(tmp_path / "bad.ckpt")
-    (tmp_path / "bad.ckpt").write_bytes(b"nothing of the kind")
+    (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint")
     monitor = LossInterpolationMonitor(every_n_steps=50, anchors=[good, bad])
     with pytest.warns(LandscapeWarning, match=r"bad.ckpt is skipped: .*is damaged"):
         fit(tmp_path, Classifier(), [monitor], max_steps=100)
@@ -254,7 +253,7 @@ def test_a_checkpoint_file_is_an_anchor_and_a_bad_one_is_skipped_with_its_reason
     assert any("bad.ckpt" in line for line in monitor.report.splitlines())
 
 
-def test_a_written_checkpoint_brings_the_next_line_forward(tmp_path):
+def test_after_a_checkpoint_the_next_line_is_measured_sooner(tmp_path):
     saves = ModelCheckpoint(tmp_path, every_n_train_steps=70)
     monitor = LossInterpolationMonitor(every_n_steps=100, anchors=["initial"])
     fit(tmp_path, Classifier(), [saves, monitor], enable_checkpointing=True)
@@ -263,7 +262,7 @@ def test_a_written_checkpoint_brings_the_next_line_forward(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer")
-def test_a_trainer_without_visible_steps_is_told_once_and_its_loss_is_watched(tmp_path):
+def test_a_run_whose_steps_cannot_be_observed_gets_one_warning_and_its_losses_are_recorded(tmp_path):
     class InBackward(Classifier):
         def __init__(self):
             super().__init__()
@@ -284,7 +283,7 @@ def test_a_trainer_without_visible_steps_is_told_once_and_its_loss_is_watched(tm
     assert monitor._state.steps == 60
 
 
-def test_a_step_that_accumulates_more_batches_than_are_waited_for_is_seen_all_the_same(tmp_path):
+def test_a_step_that_accumulates_many_batches_is_recorded_without_a_warning(tmp_path):
     monitor = PlateauMonitor()
     batches = DataLoader(data().dataset, batch_size=8)  # 80 of them
     trainer(tmp_path, [monitor], max_steps=2, accumulate_grad_batches=32).fit(Classifier(), batches)
@@ -295,7 +294,7 @@ def test_a_step_that_accumulates_more_batches_than_are_waited_for_is_seen_all_th
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
 @pytest.mark.parametrize("logger", [False, CSVLogger], ids=["none", "csv"])
-def test_any_logger_or_none_will_do(tmp_path, logger):
+def test_a_run_needs_no_logger_and_any_logger_that_has_a_directory_gets_pictures(tmp_path, logger):
     logger = logger and logger(tmp_path)
     fit(tmp_path, stuck(), [LandscapeMonitor()], logger=logger, log_every_n_steps=5)
     pictures = list(tmp_path.rglob("*.png"))
@@ -303,7 +302,7 @@ def test_any_logger_or_none_will_do(tmp_path, logger):
 
 
 @pytest.mark.slow
-def test_a_warning_that_is_made_an_error_stops_the_run(tmp_path):
+def test_a_warning_that_the_user_turns_into_an_error_stops_the_run(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", LandscapeWarning)
         with pytest.raises(PlateauWarning):
@@ -314,7 +313,7 @@ def test_a_warning_that_is_made_an_error_stops_the_run(tmp_path):
 @pytest.mark.parametrize(
     "settings", [{"fast_dev_run": 3}, {"limit_train_batches": 1, "max_epochs": 2}, {"barebones": True}]
 )
-def test_short_and_bare_runs_pass(tmp_path, settings):
+def test_short_and_barebones_runs_succeed(tmp_path, settings):
     bare = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"))
     extra = {
         **(bare if "barebones" in settings else {}),
@@ -334,7 +333,7 @@ class Silent(Classifier):
 
 
 @pytest.mark.slow
-def test_the_report_is_text_data_and_markdown(tmp_path):
+def test_the_report_has_a_dict_a_markdown_and_an_html_form(tmp_path):
     monitor = LandscapeMonitor()
     with pytest.warns(LandscapeWarning):
         fit(tmp_path, stuck(), [monitor])

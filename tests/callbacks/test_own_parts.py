@@ -1,4 +1,4 @@
-"""A user's own probes, detectors, readings and scalars take part in a run as the library's own do."""
+"""A user's own probes, detectors, readings and scalars are treated in a run as those of the library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lightning_landscape.diagnosis import DETECTORS, needs_more_evidence
 from lightning_landscape.errors import ProbeFailedWarning, ProbeSkippedWarning
 from lightning_landscape.evidence import Evidence, Line, Plateau, Trials
 from lightning_landscape.examination.naming import name_of
-from lightning_landscape.examination.own_scalars import taken
+from lightning_landscape.examination.own_scalars import is_reserved
 from lightning_landscape.probes import EXAMINATION, LossLine, PathPlane
 from tests.faults.runs import MONITORS
 
@@ -28,7 +28,7 @@ STEPS = 240
 
 
 class Settles(L.LightningModule):
-    """A linear classifier of noisy labels: it finds its minimum in the first steps and stays there."""
+    """A linear classifier of noisy labels, which reaches its minimum in the first steps."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +42,7 @@ class Settles(L.LightningModule):
 
 
 class Flat(Settles):
-    """Its loss does not depend on its weights."""
+    """A module whose loss does not depend on its weights."""
 
     def training_step(self, batch, batch_idx):
         return 2.0 + 0.0 * super().training_step(batch, batch_idx)
@@ -71,7 +71,7 @@ def fit(monitor, *others, module=Settles, steps=STEPS, ckpt_path=None):
 
 
 def said_by(work):
-    """The library's warnings that `work` gives rise to."""
+    """Return the library's warnings during `work`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         work()
@@ -80,7 +80,7 @@ def said_by(work):
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the weights are, and where that was measured."""
+    """The largest absolute weight, and the names of the parameters."""
 
     largest: float
     names: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ def scale(surface):
 
 
 def heavy(evidence):
-    """A detector that needs the reading of `scale`."""
+    """Return an alarm once there is a reading of `scale`."""
     found, plateau = evidence.get(Scale), evidence.get(Plateau)
     if found is None:
         return None
@@ -117,7 +117,7 @@ class Opaque:
 # Detectors and probes in a run.
 
 
-def test_a_probe_that_is_added_changes_no_verdict_and_takes_no_measurement_away():
+def test_an_additional_probe_changes_no_verdict_and_no_other_measurement():
     usual, extended = monitor_with(), monitor_with(probes=[*EXAMINATION, scale])
     before, after = fit(usual), fit(extended)
     assert usual.verdicts[0].cause is Cause.SETTLED
@@ -129,7 +129,7 @@ def test_a_probe_that_is_added_changes_no_verdict_and_takes_no_measurement_away(
     assert extended.readings.kinds >= {"GradientNoise", "Line"}
 
 
-def test_probes_in_place_of_the_usual_ones_leave_lines_noise_and_the_plane_of_an_alarm():
+def test_with_other_probes_lines_noise_scale_and_the_plane_of_an_alarm_are_still_measured():
     monitor = monitor_with(probes=[scale], detectors=[heavy])
     with pytest.warns(LandscapeWarning, match="A weight is"):
         fit(monitor)
@@ -138,26 +138,26 @@ def test_probes_in_place_of_the_usual_ones_leave_lines_noise_and_the_plane_of_an
     assert monitor.planes
 
 
-def test_a_plane_of_ones_own_does_not_pass_for_the_picture_of_an_alarm():
-    def never_before_step_150(evidence):
+def test_a_plane_of_the_users_own_probe_does_not_replace_the_plane_of_an_alarm():
+    def alarm_after_step_150(evidence):
         plateau = evidence.get(Plateau)
         if plateau.step < 150:
             return Verdict(Cause.UNDECIDED, plateau.step, plateau.since, stuck=False, reason="It is early.")
         return Verdict(Cause.POOR_MINIMUM, plateau.step, plateau.since, stuck=True, reason="It is late.")
 
-    def look(plane):
-        monitor = monitor_with(probes=[*EXAMINATION, *plane], detectors=[never_before_step_150])
+    def watch(plane):
+        monitor = monitor_with(probes=[*EXAMINATION, *plane], detectors=[alarm_after_step_150])
         said_by(lambda: fit(monitor, steps=1000))
         return monitor
 
-    usual, own = look([]), look([PathPlane(resolution=3)])
+    usual, own = watch([]), watch([PathPlane(resolution=3)])
     assert [verdict.reason for verdict in usual.verdicts] == ["It is late."]
     assert usual.planes
     assert len(own.planes) > len(usual.planes)
     assert [plane for plane in usual.planes if plane not in own.planes] == []
 
 
-def test_an_empty_list_of_probes_measures_nothing_of_the_surface():
+def test_with_an_empty_list_of_probes_none_runs():
     monitor = monitor_with(probes=())
     fit(monitor)
     assert not monitor._state.readings.lines()
@@ -165,7 +165,7 @@ def test_an_empty_list_of_probes_measures_nothing_of_the_surface():
     assert not len(monitor._examination.probe_set)
 
 
-def test_a_detector_of_ones_own_names_the_cause_of_a_run_and_its_reading_is_in_the_evidence():
+def test_the_users_detector_names_the_cause_and_its_reading_is_in_the_evidence():
     monitor = monitor_with(probes=[*EXAMINATION, scale], detectors=[heavy, *DETECTORS])
     with pytest.warns(LandscapeWarning, match=r"A weight is .* \(threshold 0\)"):
         fit(monitor)
@@ -174,7 +174,7 @@ def test_a_detector_of_ones_own_names_the_cause_of_a_run_and_its_reading_is_in_t
     assert "| Scale.largest |" in monitor.report.to_markdown()
 
 
-def test_a_probe_of_ones_own_runs_although_the_usual_detectors_have_decided():
+def test_the_users_probe_runs_even_if_the_cause_is_known():
     calls = []
 
     def counted(surface):
@@ -187,7 +187,7 @@ def test_a_probe_of_ones_own_runs_although_the_usual_detectors_have_decided():
     assert calls
 
 
-def test_whether_dearer_probes_are_needed_is_asked_of_the_detectors_in_use():
+def test_the_detectors_in_use_decide_whether_more_expensive_probes_are_needed():
     def sure(evidence):
         return Verdict(Cause.NOT_UPDATING, 0, 0, stuck=True, reason="It is known.")
 
@@ -195,7 +195,7 @@ def test_whether_dearer_probes_are_needed_is_asked_of_the_detectors_in_use():
     assert not needs_more_evidence(Evidence(), [sure])
 
 
-def test_with_detectors_that_know_the_cause_at_once_no_trial_is_run():
+def test_no_trial_runs_if_the_detectors_know_the_cause_without_it():
     def sure(evidence):
         plateau = evidence.get(Plateau)
         return Verdict(Cause.NOT_UPDATING, plateau.step, plateau.since, stuck=True, reason="It is known.")
@@ -205,7 +205,7 @@ def test_with_detectors_that_know_the_cause_at_once_no_trial_is_run():
         fit(monitor)
     assert monitor.verdict.cause is Cause.NOT_UPDATING
     assert monitor.verdict.evidence.get(Trials) is None
-    assert monitor.planes  # the alarm has been pictured
+    assert monitor.planes
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_detectors_and_probes_that_are_no_sequence_of_functions_are_refused_with
         LandscapeMonitor(**settings)
 
 
-def test_the_usual_probes_are_found_where_they_were_before():
+def test_the_usual_probes_can_be_imported_from_their_earlier_place():
     from lightning_landscape.callbacks import landscape
 
     assert landscape.EXAMINATION is EXAMINATION
@@ -253,7 +253,7 @@ def test_the_usual_probes_are_found_where_they_were_before():
 # Each probe once.
 
 
-def test_a_monitor_of_lines_measures_each_line_once_at_a_check(monkeypatch):
+def test_the_interpolation_monitor_measures_each_line_once_per_check(monkeypatch):
     measured, measure = [], LossLine.__call__
 
     def counted(probe, surface):
@@ -268,7 +268,7 @@ def test_a_monitor_of_lines_measures_each_line_once_at_a_check(monkeypatch):
     assert len(measured) == len(set(measured))
 
 
-def test_a_line_that_is_asked_for_among_the_probes_is_measured_once_at_a_check(monkeypatch):
+def test_a_line_that_is_also_among_the_probes_is_measured_once_per_check(monkeypatch):
     measured, measure = [], LossLine.__call__
 
     def counted(probe, surface):
@@ -296,7 +296,7 @@ def test_a_line_that_is_asked_for_among_the_probes_is_measured_once_at_a_check(m
         ((Scale(1.0),), "Scale"),
     ],
 )
-def test_a_probe_that_returns_no_reading_is_named_with_its_value_and_the_verdict_is_reached(value, shown):
+def test_the_warning_on_a_probe_that_returns_no_reading_shows_the_value_and_a_verdict_is_reached(value, shown):
     def odd(surface):
         return value
 
@@ -313,7 +313,7 @@ def test_a_probe_that_returns_no_reading_is_named_with_its_value_and_the_verdict
 
 @dataclass(frozen=True)
 class Holds:
-    """A reading of whatever a probe has computed with."""
+    """A reading with a value of any type."""
 
     value: object
 
@@ -331,28 +331,28 @@ class Holds:
         ({2, 1}, (1, 2)),
     ],
 )
-def test_tensors_and_arrays_in_a_reading_become_numbers_and_the_checkpoint_loads_weights_only(
+def test_tensors_and_arrays_in_a_reading_become_numbers_and_the_checkpoint_loads_with_weights_only(
     value, expected, tmp_path
 ):
     def holding(surface):
         return Holds(value)
 
-    def speaks(evidence):
-        found = evidence.get(Holds)
-        if found is not None:
-            seen.append(found.value)
+    def collect(evidence):
+        reading = evidence.get(Holds)
+        if reading is not None:
+            values.append(reading.value)
         return
 
-    seen, path = [], tmp_path / "last.ckpt"
-    monitor = monitor_with(probes=[*EXAMINATION, holding], detectors=[speaks, *DETECTORS])
+    values, path = [], tmp_path / "last.ckpt"
+    monitor = monitor_with(probes=[*EXAMINATION, holding], detectors=[collect, *DETECTORS])
     assert said_by(lambda: fit(monitor, Saves(STEPS, path))) == []
-    assert seen
-    assert all(type(found) is type(expected) and found == expected for found in seen)
+    assert values
+    assert all(type(found) is type(expected) and found == expected for found in values)
     state = torch.load(path, weights_only=True)["callbacks"][monitor.state_key]
     assert f"{__name__}:Holds" in state["run"]["verdicts"][-1]["evidence"]
 
 
-def test_a_reading_that_holds_what_no_checkpoint_can_is_refused_with_the_name_of_its_field():
+def test_a_reading_that_cannot_be_saved_is_refused_with_the_name_of_its_field():
     def holding(surface):
         return Holds(Opaque())
 
@@ -365,7 +365,7 @@ def test_a_reading_that_holds_what_no_checkpoint_can_is_refused_with_the_name_of
 
 
 def of_the_same_name():
-    """A user's class that is called as one of the library's is."""
+    """Return two classes with the names of classes of the library."""
 
     @dataclass(frozen=True)
     class Trials:
@@ -379,13 +379,13 @@ def of_the_same_name():
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_readings_that_are_called_like_the_librarys_lose_nothing_when_the_run_is_resumed(place, tmp_path):
+def test_readings_with_the_class_names_of_the_library_survive_a_resume(place, tmp_path):
     kind = of_the_same_name()[place]
 
-    def called_alike(surface):
+    def same_name(surface):
         return kind(3)
 
-    settings = {"probes": [*EXAMINATION, called_alike]}
+    settings = {"probes": [*EXAMINATION, same_name]}
     path, whole, rest = tmp_path / "half.ckpt", monitor_with(**settings), monitor_with(**settings)
     fit(whole, Saves(STEPS // 2, path))
     fit(rest, ckpt_path=path)
@@ -396,7 +396,7 @@ def test_readings_that_are_called_like_the_librarys_lose_nothing_when_the_run_is
     assert rest.report.to_dict()["verdicts"] == whole.report.to_dict()["verdicts"]
 
 
-def test_the_state_of_an_older_version_with_a_reading_by_its_bare_name_is_resumed(tmp_path):
+def test_the_state_of_an_older_version_with_a_reading_under_its_class_name_can_be_loaded(tmp_path):
     path, settings = tmp_path / "half.ckpt", {"probes": [*EXAMINATION, scale]}
     first, rest = monitor_with(**settings), monitor_with(**settings)
     fit(first, Saves(STEPS // 2, path))
@@ -410,7 +410,7 @@ def test_the_state_of_an_older_version_with_a_reading_by_its_bare_name_is_resume
     assert causes(rest) == causes(first)
 
 
-def test_a_line_with_more_fields_than_the_librarys_survives_a_resume(tmp_path):
+def test_a_subclass_of_line_with_another_field_survives_a_resume(tmp_path):
     @dataclass(frozen=True)
     class Labelled(Line):
         label: str = "mine"
@@ -425,10 +425,10 @@ def test_a_line_with_more_fields_than_the_librarys_survives_a_resume(tmp_path):
     assert rest._state.steps == STEPS
 
 
-# Scalars of one's own.
+# The user's own scalars.
 
 
-def test_a_scalar_of_ones_own_is_published_and_survives_a_resume(tmp_path):
+def test_the_users_scalar_is_published_and_survives_a_resume(tmp_path):
     path = tmp_path / "half.ckpt"
     first, rest = (monitor_with(probes=[*EXAMINATION, scale]) for _ in range(2))
     published = fit(first, Saves(STEPS // 2, path)).callback_metrics
@@ -445,24 +445,24 @@ def test_a_scalar_of_ones_own_is_published_and_survives_a_resume(tmp_path):
     assert First.found == pytest.approx(state["run"]["scalars"]["weights/largest"])
 
 
-def test_a_scalar_of_ones_own_is_there_for_other_callbacks_right_after_it_was_measured():
+def test_other_callbacks_can_read_the_users_scalar_as_soon_as_it_is_measured():
     calls = []
 
     def counted(surface):
         calls.append(1)
         return scale(surface)
 
-    class Looks(L.Callback):
+    class ReadsMetrics(L.Callback):
         def on_train_batch_end(self, trainer, *args):
             assert bool(calls) == ("landscape/weights/largest" in trainer.callback_metrics)
 
-    fit(monitor_with(probes=[*EXAMINATION, counted]), Looks())
+    fit(monitor_with(probes=[*EXAMINATION, counted]), ReadsMetrics())
     assert calls
 
 
 @dataclass(frozen=True)
 class Shows:
-    """A reading that shows what it was told to."""
+    """A reading with these scalars, or with an error in place of them."""
 
     what: object
 
@@ -484,16 +484,16 @@ def test_scalars_may_be_a_property_and_a_tensor_in_them_is_a_number():
     ("what", "message"),
     [
         *(
-            ({name: 3.0}, f"the scalar '{name}' of Shows is skipped: landscape/{name} is a name that the library uses")
+            ({name: 3.0}, f"the scalar '{name}' of Shows is skipped: the library itself uses the name landscape/{name}")
             for name in ("verdict", "lambda_min", "plane", "line_from_here")
         ),
-        ({"": 3.0}, "the scalar '' of Shows is skipped: a name is a text that is not empty"),
-        ({"mine": "high"}, "the scalar 'mine' of Shows is skipped: a scalar is a number, got 'high'"),
+        ({"": 3.0}, "the scalar '' of Shows is skipped: its name must be a string that is not empty"),
+        ({"mine": "high"}, "the scalar 'mine' of Shows is skipped: it must be a number, got 'high'"),
         ([1.0], r"showing the scalars of Shows is skipped: .*mapping from names to numbers, got \[1.0\]"),
         ("no luck", "showing the scalars of Shows is skipped: RuntimeError: no luck"),
     ],
 )
-def test_scalars_that_cannot_be_shown_are_refused_once_with_their_reason_and_the_reading_is_kept(what, message):
+def test_an_invalid_scalar_is_refused_once_with_the_reason_and_the_reading_is_kept(what, message):
     monitor, metrics = monitor_with(probes=[*EXAMINATION, lambda surface: Shows(what)]), {}
     (said,) = said_by(lambda: metrics.update(fit(monitor).callback_metrics))
     assert said.category is ProbeSkippedWarning
@@ -502,14 +502,14 @@ def test_scalars_that_cannot_be_shown_are_refused_once_with_their_reason_and_the
     assert metrics["landscape/verdict"] != 3.0
 
 
-def test_every_scalar_of_the_library_is_a_name_that_users_cannot_take():
+def test_users_cannot_use_the_name_of_any_scalar_of_the_library():
     for make in MONITORS.values():
         names = fit(make()).callback_metrics.keys()
         assert {name for name in names if name.startswith("landscape/")}
-        assert all(taken(name.removeprefix("landscape/")) for name in names if name.startswith("landscape/"))
+        assert all(is_reserved(name.removeprefix("landscape/")) for name in names if name.startswith("landscape/"))
 
 
-# The names of functions in what is said.
+# The names of functions in messages.
 
 
 @pytest.mark.parametrize(
@@ -522,9 +522,9 @@ def test_every_scalar_of_the_library_is_a_name_that_users_cannot_take():
         (Opaque(), "Opaque"),
     ],
 )
-def test_a_function_has_a_name_that_reads_well(function, name):
+def test_a_function_has_a_readable_name(function, name):
     assert name_of(function) == name
 
 
-def test_a_lambda_is_named_by_its_place():
+def test_the_name_of_a_lambda_is_its_place():
     assert re.fullmatch(r"the lambda at line \d+ of test_own_parts.py", name_of(lambda: 1))

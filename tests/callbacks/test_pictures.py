@@ -1,4 +1,4 @@
-"""What a run draws by itself, and what names it may draw them with."""
+"""The pictures of a run, and that hostile names of layers do no harm in them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def trained(module, monitor, inputs, targets, steps, logger=NO_LOGGER):
 
 
 class Regression(L.LightningModule):
-    """Far from its minimum, so that every batch's gradient points the same way but for a known noise."""
+    """A regression far from its minimum, where the gradients of batches differ by a known noise only."""
 
     def __init__(self):
         super().__init__()
@@ -50,36 +50,36 @@ def data(seed=0):
     return torch.randn(640, 8, generator=generator)
 
 
-def test_a_healthy_run_measures_its_gradient_noise_and_draws_no_plane():
+def test_a_healthy_run_has_a_gradient_noise_scale_and_no_plane():
     inputs, monitor = data(), LandscapeMonitor(every_n_steps=20)
     trainer = trained(Regression(), monitor, inputs[:, :4], inputs[:, :4].sum(1), 100)
     scale = monitor.report.document["gradients"]["noise_scale"]
-    # At w = 0 a sample's gradient is -2xs, s the sum of x: |E|² is 16, the trace of its covariance 80, in samples; a
-    # scale in batches would be 32 times smaller. Few batches leave a factor of three open.
+    # At w = 0 the gradient of a sample is -2xs, where s is the sum of x. Its mean has a squared norm of 16 and its
+    # covariance a trace of 80, so the scale is 5 samples. With few batches, it is known up to a factor of three.
     assert 5.0 / 3 < scale < 5.0 * 3
-    assert 5.0 / 3 < float(trainer.callback_metrics["landscape/noise_scale"]) < 5.0 * 3  # as of the look before
+    assert 5.0 / 3 < float(trainer.callback_metrics["landscape/noise_scale"]) < 5.0 * 3  # as of the check before
     assert monitor.planes == ()
 
 
 @pytest.mark.slow
-def test_a_stuck_run_draws_the_plane_of_its_alarm_and_a_monitor_without_probes_none():
+def test_a_stuck_run_has_the_plane_of_its_alarm_and_none_without_probes():
     inputs = data()
     targets = inputs[:, :3].argmax(1)
     torch.manual_seed(7)
-    watched, blind = LandscapeMonitor(max_batches=4), LandscapeMonitor(probes=())
-    trained(Stuck(), watched, inputs, targets, 300)
-    ((step, plane),) = watched.planes
-    assert step == watched.verdicts[0].step
+    usual, without_probes = LandscapeMonitor(max_batches=4), LandscapeMonitor(probes=())
+    trained(Stuck(), usual, inputs, targets, 300)
+    ((step, plane),) = usual.planes
+    assert step == usual.verdicts[0].step
     assert any(name.endswith("now") for name in plane.points)
     assert all(math.isfinite(loss) for row in plane.losses for loss in row)
     assert plane.samples == 32
     torch.manual_seed(7)
-    trained(Stuck(), blind, inputs, targets, 300)
-    assert blind.planes == ()
+    trained(Stuck(), without_probes, inputs, targets, 300)
+    assert without_probes.planes == ()
 
 
 class Many(L.LightningModule):
-    """Ten thousand parameters, some of which are named by an enemy."""
+    """A module with ten thousand parameters, some of which have hostile names."""
 
     def __init__(self):
         super().__init__()
@@ -95,7 +95,7 @@ class Many(L.LightningModule):
 
 
 @pytest.mark.slow
-def test_ten_thousand_parameters_and_hostile_names_are_bounded_and_inert(tmp_path):
+def test_ten_thousand_parameters_and_hostile_names_make_few_tags_and_no_scripts(tmp_path):
     inputs, logger = data(), TensorBoardLogger(tmp_path, name="", version="run")
     monitor = LandscapeMonitor(probes=())
     trained(Many(), monitor, inputs[:, :1], inputs[:, 0], 22, logger)

@@ -1,4 +1,4 @@
-"""The same run gets the same verdict to the letter, however fast the machine is and whatever its clock shows."""
+"""The same run gets exactly the same verdict at any speed of the machine and with any clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.faults.runs import said_by
 pytestmark = pytest.mark.slow
 STEPS = 400
 EPOCH = 32
-"""batches: a run that resumes in the midst of an epoch would see other ones"""
+"""batches in an epoch; a run that resumes within an epoch would get other batches"""
 BUSY = "while True: pass"
 
 
@@ -101,7 +101,7 @@ class Saves(L.Callback):
 
 
 def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
-    """The monitor after a run."""
+    """Return the monitor after a run."""
     torch.manual_seed(7)
     module, data = RUNS[name](**settings)
     monitor = LandscapeMonitor()
@@ -116,40 +116,39 @@ def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
     return monitor
 
 
-def told(monitor):
-    """All that was said of the run and on what grounds, with what was measured and what it took, as text."""
-    lines = {
-        name: [[step, *line.losses] for step, line in found] for name, found in monitor._state.readings.lines().items()
-    }
-    taken = monitor._examination.limits.account.spent
+def outcome_of(monitor):
+    """Return the verdicts with their evidence, the lines, and the gradients that were computed, as text."""
+    by_anchor = monitor._state.readings.lines()
+    lines = {anchor: [[step, *line.losses] for step, line in pairs] for anchor, pairs in by_anchor.items()}
+    gradients = monitor._examination.limits.account.spent
     verdicts = [verdict.to_dict() for verdict in monitor.verdicts]
-    return json.dumps({"verdicts": verdicts, "lines": lines, "gradients": taken}, indent=1)
+    return json.dumps({"verdicts": verdicts, "lines": lines, "gradients": gradients}, indent=1)
 
 
 @functools.cache
 def undisturbed(name):
-    return told(watch(name))
+    return outcome_of(watch(name))
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_runs_are_what_they_are_called(name):
+def test_the_stuck_runs_raise_an_alarm_and_the_healthy_ones_none(name):
     verdicts = json.loads(undisturbed(name))["verdicts"]
     assert any(verdict["stuck"] for verdict in verdicts) is (name in STUCK), undisturbed(name)
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_pause_in_every_step_changes_no_letter_of_a_verdict(name):
-    assert told(watch(name, pause=0.001)) == undisturbed(name)
+def test_a_pause_in_every_step_does_not_change_the_verdict(name):
+    assert outcome_of(watch(name, pause=0.001)) == undisturbed(name)
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_clock_that_jumps_changes_no_letter_of_a_verdict(name):
-    assert told(watch(name, clock=WildClock(seed=1))) == undisturbed(name)
+def test_a_clock_that_jumps_does_not_change_the_verdict(name):
+    assert outcome_of(watch(name, clock=WildClock(seed=1))) == undisturbed(name)
 
 
 @pytest.fixture(scope="module")
 def busy():
-    """Two processes that do nothing but load the processor."""
+    """Start two processes that keep the processor busy."""
     loads = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2)]
     yield
     for load in loads:
@@ -159,22 +158,22 @@ def busy():
 
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.usefixtures("busy")
-def test_a_machine_with_other_work_to_do_changes_no_letter_of_a_verdict(name):
-    assert told(watch(name)) == undisturbed(name)
+def test_a_busy_machine_does_not_change_the_verdict(name):
+    assert outcome_of(watch(name)) == undisturbed(name)
 
 
 @pytest.mark.parametrize("name", ["classifier", "permuted labels", "zero weights"])
-def test_a_run_that_is_stopped_and_resumed_by_wild_clocks_is_told_the_same_as_the_straight_one(name, tmp_path):
+def test_a_run_that_is_resumed_with_another_clock_has_the_same_verdicts_as_the_straight_one(name, tmp_path):
     steps = (2 * EPOCH, 5 * EPOCH, 9 * EPOCH)
     straight = watch(name, WildClock(seed=0), [Saves(tmp_path, steps)])
     for step in steps:
         saves = [Saves(tmp_path / "again", steps)]
         resumed = watch(name, WildClock(seed=step), saves, ckpt_path=tmp_path / f"{step}.ckpt")
-        assert told(resumed) == told(straight)
+        assert outcome_of(resumed) == outcome_of(straight)
 
 
 class SlowClock(WildClock):
-    """At each reading as much time has passed as was said."""
+    """Advances by this many seconds at each reading."""
 
     def __init__(self, seconds):
         super().__init__(seed=0)
@@ -185,7 +184,7 @@ class SlowClock(WildClock):
         return self._now
 
 
-def test_the_effort_is_chosen_once_and_kept_by_a_run_that_resumes_on_a_faster_machine(tmp_path):
+def test_a_run_that_resumes_on_a_faster_machine_keeps_its_effort(tmp_path):
     first = watch("permuted labels", SlowClock(0.05), [Saves(tmp_path, (5 * EPOCH,))])
     effort = first._examination.limits.account.effort
     assert effort.gradients < 500
@@ -195,8 +194,8 @@ def test_the_effort_is_chosen_once_and_kept_by_a_run_that_resumes_on_a_faster_ma
     assert again._examination.limits.account.effort == effort
 
 
-class Notes(L.Callback):
-    """After which steps a diagnosis goes on at the next check."""
+class UnderwaySteps(L.Callback):
+    """Records the steps after which a diagnosis continues at the next check."""
 
     def __init__(self):
         self.steps = []
@@ -207,16 +206,16 @@ class Notes(L.Callback):
             self.steps.append(trainer.global_step)
 
 
-def test_a_diagnosis_of_slow_steps_is_spread_over_checks_and_survives_a_stop_between_two(tmp_path):
-    notes = Notes()
-    spread = watch("permuted labels", SlowClock(0.5), [notes])
+def test_a_diagnosis_that_is_spread_over_checks_survives_a_stop_between_two_of_them(tmp_path):
+    underway = UnderwaySteps()
+    spread = watch("permuted labels", SlowClock(0.5), [underway])
     assert spread._examination.limits.account.effort.sliced
     assert spread.verdict is not None
-    stop = next(step for step in notes.steps if step % EPOCH == 0)
+    stop = next(step for step in underway.steps if step % EPOCH == 0)
     straight = watch("permuted labels", SlowClock(0.5), [Saves(tmp_path, (stop,))])
     states = torch.load(tmp_path / f"{stop}.ckpt", weights_only=True)["callbacks"]
     (state,) = (state for key, state in states.items() if key.startswith("LandscapeMonitor"))
     assert state["examination"]["underway"] is not None
     saves = [Saves(tmp_path / "again", (stop,))]
     resumed = watch("permuted labels", SlowClock(0.5), saves, ckpt_path=tmp_path / f"{stop}.ckpt")
-    assert told(resumed) == told(straight)
+    assert outcome_of(resumed) == outcome_of(straight)

@@ -1,4 +1,4 @@
-"""What `LandscapeMonitor` says of whole small runs, where a part of the evidence alone would mislead it."""
+"""Verdicts of `LandscapeMonitor` on small runs in which a part of the evidence alone would be misleading."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::lightning_landscape.errors.Land
 
 
 class Run(L.LightningModule):
-    """Parts by their names, the loss of a batch, and the optimizer."""
+    """A module with these parts, this loss of a batch, and this optimizer."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ def watched(
     batch_size: int,
     monitor: LandscapeMonitor | None = None,
 ) -> LandscapeMonitor:
-    """The monitor of a run of this many steps."""
+    """Return the monitor after a run of this many steps."""
     monitor = LandscapeMonitor(budget=None) if monitor is None else monitor
     trainer = L.Trainer(
         max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
@@ -77,7 +77,7 @@ def classes() -> tuple[Tensor, Tensor]:
     return inputs, inputs[:, :4].argmax(1)
 
 
-def test_the_share_of_the_start_is_that_of_all_weights_though_a_body_is_frozen_in_mid_run():
+def test_the_starting_point_includes_weights_that_are_frozen_during_the_run():
     class Freezes(Run):
         def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
             self.body.requires_grad_(self.global_step < 320)
@@ -87,7 +87,7 @@ def test_the_share_of_the_start_is_that_of_all_weights_though_a_body_is_frozen_i
     with torch.no_grad():
         initial = float(F.cross_entropy(head(body(data[0])), data[1]))
 
-    def kept(surface: LossSurface) -> StartingPoint | None:
+    def starting_point_of(surface: LossSurface) -> StartingPoint | None:
         found.append(starting_point(surface))
         return found[-1]
 
@@ -97,7 +97,7 @@ def test_the_share_of_the_start_is_that_of_all_weights_though_a_body_is_frozen_i
         body=body,
         head=head,
     )
-    watched(run, data, 800, 32, LandscapeMonitor(budget=None, probes=(kept,)))
+    watched(run, data, 800, 32, LandscapeMonitor(budget=None, probes=(starting_point_of,)))
     assert not body[0].weight.requires_grad
     assert found[-1].loss == pytest.approx(10.0 + initial, abs=0.1)
     assert found[-1].now < 10.5
@@ -112,7 +112,7 @@ def squares(run: Any, x: Tensor, y: Tensor) -> Tensor:
     return F.mse_loss(run.net(x), y)
 
 
-def test_full_batch_descent_that_rests_against_its_weight_decay_has_settled():
+def test_weights_at_rest_between_the_gradient_and_the_weight_decay_have_settled():
     run = Run(squares, lambda run: torch.optim.SGD(run.parameters(), lr=0.1, weight_decay=0.1), net=nn.Linear(8, 1))
     monitor = watched(run, ridge(), 1000, 64)
     assert run.net.weight.grad.norm() > 0.1
@@ -120,7 +120,7 @@ def test_full_batch_descent_that_rests_against_its_weight_decay_has_settled():
     assert not alarms(monitor)
 
 
-def test_weights_that_rest_at_a_rate_of_0_are_not_updating_whatever_their_weight_decay():
+def test_weights_at_rest_with_a_learning_rate_of_0_are_not_updating_despite_a_weight_decay():
     run = Run(squares, lambda run: torch.optim.SGD(run.parameters(), lr=0.0, weight_decay=0.1), net=nn.Linear(8, 1))
     assert [verdict.cause for verdict in alarms(watched(run, ridge(), 400, 64))] == [Cause.NOT_UPDATING]
 
@@ -143,7 +143,7 @@ def over_a_hundred(run: Any, x: Tensor, y: Tensor) -> Tensor:
 
 
 class Teacher(Run):
-    """Follows a moving average of its own network, which no gradient reaches and no optimizer holds."""
+    """Has a teacher, the moving average of its network, which has no gradient and is in no optimizer."""
 
     def on_train_batch_end(self, *args: Any) -> None:
         with torch.no_grad():
@@ -159,7 +159,7 @@ def taught(run: Any, x: Tensor, y: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("data", [line, classes])
 @pytest.mark.parametrize("batch_size", [32, 256])
-def test_a_part_that_is_unused_by_design_is_a_note_and_no_alarm(data, batch_size):
+def test_a_part_that_the_loss_does_not_use_makes_a_note_and_no_alarm(data, batch_size):
     outputs = 1 if data is line else 4
     run = Run(
         over_a_hundred if data is line else lambda run, x, y: F.cross_entropy(run.net(x), y) + 100,
@@ -173,7 +173,7 @@ def test_a_part_that_is_unused_by_design_is_a_note_and_no_alarm(data, batch_size
     assert monitor.report.count("of the parameters received no gradient") == 1
 
 
-def test_a_teacher_that_no_optimizer_holds_is_a_note_and_no_alarm():
+def test_a_teacher_that_is_in_no_optimizer_makes_a_note_and_no_alarm():
     net = network(1)
     run = Teacher(taught, lambda run: adam(run.net.parameters()), net=net, target=copy.deepcopy(net))
     monitor = watched(run, line(), 600, 32)
@@ -208,7 +208,7 @@ def plain(run: Any, x: Tensor, y: Tensor) -> Tensor:
     [(plain, of_copies, False), (cut_off, of_all, False), (plain, of_the_last_bias, False), (plain, of_all, True)],
     ids=["an optimizer of copies", "a body cut off", "an optimizer of a bias", "all but a bias frozen"],
 )
-def test_a_part_out_of_reach_without_which_the_loss_cannot_fall_is_named(loss, optimizer, frozen, constant):
+def test_the_cause_is_not_updating_where_the_needed_weights_are_not_trained(loss, optimizer, frozen, constant):
     run = Run(loss, optimizer, net=network(4), shift=nn.Linear(1, 4))
     run.constant = constant
     if frozen:

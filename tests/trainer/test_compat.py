@@ -1,9 +1,10 @@
-"""Canaries: what is read of Lightning without being promised is there, or its public substitute does as well."""
+"""Canaries: the undocumented attributes of Lightning that the library reads exist, or a public one replaces them."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,16 +33,16 @@ def quiet(*callbacks: Callback, **settings: Any) -> Trainer:
 
 
 class Asks(Callback):
-    """Notes what `question` answers at every end of a batch."""
+    """Calls `question` at the end of every batch, and keeps the results."""
 
-    def __init__(self, question: Any) -> None:
+    def __init__(self, question: Callable[[Trainer, LightningModule], Any]) -> None:
         self.question, self.answers = question, []
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
         self.answers.append(self.question(trainer, pl_module))
 
 
-def test_canary_the_hook_that_runs_is_known_in_it_and_none_outside():
+def test_canary_the_running_hook_has_a_name_and_there_is_none_outside_of_hooks():
     asks, module = Asks(lambda trainer, module: _compat.current_hook(module)), Perceptron()
     quiet(asks).fit(module, shuffled(), held_out())
     assert set(asks.answers) == {"on_train_batch_end"}
@@ -58,12 +59,12 @@ def test_canary_the_hook_that_runs_is_known_in_it_and_none_outside():
     ],
     ids=["plain", "accumulate", "two optimizers"],
 )
-def test_canary_our_x_is_the_x_of_what_the_user_logs(module, settings, steps):
+def test_canary_the_x_is_that_of_the_metrics_that_the_user_logs(module, settings, steps):
     logger = MemoryLogger()
     asks = Asks(lambda trainer, module: _compat.logger_step(trainer))
     quiet(asks, logger=logger, log_every_n_steps=1, **settings).fit(module(), shuffled(), held_out())
-    theirs = [step for row, step in logger.experiment.rows if "epoch" in row and any("loss" in name for name in row)]
-    assert set(theirs) <= set(asks.answers)
+    logged = [step for row, step in logger.experiment.rows if "epoch" in row and any("loss" in name for name in row)]
+    assert set(logged) <= set(asks.answers)
     assert len(asks.answers) == len(steps)
     assert asks.answers == sorted(asks.answers)
     if not settings:
@@ -71,25 +72,25 @@ def test_canary_our_x_is_the_x_of_what_the_user_logs(module, settings, steps):
 
 
 @pytest.mark.parametrize("loop", [None, SimpleNamespace()], ids=["no loop", "no counter"])
-def test_without_the_private_counter_the_x_is_that_of_the_trainer(loop):
+def test_without_the_private_counter_the_x_is_the_global_step(loop):
     trainer = SimpleNamespace(fit_loop=SimpleNamespace(epoch_loop=loop), global_step=7)
     assert _compat.logger_step(trainer) == 7
 
 
-def test_canary_a_module_knows_its_trainer_under_the_names_that_are_left_out_of_copies():
+def test_canary_a_module_refers_to_its_trainer_by_the_names_that_copies_leave_out():
     module = Perceptron()
     assert _compat.trainer_of(module) is None
     module.trainer = trainer = quiet()
     assert _compat.trainer_of(module) is trainer
-    held = {name for name, value in vars(module).items() if value is trainer}
-    assert held
-    assert held <= _compat.TRAINERS
+    names = {name for name, value in vars(module).items() if value is trainer}
+    assert names
+    assert names <= _compat.TRAINERS
     assert {"_trainer", "_fabric"} <= vars(LightningModule()).keys()
 
 
-def test_canary_the_trainer_logs_to_what_it_is_given_and_gets_its_own_back():
-    mine = MemoryLogger()
-    trainer = quiet(logger=mine)
+def test_canary_the_loggers_of_a_trainer_can_be_replaced_and_restored():
+    logger = MemoryLogger()
+    trainer = quiet(logger=logger)
     before = dict(vars(trainer))
     dummy = DummyLogger()
     _compat.take_loggers(trainer, [dummy])
@@ -97,22 +98,22 @@ def test_canary_the_trainer_logs_to_what_it_is_given_and_gets_its_own_back():
     assert trainer.logger is dummy
     vars(trainer).clear()
     vars(trainer).update(before)
-    assert trainer.loggers == [mine]
+    assert trainer.loggers == [logger]
 
 
 def test_without_the_private_list_the_public_setter_is_used():
-    class Newer:
+    class NewerTrainer:
         def __init__(self) -> None:
-            self.kept: list[Any] = []
+            self.all_loggers: list[Any] = []
 
-        loggers = property(lambda self: self.kept, lambda self, value: setattr(self, "kept", value))
+        loggers = property(lambda self: self.all_loggers, lambda self, value: setattr(self, "all_loggers", value))
 
-    trainer = Newer()
+    trainer = NewerTrainer()
     _compat.take_loggers(trainer, ["dummy"])
     assert trainer.loggers == ["dummy"]
 
 
-def test_canary_what_a_logger_writes_to_is_found_only_once_it_is_open(tmp_path):
+def test_canary_the_objects_that_a_logger_writes_to_are_found_once_they_exist(tmp_path):
     logger = CSVLogger(tmp_path)
     assert _compat.logger_handles(logger) == []
     opened = logger.experiment
@@ -121,14 +122,14 @@ def test_canary_what_a_logger_writes_to_is_found_only_once_it_is_open(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [WandbLogger, MLFlowLogger])
-def test_canary_other_loggers_keep_their_handle_under_a_name_that_is_looked_for(kind):
+def test_canary_other_loggers_keep_these_objects_under_the_names_that_are_read(kind):
     import inspect
 
     source = inspect.getsource(kind)
-    assert any(f"self.{name}" in source for name in ("_experiment", "_run", "_mlflow_client", "_run_instance"))
+    assert any(f"self.{name}" in source for name in _compat._LOGGER_HANDLES)
 
 
-def test_canary_the_strategies_are_still_called_by_their_names():
+def test_canary_the_strategies_have_the_names_that_are_read():
     from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
     names = {kind.__name__ for kind in (DDPStrategy, FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)}
@@ -136,14 +137,14 @@ def test_canary_the_strategies_are_still_called_by_their_names():
     assert "SingleDeviceStrategy" in _compat.strategy_lineage(quiet().strategy)
 
 
-def test_canary_modules_are_known_by_what_they_can_do_and_overrides_by_their_class():
+def test_canary_lightning_modules_and_overridden_methods_are_recognised():
     assert _compat.is_lightning_module(Perceptron())
     assert not _compat.is_lightning_module(nn.Linear(1, 1))
     assert _compat.overrides(OwnClipping(), "configure_gradient_clipping")
     assert not _compat.overrides(Perceptron(), "configure_gradient_clipping")
 
 
-def test_canary_compiled_modules_run_eagerly_and_the_stance_goes_with_the_block():
+def test_canary_compiled_modules_run_eagerly_within_the_context_only():
     calls = []
 
     def counting(graph: Any, inputs: Any) -> Any:
@@ -158,7 +159,7 @@ def test_canary_compiled_modules_run_eagerly_and_the_stance_goes_with_the_block(
     assert calls
 
 
-def test_without_stances_nothing_is_forced(monkeypatch):
+def test_before_torch_2_6_the_context_does_nothing(monkeypatch):
     monkeypatch.delattr(torch.compiler, "set_stance", raising=False)
     with _compat.forced_eager() as nothing:
         assert nothing is None
@@ -177,7 +178,7 @@ def test_canary_hooks_of_all_optimizers_are_in_the_dictionaries_that_are_read():
 
 
 def private_names() -> set[str]:
-    """Every private name that Lightning's objects have and plain torch modules have not."""
+    """Return the private names of Lightning's objects that plain torch modules do not have."""
     trainer, module = make_trainer(SPECIMENS["Perceptron"]), Perceptron()
     objects = [
         trainer,
@@ -193,11 +194,11 @@ def private_names() -> set[str]:
 
 
 ALLOWED = {"_generate_state_key"}
-"""what Lightning documents for callbacks, though it begins with an underscore"""
+"""private names that Lightning documents for callbacks"""
 
 
-def named_in(source: str) -> set[str]:
-    """The private names that this source reads of other objects, and every string that it holds."""
+def names_in(source: str) -> set[str]:
+    """Return the private names that this source reads of other objects, and all its strings."""
     nodes = list(ast.walk(ast.parse(source)))
     read = {
         node.attr
@@ -209,7 +210,7 @@ def named_in(source: str) -> set[str]:
     return read | {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
-def test_no_other_module_reads_what_lightning_keeps_private():
+def test_no_other_module_reads_private_names_of_lightning():
     private, paths = private_names() - ALLOWED, sorted(ROOT.rglob("*.py"))
     assert "_logger_connector" in private
     assert paths
@@ -217,6 +218,6 @@ def test_no_other_module_reads_what_lightning_keeps_private():
         f"{path.relative_to(ROOT).as_posix()} reads {name}"
         for path in paths
         if path.name != "_compat.py"
-        for name in sorted(named_in(path.read_text(encoding="utf-8")) & private)
+        for name in sorted(names_in(path.read_text(encoding="utf-8")) & private)
     ]
     assert not found, "\n".join(found)

@@ -1,4 +1,4 @@
-"""Two processes take every step of a probe together, or none of them takes it, and nobody waits for ever."""
+"""Two processes take every step of a probe together or not at all, and no process waits for ever."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 BY_FORK = ("fork", "find_unused_parameters", "static_graph", "probe fails", "step fails", "targets")
 BY_COMMAND = ("popen", "fsdp2", "fsdp2 targets", "fsdp2 copied", "fsdp2 probe fails")
 STARTS = {"spawn": ("spawn",)} | {case: together for together in (BY_FORK, BY_COMMAND) for case in together}
-"""which cases one start of the processes serves: each start costs as much as all of them"""
+"""the cases that run in one pair of processes, since starting a pair takes as long as all cases"""
 
 
 @functools.cache
@@ -43,7 +43,7 @@ def started(cases: tuple[str, ...]) -> dict[str, dict[str, list[dict[str, Any]]]
 
 
 def run(case: str) -> dict[str, list[dict[str, Any]]]:
-    """What each of the two ranks reports of the run alone and of the run that was watched."""
+    """Return the reports of both ranks on the run alone and on the observed run."""
     return started(STARTS[case])[case]
 
 
@@ -53,7 +53,7 @@ def assert_identical(reports: dict[str, list[dict[str, Any]]]) -> None:
 
 
 @pytest.mark.parametrize("case", ["popen", "spawn", "fork", "find_unused_parameters", "static_graph", "fsdp2"])
-def test_training_is_identical_to_the_bit_and_all_ranks_read_the_same(case: str):
+def test_training_is_bit_identical_and_all_ranks_have_the_same_readings(case: str):
     reports = run(case)
 
     assert_identical(reports)
@@ -64,7 +64,7 @@ def test_training_is_identical_to_the_bit_and_all_ranks_read_the_same(case: str)
 
 
 @pytest.mark.parametrize("case", ["targets", "fsdp2 targets"])
-def test_all_ranks_find_the_targets_that_the_first_one_sees(case: str):
+def test_all_ranks_find_the_targets_of_rank_0(case: str):
     reports = run(case)
 
     assert_identical(reports)
@@ -83,7 +83,7 @@ def test_fsdp2_loss_and_gradient_equal_those_of_copied_weights():
 
 
 @pytest.mark.parametrize("case", ["probe fails", "step fails", "fsdp2 probe fails"])
-def test_what_fails_on_one_rank_is_skipped_on_all_and_training_goes_on(case: str):
+def test_a_probe_that_fails_on_one_rank_is_skipped_on_all_and_training_continues(case: str):
     reports = run(case)
 
     assert_identical(reports)

@@ -1,6 +1,6 @@
-"""Trains on two processes, alone and watched; run as ``python -m tests.trainer.two_ranks FOLDER CASE...``.
+"""Train on two processes, alone and observed: ``python -m tests.trainer.two_ranks FOLDER CASE...``.
 
-Each rank writes what it saw to FOLDER, for `test_distributed.py` to compare.
+Each rank writes a report to FOLDER, where `test_ranks.py` compares them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.zoo.specimen import labelled
 
 
 class Watching(Prober):
-    """Whatever goes wrong on a rank is written down, never raised."""
+    """Reports every error on a rank and raises none."""
 
     def examine(self, trainer: Any, pl_module: Any) -> None:
         pl_module.watched = True
@@ -70,16 +70,16 @@ def fails_on_one_rank(surface: Any) -> dict[str, Any]:
 
 
 REPLAYS = {"steps": 0}
-"""counted outside of the module and its classes, where replays leave a trace"""
+"""counts evaluations outside of the module and its class, whose attributes are restored after each"""
 
 
 class StepFails(Perceptron):
-    """Its step fails on rank 1, and only when it is watched, after the check is through."""
+    """Its step fails on rank 1, in the first evaluation after the check of the surface."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         if getattr(self, "watched", False):
             REPLAYS["steps"] += 1
-            if self.global_rank == 1 and REPLAYS["steps"] == 4:  # three for the check
+            if self.global_rank == 1 and REPLAYS["steps"] == 4:  # the check takes three steps
                 raise RuntimeError("out of memory, say")
         return super().training_step(batch, batch_idx)
 
@@ -89,7 +89,7 @@ def finds_targets(surface: Any) -> dict[str, Any]:
 
 
 class OneClass(Perceptron):
-    """All labels of rank 1 are the same, and the ranks meet in every step."""
+    """Has equal labels on rank 1, and a collective operation in every step."""
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         inputs, labels = batch
@@ -101,7 +101,7 @@ class OneClass(Perceptron):
 
 
 class Sharded(Perceptron):
-    """FSDP2 shards every layer and the whole."""
+    """Has every layer and the whole network sharded by FSDP2."""
 
     def configure_model(self) -> None:
         from torch.distributed.fsdp import fully_shard
@@ -114,7 +114,7 @@ class Sharded(Perceptron):
 
 
 class OneGroup(Sharded):
-    """FSDP2 shards the whole as one group, which stays gathered from one forward to the next."""
+    """Has the network sharded by FSDP2 as one group, which stays gathered between forward passes."""
 
     def configure_model(self) -> None:
         from torch.distributed.fsdp import fully_shard
@@ -123,17 +123,17 @@ class OneGroup(Sharded):
 
 
 class Copied(Watching):
-    """Compares with weights that are copied in for good, and so ends the run."""
+    """Copies the weights at the midpoint into the module, computes loss and gradient there, and ends the run."""
 
     def examine(self, trainer: Any, pl_module: Any) -> None:
         super().examine(trainer, pl_module)
-        (held, *_), _ = self.probe_set.halves
+        (first, *_), _ = self.probe_set.halves
         with torch.no_grad():
             for name, parameter in pl_module.named_parameters():
                 shard = parameter.to_local()
                 shard.copy_(torch.lerp(self.initial[name], shard, 0.5))
                 parameter.grad = None
-        loss = F.cross_entropy(pl_module.net(held.batch[0]), held.batch[1])
+        loss = F.cross_entropy(pl_module.net(first.batch[0]), first.batch[1])
         loss.backward()
         gradient = [parameter.grad for parameter in pl_module.parameters()]
         torch.distributed.all_reduce(mean := loss.detach().clone())
@@ -169,7 +169,7 @@ CASES: dict[str, tuple[Callable[[], Strategy], type[Any], Callable[[], Watching]
 
 
 class Report(Prober):
-    """What a rank knows in the end."""
+    """Writes the report of this rank at the end."""
 
     def __init__(self, file: Path, watching: Watching | None) -> None:
         self.file, self.watching = file, watching
