@@ -11,7 +11,7 @@ from lightning_landscape.clock import Clock
 DAY = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
-class HandClock(Clock):
+class ManualClock(Clock):
     """Stands still until it is moved, and then calls the actions that have become due."""
 
     def __init__(self, now: float = 100.0) -> None:
@@ -37,7 +37,7 @@ class HandClock(Clock):
         return lambda: self._due.remove(entry) if entry in self._due else None
 
 
-class WildClock(HandClock):
+class JumpingClock(ManualClock):
     """Advances by a random time at each reading, and in 1% of them jumps by an hour, forwards or backwards."""
 
     def __init__(self, seed: int) -> None:

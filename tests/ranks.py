@@ -15,13 +15,13 @@ from typing import NoReturn
 
 import torch
 
-PATIENCE = 900
+TIMEOUT_SECONDS = 900
 """Seconds after which a test that hangs is ended, long enough for a very busy machine."""
-LIMIT = timedelta(seconds=PATIENCE)
+TIMEOUT = timedelta(seconds=TIMEOUT_SECONDS)
 """the longest time that a rank waits for another"""
 
 
-def leave() -> NoReturn:
+def exit_process() -> NoReturn:
     """End this process once all ranks have finished, without shutting down the interpreter."""
     if torch.distributed.is_initialized():
         torch.distributed.barrier()

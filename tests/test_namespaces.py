@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape.errors import LandscapeWarning
-from tests.clocks import HandClock
+from tests.clocks import ManualClock
 from tests.matrices.watchers import WATCHERS
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +73,7 @@ def test_a_monitor_sees_and_publishes_the_same_in_either_namespace(watcher, tmp_
     seen = {}
     for name in NAMESPACES:
         monitor = WATCHERS[watcher].make()
-        monitor.clock = HandClock()
+        monitor.clock = ManualClock()
         trainer, said = fit(name, [monitor], tmp_path / name)
         weights = {key: value.tolist() for key, value in trainer.lightning_module.state_dict().items()}
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import LandscapeMonitor
-from tests.clocks import WildClock
+from tests.clocks import JumpingClock
 from tests.faults.runs import said_by
 
 pytestmark = pytest.mark.slow
@@ -143,7 +143,7 @@ def test_a_pause_in_every_step_does_not_change_the_verdict(name):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_clock_that_jumps_does_not_change_the_verdict(name):
-    assert outcome_of(watch(name, clock=WildClock(seed=1))) == undisturbed(name)
+    assert outcome_of(watch(name, clock=JumpingClock(seed=1))) == undisturbed(name)
 
 
 @pytest.fixture(scope="module")
@@ -165,14 +165,14 @@ def test_a_busy_machine_does_not_change_the_verdict(name):
 @pytest.mark.parametrize("name", ["classifier", "permuted labels", "zero weights"])
 def test_a_run_that_is_resumed_with_another_clock_has_the_same_verdicts_as_the_straight_one(name, tmp_path):
     steps = (2 * EPOCH, 5 * EPOCH, 9 * EPOCH)
-    straight = watch(name, WildClock(seed=0), [Saves(tmp_path, steps)])
+    straight = watch(name, JumpingClock(seed=0), [Saves(tmp_path, steps)])
     for step in steps:
         saves = [Saves(tmp_path / "again", steps)]
-        resumed = watch(name, WildClock(seed=step), saves, ckpt_path=tmp_path / f"{step}.ckpt")
+        resumed = watch(name, JumpingClock(seed=step), saves, ckpt_path=tmp_path / f"{step}.ckpt")
         assert outcome_of(resumed) == outcome_of(straight)
 
 
-class SlowClock(WildClock):
+class SlowClock(JumpingClock):
     """Advances by this many seconds at each reading."""
 
     def __init__(self, seconds):

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.remedies import Perturb, Stop
-from tests.ranks import LIMIT
+from tests.ranks import TIMEOUT
 
 CASES: dict[str, Any] = {
     "isotropic": Perturb(scale=0.8),
@@ -70,7 +70,7 @@ def main(case: str, folder: Path) -> None:
     L.seed_everything(7, verbose=False)
     monitor = LandscapeMonitor(remedies=[CASES[case]])
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    strategy = DDPStrategy(start_method="fork", timeout=LIMIT, process_group_backend="gloo")
+    strategy = DDPStrategy(start_method="fork", timeout=TIMEOUT, process_group_backend="gloo")
     trainer = L.Trainer(
         accelerator="cpu",
         devices=2,

@@ -21,7 +21,7 @@ from lightning_landscape.examination.stopwatch import (
     Stopwatch,
 )
 from lightning_landscape.module_surface.meter import Meter
-from tests.clocks import HandClock
+from tests.clocks import ManualClock
 
 
 def new_account(gradients=500, *, sliced=False):
@@ -92,7 +92,7 @@ def test_only_with_slow_batches_is_a_diagnosis_spread_over_checks():
 
 
 def test_the_batch_time_is_the_median_of_the_first_batches():
-    clock = HandClock()
+    clock = ManualClock()
     stopwatch = Stopwatch(clock)
     assert stopwatch.batch_seconds is None
     for seconds in (3.0, 0.01, 0.01, 0.02, 3600.0, 0.01):
@@ -103,7 +103,7 @@ def test_the_batch_time_is_the_median_of_the_first_batches():
 
 
 def test_the_batch_time_excludes_loading_validation_and_checks():
-    clock = HandClock()
+    clock = ManualClock()
     stopwatch = Stopwatch(clock)
     for _ in range(5):
         stopwatch.begin_batch()
@@ -189,7 +189,7 @@ def test_gradients_for_a_remedy_are_neither_limited_nor_counted():
 
 
 def test_a_forward_pass_is_a_third_of_a_gradient_and_a_hessian_product_two():
-    meter = Meter(HandClock())
+    meter = Meter(ManualClock())
     meter.forward()
     meter.backward()
     assert meter.gradients == 1
@@ -198,7 +198,7 @@ def test_a_forward_pass_is_a_third_of_a_gradient_and_a_hessian_product_two():
 
 
 def test_beyond_its_limit_the_meter_raises_an_error():
-    meter = Meter(HandClock())
+    meter = Meter(ManualClock())
     meter.product()
     with meter.limited(1.2, "1 that it had announced"):
         meter.forward()
@@ -209,7 +209,7 @@ def test_beyond_its_limit_the_meter_raises_an_error():
 
 
 def test_a_jump_of_the_clock_counts_as_one_slow_evaluation():
-    clock = HandClock()
+    clock = ManualClock()
     meter = Meter(clock)
     for seconds in (0.01, 0.01, 86_400.0, 0.01, -500.0):
         clock.move(seconds)
@@ -221,7 +221,7 @@ def test_a_jump_of_the_clock_counts_as_one_slow_evaluation():
 
 
 def spending(account, reason=ProbeReason.DIAGNOSIS, steps=100, clock=None, **known):
-    clock = clock or HandClock()
+    clock = clock or ManualClock()
     meter = Meter(clock)
     return Spending(account, reason, steps, meter, Brake(timed(clock, 0.01)), **known)
 
@@ -275,7 +275,7 @@ def test_a_budget_survives_a_checkpoint():
 
 
 def test_the_brake_ends_probes_after_5_times_the_planned_time_and_not_after_twice():
-    clock = HandClock()
+    clock = ManualClock()
     brake, meter = Brake(timed(clock, 0.01)), Meter(clock)
     for _ in range(100):
         clock.move(2 * PLANNED_SECONDS / 100)
@@ -290,7 +290,7 @@ def test_the_brake_ends_probes_after_5_times_the_planned_time_and_not_after_twic
 
 
 def test_the_clock_does_not_end_a_measurement_for_a_remedy():
-    clock = HandClock()
+    clock = ManualClock()
     check = Spending(new_account(), ProbeReason.REMEDY, 100, Meter(clock), Brake(timed(clock, 0.01), 1e-9))
     assert check.left() is None
 
@@ -308,7 +308,7 @@ def test_the_note_on_a_probe_that_is_left_out_names_the_setting_that_includes_it
 
 
 def test_the_budget_ends_probes_above_its_share_but_not_the_shortest_first_diagnosis():
-    clock = HandClock()
+    clock = ManualClock()
     stopwatch, meter = timed(clock, 0.01), Meter(clock)  # 1000 steps of 10 ms: a share of 10 s
     brake = Brake(stopwatch, 0.2)
     assert brake.left(meter, 500, first=False) == pytest.approx(200, abs=4)
@@ -323,7 +323,7 @@ def test_the_budget_ends_probes_above_its_share_but_not_the_shortest_first_diagn
 
 
 def test_the_overhead_is_the_time_of_the_monitor_over_that_of_training():
-    clock = HandClock()
+    clock = ManualClock()
     stopwatch = Stopwatch(clock, 1000)
     assert stopwatch.overhead == 0.0
     clock.move(10.0)
@@ -339,7 +339,7 @@ def test_the_overhead_is_the_time_of_the_monitor_over_that_of_training():
 
 
 def test_hooks_of_one_batch_in_17_are_timed_and_a_check_within_them_is_counted_once():
-    clock = HandClock()
+    clock = ManualClock()
     stopwatch = Stopwatch(clock, 1000)
     sampled = []
     for batch in range(1, 3 * HOOKS_TIMED_EVERY):
@@ -357,7 +357,7 @@ def test_hooks_of_one_batch_in_17_are_timed_and_a_check_within_them_is_counted_o
 
 
 def test_a_clock_that_stands_still_causes_no_division_by_zero():
-    clock = HandClock()
+    clock = ManualClock()
     stopwatch = Stopwatch(clock, 10)
     stopwatch.count(10)
     assert stopwatch.overhead == 0.0

@@ -12,7 +12,7 @@ import torch
 
 from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.examination.remedied_ranks import STEPS
-from tests.ranks import PATIENCE
+from tests.ranks import TIMEOUT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def ranks(tmp_path_factory):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "tests.examination.remedied_ranks", str(folder)]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env=environment, timeout=TIMEOUT_SECONDS, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (

@@ -23,7 +23,7 @@ from lightning_landscape.errors import CheckpointError, CurvatureError
 from lightning_landscape.evidence import Cause, InputUse, Plateau, StartingPoint, Verdict
 from lightning_landscape.examination import snapshots
 from tests.faults.runs import MONITORS, Flat, Net, loader, restart
-from tests.ranks import LIMIT, leave
+from tests.ranks import TIMEOUT, exit_process
 
 ABSENT = "a file on one machine alone.ckpt"
 
@@ -157,12 +157,12 @@ class Sharded(Layers):
 
 
 def ddp() -> Strategy:
-    return DDPStrategy(start_method="fork", timeout=LIMIT, process_group_backend="gloo")
+    return DDPStrategy(start_method="fork", timeout=TIMEOUT, process_group_backend="gloo")
 
 
 def fsdp2() -> Strategy:
     return ModelParallelStrategy(
-        data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo", timeout=LIMIT
+        data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo", timeout=TIMEOUT
     )
 
 
@@ -251,4 +251,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     main(Path(sys.argv[1]), sys.argv[2:])
-    leave()
+    exit_process()

@@ -7,11 +7,11 @@ import pytest
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.probes import EXAMINATION
 from lightning_landscape.surface import costs
-from tests.clocks import HandClock
+from tests.clocks import ManualClock
 from tests.faults.runs import Flat, Net, watched
 
 
-class Ticking(HandClock):
+class Ticking(ManualClock):
     """A millisecond passes at each reading."""
 
     def now(self):

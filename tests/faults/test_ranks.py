@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.ranks import ABSENT, alone, watched
 from tests.faults.runs import MONITORS
-from tests.ranks import PATIENCE
+from tests.ranks import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def trained(folder, cases):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.ranks", str(folder), *cases],
-        cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False,
+        cwd=ROOT, env=environment, timeout=TIMEOUT_SECONDS, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return {

@@ -16,7 +16,7 @@ import pytest
 
 from tests.matrices.two_ranks import SETTINGS
 from tests.matrices.watchers import WATCHERS
-from tests.ranks import PATIENCE
+from tests.ranks import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def ranks(kind: str) -> list[dict[str, Any]]:
             for rank in (0, 1)
         ]
         try:
-            errors = [process.communicate(timeout=PATIENCE)[1] for process in started]
+            errors = [process.communicate(timeout=TIMEOUT_SECONDS)[1] for process in started]
         finally:
             for process in started:
                 process.kill()

@@ -21,7 +21,7 @@ from lightning_landscape.errors import LandscapeWarning
 from lightning_landscape.reporting.reporter import Reporter
 from tests.matrices.runs import batches, held_out
 from tests.matrices.watchers import WATCHERS
-from tests.ranks import LIMIT, leave
+from tests.ranks import TIMEOUT, exit_process
 from tests.trainer.two_ranks import Sharded
 from tests.zoo.plain import Convolutional
 from tests.zoo.training import MemoryLogger, is_ours
@@ -35,9 +35,9 @@ SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 def strategy(name: str) -> Strategy:
     if name.startswith("DDP"):
-        return DDPStrategy(process_group_backend="gloo", timeout=LIMIT)
+        return DDPStrategy(process_group_backend="gloo", timeout=TIMEOUT)
     return ModelParallelStrategy(
-        data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo", timeout=LIMIT
+        data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo", timeout=TIMEOUT
     )
 
 
@@ -97,4 +97,4 @@ def main(kind: str, folder: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(sys.argv[1], Path(sys.argv[2]))
-    leave()
+    exit_process()

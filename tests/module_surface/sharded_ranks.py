@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lightning_landscape.recording.intervals import Intervals
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.trainer.lightning_host import LightningHost
-from tests.ranks import LIMIT, leave
+from tests.ranks import TIMEOUT, exit_process
 
 
 class Classifier(L.LightningModule):
@@ -75,7 +75,7 @@ def main(folder: Path) -> None:
         data_parallel_size=2,
         tensor_parallel_size=1,
         process_group_backend="gloo",
-        timeout=LIMIT,
+        timeout=TIMEOUT,
     )
     rank, records = records_of(Sharded(), strategy=strategy, devices=2)
     (folder / f"{rank}.json").write_text(json.dumps(records))
@@ -85,4 +85,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     main(Path(sys.argv[1]))
-    leave()
+    exit_process()

@@ -10,7 +10,7 @@ import pytest
 
 from lightning_landscape.tracking.progress import StepRecord
 from tests.module_surface.sharded_ranks import Classifier, records_of
-from tests.ranks import PATIENCE
+from tests.ranks import TIMEOUT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def test_norms_and_updates_of_sharded_weights_equal_those_of_whole_weights(tmp_p
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.module_surface.sharded_ranks", str(tmp_path)]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False
+        command, cwd=ROOT, env=environment, timeout=TIMEOUT_SECONDS, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     _, whole = records_of(Classifier(), devices=1)

@@ -12,7 +12,7 @@ from lightning_landscape.clock import SYSTEM_CLOCK
 from lightning_landscape.evidence import Cause, LossLevel, Verdict
 from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.terminal import NOTICE_AFTER, notice_if_slow, print_line, table
-from tests.clocks import HandClock
+from tests.clocks import ManualClock
 
 STUCK = Verdict(Cause.FLAT_REGION, 203, 90, stuck=True, reason="Flat.", advice="another initialisation " * 9)
 
@@ -124,7 +124,7 @@ def test_importing_prints_nothing():
 
 
 def test_slow_work_prints_one_line_and_quick_work_prints_nothing(capsys):
-    clock = HandClock()
+    clock = ManualClock()
     with notice_if_slow("measuring the curvature", clock):
         clock.move(NOTICE_AFTER + 1)
         clock.move(NOTICE_AFTER + 1)
@@ -136,7 +136,7 @@ def test_slow_work_prints_one_line_and_quick_work_prints_nothing(capsys):
 
 
 def test_no_notice_is_printed_after_the_work_has_failed(capsys):
-    clock = HandClock()
+    clock = ManualClock()
     with pytest.raises(KeyError), notice_if_slow("it", clock):
         raise KeyError
     clock.move(100 * NOTICE_AFTER)

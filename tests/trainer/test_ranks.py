@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.ranks import PATIENCE
+from tests.ranks import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def started(cases: tuple[str, ...]) -> dict[str, dict[str, list[dict[str, Any]]]
         folder = Path(name)
         command = [sys.executable, "-m", "tests.trainer.two_ranks", str(folder), *cases]
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False
+            command, cwd=ROOT, env=environment, timeout=TIMEOUT_SECONDS, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return {

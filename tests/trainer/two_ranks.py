@@ -24,7 +24,7 @@ from lightning_landscape.errors import SurfaceError
 from lightning_landscape.evidence import to_builtins
 from lightning_landscape.probes import input_use
 from tests.module_surface.observers import Prober, leaves, midpoint
-from tests.ranks import LIMIT, destroy_group_at_exit, leave
+from tests.ranks import TIMEOUT, destroy_group_at_exit, exit_process
 from tests.zoo.plain import Convolutional, Perceptron, WithMetrics
 from tests.zoo.specimen import labelled
 
@@ -143,12 +143,12 @@ class Copied(Watching):
 
 
 def ddp(start: str, **settings: Any) -> Callable[[], Strategy]:
-    return lambda: DDPStrategy(start_method=start, timeout=LIMIT, process_group_backend="gloo", **settings)
+    return lambda: DDPStrategy(start_method=start, timeout=TIMEOUT, process_group_backend="gloo", **settings)
 
 
 def fsdp2() -> Strategy:
     return ModelParallelStrategy(
-        data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo", timeout=LIMIT
+        data_parallel_size=2, tensor_parallel_size=1, process_group_backend="gloo", timeout=TIMEOUT
     )
 
 
@@ -226,4 +226,4 @@ if __name__ == "__main__":
     except SurfaceError as error:
         print(error, file=sys.stderr)
         raise
-    leave()
+    exit_process()
