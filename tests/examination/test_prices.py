@@ -21,7 +21,7 @@ from lightning_landscape.module_surface.weights import snapshot
 from lightning_landscape.probes import HessianSpectrum, LossLine, gradient_noise
 from lightning_landscape.surface import cost_of, costs
 from lightning_landscape.trainer.lightning_host import LightningHost
-from tests.faults.runs import Flat, fit, loader, said_by
+from tests.faults.runs import Flat, fit, loader, warnings_of
 
 pytestmark = pytest.mark.slow
 PROBES = (
@@ -140,7 +140,7 @@ def unstated(surface):
 @pytest.mark.parametrize("probe", [understated, unstated])
 def test_a_probe_that_computes_more_than_it_announces_is_ended_and_the_verdict_is_reached(probe):
     monitor = LandscapeMonitor(probes=[probe], max_batches=2)
-    said = said_by(lambda: fit(Flat(), monitor, steps=120))
+    said = warnings_of(lambda: fit(Flat(), monitor, steps=120))
     assert monitor.verdict is not None
     assert len(said) == 1
     assert f"{probe.__name__} (it was stopped after" in monitor.report
@@ -154,7 +154,7 @@ def expensive(surface):
 
 def test_a_probe_above_the_budget_does_not_run_and_the_report_names_the_setting_that_allows_it():
     monitor = LandscapeMonitor(probes=[expensive], max_batches=2)
-    said_by(lambda: fit(Flat(), monitor, steps=120))
+    warnings_of(lambda: fit(Flat(), monitor, steps=120))
     assert "left out: expensive (needs 10000 gradients of one batch, 49" in monitor.report
     assert ": set effort='thorough'" in monitor.report
 
@@ -166,7 +166,7 @@ def test_a_cost_that_is_no_number_of_gradients_is_refused_with_its_value(price):
         raise AssertionError("it must not run")
 
     monitor = LandscapeMonitor(probes=[odd], max_batches=2)
-    said = said_by(lambda: fit(Flat(), monitor, steps=120))
+    said = warnings_of(lambda: fit(Flat(), monitor, steps=120))
     assert any(f"cost must return a number of gradients, 0 or more, got {price!r}" in text for text in said)
     assert monitor.verdict is not None
 
@@ -177,5 +177,5 @@ def test_a_probe_that_announces_no_gradients_is_ended_at_its_first_evaluation():
         surface.loss(surface.here)
 
     monitor = LandscapeMonitor(probes=[free], max_batches=2)
-    said_by(lambda: fit(Flat(), monitor, steps=120))
+    warnings_of(lambda: fit(Flat(), monitor, steps=120))
     assert "free (it was stopped after 0 gradients of one batch, of 0 that it had announced)" in monitor.report

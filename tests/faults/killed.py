@@ -1,4 +1,7 @@
-"""A run that kills itself as nobody can prevent: ``python -m tests.faults.killed MOMENT FOLDER``."""
+"""Train a run that kills itself with SIGKILL: ``python -m tests.faults.killed MOMENT FOLDER``.
+
+MOMENT is "probe" (while a probe evaluates the module) or "checkpoint" (while the second checkpoint is written).
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class DiesInAProbe(Stuck):
-    """At other weights, in the midst of an evaluation, after the checkpoint at step 30."""
+class KilledInAProbe(Stuck):
+    """Kills itself while a probe evaluates it at other weights, after the checkpoint at step 30."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        if "log" in vars(self) and self.global_step >= 40:  # it is being evaluated again
+        if "log" in vars(self) and self.global_step >= 40:  # a probe is evaluating the step
             kill()
         return super().training_step(batch, batch_idx)
 
@@ -37,14 +40,14 @@ def main(moment: str, folder: Path) -> None:
     if moment == "checkpoint":
         save, count = torch.save, [0]
 
-        def dies(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+        def save_and_kill(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
             count[0] += 1
             save(content, file, *args, **kwargs)
-            if count[0] == 2:  # the bytes are there, the file is not
+            if count[0] == 2:  # Lightning has serialized the checkpoint but not yet moved the file into place
                 kill()
 
-        torch.save = dies
-    fit(Stuck() if moment == "checkpoint" else DiesInAProbe(), monitor, saves, steps=60)
+        torch.save = save_and_kill
+    fit(Stuck() if moment == "checkpoint" else KilledInAProbe(), monitor, saves, steps=60)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tiny runs for every monitor, watched and alone, and all that watching could have disturbed in them."""
+"""Short training runs with and without a monitor, and `trace`, everything that a monitor could have changed in them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ MONITORS: dict[str, Callable[[], Any]] = {
     "interpolation": lambda: LossInterpolationMonitor(every_n_steps=10, num_points=3, max_batches=2),
     "curvature": lambda: CurvatureMonitor(every_n_steps=10, iterations=3, max_batches=2),
 }
-"""every monitor, set to look at the surface as often as it can"""
+"""every monitor, with settings that make it measure often"""
 PROBING = ("landscape", "interpolation", "curvature")
+"""the monitors that evaluate the loss surface"""
 NO_LOGGER = False
 
 
 class Net(L.LightningModule):
-    """A little of what makes a module hard to look at: BatchNorm, dropout, a random number in every step."""
+    """A small network with BatchNorm and dropout, which are hard to evaluate without a trace."""
 
     def __init__(self, lr: float = 0.05) -> None:
         super().__init__()
@@ -59,17 +60,17 @@ class Net(L.LightningModule):
 
 
 class Flat(Net):
-    """Stuck from its first step on: the weights do not matter to the loss."""
+    """The loss is constant, so that the run is stuck from its first step."""
 
     def loss(self, batch: Any) -> Tensor:
         return 2.0 + 0.0 * super().loss(batch)
 
 
 class Stuck(Net):
-    """Falls for a third of the run and then stands still, so that there is something to resume: a plateau, an alarm.
+    """The loss falls for 30 steps and then stays on a plateau, so that a run of 120 steps ends with an alarm.
 
-    Its inputs depend on the step alone, and its batches are all the same: the state of a data loader is Lightning's to
-    keep.
+    The inputs depend on the step only, and all batches are equal, so that a resumed run gets the same data although
+    Lightning does not restore the data loader.
     """
 
     def loss(self, batch):
@@ -79,7 +80,7 @@ class Stuck(Net):
         return 2.0 + 0.2 * (max(0.0, 30 - self.global_step) / 30 + 1e-3 * loss)
 
     def batches(self):
-        """A loader for `fit`."""
+        """Return the loader that `fit` uses for this module."""
         inputs, labels = next(iter(loader()))
         return DataLoader(TensorDataset(inputs.repeat(16, 1), labels.repeat(16)), batch_size=8)
 
@@ -111,14 +112,15 @@ def fit(
     steps: int = 40,
     **settings: Any,
 ) -> L.Trainer:
-    """Train the module from the same weights and the same random numbers each time."""
+    """Train the module, with the same initial weights and random numbers at each call, and return the trainer."""
     run = trainer(*callbacks, steps=steps, **settings)
-    restart(module)
+    reinitialize(module)
     run.fit(module, getattr(module, "batches", loader)() if data is None else data, ckpt_path=ckpt_path)
     return run
 
 
-def restart(module: nn.Module) -> None:
+def reinitialize(module: nn.Module) -> None:
+    """Seed all random number generators and reset the weights of the module."""
     L.seed_everything(7, verbose=False)
     for layer in module.modules():
         if hasattr(layer, "reset_parameters"):
@@ -126,7 +128,7 @@ def restart(module: nn.Module) -> None:
 
 
 def bits(value: Any) -> Any:
-    """Something that is equal only where the value is, down to the bit."""
+    """Return an object that can be compared: two are equal only if the values are equal to the bit."""
     if isinstance(value, Tensor):
         flat = value.detach().contiguous().reshape(-1)
         return str(value.dtype), tuple(value.shape), flat.view(torch.uint8).numpy().tobytes()
@@ -138,7 +140,7 @@ def bits(value: Any) -> Any:
 
 
 def trace(run: L.Trainer) -> dict[str, Any]:
-    """All that a monitor could have disturbed."""
+    """Return everything of a finished run that a monitor could have changed."""
     module = run.lightning_module
     metrics = {name: float(v) for name, v in run.callback_metrics.items() if not name.startswith("landscape/")}
     return {
@@ -147,32 +149,34 @@ def trace(run: L.Trainer) -> dict[str, Any]:
         "optimizers": [bits(optimizer.state_dict()) for optimizer in run.optimizers],
         "gradients": [None if p.grad is None else bits(p.grad) for p in module.parameters()],
         "modes": [(part.training, len(part._forward_hooks)) for part in module.modules()],
-        "metrics": {name: repr(value) for name, value in metrics.items()},  # NaN equals NaN here
+        "metrics": {name: repr(value) for name, value in metrics.items()},  # as text, NaN equals NaN
         "streams": (bits(torch.get_rng_state()), random.getstate(), str(np.random.get_state())),
     }
 
 
-def alone(make: Callable[[], Any] = Net, **settings: Any) -> dict[str, Any]:
+def trace_alone(make: Callable[[], Any] = Net, **settings: Any) -> dict[str, Any]:
+    """Return the trace of a run without a monitor."""
     return trace(fit(make(), **settings))
 
 
-def watched(monitor: Any, make: Callable[[], Any] = Net, **settings: Any) -> list[str]:
-    """Train under the monitor, require that nobody can tell afterwards, and return the warnings of this library."""
-    expected = alone(make, **settings)
-    said = said_by(lambda: found.append(fit(make(), monitor, **settings)), found := [])
-    (run,) = found
+def fit_monitored(monitor: Any, make: Callable[[], Any] = Net, **settings: Any) -> list[str]:
+    """Train with the monitor, require the same trace as without it, and return the warnings of this library."""
+    expected = trace_alone(make, **settings)
+    runs: list[L.Trainer] = []
+    messages = warnings_of(lambda: runs.append(fit(make(), monitor, **settings)))
+    (run,) = runs
     changed = [name for name, value in trace(run).items() if value != expected[name]]
     assert changed == []
     assert not any(optimizer._optimizer_step_post_hooks for optimizer in run.optimizers)
-    return said
+    return messages
 
 
-def said_by(work: Callable[[], Any], found: list[Any] | None = None) -> list[str]:
-    """The warnings of this library that `work` gives rise to; others count as they do everywhere."""
+def warnings_of(work: Callable[[], Any]) -> list[str]:
+    """Call `work` and return the texts of this library's warnings; other warnings fail the test, as in all tests."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LandscapeWarning)
         work()
-    said = [w for w in caught if isinstance(w.message, LandscapeWarning)]
+    ours = [w for w in caught if isinstance(w.message, LandscapeWarning)]
     others = [str(w.message) for w in caught if not isinstance(w.message, LandscapeWarning)]
     assert not others, others
-    return [str(w.message) for w in said]
+    return [str(w.message) for w in ours]

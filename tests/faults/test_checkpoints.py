@@ -1,4 +1,4 @@
-"""F26-F31: files that are no checkpoints, or not the ones they were taken for, as anchors of a run."""
+"""F26-F31: anchors that are files with damage, of other models, with hostile content, or that are missing."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_landscape import LandscapeMonitor, LossInterpolationMonitor
-from tests.faults.runs import Net, alone, fit, said_by, trace, watched
+from tests.faults.runs import Net, fit, fit_monitored, trace, trace_alone, warnings_of
 
 ROOT = Path(__file__).parents[2]
-LINES = {
+MAKE = {
     "landscape": lambda *anchors: LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2, anchors=anchors),
     "interpolation": lambda *anchors: LossInterpolationMonitor(
         every_n_steps=10, num_points=3, max_batches=2, anchors=anchors
     ),
 }
-every_line = pytest.mark.parametrize("name", LINES)
+every_monitor_with_lines = pytest.mark.parametrize("name", MAKE)
 
 
 class Malicious:
-    """Leaves a directory behind when it is unpickled."""
+    """Makes a directory when it is unpickled."""
 
     def __init__(self, trace):
         self.trace = trace
@@ -45,14 +45,15 @@ def good(tmp_path):
     return path
 
 
-def changed(path, **weights):
-    """The checkpoint with other entries in its state dict."""
+def change_weights(path, **weights):
+    """Replace entries of the state dict in the checkpoint."""
     content = torch.load(path, weights_only=True)
     content["state_dict"] |= weights
     torch.save(content, path)
 
 
-def flipped(path):
+def flip_a_bit(path):
+    """Flip one bit of a weight in the checkpoint."""
     data = bytearray(path.read_bytes())
     weights = torch.load(path, weights_only=True)["state_dict"]["net.0.weight"]
     data[data.index(weights.numpy().tobytes()) + 5] ^= 1
@@ -62,25 +63,28 @@ def flipped(path):
 FAULTS = {
     "f26 empty": (lambda path: path.write_bytes(b""), "is empty"),
     "f26 truncated": (lambda path: os.truncate(path, path.stat().st_size // 2), "is damaged"),
-    "f26 garbage": (lambda path: path.write_bytes(b"nothing of the kind" * 99), "is damaged"),
+    "f26 garbage": (lambda path: path.write_bytes(b"no checkpoint at all" * 99), "is damaged"),
     "f26 a directory": (lambda path: (path.unlink(), path.mkdir()), "is a directory"),
     "f27 a bare pickle": (lambda path: path.write_bytes(pickle.dumps(Malicious(path.with_name("ran")))), "damaged"),
     "f27 in an archive": (
         lambda path: torch.save({"state_dict": {}, "more": Malicious(path.with_name("ran"))}, path),
         "contains other objects than tensors and builtins",
     ),
-    "f28 a flipped bit": (flipped, "is damaged: the checksum of"),
-    "f29 another shape": (lambda path: changed(path, **{"net.0.weight": torch.ones(8, 5)}), "(8, 5) in the file"),
+    "f28 a flipped bit": (flip_a_bit, "is damaged: the checksum of"),
+    "f29 another shape": (
+        lambda path: change_weights(path, **{"net.0.weight": torch.ones(8, 5)}),
+        "(8, 5) in the file",
+    ),
     "f29 whole numbers": (
-        lambda path: changed(path, **{"net.0.weight": torch.ones(8, 4, dtype=torch.int8)}),
+        lambda path: change_weights(path, **{"net.0.weight": torch.ones(8, 4, dtype=torch.int8)}),
         "(8, 4) int8 in the file",
     ),
     "f29 complex": (
-        lambda path: changed(path, **{"net.0.weight": torch.ones(8, 4, dtype=torch.complex64)}),
+        lambda path: change_weights(path, **{"net.0.weight": torch.ones(8, 4, dtype=torch.complex64)}),
         "(8, 4) complex in the file",
     ),
     "f29 sparse": (
-        lambda path: changed(path, **{"net.0.weight": torch.ones(8, 4).to_sparse()}),
+        lambda path: change_weights(path, **{"net.0.weight": torch.ones(8, 4).to_sparse()}),
         "(8, 4) torch.sparse_coo in the file",
     ),
     "f29 another model": (
@@ -92,68 +96,69 @@ FAULTS = {
 }
 
 
-@every_line
+@every_monitor_with_lines
 @pytest.mark.parametrize("fault", FAULTS)
-def test_f26_f27_f28_f29_f31_a_bad_file_is_skipped_with_its_reason_nothing_runs_and_other_lines_are_drawn(
+def test_f26_f27_f28_f29_f31_a_bad_file_is_skipped_with_a_reason_without_running_code_and_other_lines_are_measured(
     name, fault, good
 ):
-    spoil, reason = FAULTS[fault]
-    spoil(good)
-    monitor = LINES[name]("initial", str(good))
-    said = watched(monitor)
-    assert len(said) == 1
-    assert "good.ckpt is skipped: " in said[0]
-    assert reason in said[0]
+    damage, reason = FAULTS[fault]
+    damage(good)
+    monitor = MAKE[name]("initial", str(good))
+    messages = fit_monitored(monitor)
+    assert len(messages) == 1
+    assert "good.ckpt is skipped: " in messages[0]
+    assert reason in messages[0]
     assert list(monitor._state.readings.lines()) == ["initial"]
     assert reason in monitor.report
     assert not good.with_name("ran").exists()
     assert not monitor._guard.failures
 
 
-@every_line
-def test_f29_a_checkpoint_of_lower_precision_is_the_same_point_and_is_used(name, good):
+@every_monitor_with_lines
+def test_f29_a_checkpoint_of_lower_precision_is_used_as_an_anchor(name, good):
     weights = torch.load(good, weights_only=True)["state_dict"]
-    changed(good, **{key: value.bfloat16() for key, value in weights.items() if value.is_floating_point()})
-    monitor = LINES[name](str(good))
-    assert watched(monitor) == []
+    change_weights(good, **{key: value.bfloat16() for key, value in weights.items() if value.is_floating_point()})
+    monitor = MAKE[name](str(good))
+    assert fit_monitored(monitor) == []
     assert len(monitor._state.readings.lines()[str(good)]) == 4
 
 
-@every_line
+@every_monitor_with_lines
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_f30_a_checkpoint_that_is_not_finite_makes_a_curve_with_gaps_that_can_be_drawn_and_saved(
+def test_f30_a_checkpoint_with_weights_that_are_not_finite_gives_a_curve_with_gaps_that_is_drawn_and_saved(
     name, bad, good, tmp_path
 ):
-    changed(good, **{"net.4.bias": torch.tensor([0.0, bad, 0.0])})
-    monitor, logger = LINES[name](str(good)), TensorBoardLogger(tmp_path, name="", version="run")
-    assert watched(LINES[name](str(good))) == []
-    assert said_by(lambda: fit(Net(), monitor, logger=logger)) == []
+    change_weights(good, **{"net.4.bias": torch.tensor([0.0, bad, 0.0])})
+    monitor, logger = MAKE[name](str(good)), TensorBoardLogger(tmp_path, name="", version="run")
+    assert fit_monitored(MAKE[name](str(good))) == []
+    assert warnings_of(lambda: fit(Net(), monitor, logger=logger)) == []
     assert monitor._reporter.failures == [0]
     assert not monitor._guard.failures
     (line, *_) = (line for _, line in monitor._state.readings.lines()[str(good)])
     assert not torch.tensor(line.losses[0]).isfinite()
     assert torch.tensor(line.losses[2]).isfinite()
     document = json.loads(json.dumps(monitor.report.document, allow_nan=False))
-    (curves,) = (part for part in document["lines"].values() if isinstance(part, list))
+    (curves,) = (value for value in document["lines"].values() if isinstance(value, list))
     assert curves[0]["losses"][0] is None
 
 
-@every_line
-def test_f31_a_file_that_comes_and_goes_with_save_top_k_is_read_while_it_is_there(name, good):
-    kept = good.with_name("kept.ckpt")
-    shutil.copy(good, kept)
+@every_monitor_with_lines
+def test_f31_a_file_that_is_deleted_and_written_again_is_read_while_it_exists(name, good):
+    """`ModelCheckpoint(save_top_k=...)` deletes and rewrites files in this way."""
+    backup = good.with_name("backup.ckpt")
+    shutil.copy(good, backup)
 
     class Rotates(Net):
         def on_train_batch_start(self, batch, batch_idx):
             if self.global_step == 12:
                 good.unlink()
             if self.global_step == 25:
-                shutil.copy(kept, good)
+                shutil.copy(backup, good)
 
-    monitor = LINES[name](str(good))
-    said = said_by(lambda: runs.append(fit(Rotates(), monitor)), runs := [])
-    assert trace(runs[0])["weights"] == alone()["weights"]
-    assert ["does not exist" in text for text in said] == [True]
+    monitor, runs = MAKE[name](str(good)), []
+    messages = warnings_of(lambda: runs.append(fit(Rotates(), monitor)))
+    assert trace(runs[0])["weights"] == trace_alone()["weights"]
+    assert ["does not exist" in text for text in messages] == [True]
     assert [step for step, _ in monitor._state.readings.lines()[str(good)]] == [9, 29, 39]
 
 
@@ -164,7 +169,7 @@ path = sys.argv[1]
 def overwrites(surface):
     if path not in surface.anchors:
         return
-    os.truncate(path, 0)  # cp another.ckpt last.ckpt, in the midst of an examination
+    os.truncate(path, 0)  # as `cp another.ckpt last.ckpt` does while a probe reads last.ckpt
     assert surface.loss(dict(surface.anchors[path])) > 0
 monitor = LandscapeMonitor(anchors=[path], max_batches=2)
 monitor._examination._scheduled, monitor._examination.schedule.every_n_steps = (overwrites,), 10
@@ -174,7 +179,7 @@ print("ended after", monitor._state.steps, monitor._guard.failures)
 
 
 @pytest.mark.slow
-def test_f31_a_file_that_is_overwritten_in_place_while_it_is_looked_at_does_not_kill_the_process(good, tmp_path):
+def test_f31_a_file_that_is_overwritten_in_place_while_a_probe_reads_it_does_not_kill_the_process(good, tmp_path):
     weights = torch.load(good, weights_only=True)
     weights["state_dict"] |= {"padding": torch.ones(2**18)}
     torch.save(weights, good)

@@ -1,4 +1,4 @@
-"""F43-F45: data of any kind, precisions, and clocks that cannot be trusted."""
+"""F43-F45: unusual data, other precisions, and clocks that jump or stand still."""
 
 from __future__ import annotations
 
@@ -13,14 +13,26 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_landscape.evidence import Curvature
-from tests.faults.runs import MONITORS, PROBING, Flat, Net, fit, loader, restart, said_by, trace, trainer, watched
+from tests.faults.runs import (
+    MONITORS,
+    PROBING,
+    Flat,
+    Net,
+    fit,
+    fit_monitored,
+    loader,
+    reinitialize,
+    trace,
+    trainer,
+    warnings_of,
+)
 
 PACKAGE = Path(__file__).parents[2] / "lightning_landscape"
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 
 
 class Stream(IterableDataset):
-    """Of no known length."""
+    """Data without a length."""
 
     def __init__(self, shape):
         self.shape = shape
@@ -41,7 +53,7 @@ class Sample:
 
 
 class Opaque:
-    """Without a length, a structure or a copy: what a batch can be at worst."""
+    """A batch without a length, without a known structure, and that cannot be copied."""
 
     __slots__ = ("inputs", "labels")
 
@@ -61,35 +73,35 @@ SHAPES = {
 }
 
 
-def part(batch, name):
+def item(batch, name):
     return batch[name] if isinstance(batch, dict) else getattr(batch, name)
 
 
-class Reads(Net):
+class ReadsShape(Net):
     def loss(self, batch):
-        return super().loss((part(batch, "inputs"), part(batch, "labels")))
+        return super().loss((item(batch, "inputs"), item(batch, "labels")))
 
 
 @every_monitor
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.filterwarnings("ignore:Trying to infer the `batch_size`")
-def test_f43_data_of_unknown_length_and_any_structure_are_looked_at_or_refused_with_a_reason(name, shape):
+def test_f43_batches_of_any_structure_from_data_without_a_length_are_evaluated_or_skipped_with_a_reason(name, shape):
     def data():
         return DataLoader(Stream(SHAPES[shape]), batch_size=None)
 
     monitor = MONITORS[name]()
-    said = watched(monitor, Reads, steps=60, data=data())
+    messages = fit_monitored(monitor, ReadsShape, steps=60, data=data())
     assert monitor._state.steps == 60
-    assert all("is skipped" in text for text in said)
+    assert all("is skipped" in text for text in messages)
     assert not monitor._guard.failures
     if name in ("landscape", "interpolation"):
-        assert bool(monitor._state.readings.lines()) is not bool(said)
+        assert bool(monitor._state.readings.lines()) is not bool(messages)
     if shape != "opaque":
-        assert said == []
+        assert messages == []
 
 
 @every_monitor
-def test_f43_an_empty_batch_is_survived(name):
+def test_f43_an_empty_batch_causes_no_failure(name):
     class Tolerant(Net):
         def loss(self, batch):
             return super().loss(batch) if len(batch[0]) > 1 else self.net[0].weight.sum() * 0.0
@@ -97,10 +109,10 @@ def test_f43_an_empty_batch_is_survived(name):
     batches = [(inputs[: 0 if i % 3 == 2 else 8], labels[: 0 if i % 3 == 2 else 8]) for i, (inputs, labels) in
                enumerate(loader(16))]  # fmt: skip
     monitor = MONITORS[name]()
-    said = watched(monitor, Tolerant, data=DataLoader(batches, batch_size=None))
+    messages = fit_monitored(monitor, Tolerant, data=DataLoader(batches, batch_size=None))
     assert monitor._state.steps == 40
     assert not monitor._guard.failures
-    assert all("is skipped" in text for text in said)
+    assert all("is skipped" in text for text in messages)
 
 
 @every_monitor
@@ -114,8 +126,8 @@ def test_f45_a_clock_that_jumps_or_stands_still_changes_nothing(name, clock, mon
     if clock == "still":
         monkeypatch.setattr(time, "perf_counter", lambda: 1.0)
     module = Net()
-    restart(module)
-    assert said_by(lambda: run.fit(module, loader())) == []
+    reinitialize(module)
+    assert warnings_of(lambda: run.fit(module, loader())) == []
     monkeypatch.undo()
     assert trace(run)["weights"] == expected["weights"]
     assert not monitor._guard.failures
@@ -123,7 +135,7 @@ def test_f45_a_clock_that_jumps_or_stands_still_changes_nothing(name, clock, mon
         assert monitor._state.readings.lines() or monitor._state.readings.latest(Curvature)
 
 
-def test_f45_no_duration_is_taken_from_a_clock_that_can_be_set():
+def test_f45_no_duration_is_measured_with_a_clock_that_can_be_set():
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -134,27 +146,27 @@ def test_f45_no_duration_is_taken_from_a_clock_that_can_be_set():
 
 @every_monitor
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
-def test_f44_in_any_precision_the_monitors_see_what_they_see_in_single(name, precision):
+def test_f44_in_any_precision_gradient_norms_are_close_to_those_in_float32(name, precision):
     monitor, single = MONITORS[name](), MONITORS[name]()
-    said = watched(monitor, precision=precision)
-    assert all("is skipped" in text for text in said)
+    messages = fit_monitored(monitor, precision=precision)
+    assert all("is skipped" in text for text in messages)
     assert not monitor._guard.failures
     fit(Net(), single)
     pairs = zip(monitor._state.gradients.history, single._state.gradients.history, strict=True)
-    for seen, expected in pairs:
-        assert [norm for norm in seen if norm is not None] == pytest.approx(expected, rel=0.2)
+    for norms, expected in pairs:
+        assert [norm for norm in norms if norm is not None] == pytest.approx(expected, rel=0.2)
 
 
 @every_monitor
 @pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])
-def test_f44_no_threshold_depends_on_the_unit_of_the_loss(name, unit):
+def test_f44_verdicts_do_not_depend_on_the_unit_of_the_loss(name, unit):
     class InUnits(Flat):
         def loss(self, batch):
             return super().loss(batch) * unit
 
     def verdicts(make):
         monitor = MONITORS[name]()
-        said_by(lambda: fit(make(), monitor, steps=120))
+        warnings_of(lambda: fit(make(), monitor, steps=120))
         return [(v.cause, v.step, v.since, v.stuck) for v in monitor.verdicts]
 
     assert verdicts(InUnits) == verdicts(Flat)

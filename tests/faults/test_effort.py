@@ -1,4 +1,4 @@
-"""F09: probes that take longer than anyone planned, and runs whose share of time is used up."""
+"""F09: probes that take much longer than planned, and runs whose budget is used up."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from lightning_landscape import LandscapeMonitor
 from lightning_landscape.probes import EXAMINATION
 from lightning_landscape.surface import costs
 from tests.clocks import ManualClock
-from tests.faults.runs import Flat, Net, watched
+from tests.faults.runs import Flat, Net, fit_monitored
 
 
 class Ticking(ManualClock):
-    """A millisecond passes at each reading."""
+    """A clock that advances by a millisecond at each call of `now`."""
 
     def now(self):
         self._now += 1e-3
         return self._now
 
 
-def monitor(**settings):
-    made = LandscapeMonitor(max_batches=2, **settings)
-    made.clock = Ticking()
-    return made
+def make_monitor(**settings):
+    monitor = LandscapeMonitor(max_batches=2, **settings)
+    monitor.clock = Ticking()
+    return monitor
 
 
-def takes(clock, seconds):
-    """A probe of ten evaluations, each of which takes this long."""
+def slow_probe(clock, seconds):
+    """Return a probe that evaluates the loss ten times, each time taking `seconds`."""
 
     @costs(lambda surface: surface.loss_cost(10))
     def slow(surface):
@@ -37,28 +37,28 @@ def takes(clock, seconds):
     return slow
 
 
-def test_f09_an_examination_that_takes_several_times_what_was_planned_is_ended_and_the_report_says_so():
-    stuck = LandscapeMonitor(max_batches=2, probes=[takes(clock := Ticking(), 60.0), *EXAMINATION])
+def test_f09_a_diagnosis_that_takes_several_times_the_planned_time_is_ended_and_the_report_says_so():
+    stuck = LandscapeMonitor(max_batches=2, probes=[slow_probe(clock := Ticking(), 60.0), *EXAMINATION])
     stuck.clock = clock
-    watched(stuck, Flat, steps=120)
+    fit_monitored(stuck, Flat, steps=120)
     assert stuck.verdict is not None
     assert stuck.verdict.stuck
     assert "CopyTrials(steps=40) (the probes took" in stuck.report
     assert "several times the planned time" in stuck.report
 
 
-def test_f09_an_examination_that_takes_twice_what_was_planned_goes_on():
-    stuck = LandscapeMonitor(max_batches=2, probes=[takes(clock := Ticking(), 2.0), *EXAMINATION])
+def test_f09_a_diagnosis_that_takes_twice_the_planned_time_goes_on():
+    stuck = LandscapeMonitor(max_batches=2, probes=[slow_probe(clock := Ticking(), 2.0), *EXAMINATION])
     stuck.clock = clock
-    watched(stuck, Flat, steps=120)
+    fit_monitored(stuck, Flat, steps=120)
     assert "several times the planned time" not in stuck.report
     assert "Trials" in stuck.verdict.evidence.to_dict()
 
 
-def test_f09_a_budget_that_is_used_up_ends_an_examination_but_no_verdict_is_left_out():
-    spent, unlimited = monitor(budget=0.001), monitor()
-    watched(unlimited, Flat, steps=120)
-    watched(spent, Flat, steps=120)
+def test_f09_a_budget_that_is_used_up_ends_a_diagnosis_which_still_gives_its_verdict():
+    spent, unlimited = make_monitor(budget=0.001), make_monitor()
+    fit_monitored(unlimited, Flat, steps=120)
+    fit_monitored(spent, Flat, steps=120)
     assert "budget=0.001 of the training time is used up" in spent.report
     assert "budget" not in unlimited.report
     assert spent._examination.limits.account.spent < unlimited._examination.limits.account.spent
@@ -67,9 +67,9 @@ def test_f09_a_budget_that_is_used_up_ends_an_examination_but_no_verdict_is_left
 
 
 @pytest.mark.parametrize("make", [Net, Flat])
-def test_f09_with_the_light_effort_no_batch_is_kept_and_no_loss_is_evaluated(make):
-    light = monitor(effort="light")
-    watched(light, make, steps=120)
+def test_f09_with_light_effort_no_batch_is_captured_and_no_loss_is_evaluated(make):
+    light = make_monitor(effort="light")
+    fit_monitored(light, make, steps=120)
     assert light._state.steps == 120
     assert light._examination.limits.account.spent == 0
     assert not light._state.readings.lines()
@@ -78,10 +78,10 @@ def test_f09_with_the_light_effort_no_batch_is_kept_and_no_loss_is_evaluated(mak
     assert bool(light.verdicts) is (make is Flat)
 
 
-def test_f09_scheduled_looks_wait_until_the_steps_have_earned_them_unless_the_user_says_how_often_they_come():
-    waiting, asked = monitor(), monitor(every_n_steps=20, num_points=3)
-    watched(waiting, steps=120)
-    watched(asked, steps=120)
+def test_f09_scheduled_measurements_wait_until_2_percent_of_the_steps_pay_for_them_unless_every_n_steps_is_set():
+    waiting, asked = make_monitor(), make_monitor(every_n_steps=20, num_points=3)
+    fit_monitored(waiting, steps=120)
+    fit_monitored(asked, steps=120)
     assert not waiting._state.readings.lines()
     assert "scheduled lines (2% of the steps so far are too few gradients): set every_n_steps=..." in waiting.report
     assert len(asked._state.readings.lines()["initial"]) >= 4

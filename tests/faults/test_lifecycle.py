@@ -1,4 +1,4 @@
-"""F39-F42: short runs, trial runs, second runs and copies."""
+"""F39-F42: very short runs, runs of Lightning's tuner, second fits, and copies of monitors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.tuner import Tuner
 
 from lightning_landscape import GradientNormMonitor, LandscapeMonitor
-from tests.faults.runs import MONITORS, Flat, Net, bits, fit, loader, said_by, trainer, watched
+from tests.faults.runs import MONITORS, Flat, Net, bits, fit, fit_monitored, loader, trainer, warnings_of
 
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 
@@ -31,10 +31,10 @@ every_monitor = pytest.mark.parametrize("name", MONITORS)
     ],
     ids=lambda settings: "-".join(f"{key}={value}" for key, value in settings.items()),
 )
-def test_f39_the_shortest_of_runs_pass_without_a_word_or_a_file(name, settings, tmp_path, monkeypatch, capsys):
+def test_f39_very_short_runs_give_no_warning_and_write_no_file(name, settings, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monitor = MONITORS[name]()
-    assert watched(monitor, **settings) == []
+    assert fit_monitored(monitor, **settings) == []
     assert list(tmp_path.iterdir()) == []
     assert "Loss landscape" not in capsys.readouterr().out
     assert not monitor._guard.failures
@@ -42,7 +42,7 @@ def test_f39_the_shortest_of_runs_pass_without_a_word_or_a_file(name, settings, 
 
 
 @every_monitor
-def test_f39_a_sanity_check_is_not_looked_at(name):
+def test_f39_steps_of_the_sanity_check_are_not_counted(name):
     class Validates(Net):
         def validation_step(self, batch, batch_idx):
             self.log("val_loss", self.loss(batch))
@@ -51,14 +51,14 @@ def test_f39_a_sanity_check_is_not_looked_at(name):
             return loader(4)
 
     monitor = MONITORS[name]()
-    assert watched(monitor, Validates, steps=32, num_sanity_val_steps=2) == []
+    assert fit_monitored(monitor, Validates, steps=32, num_sanity_val_steps=2) == []
     assert monitor._state.steps == 32
 
 
 @every_monitor
-@pytest.mark.parametrize("tune", ["lr_find", "scale_batch_size"])
+@pytest.mark.parametrize("method", ["lr_find", "scale_batch_size"])
 @pytest.mark.filterwarnings("ignore")
-def test_f40_trial_runs_before_the_fit_leave_no_mark_on_what_is_seen_of_it(name, tune, tmp_path):
+def test_f40_runs_of_the_tuner_before_the_fit_do_not_change_what_the_monitor_observes(name, method, tmp_path):
     class Tuned(Net):
         def __init__(self):
             super().__init__()
@@ -68,22 +68,22 @@ def test_f40_trial_runs_before_the_fit_leave_no_mark_on_what_is_seen_of_it(name,
             return loader(16, self.batch_size)
 
     def run(*monitors):
-        L_run, module = trainer(*monitors, steps=40, default_root_dir=tmp_path), Tuned()
+        tuned_run, module = trainer(*monitors, steps=40, default_root_dir=tmp_path), Tuned()
         torch.manual_seed(3)
-        if tune == "lr_find":
-            Tuner(L_run).lr_find(module, num_training=20, update_attr=False)
+        if method == "lr_find":
+            Tuner(tuned_run).lr_find(module, num_training=20, update_attr=False)
         else:
-            Tuner(L_run).scale_batch_size(module, max_trials=2, init_val=4, steps_per_trial=2)
+            Tuner(tuned_run).scale_batch_size(module, max_trials=2, init_val=4, steps_per_trial=2)
             module.batch_size = 8
         for layer in module.modules():
             if hasattr(layer, "reset_parameters"):
                 layer.reset_parameters()
         torch.manual_seed(5)
-        L_run.fit(module)
-        return L_run
+        tuned_run.fit(module)
+        return tuned_run
 
-    monitor = MONITORS[name]()
-    assert said_by(lambda: runs.append(run(monitor)), runs := []) == []
+    monitor, runs = MONITORS[name](), []
+    assert warnings_of(lambda: runs.append(run(monitor))) == []
     without = run()
     assert bits(runs[0].lightning_module.state_dict()) == bits(without.lightning_module.state_dict())
     assert monitor._state.steps == 40
@@ -92,11 +92,11 @@ def test_f40_trial_runs_before_the_fit_leave_no_mark_on_what_is_seen_of_it(name,
 
 
 @every_monitor
-def test_f41_a_second_fit_starts_afresh_and_ends_as_it_would_have_in_a_new_process(name):
+def test_f41_a_second_fit_starts_with_a_new_state_and_ends_like_a_first_fit(name):
     used, new = MONITORS[name](), MONITORS[name]()
     fit(Net(), used, steps=27)
-    said_by(lambda: fit(Flat(), used, steps=60))
-    said_by(lambda: fit(Flat(), new, steps=60))
+    warnings_of(lambda: fit(Flat(), used, steps=60))
+    warnings_of(lambda: fit(Flat(), new, steps=60))
     assert used._state.state_dict() == new._state.state_dict()
     assert used._recorder.state_dict() == new._recorder.state_dict()
     assert used._state.readings.lines() == new._state.readings.lines()
@@ -104,7 +104,7 @@ def test_f41_a_second_fit_starts_afresh_and_ends_as_it_would_have_in_a_new_proce
 
 @every_monitor
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
-def test_f41_a_validation_from_a_checkpoint_does_not_make_the_next_fit_go_on_from_it(name, tmp_path):
+def test_f41_a_fit_after_a_validation_with_ckpt_path_does_not_continue_from_that_checkpoint(name, tmp_path):
     class Validates(Net):
         def validation_step(self, batch, batch_idx):
             self.log("val_loss", self.loss(batch))
@@ -119,7 +119,7 @@ def test_f41_a_validation_from_a_checkpoint_does_not_make_the_next_fit_go_on_fro
 
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-def test_f41_two_instances_keep_their_states_apart_where_their_settings_differ(tmp_path):
+def test_f41_two_instances_with_different_settings_have_separate_states_in_a_checkpoint(tmp_path):
     def pair():
         return GradientNormMonitor(every_n_steps=1), GradientNormMonitor(every_n_steps=3)
 
@@ -135,28 +135,28 @@ def test_f41_two_instances_keep_their_states_apart_where_their_settings_differ(t
 
 
 @functools.cache
-def seen_by_a_new_one(name):
+def state_of_a_new_monitor(name):
     monitor = MONITORS[name]()
-    said_by(lambda: fit(Flat(), monitor, steps=60))
+    warnings_of(lambda: fit(Flat(), monitor, steps=60))
     return monitor._state.state_dict()
 
 
 @pytest.mark.usefixtures("without_pictures")
 @every_monitor
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_f42_a_monitor_can_be_copied_and_sent_to_another_process_before_a_fit_and_after(name, copied, when, tmp_path):
+def test_f42_a_monitor_can_be_copied_and_pickled_before_and_after_a_fit(name, make_copy, when, tmp_path):
     monitor = MONITORS[name]()
     if when == "after":
-        said_by(lambda: fit(Flat(), monitor, steps=60, logger=CSVLogger(tmp_path)))
-    twin = copied(monitor)
-    assert twin.state_key == monitor.state_key
-    assert twin.verdicts == monitor.verdicts
-    assert twin.report == monitor.report
-    said_by(lambda: fit(Flat(), twin, steps=60))
-    assert twin._state.state_dict() == seen_by_a_new_one(name)
+        warnings_of(lambda: fit(Flat(), monitor, steps=60, logger=CSVLogger(tmp_path)))
+    duplicate = make_copy(monitor)
+    assert duplicate.state_key == monitor.state_key
+    assert duplicate.verdicts == monitor.verdicts
+    assert duplicate.report == monitor.report
+    warnings_of(lambda: fit(Flat(), duplicate, steps=60))
+    assert duplicate._state.state_dict() == state_of_a_new_monitor(name)
 
 
-def test_f41_the_same_settings_twice_are_refused_by_lightning_at_once():
+def test_f41_two_instances_with_equal_settings_are_refused_by_lightning():
     with pytest.raises(RuntimeError, match="more than one stateful callback of type `LandscapeMonitor`"):
         trainer(LandscapeMonitor(), LandscapeMonitor())

@@ -1,4 +1,4 @@
-"""F14-F18: loggers that fail, none or many of them, packages that are missing, and no display."""
+"""F14-F18: loggers that raise, no logger or several, packages that are missing, and no display."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.faults.runs import MONITORS, NO_LOGGER, Flat, fit, said_by
+from tests.faults.runs import MONITORS, NO_LOGGER, Flat, fit, warnings_of
 
 ROOT = Path(__file__).parents[2]
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 
 
 class Memory(Logger):
-    """Keeps its rows; takes pictures as W&B does."""
+    """A logger that has its rows in memory and takes images with the method `log_image`, like W&B's."""
 
     name, version = "memory", 0
 
@@ -40,7 +40,7 @@ class Memory(Logger):
         return [step for step, metrics in self.rows if any(key.startswith("landscape/") for key in metrics)]
 
 
-class NoPictures(Memory):
+class RaisesForImages(Memory):
     tried = 0
 
     def log_image(self, key, images, step=None):
@@ -48,7 +48,7 @@ class NoPictures(Memory):
         raise ConnectionError("the network is down")
 
 
-class NoNumbersOfOurs(Memory):
+class RaisesForOurMetrics(Memory):
     tried = 0
 
     def log_metrics(self, metrics, step=None):
@@ -58,56 +58,56 @@ class NoNumbersOfOurs(Memory):
         super().log_metrics(metrics, step)
 
 
-def timeless(rows):
-    """The rows without what the clock says."""
+def without_overhead(rows):
+    """Return the rows without the one scalar that depends on the clock."""
     return [(step, {key: row[key] for key in row if key != "landscape/overhead"}) for step, row in rows]
 
 
 STEPS = 60
-"""six looks, with the alarm at one of them: as many as it takes to refuse three times and then be left alone"""
+"""enough for six checks, one of them with the alarm, so that a logger that always raises is called three times"""
 
 
 @functools.cache
 def alone(name):
-    """What a logger gets that is the only one."""
+    """Return a logger after a run in which it was the only one."""
     logger = Memory()
-    said_by(lambda: fit(Flat(), MONITORS[name](), steps=STEPS, logger=[logger]))
+    warnings_of(lambda: fit(Flat(), MONITORS[name](), steps=STEPS, logger=[logger]))
     return logger
 
 
 @every_monitor
-@pytest.mark.parametrize("kind", [NoPictures, NoNumbersOfOurs])
-def test_f14_a_logger_that_raises_is_muted_after_three_and_the_others_get_everything(name, kind):
+@pytest.mark.parametrize("kind", [RaisesForImages, RaisesForOurMetrics])
+def test_f14_a_logger_that_raises_is_switched_off_after_three_failures_and_other_loggers_get_everything(name, kind):
     expected, bad, good, monitor = alone(name), kind(), Memory(), MONITORS[name]()
-    said = said_by(lambda: fit(Flat(), monitor, steps=STEPS, logger=[bad, good]))
-    assert len(said) <= 1  # the alarm; a logger's failure is no warning of its own
-    assert timeless(good.rows) == timeless(expected.rows)
+    messages = warnings_of(lambda: fit(Flat(), monitor, steps=STEPS, logger=[bad, good]))
+    assert len(messages) <= 1  # the alarm; a logger's failure is logged, not warned of
+    assert without_overhead(good.rows) == without_overhead(expected.rows)
     assert good.pictures == expected.pictures
     assert getattr(bad, "tried", 0) <= 3
     assert monitor._reporter.failures[1] == 0
     if monitor._reporter.failures[0]:
         assert f"{kind.__name__} failed {monitor._reporter.failures[0]} time" in monitor.report
-    if kind is NoPictures:
+    if kind is RaisesForImages:
         assert bad.ours() == expected.ours()
 
 
 @every_monitor
 @pytest.mark.parametrize("logger", [NO_LOGGER, None], ids=["False", "None"])
-def test_f15_without_a_logger_warnings_and_report_remain(name, logger, tmp_path):
+def test_f15_without_a_logger_there_are_still_warnings_and_a_report(name, logger, tmp_path):
     monitor = MONITORS[name]()
     settings = {"logger": logger, "default_root_dir": tmp_path}
-    said = said_by(lambda: fit(Flat(), monitor, steps=STEPS, **settings))
-    assert len(said) <= 1
+    messages = warnings_of(lambda: fit(Flat(), monitor, steps=STEPS, **settings))
+    assert len(messages) <= 1
     assert not monitor._guard.failures
     assert bool(monitor.verdicts) is (name != "gradient norm")
     assert f"{STEPS} optimizer steps were watched" in monitor.report
 
 
 @every_monitor
-def test_f16_of_three_loggers_each_gets_the_numbers_and_csv_gets_pictures_as_files(name, tmp_path):
+def test_f16_each_of_three_loggers_gets_the_scalars_and_the_figures_and_csv_gets_these_as_files(name, tmp_path):
     loggers = [Memory(), CSVLogger(tmp_path / "csv", name="", version=""), TensorBoardLogger(tmp_path / "tb", name="")]
     monitor = MONITORS[name]()
-    said_by(lambda: fit(Flat(), monitor, steps=STEPS, logger=loggers))
+    warnings_of(lambda: fit(Flat(), monitor, steps=STEPS, logger=loggers))
     assert monitor._reporter.failures == [0, 0, 0]
     ours = {key for _, metrics in loggers[0].rows for key in metrics if key.startswith("landscape/")}
     assert ours
@@ -123,7 +123,7 @@ def test_f16_of_three_loggers_each_gets_the_numbers_and_csv_gets_pictures_as_fil
 
 MISSING = """
 import sys, logging
-import lightning.pytorch, torchmetrics  # they want it where it is installed
+import lightning.pytorch, torchmetrics  # first, because these import matplotlib and rich if they are installed
 for missing in sys.argv[1:]:
     sys.modules[missing] = None
     for name in [name for name in sys.modules if name.startswith(missing + ".")]:
@@ -132,8 +132,9 @@ import lightning_landscape
 from tests.faults.test_loggers import *
 for name in MONITORS:
     logger, monitor = Memory(), MONITORS[name]()
-    said = said_by(lambda: fit(Flat(), monitor, steps=STEPS, logger=[logger]))
-    print("watched", name, monitor._state.steps, len(logger.ours()), sum("failed" in text for text in said), len(said))
+    messages = warnings_of(lambda: fit(Flat(), monitor, steps=STEPS, logger=[logger]))
+    failed = sum("failed" in text for text in messages)
+    print("watched", name, monitor._state.steps, len(logger.ours()), failed, len(messages))
 """
 
 
@@ -146,18 +147,18 @@ def output_of(code, *arguments, **environment):
 
 
 @pytest.mark.slow
-def test_f17_where_drawing_is_impossible_it_is_told_once_and_all_numbers_are_there():
+def test_f17_without_matplotlib_there_is_one_warning_and_all_scalars_are_logged():
     lines = [line.split() for line in output_of(MISSING, "matplotlib").splitlines() if line.startswith("watched")]
     assert len(lines) == len(MONITORS)
-    for *name, steps, rows, failed, said in lines:
+    for *name, steps, rows, failures, warned in lines:
         assert steps == str(STEPS)
         assert int(rows) > 0, name
-        assert int(failed) <= 1
-        assert int(said) - int(failed) <= 1
+        assert int(failures) <= 1
+        assert int(warned) - int(failures) <= 1
 
 
 @pytest.mark.slow
-def test_f17_rich_and_a_notebook_are_not_needed():
+def test_f17_rich_and_ipython_are_not_needed():
     assert output_of(MISSING, "rich", "IPython").count("watched ") == len(MONITORS)
 
 
@@ -166,7 +167,7 @@ import sys
 from tests.faults.test_loggers import *
 for name in MONITORS:
     logger, monitor = Memory(), MONITORS[name]()
-    said_by(lambda: fit(Flat(), monitor, steps=STEPS, logger=[logger]))
+    warnings_of(lambda: fit(Flat(), monitor, steps=STEPS, logger=[logger]))
     print("drawn", len(logger.pictures), monitor._guard.failures, monitor._reporter.failures)
 pyplot = sys.modules.get("matplotlib.pyplot")
 print("figures left", [] if pyplot is None else pyplot.get_fignums())
@@ -174,9 +175,9 @@ print("figures left", [] if pyplot is None else pyplot.get_fignums())
 
 
 @pytest.mark.slow
-def test_f18_without_a_display_and_with_a_backend_that_needs_one_pictures_are_drawn_and_none_is_left():
-    said = output_of(HEADLESS, MPLBACKEND="TkAgg", DISPLAY="")
-    drawn = [line.split(" ", 2) for line in said.splitlines() if line.startswith("drawn")]
+def test_f18_without_a_display_figures_are_drawn_and_closed_even_if_the_backend_needs_a_display():
+    output = output_of(HEADLESS, MPLBACKEND="TkAgg", DISPLAY="")
+    drawn = [line.split(" ", 2) for line in output.splitlines() if line.startswith("drawn")]
     assert [rest for _, _, rest in drawn] == ["{} [0]"] * len(MONITORS)
     assert sum(int(count) for _, count, _ in drawn) > 5
-    assert "figures left []" in said
+    assert "figures left []" in output

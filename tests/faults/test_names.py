@@ -1,4 +1,4 @@
-"""F46: names from users' code are data: in tags, in files, in pictures and in the report, and never too many."""
+"""F46: names from users' code are only data in tags, files, figures and the report, and their number is limited."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from lightning_landscape import LandscapeMonitor, LossInterpolationMonitor
-from tests.faults.runs import MONITORS, Flat, fit, said_by
+from tests.faults.runs import MONITORS, Flat, fit, warnings_of
 from tests.faults.test_loggers import Memory
 
 every_monitor = pytest.mark.parametrize("name", MONITORS)
@@ -30,11 +30,11 @@ HOSTILE = [
 
 
 LAYERS = [name for name in HOSTILE if "." not in name]
-"""what torch takes as the name of a layer"""
+"""the names that torch accepts for a layer"""
 
 
 class Named(Flat):
-    """Parts whose names nobody would think of."""
+    """Its layers have hostile names."""
 
     def __init__(self):
         super().__init__()
@@ -52,16 +52,16 @@ class Named(Flat):
 
 
 class Elements(HTMLParser):
-    """The elements of a page, and every attribute that could run something."""
+    """The tags of a page in order, and its event handlers: the attributes that begin with "on"."""
 
     def __init__(self, page):
         super().__init__()
-        self.found, self.armed = [], []
+        self.tags, self.event_handlers = [], []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
-        self.found.append(tag)
-        self.armed += [name for name, _ in attributes if name.startswith("on")]
+        self.tags.append(tag)
+        self.event_handlers += [name for name, _ in attributes if name.startswith("on")]
 
 
 PAGE = ["html", "head", "meta", "meta", "meta", "title", "body", "noscript", "p", "script"]
@@ -69,19 +69,18 @@ PAGE = ["html", "head", "meta", "meta", "meta", "title", "body", "noscript", "p"
 
 @pytest.mark.usefixtures("only_the_last_pictures")
 @every_monitor
-def test_f46_no_name_of_a_layer_makes_a_tag_a_file_or_an_element_of_its_own(name, tmp_path):
-    monitor, to_builtins = MONITORS[name](), MONITORS[name]()
+def test_f46_no_name_of_a_layer_adds_a_tag_a_file_or_an_element_of_a_page(name, tmp_path):
+    monitor, other_monitor = MONITORS[name](), MONITORS[name]()
     logger = TensorBoardLogger(tmp_path / "hostile", name="", version="run")
-    said_by(lambda: fit(Named(), monitor, steps=60, logger=logger))
-    said_by(
-        lambda: fit(Flat(), to_builtins, steps=60, logger=TensorBoardLogger(tmp_path / "plain", name="", version="run"))
-    )
+    warnings_of(lambda: fit(Named(), monitor, steps=60, logger=logger))
+    other_logger = TensorBoardLogger(tmp_path / "plain", name="", version="run")
+    warnings_of(lambda: fit(Flat(), other_monitor, steps=60, logger=other_logger))
     assert not monitor._guard.failures
     assert monitor._reporter.failures == [0]
 
     def tags(folder):
-        found = EventAccumulator(str(folder / "run")).Reload().Tags()
-        return {kind: sorted(found[kind]) for kind in ("scalars", "images", "tensors")}
+        by_kind = EventAccumulator(str(folder / "run")).Reload().Tags()
+        return {kind: sorted(by_kind[kind]) for kind in ("scalars", "images", "tensors")}
 
     assert tags(tmp_path / "hostile") == tags(tmp_path / "plain")
     files = {path.relative_to(tmp_path / "hostile").as_posix() for path in (tmp_path / "hostile").rglob("*")}
@@ -89,26 +88,28 @@ def test_f46_no_name_of_a_layer_makes_a_tag_a_file_or_an_element_of_its_own(name
     assert {file for file in files if "tfevents" not in file} == {file for file in expected if "tfevents" not in file}
     for page in (tmp_path / "hostile").rglob("*.html"):
         elements = Elements(page.read_text(encoding="utf-8"))
-        assert elements.found == PAGE
-        assert elements.armed == []
+        assert elements.tags == PAGE
+        assert elements.event_handlers == []
     notebook = Elements(monitor.report._repr_html_())
-    assert set(notebook.found) <= {"iframe", "pre"}
-    assert notebook.armed == []
+    assert set(notebook.tags) <= {"iframe", "pre"}
+    assert notebook.event_handlers == []
 
 
 @pytest.mark.parametrize("make", [LandscapeMonitor, LossInterpolationMonitor])
 @pytest.mark.parametrize("anchor", HOSTILE, ids=range(len(HOSTILE)))
-def test_f46_an_anchor_of_any_name_leads_nowhere_but_to_a_reason(make, anchor, tmp_path, monkeypatch):
+def test_f46_an_anchor_with_a_hostile_name_is_skipped_with_a_reason_and_writes_no_file(
+    make, anchor, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monitor, logger = make(anchors=["initial", anchor], every_n_steps=10, num_points=3, max_batches=2), Memory()
-    said = said_by(lambda: fit(Flat(), monitor, steps=20, logger=[logger], default_root_dir=tmp_path))
-    assert len([text for text in said if "is skipped" in text]) == 1
+    messages = warnings_of(lambda: fit(Flat(), monitor, steps=20, logger=[logger], default_root_dir=tmp_path))
+    assert len([text for text in messages if "is skipped" in text]) == 1
     assert list(monitor._state.readings.lines()) == ["initial"]
     assert list(tmp_path.iterdir()) == []
 
 
 class Many(Flat):
-    """Ten thousand parameters, a layer each."""
+    """Ten thousand parameters in 5,000 layers."""
 
     def __init__(self):
         super().__init__()
@@ -119,17 +120,17 @@ class Many(Flat):
 
 
 @pytest.mark.slow
-def test_f46_ten_thousand_parameters_make_no_more_tags_than_ten_and_no_large_report():
+def test_f46_ten_thousand_parameters_make_no_more_tags_than_a_few_and_no_large_report():
     def tags(module, monitors):
         logger = Memory()
-        said_by(lambda: fit(module, *monitors, steps=10, logger=[logger]))
+        warnings_of(lambda: fit(module, *monitors, steps=10, logger=[logger]))
         return {key for _, metrics in logger.rows for key in metrics if key.startswith("landscape/")}
 
-    every_part = ("landscape", "curvature")  # what the others do, the first of these does as well
-    monitors = [MONITORS[name]() for name in every_part]
-    found = tags(Many(), monitors)
-    assert found == tags(Flat(), [MONITORS[name]() for name in every_part])
-    assert all(re.fullmatch(r"landscape/\w+", tag) for tag in found)
+    names = ("landscape", "curvature")  # together, these two do everything that the other monitors do
+    monitors = [MONITORS[name]() for name in names]
+    tags_of_many = tags(Many(), monitors)
+    assert tags_of_many == tags(Flat(), [MONITORS[name]() for name in names])
+    assert all(re.fullmatch(r"landscape/\w+", tag) for tag in tags_of_many)
     for monitor in monitors:
         assert not monitor._guard.failures
         assert len(str(monitor.report.document)) < 200_000

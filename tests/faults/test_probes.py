@@ -1,4 +1,4 @@
-"""F07-F13: probes that fail, run out of memory or meet a module that is hard to look at."""
+"""F07-F13: probes that raise or run out of memory, and modules that are hard to evaluate."""
 
 from __future__ import annotations
 
@@ -11,99 +11,99 @@ from torch._dynamo.testing import CompileCounter
 from torch.autograd.function import once_differentiable
 
 from lightning_landscape.evidence import Curvature, StartingPoint
-from tests.faults.runs import MONITORS, PROBING, Net, bits, fit, said_by, watched
+from tests.faults.runs import MONITORS, PROBING, Net, bits, fit, fit_monitored, warnings_of
 
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 
 
 def monitor_with(name, probe):
-    """The monitor, with this probe in place of all of its own."""
+    """Return the monitor of this name with `probe` in place of its own probes, every 10 steps."""
     monitor = MONITORS[name]()
     monitor._examination._probes, monitor._examination._scheduled = (), (probe,)
     monitor._examination.schedule.every_n_steps = 10
     return monitor
 
 
-def twice(surface):
+def doubled(surface):
     return {key: (2 * weight).requires_grad_() for key, weight in surface.here.items()}
 
 
 @every_monitor
 @pytest.mark.parametrize("error", [RuntimeError("no such luck"), AssertionError(), RecursionError("too deep")])
-def test_f07_a_probe_that_raises_is_told_once_switched_off_after_three_and_leaves_no_trace(name, error):
+def test_f07_a_failing_probe_warns_once_is_switched_off_after_three_failures_and_leaves_no_trace(name, error):
     calls = []
 
     def broken(surface):
         calls.append(1)
-        loss = surface.loss(twice(surface))  # in the midst of its work, at other weights
+        loss = surface.loss(doubled(surface))  # raises below at other weights and with gradients
         torch.rand(3)
         loss.backward()
         raise error
 
     monitor = monitor_with(name, broken)
-    said = watched(monitor, steps=60)
+    messages = fit_monitored(monitor, steps=60)
     assert len(calls) == 3
-    assert len(said) == 1
-    assert "[LL302] broken failed and training goes on" in said[0]
+    assert len(messages) == 1
+    assert "[LL302] broken failed and training goes on" in messages[0]
     assert "broken failed 3 times" in monitor.report
 
 
-class Starving:
-    """A probe that needs more memory than there is for so many batches."""
+class OutOfMemory:
+    """A probe that raises an out-of-memory error if it gets more than `batches_that_fit` batches."""
 
-    __name__ = "starving"
+    __name__ = "hungry"
 
-    def __init__(self, enough_for):
-        self.enough_for, self.tried = enough_for, []
+    def __init__(self, batches_that_fit):
+        self.batches_that_fit, self.batches = batches_that_fit, []
 
     def __call__(self, surface):
-        self.tried.append(len(surface.batch_losses))
-        surface.loss(twice(surface))
-        if len(surface.batch_losses) > self.enough_for:
+        self.batches.append(len(surface.batch_losses))
+        surface.loss(doubled(surface))
+        if len(surface.batch_losses) > self.batches_that_fit:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         return StartingPoint(1.0, 1.0)
 
 
 @every_monitor
-def test_f08_a_probe_that_runs_out_of_memory_gets_half_of_the_batches_and_no_word_is_said(name, caplog):
-    probe = Starving(enough_for=1)
+def test_f08_a_probe_that_runs_out_of_memory_gets_half_of_the_batches_without_a_warning(name, caplog):
+    probe = OutOfMemory(batches_that_fit=1)
     monitor = monitor_with(name, probe)
-    monitor._examination.probe_set.max_batches = 4  # two of them are measured on
+    monitor._examination.probe_set.max_batches = 4  # of which a probe measures with two, and two are held out
     with caplog.at_level(logging.INFO, "lightning_landscape"):
-        assert watched(monitor, steps=20) == []
-    assert probe.tried == [2, 1, 2, 1]
-    assert "starving ran out of memory on 4 batches" in caplog.text
+        assert fit_monitored(monitor, steps=20) == []
+    assert probe.batches == [2, 1, 2, 1]
+    assert "hungry ran out of memory on 4 batches" in caplog.text
     assert not monitor._guard.failures
 
 
 @every_monitor
-def test_f08_one_that_starves_on_half_of_the_batches_too_is_told_once_and_switched_off(name):
-    probe, sated = Starving(enough_for=0), []
+def test_f08_a_probe_that_runs_out_of_memory_on_half_of_the_batches_warns_once_and_is_switched_off(name):
+    probe, calls = OutOfMemory(batches_that_fit=0), []
     monitor = monitor_with(name, probe)
-    monitor._examination._scheduled = (probe, lambda surface: sated.append(1))
-    said = watched(monitor, steps=40)
-    assert len(probe.tried) == 2
-    assert len(said) == 1
-    assert "out of memory" in said[0]
-    assert len(sated) == 3  # at the looks after the first
+    monitor._examination._scheduled = (probe, lambda surface: calls.append(1))
+    messages = fit_monitored(monitor, steps=40)
+    assert len(probe.batches) == 2
+    assert len(messages) == 1
+    assert "out of memory" in messages[0]
+    assert len(calls) == 3  # at the checks after the first
 
 
 @pytest.mark.parametrize("name", PROBING)
-def test_f08_a_step_that_starves_where_it_is_evaluated_again_ends_all_probing(name):
-    asked = []  # in a closure: attributes of the class are restored after a replay
+def test_f08_a_training_step_that_runs_out_of_memory_in_a_probe_ends_all_probing(name):
+    calls = []  # not an attribute of the class, because these are restored after an evaluation
 
-    class Hungry(Net):
+    class OutOfMemoryInProbe(Net):
         def training_step(self, batch, batch_idx):
-            if "log" in vars(self):  # it is being evaluated again
-                asked.append(1)
+            if "log" in vars(self):  # a probe is evaluating the step
+                calls.append(1)
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().training_step(batch, batch_idx)
 
     monitor = MONITORS[name]()
-    said = watched(monitor, Hungry, steps=60)
-    assert len(said) <= 2
-    assert all("the loss surface" in text for text in said)
-    assert 0 < len(asked) <= 8  # two attempts, of which each evaluates a few times
+    messages = fit_monitored(monitor, OutOfMemoryInProbe, steps=60)
+    assert len(messages) <= 2
+    assert all("the loss surface" in text for text in messages)
+    assert 0 < len(calls) <= 8  # two attempts with a few evaluations each
     assert not monitor._guard.allows("the loss surface")
 
 
@@ -126,17 +126,17 @@ class OnceDifferentiable(Net):
 
 
 @every_monitor
-def test_f10_where_there_is_no_second_derivative_curvature_comes_from_differences_or_is_skipped_with_a_reason(name):
+def test_f10_without_second_derivatives_curvature_comes_from_finite_differences_or_is_skipped_with_a_reason(name):
     monitor = MONITORS[name]()
-    said = watched(monitor, OnceDifferentiable)
+    messages = fit_monitored(monitor, OnceDifferentiable)
     assert not monitor._guard.failures
-    assert all("is skipped" in text for text in said)
+    assert all("is skipped" in text for text in messages)
     if name == "curvature":
-        assert monitor._state.readings.latest(Curvature) is not None or said
+        assert monitor._state.readings.latest(Curvature) is not None or messages
 
 
-class Odd(Net):
-    """Tied, frozen, never used and lazy parameters, hooks of the user's own, a buffer that changes in place."""
+class UnusualParameters(Net):
+    """Tied, frozen, unused and lazy parameters, the user's hooks, and a buffer that changes in place."""
 
     def __init__(self):
         super().__init__()
@@ -156,33 +156,33 @@ class Odd(Net):
         return super().loss((inputs + self.second(self.first(self.frozen(inputs))), labels))
 
     def configure_optimizers(self):
-        held = [p for p in self.parameters() if not isinstance(p, nn.UninitializedParameter)]
-        return torch.optim.SGD(held, lr=self.lr)
+        parameters = [p for p in self.parameters() if not isinstance(p, nn.UninitializedParameter)]
+        return torch.optim.SGD(parameters, lr=self.lr)
 
 
-class HoldsLazy(Odd):
+class OptimizesLazy(UnusualParameters):
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=self.lr)
 
 
-def skipping(value):
+def bits_without_lazy(value):
     return bits({key: part for key, part in value.items() if not isinstance(part, nn.UninitializedParameter)})
 
 
 @every_monitor
-@pytest.mark.parametrize("make", [Odd, HoldsLazy])
-def test_f11_tied_frozen_unused_lazy_and_hooked_parameters_are_measured_right_and_left_alone(name, make):
+@pytest.mark.parametrize("make", [UnusualParameters, OptimizesLazy])
+def test_f11_the_gradient_norm_is_right_with_tied_frozen_unused_lazy_and_hooked_parameters(name, make):
     norms = []
 
-    class Witness(make):
+    class RecordsNorms(make):
         def on_before_optimizer_step(self, optimizer):
-            held = {id(p): p for p in self.parameters() if p.grad is not None}.values()
-            norms.append(float(torch.stack([p.grad.norm() for p in held]).norm()))
+            parameters = {id(p): p for p in self.parameters() if p.grad is not None}.values()
+            norms.append(float(torch.stack([p.grad.norm() for p in parameters]).norm()))
 
-    monitor, left, right = MONITORS[name](), Witness(), Witness()
-    fit(left)
-    assert not [text for text in said_by(lambda: fit(right, monitor)) if "is skipped" not in text]
-    assert skipping(left.state_dict()) == skipping(right.state_dict())
+    monitor, alone, monitored = MONITORS[name](), RecordsNorms(), RecordsNorms()
+    fit(alone)
+    assert not [text for text in warnings_of(lambda: fit(monitored, monitor)) if "is skipped" not in text]
+    assert bits_without_lazy(alone.state_dict()) == bits_without_lazy(monitored.state_dict())
     assert not monitor._guard.failures
     assert monitor._state.steps == 40
     steps, columns = monitor._state.gradients.steps, monitor._state.gradients.history
@@ -192,9 +192,9 @@ def test_f11_tied_frozen_unused_lazy_and_hooked_parameters_are_measured_right_an
 
 
 @pytest.mark.parametrize("name", PROBING)
-def test_f12_batch_norm_and_dropout_are_as_if_no_probe_had_been_there(name):
+def test_f12_probes_change_neither_batch_norm_statistics_nor_dropout(name):
     monitor = MONITORS[name]()
-    assert watched(monitor) == []
+    assert fit_monitored(monitor) == []
     assert monitor._state.readings.lines() or monitor._state.readings.latest(Curvature)
 
 
@@ -214,6 +214,6 @@ def test_f13_a_compiled_module_is_not_compiled_again(name):
 
         return Compiled()
 
-    watched(MONITORS[name](), make, steps=20)
-    alone, under_watch = (counter.frame_count for counter in counts)
-    assert under_watch == alone > 0
+    fit_monitored(MONITORS[name](), make, steps=20)
+    alone, monitored = (counter.frame_count for counter in counts)
+    assert monitored == alone > 0

@@ -1,4 +1,4 @@
-"""F36-F38: two processes decide the same, whatever happens to one of them, and nobody waits for ever."""
+"""F36-F38: two ranks reach equal verdicts and do not hang if one fails, runs out of memory, is slow or lacks a file."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.ranks import ABSENT, alone, watched
+from tests.faults.ranks import FILE_OF_RANK_0, name_alone, name_monitored
 from tests.faults.runs import MONITORS
 from tests.ranks import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
 FAILING = {
-    "fails before": "fails_before",
-    "fails in the midst": "fails_in_the_midst",
-    "fails behind": "fails_behind",
+    "fails before an evaluation": "fails_before_an_evaluation",
+    "fails between evaluations": "fails_between_evaluations",
+    "fails after an evaluation": "fails_after_an_evaluation",
 }
-TOGETHER = [*FAILING, "starves", "slow", "sees its own", "no curvature", "absent file", "own detector", *MONITORS]
+"""the probe that fails in each of these cases"""
+OTHERS = ("out of memory", "slow", "differs between ranks", "no curvature", "file of rank 0", "user's parts")
+DDP_CASES = [*FAILING, *OTHERS, *MONITORS]
 
 
-def trained(folder, cases):
+def results_of(folder, cases):
+    """Run the cases on two ranks, and return for each case the results of both ranks, "alone" and "monitored"."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.ranks", str(folder), *cases],
@@ -33,23 +36,23 @@ def trained(folder, cases):
     assert done.returncode == 0, done.stderr[-4000:]
     return {
         case: {
-            name: [json.loads((folder / f"{report}.{rank}.json").read_text()) for rank in (0, 1)]
-            for name, report in (("alone", alone(case)), ("watched", watched(case)))
+            name: [json.loads((folder / f"{result}.{rank}.json").read_text()) for rank in (0, 1)]
+            for name, result in (("alone", name_alone(case)), ("monitored", name_monitored(case)))
         }
         for case in cases
     }
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory):
-    """All cases of two ordinary processes, one after the other."""
-    return trained(tmp_path_factory.mktemp("ranks"), TOGETHER)
+def results(tmp_path_factory):
+    """Return the results of all DDP cases, which run in the same two processes."""
+    return results_of(tmp_path_factory.mktemp("ranks"), DDP_CASES)
 
 
-@pytest.mark.parametrize("case", TOGETHER)
-def test_f36_every_rank_trains_on_unchanged_and_all_publish_and_decide_the_same(case, reports):
-    without, first, second = reports[case]["alone"], *reports[case]["watched"]
-    assert [first["digest"], second["digest"]] == [report["digest"] for report in without]
+@pytest.mark.parametrize("case", DDP_CASES)
+def test_f36_training_is_unchanged_on_each_rank_and_both_publish_the_same_verdicts_and_scalars(case, results):
+    without, first, second = results[case]["alone"], *results[case]["monitored"]
+    assert [first["digest"], second["digest"]] == [result["digest"] for result in without]
     assert [first["step"], second["step"]] == [60, 60]
     for key in ("metrics", "verdicts", "lines", "judged_at", "norms"):
         assert first[key] == second[key], key
@@ -59,59 +62,59 @@ def test_f36_every_rank_trains_on_unchanged_and_all_publish_and_decide_the_same(
 
 
 @pytest.mark.parametrize("case", FAILING)
-def test_f37_a_probe_that_fails_on_one_rank_is_abandoned_and_switched_off_on_both(case, reports):
-    first, second = reports[case]["watched"]
+def test_f37_a_probe_that_fails_on_one_rank_is_ended_and_switched_off_on_both(case, results):
+    first, second = results[case]["monitored"]
     assert first["failures"] == second["failures"] == {FAILING[case]: 1}
-    said = {**first["skipped"], **second["skipped"]}
-    assert any("another rank" in reason for reason in said.values())
+    skipped = {**first["skipped"], **second["skipped"]}
+    assert any("another rank" in reason for reason in skipped.values())
 
 
-def test_f37_where_one_rank_runs_out_of_memory_both_go_on_with_half_of_the_batches(reports):
-    for report in reports["starves"]["watched"]:
-        assert not report["failures"]
-        (verdict,) = report["verdicts"]
+def test_f37_if_one_rank_runs_out_of_memory_both_go_on_with_half_of_the_batches(results):
+    for result in results["out of memory"]["monitored"]:
+        assert not result["failures"]
+        (verdict,) = result["verdicts"]
         assert verdict["evidence"]["StartingPoint"]["loss"] in (1.0, 3.0)
 
 
-def test_f37_a_rank_that_is_slow_is_waited_for(reports):
-    for report in reports["slow"]["watched"]:
-        assert not report["failures"]
-        assert not report["skipped"]
+def test_f37_the_faster_rank_waits_for_the_slower_one(results):
+    for result in results["slow"]["monitored"]:
+        assert not result["failures"]
+        assert not result["skipped"]
 
 
-def test_f37_what_is_seen_of_a_ranks_own_batches_is_told_by_the_first(reports):
-    for report in reports["sees its own"]["watched"]:
-        (verdict,) = report["verdicts"]
+def test_f37_a_reading_that_depends_on_the_ranks_own_batches_is_that_of_rank_0(results):
+    for result in results["differs between ranks"]["monitored"]:
+        (verdict,) = result["verdicts"]
         assert verdict["evidence"]["InputUse"]["shuffled"] == 2.0
 
 
-def test_f37_a_users_reading_is_that_of_the_first_rank_and_one_that_a_rank_lacks_is_on_none(reports):
-    for report in reports["own detector"]["watched"]:
-        assert not report["failures"]
-        (verdict,) = report["verdicts"]
+def test_f37_a_users_reading_is_that_of_rank_0_and_a_reading_that_one_rank_lacks_is_dropped_on_both(results):
+    for result in results["user's parts"]["monitored"]:
+        assert not result["failures"]
+        (verdict,) = result["verdicts"]
         assert verdict["cause"] == "saddle_point"
-        assert "'Own'" in verdict["reason"]
-        assert "'Hidden'" not in verdict["reason"]
-        assert report["metrics"]["landscape/own"] == "1.0"
+        assert "'UserReading'" in verdict["reason"]
+        assert "'LocalReading'" not in verdict["reason"]
+        assert result["metrics"]["landscape/own"] == "1.0"
 
 
-def test_f37_what_does_not_exist_on_any_rank_leaves_the_other_probes_their_turn(reports):
-    for report in reports["no curvature"]["watched"]:
-        assert not report["failures"]
-        (verdict,) = report["verdicts"]
+def test_f37_after_a_probe_that_raises_a_curvature_error_on_all_ranks_the_next_probe_runs(results):
+    for result in results["no curvature"]["monitored"]:
+        assert not result["failures"]
+        (verdict,) = result["verdicts"]
         assert verdict["evidence"]["StartingPoint"]["loss"] == 3.0
 
 
-def test_f37_a_file_that_lies_on_one_machine_alone_is_no_anchor_on_any(reports):
-    for report in reports["absent file"]["watched"]:
-        assert list(report["lines"]) == ["initial"]
-        assert not report["failures"]
-    assert ABSENT in reports["absent file"]["watched"][1]["skipped"]
+def test_f37_a_file_that_only_one_rank_can_read_is_an_anchor_on_none(results):
+    for result in results["file of rank 0"]["monitored"]:
+        assert list(result["lines"]) == ["initial"]
+        assert not result["failures"]
+    assert FILE_OF_RANK_0 in results["file of rank 0"]["monitored"][1]["skipped"]
 
 
-def test_f38_norms_of_shards_are_those_of_the_whole(tmp_path):
-    whole = trained(tmp_path, ["whole"])["whole"]["watched"][0]["norms"]
-    for report in trained(tmp_path, ["sharded"])["sharded"]["watched"]:
-        assert len(report["norms"]) == len(whole) == 60
-        for seen, expected in zip(report["norms"], whole, strict=True):
-            assert seen == pytest.approx(expected, rel=1e-4)
+def test_f38_gradient_norms_of_a_sharded_run_equal_those_of_a_run_that_is_not_sharded(tmp_path):
+    whole = results_of(tmp_path, ["whole"])["whole"]["monitored"][0]["norms"]
+    for result in results_of(tmp_path, ["sharded"])["sharded"]["monitored"]:
+        assert len(result["norms"]) == len(whole) == 60
+        for norms, expected in zip(result["norms"], whole, strict=True):
+            assert norms == pytest.approx(expected, rel=1e-4)

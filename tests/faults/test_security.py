@@ -1,4 +1,4 @@
-"""Nothing that this library reads is executed, nothing that it writes runs, and it speaks to nobody."""
+"""This library executes nothing that it reads, writes no text as markup or code, and opens no network connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from tests.faults.runs import MONITORS, Flat, fit, said_by
+from tests.faults.runs import MONITORS, Flat, fit, warnings_of
 
 PACKAGE = Path(__file__).parents[2] / "lightning_landscape"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -18,39 +18,39 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "system", "popen", "
 FORBIDDEN_MODULES = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml", "subprocess"} | {
     *("socket", "ssl", "http", "urllib", "requests", "aiohttp", "httpx", "ftplib", "smtplib", "xmlrpc", "webbrowser")
 }
-"""of `pickle` the name of its error alone is used"""
+"""modules that must not be imported, except `pickle` in checkpoints.py, which uses only its `UnpicklingError`"""
 
 
-def trespasses(source: str) -> list[str]:
-    """What in this source could execute what it reads, or speak to somebody."""
-    found = []
+def violations(source: str) -> list[str]:
+    """Return each place in the source that could execute what it reads, or open a network connection."""
+    places = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             if name.rsplit(".", 1)[-1] in FORBIDDEN_CALLS and name not in {"re.compile", "torch.compile"}:
-                found.append(f"line {node.lineno}: {name}()")
+                places.append(f"line {node.lineno}: {name}()")
             if name in {"torch.load", "np.load", "numpy.load"}:
-                safe = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-                wanted = {"torch.load": ("weights_only", "True")}.get(name, ("allow_pickle", "False"))
-                if safe.get(wanted[0]) != wanted[1]:
-                    found.append(f"line {node.lineno}: {name} without {'='.join(wanted)}")
+                keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                required = {"torch.load": ("weights_only", "True")}.get(name, ("allow_pickle", "False"))
+                if keywords.get(required[0]) != required[1]:
+                    places.append(f"line {node.lineno}: {name} without {'='.join(required)}")
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            found += [f"line {node.lineno}: import {n}" for n in names if n.split(".")[0] in FORBIDDEN_MODULES]
+            places += [f"line {node.lineno}: import {n}" for n in names if n.split(".")[0] in FORBIDDEN_MODULES]
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle" and node.attr != "UnpicklingError":
-            found.append(f"line {node.lineno}: pickle.{node.attr}")
-    return found
+            places.append(f"line {node.lineno}: pickle.{node.attr}")
+    return places
 
 
-def test_no_module_can_execute_what_it_reads_or_speak_to_anybody():
+def test_no_module_can_execute_what_it_reads_or_open_a_network_connection():
     assert SOURCES
-    found = [
-        f"{path.relative_to(PACKAGE).as_posix()}, {trespass}"
+    places = [
+        f"{path.relative_to(PACKAGE).as_posix()}, {violation}"
         for path in SOURCES
-        for trespass in trespasses(path.read_text(encoding="utf-8"))
-        if not (path.name == "checkpoints.py" and trespass.endswith("import pickle"))  # for the name of its error
+        for violation in violations(path.read_text(encoding="utf-8"))
+        if not (path.name == "checkpoints.py" and violation.endswith("import pickle"))  # for `pickle.UnpicklingError`
     ]
-    assert not found, "\n".join(found)
+    assert not places, "\n".join(places)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_no_module_can_execute_what_it_reads_or_speak_to_anybody():
         "np.load(path, allow_pickle=True)",
     ],
 )
-def test_each_such_trespass_would_be_found(source):
-    assert trespasses(source)
+def test_each_kind_of_violation_is_found(source):
+    assert violations(source)
 
 
 STATIC = sorted((PACKAGE / "tensorboard_plugin" / "static").iterdir())
@@ -83,12 +83,12 @@ def test_no_text_of_the_tab_or_the_report_becomes_markup_or_code():
     assert STATIC
     for path in [*STATIC, *SOURCES]:
         assert not MARKUP.findall(path.read_text(encoding="utf-8")), path.name
-    assert MARKUP.findall("node.innerHTML = name") and MARKUP.findall('<b onclick="x">')  # noqa: PT018 - a self-test
+    assert MARKUP.findall("node.innerHTML = name") and MARKUP.findall('<b onclick="x">')  # noqa: PT018 - checks MARKUP itself
 
 
 @pytest.mark.usefixtures("only_the_last_pictures")
 @pytest.mark.parametrize("name", MONITORS)
-def test_no_socket_is_opened_while_a_run_is_watched(name, tmp_path, monkeypatch):
+def test_no_socket_is_opened_during_a_run(name, tmp_path, monkeypatch):
     def refused(*args, **kwargs):
         raise AssertionError("a socket")
 
@@ -99,14 +99,14 @@ def test_no_socket_is_opened_while_a_run_is_watched(name, tmp_path, monkeypatch)
     with pytest.raises(AssertionError, match="a socket"):
         socket.socket()
     monitor = MONITORS[name]()
-    said_by(lambda: fit(Flat(), monitor, steps=60, logger=loggers))
+    warnings_of(lambda: fit(Flat(), monitor, steps=60, logger=loggers))
     assert not monitor._guard.failures
     assert monitor._reporter.failures == [0, 0]
 
 
-def test_the_report_and_the_frame_of_a_notebook_allow_no_request():
+def test_the_report_in_a_notebook_allows_no_network_request():
     monitor = MONITORS["landscape"]()
-    said_by(lambda: fit(Flat(), monitor, steps=60))
+    warnings_of(lambda: fit(Flat(), monitor, steps=60))
     framed = monitor.report._repr_html_()
     assert "default-src &#x27;none&#x27;" in framed
     assert 'sandbox="allow-scripts"' in framed

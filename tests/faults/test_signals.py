@@ -1,4 +1,4 @@
-"""F34-F35: runs that are stopped from outside or by an error of their own."""
+"""F34-F35: runs that are ended by a signal or by an error of the user's code."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from lightning.pytorch.callbacks import OnExceptionCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_landscape import LandscapeMonitor, LandscapeWarning, read_events
-from tests.faults.runs import MONITORS, PROBING, Flat, Net, fit, loader, said_by, trace, trainer
+from tests.faults.runs import MONITORS, PROBING, Flat, Net, fit, loader, trace, trainer, warnings_of
 
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 
 
 class Mine(Exception):
-    """An error of the user's own, with more than a message."""
+    """A user's error with an attribute in addition to its message."""
 
     def __init__(self, text, code):
         super().__init__(text)
         self.code = code
 
 
-class Stops(Flat):
-    """Does something at its 50th step, when an alarm has been given already."""
+class ActsAtStep50(Flat):
+    """Calls `action` at step 50, after the alarm."""
 
-    what = staticmethod(lambda: None)
+    action = staticmethod(lambda: None)
 
     def training_step(self, batch, batch_idx):
         if self.global_step == 50:
-            type(self).what()
+            type(self).action()
         return super().training_step(batch, batch_idx)
 
 
-def stopped(what, *callbacks, base=Stops, **settings):
-    """The error that ends a run in which this happens, and the warnings of this library until then."""
+def error_and_messages(action, *callbacks, base=ActsAtStep50, **settings):
+    """Return the error that ends a run which calls `action` at step 50, and this library's warnings until then."""
 
-    class Once(base):
+    class Acts(base):
         pass
 
-    Once.what = staticmethod(what)
+    Acts.action = staticmethod(action)
     caught = []
 
     def work():
         try:
-            fit(Once(), *callbacks, steps=80, **settings)
+            fit(Acts(), *callbacks, steps=80, **settings)
         except BaseException as error:
             caught.append(error)
 
-    said = said_by(work)
-    return (caught or [None])[0], said
+    messages = warnings_of(work)
+    return (caught or [None])[0], messages
 
 
-def let_go(monitor):
-    """Requires that nothing of the run is held any more: no hook, no batch, no timer that would still do something."""
+def assert_nothing_is_left(monitor):
+    """Require that the monitor has no hook, no batch and no running timer after the run."""
     assert not monitor._watching
     assert not monitor._recorder._handles
     assert len(monitor._examination.probe_set) == 0
@@ -67,11 +67,11 @@ def let_go(monitor):
 
 
 @every_monitor
-def test_f34_the_users_own_error_is_the_very_object_that_was_raised_and_nobody_is_spoken_to(name, monkeypatch):
+def test_f34_a_users_error_passes_through_unchanged_and_without_a_collective(name, monkeypatch):
     error = Mine("mine", code=7)
 
     def forbidden(*args, **kwargs):
-        raise AssertionError("a collective on the way out")
+        raise AssertionError("a collective while the error passes")
 
     for collective in ("all_reduce", "all_gather", "all_gather_object", "broadcast", "barrier"):
         monkeypatch.setattr(torch.distributed, collective, forbidden)
@@ -80,11 +80,11 @@ def test_f34_the_users_own_error_is_the_very_object_that_was_raised_and_nobody_i
         raise error
 
     monitor = MONITORS[name]()
-    caught, _ = stopped(fails, monitor)
+    caught, _ = error_and_messages(fails, monitor)
     assert caught is error
     assert (caught.code, caught.__cause__, caught.__context__) == (7, None, None)
     assert monitor._state.steps == 50
-    let_go(monitor)
+    assert_nothing_is_left(monitor)
 
 
 def interrupted():
@@ -96,29 +96,29 @@ def terminated():
 
 
 @every_monitor
-@pytest.mark.parametrize(("what", "kind"), [(interrupted, SystemExit), (terminated, SIGTERMException)])
-def test_f34_ctrl_c_and_sigterm_end_the_run_as_they_do_without_a_monitor(name, what, kind):
+@pytest.mark.parametrize(("action", "kind"), [(interrupted, SystemExit), (terminated, SIGTERMException)])
+def test_f34_ctrl_c_and_sigterm_end_the_run_as_they_do_without_a_monitor(name, action, kind):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     try:
-        without, _ = stopped(what)
+        without, _ = error_and_messages(action)
         monitor = MONITORS[name]()
-        caught, _ = stopped(what, monitor)
+        caught, _ = error_and_messages(action, monitor)
     finally:
         signal.signal(signal.SIGINT, handlers[0])
         signal.signal(signal.SIGTERM, handlers[1])
     assert type(caught) is type(without) is kind
     assert caught.args == without.args
     assert monitor._state.steps in (50, 51)
-    let_go(monitor)
+    assert_nothing_is_left(monitor)
 
 
-def test_f34_what_was_seen_is_on_disk_and_in_the_terminal_by_then(tmp_path, capsys):
+def test_f34_after_an_error_the_report_is_complete_on_disk_and_in_the_terminal(tmp_path, capsys):
     monitor = LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2, dirpath=str(tmp_path))
 
     def fails():
         raise Mine("mine", code=7)
 
-    stopped(fails, monitor)
+    error_and_messages(fails, monitor)
     events = read_events(tmp_path)
     assert events[-1]["event"] == "end"
     assert events[-1]["status"] == "stopped by Mine"
@@ -127,22 +127,22 @@ def test_f34_what_was_seen_is_on_disk_and_in_the_terminal_by_then(tmp_path, caps
 
 
 @pytest.mark.parametrize("name", PROBING)
-@pytest.mark.parametrize(("what", "kind"), [(interrupted, SystemExit), (terminated, SIGTERMException)])
-def test_f34_a_signal_in_mid_probe_ends_the_run_with_every_weight_in_its_place(name, what, kind):
+@pytest.mark.parametrize(("action", "kind"), [(interrupted, SystemExit), (terminated, SIGTERMException)])
+def test_f34_a_signal_during_a_probe_ends_the_run_with_the_weights_restored(name, action, kind):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     modules = []
 
-    class Struck(Net):
+    class SignalInAProbe(Net):
         def training_step(self, batch, batch_idx):
-            if not modules and "log" in vars(self) and self.global_step >= 20:  # it is being evaluated again
+            if not modules and "log" in vars(self) and self.global_step >= 20:  # a probe is evaluating the step
                 modules.append(self)
-                what()
+                action()
             return super().training_step(batch, batch_idx)
 
     monitor = MONITORS[name]()
     try:
-        with pytest.raises(BaseException) as caught:  # noqa: PT011 - the next line says which
-            fit(Struck(), monitor)
+        with pytest.raises(BaseException) as caught:  # noqa: PT011 - its type is checked below
+            fit(SignalInAProbe(), monitor)
     finally:
         signal.signal(signal.SIGINT, handlers[0])
         signal.signal(signal.SIGTERM, handlers[1])
@@ -151,12 +151,12 @@ def test_f34_a_signal_in_mid_probe_ends_the_run_with_every_weight_in_its_place(n
     (module,) = modules
     assert trace(module.trainer)["weights"] == expected["weights"]
     assert "log" not in vars(module)
-    let_go(monitor)
+    assert_nothing_is_left(monitor)
 
 
 @every_monitor
 @pytest.mark.parametrize("where", ["report", "drain", "notes"])
-def test_f35_an_error_on_the_way_out_does_not_take_the_place_of_the_users_own(name, where, monkeypatch):
+def test_f35_an_error_of_this_library_after_the_users_error_does_not_replace_it(name, where, monkeypatch):
     error, monitor = Mine("mine", code=7), MONITORS[name]()
 
     def broken(*args, **kwargs):
@@ -167,25 +167,25 @@ def test_f35_an_error_on_the_way_out_does_not_take_the_place_of_the_users_own(na
         monkeypatch.setattr(target, {"report": "end", "drain": "drain", "notes": "notes"}[where], broken)
         raise error
 
-    caught, _ = stopped(fails, monitor, base=NotYet)
+    caught, _ = error_and_messages(fails, monitor, base=WithoutAlarm)
     assert caught is error
     assert (caught.__cause__, caught.__context__) == (None, None)
 
 
-class NotYet(Stops):
-    """Nothing has been said by the time it stops."""
+class WithoutAlarm(ActsAtStep50):
+    """Gets no alarm before step 50."""
 
     def loss(self, batch):
         return Net.loss(self, batch)
 
 
 @every_monitor
-def test_f35_where_warnings_are_errors_the_one_at_the_end_does_not_take_the_place_of_the_users_own(name):
+def test_f35_a_warning_that_is_raised_as_an_error_at_the_end_does_not_replace_the_users_error(name):
     error, monitor = Mine("mine", code=7), MONITORS[name]()
 
     class Diverges(Net):
         def training_step(self, batch, batch_idx):
-            if self.global_step == 35:  # the last losses are not numbers, and nobody has looked at them yet
+            if self.global_step == 35:  # the last losses are NaN, and no check has read them yet
                 raise error
             loss = super().training_step(batch, batch_idx)
             return loss * float("nan") if self.global_step >= 31 else loss
@@ -195,14 +195,14 @@ def test_f35_where_warnings_are_errors_the_one_at_the_end_does_not_take_the_plac
         warnings.simplefilter("error", LandscapeWarning)
         try:
             fit(Diverges(), monitor)
-        except Mine as one:
-            caught = one
+        except Mine as raised:
+            caught = raised
     assert caught is error
-    let_go(monitor)
+    assert_nothing_is_left(monitor)
 
 
 @every_monitor
-def test_f35_an_error_before_training_begins_leaves_nothing_behind(name):
+def test_f35_after_an_error_before_training_begins_no_hook_and_no_batch_is_left(name):
     class Refuses(Net):
         def on_train_start(self):
             raise Mine("mine", code=7)
@@ -210,26 +210,26 @@ def test_f35_an_error_before_training_begins_leaves_nothing_behind(name):
     monitor, module = MONITORS[name](), Refuses()
     with pytest.raises(Mine):
         fit(module, monitor)
-    let_go(monitor)
+    assert_nothing_is_left(monitor)
     assert not any(optimizer._optimizer_step_post_hooks for optimizer in module.trainer.optimizers)
 
 
 @every_monitor
-def test_f35_a_monitor_that_cannot_start_holds_no_hook_and_is_told_once(name, monkeypatch):
+def test_f35_a_monitor_that_cannot_start_warns_once_and_leaves_no_hook(name, monkeypatch):
     monitor, module = MONITORS[name](), Net()
 
     def broken(*args):
         raise RuntimeError("ours")
 
     monkeypatch.setattr(monitor._examination, "begin", broken)
-    said = said_by(lambda: fit(module, monitor, steps=20))
-    assert len(said) == 1
-    assert "starting failed" in said[0]
+    messages = warnings_of(lambda: fit(module, monitor, steps=20))
+    assert len(messages) == 1
+    assert "starting failed" in messages[0]
     assert not any(optimizer._optimizer_step_post_hooks for optimizer in module.trainer.optimizers)
 
 
 @pytest.mark.parametrize("output", [None, "closed", "ascii"])
-def test_f35_a_terminal_that_cannot_be_written_to_is_no_reason_to_fail(output, tmp_path, monkeypatch):
+def test_f35_a_terminal_that_cannot_be_written_to_causes_no_failure(output, tmp_path, monkeypatch):
     path = tmp_path / "out.txt"
     stream = None if output is None else path.open("w", encoding="ascii")
     if output == "closed":
@@ -237,8 +237,8 @@ def test_f35_a_terminal_that_cannot_be_written_to_is_no_reason_to_fail(output, t
     monitor = LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2)
     run = trainer(monitor, steps=60)
     monkeypatch.setattr(sys, "stdout", stream)
-    said = said_by(lambda: run.fit(Flat(), loader()))
-    assert len(said) == 1
+    messages = warnings_of(lambda: run.fit(Flat(), loader()))
+    assert len(messages) == 1
     assert run.global_step == 60
     assert not monitor._guard.failures
     if output == "ascii":
@@ -248,11 +248,11 @@ def test_f35_a_terminal_that_cannot_be_written_to_is_no_reason_to_fail(output, t
 
 @pytest.mark.filterwarnings("ignore:.*was called without a model")
 @pytest.mark.filterwarnings("ignore:.*there is no last checkpoint available")
-def test_f34_a_checkpoint_on_exception_holds_what_was_seen(tmp_path):
+def test_f34_a_checkpoint_on_exception_contains_the_state_of_the_monitor(tmp_path):
     def fails():
         raise Mine("mine", code=7)
 
-    caught, _ = stopped(fails, MONITORS["landscape"](), OnExceptionCheckpoint(tmp_path))
+    caught, _ = error_and_messages(fails, MONITORS["landscape"](), OnExceptionCheckpoint(tmp_path))
     assert isinstance(caught, Mine), caught
     (path,) = tmp_path.glob("*.ckpt")
     (state,) = torch.load(path, weights_only=True)["callbacks"].values()
