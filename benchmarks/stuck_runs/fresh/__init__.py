@@ -1,4 +1,4 @@
-"""The split that nobody looked at before its one scoring: everyday runs, and everyday mistakes."""
+"""The split `fresh`: everyday runs and everyday mistakes, by an author who had not read the detectors; scored once."""
 
 from __future__ import annotations
 

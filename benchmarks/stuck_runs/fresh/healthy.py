@@ -1,4 +1,4 @@
-"""Everyday runs that should be left in peace."""
+"""Healthy runs of the split `fresh`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.stuck_runs.tasks import on_digits, pretrained
 
 
 def diabetes() -> tuple[Batch, float]:
-    """Inputs and targets of deviation 1, and the mean squared error of least squares."""
+    """Return the diabetes table with inputs and targets of deviation 1, and the mean squared error of least squares."""
     x, y = table("diabetes")
     targets = ((y - y.mean()) / y.std()).float()[:, None]
     residual = targets - x @ torch.linalg.lstsq(x, targets).solution
@@ -22,7 +22,7 @@ def diabetes() -> tuple[Batch, float]:
 
 
 def small_convolutions(dropout: float = 0.0) -> nn.Sequential:
-    """Two convolutions and a head: (samples, 1, 8, 8) to (samples, 10)."""
+    """Return two convolutions, dropout and a linear layer: (samples, 1, 8, 8) to logits (samples, 10)."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
         nn.ReLU(),
@@ -36,13 +36,13 @@ def small_convolutions(dropout: float = 0.0) -> nn.Sequential:
 
 
 def on_images(model: nn.Module, optimizer: MakesOptimizer, size: int = 32) -> Problem:
-    """Classify images of digits."""
+    """Return a run that classifies images of digits."""
     x, y = digit_images()
     return finite(model, F.cross_entropy, (x, y), size, optimizer, trivial=entropy(y), floor=0.0)
 
 
 class Ratings(nn.Module):
-    """Products of the embeddings of users and items: (samples, 2) to (samples, 1)."""
+    """Inner products of embeddings of users and items: indices (samples, 2) to ratings (samples, 1)."""
 
     def __init__(self, deviation: float) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class Ratings(nn.Module):
             nn.init.normal_(factors.weight, std=deviation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Predicted ratings."""
+        """Return the predicted ratings, (samples, 1)."""
         return (self.user(x[:, 0]) * self.item(x[:, 1])).sum(1, keepdim=True)
 
 
 def rated(model: nn.Module, seed: int, size: int, optimizer: MakesOptimizer) -> Problem:
-    """Ratings of rank two and of deviation about 1, with noise of deviation 0.3."""
+    """Return a run that learns ratings of rank two and deviation about 1, with noise of deviation 0.3."""
     generator = Generator().manual_seed(seed + 50)
     table = torch.randn(30, 2, generator=generator) @ torch.randn(2, 30, generator=generator) / 2**0.5
 
@@ -69,38 +69,38 @@ def rated(model: nn.Module, seed: int, size: int, optimizer: MakesOptimizer) -> 
 
 
 def batch_normalised(seed: int) -> Problem:
-    """Batch normalisation, momentum and a cosine."""
+    """Return a run that classifies digits with BatchNorm, momentum and a cosine schedule."""
     model = nn.Sequential(nn.Linear(20, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
     return on_digits(model, sgd(0.03, momentum=0.9), 64, schedule=cosine(1000))
 
 
 def wine_by_fours(seed: int) -> Problem:
-    """Batches of four wines."""
+    """Return a run that classifies wines in batches of four."""
     x, y = table("wine")
     return finite(mlp(13, 16, 3), F.cross_entropy, (x, y), 4, sgd(0.01), trivial=entropy(y), floor=0.0)
 
 
 def logistic_regression(seed: int) -> Problem:
-    """Slow and steady: tumours told apart by a line at a cautious rate."""
+    """Return a run of logistic regression on tumours at a small learning rate, whose loss falls slowly and steadily."""
     x, y = table("breast_cancer")
     return finite(mlp(30, 2), F.cross_entropy, (x, y), 32, sgd(0.003), trivial=entropy(y), floor=0.0)
 
 
 def mislabelled_digits(seed: int) -> Problem:
-    """A line cannot learn a fifth of redrawn labels by heart."""
+    """Return a run of a linear classifier that cannot memorise the random labels of a fifth of the digits."""
     x, y = digits()
     y = noisy_labels(y, 0.2, seed)
     return finite(mlp(20, 10), F.cross_entropy, (x, y), 32, adam(5e-3), trivial=entropy(y))
 
 
 def least_squares(seed: int) -> Problem:
-    """Most of a patient's progress is noise to a line."""
+    """Return a run of linear regression on the diabetes table, which cannot explain about half of the variance."""
     data, floor = diabetes()
     return finite(mlp(10, 1), F.mse_loss, data, 16, sgd(0.01), trivial=1.0, floor=floor)
 
 
 def sums_by_gru(seed: int) -> Problem:
-    """The sum of ten numbers."""
+    """Return a run in which a GRU learns the sum of ten numbers."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, 10, 1, generator=generator)
@@ -111,7 +111,7 @@ def sums_by_gru(seed: int) -> Problem:
 
 
 def largest_so_far(seed: int) -> Problem:
-    """A transformer tells the largest token that it has seen, after a warm-up."""
+    """Return a run in which attention learns the largest token so far, with a warm-up."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randint(0, 8, (count, 8), generator=generator)
@@ -122,13 +122,13 @@ def largest_so_far(seed: int) -> Problem:
 
 
 def codes_of_images(seed: int) -> Problem:
-    """An autoencoder of eight numbers per image."""
+    """Return a run of an autoencoder that describes each image by eight numbers."""
     x = digit_images()[0].flatten(1)
     return finite(mlp(64, 32, 8, 32, 64), F.mse_loss, (x, x), 64, adam(2e-3), trivial=float(x.var(0).mean()))
 
 
 def rare_positives(seed: int) -> Problem:
-    """One sample in twenty is positive, and weighs more."""
+    """Return a run of binary classification in which one sample in twenty is positive and weighs five times as much."""
 
     def sample(count: int, generator: Generator) -> Batch:
         y = (torch.rand(count, 1, generator=generator) < 0.05).float()
@@ -139,7 +139,7 @@ def rare_positives(seed: int) -> Problem:
 
 
 def tuned_further(seed: int) -> Problem:
-    """A trained classifier, trained on at a small rate."""
+    """Return a run that goes on training a trained classifier, at a small learning rate."""
     return on_digits(pretrained((20, 32, 10), digits(), 120), adam(1e-4))
 
 

@@ -1,4 +1,4 @@
-"""Everyday mistakes, by cause."""
+"""Stuck runs of the split `fresh`: everyday mistakes, by cause."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.stuck_runs.tasks import on_digits
 
 
 def linear_codes(seed: int) -> Problem:
-    """A linear autoencoder from tiny weights."""
+    """Return a run of a linear autoencoder that starts from tiny weights."""
     x, _ = digits()
     values = torch.linalg.svdvals(x)
     floor = float((values[4:] ** 2).sum() / x.numel())
@@ -27,7 +27,7 @@ def linear_codes(seed: int) -> Problem:
 
 
 def rectified_answers(seed: int) -> Problem:
-    """A ReLU was left behind the last layer, and its answers start below zero."""
+    """Return a run whose last layer is followed by a ReLU by mistake, and whose outputs start below zero."""
     (x, y), residual = diabetes()
     model = mlp(10, 16, 1).append(nn.ReLU())
     nn.init.constant_(model[2].bias, -4.0)
@@ -35,7 +35,7 @@ def rectified_answers(seed: int) -> Problem:
 
 
 def raw_table(seed: int) -> Problem:
-    """Squared errors of a sigmoid of inputs in their own units, up to thousands, by positive weights."""
+    """Return a run of one sigmoid unit with positive initial weights on unscaled inputs, up to thousands."""
     inputs, labels = datasets.load_breast_cancer(return_X_y=True)
     x, y = torch.tensor(inputs, dtype=torch.float32), torch.tensor(labels, dtype=torch.float32)[:, None]
     model = mlp(30, 1).append(nn.Sigmoid())
@@ -44,24 +44,24 @@ def raw_table(seed: int) -> Problem:
 
 
 class Delayed(nn.Module):
-    """A wave packet after a learnt delay: times (samples, 1) to (samples, 1)."""
+    """A wave packet after a learnt delay: times (samples, 1) to heights (samples, 1)."""
 
     def __init__(self, delay: float) -> None:
         super().__init__()
         self.delay = nn.Parameter(torch.tensor(delay))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The packet's height."""
+        """Return the heights of the packet, (samples, 1)."""
         return packet(x - self.delay)
 
 
 def packet(x: Tensor) -> Tensor:
-    """A cosine of period 1 under a bell."""
+    """Return the values at `x` of a cosine of period 1 under a Gaussian envelope."""
     return torch.cos(2 * math.pi * x) * torch.exp(-(x**2) / 4)
 
 
 def delay(seed: int, start: float = 1.05) -> Problem:
-    """The delay is one period off."""
+    """Return a run that fits the delay of a wave packet, from a start that is one period off."""
     x = torch.linspace(-5, 5, 200)[:, None]
     y = packet(x) + 0.02 * torch.randn(200, 1)
     trivial = float(y.var())
@@ -69,7 +69,7 @@ def delay(seed: int, start: float = 1.05) -> Problem:
 
 
 class Process(nn.Module):
-    """Negative log-likelihood of a Gaussian process, per sample; x and y are its inputs, (samples, 2)."""
+    """A Gaussian process with learnt length scale and noise, which returns its negative log-likelihood."""
 
     def __init__(self, scale: float, noise: float) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Process(nn.Module):
         self.log_noise = nn.Parameter(torch.tensor(math.log(noise)))
 
     def forward(self, data: Tensor) -> Tensor:
-        """0-dim."""
+        """Return the negative log-likelihood per sample, 0-dim; `data` holds x and y, (samples, 2)."""
         x, y = data[:, :1], data[:, 1:]
         near = torch.exp(-0.5 * ((x - x.T) / self.log_scale.exp()) ** 2)
         factor = torch.linalg.cholesky(near + ((2 * self.log_noise).exp() + 1e-4) * torch.eye(len(x)))
@@ -86,7 +86,7 @@ class Process(nn.Module):
 
 
 def process(seed: int, scale: float = 20.0, noise: float = 1.0) -> Problem:
-    """A Gaussian process that takes a wave for noise about a line."""
+    """Return a run that fits a Gaussian process, from a start that takes a wave for noise about a straight line."""
     generator = Generator().manual_seed(seed)
     x = torch.linspace(-4, 4, 24)[:, None]
     y = torch.sin(3 * x) * 1.4 + 0.1 * torch.randn(24, 1, generator=generator)
@@ -96,7 +96,7 @@ def process(seed: int, scale: float = 20.0, noise: float = 1.0) -> Problem:
 
 
 def forgotten_epochs(seed: int) -> Problem:
-    """The decay that was meant for epochs is taken at every step."""
+    """Return a run whose learning rate decays in every step, though the decay was meant for every epoch."""
     x, y = table("wine")
     optimizer, trivial = adam(1e-3), entropy(y)
     schedule = 0.95
@@ -106,16 +106,16 @@ def forgotten_epochs(seed: int) -> Problem:
 
 
 def sums_at_1(seed: int) -> Problem:
-    """A GRU by Adam at 1."""
+    """Return a run of a GRU by Adam at a learning rate of 1."""
     problem = sums_by_gru(seed)
     return Problem(problem.model, problem.loss, problem.batch, problem.truth, adam(1.0), problem.trivial, 0.0)
 
 
 class ZeroedFirst(torch.optim.SGD):
-    """The gradients are set to zero between the backward pass and the step."""
+    """SGD after `zero_grad` in the wrong place: the gradients are set to zero between backward pass and step."""
 
     def step(self, closure: Any = None) -> Any:
-        """A step along nothing."""
+        """Set all gradients to zero, take a step, and return the closure's loss, or None without a closure."""
         loss = None if closure is None else closure()
         self.zero_grad(set_to_none=False)
         super().step()
@@ -123,12 +123,12 @@ class ZeroedFirst(torch.optim.SGD):
 
 
 def whole_numbers(seed: int) -> Problem:
-    """The factor of the warm-up is divided as whole numbers are, and stays zero."""
+    """Return a run whose warm-up factor is computed by integer division, and so stays zero."""
     return on_digits(mlp(20, 32, 10), adam(2e-3), schedule=lambda step: min(1.0, float(step // 5000)))
 
 
 def images_of_others(seed: int) -> Problem:
-    """Images and labels are shuffled, each on their own, in every batch."""
+    """Return a run whose images and labels are drawn independently in every batch."""
     images, labels = digit_images()
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -140,7 +140,7 @@ def images_of_others(seed: int) -> Problem:
 
 
 def wrong_columns(seed: int) -> Problem:
-    """The columns that are read have nothing to do with the target."""
+    """Return a run whose inputs are columns that have nothing to do with the target."""
     (_, y), residual = diabetes()
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -151,7 +151,7 @@ def wrong_columns(seed: int) -> Problem:
 
 
 def summed_errors(seed: int) -> Problem:
-    """The errors of a batch are summed at a rate that was meant for their mean."""
+    """Return a run that sums the errors of a batch, at a learning rate that was meant for their mean."""
     data, residual = diabetes()
     loss = nn.MSELoss(reduction="sum")
     trivial, floor = float(len(data[0])), residual * len(data[0])
@@ -159,7 +159,7 @@ def summed_errors(seed: int) -> Problem:
 
 
 def missing_value(seed: int) -> Problem:
-    """One of the tumours was not measured whole: the first batch with it makes every weight NaN."""
+    """Return a run on a table with one missing value, NaN; the first batch that contains it makes every weight NaN."""
     x, y = table("breast_cancer")
     holed = x.clone()
     holed[100 + seed, 7] = math.nan
@@ -169,7 +169,7 @@ def missing_value(seed: int) -> Problem:
 
 
 def tiny_ratings(seed: int) -> Problem:
-    """Embeddings that start near zero."""
+    """Return a run that learns ratings from embeddings that start near zero."""
     return rated(Ratings(1e-3), seed, 64, sgd(0.4))
 
 

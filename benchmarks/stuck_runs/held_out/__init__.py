@@ -1,4 +1,4 @@
-"""The split that judges: nothing may be tuned on these configurations."""
+"""The split `held_out`, by which the verdicts are judged: nothing may be tuned on these configurations."""
 
 from __future__ import annotations
 

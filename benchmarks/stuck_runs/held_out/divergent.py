@@ -1,4 +1,4 @@
-"""Held-out runs whose loss runs away."""
+"""Held-out runs whose loss diverges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, fin
 
 
 def logarithm_of_zero(seed: int) -> Problem:
-    """Cross-entropy written by hand: as soon as one answer is rounded to certainty, it is not a number."""
+    """Return a run whose cross-entropy, written by hand, is NaN as soon as an output is rounded to 0 or 1."""
     x, y = table("breast_cancer")
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
@@ -23,14 +23,14 @@ def logarithm_of_zero(seed: int) -> Problem:
 
 
 def uphill(seed: int) -> Problem:
-    """A loss is maximised as if it were a reward."""
+    """Return a run that maximises its loss by mistake, as if it were a reward."""
     x, y = digits()
     optimizer = by(torch.optim.Adam, lr=2e-3, maximize=True)
     return finite(mlp(20, 24, 10), F.cross_entropy, (x, y), 32, optimizer, trivial=entropy(y), floor=0.0)
 
 
 def square_root_of_zero(seed: int) -> Problem:
-    """Distances between embeddings by a bare square root: the first pair of one and the same is the end."""
+    """Return a run with distances by a bare square root: a pair of two equal samples makes the gradient NaN."""
     x, y = digits()
 
     def batch(generator: Generator, step: int) -> Batch:
@@ -48,7 +48,7 @@ def square_root_of_zero(seed: int) -> Problem:
 
 
 class Features(nn.Module):
-    """Values of two states under fixed features, the second discounted and kept from the gradient."""
+    """Linear values of two states under fixed features; the second value is discounted and detached."""
 
     def __init__(self, features: Tensor, weight: Tensor, discount: float) -> None:
         super().__init__()
@@ -56,13 +56,13 @@ class Features(nn.Module):
         self.register_buffer("features", features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, 2) to the same."""
+        """Return the values of the states, (samples, 2)."""
         before, after = (self.features[x] @ self.weight).unbind(1)
         return torch.stack([before, self.discount * after.detach()], 1)
 
 
 def off_policy_values(seed: int) -> Problem:
-    """Values learnt from other values of the same weights, on states that the policy would not visit [Baird95]_.
+    """Return a run that learns values from its own values, on states that the policy would not visit [Baird95]_.
 
     .. [Baird95] Residual algorithms: reinforcement learning with function approximation, ICML.
     """

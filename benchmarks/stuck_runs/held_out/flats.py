@@ -12,7 +12,7 @@ from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, fin
 
 
 def sure_policy(seed: int) -> Problem:
-    """The expected reward of a policy whose temperature is so small that it is sure of everything it does."""
+    """Return a run that maximises the expected reward of a softmax policy with a temperature of 1e-5."""
     x, y = table("wine")
 
     def regret(output: Tensor, target: Tensor) -> Tensor:
@@ -24,13 +24,13 @@ def sure_policy(seed: int) -> Problem:
 
 
 def running_sums(count: int, generator: Generator) -> Batch:
-    """Ten numbers and their sum, scaled to unit variance."""
+    """Return sequences of ten numbers, (count, 10, 1), and their sums, scaled to unit variance, (count, 1)."""
     x = torch.randn(count, 10, 1, generator=generator)
     return x, x.sum(1) / 10**0.5
 
 
 def closed_gates(seed: int) -> Problem:
-    """Gates of a GRU that begin shut, so that its state stays what it was."""
+    """Return a run of a GRU whose update gates start closed, so that its state stays at its initial value."""
     layer = nn.GRU(1, 12, batch_first=True)
     nn.init.constant_(layer.bias_ih_l0[12:24], 25.0)
     optimizer = by(torch.optim.NAdam, lr=2e-3)
@@ -38,7 +38,7 @@ def closed_gates(seed: int) -> Problem:
 
 
 def forgotten_beginning(seed: int) -> Problem:
-    """A plain recurrent network is asked for the first of sixty inputs."""
+    """Return a run in which a plain recurrent network has to recall the first of sixty inputs."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, 60, 1, generator=generator)
@@ -49,7 +49,7 @@ def forgotten_beginning(seed: int) -> Problem:
 
 
 def fading_stack(seed: int) -> Problem:
-    """Fourteen convolutions with tanh whose weights begin at a third of the right scale: no signal comes through."""
+    """Return a run of fourteen tanh convolutions at a third of the usual initial scale: signals fade to nothing."""
     x, y = digit_images()
     layers: list[nn.Module] = []
     for inputs in (1, *[12] * 13):
@@ -62,19 +62,19 @@ def fading_stack(seed: int) -> Problem:
 
 
 class Clamped(nn.Module):
-    """Answers kept between 0 and 1."""
+    """A network whose outputs are clamped to [0, 1]."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape as the body's."""
+        """Return the clamped outputs of the body."""
         return self.body(x).clamp(0, 1)
 
 
 def clamped_answers(seed: int) -> Problem:
-    """Answers are clamped to the range of the targets, and all begin below it."""
+    """Return a run whose outputs are clamped to the range of the targets, and all start below it."""
     x, y = table("breast_cancer")
     body = mlp(30, 16, 1)
     nn.init.constant_(body[2].bias, -6.0)
@@ -84,7 +84,7 @@ def clamped_answers(seed: int) -> Problem:
 
 
 class Kernels(nn.Module):
-    """Radial bumps about learnt centres and a linear layer: (samples, inputs) to (samples, 1)."""
+    """A linear layer over Gaussian bumps at learnt centres: (samples, inputs) to (samples, 1)."""
 
     def __init__(self, inputs: int, number: int, width: float) -> None:
         super().__init__()
@@ -92,12 +92,12 @@ class Kernels(nn.Module):
         self.width = width
 
     def forward(self, x: Tensor) -> Tensor:
-        """The weighted bumps."""
+        """Return the weighted sum of the bumps, (samples, 1)."""
         return self.head((-((x[:, None] - self.centres) ** 2).sum(-1) / (2 * self.width**2)).exp())
 
 
 def narrow_kernels(seed: int) -> Problem:
-    """Bumps so narrow that hardly a point lies on any."""
+    """Return a run with Gaussian bumps so narrow that hardly any sample lies on one."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, 6, generator=generator)

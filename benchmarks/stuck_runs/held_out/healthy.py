@@ -1,4 +1,4 @@
-"""Healthy runs of the held-out split."""
+"""Healthy runs of the split `held_out`."""
 
 from __future__ import annotations
 

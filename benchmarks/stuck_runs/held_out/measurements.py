@@ -17,12 +17,12 @@ from benchmarks.stuck_runs.schedules import polynomial
 
 
 def nesterov(rate: float) -> MakesOptimizer:
-    """Momentum of 0.9 that looks ahead."""
+    """Return a function that makes SGD with Nesterov momentum of 0.9."""
     return by(torch.optim.SGD, lr=rate, momentum=0.9, nesterov=True)
 
 
 def power_law(seed: int) -> Problem:
-    """Inputs and targets whose components fade like powers of their number: so does the loss with the steps."""
+    """Return a run of linear regression on inputs that decay like a power of their index: the loss is a power of the step."""
     number = torch.arange(1.0, 301.0)
     deviations, weights = (
         number**-0.75,
@@ -38,14 +38,14 @@ def power_law(seed: int) -> Problem:
 
 
 def weak_signal(seed: int) -> Problem:
-    """Inputs that explain 6% of the variance: what can be learnt is learnt soon, and hardly shows."""
+    """Return a run whose inputs explain 6% of the variance, so that the loss falls early and little."""
     weights = gaussian_weights(5, seed)
     sample = linear_map(0.25 * weights / weights.norm(), noise=1.0)
     return endless(mlp(5, 1), F.mse_loss, sample, 64, sgd(0.02), judged_on=8192, trivial=1.0625)
 
 
 def drifting_target(seed: int) -> Problem:
-    """A linear map that turns slowly, so that the weights have to follow for ever."""
+    """Return a run whose target, a linear map, rotates slowly, so that the weights have to follow without end."""
     first, second = torch.linalg.qr(torch.randn(12, 2, generator=Generator().manual_seed(seed)))[0].T[:, :, None] * 3
 
     def sample(count: int, generator: Generator, step: int) -> Batch:
@@ -66,14 +66,14 @@ def drifting_target(seed: int) -> Problem:
 
 
 def partial_likelihood(output: Tensor, target: Tensor) -> Tensor:
-    """Cox's: of all who are still there, it is the one with the event; target (samples, 2) of time and event."""
+    """Return Cox's negative partial log-likelihood per event; `target` holds time and event, (samples, 2)."""
     order = target[:, 0].argsort(descending=True)
     risk, event = output[order, 0], target[order, 1]
     return -((risk - torch.logcumsumexp(risk, 0)) * event).sum() / event.sum().clamp(min=1)
 
 
 def survival(seed: int, optimizer: MakesOptimizer | None = None, **rest: float) -> Problem:
-    """Times to an event, a third of them censored."""
+    """Return a run of Cox regression, with a third of the times censored."""
     generator = Generator().manual_seed(seed)
     x = torch.randn(600, 8, generator=generator)
     hazard = (x @ gaussian_weights(8, seed, scale=0.5)).exp()
@@ -85,7 +85,7 @@ def survival(seed: int, optimizer: MakesOptimizer | None = None, **rest: float) 
 
 
 def margins(seed: int) -> Problem:
-    """Wines by a hinge loss of several classes, with a rate that falls in a straight line."""
+    """Return a run that classifies wines by a multi-class hinge loss, with a learning rate that falls linearly."""
     data = table("wine")
     return finite(
         mlp(13, 16, 3, activation="tanh"),
@@ -99,14 +99,14 @@ def margins(seed: int) -> Problem:
 
 
 def one_at_a_time(seed: int) -> Problem:
-    """Logistic regression with batches of one."""
+    """Return a run of logistic regression with batches of one sample."""
     x, y = table("breast_cancer")
     loss = F.binary_cross_entropy_with_logits
     return finite(mlp(30, 1), loss, (x, y.float()[:, None]), 1, sgd(0.002), trivial=entropy(y))
 
 
 def absolute_error(seed: int) -> Problem:
-    """The progress of diabetes, in standard deviations, by its absolute error."""
+    """Return a run that fits the standardised targets of the diabetes table by absolute error."""
     x, y = table("diabetes")
     y = ((y - y.mean()) / y.std()).float()[:, None]
     trivial = float((y - y.median()).abs().mean())
@@ -114,7 +114,7 @@ def absolute_error(seed: int) -> Problem:
 
 
 def interpolation(seed: int) -> Problem:
-    """More weights than points: the loss falls to what rounding leaves of it, and stays there."""
+    """Return a run with more weights than samples, whose loss falls to rounding errors and stays there."""
     generator = Generator().manual_seed(seed)
     x = torch.randn(40, 3, generator=generator)
     data = x, (2 * x[:, :1]).sin() + x[:, 1:2] * x[:, 2:]
@@ -124,13 +124,13 @@ def interpolation(seed: int) -> Problem:
 
 
 def focal(output: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy in which what is known already counts less, times 10."""
+    """Return the focal loss times 10: cross-entropy in which samples that are classified well count less."""
     losses = F.binary_cross_entropy_with_logits(output, target, reduction="none")
     return 10 * ((1 - (-losses).exp()) ** 2 * losses).mean()
 
 
 def rare_class(seed: int) -> Problem:
-    """One positive in thirty, by a focal loss, with half of the units dropped."""
+    """Return a run with one positive in thirty, a focal loss, and dropout of half of the units."""
     x, y = datasets.make_classification(
         3000, 12, n_informative=6, weights=[0.97], class_sep=1.5, flip_y=0.0, random_state=seed
     )
@@ -139,7 +139,7 @@ def rare_class(seed: int) -> Problem:
 
 
 def outlying_targets(seed: int) -> Problem:
-    """A linear map under noise that has no variance, by a loss that grows like the distance."""
+    """Return a run of linear regression by the log-cosh loss, under noise without a variance."""
     weights = gaussian_weights(10, seed)
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -155,7 +155,7 @@ def outlying_targets(seed: int) -> Problem:
 
 
 def largest_of_a_set(seed: int) -> Problem:
-    """The largest of nine numbers, by a function of sets."""
+    """Return a run in which a function of sets learns the largest of nine numbers."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.rand(count, 9, 1, generator=generator)

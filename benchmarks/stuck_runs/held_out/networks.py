@@ -1,4 +1,4 @@
-"""Networks of the held-out runs that are healthy, and of some that are not."""
+"""Networks of the healthy held-out runs, and of some stuck ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.networks import Block
 
 
 class SkipGram(nn.Module):
-    """Scores of words beside a central one, which comes first: (samples, 1 + words) to (samples, words)."""
+    """Scores of words as neighbours of the first word of each row: (samples, 1 + words) to (samples, words)."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class SkipGram(nn.Module):
         nn.init.normal_(self.beside.weight, std=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inner products."""
+        """Return the inner products of the embeddings, (samples, words)."""
         return (self.central(x[:, :1]) * self.beside(x[:, 1:])).sum(-1)
 
 
@@ -33,19 +33,19 @@ class MessagePassing(nn.Module):
         self.first, self.second, self.dropout = nn.Linear(features, width), nn.Linear(width, classes), nn.Dropout(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
+        """Return logits, (nodes, classes)."""
         return self.average @ self.second(self.dropout(torch.relu(self.average @ self.first(x))))
 
 
 class Oscillator(nn.Module):
-    """What is left of u'' + u'/2 + 4u where a network gives u with u(0) = 1, u'(0) = 0: (times, 1) to the same."""
+    """Residual of u'' + u'/2 + 4u = 0 for a network u with u(0) = 1 and u'(0) = 0: times (n, 1) to (n, 1)."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        """The residual, differentiated by autograd even where gradients are switched off."""
+        """Return the residual, (n, 1); its derivatives in time are computed under `no_grad` as well."""
         with torch.enable_grad():
             time = x.detach().requires_grad_()
             position = 1 + time**2 * self.body(time)
@@ -55,7 +55,7 @@ class Oscillator(nn.Module):
 
 
 class CausalConvolutions(nn.Module):
-    """Dilated convolutions that see the past only: (samples, 1, length) to the same."""
+    """Dilated convolutions that see only the past: (samples, 1, length) to the same shape."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -63,14 +63,14 @@ class CausalConvolutions(nn.Module):
         self.head = nn.Conv1d(width, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """A forecast at each time of the next."""
+        """Return a forecast of the next value at each time, (samples, 1, length)."""
         for layer in self.layers:
             x = torch.tanh(layer(F.pad(x, (layer.dilation[0], 0))))
         return self.head(x)
 
 
 class Residual(nn.Module):
-    """Two convolutions with BatchNorm beside an identity."""
+    """Two convolutions with BatchNorm and a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -80,12 +80,12 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Return a tensor of the shape of `x`."""
         return torch.relu(x + self.body(x))
 
 
 def residual_net(width: int, depth: int) -> nn.Sequential:
-    """Ten classes of images of 8x8 pixels."""
+    """Return a residual network: images (samples, 1, 8, 8) to logits (samples, 10)."""
     return nn.Sequential(
         *(nn.Conv2d(1, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
         *(Residual(width) for _ in range(depth)),
@@ -94,7 +94,7 @@ def residual_net(width: int, depth: int) -> nn.Sequential:
 
 
 class Adapter(nn.Module):
-    """A frozen linear layer and a product of two thin matrices beside it."""
+    """A frozen linear layer plus the product of two thin, trainable matrices."""
 
     def __init__(self, layer: nn.Linear, rank: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer's."""
+        """Return the sum of both, (samples, outputs)."""
         return self.layer(x) + self.up(self.down(x))
 
 
@@ -116,7 +116,7 @@ class DeepSet(nn.Module):
         self.element, self.whole = element, whole
 
     def forward(self, x: Tensor) -> Tensor:
-        """The order of the elements does not matter."""
+        """Return an output that does not depend on the order of the elements, (samples, 1)."""
         return self.whole(self.element(x).amax(1))
 
 
@@ -130,12 +130,12 @@ class Reader(nn.Module):
         self.layers = nn.Sequential(*(layers or (Block(width, 4), Block(width, 4), nn.LayerNorm(width))))
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `cross_entropy` wants them."""
+        """Return logits with the classes in the second dimension, as `cross_entropy` needs them."""
         return self.head(self.layers(self.embedding(x) + self.position)).transpose(1, 2)
 
 
 class Values(nn.Module):
-    """Of the states before and after a move, the latter discounted, without a gradient: (samples, 2) to the same."""
+    """Values of the states before and after a move, the second discounted and detached: (samples, 2) twice."""
 
     def __init__(self, states: int, discount: float) -> None:
         super().__init__()
@@ -143,6 +143,6 @@ class Values(nn.Module):
         nn.init.zeros_(self.value.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Their difference has to be the reward."""
+        """Return both values, whose difference is trained to equal the reward."""
         before, after = self.value(x).squeeze(-1).unbind(1)
         return torch.stack([before, self.discount * after.detach()], 1)

@@ -1,4 +1,4 @@
-"""Gradient descent with a layer of cleverness around it that takes every step back."""
+"""Gradient descent with additions that can undo or skip every step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Descent(Optimizer):
         super().__init__(parameters, {"lr": lr, **settings})
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """One step."""
+        """Take a step, and return the closure's loss, or None without a closure."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -27,14 +27,14 @@ class Descent(Optimizer):
         return loss
 
     def move(self, group: dict) -> None:
-        """Downhill."""
+        """Move the weights of a parameter group along the negative gradient."""
         for weight in group["params"]:
             if weight.grad is not None:
                 weight.sub_(weight.grad, alpha=group["lr"])
 
 
 class Lookahead(Descent):
-    """Every five steps the weights are drawn a share of the way from where they were [Zhang19]_.
+    """Gradient descent whose weights return, every five steps, to slow weights that follow by a share [Zhang19]_.
 
     .. [Zhang19] Lookahead optimizer: k steps forward, 1 step back, arXiv:1907.08610.
     """
@@ -44,7 +44,7 @@ class Lookahead(Descent):
         self.taken, self.slow = 0, [[w.detach().clone() for w in group["params"]] for group in self.param_groups]
 
     def move(self, group: dict) -> None:
-        """Downhill, and every fifth time back to the slow weights."""
+        """Take a step; every fifth time, update the slow weights and set the weights to them."""
         super().move(group)
         self.taken += 1
         if self.taken % 5 == 0:
@@ -54,13 +54,13 @@ class Lookahead(Descent):
 
 
 class Guarded(Descent):
-    """Batches whose gradient is longer than a limit are left out as outliers."""
+    """Gradient descent that skips a batch, as an outlier, if its gradient norm exceeds a limit."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, limit: float) -> None:
         super().__init__(parameters, lr, limit=limit)
 
     def move(self, group: dict) -> None:
-        """Downhill, unless it is too steep."""
+        """Take a step if the gradient norm is at most the limit."""
         gradients = [weight.grad for weight in group["params"] if weight.grad is not None]
         if nn.utils.get_total_norm(gradients) <= group["limit"]:
             super().move(group)

@@ -1,4 +1,4 @@
-"""Held-out runs that come to rest in a poor local minimum."""
+"""Held-out runs that stop in a poor local minimum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.stuck_runs.problem import Batch, Problem, endless, sgd, stuck
 
 
 def robust_line(seed: int, slope: float, height: float) -> Problem:
-    """A line by Welsch's robust loss, from a start near this one; a quarter of the points lie along another line."""
+    """Return a run that fits a line by Welsch's loss, from this start; a quarter of the points lie on another line."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = 4 * torch.rand(count, 1, generator=generator) - 2
@@ -31,19 +31,19 @@ def robust_line(seed: int, slope: float, height: float) -> Problem:
 
 
 class Positions(nn.Module):
-    """Places on a line: pairs of points (samples, 2) to their distances (samples, 1)."""
+    """Positions of points on a line: pairs of indices (samples, 2) to distances (samples, 1)."""
 
     def __init__(self, places: Tensor) -> None:
         super().__init__()
         self.places = nn.Parameter(places)
 
     def forward(self, x: Tensor) -> Tensor:
-        """|a − b|."""
+        """Return the distances, (samples, 1)."""
         return (self.places[x[:, :1]] - self.places[x[:, 1:]]).abs()
 
 
 def scaling(seed: int, order: tuple[int, ...]) -> Problem:
-    """Ten towns along a road, from noisy distances between them; on a line nobody can overtake."""
+    """Return a run that places ten towns along a road by noisy distances; on a line, no town can pass another."""
     truth = torch.arange(10.0)
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -57,7 +57,7 @@ def scaling(seed: int, order: tuple[int, ...]) -> Problem:
 
 
 class Turned(nn.Module):
-    """Points turned by a learnt angle: (samples, 2) to squared distances to the nearest of a shape's, (samples,)."""
+    """Points rotated by a learnt angle: (samples, 2) to squared distances from a shape's nearest point, (samples,)."""
 
     def __init__(self, shape: Tensor, angle: float) -> None:
         super().__init__()
@@ -65,14 +65,14 @@ class Turned(nn.Module):
         self.register_buffer("shape", shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """How far each point is from the shape."""
+        """Return the squared distances, (samples,)."""
         c, s = self.angle.cos(), self.angle.sin()
         turned = torch.stack([c * x[:, 0] - s * x[:, 1], s * x[:, 0] + c * x[:, 1]], 1)
         return ((turned[:, None] - self.shape) ** 2).sum(-1).min(1).values
 
 
 def registration(seed: int, angle: float) -> Problem:
-    """Lay a scan on a shape with a handle at one end; upside down, all but the handle fits."""
+    """Return a run that rotates a scan onto a shape with a handle; upside down, all but the handle fits."""
     side = torch.linspace(-1, 1, 21)[:, None]
     rectangle = [
         torch.cat([2 * side, side.new_full((21, 1), 0.5)], 1),

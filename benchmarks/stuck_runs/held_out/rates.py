@@ -25,7 +25,7 @@ from benchmarks.stuck_runs.schedules import milestones, warm_up
 
 
 def huber(seed: int, rate: float) -> Problem:
-    """A linear map by the Huber loss, whose gradient does not grow with the distance."""
+    """Return a run of linear regression by the Huber loss, whose gradient is bounded."""
     weights = gaussian_weights(12, seed)
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -37,23 +37,23 @@ def huber(seed: int, rate: float) -> Problem:
 
 
 def scaled_with_the_batch(seed: int, rate: float) -> Problem:
-    """A linear classifier on large batches, with a rate that was multiplied by their size."""
+    """Return a run of a linear classifier whose learning rate was multiplied by the large batch size."""
     x, y = digit_images()
     data = x.flatten(1), noisy_labels(y, 0.2, seed)
     return finite(mlp(64, 10), F.cross_entropy, data, 512, sgd(rate, 0.9), trivial=entropy(y))
 
 
 def without_warm_up(seed: int) -> Problem:
-    """A transformer that normalises after every layer, at a rate for something shallow and at once."""
+    """Return a run of a post-norm transformer without warm-up, at a learning rate for shallow networks."""
     layers = [nn.TransformerEncoderLayer(32, 4, 128, 0.0, batch_first=True) for _ in range(2)]
     return on_brackets(Causal(6, 40, 32, *layers), adam(5e-2))
 
 
 class Causal(networks.Reader):
-    """A reader whose layers are told not to look ahead."""
+    """A `Reader` whose layers are given a causal mask."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """As `cross_entropy` wants them."""
+        """Return logits with the classes in the second dimension, as `cross_entropy` needs them."""
         h = self.embedding(x) + self.position
         mask = torch.triu(torch.full((x.shape[1], x.shape[1]), -torch.inf), 1)
         for layer in self.layers:

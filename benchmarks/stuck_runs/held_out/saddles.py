@@ -14,7 +14,7 @@ from benchmarks.stuck_runs.problem import Batch, Problem, endless, sgd, stuck
 
 
 class Pooling(nn.Module):
-    """One query attends to all elements: (samples, elements, features) to (samples, 1)."""
+    """Attention of one query over all elements: (samples, elements, features) to (samples, 1)."""
 
     def __init__(self, features: int, width: int, deviation: float) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class Pooling(nn.Module):
             nn.init.normal_(layer.weight, std=deviation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the query finds."""
+        """Return a projection of the attended values, (samples, 1)."""
         return self.head((torch.softmax(self.score(x), 1) * self.value(x)).sum(1))
 
 
 def attention_without_values(seed: int) -> Problem:
-    """Attention whose values and output projection both begin near zero has to find the marked element."""
+    """Return a run in which attention has to find a marked element; values and output projection start near zero."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, 5, 6, generator=generator)
@@ -40,7 +40,7 @@ def attention_without_values(seed: int) -> Problem:
 
 
 def adapters_from_nothing(seed: int) -> Problem:
-    """Both matrices of every low-rank adapter begin at zero, so that neither ever gets a gradient."""
+    """Return a run of low-rank adapters whose matrices all start at zero, so that none ever gets a gradient."""
     problem = adapters(seed)
     for adapter in problem.model.children():
         if isinstance(adapter, Adapter):
@@ -50,7 +50,7 @@ def adapters_from_nothing(seed: int) -> Problem:
 
 
 class Product(nn.Module):
-    """x ↦ (a·x)(b·x)(c·x) + d·x, (samples, 1)."""
+    """The function x ↦ (a·x)(b·x)(c·x) + d·x: (samples, inputs) to (samples, 1)."""
 
     def __init__(self, inputs: int, deviation: float) -> None:
         super().__init__()
@@ -59,12 +59,12 @@ class Product(nn.Module):
         self.line = nn.Linear(inputs, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The product of three projections, and a fourth."""
+        """Return the product of three projections plus a fourth projection, (samples, 1)."""
         return self.factors(x).prod(1, keepdim=True) + self.line(x)
 
 
 def product_after_a_line(seed: int) -> Problem:
-    """A linear part is learnt at once; of a product of three projections near zero the first two derivatives vanish."""
+    """Return a run that learns a linear part first; the derivatives of the product vanish at zero up to the second."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, 6, generator=generator)
@@ -74,19 +74,19 @@ def product_after_a_line(seed: int) -> Problem:
 
 
 class Opposed(nn.Module):
-    """Negative log-likelihood under either of two linear regressions: (samples, inputs + 1) to (samples,)."""
+    """Negative log-likelihood of a mixture of two linear regressions: (samples, inputs + 1) to (samples,)."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Up to a constant, with residuals of deviation 1/2."""
+        """Return the negative log-likelihoods up to a constant, for residuals of deviation 1/2, (samples,)."""
         return -torch.logsumexp(-2 * (x[:, -1:] - x[:, :-1] @ self.weight) ** 2, 1) + math.log(2)
 
 
 def two_regressions(seed: int, starts: int) -> Problem:
-    """A mixture of two opposite regressions, with as many starts; with one for both, they can never part."""
+    """Return a run that fits two opposite regressions from one or two starts; from one start, both stay equal."""
     direction = torch.randn(8, 1, generator=Generator().manual_seed(seed))
     direction /= direction.norm()
 

@@ -1,4 +1,4 @@
-"""Healthy held-out runs on sequences, graphs, images and the like."""
+"""Healthy held-out runs on sequences, graphs, images and differential equations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.stuck_runs.tasks import pretrained
 
 
 def skip_gram(seed: int) -> Problem:
-    """Words of six topics: tell the word beside another from four that are drawn at random."""
+    """Return a run that tells a neighbour of a word from four random words, with words of six topics."""
 
     def sample(count: int, generator: Generator) -> Batch:
         central = torch.randint(0, 60, (count, 1), generator=generator)
@@ -33,14 +33,14 @@ def skip_gram(seed: int) -> Problem:
 
 
 def mixture_likelihood(output: Tensor, target: Tensor) -> Tensor:
-    """Negative log-likelihood under three Gaussians whose shares, centres and log deviations are given."""
+    """Return the mean negative log-likelihood of three Gaussians, given by weights, centres and log deviations."""
     shares, centres, deviations = output.chunk(3, 1)
     inside = -0.5 * ((target - centres) * (-deviations).exp()) ** 2 - deviations - 0.5 * math.log(2 * math.pi)
     return -torch.logsumexp(F.log_softmax(shares, 1) + inside, 1).mean()
 
 
 def inverse_problem(seed: int, optimizer: MakesOptimizer | None = None) -> Problem:
-    """A curve with up to three heights for one place [Bishop94]_, with a rate that goes up and down once.
+    """Return a run that fits a curve with up to three values at one input [Bishop94]_, under a triangular schedule.
 
     .. [Bishop94] Mixture density networks, Aston University.
     """
@@ -62,7 +62,7 @@ def inverse_problem(seed: int, optimizer: MakesOptimizer | None = None) -> Probl
 
 
 def communities(seed: int) -> Batch:
-    """Nodes of a graph of four communities: a vague feature for each community, and which it is; with the edges."""
+    """Return nodes of four communities, (240, 12), by four noisy indicators and eight features of noise, and labels."""
     generator = Generator().manual_seed(seed)
     y = torch.arange(240) % 4
     x = F.one_hot(y, 4) + 1.5 * torch.randn(240, 4, generator=generator)
@@ -70,21 +70,21 @@ def communities(seed: int) -> Batch:
 
 
 def edges(y: Tensor, inside: float, outside: float, seed: int) -> Tensor:
-    """Edges between all nodes with one probability within classes and another between them."""
+    """Return an adjacency matrix with one probability of an edge within classes and another between them."""
     odds = torch.where(y[:, None] == y, inside, outside)
     upper = (torch.rand(len(y), len(y), generator=Generator().manual_seed(seed)) < odds).float().triu(1)
     return upper + upper.T
 
 
 def graph(seed: int) -> Problem:
-    """The communities of a graph's nodes, all at once."""
+    """Return a run that classifies all nodes of a graph at once."""
     x, y = communities(seed)
     model = networks.MessagePassing(edges(y, 0.1, 0.02, seed), 12, 24, 4)
     return finite(model, F.cross_entropy, (x, y), len(x), adam(3e-3, decay=1e-2), trivial=entropy(y))
 
 
 def oscillator(seed: int) -> Problem:
-    """A damped oscillation, from its equation alone."""
+    """Return a run that learns a damped oscillation from its differential equation alone."""
 
     def sample(count: int, generator: Generator) -> Batch:
         return 3 * torch.rand(count, 1, generator=generator), torch.zeros(count, 1)
@@ -94,7 +94,7 @@ def oscillator(seed: int) -> Problem:
 
 
 def denoiser(seed: int) -> Problem:
-    """Which noise was added to a point on one of eight spots, and how much of it: most of it cannot be known."""
+    """Return a run that predicts the noise that was added to points at eight places; most of it cannot be known."""
 
     def sample(count: int, generator: Generator) -> Batch:
         angle = torch.randint(0, 8, (count, 1), generator=generator) * math.pi / 4
@@ -108,7 +108,7 @@ def denoiser(seed: int) -> Problem:
 
 
 def forecaster(seed: int) -> Problem:
-    """An autoregressive series, down to its innovations, by convolutions; every step takes two batches."""
+    """Return a run in which convolutions forecast an autoregressive series, with two batches in each step."""
 
     def sample(count: int, generator: Generator) -> Batch:
         noise = torch.randn(count, 64, generator=generator)
@@ -123,7 +123,7 @@ def forecaster(seed: int) -> Problem:
 
 
 def segmentation(seed: int) -> Problem:
-    """Where a noisy image has ink, with warm restarts."""
+    """Return a run that marks the ink in noisy images, with warm restarts."""
     images = digit_images()[0]
     noisy = images + 0.7 * torch.randn(images.shape, generator=Generator().manual_seed(seed))
     ink = (images > 0).float()
@@ -140,7 +140,7 @@ def segmentation(seed: int) -> Problem:
 
 
 def counting(seed: int) -> Problem:
-    """How many spots there are in an image, by convolutions with GroupNorm."""
+    """Return a run that counts the spots in an image by convolutions with GroupNorm."""
 
     def sample(count: int, generator: Generator) -> Batch:
         number = torch.randint(0, 6, (count, 1), generator=generator)
@@ -157,7 +157,7 @@ def counting(seed: int) -> Problem:
 
 
 def distillation(seed: int) -> Problem:
-    """A student learns the softened answers of a teacher that is wider."""
+    """Return a run in which a network learns the softened outputs of a wider one."""
     teacher = mlp(16, 64, 8, activation="tanh")
     torch.nn.init.normal_(teacher[2].weight, std=0.8)
 
@@ -176,7 +176,7 @@ def distillation(seed: int) -> Problem:
 
 
 def adapters(seed: int) -> Problem:
-    """Low-rank adapters that begin at zero beside a frozen network that knew five digits only."""
+    """Return a run of low-rank adapters that start at zero, on a frozen network that was trained on five digits."""
     x, y = digits()
     model = pretrained((20, 24, 10), (x[y < 5], y[y < 5]), 60)
     adapted = nn.Sequential(networks.Adapter(model[0], 4), nn.ReLU(), networks.Adapter(model[2], 4))
@@ -184,12 +184,12 @@ def adapters(seed: int) -> Problem:
 
 
 def closer(output: Tensor, target: Tensor) -> Tensor:
-    """A triplet's first two have to be nearer to each other, by a margin, than the first and the third."""
+    """Return the triplet loss: the first two samples should be closer, by a margin, than the first and the third."""
     return F.triplet_margin_loss(*output.unbind(1))
 
 
 def triplets(seed: int, optimizer: MakesOptimizer | None = None) -> Problem:
-    """Embed digits so that equal ones come together."""
+    """Return a run that embeds digits so that equal digits lie close together."""
     x, y = digits()
     order, number = y.argsort(), torch.bincount(y)
     begin = number.cumsum(0) - number
@@ -205,7 +205,7 @@ def triplets(seed: int, optimizer: MakesOptimizer | None = None) -> Problem:
 
 
 def brackets(count: int, generator: Generator) -> Batch:
-    """Nested brackets of three kinds, and what follows each: (samples, 40) twice."""
+    """Return nested brackets of three kinds, and the token after each, (count, 40) twice."""
     length, kinds = 41, 3
     opens = torch.rand(count, length, generator=generator)
     which = torch.randint(0, kinds, (count, length), generator=generator)
@@ -225,12 +225,12 @@ def brackets(count: int, generator: Generator) -> Batch:
 
 
 def on_brackets(model: nn.Module, optimizer: MakesOptimizer, **rest: object) -> Problem:
-    """Predict the next bracket: of a closing one the kind is certain."""
+    """Return a run that predicts the next bracket; the kind of a closing bracket is certain."""
     return endless(model, F.cross_entropy, brackets, 16, optimizer, judged_on=128, trivial=math.log(6), **rest)
 
 
 def long_reading(seed: int) -> Problem:
-    """Two transformer layers, with a warm-up, a cosine and clipping."""
+    """Return a run of two transformer layers with a warm-up, a cosine schedule and clipping."""
 
     def schedule(step: int) -> float:
         return warm_up(150)(step) * cosine(1500)(step)
@@ -239,7 +239,7 @@ def long_reading(seed: int) -> Problem:
 
 
 def long_looking(seed: int) -> Problem:
-    """A residual network on images, with smoothed labels and a rate that falls like a square."""
+    """Return a run of a residual network on images, with label smoothing and a quadratic schedule."""
     x, y = digit_images()
     loss = nn.CrossEntropyLoss(label_smoothing=0.1)
     model = networks.residual_net(16, 3)
@@ -247,7 +247,7 @@ def long_looking(seed: int) -> Problem:
 
 
 def temporal_difference(seed: int) -> Problem:
-    """The values of the states on a circular way, each learnt from the next one's."""
+    """Return a run that learns the values of states on a circle, each from the value of the next state."""
     rewards = torch.randn(12, generator=Generator().manual_seed(seed))
 
     def sample(count: int, generator: Generator) -> Batch:

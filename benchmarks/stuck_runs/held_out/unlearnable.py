@@ -1,4 +1,4 @@
-"""Held-out runs in which the inputs do not help; the floor is what a working pipeline would reach."""
+"""Held-out runs whose inputs do not help to predict; the floor is the loss that a working pipeline would reach."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, fin
 
 
 def norm_of_one_feature(seed: int) -> Problem:
-    """LayerNorm over a single feature returns zero, whatever the feature."""
+    """Return a run whose LayerNorm over a single feature turns every input into zero."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = 4 * torch.rand(count, 1, generator=generator) - 2
@@ -25,20 +25,20 @@ def norm_of_one_feature(seed: int) -> Problem:
 
 
 class Pooled(nn.Module):
-    """The mean embedding of tokens under a mask that is the wrong way round: (samples, length) to logits of three."""
+    """Mean embeddings of tokens under a mask that is inverted by mistake: (samples, length) to logits (samples, 3)."""
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
         self.embedding, self.head = nn.Embedding(tokens, width), mlp(width, 16, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zero is the padding, and all that is looked at."""
+        """Return logits of the padding, token 0, which is all that the mask lets through."""
         mask = (x == 0).float()[..., None]
         return self.head((self.embedding(x) * mask).sum(1) / mask.sum(1))
 
 
 def inverted_mask(seed: int) -> Problem:
-    """A mask that hides the words and shows the padding."""
+    """Return a run whose mask hides the words and shows the padding."""
     odds = torch.softmax(1.5 * torch.randn(3, 30, generator=Generator().manual_seed(seed)), 1)
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -51,7 +51,7 @@ def inverted_mask(seed: int) -> Problem:
 
 
 def returns_of_a_random_walk(seed: int) -> Problem:
-    """Tomorrow's return from the last twelve, heavy-tailed and independent."""
+    """Return a run that predicts the next return from the last twelve; returns are heavy-tailed and independent."""
 
     def sample(count: int, generator: Generator) -> Batch:
         normal = torch.randn(count, 13, 1, generator=generator)
@@ -64,7 +64,7 @@ def returns_of_a_random_walk(seed: int) -> Problem:
 
 
 def patients_joined_wrongly(seed: int) -> Problem:
-    """Two tables put side by side in different orders: every measurement belongs to another patient."""
+    """Return a run on two tables joined in different orders: each measurement belongs to another patient."""
     x, y = table("diabetes")
     y = ((y - y.mean()) / y.std()).float()[:, None]
     other = y[torch.randperm(len(y), generator=Generator().manual_seed(seed))]
@@ -73,7 +73,7 @@ def patients_joined_wrongly(seed: int) -> Problem:
 
 
 def shuffled_apart(seed: int) -> Problem:
-    """All is well until inputs and labels are shuffled for the second time, each on their own."""
+    """Return a run that learns for 400 steps; from then on, inputs and labels are shuffled independently."""
     x, y = table("wine")
     other = y[torch.randperm(len(y), generator=Generator().manual_seed(seed))]
 

@@ -13,33 +13,33 @@ from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, fin
 
 
 class Scaled(nn.Module):
-    """Directions of a body's answers times a learnt scale."""
+    """Normalised outputs of a body, times a learnt scale."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body, self.log_scale = body, nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
+        """Return logits, (samples, classes)."""
         return self.log_scale.exp() * F.normalize(self.body(x), dim=1)
 
 
 def only_a_scale_trains(seed: int) -> Problem:
-    """Of a fresh network only the temperature is left to train: the rest was frozen as if it were pretrained."""
+    """Return a run of a new network of which all but a scale is frozen, as if it were pretrained."""
     x, y = digits()
     model = Scaled(mlp(20, 24, 10).requires_grad_(requires_grad=False))
     return finite(model, F.cross_entropy, (x, y), 32, adam(1e-2), trivial=entropy(y), floor=0.0)
 
 
 def lookahead_of_zero(seed: int) -> Problem:
-    """Slow weights that take nothing from the fast ones, which go back to them at every fifth step."""
+    """Return a run by Lookahead with a share of zero, so that every fifth step restores the initial weights."""
     x, y = table("wine")
     optimizer = by(Lookahead, lr=0.01, share=0.0)
     return finite(mlp(13, 16, 3), F.cross_entropy, (x, y), 16, optimizer, trivial=entropy(y), floor=0.0)
 
 
 def all_steps_left_out(seed: int) -> Problem:
-    """A guard against outlying batches, whose limit is below every gradient there is."""
+    """Return a run whose optimizer skips batches with large gradients, at a limit below every gradient."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, 10, generator=generator)
@@ -50,19 +50,19 @@ def all_steps_left_out(seed: int) -> Problem:
 
 
 class Gains(nn.Module):
-    """A learnt gain for every feature: (samples, features) to the same."""
+    """A learnt factor for each feature: (samples, features) to the same shape."""
 
     def __init__(self, features: int, precision: torch.dtype) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.ones(features, dtype=precision))
 
     def forward(self, x: Tensor) -> Tensor:
-        """In the precision of the inputs."""
+        """Return the scaled inputs, in the precision of the inputs."""
         return x * self.gain.to(x.dtype)
 
 
 def gains_in_bfloat16(seed: int, precision: torch.dtype = torch.bfloat16) -> Problem:
-    """Gains of one in a format in which the next number is 1.0078: every step is rounded away."""
+    """Return a run with weights of 1 in bfloat16, where the next number is 1.0078: every step is rounded away."""
     gains = 1 + 0.3 * torch.randn(16, generator=Generator().manual_seed(seed))
 
     def sample(count: int, generator: Generator) -> Batch:

@@ -1,4 +1,4 @@
-"""The split on which the verdicts are developed."""
+"""The split `open`, on which the verdicts are developed."""
 
 from __future__ import annotations
 

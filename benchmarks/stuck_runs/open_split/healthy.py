@@ -1,4 +1,4 @@
-"""Healthy runs of the open split."""
+"""Healthy runs of the split `open`."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from benchmarks.stuck_runs.schedules import cosine
 from benchmarks.stuck_runs.tasks import on_digits
 
 CENTRES = torch.tensor([[-10.0, 0.0], [8.0, 3.0], [8.0, -3.0]])
-"""of the mixture in `mixture_at_its_minimum` and, with a bad start, in `mixture_shares_a_centre`"""
+"""true centres of the mixture in `mixture_at_its_minimum` and, from a bad start, in `mixture_shares_a_centre`"""
 
 
 def on_noisy_digits(
     model: torch.nn.Module, optimizer: MakesOptimizer, size: int, share: float, seed: int, **rest: Any
 ) -> Problem:
-    """Classify digits of which a share has a wrong label."""
+    """Return a run that classifies digits of which a share have random labels."""
     x, y = digits()
     labels = noisy_labels(y, share, seed)
     return finite(model, F.cross_entropy, (x, labels), size, optimizer, trivial=entropy(y), **rest)
 
 
 def noisy_regression(seed: int, size: int, optimizer: MakesOptimizer, **rest: Any) -> Problem:
-    """Linear regression whose residual has variance 1."""
+    """Return a run of linear regression whose residual has variance 1."""
     weights = gaussian_weights(20, seed)
     trivial = float((weights**2).sum() + 1)
     return endless(mlp(20, 1), F.mse_loss, linear_map(weights, noise=1.0), size, optimizer, trivial=trivial, **rest)
 
 
 def tiny_targets(seed: int, rate: float) -> Problem:
-    """Targets of size 1e-3: every loss and gradient is tiny from the start."""
+    """Return a run with targets of size 1e-3, so that every loss and gradient is tiny from the start."""
     weights = gaussian_weights(20, seed, scale=1e-3)
     return endless(
         mlp(20, 1, init=constant(0.0)),
@@ -57,7 +57,7 @@ def tiny_targets(seed: int, rate: float) -> Problem:
 
 
 def separable(seed: int) -> Problem:
-    """Logistic regression on separable classes, whose loss falls like 1/t for ever."""
+    """Return a run of logistic regression on separable classes, whose loss falls like 1/t without end."""
     y = (torch.arange(300) % 2).float()[:, None]
     x = torch.randn(300, 5, generator=Generator().manual_seed(seed)) * 0.5
     x[:, :1] += (2 * y - 1) * 2.5
@@ -66,7 +66,7 @@ def separable(seed: int) -> Problem:
 
 
 def curriculum(seed: int) -> Problem:
-    """Digits below 3, then below 5, 7 and 10: each stage begins with a jump of the loss."""
+    """Return a run on digits below 3, then below 5, 7 and 10; the loss jumps when a stage begins."""
     x, y = digits()
     stages = [(x[y < k], y[y < k]) for k in (3, 5, 7, 10)]
 
@@ -85,14 +85,14 @@ def curriculum(seed: int) -> Problem:
 
 
 def autoencoder(seed: int) -> Problem:
-    """Digits through a bottleneck of 6."""
+    """Return a run of an autoencoder of digits with a bottleneck of 6."""
     x = digits()[0]
     model = mlp(20, 6, 20, activation="tanh")
     return finite(model, F.mse_loss, (x, x), 32, adam(2e-3), trivial=float(x.var(0).mean()))
 
 
 def markov_chain(seed: int) -> Problem:
-    """Predict the next state of a Markov chain, down to its entropy rate."""
+    """Return a run that predicts the next state of a Markov chain, whose entropy rate is the floor."""
     states = 12
     transition = torch.softmax(1.5 * torch.randn(states, states, generator=Generator().manual_seed(seed)), 1)
     stationary = torch.linalg.matrix_power(transition, 60)[0]
@@ -115,7 +115,7 @@ def markov_chain(seed: int) -> Problem:
 
 
 def copying(seed: int) -> Problem:
-    """Attention has to copy the previous token."""
+    """Return a run in which attention has to copy the previous token."""
     tokens, length = 8, 10
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -127,7 +127,7 @@ def copying(seed: int) -> Problem:
 
 
 def heavy_tails(seed: int) -> Problem:
-    """Linear regression by the Huber loss under noise of Student's t with 2 degrees of freedom."""
+    """Return a run of linear regression by the Huber loss, under Student's t noise with 2 degrees of freedom."""
     weights = gaussian_weights(15, seed)
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -141,7 +141,7 @@ def heavy_tails(seed: int) -> Problem:
 
 
 def overlapping_classes(seed: int) -> Problem:
-    """Two classes that overlap: the Bayes floor lies at 75% of the trivial loss."""
+    """Return a run on two classes that overlap, with a Bayes loss of 75% of the trivial loss."""
 
     def sample(count: int, generator: Generator) -> Batch:
         y = (torch.rand(count, 1, generator=generator) < 0.5).float()
@@ -154,7 +154,7 @@ def overlapping_classes(seed: int) -> Problem:
 
 
 def mixture_of_three(start: Tensor) -> Problem:
-    """Maximum likelihood for the centres of three Gaussians, from this start."""
+    """Return a run that fits the centres of three Gaussians by maximum likelihood, from this start."""
     return endless(Mixture(start), _likelihood, mixture(CENTRES), 32, sgd(0.1), judged_on=2048)
 
 
@@ -163,12 +163,12 @@ def _likelihood(output: Tensor, target: Tensor) -> Tensor:
 
 
 def near_the_centres(seed: int) -> Tensor:
-    """A start from which each centre finds its own cluster."""
+    """Return initial centres, (3, 2), each of which finds a cluster of its own."""
     return CENTRES + 1.5 * torch.randn(3, 2, generator=Generator().manual_seed(seed))
 
 
 def full_batch(seed: int) -> Problem:
-    """Gradient descent above the edge of stability: the loss is not monotone, but falls."""
+    """Return a run of gradient descent above the edge of stability: the loss falls, but not in every step."""
     x, y = digits()
     data = x[:400], y[:400]
     model = mlp(20, 16, 10, activation="tanh")

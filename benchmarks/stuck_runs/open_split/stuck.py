@@ -1,4 +1,4 @@
-"""Runs of the open split that are meant to be stuck, by cause."""
+"""Stuck runs of the split `open`, by cause."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from benchmarks.stuck_runs.tasks import on_digits
 
 
 def through_a_saddle(model: nn.Module, weights: Tensor, size: int, rate: float) -> Problem:
-    """A linear map learnt by linear factors: the origin is a saddle, and so is every partial solution."""
+    """Return a run of linear factors, for which the origin and every partial solution are saddle points."""
     trivial = float((weights**2).sum() / weights.shape[1])
     return endless(model, F.mse_loss, linear_map(weights), size, sgd(rate), trivial=trivial, floor=0.0)
 
 
 def three_linear_layers(seed: int) -> Problem:
-    """Three small linear layers: a saddle of third order."""
+    """Return a run of three linear layers with small weights, near a saddle point of third order."""
     generator = Generator().manual_seed(seed + 9)
     weights = torch.randn(8, 3, generator=generator) @ torch.randn(3, 8, generator=generator) * 0.35
     model = mlp(8, 8, 8, 8, activation="linear", init=normal(0.01), bias=False)
@@ -32,7 +32,7 @@ def three_linear_layers(seed: int) -> Problem:
 
 
 def committee(seed: int) -> Problem:
-    """The unspecialised plateau of a soft committee machine, where all students do the same [Saad95]_.
+    """Return a run on the plateau of a soft committee machine on which all hidden units are alike [Saad95]_.
 
     .. [Saad95] On-line learning in soft committee machines, Physical Review E 52.
     """
@@ -48,7 +48,7 @@ def committee(seed: int) -> Problem:
 
 
 def xor(seed: int) -> Problem:
-    """XOR of two signs from tiny weights: no second-order way down."""
+    """Return a run that learns the XOR of two signs from tiny weights, without a second-order direction of descent."""
 
     def sample(count: int, generator: Generator) -> Batch:
         signs = torch.randint(0, 2, (count, 2), generator=generator).float() * 2 - 1
@@ -61,7 +61,7 @@ def xor(seed: int) -> Problem:
 
 
 def saturated_tanh(seed: int) -> Problem:
-    """Weights thirty times too large under a squared error: the tanh of every layer is at its ends."""
+    """Return a run under squared error with weights thirty times too large, so that every tanh is saturated."""
     x, y = digits()
     signs = (y % 2).float()[:, None] * 2 - 1
     model = mlp(20, 16, 16, 1, activation="tanh", init=scaled(30.0)).append(nn.Tanh())
@@ -69,19 +69,19 @@ def saturated_tanh(seed: int) -> Problem:
 
 
 def dead_relus(seed: int) -> Problem:
-    """A bias of −15 before every ReLU."""
+    """Return a run with a bias of −15 before every ReLU."""
     model = mlp(20, 24, 10)
     nn.init.constant_(model[0].bias, -15.0)
     return on_digits(model, sgd(0.1))
 
 
 def killed_in_mid_run(seed: int) -> Problem:
-    """Healthy until three steps of a huge learning rate kill every ReLU."""
+    """Return a run that learns until three steps at a huge learning rate turn off every ReLU."""
     return on_digits(mlp(20, 16, 16, 10), sgd(0.02), schedule=lambda step: 2500.0 if 700 <= step < 703 else 1.0)
 
 
 def slow_regression(seed: int) -> Problem:
-    """Linear regression at a learning rate of 2e-7."""
+    """Return a run of linear regression at a learning rate of 2e-7."""
     weights = gaussian_weights(20, seed)
     trivial = float((weights**2).sum() + 0.09)
     sample = linear_map(weights, noise=0.3)
@@ -89,7 +89,7 @@ def slow_regression(seed: int) -> Problem:
 
 
 def shared_centre(seed: int) -> Tensor:
-    """Two centres in one cluster and one between the other two: a strict local minimum [Jin16]_.
+    """Return two centres in one cluster and one between the other two: a strict local minimum [Jin16]_.
 
     .. [Jin16] Local maxima in the likelihood of Gaussian mixture models, arXiv:1609.00978.
     """
@@ -98,7 +98,7 @@ def shared_centre(seed: int) -> Tensor:
 
 
 def xor_of_two_relus(seed: int) -> Problem:
-    """XOR on two ReLUs, from seeds that end in a bad minimum."""
+    """Return a run that learns XOR with two ReLUs, from seeds that end in a poor minimum."""
     x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     y = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
     torch.manual_seed((3, 5, 7, 11)[seed % 4])
@@ -106,20 +106,20 @@ def xor_of_two_relus(seed: int) -> Problem:
 
 
 def optimizer_of_a_copy(seed: int) -> Problem:
-    """The optimizer was made before the model was copied."""
+    """Return a run whose optimizer holds the weights of a copy of the model."""
     problem = on_digits(mlp(20, 24, 10), adam(2e-3))
     return replace(problem, held=copy.deepcopy(problem.model))
 
 
 def overflow(seed: int) -> Problem:
-    """A learning rate at which the loss is NaN within ten steps."""
+    """Return a run at a learning rate at which the loss is NaN within ten steps."""
     weights = gaussian_weights(20, seed)
     trivial = float((weights**2).sum())
     return endless(mlp(20, 16, 1), F.mse_loss, linear_map(weights), 16, sgd(0.6, 0.9), trivial=trivial, floor=0.0)
 
 
 def slow_divergence(seed: int) -> Problem:
-    """Gradient descent 1% above twice the inverse sharpness."""
+    """Return a run of gradient descent at a rate 1% above twice the inverse sharpness."""
     generator = Generator().manual_seed(seed)
     x = torch.randn(200, 8, generator=generator)
     y = x @ torch.randn(8, 1, generator=generator)
@@ -128,16 +128,16 @@ def slow_divergence(seed: int) -> Problem:
     return finite(model, F.mse_loss, (x, y), 200, sgd(2.02 / sharpness), trivial=float(y.var()), floor=0.0)
 
 
-# Where there is nothing to learn, the floor is what a working pipeline would reach.
+# The floor of these two is the loss that a working pipeline would reach.
 def zeros_for_inputs(seed: int) -> Problem:
-    """A data pipeline that returns zeros."""
+    """Return a run whose data pipeline returns zeros as inputs."""
     x, y = digits()
     data = torch.zeros_like(x), y
     return finite(mlp(20, 16, 10), F.cross_entropy, data, 32, adam(1e-3), trivial=entropy(y), floor=0.0)
 
 
 def noise_for_targets(seed: int) -> Problem:
-    """Targets that are independent of their inputs."""
+    """Return a run whose targets are independent of the inputs."""
 
     def sample(count: int, generator: Generator) -> Batch:
         return torch.randn(count, 12, generator=generator), torch.randn(count, 1, generator=generator)

@@ -1,4 +1,4 @@
-"""A second split for development: it was held out for the first scoring, and has been looked at since."""
+"""The split `seen`, also for development: it was held out for the first scoring, and has been inspected since."""
 
 from __future__ import annotations
 

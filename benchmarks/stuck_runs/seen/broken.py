@@ -1,4 +1,4 @@
-"""Runs in which nothing moves, nothing can be learnt, or the loss runs away."""
+"""Runs whose weights do not move, that have nothing to learn, or whose loss diverges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.stuck_runs.tasks import on_digits
 
 
 def only_a_bias_trains(seed: int) -> Problem:
-    """Everything was frozen for fine-tuning but the last bias."""
+    """Return a run in which all but the last bias is frozen, as for fine-tuning."""
     model = mlp(20, 16, 10)
     for parameter in list(model.parameters())[:-1]:
         parameter.requires_grad_(requires_grad=False)
@@ -27,7 +27,7 @@ def only_a_bias_trains(seed: int) -> Problem:
 
 
 def head_of_yesterday(seed: int) -> Problem:
-    """The optimizer holds a head that was replaced, and the body is frozen."""
+    """Return a run whose optimizer holds a head that has been replaced, while the body is frozen."""
     model = networks.conv_net()
     old = model[7]
     model[:7].requires_grad_(requires_grad=False)
@@ -36,7 +36,7 @@ def head_of_yesterday(seed: int) -> Problem:
 
 
 def shuffled_labels(seed: int) -> Problem:
-    """Labels that do not belong to their images."""
+    """Return a run whose labels do not belong to their images."""
     images, labels = digit_images()
 
     def batch(generator: Generator, step: int) -> Batch:
@@ -48,7 +48,7 @@ def shuffled_labels(seed: int) -> Problem:
 
 
 def memoryless_tokens(seed: int) -> Problem:
-    """A tokenizer gone wrong: every token is independent of those before it."""
+    """Return a run of a language model on tokens that are independent of one another."""
 
     def sample(count: int, generator: Generator) -> Batch:
         tokens = torch.randint(0, 12, (count, 11), generator=generator)
@@ -60,21 +60,21 @@ def memoryless_tokens(seed: int) -> Problem:
 
 
 def one_row_for_all(seed: int) -> Problem:
-    """An indexing mistake gives every sample the features of the first."""
+    """Return a run in which an indexing mistake gives every sample the features of the first."""
     x, y = table("wine")
     data = x[:1].expand(len(x), -1).contiguous(), y
     return finite(mlp(13, 16, 3), F.cross_entropy, data, 16, adam(1e-3), trivial=entropy(y), floor=0.0)
 
 
 def raw_inputs(seed: int) -> Problem:
-    """Features of a thousand that nobody has scaled, under plain gradient descent."""
+    """Return a run of plain gradient descent on features up to thousands that were not scaled."""
     x, y = datasets.load_breast_cancer(return_X_y=True)
     data = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)[:, None]
     return finite(mlp(30, 1), F.mse_loss, data, 16, sgd(3e-6), trivial=float(y.var()), floor=0.0)
 
 
 def growing_rate(seed: int) -> Problem:
-    """A learning rate that grows by a percent at every step: first it learns, then it diverges."""
+    """Return a run whose learning rate grows by 1% in every step: the loss falls first and diverges then."""
     weights = gaussian_weights(10, seed)
     trivial = float((weights**2).sum())
     sample = linear_map(weights, noise=0.5)
@@ -84,7 +84,7 @@ def growing_rate(seed: int) -> Problem:
 
 
 def exploding_recurrence(seed: int) -> Problem:
-    """A linear recurrence over twelve steps whose gradient explodes."""
+    """Return a run of a linear recurrence over twelve steps whose gradient explodes."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, 12, 1, generator=generator)

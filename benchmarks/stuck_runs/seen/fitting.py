@@ -18,14 +18,14 @@ from benchmarks.stuck_runs.tasks import on_digits, pretrained
 
 
 def wine(seed: int) -> Problem:
-    """178 wines, dropout on half of the units."""
+    """Return a run that classifies 178 wines, with dropout of half of the units."""
     data = table("wine")
     optimizer = by(torch.optim.NAdam, lr=2e-3)
     return finite(mlp(13, 32, 3, dropout=0.5), F.cross_entropy, data, 16, optimizer, trivial=entropy(data[1]))
 
 
 def running_mean(seed: int) -> Problem:
-    """A recurrent network averages its inputs."""
+    """Return a run in which a recurrent network learns the mean of its inputs."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, 8, 1, generator=generator)
@@ -36,7 +36,7 @@ def running_mean(seed: int) -> Problem:
 
 
 def outlying_inputs(seed: int) -> Problem:
-    """Inputs whose scale is heavy-tailed; clipping keeps the gradient in bounds."""
+    """Return a run with inputs of heavy-tailed scale, under gradient clipping."""
     weights = gaussian_weights(12, seed, scale=0.5)
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -49,7 +49,7 @@ def outlying_inputs(seed: int) -> Problem:
 
 
 def frozen_body(seed: int) -> Problem:
-    """Features learnt on five digits, and a fresh head for all ten."""
+    """Return a run that trains a new head for ten digits on frozen features learnt from five."""
     x, y = digits()
     model = pretrained((20, 10, 5), (x[y < 5], y[y < 5]), 60)
     model[0].requires_grad_(requires_grad=False)
@@ -58,7 +58,7 @@ def frozen_body(seed: int) -> Problem:
 
 
 def resumed_at_the_optimum(seed: int) -> Problem:
-    """Fine-tuning that begins where training had ended: flat from the first step."""
+    """Return a run that starts where training had ended, with a loss that is flat from the first step."""
     x, y = digits()
     data = x, noisy_labels(y, 0.3, seed + 50)
     model = pretrained((20, 6, 10), data, 1500)
@@ -66,7 +66,7 @@ def resumed_at_the_optimum(seed: int) -> Problem:
 
 
 def support_vectors(seed: int) -> Problem:
-    """A linear classifier by the hinge loss, with a learning rate of 1/t."""
+    """Return a run of a linear classifier by the hinge loss, with a learning rate of 1/t."""
     x, y = table("breast_cancer")
     signs = y.float()[:, None] * 2 - 1
     return finite(
@@ -81,7 +81,7 @@ def support_vectors(seed: int) -> Problem:
 
 
 def bags_of_words(seed: int) -> Problem:
-    """Two topics with different words, by embeddings and Adagrad."""
+    """Return a run that tells two topics by their words, with embeddings and Adagrad."""
     odds = torch.softmax(torch.randn(2, 200, generator=Generator().manual_seed(seed)), 1)
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -94,7 +94,7 @@ def bags_of_words(seed: int) -> Problem:
 
 
 def summed_loss(seed: int) -> Problem:
-    """Squared errors of large targets, summed over the batch: losses of a million."""
+    """Return a run that sums the squared errors of large targets over the batch, to losses of a million."""
     x, y = datasets.make_regression(1000, 20, noise=10.0, random_state=seed)
     data = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)[:, None]
     scale = 64 * float(data[1].var())
@@ -109,7 +109,7 @@ def summed_loss(seed: int) -> Problem:
 
 
 def upper_quantile(seed: int) -> Problem:
-    """The 90% quantile of a linear model with Laplace noise, by the pinball loss."""
+    """Return a run that fits the 90% quantile of a linear model with Laplace noise by the pinball loss."""
     weights = gaussian_weights(10, seed)
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -135,7 +135,7 @@ def upper_quantile(seed: int) -> Problem:
 
 
 def counts(seed: int) -> Problem:
-    """Poisson regression with large counts: a negative loss."""
+    """Return a run of Poisson regression with large counts, whose loss is negative."""
     weights = gaussian_weights(8, seed, scale=0.2)
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -146,7 +146,7 @@ def counts(seed: int) -> Problem:
 
 
 def widening_inputs(seed: int) -> Problem:
-    """The range of the inputs grows in three stages, and the loss with it."""
+    """Return a run whose range of inputs grows in three stages, and the loss with it."""
 
     def sample(count: int, generator: Generator, width: float) -> Batch:
         x = width * (2 * torch.rand(count, 2, generator=generator) - 1)
@@ -168,7 +168,7 @@ def widening_inputs(seed: int) -> Problem:
 
 
 def correlation(seed: int) -> Problem:
-    """Maximise a correlation: the loss goes from 0 towards −1."""
+    """Return a run that maximises a correlation, whose loss goes from 0 towards −1."""
     data = friedman()
 
     def loss(out: Tensor, target: Tensor) -> Tensor:
@@ -179,13 +179,13 @@ def correlation(seed: int) -> Problem:
 
 
 def friedman_by_rmsprop(seed: int) -> Problem:
-    """A noisy regression that overfits slowly."""
+    """Return a run of noisy regression that overfits slowly."""
     optimizer = by(torch.optim.RMSprop, lr=1e-3)
     return finite(mlp(10, 24, 1), F.mse_loss, friedman(), 32, optimizer, trivial=1.0)
 
 
 def smoothed_labels(seed: int) -> Problem:
-    """Cross-entropy against labels of which a fifth is spread out: it cannot reach zero."""
+    """Return a run under label smoothing by a fifth, whose cross-entropy cannot reach zero."""
     x, y = digits()
     loss = nn.CrossEntropyLoss(label_smoothing=0.2)
     return finite(mlp(20, 32, 10), loss, (x, y), 16, sgd(0.05, 0.9), trivial=entropy(y), schedule=cosine(1500))

@@ -19,7 +19,7 @@ from benchmarks.stuck_runs.tasks import on_digits
 
 
 def circles(seed: int) -> Problem:
-    """Eight layers of five sigmoid units on two circles; after a demonstration of AUTOTRAINER."""
+    """Return a run of eight layers of five sigmoid units on two circles, after a demonstration of AUTOTRAINER."""
     x, y = datasets.make_circles(1000, noise=0.1, factor=0.4, random_state=1)
     data = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)[:, None]
     model = mlp(2, *[5] * 8, 1, activation="sigmoid")
@@ -27,14 +27,14 @@ def circles(seed: int) -> Problem:
 
 
 def dead_convolutions(seed: int) -> Problem:
-    """A bias of −10 before the ReLUs of the second convolution."""
+    """Return a run with a bias of −10 before the ReLUs of the second convolution."""
     model = networks.conv_net()
     nn.init.constant_(model[3].bias, -10.0)
     return on_images(model, adam(1e-3))
 
 
 def sure_and_wrong(seed: int) -> Problem:
-    """A sigmoid under a squared error that begins with the answer "surely not" to everything."""
+    """Return a run of a sigmoid under squared error, of which all outputs start at almost 0."""
     x, y = table("breast_cancer")
     model = mlp(30, 12, 1, activation="tanh").append(nn.Sigmoid())
     nn.init.constant_(model[2].bias, -18.0)
@@ -44,7 +44,7 @@ def sure_and_wrong(seed: int) -> Problem:
 
 
 def poisoned_batch(seed: int) -> Problem:
-    """Healthy until one batch comes unscaled, ten thousand times too large."""
+    """Return a run that learns until one batch comes unscaled, ten thousand times too large."""
     clean = resampled(digits(), 32)
 
     def batch(generator: Generator, step: int) -> Batch:

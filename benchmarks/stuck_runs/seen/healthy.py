@@ -1,4 +1,4 @@
-"""Healthy runs of the seen split."""
+"""Healthy runs of the split `seen`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that only the seen configurations use."""
+"""Networks that only the split `seen` uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.networks import Block
 
 
 def conv_net(activation: type[nn.Module] = nn.ReLU, *, normalise: type[nn.Module] = nn.Identity) -> nn.Sequential:
-    """Ten classes of images of 8x8 pixels."""
+    """Return two convolutions and a linear layer: images (samples, 1, 8, 8) to logits (samples, 10)."""
     return nn.Sequential(
         *(nn.Conv2d(1, 8, 3, stride=2, padding=1), normalise(8), activation()),
         *(nn.Conv2d(8, 16, 3, stride=2, padding=1), normalise(16), activation()),
@@ -19,7 +19,7 @@ def conv_net(activation: type[nn.Module] = nn.ReLU, *, normalise: type[nn.Module
 
 
 class LanguageModel(nn.Module):
-    """One causal transformer layer."""
+    """A language model of one causal transformer layer."""
 
     def __init__(self, tokens: int, length: int, width: int = 16) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class LanguageModel(nn.Module):
         self.block, self.norm, self.head = Block(width, 2), nn.LayerNorm(width), nn.Linear(width, tokens)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, length) to logits (samples, tokens, length)."""
+        """Return logits, (samples, tokens, length), of tokens (samples, length)."""
         return self.head(self.norm(self.block(self.embedding(x) + self.position))).transpose(1, 2)
 
 
 class LinearRecurrence(nn.Module):
-    """h ← Ah + Bx without any squashing."""
+    """The recurrence h ← Ah + Bx, without an activation."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class LinearRecurrence(nn.Module):
         self.again, self.inputs = nn.Linear(width, width, bias=False), nn.Linear(1, width, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """All states, (samples, length, width)."""
+        """Return all states, (samples, length, width), and None instead of the last state."""
         state, states = x.new_zeros(len(x), self.width), []
         for now in x.unbind(1):
             state = self.again(state) + self.inputs(now)
@@ -50,7 +50,7 @@ class LinearRecurrence(nn.Module):
 
 
 class Variational(nn.Module):
-    """A variational autoencoder: (reconstruction, mean, log variance); it samples in training only."""
+    """A variational autoencoder, which samples in training mode only."""
 
     def __init__(self, inputs: int, hidden: int, latent: int) -> None:
         super().__init__()
@@ -58,28 +58,28 @@ class Variational(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.Tanh(), nn.Linear(hidden, inputs))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(samples, inputs) to three tensors."""
+        """Return the reconstruction, the mean and the log variance of inputs, (samples, inputs)."""
         mean, log_variance = self.encoder(x).chunk(2, 1)
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp() if self.training else mean
         return self.decoder(z), mean, log_variance
 
 
 def evidence_bound(output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
-    """Negative ELBO per sample, up to a constant."""
+    """Return the mean negative ELBO of the samples, up to a constant."""
     reconstruction, mean, log_variance = output
     divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean()
     return 0.5 * ((reconstruction - target) ** 2).sum(1).mean() + divergence
 
 
 class Gaussian(nn.Module):
-    """Negative log-density under a Gaussian with learnt mean and deviations, (samples,)."""
+    """Negative log-density of a Gaussian with learnt mean and deviations."""
 
     def __init__(self, dimensions: int) -> None:
         super().__init__()
         self.mean, self.log_deviation = nn.Parameter(torch.zeros(dimensions)), nn.Parameter(torch.zeros(dimensions))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, dimensions) to (samples,)."""
+        """Return the negative log-densities, (samples,), of points (samples, dimensions)."""
         standard = (x - self.mean) * (-self.log_deviation).exp()
         return (0.5 * standard**2 + self.log_deviation + 0.9189385).sum(1)
 
@@ -92,37 +92,37 @@ class TwoViews(nn.Module):
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits whose diagonal is right."""
+        """Return logits, of which those on the diagonal belong to the right pairs."""
         first, second = (F.normalize(self.body(view), dim=1) for view in x.unbind(1))
         return first @ second.T / 0.2
 
 
 class Tied(nn.Module):
-    """x ↦ WᵀWx, a linear autoencoder with tied weights."""
+    """A linear autoencoder with tied weights, x ↦ WᵀWx."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, inputs) to the same."""
+        """Return the reconstructions, (samples, inputs)."""
         return x @ self.weight.T @ self.weight
 
 
 class Square(nn.Module):
-    """x ↦ (w·x)², (samples, 1): the sign of w cannot be seen."""
+    """The function x ↦ (w·x)², which does not depend on the sign of w."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, inputs) to (samples, 1)."""
+        """Return the squares, (samples, 1), of inputs (samples, inputs)."""
         return (x @ self.weight) ** 2
 
 
 class Completion(nn.Module):
-    """Entries (row, column) of a low-rank matrix: (samples, 2) to (samples, 1)."""
+    """Entries of a low-rank matrix: rows and columns (samples, 2) to entries (samples, 1)."""
 
     def __init__(self, size: int, rank: int, deviation: float) -> None:
         super().__init__()
@@ -131,41 +131,41 @@ class Completion(nn.Module):
             nn.init.normal_(factor.weight, std=deviation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The inner products."""
+        """Return the inner products of the embeddings, (samples, 1)."""
         return (self.rows(x[:, 0]) * self.columns(x[:, 1])).sum(1, keepdim=True)
 
 
 class Wave(nn.Module):
-    """x ↦ sin(wx + b)."""
+    """The function x ↦ sin(wx + b)."""
 
     def __init__(self, frequency: float) -> None:
         super().__init__()
         self.frequency, self.phase = nn.Parameter(torch.tensor(frequency)), nn.Parameter(torch.tensor(0.0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Return the values, in the shape of `x`."""
         return torch.sin(self.frequency * x + self.phase)
 
 
 class Bump(nn.Module):
-    """x ↦ a·exp(−(x − m)²/2)."""
+    """The function x ↦ a·exp(−(x − m)²/2)."""
 
     def __init__(self, height: float, centre: float) -> None:
         super().__init__()
         self.height, self.centre = nn.Parameter(torch.tensor(height)), nn.Parameter(torch.tensor(centre))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Return the values, in the shape of `x`."""
         return self.height * torch.exp(-0.5 * (x - self.centre) ** 2)
 
 
 class Nearest(nn.Module):
-    """Squared distance to the nearest of some centres: (samples, dimensions) to (samples, 1)."""
+    """Squared distances from the nearest of some centres: (samples, dimensions) to (samples, 1)."""
 
     def __init__(self, centres: Tensor) -> None:
         super().__init__()
         self.centres = nn.Parameter(centres)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The loss of k-means."""
+        """Return the loss of k-means for each sample, (samples, 1)."""
         return ((x[:, None] - self.centres) ** 2).sum(-1).min(1, keepdim=True).values

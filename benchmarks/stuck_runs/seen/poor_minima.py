@@ -1,4 +1,4 @@
-"""Runs that come to rest in a poor local minimum."""
+"""Runs that stop in a poor local minimum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.stuck_runs.seen import networks
 
 
 def wave(frequency: float) -> Problem:
-    """A sine of frequency 3, from this one."""
+    """Return a run that fits a sine of frequency 3, from this frequency."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = 6 * torch.rand(count, 1, generator=generator) - 3
@@ -22,7 +22,7 @@ def wave(frequency: float) -> Problem:
 
 
 def bump(centre: float) -> Problem:
-    """A tall and a low bump, and one to fit them with, which begins at this place."""
+    """Return a run that fits one bump to a tall and a low one, from this place."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = 20 * torch.rand(count, 1, generator=generator) - 10
@@ -34,7 +34,7 @@ def bump(centre: float) -> Problem:
 
 
 def clusters(seed: int, shared: Tensor | None = None) -> Problem:
-    """Three centres for three groups of points; `shared` puts two of them into one group."""
+    """Return a run that fits three centres to three groups of points, from near the groups or from `shared`, (3, 2)."""
     generator = Generator().manual_seed(seed)
     groups = torch.tensor([[0.0, 0.0], [6.0, 3.0], [6.0, -3.0]])
     points = groups[torch.arange(600) % 3] + 0.5 * torch.randn(600, 2, generator=generator)
@@ -48,7 +48,7 @@ SHARED = torch.tensor([[-0.5, 0.0], [0.5, 0.0], [6.0, 0.0]])
 
 
 def nudged(value: float, seed: int) -> float:
-    """A start that differs a little between seeds."""
+    """Return the value plus a small random number that depends on the seed."""
     return value + 0.1 * float(np.random.RandomState(seed).randn())
 
 

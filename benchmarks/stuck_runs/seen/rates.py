@@ -16,18 +16,18 @@ from benchmarks.stuck_runs.seen.tasks import friedman, language_model, on_images
 
 
 def decayed_too_early(seed: int) -> Problem:
-    """An exponential decay meant for epochs is applied at every step."""
+    """Return a run with an exponential decay at every step that was meant for every epoch."""
     return on_images(networks.conv_net(nn.Tanh), adam(1e-3), schedule=lambda step: 0.97**step)
 
 
 def starved_adagrad(seed: int) -> Problem:
-    """Adagrad's accumulators begin so high that nothing moves."""
+    """Return a run by Adagrad with initial accumulators so large that the weights hardly move."""
     optimizer = by(torch.optim.Adagrad, lr=0.01, initial_accumulator_value=1e8)
     return finite(mlp(10, 24, 1), F.mse_loss, friedman(), 32, optimizer, trivial=1.0, floor=0.2)
 
 
 def divided_loss(seed: int) -> Problem:
-    """A loss divided by the number of all pixels and samples, under plain gradient descent."""
+    """Return a run by plain gradient descent whose loss is divided by the number of all pixels of all samples."""
     x, y = digit_images()
     problem = on_images(networks.conv_net(normalise=nn.BatchNorm2d), sgd(0.1))
     scale = 1 / (64 * len(x))
@@ -35,13 +35,13 @@ def divided_loss(seed: int) -> Problem:
 
 
 def bouncing_rmsprop(seed: int) -> Problem:
-    """RMSprop at a learning rate of one half."""
+    """Return a run by RMSprop at a learning rate of 0.5."""
     optimizer = by(torch.optim.RMSprop, lr=0.5)
     return finite(mlp(10, 24, 1, activation="tanh"), F.mse_loss, friedman(), 32, optimizer, trivial=1.0, floor=0.2)
 
 
 def steps_of_one_size(seed: int) -> Problem:
-    """Sign descent on a quadratic with steps too long to come to rest."""
+    """Return a run of sign descent on a quadratic, with steps that are too long to converge."""
     weights = gaussian_weights(16, seed)
     optimizer = by(torch.optim.Adam, lr=1.0, betas=(0.0, 0.0))
     trivial = float((weights**2).sum())

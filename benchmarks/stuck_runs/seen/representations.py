@@ -16,7 +16,7 @@ from benchmarks.stuck_runs.seen import networks
 
 
 def density(seed: int) -> Problem:
-    """A narrow Gaussian: the loss goes through zero and settles at a negative value."""
+    """Return a run that fits a narrow Gaussian, whose loss passes zero and settles at a negative value."""
     centre = torch.randn(4, generator=Generator().manual_seed(seed))
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -28,7 +28,7 @@ def density(seed: int) -> Problem:
 
 
 def contrastive(seed: int) -> Problem:
-    """Tell which of 32 second views belongs to a first one."""
+    """Return a run that finds the second view that belongs to a first view, among 32."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, 1, 8, generator=generator)
@@ -39,14 +39,14 @@ def contrastive(seed: int) -> Problem:
 
 
 def variational(seed: int) -> Problem:
-    """A variational autoencoder of digits."""
+    """Return a run of a variational autoencoder of digits."""
     x = digits()[0]
     model = networks.Variational(20, 24, 3)
     return finite(model, networks.evidence_bound, (x, x), 32, adam(3e-3), trivial=float(0.5 * x.var(0).sum()))
 
 
 def image_autoencoder(seed: int) -> Problem:
-    """Convolutions down and up again, with a learning rate that goes up and down."""
+    """Return a run of a convolutional autoencoder, under a triangular schedule."""
     x = digit_images()[0]
     model = nn.Sequential(
         nn.Conv2d(1, 6, 3, stride=2, padding=1),

@@ -14,7 +14,7 @@ from benchmarks.stuck_runs.tasks import on_digits
 
 
 def phase_retrieval(seed: int) -> Problem:
-    """A direction known only by its squared projections, from a start near zero."""
+    """Return a run that learns a direction from squared projections, from a start near zero."""
     weights = gaussian_weights(12, seed)
     weights /= weights.norm()
 
@@ -27,7 +27,7 @@ def phase_retrieval(seed: int) -> Problem:
 
 
 def tied_autoencoder(seed: int) -> Problem:
-    """Principal components by tied weights that begin near zero."""
+    """Return a run that learns principal components by tied weights that start near zero."""
     x = digits()[0]
     values = torch.linalg.svdvals(x - x.mean(0)) ** 2 / len(x) / 20
     model = networks.Tied(1e-8 * torch.randn(3, 20))
@@ -36,7 +36,7 @@ def tied_autoencoder(seed: int) -> Problem:
 
 
 def matrix_completion(seed: int) -> Problem:
-    """Embeddings of rows and columns that begin near zero."""
+    """Return a run that completes a matrix by embeddings of rows and columns that start near zero."""
     generator = Generator().manual_seed(seed)
     matrix = torch.randn(16, 2, generator=generator) @ torch.randn(2, 16, generator=generator)
     cells = torch.cartesian_prod(torch.arange(16), torch.arange(16))
@@ -47,7 +47,7 @@ def matrix_completion(seed: int) -> Problem:
 
 
 def deep_linear_filter(seed: int) -> Problem:
-    """Three convolutions in a row, without activations, have to find one filter."""
+    """Return a run in which three convolutions without activations have to learn one filter."""
     generator = Generator().manual_seed(seed)
     teacher = torch.randn(1, 1, 7, generator=generator)
     teacher /= teacher.norm()
@@ -65,7 +65,7 @@ def deep_linear_filter(seed: int) -> Problem:
 
 
 def identical_units(seed: int) -> Problem:
-    """All hidden units begin alike, and gradient descent never tells them apart."""
+    """Return a run whose hidden units start equal, and which gradient descent keeps equal."""
     model = mlp(20, 12, 10, activation="tanh")
     nn.init.constant_(model[0].weight, 0.05)
     nn.init.constant_(model[2].weight, 0.05)
@@ -74,7 +74,7 @@ def identical_units(seed: int) -> Problem:
 
 
 def zeros_at_both_ends(seed: int) -> Problem:
-    """The last two layers begin at zero, so neither of them ever gets a gradient."""
+    """Return a run whose last two layers start at zero, so that their weights never get a gradient."""
     x, y = table("breast_cancer")
     model = mlp(30, 16, 8, 1, activation="tanh")
     for layer in (model[2], model[4]):

@@ -1,4 +1,4 @@
-"""What several seen configurations are trained on."""
+"""Tasks of several configurations of the split `seen`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from benchmarks.stuck_runs.seen import networks
 
 
 def on_images(model: nn.Module, optimizer: MakesOptimizer, size: int = 32, **rest: Any) -> Problem:
-    """Classify images of digits."""
+    """Return a run that classifies images of digits."""
     trivial = entropy(digit_images()[1])
     return finite(model, F.cross_entropy, digit_images(), size, optimizer, trivial=trivial, floor=0.0, **rest)
 
 
 def progressions(count: int, generator: Generator) -> Batch:
-    """Arithmetic progressions modulo 12 with a tenth of the tokens random, and the tokens that follow."""
+    """Return progressions modulo 12, with a tenth of the tokens random, and the next tokens, (count, 10) twice."""
     start, stride = (torch.randint(low, high, (count, 1), generator=generator) for low, high in ((0, 12), (1, 4)))
     tokens = (start + stride * torch.arange(11)) % 12
     wrong = torch.rand(tokens.shape, generator=generator) < 0.1
@@ -32,13 +32,13 @@ def progressions(count: int, generator: Generator) -> Batch:
 
 
 def language_model(optimizer: MakesOptimizer, **rest: Any) -> Problem:
-    """Predict the next token of a progression."""
+    """Return a run that predicts the next token of a progression."""
     model = networks.LanguageModel(12, 10)
     return endless(model, F.cross_entropy, progressions, 16, optimizer, judged_on=512, trivial=math.log(12), **rest)
 
 
 @cache
 def friedman() -> Batch:
-    """1000 points of scikit-learn's friedman1 with standardised targets."""
+    """Return 1000 points of scikit-learn's friedman1, with standardised targets."""
     x, y = datasets.make_friedman1(1000, noise=1.0, random_state=0)
     return torch.tensor(x, dtype=torch.float32), torch.tensor((y - y.mean()) / y.std(), dtype=torch.float32)[:, None]
