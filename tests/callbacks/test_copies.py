@@ -20,7 +20,7 @@ from torch import nn
 import lightning_landscape
 from lightning_landscape import GradientNormMonitor, LandscapeMonitor, PlateauMonitor
 from lightning_landscape.reporting.messages import OF_A_COPY
-from tests.faults.runs import MONITORS, Flat, Net, fit, said_by
+from tests.faults.runs import MONITORS, Flat, Net, fit, warnings_of
 
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 ways = pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
@@ -28,7 +28,7 @@ ways = pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 
 def quietly(*arguments, **settings):
     found = []
-    said_by(lambda: found.append(fit(*arguments, **settings)))
+    warnings_of(lambda: found.append(fit(*arguments, **settings)))
     return found[0]
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import LandscapeMonitor
 from tests.clocks import JumpingClock
-from tests.faults.runs import said_by
+from tests.faults.runs import warnings_of
 
 pytestmark = pytest.mark.slow
 STEPS = 400
@@ -112,7 +112,7 @@ def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
         enable_model_summary=False, callbacks=[monitor, *callbacks],
     )  # fmt: skip
     loader = DataLoader(TensorDataset(*data), batch_size=32)
-    said_by(lambda: trainer.fit(module, loader, ckpt_path=ckpt_path))
+    warnings_of(lambda: trainer.fit(module, loader, ckpt_path=ckpt_path))
     return monitor
 
 
