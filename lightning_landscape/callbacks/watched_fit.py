@@ -32,9 +32,9 @@ from lightning_landscape.trainer._compat import Callback, state_of_renamed
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-BOUND = ("log", "log_dict")
+BOUND_BY_LIGHTNING = ("log", "log_dict")
 """methods of the module that Lightning binds to every callback"""
-STATE = (
+CHANGES_DURING_A_FIT = (
     "_recorder",
     "_examination",
     "_guard",
@@ -236,7 +236,7 @@ class ReportingCallback(Callback):
 
         A copy that is made during a fit does not watch that fit.
         """
-        state = {name: value for name, value in vars(self).items() if name not in BOUND}
+        state = {name: value for name, value in vars(self).items() if name not in BOUND_BY_LIGHTNING}
         if state["_watching"]:
             state["_watching"], state["_stopwatch"] = False, copy.copy(self._stopwatch)
             state["_stopwatch"].end()
@@ -247,5 +247,5 @@ class ReportingCallback(Callback):
         memo = {id(given): given for given in self._examination.given}
         copied = object.__new__(type(self))
         for name, value in self.__getstate__().items():
-            vars(copied)[name] = copy.deepcopy(value, memo) if name in STATE else value
+            vars(copied)[name] = copy.deepcopy(value, memo) if name in CHANGES_DURING_A_FIT else value
         return copied

@@ -7,10 +7,11 @@ from typing import Any
 
 
 class Schedule:
-    """The optimizer steps between two scheduled measurements of the loss surface.
+    """Decides when the next scheduled measurement of the loss surface is due.
 
     Args:
-        every_n_steps: optimizer steps between two measurements; None for a tenth of the run.
+        every_n_steps: optimizer steps between two measurements; None for a tenth of the run, in a run of less than 5000
+            steps for up to a third of it, and in one of unknown length for half of the steps so far, at least 500.
 
     Raises:
         ValueError: if `every_n_steps` is below 1.
@@ -27,8 +28,10 @@ class Schedule:
     def forget(self) -> None:
         """Forget all that was observed."""
         self.horizon: int | None = None
+        """optimizer steps of the whole run; None where they are unknown"""
         self.checkpointed = False
-        """whether a checkpoint was written since the last measurement, so that the next one is due sooner"""
+        """whether a checkpoint was written since the last measurement; then the next measurement is due sooner, since users
+        compare checkpoints"""
         self.latest = 0
         """optimizer steps at the last measurement"""
 
@@ -51,7 +54,7 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins."""
-        # Lightning asks for the state before it calls `on_save_checkpoint`; both belong to this checkpoint.
+        # Saving the state counts as a checkpoint: Lightning calls this before `on_save_checkpoint`.
         return {"checkpointed": True, "latest": self.latest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Rules for the beginning and the end of a plateau, and for losses that are flat without being a plateau.
 
-A plateau is a stretch of steps in which the loss has provably not fallen. All rules work on the blocks of
-`lightning_landscape.functional.trend`, and no decision depends on the unit of the loss.
+A plateau is a stretch of steps for which a statistical test rules out a relevant fall of the loss. All rules work on
+means over blocks of steps, `lightning_landscape.functional.trend.Block`, and no decision depends on the unit of the
+loss. The *level* of a window is its mean loss.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from lightning_landscape.evidence import Trend
 from lightning_landscape.functional.trend import COARSE, STANDARD_ERRORS, Block, fit_trend, fold
 
 WINDOWS = ((10, 0.012), (20, 0.018), (40, 0.030))
-"""number of blocks in each window (a block is 0.5% of the run), and share of the level that counts as a fall over it"""
+"""number of blocks in each window (a block is 0.5% of the run), and the relevant fall over it, relative to the level"""
 LONGEST = WINDOWS[-1][0]
 """blocks in the longest window"""
 TOLERANCE = WINDOWS[-1][1]
-"""share of the level that counts as a fall over the longest window"""
+"""relevant fall over the longest window, as a share of the level"""
 
 
 def examine(blocks: Sequence[Block]) -> list[Trend]:
@@ -29,8 +30,8 @@ def examine(blocks: Sequence[Block]) -> list[Trend]:
 def stalled_windows(trends: Sequence[Trend]) -> list[int]:
     """Return the indices of the windows that have stalled and are not overruled by a longer window.
 
-    A longer window overrules a stalled one if the loss falls over the longer window. It also does if it has not
-    stalled, had the power to see a fall, and the shorter window had not.
+    A longer window overrules a stalled one if the loss falls over the longer window. It also overrules it if only the
+    longer window is precise enough to detect a relevant fall, and has not stalled.
 
     Args:
         trends: of the windows, shortest first.
@@ -49,7 +50,8 @@ def _overrules(longer: Trend, trend: Trend) -> bool:
 def mean_error(trend: Trend) -> float:
     """Return half the width of the confidence interval for the mean loss in the window, in units of the loss.
 
-    For n independent losses of variance σ², the fall of a fitted line has variance 12σ²/n, and their mean has σ²/n.
+    `Trend.margin` is half the width for the fall over the window. For n independent losses of variance σ², the fall of
+    a fitted line has variance 12σ²/n, and their mean has σ²/n.
     """
     return trend.margin / sqrt(12)
 
@@ -77,11 +79,11 @@ def rise_since_start(start: Block, now: float, latest: Trend, steps: int) -> Tre
 
 
 def has_ended(trends: Sequence[Trend], now: float, rise: Trend | None, level: float, error: float) -> bool:
-    """Return whether a plateau is over: the loss falls significantly, or is significantly more than 3% below it.
+    """Return whether a plateau is over: the loss falls significantly, or is significantly more than 3% below its level.
 
     In a noisy run a single window shows a fall by chance every now and then. The loss therefore counts as falling only
-    if it falls over more than half of the windows and has stalled over none. While it lies above its start, it must
-    fall over the longest window.
+    if it falls over more than half of the windows and has stalled over none. While it lies significantly above the
+    start of the run, it must fall over the longest of at least two windows.
 
     Args:
         trends: of all windows, shortest first.
@@ -113,7 +115,7 @@ def has_shifted_up(blocks: Sequence[Block]) -> bool:
 
 
 def is_far_above(start: Block, now: float) -> bool:
-    """Return whether the loss has risen to 3 times its start, or, for a start near zero, by twice its scatter."""
+    """Return whether the loss has risen by more than twice its start, or, near zero, by twice the scatter there."""
     return now - start.mean > 2 * max(abs(start.mean), sqrt(start.m2 / start.n))
 
 

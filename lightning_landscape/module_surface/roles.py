@@ -1,13 +1,13 @@
 """Find out which entries of a batch are targets, by measuring what the training step does with each of them.
 
-To test whether a model uses its inputs, the loss is evaluated with the targets of other samples, for which the targets
-have to be known among the entries of the batch. Names and positions do not identify them reliably. Instead, the
-training step is evaluated once as it is, and then once for each entry, in which all samples get that entry of a single
-sample while everything else stays equal, random numbers included. If this changes an input or output of a layer with
+To test whether a model uses its inputs, the loss is evaluated with the targets of other samples, so it must be known
+which entries of a batch are targets. Names and positions do not identify them reliably. Instead, the training step is
+evaluated once on the batch as it is, and then once for each entry, with the value of one sample repeated for all
+samples while everything else stays equal, random numbers included. If this changes an input or output of a layer with
 weights, the model uses the entry; if it changes only the loss, the entry is a target; if it changes nothing, the step
-does not use the entry. Where the step calls no layer with weights, the first two cases look the same, and names and
-positions decide after all. Where no entry is a target, the loss depends on the inputs alone, as that of an autoencoder
-does.
+does not use the entry. Where the step calls no layer with weights, the first two cases cannot be distinguished, and
+names and positions decide after all. Where no entry is a target, the loss depends on the inputs alone, as that of an
+autoencoder does.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from lightning_landscape.surface import Params, Roles
 MAX_REPLACED_ENTRIES = 8
 """largest number of entries that are replaced to find the targets, at one forward pass each"""
 AUXILIARY_NAME = re.compile(r"mask|weight|(^|_)(lengths?|lens?|idx|index|indices|sizes?)(_|$)", re.IGNORECASE)
-"""names of entries that a loss may use together with a target, but that are none"""
+"""names of entries that a loss may use together with a target, but that are not targets, such as masks"""
 
 
 def find_roles(held_out: MeanLoss) -> Roles:
@@ -90,11 +90,12 @@ class _Search:
         layers = _layers_with_weights(self.held_out.evaluator)
         before = _observe(self.held_out, self.batch, layers)
         self.calls_layers = bool(before.layers)
-        outermost = len(container_path(self.batch)) + 1
+        outermost_depth = len(container_path(self.batch)) + 1
         for path in key_paths(self.batch)[:MAX_REPLACED_ENTRIES]:
             changed_batch = self._with_single_sample(path)
-            # An entry inside another one may be a target only if the model uses the outer one.
-            skipped = changed_batch is None or (len(path) > outermost and path[:-1] not in self.used_by_model)
+            # If the model does not use a container such as {"labels": [...]}, the container itself is the target, and
+            # the entries inside it need not be tried one by one.
+            skipped = changed_batch is None or (len(path) > outermost_depth and path[:-1] not in self.used_by_model)
             # Several ranks have to evaluate equally often, although an entry may be skipped on some of them only.
             if skipped and self.held_out.evaluator.ranks.size == 1:
                 continue

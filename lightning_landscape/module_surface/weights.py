@@ -18,7 +18,7 @@ class Weights:
     A parameter is set by replacing its tensor (``p.data = w``), which copies nothing. The `Parameter` stays the same
     object, so that optimizers, hooks, guards of compiled graphs, tied layers and checkpointed activations that are
     recomputed all see the same weights. From the first `set_to` to `restore`, no parameter points to the storage that
-    training uses.
+    training uses; weights that are sharded over ranks are an exception, see `ShardedWeights`.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -34,7 +34,7 @@ class Weights:
 
     @property
     def present_point(self) -> dict[str, Tensor]:
-        """The present values of the trainable weights, as copies."""
+        """The values of the trainable weights when this object was made, as copies."""
         return {name: self.copies[name] for name in self.trainable}
 
     def set_to(self, point: Params) -> None:
@@ -58,10 +58,10 @@ class Weights:
         parameter.data = weight.detach().to(device=original.device, dtype=original.dtype)
 
     def frozen_since(self, name: str, point: Params) -> Params:
-        """Return the weights of the anchor `name` at `point` that are frozen now and had other values then.
+        """Return the values in `point` of the weights that are frozen now and have changed since.
 
-        Weights with equal values are left out, so that they take no memory on the device. A weight of another shape is
-        refused as in `Anchor`.
+        Weights with equal values are left out, so that they take no memory on the device. A weight of another shape
+        raises a `SurfaceError` that names the anchor, `name`.
         """
         frozen = {key: self.copies[key] for key in self.parameters if key not in self.trainable and key in point}
         anchor = Anchor(name, point, frozen)

@@ -1,4 +1,4 @@
-"""The report as one HTML file, which holds the Landscape tab's JavaScript and the data, and loads nothing else."""
+"""The report as one HTML file, which holds the JavaScript of the TensorBoard plugin and the data of the run, and loads nothing else."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def report_page(runs: Mapping[str, Document]) -> str:
     """Return an HTML page that draws these documents, each under the name of its run."""
     return _PAGE.format(
         title=html.escape(f"Landscape: {', '.join(runs)}"),
-        module=_module(),
-        runs=_literal(runs),
+        module=_javascript(),
+        runs=_json_for_script(runs),
     )
 
 
@@ -50,11 +50,11 @@ def page_in_iframe(page: str, title: str, height: int = 720) -> str:
 
 
 @cache
-def _module() -> str:
+def _javascript() -> str:
     return files("lightning_landscape").joinpath("tensorboard_plugin/static/landscape.js").read_text(encoding="utf-8")
 
 
-def _literal(runs: Mapping[str, Document]) -> str:
-    """Return JSON that can stand in a script element: it holds neither a closing tag nor a line separator."""
+def _json_for_script(runs: Mapping[str, Document]) -> str:
+    """Return JSON for a script element, with ``<``, ``>``, ``&`` and non-ASCII characters escaped."""
     text = json.dumps(runs, allow_nan=False, ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -22,7 +22,7 @@ def nesterov(rate: float) -> MakesOptimizer:
 
 
 def power_law(seed: int) -> Problem:
-    """Return a run of linear regression on inputs that decay like a power of their index: the loss is a power of the step."""
+    """Return a run of linear regression on inputs with power-law scales; its loss is a power of the step."""
     number = torch.arange(1.0, 301.0)
     deviations, weights = (
         number**-0.75,
