@@ -30,7 +30,7 @@ class Schedule:
         self.horizon: int | None = None
         """optimizer steps of the whole run; None where they are unknown"""
         self.checkpointed = False
-        """whether a checkpoint was written since the last measurement; then the next measurement is due sooner, since users
+        """whether a checkpoint was written since the last measurement; the next one is then due sooner, since users
         compare checkpoints"""
         self.latest = 0
         """optimizer steps at the last measurement"""

@@ -1,4 +1,4 @@
-"""The report as one HTML file, which holds the JavaScript of the TensorBoard plugin and the data of the run, and loads nothing else."""
+"""The report as one HTML file with the JavaScript of the TensorBoard plugin and the data; it loads nothing else."""
 
 from __future__ import annotations
 
