@@ -1,4 +1,4 @@
-"""The curvature of every specimen is equal to that of a second method, or refused with a reason."""
+"""The curvature of every module of the zoo equals that from finite differences, or is refused with a reason."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from tests.module_surface.observers import Prober
 from tests.zoo import SPECIMENS
 from tests.zoo.training import MemoryLogger, fit, make_trainer
 
-OF_NO_SINGLE_LOSS = {"Adversaries"}
-"""the gradients of two losses together are not the gradient of any loss"""
-KINKED = {"Convolutional", "RenormalizedEmbedding"}
-"""gradients that are not smooth, so that their differences are too inaccurate for a comparison"""
+WITHOUT_HESSIAN = {"Adversaries"}
+"""The gradients of two optimizers with different losses are together not the gradient of one loss."""
+NOT_SMOOTH = {"Convolutional", "RenormalizedEmbedding"}
+"""The gradient is not smooth, so that its finite differences are no reference for the curvature."""
 
 
-class Once(Prober):
+class ProbeOnce(Prober):
+    """Runs its probe after the fourth batch, and ends the run."""
+
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.probe_set.capture_drawn(batch, batch_idx)
         if batch_idx == 3:
@@ -34,33 +36,35 @@ class Once(Prober):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None: ...
 
 
-def by_two_methods(surface: LossSurface) -> tuple[Any, ...]:
+def exact_and_by_differences(surface: LossSurface) -> tuple[Any, ...]:
+    """Return the extremes of the Hessian by double backward and by differences of gradients, or errors' messages."""
+
     def gradient(point: Params) -> dict[str, Tensor]:
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in point.items()}
         return dict(zip(leaves, torch.autograd.grad(surface.loss(leaves), list(leaves.values())), strict=True))
 
     stop = both_ends(1e-3)
     try:
-        found = hessian_extremes(surface.loss, surface.here, iterations=25, stop=stop)
+        exact = hessian_extremes(surface.loss, surface.here, iterations=25, stop=stop)
     except CurvatureError as refusal:
         return (str(refusal),)
     try:
-        return found, hessian_extremes(surface.loss, surface.here, iterations=25, stop=stop, gradient=gradient)
+        return exact, hessian_extremes(surface.loss, surface.here, iterations=25, stop=stop, gradient=gradient)
     except CurvatureError as refusal:
-        return found, str(refusal)
+        return exact, str(refusal)
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
 def test_curvature_is_right_or_refused(name: str):
     specimen = SPECIMENS[name]
     seed_everything(7, verbose=False)
-    once = Once(by_two_methods, batches=2)
-    fit(specimen, make_trainer(specimen, once, logger=MemoryLogger()), specimen.module())
-    if specimen.refusal is not None or not once.readings:
-        assert once.refusals or specimen.refusal is not None
+    prober = ProbeOnce(exact_and_by_differences, batches=2)
+    fit(specimen, make_trainer(specimen, prober, logger=MemoryLogger()), specimen.module())
+    if specimen.refusal is not None or not prober.readings:
+        assert prober.refusals or specimen.refusal is not None
         return
-    (reading,) = once.readings
-    if name in OF_NO_SINGLE_LOSS:
+    (reading,) = prober.readings
+    if name in WITHOUT_HESSIAN:
         assert "not symmetric" in reading[0]
         return
     exact, differences = reading
@@ -68,19 +72,19 @@ def test_curvature_is_right_or_refused(name: str):
         assert exact.reason is None
     else:
         assert "approximate" in str(exact.method)
-    if name in KINKED:
+    if name in NOT_SMOOTH:
         return
     scale = max(abs(exact.lambda_min), exact.lambda_max)
     assert differences.lambda_max == pytest.approx(exact.lambda_max, abs=0.05 * scale)
     assert differences.lambda_min == pytest.approx(exact.lambda_min, abs=0.05 * scale)
 
 
-def test_the_probe_measures_the_descent_on_held_out_batches():
+def test_the_probe_measures_curvature_and_checks_the_descent_on_held_out_batches():
     specimen = SPECIMENS["Perceptron"]
     seed_everything(7, verbose=False)
-    once = Once(HessianExtremes(), batches=2)
-    fit(specimen, make_trainer(specimen, once, logger=MemoryLogger()), specimen.module())
-    (reading,) = once.readings
+    prober = ProbeOnce(HessianExtremes(), batches=2)
+    fit(specimen, make_trainer(specimen, prober, logger=MemoryLogger()), specimen.module())
+    (reading,) = prober.readings
     assert reading.lambda_min + max(reading.residual_min, reading.error) < 0
     assert reading.samples == 8
     assert reading.descent.drop > 0

@@ -1,4 +1,4 @@
-"""The monitors in runs of a Trainer: what they log, what they warn of, and that they do not change training."""
+"""The monitors in real runs: scalars, figures, warnings and reports, and training that is unchanged."""
 
 import copy
 import functools
@@ -55,7 +55,7 @@ class Classifier(L.LightningModule):
 
 
 def stuck():
-    """Return a network with so many sigmoid layers that the gradient vanishes."""
+    """Return a network with so many sigmoid layers that its gradient vanishes."""
     return Classifier(depth=8, activation=nn.Sigmoid)
 
 
@@ -66,7 +66,7 @@ def data():
     return DataLoader(TensorDataset(inputs, labels), batch_size=32, shuffle=True)
 
 
-def trainer(tmp_path, callbacks, **settings):
+def make_trainer(tmp_path, callbacks, **settings):
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     defaults = {"max_steps": 200, "logger": False, "enable_checkpointing": False, "default_root_dir": tmp_path}
     return L.Trainer(**{**quiet, **defaults, **settings}, callbacks=callbacks)
@@ -77,66 +77,66 @@ def fit(tmp_path, module, callbacks, ckpt_path=None, **settings):
     for layer in module.modules():
         if hasattr(layer, "reset_parameters"):
             layer.reset_parameters()
-    run = trainer(tmp_path, callbacks, **settings)
-    run.fit(module, data(), ckpt_path=ckpt_path)
-    return run
+    trainer = make_trainer(tmp_path, callbacks, **settings)
+    trainer.fit(module, data(), ckpt_path=ckpt_path)
+    return trainer
 
 
-def trace_of(run):
-    """Return everything in a run that a monitor could have changed."""
-    metrics = {k: v.item() for k, v in run.callback_metrics.items() if not k.startswith("landscape/")}
-    module = run.lightning_module
+def trace_of(trainer):
+    """Return everything that a monitor could have changed."""
+    metrics = {k: v.item() for k, v in trainer.callback_metrics.items() if not k.startswith("landscape/")}
+    module = trainer.lightning_module
     grads = {n: None if p.grad is None else p.grad.clone() for n, p in module.named_parameters()}
-    optimizers = copy.deepcopy([o.state_dict() for o in run.optimizers])
+    optimizers = copy.deepcopy([o.state_dict() for o in trainer.optimizers])
     return copy.deepcopy(module.state_dict()), optimizers, metrics, grads, torch.get_rng_state()
 
 
-def same(left, right):
+def is_equal(left, right):
     if isinstance(left, torch.Tensor):
         return isinstance(right, torch.Tensor) and torch.equal(left, right)
     if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
+        return left.keys() == right.keys() and all(is_equal(left[k], right[k]) for k in left)
     if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(map(same, left, right))
+        return len(left) == len(right) and all(map(is_equal, left, right))
     return left == right
 
 
 MODULES = {"healthy": lambda: Classifier(dropout=0.3), "stuck": stuck}
-HANDLING = {"plain": {}, "both": {"accumulate_grad_batches": 3, "gradient_clip_val": 0.1}}
+TRAINER_SETTINGS = {"plain": {}, "both": {"accumulate_grad_batches": 3, "gradient_clip_val": 0.1}}
 
 
 @functools.cache
-def alone(module, handling):
+def alone(module, settings):
     with tempfile.TemporaryDirectory() as folder:
-        return trace_of(fit(folder, MODULES[module](), [], **HANDLING[handling]))
+        return trace_of(fit(folder, MODULES[module](), [], **TRAINER_SETTINGS[settings]))
 
 
-# Healthy runs with each monitor are compared in tests/callbacks/test_transparency.py and tests/matrices. Here the runs
-# are long enough for a verdict: four runs with `LandscapeMonitor`, and the most complex one with each other monitor.
+# tests/callbacks/test_transparency.py and tests/matrices test each monitor in short, healthy runs. Here the runs are
+# long enough for a verdict: `LandscapeMonitor` in all four combinations, the other monitors in one of them.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
 @pytest.mark.parametrize(
-    ("monitor", "module", "handling"),
-    [("landscape", module, handling) for module in MODULES for handling in HANDLING]
+    ("monitor", "module", "settings"),
+    [("landscape", module, settings) for module in MODULES for settings in TRAINER_SETTINGS]
     + [(name, "stuck", "both") for name in MONITORS if name != "landscape"],
 )
-def test_training_with_a_monitor_is_bit_identical_to_training_without(tmp_path, monitor, module, handling):
-    watched = trace_of(fit(tmp_path, MODULES[module](), [MONITORS[monitor]()], **HANDLING[handling]))
-    assert same(alone(module, handling), watched)
+def test_training_with_a_monitor_is_bit_identical_to_training_without(tmp_path, monitor, module, settings):
+    monitored = trace_of(fit(tmp_path, MODULES[module](), [MONITORS[monitor]()], **TRAINER_SETTINGS[settings]))
+    assert is_equal(alone(module, settings), monitored)
 
 
-def test_the_comparison_notices_a_callback_that_draws_a_random_number(tmp_path):
+def test_these_tests_notice_a_callback_that_draws_a_random_number(tmp_path):
     class Draws(L.Callback):
         def on_train_batch_end(self, *args):
             torch.rand(1)
 
-    assert not same(
+    assert not is_equal(
         trace_of(fit(tmp_path, Classifier(dropout=0.3), [])),
         trace_of(fit(tmp_path, Classifier(dropout=0.3), [Draws()])),
     )
 
 
-def test_a_healthy_run_raises_no_alarm(tmp_path):
+def test_a_healthy_run_gets_no_alarm(tmp_path):
     monitor = LandscapeMonitor()
     fit(tmp_path, Classifier(), [monitor], max_steps=400)
     assert not [verdict for verdict in monitor.verdicts if verdict.stuck]
@@ -144,7 +144,7 @@ def test_a_healthy_run_raises_no_alarm(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stuck_run_gets_one_warning_with_the_step_the_numbers_and_advice(tmp_path):
+def test_a_stuck_run_gets_one_warning_with_its_steps_the_thresholds_and_advice(tmp_path):
     monitor = LandscapeMonitor()
     with pytest.warns(PlateauWarning) as caught:
         fit(tmp_path, stuck(), [monitor], max_steps=400)
@@ -165,16 +165,16 @@ def scalars_of(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"accumulate_grad_batches": 2}], ids=["plain", "accumulate"])
-def test_tensorboard_gets_every_scalar_at_the_x_of_train_loss_and_the_pictures_and_the_text(tmp_path, settings):
+def test_tensorboard_gets_every_scalar_at_the_steps_of_train_loss_the_figures_and_the_verdict(tmp_path, settings):
     logger = TensorBoardLogger(tmp_path)
     with pytest.warns(LandscapeWarning):
         fit(tmp_path, stuck(), [LandscapeMonitor()], logger=logger, log_every_n_steps=5, **settings)
     events = scalars_of(logger.log_dir)
-    at = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    assert {f"landscape/{name}" for name in SCALARS} <= at.keys()
-    assert at["landscape/grad_norm"] == at["landscape/plateau_length"] == at["train_loss"]
+    steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert {f"landscape/{name}" for name in SCALARS} <= steps.keys()
+    assert steps["landscape/grad_norm"] == steps["landscape/plateau_length"] == steps["train_loss"]
     for name in SCALARS:
-        assert set(at[f"landscape/{name}"]) <= set(at["train_loss"])
+        assert set(steps[f"landscape/{name}"]) <= set(steps["train_loss"])
     assert {"landscape/grad_norms", "landscape/line_from_initial"} <= set(events.Tags()["images"])
     assert "landscape/verdict_card/text_summary" in events.Tags()["tensors"]
 
@@ -184,17 +184,17 @@ def test_other_callbacks_can_read_the_scalars_from_the_first_step_on(tmp_path):
         def on_train_batch_start(self, trainer, *args):
             assert "landscape/plateau_length" in trainer.callback_metrics
 
-    run = fit(tmp_path, Classifier(), [LandscapeMonitor(every_n_steps=30), ReadsMetrics()])
-    assert {f"landscape/{name}" for name in SCALARS} <= run.callback_metrics.keys()
+    trainer = fit(tmp_path, Classifier(), [LandscapeMonitor(every_n_steps=30), ReadsMetrics()])
+    assert {f"landscape/{name}" for name in SCALARS} <= trainer.callback_metrics.keys()
 
 
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
-def test_early_stopping_can_stop_a_run_after_a_plateau_of_some_length(tmp_path):
+def test_early_stopping_can_stop_a_run_when_its_plateau_is_too_long(tmp_path):
     stop = EarlyStopping(
         "landscape/plateau_length", mode="min", patience=10**9, divergence_threshold=60, check_on_train_epoch_end=True
     )
-    run = fit(tmp_path, stuck(), [PlateauMonitor(), stop], max_steps=400)
-    assert run.global_step < 400
+    trainer = fit(tmp_path, stuck(), [PlateauMonitor(), stop], max_steps=400)
+    assert trainer.global_step < 400
 
 
 def test_the_gradient_monitor_warns_of_a_vanishing_gradient_once(tmp_path):
@@ -203,7 +203,7 @@ def test_the_gradient_monitor_warns_of_a_vanishing_gradient_once(tmp_path):
     assert len([w for w in caught if isinstance(w.message, LandscapeWarning)]) == 1
 
 
-def test_the_gradient_monitor_warns_of_an_explosion(tmp_path):
+def test_the_gradient_monitor_warns_of_an_exploding_gradient(tmp_path):
     class Explodes(Classifier):
         def training_step(self, batch, batch_idx):
             loss = super().training_step(batch, batch_idx)
@@ -214,14 +214,14 @@ def test_the_gradient_monitor_warns_of_an_explosion(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_curvature_monitor_logs_the_extreme_eigenvalues_the_trace_and_the_share_of_negative_ones(tmp_path):
+def test_the_curvature_monitor_logs_both_extreme_eigenvalues_the_trace_and_the_share_of_negative_ones(tmp_path):
     logger = TensorBoardLogger(tmp_path)
     monitor = CurvatureMonitor(every_n_steps=50)
-    run = fit(tmp_path, Classifier(), [monitor], logger=logger, log_every_n_steps=5)
-    found = {name.removeprefix("landscape/"): value.item() for name, value in run.callback_metrics.items()}
-    assert found["lambda_min"] <= 0 < found["lambda_max"]
-    assert found["sharpness_ratio"] == pytest.approx(found["lambda_max"] * 0.05 / 2)
-    assert 0 <= found["share_negative"] <= 1
+    trainer = fit(tmp_path, Classifier(), [monitor], logger=logger, log_every_n_steps=5)
+    metrics = {name.removeprefix("landscape/"): value.item() for name, value in trainer.callback_metrics.items()}
+    assert metrics["lambda_min"] <= 0 < metrics["lambda_max"]
+    assert metrics["sharpness_ratio"] == pytest.approx(metrics["lambda_max"] * 0.05 / 2)
+    assert 0 <= metrics["share_negative"] <= 1
     assert monitor._state.readings.latest(Curvature).products <= 20
     events = scalars_of(logger.log_dir)
     assert {"landscape/lambda_min", "landscape/trace"} <= set(events.Tags()["scalars"])
@@ -233,7 +233,7 @@ def test_the_interpolation_monitor_adds_its_lines_to_the_warning(tmp_path):
         fit(tmp_path, stuck(), [LossInterpolationMonitor()])
 
 
-def test_a_line_has_points_from_the_anchor_to_one_step_beyond_the_present_weights(tmp_path):
+def test_a_line_has_both_ends_and_one_point_beyond_and_its_loss_falls_to_the_present_point(tmp_path):
     monitor = LossInterpolationMonitor(every_n_steps=50, anchors=["initial"])
     fit(tmp_path, Classifier(), [monitor])
     step, line = monitor._state.readings.lines()["initial"][-1]
@@ -242,10 +242,10 @@ def test_a_line_has_points_from_the_anchor_to_one_step_beyond_the_present_weight
     assert line.losses[10] < line.losses[0]
 
 
-def test_a_checkpoint_file_can_be_an_anchor_and_a_damaged_one_is_skipped_with_the_reason(tmp_path):
+def test_a_checkpoint_file_can_be_an_anchor_and_a_damaged_one_is_skipped_with_a_reason(tmp_path):
     fit(tmp_path, Classifier(), [ModelCheckpoint(tmp_path, "first")], max_steps=20, enable_checkpointing=True)
     good, bad = str(tmp_path / "first.ckpt"), str(tmp_path / "bad.ckpt")
-    (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint")
+    (tmp_path / "bad.ckpt").write_bytes(b"no checkpoint")
     monitor = LossInterpolationMonitor(every_n_steps=50, anchors=[good, bad])
     with pytest.warns(LandscapeWarning, match=r"bad.ckpt is skipped: .*is damaged"):
         fit(tmp_path, Classifier(), [monitor], max_steps=100)
@@ -253,16 +253,16 @@ def test_a_checkpoint_file_can_be_an_anchor_and_a_damaged_one_is_skipped_with_th
     assert any("bad.ckpt" in line for line in monitor.report.splitlines())
 
 
-def test_after_a_checkpoint_the_next_line_is_measured_sooner(tmp_path):
-    saves = ModelCheckpoint(tmp_path, every_n_train_steps=70)
+def test_after_a_checkpoint_is_written_the_next_line_is_measured_early(tmp_path):
+    checkpoints = ModelCheckpoint(tmp_path, every_n_train_steps=70)
     monitor = LossInterpolationMonitor(every_n_steps=100, anchors=["initial"])
-    fit(tmp_path, Classifier(), [saves, monitor], enable_checkpointing=True)
+    fit(tmp_path, Classifier(), [checkpoints, monitor], enable_checkpointing=True)
     first, _ = monitor._state.readings.lines()["initial"][0]
     assert 69 <= first < 99
 
 
 @pytest.mark.filterwarnings("ignore:.*this fit will run with no optimizer")
-def test_a_run_whose_steps_cannot_be_observed_gets_one_warning_and_its_losses_are_recorded(tmp_path):
+def test_if_no_optimizer_step_can_be_observed_there_is_one_warning_and_losses_are_recorded(tmp_path):
     class InBackward(Classifier):
         def __init__(self):
             super().__init__()
@@ -283,10 +283,10 @@ def test_a_run_whose_steps_cannot_be_observed_gets_one_warning_and_its_losses_ar
     assert monitor._state.steps == 60
 
 
-def test_a_step_that_accumulates_many_batches_is_recorded_without_a_warning(tmp_path):
+def test_steps_that_accumulate_many_batches_are_observed_without_the_warning_about_missing_steps(tmp_path):
     monitor = PlateauMonitor()
-    batches = DataLoader(data().dataset, batch_size=8)  # 80 of them
-    trainer(tmp_path, [monitor], max_steps=2, accumulate_grad_batches=32).fit(Classifier(), batches)
+    batches = DataLoader(data().dataset, batch_size=8)  # 80 batches
+    make_trainer(tmp_path, [monitor], max_steps=2, accumulate_grad_batches=32).fit(Classifier(), batches)
     assert "LL101" not in monitor._state.announced_codes
     assert monitor._state.steps == 2
 
@@ -294,7 +294,7 @@ def test_a_step_that_accumulates_many_batches_is_recorded_without_a_warning(tmp_
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
 @pytest.mark.parametrize("logger", [False, CSVLogger], ids=["none", "csv"])
-def test_a_run_needs_no_logger_and_any_logger_that_has_a_directory_gets_pictures(tmp_path, logger):
+def test_with_a_csv_logger_figures_are_files_and_without_a_logger_there_are_none(tmp_path, logger):
     logger = logger and logger(tmp_path)
     fit(tmp_path, stuck(), [LandscapeMonitor()], logger=logger, log_every_n_steps=5)
     pictures = list(tmp_path.rglob("*.png"))
@@ -302,7 +302,7 @@ def test_a_run_needs_no_logger_and_any_logger_that_has_a_directory_gets_pictures
 
 
 @pytest.mark.slow
-def test_a_warning_that_the_user_turns_into_an_error_stops_the_run(tmp_path):
+def test_a_warning_that_a_filter_turns_into_an_error_stops_the_run(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", LandscapeWarning)
         with pytest.raises(PlateauWarning):
@@ -313,17 +313,17 @@ def test_a_warning_that_the_user_turns_into_an_error_stops_the_run(tmp_path):
 @pytest.mark.parametrize(
     "settings", [{"fast_dev_run": 3}, {"limit_train_batches": 1, "max_epochs": 2}, {"barebones": True}]
 )
-def test_short_and_barebones_runs_succeed(tmp_path, settings):
-    bare = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"))
+def test_short_and_barebones_runs_cause_no_failure(tmp_path, settings):
+    no_defaults = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"))
     extra = {
-        **(bare if "barebones" in settings else {}),
+        **(no_defaults if "barebones" in settings else {}),
         "max_steps": -1 if "max_epochs" in settings else 20,
         **settings,
     }
     torch.manual_seed(0)
     monitor = LandscapeMonitor()
-    run = trainer(tmp_path, [monitor], **extra)
-    run.fit(Silent(), data())
+    trainer = make_trainer(tmp_path, [monitor], **extra)
+    trainer.fit(Silent(), data())
     assert monitor._state.steps > 0
 
 
@@ -333,7 +333,7 @@ class Silent(Classifier):
 
 
 @pytest.mark.slow
-def test_the_report_has_a_dict_a_markdown_and_an_html_form(tmp_path):
+def test_the_report_is_available_as_text_dict_markdown_and_html(tmp_path):
     monitor = LandscapeMonitor()
     with pytest.warns(LandscapeWarning):
         fit(tmp_path, stuck(), [monitor])
@@ -364,6 +364,6 @@ def test_the_report_has_a_dict_a_markdown_and_an_html_form(tmp_path):
         (lambda: LossInterpolationMonitor(every_n_steps=-5), "every_n_steps must be at least 1 optimizer step.*got -5"),
     ],
 )
-def test_a_bad_argument_is_refused_with_its_value(make, message):
+def test_a_wrong_argument_raises_a_value_error_that_shows_the_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()

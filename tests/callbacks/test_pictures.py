@@ -1,4 +1,4 @@
-"""The pictures of a run, and that hostile names of layers do no harm in them."""
+"""The figures that a run gets by default: their data, and names in them that are hostile or many."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.reporting.test_loggers import NO_LOGGER, Stuck
 HOSTILE = ("a/b", "c\nd", "<script>alert(1)</script>", "größe→∞", "x" * 300, "{}$_^\\")
 
 
-def trained(module, monitor, inputs, targets, steps, logger=NO_LOGGER):
+def train(module, monitor, inputs, targets, steps, logger=NO_LOGGER):
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = L.Trainer(max_steps=steps, accelerator="cpu", logger=logger, callbacks=[monitor], **quiet)
     with warnings.catch_warnings():
@@ -32,7 +32,7 @@ def trained(module, monitor, inputs, targets, steps, logger=NO_LOGGER):
 
 
 class Regression(L.LightningModule):
-    """A regression far from its minimum, where the gradients of batches differ by a known noise only."""
+    """A linear regression far from its minimum, where the noise of the gradient is known."""
 
     def __init__(self):
         super().__init__()
@@ -50,44 +50,44 @@ def data(seed=0):
     return torch.randn(640, 8, generator=generator)
 
 
-def test_a_healthy_run_has_a_gradient_noise_scale_and_no_plane():
+def test_a_healthy_run_measures_its_gradient_noise_and_draws_no_plane():
     inputs, monitor = data(), LandscapeMonitor(every_n_steps=20)
-    trainer = trained(Regression(), monitor, inputs[:, :4], inputs[:, :4].sum(1), 100)
+    trainer = train(Regression(), monitor, inputs[:, :4], inputs[:, :4].sum(1), 100)
     scale = monitor.report.document["gradients"]["noise_scale"]
-    # At w = 0 the gradient of a sample is -2xs, where s is the sum of x. Its mean has a squared norm of 16 and its
-    # covariance a trace of 80, so the scale is 5 samples. With few batches, it is known up to a factor of three.
+    # At w = 0 a sample's gradient is -2xs, s the sum of x: |E|² is 16, the trace of its covariance 80, in samples; a
+    # scale in batches would be 32 times smaller. Few batches leave a factor of three open.
     assert 5.0 / 3 < scale < 5.0 * 3
-    assert 5.0 / 3 < float(trainer.callback_metrics["landscape/noise_scale"]) < 5.0 * 3  # as of the check before
+    assert 5.0 / 3 < float(trainer.callback_metrics["landscape/noise_scale"]) < 5.0 * 3  # of the check before
     assert monitor.planes == ()
 
 
 @pytest.mark.slow
-def test_a_stuck_run_has_the_plane_of_its_alarm_and_none_without_probes():
+def test_a_stuck_run_gets_the_plane_of_its_alarm_and_without_probes_no_plane():
     inputs = data()
     targets = inputs[:, :3].argmax(1)
     torch.manual_seed(7)
-    usual, without_probes = LandscapeMonitor(max_batches=4), LandscapeMonitor(probes=())
-    trained(Stuck(), usual, inputs, targets, 300)
-    ((step, plane),) = usual.planes
-    assert step == usual.verdicts[0].step
+    with_probes, without_probes = LandscapeMonitor(max_batches=4), LandscapeMonitor(probes=())
+    train(Stuck(), with_probes, inputs, targets, 300)
+    ((step, plane),) = with_probes.planes
+    assert step == with_probes.verdicts[0].step
     assert any(name.endswith("now") for name in plane.points)
     assert all(math.isfinite(loss) for row in plane.losses for loss in row)
     assert plane.samples == 32
     torch.manual_seed(7)
-    trained(Stuck(), without_probes, inputs, targets, 300)
+    train(Stuck(), without_probes, inputs, targets, 300)
     assert without_probes.planes == ()
 
 
-class Many(L.LightningModule):
-    """A module with ten thousand parameters, some of which have hostile names."""
+class ManyParameters(L.LightningModule):
+    """Ten thousand parameters, some of which have hostile names."""
 
     def __init__(self):
         super().__init__()
-        self.parts = nn.ModuleDict({name.replace(".", ""): nn.Linear(1, 1) for name in HOSTILE})
+        self.layers = nn.ModuleDict({name.replace(".", ""): nn.Linear(1, 1) for name in HOSTILE})
         self.many = nn.ParameterList([torch.zeros(1) for _ in range(10_000)])
 
     def training_step(self, batch, batch_idx):
-        out = sum(part(batch[0][:, :1]) for part in self.parts.values()) + torch.cat(list(self.many)).sum()
+        out = sum(layer(batch[0][:, :1]) for layer in self.layers.values()) + torch.cat(list(self.many)).sum()
         return ((out[:, 0] - batch[1]) ** 2).mean()
 
     def configure_optimizers(self):
@@ -95,10 +95,10 @@ class Many(L.LightningModule):
 
 
 @pytest.mark.slow
-def test_ten_thousand_parameters_and_hostile_names_make_few_tags_and_no_scripts(tmp_path):
+def test_of_ten_thousand_parameters_with_hostile_names_tags_and_files_are_few_and_harmless(tmp_path):
     inputs, logger = data(), TensorBoardLogger(tmp_path, name="", version="run")
     monitor = LandscapeMonitor(probes=())
-    trained(Many(), monitor, inputs[:, :1], inputs[:, 0], 22, logger)
+    train(ManyParameters(), monitor, inputs[:, :1], inputs[:, 0], 22, logger)
     assert not [note for note in monitor.report.to_dict()["notes"] if "failed" in note]
     events = EventAccumulator(str(tmp_path / "run"), size_guidance={"tensors": 0})
     events.Reload()

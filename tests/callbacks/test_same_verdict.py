@@ -1,4 +1,4 @@
-"""The same run gets exactly the same verdict at any speed of the machine and with any clock."""
+"""The same run gets the same verdict to the letter, regardless of the speed of the machine and of its clock."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.faults.runs import warnings_of
 pytestmark = pytest.mark.slow
 STEPS = 400
 EPOCH = 32
-"""batches in an epoch; a run that resumes within an epoch would get other batches"""
+"""batches of an epoch; runs are resumed only at its end, because inside an epoch the resumed run gets other batches"""
 BUSY = "while True: pass"
 
 
 class Run(L.LightningModule):
-    """A small network; the keyword arguments say what is wrong with it."""
+    """Trains `net`; `pause` is a number of seconds to sleep in each step."""
 
     def __init__(self, net, loss=F.cross_entropy, optimizer=torch.optim.Adam, lr=3e-3, pause=0.0, **settings):
         super().__init__()
@@ -50,6 +50,7 @@ def mlp(*widths, activation=nn.ReLU):
 
 
 def zeroed(net):
+    """Set all parameters of the network to zero and return it."""
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.zero_()
@@ -89,7 +90,7 @@ STUCK = {
 RUNS = HEALTHY | STUCK
 
 
-class Saves(L.Callback):
+class SaveAt(L.Callback):
     """Writes a checkpoint after each of these steps."""
 
     def __init__(self, folder, steps):
@@ -100,8 +101,8 @@ class Saves(L.Callback):
             trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
 
 
-def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
-    """Return the monitor after a run."""
+def monitor_of_run(name, clock=None, callbacks=(), ckpt_path=None, **settings):
+    """Train the run of this name and return its monitor."""
     torch.manual_seed(7)
     module, data = RUNS[name](**settings)
     monitor = LandscapeMonitor()
@@ -116,8 +117,8 @@ def watch(name, clock=None, callbacks=(), ckpt_path=None, **settings):
     return monitor
 
 
-def outcome_of(monitor):
-    """Return the verdicts with their evidence, the lines, and the gradients that were computed, as text."""
+def results_of(monitor):
+    """Return the verdicts with their evidence, the lines and the number of gradients that were computed, as text."""
     by_anchor = monitor._state.readings.lines()
     lines = {anchor: [[step, *line.losses] for step, line in pairs] for anchor, pairs in by_anchor.items()}
     gradients = monitor._examination.limits.account.spent
@@ -126,29 +127,29 @@ def outcome_of(monitor):
 
 
 @functools.cache
-def undisturbed(name):
-    return outcome_of(watch(name))
+def expected_results(name):
+    return results_of(monitor_of_run(name))
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_stuck_runs_raise_an_alarm_and_the_healthy_ones_none(name):
-    verdicts = json.loads(undisturbed(name))["verdicts"]
-    assert any(verdict["stuck"] for verdict in verdicts) is (name in STUCK), undisturbed(name)
+def test_the_stuck_runs_get_an_alarm_and_the_healthy_runs_do_not(name):
+    verdicts = json.loads(expected_results(name))["verdicts"]
+    assert any(verdict["stuck"] for verdict in verdicts) is (name in STUCK), expected_results(name)
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_pause_in_every_step_does_not_change_the_verdict(name):
-    assert outcome_of(watch(name, pause=0.001)) == undisturbed(name)
+def test_a_pause_in_every_step_changes_no_letter_of_a_verdict(name):
+    assert results_of(monitor_of_run(name, pause=0.001)) == expected_results(name)
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_clock_that_jumps_does_not_change_the_verdict(name):
-    assert outcome_of(watch(name, clock=JumpingClock(seed=1))) == undisturbed(name)
+def test_a_clock_that_jumps_changes_no_letter_of_a_verdict(name):
+    assert results_of(monitor_of_run(name, clock=JumpingClock(seed=1))) == expected_results(name)
 
 
 @pytest.fixture(scope="module")
 def busy():
-    """Start two processes that keep the processor busy."""
+    """Start two processes that load the processor."""
     loads = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(2)]
     yield
     for load in loads:
@@ -158,22 +159,22 @@ def busy():
 
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.usefixtures("busy")
-def test_a_busy_machine_does_not_change_the_verdict(name):
-    assert outcome_of(watch(name)) == undisturbed(name)
+def test_a_busy_machine_changes_no_letter_of_a_verdict(name):
+    assert results_of(monitor_of_run(name)) == expected_results(name)
 
 
 @pytest.mark.parametrize("name", ["classifier", "permuted labels", "zero weights"])
-def test_a_run_that_is_resumed_with_another_clock_has_the_same_verdicts_as_the_straight_one(name, tmp_path):
+def test_a_resumed_run_with_a_jumping_clock_gets_the_verdicts_of_the_straight_run(name, tmp_path):
     steps = (2 * EPOCH, 5 * EPOCH, 9 * EPOCH)
-    straight = watch(name, JumpingClock(seed=0), [Saves(tmp_path, steps)])
+    straight = monitor_of_run(name, JumpingClock(seed=0), [SaveAt(tmp_path, steps)])
     for step in steps:
-        saves = [Saves(tmp_path / "again", steps)]
-        resumed = watch(name, JumpingClock(seed=step), saves, ckpt_path=tmp_path / f"{step}.ckpt")
-        assert outcome_of(resumed) == outcome_of(straight)
+        save = [SaveAt(tmp_path / "again", steps)]
+        resumed = monitor_of_run(name, JumpingClock(seed=step), save, ckpt_path=tmp_path / f"{step}.ckpt")
+        assert results_of(resumed) == results_of(straight)
 
 
 class SlowClock(JumpingClock):
-    """Advances by this many seconds at each reading."""
+    """A clock that advances by `seconds` at each call of `now`."""
 
     def __init__(self, seconds):
         super().__init__(seed=0)
@@ -184,18 +185,18 @@ class SlowClock(JumpingClock):
         return self._now
 
 
-def test_a_run_that_resumes_on_a_faster_machine_keeps_its_effort(tmp_path):
-    first = watch("permuted labels", SlowClock(0.05), [Saves(tmp_path, (5 * EPOCH,))])
+def test_the_effort_is_chosen_once_and_does_not_change_when_the_run_is_resumed_on_a_faster_machine(tmp_path):
+    first = monitor_of_run("permuted labels", SlowClock(0.05), [SaveAt(tmp_path, (5 * EPOCH,))])
     effort = first._examination.limits.account.effort
     assert effort.gradients < 500
     assert f"the first diagnosis may compute {effort.gradients} gradients of one batch" in first.report
-    saves = [Saves(tmp_path / "again", (5 * EPOCH,))]
-    again = watch("permuted labels", callbacks=saves, ckpt_path=tmp_path / f"{5 * EPOCH}.ckpt")
+    save = [SaveAt(tmp_path / "again", (5 * EPOCH,))]
+    again = monitor_of_run("permuted labels", callbacks=save, ckpt_path=tmp_path / f"{5 * EPOCH}.ckpt")
     assert again._examination.limits.account.effort == effort
 
 
-class UnderwaySteps(L.Callback):
-    """Records the steps after which a diagnosis continues at the next check."""
+class RecordDiagnosis(L.Callback):
+    """Records the steps after which a diagnosis is unfinished."""
 
     def __init__(self):
         self.steps = []
@@ -206,16 +207,16 @@ class UnderwaySteps(L.Callback):
             self.steps.append(trainer.global_step)
 
 
-def test_a_diagnosis_that_is_spread_over_checks_survives_a_stop_between_two_of_them(tmp_path):
-    underway = UnderwaySteps()
-    spread = watch("permuted labels", SlowClock(0.5), [underway])
+def test_with_slow_steps_a_diagnosis_is_spread_over_several_checks_and_can_be_resumed_between_two(tmp_path):
+    recorder = RecordDiagnosis()
+    spread = monitor_of_run("permuted labels", SlowClock(0.5), [recorder])
     assert spread._examination.limits.account.effort.sliced
     assert spread.verdict is not None
-    stop = next(step for step in underway.steps if step % EPOCH == 0)
-    straight = watch("permuted labels", SlowClock(0.5), [Saves(tmp_path, (stop,))])
+    stop = next(step for step in recorder.steps if step % EPOCH == 0)
+    straight = monitor_of_run("permuted labels", SlowClock(0.5), [SaveAt(tmp_path, (stop,))])
     states = torch.load(tmp_path / f"{stop}.ckpt", weights_only=True)["callbacks"]
     (state,) = (state for key, state in states.items() if key.startswith("LandscapeMonitor"))
     assert state["examination"]["underway"] is not None
-    saves = [Saves(tmp_path / "again", (stop,))]
-    resumed = watch("permuted labels", SlowClock(0.5), saves, ckpt_path=tmp_path / f"{stop}.ckpt")
-    assert outcome_of(resumed) == outcome_of(straight)
+    save = [SaveAt(tmp_path / "again", (stop,))]
+    resumed = monitor_of_run("permuted labels", SlowClock(0.5), save, ckpt_path=tmp_path / f"{stop}.ckpt")
+    assert results_of(resumed) == results_of(straight)

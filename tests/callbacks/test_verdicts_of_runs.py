@@ -1,4 +1,4 @@
-"""Verdicts of `LandscapeMonitor` on small runs in which a part of the evidence alone would be misleading."""
+"""The verdicts of `LandscapeMonitor` on small runs for which one reading alone would give a wrong verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::lightning_landscape.errors.Land
 
 
 class Run(L.LightningModule):
-    """A module with these parts, this loss of a batch, and this optimizer."""
+    """A run with the given loss of a batch, optimizer and submodules."""
 
     def __init__(
         self,
@@ -42,14 +42,14 @@ class Run(L.LightningModule):
         return self.optimizer(self)
 
 
-def watched(
+def monitor_of_run(
     run: L.LightningModule,
     data: tuple[Tensor, Tensor],
     steps: int,
     batch_size: int,
     monitor: LandscapeMonitor | None = None,
 ) -> LandscapeMonitor:
-    """Return the monitor after a run of this many steps."""
+    """Train for `steps` optimizer steps and return the monitor."""
     monitor = LandscapeMonitor(budget=None) if monitor is None else monitor
     trainer = L.Trainer(
         max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
@@ -72,24 +72,24 @@ def _seeded() -> Iterator[None]:
         yield
 
 
-def classes() -> tuple[Tensor, Tensor]:
+def class_data() -> tuple[Tensor, Tensor]:
     inputs = torch.randn(256, 8)
     return inputs, inputs[:, :4].argmax(1)
 
 
-def test_the_starting_point_includes_weights_that_are_frozen_during_the_run():
+def test_the_loss_at_the_starting_point_uses_the_initial_values_of_layers_that_were_frozen_during_the_run():
     class Freezes(Run):
         def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
             self.body.requires_grad_(self.global_step < 320)
 
     body, head = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 16)), nn.Linear(16, 4)
-    data, found = classes(), []
+    data, readings = class_data(), []
     with torch.no_grad():
         initial = float(F.cross_entropy(head(body(data[0])), data[1]))
 
-    def starting_point_of(surface: LossSurface) -> StartingPoint | None:
-        found.append(starting_point(surface))
-        return found[-1]
+    def recording(surface: LossSurface) -> StartingPoint | None:
+        readings.append(starting_point(surface))
+        return readings[-1]
 
     run = Freezes(
         lambda run, x, y: F.cross_entropy(run.head(run.body(x)), y) + 10.0,
@@ -97,13 +97,13 @@ def test_the_starting_point_includes_weights_that_are_frozen_during_the_run():
         body=body,
         head=head,
     )
-    watched(run, data, 800, 32, LandscapeMonitor(budget=None, probes=(starting_point_of,)))
+    monitor_of_run(run, data, 800, 32, LandscapeMonitor(budget=None, probes=(recording,)))
     assert not body[0].weight.requires_grad
-    assert found[-1].loss == pytest.approx(10.0 + initial, abs=0.1)
-    assert found[-1].now < 10.5
+    assert readings[-1].loss == pytest.approx(10.0 + initial, abs=0.1)
+    assert readings[-1].now < 10.5
 
 
-def ridge() -> tuple[Tensor, Tensor]:
+def ridge_data() -> tuple[Tensor, Tensor]:
     inputs = torch.randn(64, 8)
     return inputs, inputs @ torch.randn(8, 1) + torch.randn(64, 1)
 
@@ -112,17 +112,17 @@ def squares(run: Any, x: Tensor, y: Tensor) -> Tensor:
     return F.mse_loss(run.net(x), y)
 
 
-def test_weights_at_rest_between_the_gradient_and_the_weight_decay_have_settled():
+def test_full_batch_descent_that_rests_where_gradient_and_weight_decay_cancel_has_settled():
     run = Run(squares, lambda run: torch.optim.SGD(run.parameters(), lr=0.1, weight_decay=0.1), net=nn.Linear(8, 1))
-    monitor = watched(run, ridge(), 1000, 64)
+    monitor = monitor_of_run(run, ridge_data(), 1000, 64)
     assert run.net.weight.grad.norm() > 0.1
     assert {verdict.cause for verdict in monitor.verdicts} == {Cause.SETTLED}
     assert not alarms(monitor)
 
 
-def test_weights_at_rest_with_a_learning_rate_of_0_are_not_updating_despite_a_weight_decay():
+def test_weights_with_a_learning_rate_of_0_are_not_updating_even_with_weight_decay():
     run = Run(squares, lambda run: torch.optim.SGD(run.parameters(), lr=0.0, weight_decay=0.1), net=nn.Linear(8, 1))
-    assert [verdict.cause for verdict in alarms(watched(run, ridge(), 400, 64))] == [Cause.NOT_UPDATING]
+    assert [verdict.cause for verdict in alarms(monitor_of_run(run, ridge_data(), 400, 64))] == [Cause.NOT_UPDATING]
 
 
 def adam(parameters: Any) -> torch.optim.Optimizer:
@@ -133,17 +133,17 @@ def network(outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, outputs))
 
 
-def line() -> tuple[Tensor, Tensor]:
+def regression_data() -> tuple[Tensor, Tensor]:
     inputs = torch.randn(512, 8)
     return inputs, inputs @ torch.randn(8, 1) + 0.3 * torch.randn(512, 1)
 
 
-def over_a_hundred(run: Any, x: Tensor, y: Tensor) -> Tensor:
+def squares_plus_100(run: Any, x: Tensor, y: Tensor) -> Tensor:
     return squares(run, x, y) + 100
 
 
-class Teacher(Run):
-    """Has a teacher, the moving average of its network, which has no gradient and is in no optimizer."""
+class WithTeacher(Run):
+    """Its target network is a moving average of `net`, which gets no gradient and is in no optimizer."""
 
     def on_train_batch_end(self, *args: Any) -> None:
         with torch.no_grad():
@@ -151,67 +151,72 @@ class Teacher(Run):
                 teacher.lerp_(student, 0.05)
 
 
-def taught(run: Any, x: Tensor, y: Tensor) -> Tensor:
+def loss_with_teacher(run: Any, x: Tensor, y: Tensor) -> Tensor:
     with torch.no_grad():
-        aim = run.target(x)
-    return over_a_hundred(run, x, y) + 0.1 * F.mse_loss(run.net(x), aim)
+        target = run.target(x)
+    return squares_plus_100(run, x, y) + 0.1 * F.mse_loss(run.net(x), target)
 
 
-@pytest.mark.parametrize("data", [line, classes])
+@pytest.mark.parametrize("data", [regression_data, class_data])
 @pytest.mark.parametrize("batch_size", [32, 256])
-def test_a_part_that_the_loss_does_not_use_makes_a_note_and_no_alarm(data, batch_size):
-    outputs = 1 if data is line else 4
+def test_an_unused_layer_of_a_run_that_learns_is_a_note_and_no_alarm(data, batch_size):
+    outputs = 1 if data is regression_data else 4
     run = Run(
-        over_a_hundred if data is line else lambda run, x, y: F.cross_entropy(run.net(x), y) + 100,
+        squares_plus_100 if data is regression_data else lambda run, x, y: F.cross_entropy(run.net(x), y) + 100,
         lambda run: adam(run.parameters()),
         net=network(outputs),
         off=nn.Linear(8, 64),
     )
-    monitor = watched(run, data(), 600, batch_size)
+    monitor = monitor_of_run(run, data(), 600, batch_size)
     assert monitor.verdicts
     assert not alarms(monitor)
     assert monitor.report.count("of the parameters received no gradient") == 1
 
 
-def test_a_teacher_that_is_in_no_optimizer_makes_a_note_and_no_alarm():
+def test_a_teacher_that_is_in_no_optimizer_is_a_note_and_no_alarm():
     net = network(1)
-    run = Teacher(taught, lambda run: adam(run.net.parameters()), net=net, target=copy.deepcopy(net))
-    monitor = watched(run, line(), 600, 32)
+    run = WithTeacher(loss_with_teacher, lambda run: adam(run.net.parameters()), net=net, target=copy.deepcopy(net))
+    monitor = monitor_of_run(run, regression_data(), 600, 32)
     assert monitor.verdicts
     assert not alarms(monitor)
     assert monitor.report.count("no optimizer holds 50% of the trainable parameters") == 1
 
 
-def of_copies(run: Any) -> torch.optim.Optimizer:
+def optimizer_of_copies(run: Any) -> torch.optim.Optimizer:
     return adam([nn.Parameter(parameter.detach().clone()) for parameter in run.parameters()])
 
 
-def of_the_last_bias(run: Any) -> torch.optim.Optimizer:
+def optimizer_of_the_last_bias(run: Any) -> torch.optim.Optimizer:
     return adam([run.net[2].bias])
 
 
-def of_all(run: Any) -> torch.optim.Optimizer:
+def optimizer_of_all(run: Any) -> torch.optim.Optimizer:
     return adam([parameter for parameter in run.parameters() if parameter.requires_grad])
 
 
-def cut_off(run: Any, x: Tensor, y: Tensor) -> Tensor:
+def loss_without_the_network(run: Any, x: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(run.net(x).detach() + run.shift.bias, y) + run.constant
 
 
-def plain(run: Any, x: Tensor, y: Tensor) -> Tensor:
+def loss_of_the_network(run: Any, x: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(run.net(x), y) + run.constant
 
 
 @pytest.mark.parametrize("constant", [0.0, 100.0])
 @pytest.mark.parametrize(
     ("loss", "optimizer", "frozen"),
-    [(plain, of_copies, False), (cut_off, of_all, False), (plain, of_the_last_bias, False), (plain, of_all, True)],
-    ids=["an optimizer of copies", "a body cut off", "an optimizer of a bias", "all but a bias frozen"],
+    [
+        (loss_of_the_network, optimizer_of_copies, False),
+        (loss_without_the_network, optimizer_of_all, False),
+        (loss_of_the_network, optimizer_of_the_last_bias, False),
+        (loss_of_the_network, optimizer_of_all, True),
+    ],
+    ids=["the optimizer has copies", "the network is detached", "the optimizer has one bias", "all but a bias frozen"],
 )
-def test_the_cause_is_not_updating_where_the_needed_weights_are_not_trained(loss, optimizer, frozen, constant):
+def test_if_the_weights_that_matter_are_not_trained_the_alarm_is_not_updating(loss, optimizer, frozen, constant):
     run = Run(loss, optimizer, net=network(4), shift=nn.Linear(1, 4))
     run.constant = constant
     if frozen:
         run.requires_grad_(requires_grad=False)
         run.net[2].bias.requires_grad_()
-    assert [verdict.cause for verdict in alarms(watched(run, classes(), 600, 32))] == [Cause.NOT_UPDATING]
+    assert [verdict.cause for verdict in alarms(monitor_of_run(run, class_data(), 600, 32))] == [Cause.NOT_UPDATING]
