@@ -172,7 +172,7 @@ class Examination:
         state: RunState,
         reason: ProbeReason | None = None,
     ) -> list[object]:
-        """Run probes and return their readings; where the surface cannot be opened, none, and `skipped` says why.
+        """Run probes and return their readings; none if the surface cannot be opened, with the reason in `skipped`.
 
         Afterwards the present weights are the anchor "previous", and "best" if the loss has never been lower. Where a
         diagnosis continues at the next check, it is `underway`, and the next call returns its readings so far as well.
@@ -181,8 +181,8 @@ class Examination:
             host: the run.
             probes: in the order in which they run, as `due_probes` returns them.
             guard: counts failures.
-            state: what is known of the run.
-            reason: why the probes run; None for what the state of the run asks for.
+            state: the state of the run.
+            reason: why the probes run; None for the reason that follows from the state.
         """
         self.schedule.enter(state.steps)
         self._postponed = False

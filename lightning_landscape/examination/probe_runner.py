@@ -172,7 +172,7 @@ class ProbeRunner:
     def _charging(self, probe: Probe, price: float | None, left: int | None, ranks: Ranks) -> Iterator[None]:
         """Charge what is computed inside, and end a probe that computes far more than its announced cost.
 
-        With several ranks nothing is ended: they would have to end at the same evaluation.
+        With several ranks no probe is ended, since all ranks would have to end it at the same evaluation.
         """
         limit: float | None = left if price is None else EXCESS * price
         announced = f"{left} that were left" if price is None else f"{price:.0f} that it had announced"
@@ -247,7 +247,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _reading_of_first_rank(ranks: Ranks, reading: object | None) -> object | None:
-    """Return the reading of rank 0 on every rank, since each has other batches and all must decide alike."""
+    """Return the reading of rank 0 on every rank: each rank has other batches, but all must reach the same verdict."""
     if ranks.size == 1:
         return reading
     mine = {} if reading is None else Evidence(reading).to_dict()

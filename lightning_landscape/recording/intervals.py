@@ -1,4 +1,4 @@
-"""How often a monitor checks and measures, in optimizer steps, which all ranks and all resumed runs count alike."""
+"""The optimizer steps between two checks and between two measurements, equal on all ranks and after a resume."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Records every optimizer step on the device, and transfers the numbers of many steps at a time.
+"""Record every optimizer step on the device, and transfer the numbers of many steps at a time.
 
-Gradients and updates are measured at some steps. Of most others, only the loss is kept, as a reference to the tensor
-that Lightning has detached anyway: these are called plain steps here, and there are some only where one optimizer steps
-at every batch. The recorder never waits for the device before `StepRecorder.drain`.
+Gradients and updates are measured at some steps. Where one optimizer steps at every batch, the others are plain steps,
+of which only the loss is kept, as a reference to a tensor that Lightning has detached anyway. The recorder waits for
+the device in `StepRecorder.drain` only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lightning_landscape.trainer.optimizers import count_parameters, learning_ra
 
 
 class StepRecorder:
-    """Makes one `StepRecord` of each optimizer step.
+    """Makes a `StepRecord` of every optimizer step.
 
     Args:
         norm_every_n_steps: steps between two measured gradient norms; those of logged steps are measured as well. None
@@ -107,7 +107,7 @@ class StepRecorder:
         return len(self._records) + len(self._finished_steps)
 
     def before_backward(self, loss: Tensor) -> None:
-        """Keep the loss in manual optimization, where an optimizer step has the losses differentiated before it."""
+        """Keep a loss in manual optimization: that of a step is the sum of those differentiated before it."""
         if not self._automatic:
             with torch.no_grad():
                 scale = 1.0 if self._scaler is None else self._scaler.scale(torch.ones_like(loss))
@@ -192,7 +192,7 @@ class StepRecorder:
         return min(-(step + 1) % n for n in (self._norm_every_n_steps, self._host.log_every_n_steps) if n > 0)
 
     def _finish_steps(self, loss: Tensor | None) -> PendingStep | None:
-        """Enter the loss of the steps of this batch, the mean over accumulated batches, and return the last step."""
+        """Set the loss of the steps of this batch, a mean over accumulated batches, and return the last step."""
         if self._automatic and loss is not None:
             self._losses.append(loss)
         if self._no_parameters and not self._steps_of_batch:
@@ -261,6 +261,7 @@ class StepRecorder:
         self._no_parameters = not any(record.parameters for record in self._optimizer_records.values())
 
     def _begin_step(self, optimizer_record: OptimizerRecord, optimizer: Optimizer) -> PendingStep:
+        """Return the record of a step that begins, and copy the weights if its update is measured."""
         measured = self._steps_until_norm(step := self._host.step) == 0
         if measured and optimizer_record.parameter_count != count_parameters(optimizer) and not self._steps_of_batch:
             self._read_optimizers()  # the user has added a parameter group
