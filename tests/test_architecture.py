@@ -1,7 +1,7 @@
-"""The house, stated as data: which room may import which, and who alone knows a third party.
+"""The modules and subpackages of the package ("parts") import only what a table allows.
 
-Data goes one way (recorder, progress, surface, probes, evidence, diagnosis, verdict, report), so nothing to the right
-of an arrow is imported by what stands to its left. Imports inside functions count like any other.
+The table has no cycle: no two parts import each other, directly or through others. Imports inside functions count like
+all others.
 """
 
 import ast
@@ -17,69 +17,71 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "lightning_landscape"
-LINES = 280
+MAX_LINES = 280
 
 
 @dataclass(frozen=True)
-class Room:
-    """What a room may import besides the standard library and itself."""
+class Allowed:
+    """What a part may import besides the standard library and itself."""
 
-    rooms: frozenset[str] = frozenset()
+    parts: frozenset[str] = frozenset()
     third_party: frozenset[str] = frozenset()
     typing_only: frozenset[str] = frozenset()
-    """allowed under ``if TYPE_CHECKING:`` as well: names that pass through a room without being used there"""
+    """allowed only under ``if TYPE_CHECKING:``, for annotations"""
 
 
-def room(rooms: str = "", third_party: str = "", typing_only: str = "") -> Room:
-    return Room(frozenset(rooms.split()), frozenset(third_party.split()), frozenset(typing_only.split()))
+def allow(parts: str = "", third_party: str = "", typing_only: str = "") -> Allowed:
+    """Return the imports of a part, from names that are separated by spaces."""
+    return Allowed(frozenset(parts.split()), frozenset(third_party.split()), frozenset(typing_only.split()))
 
 
-NOUNS = "errors evidence"
-MATHS = f"{NOUNS} surface functional"
-HOUSE = {
-    "errors": room(),
-    "clock": room(),
-    "_renamed": room(),
-    "_files": room(),
-    "_text": room(),
-    "_thinning": room(),
-    "evidence": room("_text errors"),
-    "diagnosis": room(NOUNS),
-    "surface": room("errors", "torch"),
-    "checkpoints": room("errors surface", "torch"),
-    "functional": room(f"{NOUNS} surface", "torch numpy"),  # surface for the noun `Params`
-    "tracking": room(f"{NOUNS} _thinning functional"),
-    "probes": room(MATHS, "torch"),
-    "remedies": room(MATHS, "torch"),
-    "metrics": room("errors functional", "torch torchmetrics"),
-    "plots": room(f"{NOUNS} _files _text _thinning", "matplotlib numpy"),
-    "reporting": room(f"{NOUNS} _files _text _thinning clock plots", "torch tensorboard numpy PIL", "matplotlib"),
-    "trainer": room("errors", "torch lightning pytorch_lightning"),
-    "recording": room(f"{MATHS} tracking trainer", "torch"),
-    "module_surface": room(f"{MATHS} clock trainer", "torch lightning torchmetrics numpy"),
-    "examination": room(
-        f"{MATHS} _text checkpoints clock diagnosis module_surface probes remedies reporting tracking trainer", "torch"
+BASIC = "errors evidence"
+MATHS = f"{BASIC} surface functional"
+ALLOWED_IMPORTS = {
+    "errors": allow(),
+    "clock": allow(),
+    "_renamed": allow(),
+    "_files": allow(),
+    "_text": allow(),
+    "_thinning": allow(),
+    "evidence": allow("_text errors"),
+    "diagnosis": allow(BASIC),
+    "surface": allow("errors", "torch"),
+    "checkpoints": allow("errors surface", "torch"),
+    "functional": allow(f"{BASIC} surface", "torch numpy"),  # surface for the type `Params`
+    "tracking": allow(f"{BASIC} _thinning functional"),
+    "probes": allow(MATHS, "torch"),
+    "remedies": allow(MATHS, "torch"),
+    "metrics": allow("errors functional", "torch torchmetrics"),
+    "plots": allow(f"{BASIC} _files _text _thinning", "matplotlib numpy"),
+    "reporting": allow(f"{BASIC} _files _text _thinning clock plots", "torch tensorboard numpy PIL", "matplotlib"),
+    "trainer": allow("errors", "torch lightning pytorch_lightning"),
+    "recording": allow(f"{MATHS} tracking trainer", "torch"),
+    "module_surface": allow(f"{MATHS} clock trainer", "torch lightning torchmetrics numpy"),
+    "examination": allow(
+        f"{MATHS} _text checkpoints clock diagnosis module_surface probes remedies reporting tracking trainer",
+        "torch",
     ),
-    "callbacks": room(
+    "callbacks": allow(
         f"{MATHS} _renamed clock diagnosis examination plots probes recording remedies reporting tracking trainer",
         "torch lightning typing_extensions",
         "matplotlib",
     ),
-    "comparison": room(f"{NOUNS} _renamed checkpoints functional module_surface surface", "torch"),
-    "__main__": room(f"{NOUNS} comparison plots", "torch"),
-    "tensorboard_plugin": room("", "tensorboard werkzeug"),
+    "comparison": allow(f"{BASIC} _renamed checkpoints functional module_surface surface", "torch"),
+    "__main__": allow(f"{BASIC} comparison plots", "torch"),
+    "tensorboard_plugin": allow("", "tensorboard werkzeug"),
 }
-# The public names are loaded on first use, so the front door itself imports nothing but the standard library.
-HOUSE["__init__"] = room(typing_only=" ".join(HOUSE))
+# The public names are loaded on first use, so that importing the package itself loads only the standard library.
+ALLOWED_IMPORTS["__init__"] = allow(typing_only=" ".join(ALLOWED_IMPORTS))
 
-# Drawing costs a second of imports: matplotlib is loaded when the first figure is drawn, not when training starts.
-ONLY_WITHIN_FUNCTIONS = {"plots"}
-# Names on a logger's own objects; whoever else uses one has learnt what a logger is.
-LOGGER_VERBS = {"add_scalar", "add_image", "add_figure", "add_text", "log_metrics", "log_image", "log_text"}
-LOGGER_ROOMS = {"reporting"}
+# Importing matplotlib takes a second: it is loaded when the first figure is drawn, not when training starts.
+ONLY_IN_FUNCTIONS = {"plots"}
+# Methods of loggers, which only these parts may call.
+LOGGER_METHODS = {"add_scalar", "add_image", "add_figure", "add_text", "log_metrics", "log_image", "log_text"}
+PARTS_WITH_LOGGERS = {"reporting"}
 LOGGERS = {"torch.utils.tensorboard", "lightning.pytorch.loggers", "pytorch_lightning.loggers", "wandb", "mlflow"}
-# The interface and its silent dummy, which stand for no service.
-NO_SERVICE = "lightning.pytorch.loggers.logger"
+# The interface of loggers and its dummy, which may be imported, because they belong to no service.
+LOGGER_INTERFACE = "lightning.pytorch.loggers.logger"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Import:
 
 
 def imports(tree: ast.Module, package: str) -> Iterator[Import]:
-    """Every import of a module of `package` (dotted), wherever it stands."""
+    """Yield every import in the source of a module of `package` (dotted), at the top or in a function."""
     pending: list[tuple[ast.AST, bool, bool]] = [(tree, False, False)]
     while pending:
         node, typing_only, within = pending.pop()
@@ -105,6 +107,7 @@ def imports(tree: ast.Module, package: str) -> Iterator[Import]:
 
 
 def _imported(node: ast.AST, package: str) -> list[str]:
+    """Return the dotted names that the node imports; "?" for a name that is computed at run time."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
@@ -121,51 +124,52 @@ def _imported(node: ast.AST, package: str) -> list[str]:
     return []
 
 
-def trespasses(source: str, path: str) -> list[str]:
-    """What `source`, at `path` within the package, imports against the table; one sentence each."""
-    parts = path.removesuffix(".py").split("/")
-    here = parts[0]
-    if here not in HOUSE:
-        return [f"{path}: there is no room {here!r}; add a row to HOUSE in tests/test_architecture.py"]
+def violations(source: str, path: str) -> list[str]:
+    """Return one sentence for each import in `source`, at `path` in the package, that the table does not allow."""
+    components = path.removesuffix(".py").split("/")
+    part = components[0]
+    if part not in ALLOWED_IMPORTS:
+        return [f"{path}: {part!r} is not in the table; add a row to ALLOWED_IMPORTS in tests/test_architecture.py"]
     tree = ast.parse(source)
-    package = ".".join([PACKAGE, *parts[:-1]])
-    found = {}
+    package = ".".join([PACKAGE, *components[:-1]])
+    sentences = {}
     for imported in imports(tree, package):
-        reason = _forbidden(imported, here)
+        reason = _forbidden(imported, part)
         if reason:
-            found.setdefault((imported.line, reason), f"{path}:{imported.line}: {reason}")
+            sentences.setdefault((imported.line, reason), f"{path}:{imported.line}: {reason}")
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in LOGGER_VERBS and here not in LOGGER_ROOMS:
-            found[node.lineno, node.attr] = f"{path}:{node.lineno}: {here} knows a logger's .{node.attr}"
-    return list(found.values())
+        if isinstance(node, ast.Attribute) and node.attr in LOGGER_METHODS and part not in PARTS_WITH_LOGGERS:
+            sentences[node.lineno, node.attr] = f"{path}:{node.lineno}: {part} uses a logger's .{node.attr}"
+    return list(sentences.values())
 
 
-def _forbidden(imported: Import, here: str) -> str | None:
-    rules = HOUSE[here]
+def _forbidden(imported: Import, part: str) -> str | None:
+    """Return why `part` may not import this; None if it may."""
+    rules = ALLOWED_IMPORTS[part]
     first, *rest = imported.module.split(".")
-    typed = rules.typing_only if imported.typing_only else frozenset()
+    for_typing = rules.typing_only if imported.typing_only else frozenset()
     if imported.module == "?":
-        return None if here == "__init__" else f"{here} imports a name computed at run time"
+        return None if part == "__init__" else f"{part} imports a name computed at run time"
     for logger in LOGGERS:
-        if f"{imported.module}.".startswith(f"{logger}.") and not imported.module.startswith(NO_SERVICE):
-            return f"{here} imports {logger}; loggers are told apart by what they can do, never by type"
+        if f"{imported.module}.".startswith(f"{logger}.") and not imported.module.startswith(LOGGER_INTERFACE):
+            return f"{part} imports {logger}; loggers are distinguished by their methods, never by type"
     if first == PACKAGE:
-        return _forbidden_room(imported, here, rest, rules.rooms | typed)
-    if first in sys.stdlib_module_names or first in rules.third_party | typed:
+        return _forbidden_part(imported, part, rest, rules.parts | for_typing)
+    if first in sys.stdlib_module_names or first in rules.third_party | for_typing:
         return None
-    return f"{here} may not import {first}"
+    return f"{part} may not import {first}"
 
 
-def _forbidden_room(imported: Import, here: str, rest: list[str], allowed: frozenset[str]) -> str | None:
+def _forbidden_part(imported: Import, part: str, rest: list[str], allowed: frozenset[str]) -> str | None:
     other = rest[0] if rest else "__init__"
-    if other in {here, "__init__", "__version__"}:
+    if other in {part, "__init__", "__version__"}:
         return None
-    if other not in HOUSE:
-        return f"{here} imports {other}, which is no room; import a public name from its own room"
+    if other not in ALLOWED_IMPORTS:
+        return f"{part} imports {other}, which is not in the table; import a public name from where it is defined"
     if other not in allowed:
-        return f"{here} may not import {other}"
-    if other in ONLY_WITHIN_FUNCTIONS and not imported.within_function and not imported.typing_only:
-        return f"{here} imports {other} at the top; import it in the function that uses it"
+        return f"{part} may not import {other}"
+    if other in ONLY_IN_FUNCTIONS and not imported.within_function and not imported.typing_only:
+        return f"{part} imports {other} at the top; import it in the function that uses it"
     return None
 
 
@@ -175,11 +179,11 @@ def sources() -> list[Path]:
     return found
 
 
-def test_every_room_imports_only_what_its_row_allows():
+def test_each_part_imports_only_what_its_row_allows():
     found = [
-        trespass
+        violation
         for path in sources()
-        for trespass in trespasses(path.read_text(encoding="utf-8"), path.relative_to(ROOT / PACKAGE).as_posix())
+        for violation in violations(path.read_text(encoding="utf-8"), path.relative_to(ROOT / PACKAGE).as_posix())
     ]
     assert not found, "\n".join(found)
 
@@ -212,7 +216,7 @@ def test_every_room_imports_only_what_its_row_allows():
         ("callbacks/monitor.py", "from lightning_landscape.plots import save", "in the function that uses it"),
         ("callbacks/monitor.py", "from lightning.pytorch.loggers import TensorBoardLogger", "never by type"),
         ("callbacks/monitor.py", "def f(trainer):\n    trainer.logger.log_metrics({})", "a logger's .log_metrics"),
-        ("callbacks/monitor.py", "from lightning_landscape import LandscapeMonitor", "which is no room"),
+        ("callbacks/monitor.py", "from lightning_landscape import LandscapeMonitor", "which is not in the table"),
         ("reporting/scalars.py", "from torch.utils.tensorboard import SummaryWriter", "never by type"),
         (
             "reporting/scalars.py",
@@ -221,11 +225,11 @@ def test_every_room_imports_only_what_its_row_allows():
         ),
         ("tensorboard_plugin/plugin.py", "from lightning_landscape.evidence import Cause", "may not import evidence"),
         ("__init__.py", "from lightning_landscape.surface import LossSurface", "__init__ may not import surface"),
-        ("utils.py", "import math", "add a row to HOUSE"),
+        ("utils.py", "import math", "add a row to ALLOWED_IMPORTS"),
     ],
 )
-def test_a_trespass_is_found(path, source, reason):
-    found = trespasses(source, path)
+def test_an_import_that_is_not_allowed_is_found(path, source, reason):
+    found = violations(source, path)
     assert len(found) == 1, found
     assert reason in found[0]
     assert found[0].startswith(path)
@@ -245,50 +249,50 @@ def test_a_trespass_is_found(path, source, reason):
         ("__init__.py", "if TYPE_CHECKING:\n    from lightning_landscape.callbacks import LandscapeMonitor"),
     ],
 )
-def test_an_allowed_import_is_no_trespass(path, source):
-    assert trespasses(source, path) == []
+def test_an_allowed_import_is_not_reported(path, source):
+    assert violations(source, path) == []
 
 
-def test_data_goes_one_way_so_the_table_has_no_cycle():
-    rows = {name: set(row.rooms) for name, row in HOUSE.items()}
+def test_the_table_has_no_cycle():
+    rows = {name: set(row.parts) for name, row in ALLOWED_IMPORTS.items()}
     while rows:
         leaves = {name for name, allowed in rows.items() if not allowed & rows.keys()}
-        assert leaves, f"these rooms import one another: {sorted(rows)}"
+        assert leaves, f"these parts import one another: {sorted(rows)}"
         rows = {name: allowed for name, allowed in rows.items() if name not in leaves}
 
 
 @pytest.mark.parametrize(
-    ("third_party", "rooms"),
+    ("third_party", "parts"),
     [
         ("matplotlib", {"plots"}),
         ("lightning", {"trainer", "module_surface", "callbacks"}),
         ("tensorboard", {"reporting", "tensorboard_plugin"}),
     ],
 )
-def test_no_other_room_knows_it(third_party, rooms):
-    assert {name for name, row in HOUSE.items() if third_party in row.third_party} == rooms
+def test_only_these_parts_import_the_package(third_party, parts):
+    assert {name for name, row in ALLOWED_IMPORTS.items() if third_party in row.third_party} == parts
 
 
-def test_a_file_fits_in_the_head():
+def test_no_file_has_more_than_280_lines():
     lines = {
         path.relative_to(ROOT / PACKAGE).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
         for path in sources()
     }
-    too_long = [f"{name} has {count} lines" for name, count in lines.items() if count > LINES]
+    too_long = [f"{name} has {count} lines" for name, count in lines.items() if count > MAX_LINES]
     assert not too_long, "\n".join([*too_long, "Make each a folder with the same public names."])
 
 
-def test_nothing_tracked_names_a_place_on_somebodys_machine():
+def test_no_file_contains_a_path_of_a_developers_machine():
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
-    place = re.compile(r"(?<![\w.:/])/(?:home|root|Users|work|tmp|opt|mnt)/\w+|\b[A-Z]:\\\\?Users\b")
+    local_path = re.compile(r"(?<![\w.:/])/(?:home|root|Users|work|tmp|opt|mnt)/\w+|\b[A-Z]:\\\\?Users\b")
     listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     found = [
         f"{name}:{number}: {line.strip()[:100]}"
         for name in listed.split("\0")
         if name and (ROOT / name).is_file()
         for number, line in enumerate((ROOT / name).read_text(encoding="utf-8", errors="replace").splitlines(), 1)
-        if place.search(line)
+        if local_path.search(line)
     ]
     assert not found

@@ -1,4 +1,4 @@
-"""Whoever looks up a code finds it: every code of the package has a section, and no section has outlived its code."""
+"""Each code of the package has a section in `docs/causes.md`, and each section belongs to a code that is in use."""
 
 import re
 from pathlib import Path
@@ -24,17 +24,17 @@ def test_every_code_has_a_section_and_every_section_a_code():
 
 
 @pytest.mark.parametrize("code", SECTIONS)
-def test_a_section_says_what_it_means_and_what_to_do(code):
+def test_each_section_begins_with_a_bold_title_and_has_a_sentence_to_do(code):
     assert re.search(r"^\*\*.+?\*\*", SECTIONS[code], re.M | re.S)
     assert re.search(r"^To do: .+\.|^To do: .+\?", SECTIONS[code], re.M | re.S)
 
 
 @pytest.mark.parametrize("cause", Cause)
-def test_the_section_of_a_cause_names_it(cause):
+def test_the_section_of_a_cause_begins_with_its_name(cause):
     assert SECTIONS[CAUSES[cause].code].lstrip().startswith(f"**`{cause}`.**")
 
 
-def test_the_table_at_the_top_says_what_the_code_says():
+def test_the_table_of_the_page_equals_the_table_of_the_code():
     page = (ROOT / "docs" / "causes.md").read_text("utf-8")
     rows = {
         f"| [{facts.code}](#{facts.code.lower()}) | `{cause}` | {facts.number} | {'yes' if facts.alarms else 'no'} | "
@@ -44,14 +44,14 @@ def test_the_table_at_the_top_says_what_the_code_says():
     assert {line for line in page.splitlines() if line.startswith("| [LL")} == rows
 
 
-def test_every_cause_is_named_by_a_detector_and_none_is_said_not_to_be_told_apart():
+def test_each_cause_is_the_verdict_of_a_detector_and_no_section_says_that_causes_are_not_told_apart():
     sources = (ROOT / "lightning_landscape" / "diagnosis").glob("*.py")
-    named = {cause for path in sources for cause in re.findall(r"Cause\.(\w+)", _detectors(path.read_text("utf-8")))}
-    assert named == {cause.name for cause in Cause}
+    detected = {cause for path in sources for cause in re.findall(r"Cause\.(\w+)", _detectors(path.read_text("utf-8")))}
+    assert detected == {cause.name for cause in Cause}
     assert not [code for code, text in SECTIONS.items() if "told apart" in text]
 
 
 def _detectors(source: str) -> str:
-    """The functions that end in a verdict, without the lists of causes elsewhere."""
+    """Return the source of all functions that return a verdict."""
     functions = [part for part in re.split(r"^(?=def )", source, flags=re.M) if part.startswith("def ")]
     return "".join(part for part in functions if "return verdict_of(" in part)

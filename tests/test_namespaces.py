@@ -1,4 +1,4 @@
-"""`lightning.pytorch` and `pytorch_lightning` are two trees of classes; a monitor works in the Trainer of either."""
+"""A monitor works with `lightning.pytorch` and with `pytorch_lightning`, whose classes are different objects."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[1]
 NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
 
 
-both = pytest.mark.skipif(
+needs_lightning_2_6 = pytest.mark.skipif(
     Version(lightning.__version__) < Version("2.6"),
-    reason="before 2.6, pytorch_lightning has to be imported before the monitors; see the test in a process of its own",
+    reason="before 2.6, pytorch_lightning must be imported before the monitors, as in the last test of this file",
 )
 
 
@@ -48,7 +48,7 @@ def module_of(namespace: Any) -> Any:
     return Module()
 
 
-def fit(name: str, watching: Any, folder: Path, **settings: Any) -> tuple[Any, list[str]]:
+def fit(name: str, callbacks: Any, folder: Path, **settings: Any) -> tuple[Any, list[str]]:
     namespace = importlib.import_module(name)
     torch.manual_seed(7)
     inputs = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
@@ -59,55 +59,55 @@ def fit(name: str, watching: Any, folder: Path, **settings: Any) -> tuple[Any, l
             **{"accelerator": "cpu", "max_epochs": 5, "log_every_n_steps": 5, "default_root_dir": folder, **off}
             | settings,
             logger=importlib.import_module(f"{name}.loggers").CSVLogger(folder, "", ""),
-            callbacks=watching,
+            callbacks=callbacks,
         )
         trainer.fit(module_of(namespace), DataLoader(TensorDataset(inputs, inputs[:, :3].argmax(1)), 8, shuffle=True))
-    said = [str(w.message) for w in caught if issubclass(w.category, LandscapeWarning)]
-    return trainer, said
+    messages = [str(w.message) for w in caught if issubclass(w.category, LandscapeWarning)]
+    return trainer, messages
 
 
-@both
+@needs_lightning_2_6
 @pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("watcher", WATCHERS)
-def test_a_monitor_sees_and_publishes_the_same_in_either_namespace(watcher, tmp_path):
-    seen = {}
+def test_a_monitor_publishes_and_reports_the_same_in_both_namespaces(watcher, tmp_path):
+    results = {}
     for name in NAMESPACES:
         monitor = WATCHERS[watcher].make()
         monitor.clock = ManualClock()
-        trainer, said = fit(name, [monitor], tmp_path / name)
+        trainer, messages = fit(name, [monitor], tmp_path / name)
         weights = {key: value.tolist() for key, value in trainer.lightning_module.state_dict().items()}
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        written = (tmp_path / name / "metrics.csv").read_text(encoding="utf-8").splitlines()[0]
-        seen[name] = (weights, metrics, written, said, monitor.report.steps, str(monitor.report))
+        columns = (tmp_path / name / "metrics.csv").read_text(encoding="utf-8").splitlines()[0]
+        results[name] = (weights, metrics, columns, messages, monitor.report.steps, str(monitor.report))
         assert monitor.report.steps == 40
         assert {f"landscape/{scalar}" for scalar in WATCHERS[watcher].scalars} <= metrics.keys()
-        assert said == []
-    first, second = seen.values()
+        assert messages == []
+    first, second = results.values()
     assert first == second
 
 
-@both
-def test_every_hook_of_ours_is_called_in_either_namespace(tmp_path):
+@needs_lightning_2_6
+def test_the_same_hooks_of_a_monitor_are_called_in_both_namespaces(tmp_path):
     calls: dict[str, set[str]] = {}
     for name in NAMESPACES:
         monitor = WATCHERS["GradientNormMonitor"].make()
         for hook in (h for h in dir(monitor) if h.startswith("on_") or h == "teardown"):
             called = calls.setdefault(name, set())
             original = getattr(monitor, hook)
-            setattr(monitor, hook, functools.partial(_noted, called, hook, original))
+            setattr(monitor, hook, functools.partial(_record_call, called, hook, original))
         fit(name, [monitor], tmp_path / name)
     first, second = calls.values()
     assert first == second
     assert {"on_train_start", "on_before_optimizer_step", "on_train_batch_end", "on_train_end", "teardown"} <= first
 
 
-def _noted(seen: set[str], hook: str, original: Any, *args: Any, **kwargs: Any) -> Any:
-    seen.add(hook)
+def _record_call(called: set[str], hook: str, original: Any, *args: Any, **kwargs: Any) -> Any:
+    called.add(hook)
     return original(*args, **kwargs)
 
 
-@both
-def test_a_checkpoint_goes_from_one_namespace_to_the_other(tmp_path):
+@needs_lightning_2_6
+def test_a_state_that_was_saved_in_one_namespace_can_be_loaded_in_the_other(tmp_path):
     namespace = importlib.import_module(NAMESPACES[0])
     saver = namespace.callbacks.ModelCheckpoint(tmp_path, "last")
     fit(
@@ -151,7 +151,7 @@ print(*[tree for tree in ("lightning.pytorch", "pytorch_lightning") if tree in s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMESPACES)
-def test_a_monitor_needs_no_list_and_does_not_import_the_other_namespace(name):
+def test_a_single_monitor_need_not_be_in_a_list_and_does_not_import_the_other_namespace(name):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(name=name)], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""What an installer and an importer see: names, weight of the import, wheel and metadata."""
+"""The installed package: its public names, the cost of its import, its wheel and its metadata."""
 
 import re
 import subprocess
@@ -24,7 +24,7 @@ def run(program):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built without an isolated environment and so without the network."""
+    """Build the wheel without an isolated environment, and so without the network."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -40,33 +40,33 @@ def metadata(wheel):
 
 @pytest.fixture(scope="module")
 def requirements(metadata):
-    return {found.name: found for found in map(Requirement, metadata.get_all("Requires-Dist"))}
+    return {required.name: required for required in map(Requirement, metadata.get_all("Requires-Dist"))}
 
 
-def test_importing_the_package_imports_nothing_heavy():
+def test_importing_the_package_imports_neither_torch_nor_lightning_nor_matplotlib():
     loaded = run("import sys, lightning_landscape; print(*{name.partition('.')[0] for name in sys.modules})").split()
     assert "lightning_landscape" in loaded
     assert not HEAVY & set(loaded)
 
 
-def test_the_nouns_are_there_without_torch():
+def test_cause_and_verdict_can_be_imported_without_torch():
     program = (
         "import sys; sys.modules['torch'] = None; from lightning_landscape import Cause, Verdict; print(Cause.SLOW)"
     )
     assert run(program) == "slow\n"
 
 
-def test_every_public_name_is_where_the_package_says():
+def test_every_public_name_can_be_imported():
     assert all(getattr(lightning_landscape, name) is not None for name in lightning_landscape.__all__)
 
 
-def test_public_names_are_listed_and_others_refused():
+def test_dir_lists_the_public_names_and_another_name_raises_an_attribute_error():
     assert dir(lightning_landscape) == sorted(lightning_landscape.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Landscape'"):
         _ = lightning_landscape.Landscape
 
 
-def test_the_version_is_the_same_everywhere(metadata):
+def test_wheel_citation_and_changelog_have_the_version_of_the_package(metadata):
     version = lightning_landscape.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.?\w+)?", version)
     assert metadata["Version"] == version
@@ -74,7 +74,7 @@ def test_the_version_is_the_same_everywhere(metadata):
     assert version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_the_wheel_holds_the_package_its_types_and_its_license_and_nothing_else(wheel):
+def test_the_wheel_contains_only_the_package_its_types_and_its_license(wheel):
     names = set(wheel.namelist())
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lightning_landscape").rglob("*.py")}
     assert sources <= names
@@ -84,7 +84,7 @@ def test_the_wheel_holds_the_package_its_types_and_its_license_and_nothing_else(
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_the_bounds_admit_what_we_support_and_no_more(metadata, requirements):
+def test_the_metadata_allow_exactly_the_supported_versions(metadata, requirements):
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert "2.4.0" in requirements["torch"].specifier
@@ -93,21 +93,23 @@ def test_the_bounds_admit_what_we_support_and_no_more(metadata, requirements):
     assert "3.0.0" not in requirements["lightning"].specifier
 
 
-def test_all_that_make_test_installs_is_pinned_within_the_bounds(metadata):
+def test_every_package_that_make_test_installs_is_pinned_to_an_allowed_version(metadata):
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    for needed in map(Requirement, metadata.get_all("Requires-Dist")):
-        if needed.name == "lightning-landscape" or (needed.marker and not needed.marker.evaluate({"extra": "dev"})):
+    for required in map(Requirement, metadata.get_all("Requires-Dist")):
+        if required.name == "lightning-landscape" or (
+            required.marker and not required.marker.evaluate({"extra": "dev"})
+        ):
             continue
-        found = [pin for pin in pins if pin.name == needed.name]
-        assert found, f"{needed.name} is not pinned in constraints.txt"
-        for pin in found:
+        its_pins = [pin for pin in pins if pin.name == required.name]
+        assert its_pins, f"{required.name} is not pinned in constraints.txt"
+        for pin in its_pins:
             (exact,) = pin.specifier
             assert exact.operator == "=="
-            assert exact.version in needed.specifier
+            assert exact.version in required.specifier
 
 
-def test_torch_is_pinned_on_one_line_which_the_makefile_installs_first():
+def test_torch_is_pinned_on_one_line_and_the_makefile_installs_it_first():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if line.startswith("torch==")]) == 1
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The pages name every code, every picture is there and small, and every page can be found."""
+"""The pages in `docs/`: every code is explained, every image is small, every public name is on the API page."""
 
 import pkgutil
 import re
@@ -13,19 +13,19 @@ import lightning_landscape
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def test_every_code_that_the_package_speaks_is_explained():
+def test_every_code_in_a_message_of_the_package_is_explained():
     package = DOCS.parent / "lightning_landscape"
-    spoken = {code for path in package.rglob("*.py") for code in re.findall(r"\[(LL\d{3})\]", path.read_text("utf-8"))}
-    assert spoken <= set(re.findall(r"LL\d{3}", (DOCS / "causes.md").read_text(encoding="utf-8")))
+    codes = {code for path in package.rglob("*.py") for code in re.findall(r"\[(LL\d{3})\]", path.read_text("utf-8"))}
+    assert codes <= set(re.findall(r"LL\d{3}", (DOCS / "causes.md").read_text(encoding="utf-8")))
 
 
-def test_every_picture_is_there_used_and_small():
+def test_every_image_on_a_page_exists_and_is_small():
     names = [
         name for page in DOCS.glob("*.md") for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page.read_text("utf-8"))
     ]
-    shown = {(DOCS / name).resolve() for name in names}
-    assert all(path.is_file() for path in shown)
-    assert all(path.stat().st_size < 100_000 for path in shown)
+    images = {(DOCS / name).resolve() for name in names}
+    assert all(path.is_file() for path in images)
+    assert all(path.stat().st_size < 100_000 for path in images)
 
 
 @pytest.mark.slow
@@ -33,14 +33,14 @@ def test_the_pages_build_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
-    made = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
+    built = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
     page = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
-    assert "<blockquote>" not in page  # what a doctest is in plain Markdown
+    assert "<blockquote>" not in page  # a doctest that was taken for plain Markdown
     assert (tmp_path / "images" / "tab.png").is_file()
 
 
-def test_every_name_of_the_api_page_is_there_to_be_described():
+def test_every_name_on_the_api_page_exists_and_has_a_docstring():
     names = re.findall(r"^::: ([\w.]+)$", (DOCS / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(names) == len(set(names)) > 20
     for name in names:

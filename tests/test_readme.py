@@ -1,4 +1,4 @@
-"""Every Python block of README and docs runs as it stands, and every `make` command on them exists."""
+"""Every Python block of README and docs runs without changes, and every `make` command in them exists."""
 
 import re
 import traceback
@@ -22,18 +22,18 @@ class Block(NamedTuple):
 
 
 def blocks(*languages):
-    found = [
+    result = [
         Block(page, text.count("\n", 0, match.start(3)), match[2], re.sub(f"(?m)^{match[1]}", "", match[3]))
         for page in PAGES
         for text in [page.read_text(encoding="utf-8")]
         for match in FENCE.finditer(text)
         if match[2] in languages
     ]
-    return [pytest.param(block, id=f"{block.page.name}:{block.line}") for block in found]
+    return [pytest.param(block, id=f"{block.page.name}:{block.line}") for block in result]
 
 
 def raised_by(block):
-    """What the block raises when it is run as a program, with the line of the page; empty where nothing."""
+    """Return the traceback of the block as a program, with the line of the page; empty if nothing is raised."""
     padding = "\n" * block.line
     try:
         exec(compile(padding + block.source, block.page, "exec", dont_inherit=True), {"__name__": "__main__"})
@@ -42,13 +42,13 @@ def raised_by(block):
     return ""
 
 
-def test_what_a_block_raises_is_shown_with_its_line_on_the_page():
+def test_an_error_of_a_block_is_shown_with_its_line_on_the_page():
     assert 'page.md", line 3' in raised_by(Block(Path("page.md"), 2, "python", "assert False\n"))
     assert not raised_by(Block(Path("page.md"), 2, "python", "assert True\n"))
 
 
 @pytest.mark.parametrize("block", blocks("python"))
-def test_a_python_block_runs_as_it_stands(block, tmp_path, monkeypatch):
+def test_a_python_block_runs_without_changes(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert raised_by(block) == ""
 
@@ -59,12 +59,12 @@ def test_a_make_command_of_a_shell_block_exists(block):
     assert set(re.findall(r"\bmake ([a-z]+)", block.source)) <= targets
 
 
-def test_both_commands_and_a_picture_stand_before_the_first_heading():
-    first = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## ")[0].splitlines()
-    assert any(line.startswith("make demo") for line in first)
-    assert any(line.startswith("make test") for line in first)
-    (picture,) = [line for line in first if line.startswith("![")]
-    assert (ROOT / re.search(r"\((.+)\)", picture)[1]).exists()
+def test_the_commands_make_demo_and_make_test_and_an_image_come_before_the_first_heading():
+    introduction = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## ")[0].splitlines()
+    assert any(line.startswith("make demo") for line in introduction)
+    assert any(line.startswith("make test") for line in introduction)
+    (image,) = [line for line in introduction if line.startswith("![")]
+    assert (ROOT / re.search(r"\((.+)\)", image)[1]).exists()
 
 
 def test_the_table_of_causes_is_complete_and_in_order():
