@@ -27,17 +27,18 @@ def line(*losses, barrier=0.0, anchor="initial", alphas=ALPHAS, monotone=False):
 
 
 def curves(figure):
-    """The coordinates (x, y) of each curve on the first axes, by its label."""
-    return {drawn.get_label(): drawn.get_xydata().T for drawn in figure.axes[0].lines}
+    """Return the coordinates (x, y) of each curve on the first axes, by its label."""
+    return {curve.get_label(): curve.get_xydata().T for curve in figure.axes[0].lines}
 
 
 def texts_on(figure):
-    """All texts on the figure, after drawing."""
+    """Return all texts on the figure, after drawing it."""
     render(figure)
     return "\n".join(text.get_text() for text in figure.findobj(mpl.text.Text))
 
 
 def healthy(step):
+    """Return a line on which the loss falls, the more the later the step."""
     return line(*(2.0 - alpha * step / 100 for alpha in ALPHAS), monotone=True)
 
 
@@ -145,7 +146,7 @@ def test_any_name_can_be_drawn_and_none_is_parsed_as_mathtext(name):
 
 
 def cells(figure):
-    """The two layers of the heat map: norms on the colour scale, and marks (0 zero, 1 not finite)."""
+    """Return the two layers of the heat map: norms on the colour scale, and marks (0: zero, 1: not finite)."""
     measured, marks = (mesh.get_array() for mesh in figure.axes[0].collections)
     return measured, marks
 
@@ -173,13 +174,13 @@ def test_zero_and_not_finite_have_colours_and_legend_entries_of_their_own():
     measured, marks = cells(figure)
     assert np.ma.getmaskarray(measured).tolist() == [[False, True, True], [True, True, False]]
     assert marks.filled(-1).tolist() == [[-1, 1, 1], [0, 0, -1]]
-    key = {text.get_text(): to_hex(patch.get_facecolor()) for text, patch in _key(figure)}
-    assert key["not finite"] == VERMILION.lower()
-    assert key["exactly zero"] != key["not finite"]
+    colours = {text.get_text(): to_hex(patch.get_facecolor()) for text, patch in _legend_entries(figure)}
+    assert colours["not finite"] == VERMILION.lower()
+    assert colours["exactly zero"] != colours["not finite"]
     assert "not finite in 2 of 3 columns" in texts_on(figure)
 
 
-def _key(figure):
+def _legend_entries(figure):
     legend = figure.legends[0]
     return zip(legend.get_texts(), legend.get_patches(), strict=True)
 
@@ -219,7 +220,7 @@ def test_more_than_32_groups_share_rows_by_the_norm_of_their_union():
     assert figure.axes[0].get_yticklabels()[0].get_text() == "layer0 – layer1"
 
 
-def test_ten_thousand_groups_fit():
+def test_ten_thousand_groups_share_32_rows():
     figure = gradient_norm_figure([1, 2], [f"blocks.{i}.weight" for i in range(10_000)], np.full((2, 10_000), 0.1))
     assert render(figure).shape[1] == 640
     assert "10,000 groups in 32 rows" in texts_on(figure)

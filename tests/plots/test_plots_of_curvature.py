@@ -26,8 +26,8 @@ PATH = {"initial": {"x": torch.ones(3), "y": torch.ones(2)}, "best": {"x": torch
 SURFACE = LossSurface(saddle, HERE, PATH, held_out=saddle)
 
 
-def drawn(figure: Figure) -> bool:
-    """Whether the figure renders to more than a few colours."""
+def is_drawn(figure: Figure) -> bool:
+    """Return whether the rendered figure has more than a few colours."""
     return len(set(render(figure).reshape(-1).tolist())) > 5
 
 
@@ -37,9 +37,9 @@ def plane_of(losses, points) -> Plane:
 
 def test_spectrum_and_descent_and_plane_are_drawn():
     curvature = HessianExtremes()(SURFACE)
-    assert drawn(spectrum_figure(HessianSpectrum()(SURFACE)))
-    assert drawn(descent_figure(curvature))
-    assert drawn(plane_figure(PathPlane(resolution=5)(SURFACE)))
+    assert is_drawn(spectrum_figure(HessianSpectrum()(SURFACE)))
+    assert is_drawn(descent_figure(curvature))
+    assert is_drawn(plane_figure(PathPlane(resolution=5)(SURFACE)))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_spectrum_and_descent_and_plane_are_drawn():
 )
 def test_planes_with_unusual_losses_are_drawn(losses):
     path = {f"epoch {i}": (1 - i / 4, i / 8) for i in range(5)}
-    assert drawn(plane_figure(plane_of(losses, {**path, "now": (0.0, 0.0)})))
+    assert is_drawn(plane_figure(plane_of(losses, {**path, "now": (0.0, 0.0)})))
 
 
 def test_a_curvature_without_descent_is_refused():
