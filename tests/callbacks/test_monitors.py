@@ -323,11 +323,11 @@ def test_short_and_barebones_runs_cause_no_failure(tmp_path, settings):
     torch.manual_seed(0)
     monitor = LandscapeMonitor()
     trainer = make_trainer(tmp_path, [monitor], **extra)
-    trainer.fit(Silent(), data())
+    trainer.fit(LogsNothing(), data())
     assert monitor._state.steps > 0
 
 
-class Silent(Classifier):
+class LogsNothing(Classifier):
     def training_step(self, batch, batch_idx):
         return F.cross_entropy(self.net(batch[0]), batch[1])
 

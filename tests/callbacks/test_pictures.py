@@ -54,8 +54,9 @@ def test_a_healthy_run_measures_its_gradient_noise_and_draws_no_plane():
     inputs, monitor = data(), LandscapeMonitor(every_n_steps=20)
     trainer = train(Regression(), monitor, inputs[:, :4], inputs[:, :4].sum(1), 100)
     scale = monitor.report.document["gradients"]["noise_scale"]
-    # At w = 0 a sample's gradient is -2xs, s the sum of x: |E|² is 16, the trace of its covariance 80, in samples; a
-    # scale in batches would be 32 times smaller. Few batches leave a factor of three open.
+    # At w = 0 a sample's gradient is -2xs, where s is the sum of x: its mean has the squared norm 16, its covariance
+    # the trace 80, so that the noise scale is 5 samples (and not 5/32 batches). The few batches estimate it within a
+    # factor of three.
     assert 5.0 / 3 < scale < 5.0 * 3
     assert 5.0 / 3 < float(trainer.callback_metrics["landscape/noise_scale"]) < 5.0 * 3  # of the check before
     assert monitor.planes == ()

@@ -79,9 +79,9 @@ def test_f09_with_light_effort_no_batch_is_captured_and_no_loss_is_evaluated(mak
 
 
 def test_f09_scheduled_measurements_wait_until_2_percent_of_the_steps_pay_for_them_unless_every_n_steps_is_set():
-    waiting, asked = make_monitor(), make_monitor(every_n_steps=20, num_points=3)
+    waiting, scheduled = make_monitor(), make_monitor(every_n_steps=20, num_points=3)
     fit_monitored(waiting, steps=120)
-    fit_monitored(asked, steps=120)
+    fit_monitored(scheduled, steps=120)
     assert not waiting._state.readings.lines()
     assert "scheduled lines (2% of the steps so far are too few gradients): set every_n_steps=..." in waiting.report
-    assert len(asked._state.readings.lines()["initial"]) >= 4
+    assert len(scheduled._state.readings.lines()["initial"]) >= 4

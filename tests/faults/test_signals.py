@@ -19,7 +19,7 @@ from tests.faults.runs import MONITORS, PROBING, Flat, Net, fit, loader, trace, 
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 
 
-class Mine(Exception):
+class UserError(Exception):
     """A user's error with an attribute in addition to its message."""
 
     def __init__(self, text, code):
@@ -68,7 +68,7 @@ def assert_nothing_is_left(monitor):
 
 @every_monitor
 def test_f34_a_users_error_passes_through_unchanged_and_without_a_collective(name, monkeypatch):
-    error = Mine("mine", code=7)
+    error = UserError("mine", code=7)
 
     def forbidden(*args, **kwargs):
         raise AssertionError("a collective while the error passes")
@@ -116,14 +116,14 @@ def test_f34_after_an_error_the_report_is_complete_on_disk_and_in_the_terminal(t
     monitor = LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2, dirpath=str(tmp_path))
 
     def fails():
-        raise Mine("mine", code=7)
+        raise UserError("mine", code=7)
 
     error_and_messages(fails, monitor)
     events = read_events(tmp_path)
     assert events[-1]["event"] == "end"
-    assert events[-1]["status"] == "stopped by Mine"
-    assert "stopped by Mine" in (tmp_path / "landscape_report.html").read_text(encoding="utf-8")
-    assert "stopped by Mine" in capsys.readouterr().out
+    assert events[-1]["status"] == "stopped by UserError"
+    assert "stopped by UserError" in (tmp_path / "landscape_report.html").read_text(encoding="utf-8")
+    assert "stopped by UserError" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", PROBING)
@@ -157,7 +157,7 @@ def test_f34_a_signal_during_a_probe_ends_the_run_with_the_weights_restored(name
 @every_monitor
 @pytest.mark.parametrize("where", ["report", "drain", "notes"])
 def test_f35_an_error_of_this_library_after_the_users_error_does_not_replace_it(name, where, monkeypatch):
-    error, monitor = Mine("mine", code=7), MONITORS[name]()
+    error, monitor = UserError("mine", code=7), MONITORS[name]()
 
     def broken(*args, **kwargs):
         raise RuntimeError("ours")
@@ -181,7 +181,7 @@ class WithoutAlarm(ActsAtStep50):
 
 @every_monitor
 def test_f35_a_warning_that_is_raised_as_an_error_at_the_end_does_not_replace_the_users_error(name):
-    error, monitor = Mine("mine", code=7), MONITORS[name]()
+    error, monitor = UserError("mine", code=7), MONITORS[name]()
 
     class Diverges(Net):
         def training_step(self, batch, batch_idx):
@@ -195,7 +195,7 @@ def test_f35_a_warning_that_is_raised_as_an_error_at_the_end_does_not_replace_th
         warnings.simplefilter("error", LandscapeWarning)
         try:
             fit(Diverges(), monitor)
-        except Mine as raised:
+        except UserError as raised:
             caught = raised
     assert caught is error
     assert_nothing_is_left(monitor)
@@ -205,10 +205,10 @@ def test_f35_a_warning_that_is_raised_as_an_error_at_the_end_does_not_replace_th
 def test_f35_after_an_error_before_training_begins_no_hook_and_no_batch_is_left(name):
     class Refuses(Net):
         def on_train_start(self):
-            raise Mine("mine", code=7)
+            raise UserError("mine", code=7)
 
     monitor, module = MONITORS[name](), Refuses()
-    with pytest.raises(Mine):
+    with pytest.raises(UserError):
         fit(module, monitor)
     assert_nothing_is_left(monitor)
     assert not any(optimizer._optimizer_step_post_hooks for optimizer in module.trainer.optimizers)
@@ -250,10 +250,10 @@ def test_f35_a_terminal_that_cannot_be_written_to_causes_no_failure(output, tmp_
 @pytest.mark.filterwarnings("ignore:.*there is no last checkpoint available")
 def test_f34_a_checkpoint_on_exception_contains_the_state_of_the_monitor(tmp_path):
     def fails():
-        raise Mine("mine", code=7)
+        raise UserError("mine", code=7)
 
     caught, _ = error_and_messages(fails, MONITORS["landscape"](), OnExceptionCheckpoint(tmp_path))
-    assert isinstance(caught, Mine), caught
+    assert isinstance(caught, UserError), caught
     (path,) = tmp_path.glob("*.ckpt")
     (state,) = torch.load(path, weights_only=True)["callbacks"].values()
     assert state["run"]["steps"] == 50

@@ -58,7 +58,7 @@ class Backbone(Classifier):
         return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=0.05, momentum=0.9)
 
 
-class Silent(Perceptron):
+class LogsNothing(Perceptron):
     """Logs nothing, as `barebones=True` requires."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -68,7 +68,7 @@ class Silent(Perceptron):
         torch.rand(())
 
 
-class Immovable(Silent):
+class Immovable(LogsNothing):
     """The learning rate is so small that the loss stays on a plateau."""
 
     def configure_optimizers(self) -> Any:
@@ -105,12 +105,12 @@ def fit_with_the_modules_loader(run: Run) -> None:
 def resume_after_an_exception(run: Run) -> None:
     """Raise in the first run, and resume from the checkpoint that `OnExceptionCheckpoint` has written."""
 
-    class Bomb(Callback):
+    class RaiseAtStep25(Callback):
         def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
             if trainer.global_step == 25:
                 raise InterruptedError
 
-    run.begin(Bomb(), enable_checkpointing=True)
+    run.begin(RaiseAtStep25(), enable_checkpointing=True)
     try:
         run.fit()
     except InterruptedError:
@@ -152,7 +152,7 @@ SETTINGS = {
     "LBFGS": Setting(SecondOrder),
     "compiled part": Setting(CompiledPart),
     "compiled whole": Setting(CompiledWhole, prepare=lambda module: torch.compile(module, backend="aot_eager")),
-    "barebones": Setting(Silent, trainer=_barebones),
+    "barebones": Setting(LogsNothing, trainer=_barebones),
     "fast_dev_run": Setting(trainer=lambda: {"fast_dev_run": 3}, steps=3),
     "overfit_batches": Setting(trainer=lambda: {"overfit_batches": 2}, steps=10),
     "no batches": Setting(trainer=lambda: {"limit_train_batches": 0}, steps=0),

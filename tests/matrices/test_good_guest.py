@@ -1,4 +1,4 @@
-"""A monitor writes no file unasked and leaves the state of the process unchanged, whether the run ends or fails."""
+"""A monitor writes only files that the user asks for, and leaves the process unchanged, even if the run fails."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 
 SHORT = Setting(trainer=lambda: {"max_epochs": 3}, steps=24)
 HOOKS = sorted(name for name in vars(Callback) if name.startswith("on_") or name in {"setup", "teardown", "state_dict"})
-OURS = [name for name in HOOKS if name in vars(Monitor)]
+MONITOR_HOOKS = [name for name in HOOKS if name in vars(Monitor)]
 ONLY_AFTER_ERRORS = {"on_exception"}
 """hooks that are called only when a run fails"""
 
@@ -153,7 +153,9 @@ def run_with_changed_hooks(watcher: str, folder: Path, change: Any) -> Outcome:
     return outcome(SHORT, make, folder)
 
 
-@pytest.mark.parametrize(("hook", "watcher"), pairs([name for name in OURS if name != "state_dict"], BUSY_HOOKS))
+@pytest.mark.parametrize(
+    ("hook", "watcher"), pairs([name for name in MONITOR_HOOKS if name != "state_dict"], BUSY_HOOKS)
+)
 def test_a_run_is_unchanged_if_a_hook_of_the_monitor_is_never_called(hook, watcher, tmp_path):
     def change(monitor: Monitor) -> None:
         setattr(monitor, hook, lambda *args, **kwargs: None)
@@ -168,7 +170,7 @@ def test_a_run_is_unchanged_if_a_hook_of_the_monitor_is_never_called(hook, watch
 @pytest.mark.parametrize("watcher", WATCHERS)
 def test_a_run_is_unchanged_if_each_hook_of_the_monitor_is_called_twice(watcher, tmp_path):
     def change(monitor: Monitor) -> None:
-        for hook in OURS:
+        for hook in MONITOR_HOOKS:
             setattr(monitor, hook, functools.partial(_call_twice, getattr(monitor, hook)))
 
     after = run_with_changed_hooks(watcher, tmp_path, change)
@@ -183,7 +185,7 @@ def _call_twice(hook: Any, *args: Any, **kwargs: Any) -> Any:
     return hook(*args, **kwargs)
 
 
-@pytest.mark.parametrize(("hook", "watcher"), pairs(OURS, BUSY_HOOKS))
+@pytest.mark.parametrize(("hook", "watcher"), pairs(MONITOR_HOOKS, BUSY_HOOKS))
 def test_any_hook_can_be_called_on_a_monitor_that_was_in_no_run(hook, watcher, tmp_path):
     monitor, module = WATCHERS[watcher].make(), Perceptron()
     trainer = quiet(tmp_path, max_epochs=1)

@@ -39,6 +39,8 @@ def monitor_with_all_probes() -> Monitor:
 
 @dataclass(frozen=True)
 class Watcher:
+    """A monitor, and the scalars that it logs."""
+
     make: Callable[[], Monitor]
     scalars: frozenset[str] = field(default=frozenset())
     """names without ``landscape/`` of scalars that a logger has received after any run of 40 steps"""

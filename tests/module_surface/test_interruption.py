@@ -168,7 +168,7 @@ def change_classes(observer: EveryLine, trainer: Any, pl_module: Any) -> None:
     with isolated(LightningHost(trainer, pl_module), Weights(pl_module)):
         kind = type(pl_module)
         kind.calls += 1
-        kind.seen.append(kind.calls)
+        kind.batch_indices.append(kind.calls)
         kind.added = []
         del kind.total
 

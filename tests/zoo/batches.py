@@ -131,7 +131,7 @@ class Bare:
 class Extended(Bare):
     def __init__(self, samples: int) -> None:
         super().__init__(samples)
-        self.seen: list[int] = []
+        self.batch_indices: list[int] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +155,9 @@ class SlottedBatch(Linear):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         pair, extra = batch.pair, batch.extra
-        extra.seen.append(batch_idx)
+        extra.batch_indices.append(batch_idx)
         pair.inputs = pair.inputs.mul_(extra.scale.pop())
-        shift = extra.drift().mean() * len(extra.seen)
+        shift = extra.drift().mean() * len(extra.batch_indices)
         return F.cross_entropy(self.net(pair.inputs + shift), pair.labels)
 
 

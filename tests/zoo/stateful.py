@@ -165,7 +165,7 @@ class Scaled(nn.Module):
 
 class Counted(Classifier):
     calls = 0
-    seen: ClassVar[list[int]] = []
+    batch_indices: ClassVar[list[int]] = []
     best: ClassVar[dict[str, Any]] = {}
 
 
@@ -192,7 +192,15 @@ class ClassState(Counted):
     def on_train_start(self) -> None:
         """Reset the state of the classes, so that each run begins with the same state."""
         kind = type(self)
-        for state in (Scaled.means, kind.seen, kind.best, kind.recent, kind.kinds, kind.indices, kind.notes.losses):
+        for state in (
+            Scaled.means,
+            kind.batch_indices,
+            kind.best,
+            kind.recent,
+            kind.kinds,
+            kind.indices,
+            kind.notes.losses,
+        ):
             state.clear()
         kind.drift.zero_()
         kind.draws.manual_seed(5)
@@ -203,13 +211,13 @@ class ClassState(Counted):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         kind = type(self)
         kind.calls += 1
-        kind.seen.append(batch_idx)
+        kind.batch_indices.append(batch_idx)
         kind.kinds[batch_idx] += 1
         kind.indices.add(len(kind.indices))
         kind.drift.add_(batch[0].mean(0))
         noise = 0.1 * torch.randn(batch[0].shape, generator=kind.draws)
         loss = F.cross_entropy(self.net(batch[0] + noise + 0.1 * kind.drift), batch[1]) * self.factor
-        loss = loss + 1e-3 * (len(kind.seen) + len(kind.indices) + kind.kinds[0] + getattr(kind, "latest", 0))
+        loss = loss + 1e-3 * (len(kind.batch_indices) + len(kind.indices) + kind.kinds[0] + getattr(kind, "latest", 0))
         loss = loss + 1e-3 * (float(kind.total) + len(kind.recent) + kind.best.get("loss", 0.0))
         kind.latest = batch_idx
         kind.total = kind.total + loss.detach()
