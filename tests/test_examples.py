@@ -93,7 +93,7 @@ def test_each_monitor_alone_does_its_one_thing(tmp_path):
         "LandscapeMonitor": gradient | progress | ratio | line | {"landscape/overhead"},
     }
     assert "[LL110]" in err
-    assert err.count("From initial to here the loss goes from") >= 1
+    assert err.count("On the line from initial to the present weights the loss goes from") >= 1
     pictures = {name: set(events(tmp_path / "out" / name / "version_0").Tags()["images"]) for name in parts}
     assert pictures["GradientNormMonitor"] == {"landscape/grad_norms"}
     assert pictures["PlateauMonitor"] == set()

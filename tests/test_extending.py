@@ -424,5 +424,5 @@ def test_a_probe_that_is_called_like_a_scalar_of_the_library_is_told_to_take_ano
     values, refused = own_scalars([Measurements({name: 1.0, "mine": 2.0})])
     assert values == {"mine": 2.0}
     assert refused == {
-        f"the scalar {name!r} of a probe": f"landscape/{name} is a name that the library uses itself; choose another"
+        f"the scalar {name!r} of a probe": f"the library itself uses the name landscape/{name}; choose another"
     }

@@ -21,6 +21,7 @@ from lightning_landscape.module_surface import global_state, isolation, other_at
 from lightning_landscape.module_surface.during_fit import module_surface
 from lightning_landscape.module_surface.isolation import isolated
 from lightning_landscape.module_surface.weights import Weights
+from lightning_landscape.trainer._compat import hooks_of_all_optimizers
 from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.callbacks.test_transparency import alone
 from tests.module_surface.observers import Prober
@@ -77,7 +78,7 @@ def everything(trainer: Any, pl_module: Any) -> dict[str, Any]:
         "weights": [fingerprint(p) for p in pl_module.parameters()],
         "gradients": [fingerprint(p.grad) for p in pl_module.parameters()],
         "hooks": [list((p._backward_hooks or {}).values()) for p in pl_module.parameters()],
-        "hooks of all optimizers": [list(hooks.values()) for hooks in isolation._hooks_of_all_optimizers()],
+        "hooks of all optimizers": [list(hooks.values()) for hooks in hooks_of_all_optimizers()],
         "loggers": [id(logger) for logger in trainer.loggers],
         "trainer": {key: id(value) for key, value in vars(trainer).items()},
         "groups": [fingerprint(list(group.items())) for o in trainer.optimizers for group in o.param_groups],
