@@ -28,7 +28,7 @@ from lightning_landscape.diagnosis import DETECTORS
 from lightning_landscape.evidence import Cause, Measurements
 from lightning_landscape.examination.own_scalars import own_scalars
 from lightning_landscape.probes import EXAMINATION
-from tests.test_namespaces import NAMESPACES, 
+from tests.test_namespaces import NAMESPACES, needs_lightning_2_6
 
 ROOT = Path(__file__).parents[1]
 slow = pytest.mark.slow
@@ -221,7 +221,7 @@ def test_early_stopping_follows_an_own_scalar(make):
     assert trainer.global_step < STEPS
 
 
-@
+@needs_lightning_2_6
 @slow
 def test_own_parts_measure_the_same_in_both_namespaces():
     measured = {}
