@@ -1,1 +1,1 @@
-"""Measurements that the documentation quotes; run one by ``python -m benchmarks.NAME``."""
+"""Measurements that the documentation quotes; ``python -m benchmarks.NAME`` runs one of them."""

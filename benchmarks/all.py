@@ -1,6 +1,6 @@
-"""Every benchmark, into one page of the docs: ``python -m benchmarks.all [--quick] [--into docs/measured.md]``.
+"""Run all benchmarks and write one page of the docs: ``python -m benchmarks.all [--quick] [--into docs/measured.md]``.
 
-Each runs in a process of its own; what one could not measure here, for want of a package or a GPU, its section says.
+Each benchmark runs in its own process. If a package or a GPU that it needs is missing, its section says so.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.overhead.timing import setting
+from benchmarks.overhead.timing import environment
 
-LONGEST = 3600
-"""seconds after which a benchmark is given up"""
+TIME_LIMIT = 3600
+"""seconds after which a benchmark is ended"""
 
 
-class Part(NamedTuple):
-    """One benchmark: its command, and the shorter one of a quick run, where there is one."""
+class Benchmark(NamedTuple):
+    """The command of a benchmark, and its shorter command for ``--quick``; None if a quick run leaves it out."""
 
     title: str
     command: tuple[str, ...]
     quick: tuple[str, ...] | None
 
 
-PARTS = (
-    Part(
+BENCHMARKS = (
+    Benchmark(
         "What watching costs",
         ("benchmarks.overhead",),
         ("benchmarks.overhead", "steps", "floors", "import", "--models", "tiny MLP", "--only-ours", "--shorten", "0.2"),
     ),
-    Part("What a loss surface costs", ("benchmarks.surface",), ("benchmarks.surface", "--turns", "4")),
-    Part("Curvature, against other tools", ("benchmarks.curvature",), None),
-    Part(
+    Benchmark("What a loss surface costs", ("benchmarks.surface",), ("benchmarks.surface", "--turns", "4")),
+    Benchmark("Curvature, against other tools", ("benchmarks.curvature",), None),
+    Benchmark(
         "Stuck runs, open split",
         ("benchmarks.stuck_runs", "--split", "open", "--only-monitor"),
         ("benchmarks.stuck_runs", "--only-monitor", "--seeds", "0", "--names", "xor_from_tiny_weights", "--jobs", "1"),
@@ -45,31 +45,32 @@ PARTS = (
 )
 
 
-def section(part: Part, arguments: Sequence[str] | None) -> str:
-    """What the benchmark printed, below its command; or why there is nothing."""
+def section(benchmark: Benchmark, arguments: Sequence[str] | None) -> str:
+    """Run a benchmark with these arguments and return its command and output, or the reason why there is no output."""
     if arguments is None:
-        return f"## {part.title}\n\nNot measured in a quick run: `python -m {' '.join(part.command)}`."
+        return f"## {benchmark.title}\n\nNot measured in a quick run: `python -m {' '.join(benchmark.command)}`."
     command, start = f"python -m {' '.join(arguments)}", time.monotonic()
     try:
-        ran = subprocess.run(
-            [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, timeout=LONGEST
+        process = subprocess.run(
+            [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, timeout=TIME_LIMIT
         )
     except subprocess.TimeoutExpired:
-        return f"## {part.title}\n\n`{command}`\n\nNot measured: it took more than {LONGEST} s."
+        return f"## {benchmark.title}\n\n`{command}`\n\nNot measured: it took more than {TIME_LIMIT} s."
     minutes = (time.monotonic() - start) / 60
-    if ran.returncode:
-        reason = (ran.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return f"## {part.title}\n\n`{command}`\n\nNot measured: {reason}."
-    return f"## {part.title}\n\n`{command}`, {minutes:.1f} minutes.\n\n{set_apart(lowered(ran.stdout.strip()))}"
+    if process.returncode:
+        reason = (process.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return f"## {benchmark.title}\n\n`{command}`\n\nNot measured: {reason}."
+    output = separate_tables(lower_headings(process.stdout.strip()))
+    return f"## {benchmark.title}\n\n`{command}`, {minutes:.1f} minutes.\n\n{output}"
 
 
-def lowered(markdown: str) -> str:
-    """The same without headings as high as that of a section."""
+def lower_headings(markdown: str) -> str:
+    """Return the text with its second-level headings on the third level, since sections have second-level headings."""
     return "\n".join(f"#{line}" if line.startswith("## ") else line for line in markdown.splitlines())
 
 
-def set_apart(markdown: str) -> str:
-    """The same with an empty line before and after every table, without which Markdown shows none."""
+def separate_tables(markdown: str) -> str:
+    """Return the text with an empty line before and after every table, which Markdown needs to recognise a table."""
     lines: list[str] = []
     for line in markdown.splitlines():
         if line and lines and lines[-1] and line.startswith("|") != lines[-1].startswith("|"):
@@ -79,18 +80,19 @@ def set_apart(markdown: str) -> str:
 
 
 def page(*, quick: bool) -> str:
-    """All sections."""
-    how = "python -m benchmarks.all" + (" --quick" if quick else "")
+    """Run all benchmarks, or their quick versions, and return the page with one section for each."""
+    command = "python -m benchmarks.all" + (" --quick" if quick else "")
     graphics = "" if torch.cuda.is_available() else " Without a GPU: CUDA is not measured."
-    head = f"# As measured\n\nWritten by `{how}`, not by hand: {setting()}.{graphics}"
-    return "\n\n".join([head, *(section(part, part.quick if quick else part.command) for part in PARTS)]) + "\n"
+    head = f"# As measured\n\nWritten by `{command}`, not by hand: {environment()}.{graphics}"
+    sections = (section(benchmark, benchmark.quick if quick else benchmark.command) for benchmark in BENCHMARKS)
+    return "\n\n".join([head, *sections]) + "\n"
 
 
 def main() -> None:
-    """Measure and write the page."""
+    """Run all benchmarks and write the page."""
     options = ArgumentParser(prog="python -m benchmarks.all")
-    options.add_argument("--quick", action="store_true", help="a few minutes, to see that everything runs")
-    options.add_argument("--into", type=Path, default=Path("docs/measured.md"))
+    options.add_argument("--quick", action="store_true", help="run shorter benchmarks, in a few minutes, as a test")
+    options.add_argument("--into", type=Path, default=Path("docs/measured.md"), help="file to write the page to")
     chosen = options.parse_args()
     chosen.into.write_text(page(quick=chosen.quick), encoding="utf-8")
 

@@ -1,7 +1,8 @@
-"""Curvature against the other tools: the same Hessian, the same questions, interleaved, in CPU seconds of one thread.
+"""Compare eigenvalues and traces of one Hessian from this library and from other tools: error, time and memory.
 
-Run it as ``python -m benchmarks.curvature`` in an environment with ``benchmarks/requirements.txt``. Errors are relative
-to Lanczos in float64, long enough that its residuals vanish. Times are medians over the rounds.
+Run it by ``python -m benchmarks.curvature`` in an environment with ``benchmarks/requirements.txt``. Times are CPU
+seconds of one thread, medians over rounds in which all tools run in turn. Errors are relative to a Lanczos method in
+float64 with enough steps that its residuals vanish.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from lightning_landscape.functional import hessian_extremes
 from lightning_landscape.functional.hessian.extremes import both_ends, largest, sign_of_lambda_min, smallest
 
 ROUNDS = 3
-NEVER = lambda found: False  # noqa: E731
+NEVER = lambda extremes: False  # noqa: E731
+"""a stopping rule for `hessian_extremes` that always takes all iterations"""
 
 
 @dataclass
 class Row:
-    """One tool's way to do one task."""
+    """How one tool does a task, with the CPU seconds of each round and the last answer."""
 
     tool: str
     run: Callable[[], Answer]
@@ -43,31 +45,41 @@ class Row:
 
 @dataclass(frozen=True)
 class Task:
-    """A question with a known answer: `ends` picks what is asked for from ascending eigenvalues."""
+    """Eigenvalues that several tools compute, with the exact ones."""
 
     name: str
     truth: Sequence[float]
+    """exact eigenvalues, ascending"""
     ends: Callable[[Sequence[float]], list[float]]
+    """picks the eigenvalues that are compared from ascending ones"""
     rows: list[Row]
 
 
 def truth_of(model: nn.Module, data: Data, steps: int) -> tuple[float, ...]:
-    """Ritz values of a long float64 Lanczos."""
+    """Return the Ritz values of a Lanczos method in float64 with this many steps, and print how exact they are."""
     exact = copy.deepcopy(model).double()
     batches = [(x.double() if x.is_floating_point() else x, y) for x, y in data]
-    found = hessian_extremes(
+    extremes = hessian_extremes(
         peers.losses(exact, batches), dict(exact.named_parameters()), iterations=steps, stop=NEVER, memory=8 * 2**30
     )
     print(
-        f"truth by {found.products} float64 products: loss {found.loss:.4f}, "
-        f"λ_min {found.lambda_min:.6g} (residual {found.residual_min:.1e}), "
-        f"λ_max {found.lambda_max:.6g} (residual {found.residual_max:.1e})"
+        f"truth by {extremes.products} float64 products: loss {extremes.loss:.4f}, "
+        f"λ_min {extremes.lambda_min:.6g} (residual {extremes.residual_min:.1e}), "
+        f"λ_max {extremes.lambda_max:.6g} (residual {extremes.residual_max:.1e})"
     )
-    return found.ritz_values
+    return extremes.ritz_values
 
 
-def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], first: Task, slow: int) -> list[Task]:
-    """What is asked of both networks."""
+def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], second: Task, most: int) -> list[Task]:
+    """Return the tasks of both networks, `second` among them.
+
+    Args:
+        model: the network.
+        data: its batches.
+        truth: exact eigenvalues, ascending.
+        second: a task that comes second in the table.
+        most: iterations that this library may take for λ_min.
+    """
     low, top, five = (lambda v: [v[0]]), (lambda v: [v[-1]]), (lambda v: list(v[-5:]))
     return [
         Task(
@@ -82,7 +94,7 @@ def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], first: 
                 Row("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, LARGEST, 1, 40)),
             ],
         ),
-        first,
+        second,
         Task(
             "λ_max to 1e-3",
             truth,
@@ -113,7 +125,7 @@ def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], first: 
             truth,
             low,
             [
-                Row("ours", lambda: peers.ours(model, data, smallest(1, 1e-3), slow)),
+                Row("ours", lambda: peers.ours(model, data, smallest(1, 1e-3), most)),
                 Row("curvlinops + eigsh(1e-3)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 1e-3)),
                 Row("curvlinops + eigsh(3e-2)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 3e-2)),
                 Row("hessian-eigenthings(40)", lambda: peers.with_eigenthings(model, data, SMALLEST, 1, 40)),
@@ -123,7 +135,7 @@ def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], first: 
 
 
 def conv_tasks(model: nn.Module, data: Data) -> list[Task]:
-    """Both ends, and the common tasks."""
+    """Return the tasks of the convolutional network: both ends of the spectrum, and those of `spectrum_tasks`."""
     truth = truth_of(model, data, 110)
     both = Task(
         "both ends to 1e-2",
@@ -139,7 +151,7 @@ def conv_tasks(model: nn.Module, data: Data) -> list[Task]:
 
 
 def transformer_tasks(model: nn.Module, data: Data) -> list[Task]:
-    """λ_max with the sign of λ_min, the lower end, and the common tasks."""
+    """Return the tasks of the transformer: λ_max with the sign of λ_min, λ_min, and those of `spectrum_tasks`."""
     truth = truth_of(model, data, 180)
     sign = Task(
         "λ_max to 1e-2 and the sign of λ_min",
@@ -161,19 +173,19 @@ def transformer_tasks(model: nn.Module, data: Data) -> list[Task]:
             Row("curvlinops + eigsh(0.1)", lambda: peers.with_curvlinops(model, data, SMALLEST, 1, 0.1)),
         ],
     )
-    products, first, *common = spectrum_tasks(model, data, truth, sign, 150)
-    return [products, first, lower, *common]
+    products, second, *others = spectrum_tasks(model, data, truth, sign, 150)
+    return [products, second, lower, *others]
 
 
 def both_by_eigenthings(model: nn.Module, data: Data) -> Answer:
-    """Its Lanczos gives one end a run."""
+    """Return both ends from hessian-eigenthings, whose Lanczos method computes one end at a time."""
     low = peers.with_eigenthings(model, data, SMALLEST, 1, 40)
     high = peers.with_eigenthings(model, data, LARGEST, 1, 40)
     return Answer([*low.values, *high.values], low.products + high.products)
 
 
 def trace_tasks(model: nn.Module, data: Data) -> list[Task]:
-    """The trace, against the sum of all eigenvalues."""
+    """Return the task of the trace, whose exact value is the sum of all eigenvalues."""
     truth = truth_of(model, data, 1790)
     methods = {"Hutch++": curvlinops.hutchpp_trace, "XTrace": curvlinops.xtrace}
     rows = [Row("ours (Hutchinson)", lambda: peers.our_trace(model, data, 98))]
@@ -187,7 +199,7 @@ def trace_tasks(model: nn.Module, data: Data) -> list[Task]:
 
 
 def measure(tasks: Sequence[Task]) -> None:
-    """All tools in turn, round after round, so that a busy machine is busy for all of them."""
+    """Time all tools in turn, for several rounds, so that other load on the machine affects all of them."""
     for task in tasks:
         for _ in range(ROUNDS):
             for row in task.rows:
@@ -197,7 +209,7 @@ def measure(tasks: Sequence[Task]) -> None:
 
 
 def report(name: str, tasks: Sequence[Task]) -> None:
-    """One table."""
+    """Print the table of one network."""
     print(f"\n{name}")
     print(f"| {'task':36} | {'tool':30} |  CPU s | ratio | products | ms each | worst error | note |")
     print("|---|---|---:|---:|---:|---:|---:|---|")
@@ -205,36 +217,39 @@ def report(name: str, tasks: Sequence[Task]) -> None:
         base = statistics.median(task.rows[0].seconds)
         for row in task.rows:
             seconds, answer = statistics.median(row.seconds), row.answer
-            wanted, given = task.ends(task.truth), task.ends(answer.values)
-            error = max(abs(a - b) / abs(b) for a, b in zip(given, wanted, strict=True))
+            exact, computed = task.ends(task.truth), task.ends(answer.values)
+            error = max(abs(a - b) / abs(b) for a, b in zip(computed, exact, strict=True))
             print(
                 f"| {task.name:36} | {row.tool:30} | {seconds:6.2f} | {seconds / base:5.2f} | {answer.products:8.0f} "
                 f"| {1e3 * seconds / answer.products:7.1f} | {error:11.1e} | {answer.note} |"
             )
 
 
-def status(field: str) -> float:
-    """One of the process's memory figures, in MiB (Linux)."""
+def memory_of_process(field: str) -> float:
+    """Return a field of Linux's ``/proc/self/status``, such as VmRSS, in MiB."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024
 
 
 def peak_rise(make: Callable[[], tuple[nn.Module, Data]], memory: float, results: multiprocessing.Queue) -> None:
-    """In a process of its own: by how much a probe raises the peak of resident memory above what was there before."""
+    """Put the method, the counted memory and the rise of peak resident memory of 20 products, in MiB, into `results`.
+
+    It runs in its own process, whose resident memory before the products is subtracted.
+    """
     torch.set_num_threads(1)
     model, data = make()
-    # One product first: what torch allocates once and for ever is not the probe's.
+    # The first products allocate memory that torch keeps for the life of the process, so they are not measured.
     run = functools.partial(hessian_extremes, peers.losses(model, data), dict(model.named_parameters()), stop=NEVER)
     run(iterations=4, memory=memory)
     ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = status("VmRSS")
-    found = run(iterations=20, memory=memory)
-    results.put((str(found.method), found.memory / 2**20, status("VmHWM") - before))
+    Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM, the peak
+    before = memory_of_process("VmRSS")
+    extremes = run(iterations=20, memory=memory)
+    results.put((str(extremes.method), extremes.memory / 2**20, memory_of_process("VmHWM") - before))
 
 
 def report_memory() -> None:
-    """Kept graphs, recomputed ones, and differences, under falling budgets."""
+    """Print the memory of retained graphs, of recomputed graphs and of finite differences, under falling budgets."""
     print("\nMemory of 20 products (MiB): budget, what the probe counts, and the rise of the process's peak")
     print("| network | budget | counted | peak rise | method |")
     print("|---|---:|---:|---:|---|")
@@ -250,7 +265,7 @@ def report_memory() -> None:
 
 
 def main() -> None:
-    """Everything, in one run."""
+    """Run all tasks and print their tables."""
     torch.set_num_threads(1)
     print(f"python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, 1 thread")
     for name, make, tasks_of in (

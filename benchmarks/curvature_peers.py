@@ -43,8 +43,8 @@ def losses(model: nn.Module, data: Data) -> list[Callable]:
 
 def ours(model: nn.Module, data: Data, stop: Stop, iterations: int) -> Answer:
     """Return the eigenvalues found by this library."""
-    found = hessian_extremes(losses(model, data), dict(model.named_parameters()), iterations=iterations, stop=stop)
-    return Answer(list(found.ritz_values), found.products, f"{found.memory / 2**20:.0f} MiB")
+    extremes = hessian_extremes(losses(model, data), dict(model.named_parameters()), iterations=iterations, stop=stop)
+    return Answer(list(extremes.ritz_values), extremes.products, f"{extremes.memory / 2**20:.0f} MiB")
 
 
 @contextlib.contextmanager
@@ -99,8 +99,8 @@ def with_eigenthings(model: nn.Module, data: Data, which: str, count: int, steps
         operator = hessian_eigenthings.HessianOperator(
             model, data, hessian_eigenthings.supervised_loss(nn.CrossEntropyLoss())
         )
-        found = hessian_eigenthings.lanczos(operator, k=count, max_iter=steps, which=which, seed=0)
-        return Answer(sorted(found.eigenvalues.tolist()), products())
+        result = hessian_eigenthings.lanczos(operator, k=count, max_iter=steps, which=which, seed=0)
+        return Answer(sorted(result.eigenvalues.tolist()), products())
 
 
 def with_pyhessian(model: nn.Module, data: Data, count: int, tolerance: float, most: int = 100) -> Answer:
@@ -141,8 +141,8 @@ def with_pyhessian_in_one_batch(model: nn.Module, data: Data, count: int, tolera
 
 def our_trace(model: nn.Module, data: Data, products: int) -> Answer:
     """Return the trace from this library, with its standard error as the note."""
-    found = hessian_trace(losses(model, data), dict(model.named_parameters()), products=products)
-    return Answer([found.value], found.products, f"±{found.error:.2g}")
+    trace = hessian_trace(losses(model, data), dict(model.named_parameters()), products=products)
+    return Answer([trace.value], trace.products, f"±{trace.error:.2g}")
 
 
 def trace_with_curvlinops(model: nn.Module, data: Data, products: int, method: Callable) -> Answer:
@@ -161,8 +161,8 @@ def trace_with_eigenthings(model: nn.Module, data: Data, products: int) -> Answe
         operator = hessian_eigenthings.HessianOperator(
             model, data, hessian_eigenthings.supervised_loss(nn.CrossEntropyLoss())
         )
-        found = hessian_eigenthings.hutch_plus_plus(operator, num_matvecs=products, seed=0)
-        return Answer([float(found.estimate)], taken())
+        trace = hessian_eigenthings.hutch_plus_plus(operator, num_matvecs=products, seed=0)
+        return Answer([float(trace.estimate)], taken())
 
 
 def trace_with_pyhessian(model: nn.Module, data: Data, products: int) -> Answer:

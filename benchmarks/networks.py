@@ -1,4 +1,4 @@
-"""The two networks, with synthetic data, on which curvature tools are compared: made anew from their seeds."""
+"""Networks with synthetic data on which curvature tools are compared; every call builds them from the same seeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Data = list[tuple[Tensor, Tensor]]
 
 
 class ConvNet(nn.Module):
-    """105,866 parameters on 28x28 images; GELU, so that the Hessian exists everywhere but at max-pooling's ties."""
+    """A convolutional network of 105,866 parameters, whose Hessian exists except at ties of max-pooling."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class ConvNet(nn.Module):
         self.out = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (samples, 10)."""
+        """Return logits, (samples, 10)."""
         x = F.max_pool2d(F.gelu(self.first(x)), 2)
         x = F.max_pool2d(F.gelu(self.second(x)), 2)
         return self.out(F.gelu(self.hidden(x.flatten(1))))
@@ -37,7 +37,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, tokens, width) to the same."""
+        """Return hidden states of the shape of `x`, (samples, tokens, width)."""
         samples, tokens, width = x.shape
         qkv = self.qkv(self.norm1(x)).view(samples, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(*qkv, is_causal=True)
@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """813,888 parameters, four layers, sequences of 32 of 64 tokens."""
+    """A causal transformer of four layers and 813,888 parameters, for sequences of 32 tokens out of 64."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class Transformer(nn.Module):
         self.norm, self.head = nn.LayerNorm(128), nn.Linear(128, 64)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (samples x tokens, 64)."""
+        """Return logits, (samples x tokens, 64)."""
         return self.head(self.norm(self.blocks(self.embedding(tokens) + self.position))).flatten(0, 1)
 
 
 def images(count: int, batch_size: int) -> Data:
-    """Ten noisy prototypes, 28x28."""
+    """Return batches of noisy copies of ten random prototypes, (batch_size, 1, 28, 28), and their labels."""
     generator = torch.Generator().manual_seed(0)
     prototypes = F.interpolate(torch.randn(10, 1, 7, 7, generator=generator), size=28, mode="bilinear")
     labels = torch.randint(0, 10, (count,), generator=generator)
@@ -70,7 +70,7 @@ def images(count: int, batch_size: int) -> Data:
 
 
 def sequences(count: int, batch_size: int) -> Data:
-    """Arithmetic progressions modulo 64, a tenth of the tokens random; the labels are the next tokens."""
+    """Return batches of progressions modulo 64, with a tenth of the tokens random, and the next tokens as labels."""
     generator = torch.Generator().manual_seed(0)
     start = torch.randint(0, 64, (count, 1), generator=generator)
     stride = torch.randint(1, 5, (count, 1), generator=generator)
@@ -81,7 +81,7 @@ def sequences(count: int, batch_size: int) -> Data:
 
 
 def trained(model: nn.Module, data: Data, steps: int) -> nn.Module:
-    """The model after some steps of Adam."""
+    """Train the model for this many steps of Adam, and return it."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for step in range(steps):
         inputs, labels = data[step % len(data)]
@@ -93,21 +93,21 @@ def trained(model: nn.Module, data: Data, steps: int) -> nn.Module:
 
 
 def conv_net() -> tuple[nn.Module, Data]:
-    """The convolutional network after 8 steps of Adam, and the two batches of 64 images it saw."""
+    """Return the convolutional network after 8 steps of Adam, and the two batches of 64 images it was trained on."""
     torch.manual_seed(0)
     data = images(128, 64)
     return trained(ConvNet(), data, 8), data
 
 
 def transformer() -> tuple[nn.Module, Data]:
-    """The transformer after 20 steps of Adam, and the two batches of 8 sequences it saw."""
+    """Return the transformer after 20 steps of Adam, and the two batches of 8 sequences it was trained on."""
     torch.manual_seed(0)
     data = sequences(16, 8)
     return trained(Transformer(), data, 20), data
 
 
 class TinyConvNet(nn.Module):
-    """1,790 parameters: small enough for every eigenvalue."""
+    """A convolutional network of 1,790 parameters, small enough to compute every eigenvalue."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,13 +116,13 @@ class TinyConvNet(nn.Module):
         self.out = nn.Linear(8 * 16, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (samples, 10)."""
+        """Return logits, (samples, 10)."""
         x = torch.tanh(self.second(torch.tanh(self.first(x))))
         return self.out(F.adaptive_avg_pool2d(x, 4).flatten(1))
 
 
 def tiny_conv_net() -> tuple[nn.Module, Data]:
-    """The tiny network after 60 steps of Adam, and the two batches of 64 images it saw."""
+    """Return the tiny network after 60 steps of Adam, and the two batches of 64 images it was trained on."""
     torch.manual_seed(0)
     data = images(128, 64)
     return trained(TinyConvNet(), data, 60), data

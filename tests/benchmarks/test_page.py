@@ -1,13 +1,13 @@
-"""What is done to the output of a benchmark before it stands on the page of all."""
+"""`benchmarks.all` changes the headings and tables of a benchmark's output so that they fit into one page."""
 
-from benchmarks.all import lowered, set_apart
-
-
-def test_no_heading_stands_as_high_as_that_of_a_section():
-    assert lowered("## A\ntext\n### B") == "### A\ntext\n### B"
+from benchmarks.all import lower_headings, separate_tables
 
 
-def test_tables_stand_between_empty_lines_and_what_has_them_stays():
+def test_second_level_headings_become_third_level_and_others_stay():
+    assert lower_headings("## A\ntext\n### B") == "### A\ntext\n### B"
+
+
+def test_a_table_gets_an_empty_line_before_and_after_it_unless_it_has_them():
     table = "| a |\n|---|\n| 1 |"
-    assert set_apart(f"before\n{table}\nafter") == f"before\n\n{table}\n\nafter"
-    assert set_apart(f"before\n\n{table}\n\nafter") == f"before\n\n{table}\n\nafter"
+    assert separate_tables(f"before\n{table}\nafter") == f"before\n\n{table}\n\nafter"
+    assert separate_tables(f"before\n\n{table}\n\nafter") == f"before\n\n{table}\n\nafter"

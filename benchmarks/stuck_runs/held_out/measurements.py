@@ -22,7 +22,7 @@ def nesterov(rate: float) -> MakesOptimizer:
 
 
 def power_law(seed: int) -> Problem:
-    """Return a run of linear regression on inputs with power-law scales; its loss is a power of the step."""
+    """Return a run whose inputs and weights decay like powers of their index, and whose loss falls like a power."""
     number = torch.arange(1.0, 301.0)
     deviations, weights = (
         number**-0.75,
