@@ -71,15 +71,7 @@ def truth_of(model: nn.Module, data: Data, steps: int) -> tuple[float, ...]:
 
 
 def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], second: Task, most: int) -> list[Task]:
-    """Return the tasks of both networks, `second` among them.
-
-    Args:
-        model: the network.
-        data: its batches.
-        truth: exact eigenvalues, ascending.
-        second: a task that comes second in the table.
-        most: iterations that this library may take for λ_min.
-    """
+    """Return the tasks of both networks, with `second` as the second one; `most` limits the iterations for λ_min."""
     low, top, five = (lambda v: [v[0]]), (lambda v: [v[-1]]), (lambda v: list(v[-5:]))
     return [
         Task(

@@ -1,10 +1,10 @@
-"""A very long run of a very small network, and what the monitors hold on to meanwhile.
+"""Train a very small network for very long, and test whether the monitors' use of resources keeps growing.
 
     python -m benchmarks.soak                          # 200,000 steps
     python -m benchmarks.soak --steps 20000 --minutes 10
 
-Every so many steps it prints what there is: resident memory, live tensors, objects, open files, threads, bytes of the
-monitors' state in a checkpoint, and bytes of events on disk. The last line tells whether any of them still grows.
+Forty times, or every ``--every`` steps, it prints resident memory, live tensors, open files, threads, bytes of the
+monitors' state in a checkpoint and bytes of events on disk. The last line says which of them still grow.
 """
 
 from __future__ import annotations
@@ -40,28 +40,33 @@ from lightning_landscape import (
 
 
 @dataclass(frozen=True)
-class Holdings:
-    """What a process holds after so many steps; memory in bytes."""
+class ResourceUse:
+    """The resources that a process uses after some steps."""
 
     step: int
     memory: int
+    """resident memory in bytes"""
     tensors: int
+    """live tensors"""
     files: int
+    """open files"""
     threads: int
     state: int
+    """bytes of the monitors' state in a checkpoint"""
     events: int
+    """bytes of the event files"""
 
 
 LIMITS = {"tensors": 64, "files": 2, "threads": 2, "state": 2**19, "events": 2**20, "memory": 64 * 2**20}
-"""by how much each may still grow over the second half of a run: buffers fill up, but nothing grows with the steps"""
+"""largest growth of each over the second half of a run: buffers may fill up, but nothing may grow with the steps"""
 
 
-def holdings(step: int, monitors: Sequence[Any], folder: Path) -> Holdings:
-    """Count what there is now."""
+def resource_use(step: int, monitors: Sequence[Any], folder: Path) -> ResourceUse:
+    """Return the resources in use now; event files are counted below `folder`."""
     gc.collect()
     state = io.BytesIO()
     torch.save([monitor.state_dict() for monitor in monitors], state)
-    return Holdings(
+    return ResourceUse(
         step=step,
         memory=_resident(),
         tensors=sum(isinstance(value, Tensor) for value in gc.get_objects()),
@@ -72,15 +77,15 @@ def holdings(step: int, monitors: Sequence[Any], folder: Path) -> Holdings:
     )
 
 
-def growth(seen: Sequence[Holdings]) -> dict[str, int]:
-    """By how much each holding has grown from the middle of the run to its end."""
-    middle, last = asdict(seen[len(seen) // 2]), asdict(seen[-1])
+def growth(counts: Sequence[ResourceUse]) -> dict[str, int]:
+    """Return by how much each resource has grown from the middle of the run to its end."""
+    middle, last = asdict(counts[len(counts) // 2]), asdict(counts[-1])
     return {name: last[name] - middle[name] for name in LIMITS}
 
 
-def unbounded(seen: Sequence[Holdings]) -> dict[str, int]:
-    """Those that have grown by more than they may."""
-    return {name: more for name, more in growth(seen).items() if more > LIMITS[name]}
+def excessive_growth(counts: Sequence[ResourceUse]) -> dict[str, int]:
+    """Return the growth of those resources that have grown by more than their limit."""
+    return {name: increase for name, increase in growth(counts).items() if increase > LIMITS[name]}
 
 
 def soak(
@@ -88,11 +93,20 @@ def soak(
     steps: int,
     every: int,
     folder: Path,
-    tell: Callable[[Holdings], object],
+    on_count: Callable[[ResourceUse], object],
     minutes: float = 120.0,
-) -> list[Holdings]:
-    """Train for so many steps with these monitors, or so many minutes, and count every so many steps."""
-    counting = _Counting(monitors, every, folder, tell, minutes)
+) -> list[ResourceUse]:
+    """Train a network with these monitors, and return the resources in use at regular steps.
+
+    Args:
+        monitors: callbacks of the run.
+        steps: length of the run.
+        every: steps between two counts.
+        folder: for the files of the run.
+        on_count: called with each count.
+        minutes: after which the run ends earlier.
+    """
+    counter = _Counter(monitors, every, folder, on_count, minutes)
     trainer = Trainer(
         accelerator="cpu",
         max_steps=steps,
@@ -101,35 +115,37 @@ def soak(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[*monitors, counting],
+        callbacks=[*monitors, counter],
     )
     seed_everything(1, verbose=False)
     trainer.fit(_Tiny(), DataLoader(_Endless(), batch_size=None))
-    return counting.seen
+    return counter.counts
 
 
-class _Counting(Callback):
+class _Counter(Callback):
+    """Counts resources every `every` steps, and stops the run after `minutes`."""
+
     def __init__(
         self,
         monitors: Sequence[Any],
         every: int,
         folder: Path,
-        tell: Callable[[Holdings], object],
+        on_count: Callable[[ResourceUse], object],
         minutes: float,
     ) -> None:
-        self.monitors, self.every, self.folder, self.tell = monitors, every, folder, tell
-        self.seen: list[Holdings] = []
+        self.monitors, self.every, self.folder, self.on_count = monitors, every, folder, on_count
+        self.counts: list[ResourceUse] = []
         self.end = time.monotonic() + 60 * minutes
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         if trainer.global_step % self.every == 0:
-            self.seen.append(holdings(trainer.global_step, self.monitors, self.folder))
-            self.tell(self.seen[-1])
+            self.counts.append(resource_use(trainer.global_step, self.monitors, self.folder))
+            self.on_count(self.counts[-1])
             trainer.should_stop = trainer.should_stop or time.monotonic() > self.end
 
 
 class _Tiny(LightningModule):
-    """Falls, stalls and falls again, for ever, so that there is always something to say."""
+    """A network whose loss changes its scale every 3000 steps, so that it stalls and falls again without end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,6 +160,8 @@ class _Tiny(LightningModule):
 
 
 class _Endless(IterableDataset[Any]):
+    """Batches of random inputs without end."""
+
     def __iter__(self) -> Any:
         generator = torch.Generator().manual_seed(0)
         while True:
@@ -157,7 +175,7 @@ def _resident() -> int:
 
 
 def all_monitors() -> list[Callback]:
-    """One of each, with the settings that they come with."""
+    """Return one monitor of each class with its default settings."""
     return [
         LandscapeMonitor(),
         GradientNormMonitor(),
@@ -168,26 +186,26 @@ def all_monitors() -> list[Callback]:
 
 
 def main() -> None:
-    """Run it from the command line."""
+    """Run the soak with the options of the command line, and print its counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200_000)
-    parser.add_argument("--every", type=int, default=0, help="steps between two counts; a fortieth of the run")
-    parser.add_argument("--minutes", type=float, default=120.0, help="after which the run ends as it is")
-    given = parser.parse_args()
+    parser.add_argument("--steps", type=int, default=200_000, help="length of the run")
+    parser.add_argument("--every", type=int, default=0, help="steps between two counts; default: a fortieth of the run")
+    parser.add_argument("--minutes", type=float, default=120.0, help="minutes after which the run ends earlier")
+    options = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    began = time.monotonic()
+    start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        seen = soak(
+        counts = soak(
             all_monitors(),
-            given.steps,
-            given.every or max(1, given.steps // 40),
+            options.steps,
+            options.every or max(1, options.steps // 40),
             Path(folder),
-            lambda now: print(json.dumps(asdict(now)), flush=True),
-            given.minutes,
+            lambda count: print(json.dumps(asdict(count)), flush=True),
+            options.minutes,
         )
-    print(f"{seen[-1].step} steps in {time.monotonic() - began:.0f} s; from the middle on: {growth(seen)}")
-    print(f"still growing: {unbounded(seen) or 'nothing'}")
+    print(f"{counts[-1].step} steps in {time.monotonic() - start:.0f} s; growth over the second half: {growth(counts)}")
+    print(f"grown by more than the limit: {excessive_growth(counts) or 'nothing'}")
 
 
 if __name__ == "__main__":

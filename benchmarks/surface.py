@@ -1,8 +1,8 @@
-"""What the loss surface costs against the naked training step: ``python -m benchmarks.surface``.
+"""Compare the time of evaluations on a loss surface with that of the training step: ``python -m benchmarks.surface``.
 
-Everything is timed in one run, in turns, so that a noisy machine is noisy for all; a ratio is the median over the
-turns of the ratio within a turn. Times are processor time of the only thread, since cores may be shared. *Bare* is the
-module's own ``training_step`` called under no_grad with no protection at all.
+All pieces of work are timed in turn within one run, so that other load on the machine affects all of them; a ratio is
+the median over the turns of the ratio within a turn. Times are processor time of a single thread, since other work may
+share the cores. *Bare* is the module's own ``training_step``, called under no_grad without any isolation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ POINTS, BATCHES = 11, 4
 
 
 class Network(LightningModule):
-    """1.08M parameters in 14 modules, with dropout, BatchNorm and two metrics."""
+    """A network of 1.09M parameters with dropout, BatchNorm and two metrics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Network(LightningModule):
         self.recall = torchmetrics.Recall("multiclass", num_classes=10)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Cross-entropy, and what people count besides."""
+        """Return the cross-entropy, and update two metrics as users do."""
         logits = self.net(batch[0])
         self.accuracy.update(logits, batch[1])
         self.recall.update(logits, batch[1])
@@ -62,56 +62,56 @@ class Network(LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW as it comes."""
+        """Return AdamW with its defaults."""
         return torch.optim.AdamW(self.parameters())
 
 
 class Stopwatch:
-    """Times several pieces of work in turns."""
+    """Processor times of several pieces of work that are done in turn."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = {}
 
     def turn(self, **work: Callable[[], object]) -> None:
-        """Time each piece of work once."""
+        """Do each piece of work once, and record its seconds."""
         for name, piece in work.items():
             start = time.thread_time()
             piece()
             self.seconds.setdefault(name, []).append(time.thread_time() - start)
 
     def median(self, name: str) -> float:
-        """Seconds of one piece of work."""
+        """Return the median seconds of a piece of work."""
         return statistics.median(self.seconds[name])
 
     def ratio(self, name: str, to: str) -> float:
-        """Median over the turns of one piece of work as a multiple of another."""
+        """Return the median over the turns of the time of one piece of work over that of another in the same turn."""
         return statistics.median(a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True))
 
 
 class Benchmark(Callback):
-    """Trains for some steps to warm up and to time one, then measures between two steps."""
+    """A callback that times 40 training steps, which also warm up the machine, and then measures between two steps."""
 
     def __init__(self, turns: int) -> None:
         self.turns, self.watch = turns, Stopwatch()
-        self.few, self.many = ProbeSet(1), ProbeSet(2 * BATCHES)
+        self.one_batch, self.all_batches = ProbeSet(1), ProbeSet(2 * BATCHES)
         self.steps: list[float] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the beginning as an anchor."""
+        """Copy the initial weights, which become an anchor."""
         self.initial = snapshot(pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Capture the batch."""
-        self.few.capture(pl_module, batch, batch_idx)
-        self.many.capture(pl_module, batch, batch_idx)
+        """Capture the batch for the surfaces, and note the time."""
+        self.one_batch.capture(pl_module, batch, batch_idx)
+        self.all_batches.capture(pl_module, batch, batch_idx)
         self.started = time.thread_time()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Measure once the machine is warm."""
+        """Record the time of the step; after 40 steps, measure and stop."""
         self.steps.append(time.thread_time() - self.started)
         if batch_idx < 40:
             return
-        # One training step between any two turns would change the weights: its time is taken from the warm-up.
+        # A training step within the turns would change the weights, so its time comes from the first 40 steps.
         for _ in range(self.turns):
             self._turn(trainer, pl_module, batch, batch_idx)
         trainer.should_stop = True
@@ -132,35 +132,35 @@ class Benchmark(Callback):
             with isolated(LightningHost(trainer, pl_module), weights):
                 pass
 
-        def opening(probe_set: ProbeSet, then: Callable[[LossSurface], object] = lambda surface: None) -> None:
+        def on_surface(probe_set: ProbeSet, work: Callable[[LossSurface], object] = lambda surface: None) -> None:
             with module_surface(trainer, pl_module, probe_set, anchors={"initial": self.initial}) as surface:
-                then(surface)
+                work(surface)
 
         watch = self.watch
         watch.turn(
             bare=lambda: bare(POINTS),
             isolation=isolation,
-            setting_aside=lambda: Weights(pl_module),
-            opening=lambda: opening(self.few),
+            copy=lambda: Weights(pl_module),
+            open_and_close=lambda: on_surface(self.one_batch),
             bare_line=lambda: bare(POINTS * BATCHES),
-            whole_line=lambda: opening(self.many, line),
+            whole_line=lambda: on_surface(self.all_batches, line),
             bare_gradient=bare_gradient,
         )
-        with module_surface(trainer, pl_module, self.few, anchors={"initial": self.initial}) as surface:
+        with module_surface(trainer, pl_module, self.one_batch, anchors={"initial": self.initial}) as surface:
             candidate = {name: weight + 1e-3 for name, weight in surface.here.items()}
             watch.turn(
                 loss=lambda: [surface.loss(candidate) for _ in range(POINTS)],
                 short_line=lambda: line(surface),
                 gradient=lambda: gradient(surface),
             )
-            slopes, leaves = graph(surface)
-            watch.turn(product=lambda: torch.autograd.grad(slopes, leaves, slopes, retain_graph=True))
-        with module_surface(trainer, pl_module, self.many, anchors={"initial": self.initial}) as surface:
+            gradients, leaves = gradient_with_graph(surface)
+            watch.turn(product=lambda: torch.autograd.grad(gradients, leaves, gradients, retain_graph=True))
+        with module_surface(trainer, pl_module, self.all_batches, anchors={"initial": self.initial}) as surface:
             watch.turn(line=lambda: line(surface))
 
 
 def line(surface: LossSurface) -> list[float]:
-    """The loss at eleven points from the beginning to the present, with one set of weights for all of them."""
+    """Return the loss at 11 points on the line from the initial to the present weights, all written to one buffer."""
     start, here = surface.anchors["initial"], surface.here
     point = {name: torch.empty_like(weight) for name, weight in here.items()}
     losses = []
@@ -172,71 +172,70 @@ def line(surface: LossSurface) -> list[float]:
 
 
 def gradient(surface: LossSurface) -> tuple[Tensor, ...]:
-    """The gradient at the present weights."""
+    """Return the gradient at the present weights."""
     leaves = [weight.clone().requires_grad_() for weight in surface.here.values()]
     return torch.autograd.grad(surface.loss(dict(zip(surface.here, leaves, strict=True))), leaves)
 
 
-def graph(surface: LossSurface) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-    """The gradient with its graph, and what it is the gradient for."""
+def gradient_with_graph(surface: LossSurface) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    """Return the gradient at the present weights with its graph, and the tensors with respect to which it was taken."""
     leaves = [weight.clone().requires_grad_() for weight in surface.here.values()]
     point = dict(zip(surface.here, leaves, strict=True))
     return torch.autograd.grad(surface.loss(point), leaves, create_graph=True), leaves
 
 
-def swap(turns: int) -> Stopwatch:
-    """Exchange 25M weights by pointer and by copy."""
+def weight_exchange(turns: int) -> Stopwatch:
+    """Time the exchange of 25M weights by pointer and by copy."""
     module = nn.Sequential(*(nn.Linear(1250, 1250, bias=False) for _ in range(16)))
     weights, watch = Weights(module), Stopwatch()
     others = {name: weight.clone() for name, weight in weights.present_point.items()}
 
     def copy() -> None:
-        for name, own in weights.originals.items():
-            own.copy_(others[name])
+        for name, weight in weights.originals.items():
+            weight.copy_(others[name])
 
     for _ in range(turns):
-        watch.turn(pointer=lambda: weights.set_to(others), copy=copy)
+        watch.turn(exchange_by_pointer=lambda: weights.set_to(others), exchange_by_copy=copy)
     weights.restore()
     return watch
 
 
 def report(benchmark: Benchmark) -> str:
-    """The table, with the limits that were promised."""
+    """Return the table of times and ratios, with the limits that some ratios are meant to keep."""
     watch, step = benchmark.watch, statistics.median(benchmark.steps[5:])
     watch.seconds["step"] = [step] * benchmark.turns
-    # The pieces `bare` and `loss` are POINTS evaluations each.
+    # `bare` and `loss` are POINTS evaluations each, so they are compared with POINTS training steps.
     watch.seconds["steps"] = [POINTS * step] * benchmark.turns
-    exchanged = swap(benchmark.turns)
-    watch.seconds |= exchanged.seconds
+    watch.seconds |= weight_exchange(benchmark.turns).seconds
 
-    def row(what: str, name: str, to: str, unit: str, limit: str = "", pieces: int = 1) -> str:
-        milliseconds = f"{1e3 * watch.median(name) / pieces:.3g}"
-        return f"| {what} | {milliseconds} | {watch.ratio(name, to):.3f} {unit} | {limit} |"
+    def row(label: str, name: str, to: str, unit: str, limit: str = "", evaluations: int = 1) -> str:
+        milliseconds = f"{1e3 * watch.median(name) / evaluations:.3g}"
+        return f"| {label} | {milliseconds} | {watch.ratio(name, to):.3f} {unit} | {limit} |"
 
     lines = [
         "| | ms | ratio | limit |",
         "|---|---|---|---|",
         f"| training step | {1e3 * step:.3g} | | |",
-        row("bare loss evaluation", "bare", "steps", "of a step", pieces=POINTS),
+        row("bare loss evaluation", "bare", "steps", "of a step", evaluations=POINTS),
         row("isolation, in and out", "isolation", "step", "of a step", "0.05"),
-        row("one copy of the weights", "setting_aside", "step", "of a step"),
+        row("one copy of the weights", "copy", "step", "of a step"),
         row("loss evaluation", "loss", "bare", "× bare", "1.05", POINTS),
         row(f"line of {POINTS} points on 1 batch", "short_line", "bare", "× bare", "1.10"),
         row(f"line of {POINTS} points on {BATCHES} batches", "line", "bare_line", "× bare", "1.10"),
         row("the same with opening, check and closing", "whole_line", "bare_line", "× bare"),
-        row("opening, check and closing", "opening", "step", "of a step"),
+        row("opening, check and closing", "open_and_close", "step", "of a step"),
         row("gradient", "gradient", "bare_gradient", "× bare gradient"),
         row("Hessian-vector product", "product", "bare_gradient", "× bare gradient"),
-        row("exchange of 25M weights", "pointer", "copy", "× copying them"),
+        row("exchange of 25M weights", "exchange_by_pointer", "exchange_by_copy", "× copying them"),
     ]
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=40)
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--turns", type=int, default=40, help="times that each piece of work is done")
+    parser.add_argument("--batch-size", type=int, default=128, help="samples in a batch of the training run")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

@@ -1,1 +1,1 @@
-"""What watching a run costs, against what people use today: ``python -m benchmarks.overhead --help``."""
+"""Compare the time of training with and without the callbacks of this library and of other tools."""

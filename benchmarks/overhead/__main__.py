@@ -1,4 +1,4 @@
-"""``python -m benchmarks.overhead --help``."""
+"""Run the command line of `commands`; ``python -m benchmarks.overhead --help`` shows its options."""
 
 from __future__ import annotations
 

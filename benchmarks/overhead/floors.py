@@ -1,4 +1,4 @@
-"""What a measured step costs, beside the least that reading the same numbers can cost."""
+"""Compare the time of measuring gradients and updates with that of reading the same numbers once."""
 
 from __future__ import annotations
 
@@ -16,34 +16,33 @@ HEADERS = ("model", "parameters in tensors", "norms, µs", "over one reading", "
 
 @torch.no_grad()
 def floors_row(model: Model, repetitions: int = 15) -> list[str]:
-    """One model's row.
+    """Return the row of one model.
 
-    Norms: of every gradient, over one norm of as many numbers in a row. Update: the copy before the step and the three
-    numbers after it, of large tensors from a sample, over copying as many numbers as there are in a row, to where there
-    is room for them, and one inner product of two such vectors.
+    The norms of all gradients are compared with one norm of a single tensor that has as many numbers. The update (a
+    copy of the weights before the step and three numbers after it, from a sample of large tensors) is compared with a
+    copy between two such tensors and one inner product.
     """
-    parameters = list(model.made().parameters())
+    parameters = list(model.build_seeded().parameters())
     gradients = [torch.randn_like(p) for p in parameters]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     count, buckets = sum(p.numel() for p in parameters), buckets_of(parameters)
-    flat, other, room = torch.randn(count), torch.randn(count), torch.zeros(count)
-    seconds = interleaved(
+    flat, other, target = torch.randn(count), torch.randn(count), torch.zeros(count)
+    norms, reading, update, copying = least_seconds(
         [
             lambda: tensor_norms(gradients),
             lambda: torch.linalg.vector_norm(flat),
             lambda: UpdateMeasurement(parameters, buckets, None).measured(),
-            lambda: (room.copy_(flat), torch.dot(flat, other)),
+            lambda: (target.copy_(flat), torch.dot(flat, other)),
         ],
         repetitions,
     )
-    norms, reading, update, copying = seconds
     cells = [f"{1e6 * norms:.0f}", f"{norms / reading:.1f}", f"{1e6 * update:.0f}", f"{update / copying:.1f}"]
     return [model.name, f"{count:,} in {len(parameters)}", *cells]
 
 
-def interleaved(pieces: Sequence[Callable[[], object]], repetitions: int) -> list[float]:
-    """The least processor seconds of each piece of work, done by turns."""
+def least_seconds(pieces: Sequence[Callable[[], object]], repetitions: int) -> list[float]:
+    """Do all pieces of work in turn, several times, and return the least processor seconds of each."""
     least = [float("inf")] * len(pieces)
     for _ in range(repetitions + 1):
         for i, piece in enumerate(pieces):

@@ -1,4 +1,4 @@
-"""The networks whose training is timed, with data that they learn, so that nothing is ever stuck, or cannot learn."""
+"""Networks whose training is timed, with data that they can learn and data that they cannot learn."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ Batches = Sequence[tuple[Tensor, Tensor]]
 
 
 class Module(L.LightningModule):
-    """Any network under cross-entropy and AdamW."""
+    """A network trained by cross-entropy and AdamW."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net, self.criterion = net, nn.CrossEntropyLoss()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch."""
+        """Return the cross-entropy of one batch."""
         return self.criterion(self.net(batch[0]), batch[1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW at 1e-3."""
+        """Return AdamW at a learning rate of 1e-3."""
         return torch.optim.AdamW(self.parameters(), 1e-3)
 
 
 class Residual(nn.Module):
-    """One layer beside the identity, so that a deep chain of them learns."""
+    """A layer with a skip connection, so that a deep chain of them learns."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layer = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Return a tensor of the shape of `x`."""
         return x + 0.2 * F.relu(self.layer(x))
 
 
 class Language(nn.Module):
-    """A causal transformer over 64 tokens."""
+    """A causal transformer with a vocabulary of 64 tokens."""
 
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
@@ -53,42 +53,43 @@ class Language(nn.Module):
         self.head = nn.Linear(width, 64)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (samples x tokens, 64)."""
+        """Return logits, (samples x tokens, 64)."""
         return self.head(self.blocks(self.embedding(tokens))).flatten(0, 1)
 
 
 class Model(NamedTuple):
-    """A network, its batches, and how long it is timed."""
+    """A network, its batches, and the number of steps for which it is timed."""
 
     name: str
     build: Callable[[], L.LightningModule]
     batches: Callable[[int], Batches]
-    """of a size"""
+    """makes the batches for a batch size"""
     sizes: tuple[int, ...]
+    """batch sizes"""
     turn: int
-    """steps of one turn"""
+    """steps in a turn"""
     turns: int
-    minute: int
-    """steps that take about a minute on one core"""
+    steps_per_minute: int
+    """rough, on one core"""
 
-    def made(self) -> L.LightningModule:
-        """The same weights at every call."""
+    def build_seeded(self) -> L.LightningModule:
+        """Return a module with the same weights at every call."""
         torch.manual_seed(0)
         return self.build()
 
 
 def chain(width: int, inputs: int = 16) -> nn.Module:
-    """Three layers: 6 tensors."""
+    """Return a network of three layers, which have 6 parameter tensors."""
     return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10))
 
 
 def residual(layers: int, width: int = 64) -> nn.Module:
-    """2 tensors a layer."""
+    """Return a residual network with 2 parameter tensors in each layer."""
     return nn.Sequential(*(Residual(width) for _ in range(layers - 1)), nn.Linear(width, 10))
 
 
 def convolutional() -> nn.Module:
-    """About a million parameters on 28x28 images."""
+    """Return a convolutional network of about a million parameters for 28x28 images."""
     return nn.Sequential(
         *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
@@ -97,7 +98,7 @@ def convolutional() -> nn.Module:
 
 
 def clusters(width: int) -> Callable[[int], Batches]:
-    """Ten clouds of points that a network tells apart within a few hundred steps."""
+    """Return a function that makes batches of ten Gaussian clusters, which a network learns in a few hundred steps."""
 
     def batches(size: int) -> Batches:
         generator = torch.Generator().manual_seed(0)
@@ -109,7 +110,7 @@ def clusters(width: int) -> Callable[[int], Batches]:
 
 
 def unlearnable(batches: Batches) -> Batches:
-    """The same inputs, with labels that they say nothing about, drawn anew for a thousand batches."""
+    """Return a thousand batches of the same inputs with random labels, which are drawn again for each batch."""
     generator = torch.Generator().manual_seed(1)
     most = 1 + max(int(y.max()) for _, y in batches)
     chosen = [batches[i % len(batches)] for i in range(1000)]
