@@ -1,8 +1,8 @@
-"""Does the monitor say that a run is stuck, why, and early, and does it keep quiet otherwise?
+"""Score `LandscapeMonitor` on small training runs, which are labelled as healthy or stuck.
 
-Small real training runs, labelled by their own future, in three splits: ``open`` and ``seen`` for developing the
-verdicts, ``held_out`` for judging them. Nothing may be tuned on the last.
+A label is measured: each run is trained beyond its end. There are four splits: ``open`` and ``seen`` for developing the
+verdicts, ``held_out`` and ``fresh`` for judging them. Nothing may be tuned on the last two.
 
-``python -m benchmarks.stuck_runs`` trains every run of a split with `LandscapeMonitor()` attached and prints its score
-next to those of published rules on the very same runs. ``python -m benchmarks.stuck_runs label`` measures the labels.
+``python -m benchmarks.stuck_runs`` trains every run of a split with `LandscapeMonitor()` and prints its score beside
+those of published rules on the same runs. ``python -m benchmarks.stuck_runs label`` measures the labels.
 """

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.stuck_runs [score | label] --help``."""
+"""Run the command line of `commands`; ``python -m benchmarks.stuck_runs --help`` shows its options."""
 
 from __future__ import annotations
 

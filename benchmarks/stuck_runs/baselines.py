@@ -1,7 +1,8 @@
-"""Published rules for "training does not get on", each on the trace of a run: what it would have said, and when.
+"""Published rules that detect training problems, as functions from the trace of a run to alarms.
 
-Thresholds are the published defaults. Rules that watch epochs get 50 of them per run, those that watch saved tensors
-get 100 saves. All may speak again: a counter starts anew after it has fired, a condition fires whenever it sets in.
+Thresholds are the published defaults. For rules that watch epochs, a run has 50 epochs; for rules that watch saved
+tensors, tensors are saved 100 times. A rule may raise several alarms: a counter restarts after its alarm, and a
+condition raises an alarm whenever it becomes true.
 """
 
 from __future__ import annotations
@@ -13,33 +14,33 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.stuck_runs.scoring import Alarm
-from benchmarks.stuck_runs.trace import Check, Trace
+from benchmarks.stuck_runs.trace import TensorStatistics, Trace
 
 Rule = Callable[[Trace], list[Alarm]]
 EPOCHS = 50
 Symptom = tuple[int, bool, str | None]
-"""(step, whether it is there, which cause that is)"""
+"""(step, whether the symptom is present, the cause that it means or None)"""
 
 
 def onsets(symptoms: Iterable[Symptom]) -> list[Alarm]:
-    """An alarm whenever a symptom appears, or changes its cause."""
+    """Return an alarm for each step at which a symptom appears or its cause changes."""
     alarms: list[Alarm] = []
     before: tuple[bool, str | None] = (False, None)
-    for step, there, cause in symptoms:
-        if there and before != (True, cause):
+    for step, present, cause in symptoms:
+        if present and before != (True, cause):
             alarms.append(Alarm(step, cause))
-        before = there, cause if there else None
+        before = present, cause if present else None
     return alarms
 
 
 def epoch_ends(trace: Trace) -> list[tuple[int, float]]:
-    """Each epoch's last step and mean loss."""
+    """Return the last step and the mean loss of each epoch."""
     size = trace.horizon // EPOCHS
     return [(size * (i + 1) - 1, loss) for i, loss in enumerate(trace.epochs(EPOCHS))]
 
 
 def early_stopping(patience: int) -> Rule:
-    """`lightning.pytorch.callbacks.EarlyStopping` on the training loss, with its default ``min_delta`` of 0."""
+    """Return the rule of Lightning's `EarlyStopping` on the training loss, with its default ``min_delta`` of 0."""
 
     def rule(trace: Trace) -> list[Alarm]:
         alarms, best, wait = [], math.inf, 0
@@ -56,10 +57,10 @@ def early_stopping(patience: int) -> Rule:
 
 
 def reduce_on_plateau(trace: Trace, *, patience: int = 10, threshold: float = 1e-4) -> list[Alarm]:
-    """`torch.optim.lr_scheduler.ReduceLROnPlateau`: no relative fall of 1e-4 in more than 10 epochs."""
+    """Return the alarms of torch's `ReduceLROnPlateau`: no relative fall of 1e-4 in more than 10 epochs."""
     alarms, best, wait = [], math.inf, 0
     for step, loss in epoch_ends(trace):
-        # For losses below zero PyTorch's rule asks for less than nothing; it is left as it is.
+        # For a loss below zero this condition accepts a small rise as a fall, as it does in PyTorch.
         best, wait = (loss, 0) if loss < best * (1 - threshold) else (best, wait + 1)
         if wait > patience:
             alarms.append(Alarm(step, None))
@@ -68,105 +69,106 @@ def reduce_on_plateau(trace: Trace, *, patience: int = 10, threshold: float = 1e
 
 
 def loss_not_decreasing(trace: Trace, *, num_steps: int = 10) -> list[Alarm]:
-    """SageMaker Debugger's LossNotDecreasing: a saved loss against one saved at least 10 steps before [SageMaker]_.
+    """Return the alarms of LossNotDecreasing: a saved loss is no lower than one at least 10 steps before [SageMaker]_.
 
     .. [SageMaker] Amazon SageMaker developer guide, "List of Debugger built-in rules".
     """
-    saves = range(0, trace.horizon, trace.every)
-    back = math.ceil(num_steps / trace.every)
-    pairs = zip(saves, saves[back:], strict=False)
+    saves = range(0, trace.horizon, trace.save_interval)
+    lag = math.ceil(num_steps / trace.save_interval)
+    pairs = zip(saves, saves[lag:], strict=False)
     return onsets((now, not trace.losses[now] < trace.losses[then], None) for then, now in pairs)
 
 
 def vanishing_gradient(trace: Trace, *, threshold: float = 1e-7) -> list[Alarm]:
-    """SageMaker Debugger's VanishingGradient: the mean |g| of some tensor is below 1e-7."""
+    """Return the alarms of SageMaker Debugger's VanishingGradient: the mean |g| of some tensor is below 1e-7."""
     return onsets(
-        (check.step, any(mean < threshold for mean in check.mean_gradients), "flat_region") for check in trace.checks
+        (saved.step, any(mean < threshold for mean in saved.mean_gradients), "flat_region") for saved in trace.saves
     )
 
 
 def weight_update_ratio(trace: Trace, *, large: float = 10.0, small: float = 1e-8) -> list[Alarm]:
-    """SageMaker Debugger's WeightUpdateRatio: |Δw|/|w| of some tensor is above 10 or below 1e-8."""
+    """Return the alarms of SageMaker's WeightUpdateRatio: |Δw|/|w| of some tensor is above 10 or below 1e-8."""
 
-    def symptom(check: Check) -> Symptom:
-        if any(ratio > large for ratio in check.update_ratios):
-            return check.step, True, "learning_rate_too_large"
-        return check.step, any(ratio < small for ratio in check.update_ratios), "not_updating"
+    def symptom(saved: TensorStatistics) -> Symptom:
+        if any(ratio > large for ratio in saved.update_ratios):
+            return saved.step, True, "learning_rate_too_large"
+        return saved.step, any(ratio < small for ratio in saved.update_ratios), "not_updating"
 
-    return onsets(map(symptom, trace.checks))
+    return onsets(map(symptom, trace.saves))
 
 
 def sagemaker(trace: Trace) -> list[Alarm]:
-    """The three together, in the order of their steps."""
+    """Return the alarms of the three rules of SageMaker Debugger, in the order of their steps."""
     rules = (vanishing_gradient, weight_update_ratio, loss_not_decreasing)
     return sorted((alarm for rule in rules for alarm in rule(trace)), key=lambda alarm: alarm.step)
 
 
 def autotrainer(trace: Trace) -> list[Alarm]:
-    """AUTOTRAINER's monitor, every third epoch [Zhang21]_; 1 − loss/(first loss) stands in for its accuracies.
+    """Return the alarms of AUTOTRAINER every third epoch, with 1 − loss/(first loss) for its accuracy [Zhang21]_.
 
     .. [Zhang21] AUTOTRAINER: an automatic DNN training problem detection and repair system, ICSE 2021. Thresholds from
        its code: β₁ = 1e-3, β₂ = 1e-4, β₃ = 70, γ = 0.7, ζ = 0.03, η = 0.2, δ = 0.01, θ = 0.6.
     """
     losses = trace.epochs(EPOCHS)
-    checks = {check.step: check for check in trace.checks}
+    saves = {saved.step: saved for saved in trace.saves}
 
     def symptom(epoch: int) -> Symptom:
         step = epoch * (trace.horizon // EPOCHS)
-        gained = [1 - loss / losses[0] for loss in losses[:epoch]] if losses[0] else [0.0]
-        nearest = checks.get(step)
-        cause = (_of_gradients(nearest) if nearest else None) or _of_accuracy(gained, epoch)
+        accuracies = [1 - loss / losses[0] for loss in losses[:epoch]] if losses[0] else [0.0]
+        saved = saves.get(step)
+        cause = (_cause_by_gradients(saved) if saved else None) or _cause_by_accuracies(accuracies, epoch)
         return step, cause is not None, cause
 
     return onsets(symptom(epoch) for epoch in range(3, EPOCHS, 3))
 
 
-def _of_gradients(check: Check) -> str | None:
-    norms = check.gradient_norms
+def _cause_by_gradients(saved: TensorStatistics) -> str | None:
+    norms = saved.gradient_norms
     if not norms:
         return None
     first, last = norms[0], norms[-1]
-    if np.mean(check.zero_gradients) >= 0.7:
+    if np.mean(saved.zero_gradients) >= 0.7:
         return "flat_region"
     if not math.isfinite(sum(norms)) or first > 70 * last:
         return "diverged"
     return "flat_region" if first < 1e-3 * last and first < 1e-4 else None
 
 
-def _of_accuracy(gained: Sequence[float], epoch: int) -> str | None:
-    steps = [after - before for before, after in pairwise(gained)]
-    turns = [b for a, b, c in zip(gained, gained[1:], gained[2:], strict=False) if (b - a) * (c - b) < 0]
-    swings = sum(high - low >= 0.03 for high, low in pairwise(turns))
+def _cause_by_accuracies(accuracies: Sequence[float], epoch: int) -> str | None:
+    gains = [after - before for before, after in pairwise(accuracies)]
+    triples = zip(accuracies, accuracies[1:], accuracies[2:], strict=False)
+    extrema = [b for a, b, c in triples if (b - a) * (c - b) < 0]
+    swings = sum(high - low >= 0.03 for high, low in pairwise(extrema))
     if swings >= 0.2 * EPOCHS:
         return "learning_rate_too_large"
-    slow = epoch >= 0.3 * EPOCHS and max(gained) < 0.6 and max(steps) < 0.01
+    slow = epoch >= 0.3 * EPOCHS and max(accuracies) < 0.6 and max(gains) < 0.01
     return "learning_rate_too_small" if slow else None
 
 
 def deep_diagnosis(trace: Trace) -> list[Alarm]:
-    """DeepDiagnosis, at the first batch of every epoch after the first [Wardat22]_; its rule on accuracy is left out.
+    """Return the alarms of DeepDiagnosis at the first batch of every epoch but the first [Wardat22]_, without accuracy.
 
     .. [Wardat22] DeepDiagnosis: automatically diagnosing faults and recommending actionable fixes, ICSE 2022.
     """
     size = trace.horizon // EPOCHS
-    checks = [check for check in trace.checks if check.step % size == 0]
+    saves = [saved for saved in trace.saves if saved.step % size == 0]
 
     def symptom(epoch: int) -> Symptom:
-        check, five = checks[epoch], checks[max(0, epoch - 4) : epoch + 1]
-        numbers = (trace.losses[check.step], *check.weight_means, *check.mean_gradients)
-        lasting = len(five) == 5
+        saved, latest = saves[epoch], saves[max(0, epoch - 4) : epoch + 1]
+        numbers = (trace.losses[saved.step], *saved.weight_means, *saved.mean_gradients)
+        five = len(latest) == 5
         symptoms = {
             "diverged": not all(map(math.isfinite, numbers)),
-            "not_updating": 0.0 in numbers or (lasting and _constant([c.weight_means for c in five])),
-            "flat_region": any(mean < 1e-7 for mean in check.mean_gradients)
-            or (epoch % 5 == 0 and check.saturated > 0.5)
-            or (epoch == EPOCHS - 1 and check.zero_outputs >= 0.7),
+            "not_updating": 0.0 in numbers or (five and _constant([s.weight_means for s in latest])),
+            "flat_region": any(mean < 1e-7 for mean in saved.mean_gradients)
+            or (epoch % 5 == 0 and saved.saturated > 0.5)
+            or (epoch == EPOCHS - 1 and saved.zero_outputs >= 0.7),
         }
-        cause = next((cause for cause, there in symptoms.items() if there), None)
-        steady = lasting and _constant([(trace.losses[c.step],) for c in five])
-        return check.step, cause is not None or steady, cause
+        cause = next((cause for cause, present in symptoms.items() if present), None)
+        constant_loss = five and _constant([(trace.losses[s.step],) for s in latest])
+        return saved.step, cause is not None or constant_loss, cause
 
-    return onsets(symptom(epoch) for epoch in range(1, len(checks)))
+    return onsets(symptom(epoch) for epoch in range(1, len(saves)))
 
 
 def _constant(rows: Sequence[tuple[float, ...]]) -> bool:
@@ -174,7 +176,7 @@ def _constant(rows: Sequence[tuple[float, ...]]) -> bool:
 
 
 def slope_t_test(trace: Trace, *, window: float = 0.2, critical: float = 1.645) -> list[Alarm]:
-    """A line through the last 20% of the run: an alarm unless it falls at the 5% level, at every 1% of the run."""
+    """Return an alarm where the slope over the last 20% of the run is not negative at the 5% level, every 1% of it."""
     size = int(window * trace.horizon)
     time = np.arange(size) - (size - 1) / 2
 
@@ -185,7 +187,7 @@ def slope_t_test(trace: Trace, *, window: float = 0.2, critical: float = 1.645) 
         error = math.sqrt(float(residual @ residual) / (size - 2) / float(time @ time))
         return end - 1, not slope < -critical * error, None
 
-    return onsets(symptom(end) for end in range(size, trace.horizon + 1, trace.every))
+    return onsets(symptom(end) for end in range(size, trace.horizon + 1, trace.save_interval))
 
 
 RULES: dict[str, Rule] = {

@@ -9,6 +9,5 @@ from benchmarks.stuck_runs.problem import Configuration
 from benchmarks.stuck_runs.seen import SEEN
 
 SPLITS: dict[str, tuple[Configuration, ...]] = {"open": OPEN, "seen": SEEN, "held_out": HELD_OUT, "fresh": FRESH}
-"""`open` and `seen` are for developing the verdicts; nothing may be tuned on `held_out`, and `fresh` is not even
-looked at before its one scoring"""
+"""`open` and `seen` are for developing the verdicts; nothing may be tuned on `held_out` and `fresh`"""
 CONFIGURATIONS = {configuration.name: configuration for split in SPLITS.values() for configuration in split}

@@ -1,4 +1,4 @@
-"""Data sets and sample streams: scikit-learn's own, or made from a seed. Nothing is downloaded."""
+"""Data sets of scikit-learn, and samples that are drawn from a seed; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Sample = Callable[[int, Generator], Batch]
 
 @cache
 def digits() -> Batch:
-    """1400 handwritten digits in 20 principal components of common scale."""
+    """Return 1400 handwritten digits in 20 principal components, (1400, 20), and their labels, (1400,)."""
     pixels, labels = datasets.load_digits(return_X_y=True)
     pixels = (pixels - pixels.mean(0)) / (pixels.std(0) + 1e-6)
     components = pixels @ np.linalg.svd(pixels, full_matrices=False)[2][:20].T
@@ -27,7 +27,7 @@ def digits() -> Batch:
 
 @cache
 def digit_images() -> Batch:
-    """1400 handwritten digits of 8x8 pixels, of mean 0 and deviation 1: (1400, 1, 8, 8)."""
+    """Return 1400 handwritten digits, (1400, 1, 8, 8), of mean 0 and deviation 1, and their labels, (1400,)."""
     pixels, labels = datasets.load_digits(return_X_y=True)
     order = np.random.RandomState(1).permutation(len(pixels))[:1400]
     images = torch.tensor(pixels[order], dtype=torch.float32).view(-1, 1, 8, 8)
@@ -36,27 +36,27 @@ def digit_images() -> Batch:
 
 @cache
 def table(name: str) -> Batch:
-    """One of scikit-learn's tables ("wine", "breast_cancer", "diabetes") with standardised inputs."""
+    """Return a table of scikit-learn ("wine", "breast_cancer" or "diabetes") with standardised inputs."""
     inputs, targets = getattr(datasets, f"load_{name}")(return_X_y=True)
     inputs = (inputs - inputs.mean(0)) / inputs.std(0)
     return torch.tensor(inputs, dtype=torch.float32), torch.tensor(targets)
 
 
 def noisy_labels(labels: Tensor, share: float, seed: int) -> Tensor:
-    """The labels with this share of them redrawn at random."""
+    """Return the labels, of which this share is drawn again at random."""
     generator = Generator().manual_seed(seed)
-    hit = torch.rand(len(labels), generator=generator) < share
-    return torch.where(hit, torch.randint(0, int(labels.max()) + 1, labels.shape, generator=generator), labels)
+    redrawn = torch.rand(len(labels), generator=generator) < share
+    return torch.where(redrawn, torch.randint(0, int(labels.max()) + 1, labels.shape, generator=generator), labels)
 
 
 def entropy(labels: Tensor) -> float:
-    """Cross-entropy of the best constant prediction, in nats."""
+    """Return the cross-entropy of the best constant prediction, in nats."""
     shares = torch.bincount(labels).double() / len(labels)
     return float(torch.special.entr(shares).sum())
 
 
 def linear_map(weights: Tensor, noise: float = 0.0) -> Sample:
-    """Standard normal inputs, y = xW + noise, with W of shape (inputs, outputs)."""
+    """Return a function that draws standard normal x and y = xW + noise, with `weights` W, (inputs, outputs)."""
 
     def sample(count: int, generator: Generator) -> Batch:
         x = torch.randn(count, len(weights), generator=generator)
@@ -67,12 +67,12 @@ def linear_map(weights: Tensor, noise: float = 0.0) -> Sample:
 
 
 def gaussian_weights(inputs: int, seed: int, scale: float = 1.0) -> Tensor:
-    """A column of normal weights, (inputs, 1)."""
+    """Return a column of normal weights, (inputs, 1)."""
     return scale * torch.randn(inputs, 1, generator=Generator().manual_seed(seed))
 
 
 def singular_map(size: int, values: tuple[float, ...], seed: int) -> Tensor:
-    """A random (size, size) matrix with these singular values."""
+    """Return a random (size, size) matrix with these singular values, and zeros if they are fewer than `size`."""
     generator = Generator().manual_seed(seed)
     left, _ = torch.linalg.qr(torch.randn(size, size, generator=generator))
     right, _ = torch.linalg.qr(torch.randn(size, size, generator=generator))
@@ -80,7 +80,7 @@ def singular_map(size: int, values: tuple[float, ...], seed: int) -> Tensor:
 
 
 def mixture(centres: Tensor) -> Sample:
-    """Unit Gaussians about these centres, equally likely; the target is a zero that nobody reads."""
+    """Return a function that draws from unit Gaussians at these centres, equally likely, with targets of zero."""
 
     def sample(count: int, generator: Generator) -> Batch:
         chosen = torch.randint(0, len(centres), (count,), generator=generator)

@@ -1,4 +1,4 @@
-"""Hiding a signal from the monitor, to see on the same runs what it is worth."""
+"""Hide a signal from the monitor, to measure how much worse it is without this signal on the same runs."""
 
 from __future__ import annotations
 
@@ -7,48 +7,49 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-HIDDEN: Mapping[str, tuple[str, ...]] = {
+from lightning_landscape.evidence import Evidence
+from lightning_landscape.examination.run_state import RunState
+
+HIDDEN_READINGS: Mapping[str, tuple[str, ...]] = {
     "nothing": (),
     "shuffled inputs": ("InputUse",),
-    "trials on a copy": ("Trials",),
-    "restart from a re-draw": ("Restart",),
+    "trials": ("Trials",),
+    "restart from new initial weights": ("Restart",),
     "curvature": ("Curvature",),
     "trials, restart and curvature": ("Trials", "Restart", "Curvature"),
     "loss of the initial weights": ("StartingPoint",),
-    "dead, saturated and twin units": ("Activity", "Symmetry"),
+    "dead, saturated and duplicate units": ("Activity", "Symmetry"),
     "gradient by layer": ("GradientScale",),
-    "movement of the weights": ("UpdateStatistics",),
+    "size of the updates": ("UpdateStatistics",),
     "learning-rate schedule": ("Schedule",),
 }
-"""what is hidden, and the kinds of readings that go with it"""
-UNTESTED: Mapping[str, tuple[str, str, Any]] = {
-    "error bar of the trend": ("functional.trend", "STANDARD_ERRORS", 0.0),
+"""signals, with the names of the reading classes that are left out of the evidence"""
+REPLACED_PARTS: Mapping[str, tuple[str, str, Any]] = {
+    "standard error of the trend": ("functional.trend", "STANDARD_ERRORS", 0.0),
     "first-order bound on the decrease": ("functional.trend", "FEWEST_PREDICTIONS", 10**9),
-    "hold while the loss is solved or shifts": ("functional.plateau", "has_shifted_up", lambda blocks: False),
+    "test for a jump of the loss": ("functional.plateau", "has_shifted_up", lambda blocks: False),
 }
-"""parts of the test for a stall: module, name, and what takes its place"""
-ABLATIONS = (*HIDDEN, *UNTESTED)
+"""parts of the stall test: the module, the name of a constant or function in it, and the replacement"""
+ABLATIONS = (*HIDDEN_READINGS, *REPLACED_PARTS)
 
 
 @contextmanager
-def hidden(what: str) -> Iterator[None]:
-    """Hide a signal from every monitor of this process."""
-    from lightning_landscape.evidence import Evidence
-    from lightning_landscape.examination.run_state import RunState
-
-    if what in UNTESTED:
-        room, name, replacement = UNTESTED[what]
-        holder: Any = importlib.import_module(f"lightning_landscape.{room}")
+def hide(signal: str) -> Iterator[None]:
+    """Hide a signal, one of `ABLATIONS`, from every monitor of this process."""
+    owner: Any
+    if signal in REPLACED_PARTS:
+        module, name, replacement = REPLACED_PARTS[signal]
+        owner = importlib.import_module(f"lightning_landscape.{module}")
     else:
-        kinds, told = HIDDEN[what], RunState.evidence
+        classes, complete_evidence = HIDDEN_READINGS[signal], RunState.evidence
 
         def evidence(self: RunState, readings: Sequence[object] = ()) -> Evidence:
-            return Evidence(*(r for r in told(self, readings) if type(r).__name__ not in kinds))
+            return Evidence(*(r for r in complete_evidence(self, readings) if type(r).__name__ not in classes))
 
-        holder, name, replacement = RunState, "evidence", evidence
-    before = getattr(holder, name)
-    setattr(holder, name, replacement)
+        owner, name, replacement = RunState, "evidence", evidence
+    original = getattr(owner, name)
+    setattr(owner, name, replacement)
     try:
         yield
     finally:
-        setattr(holder, name, before)
+        setattr(owner, name, original)

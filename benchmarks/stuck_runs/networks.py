@@ -1,4 +1,4 @@
-"""The networks of the configurations: small, and with the initialisations that make or break a run."""
+"""Small networks of the configurations, and the initialisations that decide whether they learn."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ Init = Callable[[nn.Linear], object]
 
 
 def normal(deviation: float) -> Init:
-    """Weights from N(0, deviation²)."""
+    """Return a function that draws the weights of a layer from N(0, deviation²)."""
     return lambda layer: nn.init.normal_(layer.weight, std=deviation)
 
 
 def scaled(gain: float) -> Init:
-    """Weights from N(0, gain²/inputs)."""
+    """Return a function that draws the weights of a layer from N(0, gain²/inputs)."""
     return lambda layer: nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.in_features))
 
 
 def constant(value: float) -> Init:
-    """All weights equal."""
+    """Return a function that sets all weights of a layer to this value."""
     return lambda layer: nn.init.constant_(layer.weight, value)
 
 
 def mlp(
     *widths: int, activation: str = "relu", init: Init | None = None, bias: bool = True, dropout: float = 0.0
 ) -> nn.Sequential:
-    """Fully connected; with `init`, biases start at zero."""
+    """Return a fully connected network; with `init`, its biases start at zero."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layer = nn.Linear(inputs, outputs, bias=bias)
@@ -50,12 +50,12 @@ def mlp(
 
 
 def factorised(size: int, rank: int, deviation: float) -> nn.Sequential:
-    """X ↦ xUV with small factors: a saddle point at the origin."""
+    """Return x ↦ xUV with small factors U and V, near the saddle point at the origin."""
     return mlp(size, rank, size, activation="linear", init=normal(deviation), bias=False)
 
 
 class CausalAttention(nn.Module):
-    """One layer of causal attention, written out so that it can be differentiated twice everywhere."""
+    """A layer of causal attention by operations of which each can be differentiated twice."""
 
     def __init__(self, tokens: int, length: int, width: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class CausalAttention(nn.Module):
         self.register_buffer("mask", torch.triu(torch.full((length, length), -1e4), 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, length) to logits (samples, tokens, length), as `cross_entropy` wants them."""
+        """Return logits, (samples, tokens, length), as `cross_entropy` needs them, for tokens (samples, length)."""
         h = self.embedding(x) + self.position
         q, k, v = self.qkv(h).chunk(3, -1)
         weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]) + self.mask, -1)
@@ -75,49 +75,49 @@ class CausalAttention(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Negative log-likelihood of each point under unit Gaussians about learnt centres, (samples,), up to a constant."""
+    """Negative log-likelihood of points under unit Gaussians at learnt centres, up to a constant."""
 
     def __init__(self, centres: Tensor) -> None:
         super().__init__()
         self.centres = nn.Parameter(centres)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, dimensions) to (samples,)."""
+        """Return the negative log-likelihoods, (samples,), of points (samples, dimensions)."""
         squares = ((x[:, None] - self.centres) ** 2).sum(-1)
         return -torch.logsumexp(-0.5 * squares, 1)
 
 
 class CutOff(nn.Module):
-    """A body whose features are detached and then multiplied by zero, as after a mistake in a refactoring."""
+    """A body whose features are detached and multiplied by zero, and a head; an example of a mistake in the code."""
 
     def __init__(self, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.body, self.head = body, head
 
     def forward(self, x: Tensor) -> Tensor:
-        """The head's answer to nothing."""
+        """Return the output of the head for features of zero."""
         return self.head(self.body(x).detach() * 0)
 
 
 class Committee(nn.Module):
-    """Soft committee machine: the sum of erf units, (samples, 1)."""
+    """A soft committee machine: the sum of erf units."""
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(samples, inputs) to (samples, 1)."""
+        """Return the sums, (samples, 1), for inputs (samples, inputs)."""
         return torch.erf(x @ self.weight / math.sqrt(2)).sum(1, keepdim=True)
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer, read off at its last step: (samples, length, 1) to (samples, 1)."""
+    """A recurrent layer and a linear layer on its last output: (samples, length, 1) to (samples, 1)."""
 
     def __init__(self, layer: nn.Module, width: int) -> None:
         super().__init__()
         self.layer, self.head = layer, nn.Linear(width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Predictions."""
+        """Return the predictions, (samples, 1)."""
         return self.head(self.layer(x)[0][:, -1])

@@ -1,4 +1,4 @@
-"""The nouns: a problem is one run ready to train, a configuration is a family of them, one per seed."""
+"""Two classes: a problem is one run, ready to be trained; a configuration has a problem for every seed."""
 
 from __future__ import annotations
 
@@ -12,64 +12,67 @@ from torch.optim import Optimizer
 
 Batch = tuple[Tensor, Tensor]
 Sampler = Callable[[Generator, int], Batch]
-"""the batch of a step, drawn with this generator"""
+"""draws the batch of a step with a generator"""
 Criterion = Callable[..., Tensor]
-"""(output of the model, target) to a 0-dim loss"""
+"""loss, 0-dim, of the output of the model and the target"""
 MakesOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A model and all that is needed to train it."""
+    """A model, and everything that is needed to train it."""
 
     model: nn.Module
     loss: Criterion
     batch: Sampler
-    truth: Callable[[int], Batch]
-    """the data, at a step, on which the loss is measured without the noise of sampling"""
+    evaluation_data: Callable[[int], Batch]
+    """data at a step, on which the loss is evaluated without the noise of drawing batches"""
     optimizer: MakesOptimizer
     trivial: float | None = None
-    """loss of the best predictor that ignores its inputs; None for the loss at the start"""
+    """loss of the best predictor that ignores its inputs; None for the initial loss"""
     floor: float | None = None
-    """loss that can be reached, where it is known in closed form; None for the best of the run's own future"""
+    """lowest loss that can be reached, if it is known in closed form; otherwise None, and it is measured"""
     schedule: Callable[[int], float] | None = None
-    """factor on the learning rate, by optimizer step"""
+    """factor of the learning rate at each optimizer step"""
     clip: float | None = None
+    """limit of the gradient norm"""
     accumulate: int = 1
-    held: nn.Module | None = None
-    """whose parameters the optimizer holds, where by a mistake it is not the model's"""
+    """batches in each optimizer step"""
+    optimized_module: nn.Module | None = None
+    """the module whose parameters the optimizer gets, if that is by mistake another one than `model`"""
 
     @property
     def trained(self) -> list[nn.Parameter]:
-        """What the optimizer is given."""
-        return [p for p in (self.held or self.model).parameters() if p.requires_grad]
+        """The parameters that the optimizer gets."""
+        return [p for p in (self.optimized_module or self.model).parameters() if p.requires_grad]
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A problem for every seed, and what is expected of it; whether it holds is measured, see `truth`."""
+    """A problem for every seed, and its intended label; module `truth` measures whether the label is right."""
 
     name: str
     build: Callable[[int], Problem]
     horizon: int
-    """optimizer steps"""
+    """length of the run in optimizer steps"""
     kind: str
-    """what a healthy run is like; for a stuck one, the `Cause`"""
+    """`Cause` of a stuck run; for a healthy one, a word for the shape of its loss"""
     stuck: bool
+    """whether the run is meant to be stuck"""
     accepts: tuple[str, ...] = ()
-    """other causes that would also be a right answer"""
+    """other causes that would also be right"""
     cure: Callable[[int], Problem] | None = None
-    """the same problem from a good start: the loss it reaches is what can be reached"""
+    """makes the problem without its mistake or bad start; its lowest loss is the one that can be reached"""
     future: float = 3.0
-    """horizons to train where the reachable loss is the best of the run's own future"""
+    """how many horizons to train for the lowest loss that can be reached, if neither floor nor cure is known"""
 
     def problem(self, seed: int) -> Problem:
-        """The run of this seed, the same at every call."""
+        """Return the run of this seed, the same at every call."""
         torch.manual_seed(seed)
         return self.build(seed)
 
     def cured(self, seed: int) -> Problem | None:
-        """The run of this seed from a good start, where there is one."""
+        """Return the run of this seed without its mistake or bad start, or None without a `cure`."""
         torch.manual_seed(seed)
         return self.cure(seed) if self.cure else None
 
@@ -77,7 +80,7 @@ class Configuration:
 def healthy(
     name: str, horizon: int, kind: str, build: Callable[[int], Problem], *, future: float = 3.0
 ) -> Configuration:
-    """A run that should be left in peace."""
+    """Return a configuration of healthy runs, in which every alarm is false."""
     return Configuration(name, build, horizon, kind, stuck=False, future=future)
 
 
@@ -89,27 +92,27 @@ def stuck(
     *accepts: str,
     cure: Callable[[int], Problem] | None = None,
 ) -> Configuration:
-    """A run that needs help."""
+    """Return a configuration of stuck runs, in which there should be an alarm."""
     return Configuration(name, build, horizon, cause, stuck=True, accepts=accepts, cure=cure)
 
 
 def by(kind: Callable[..., Optimizer], **settings: Any) -> MakesOptimizer:
-    """An optimizer of this kind."""
+    """Return a function that makes an optimizer of this class with these settings."""
     return lambda parameters: kind(parameters, **settings)
 
 
 def sgd(rate: float, momentum: float = 0.0, decay: float = 0.0) -> MakesOptimizer:
-    """Stochastic gradient descent."""
+    """Return a function that makes SGD with these settings."""
     return by(torch.optim.SGD, lr=rate, momentum=momentum, weight_decay=decay)
 
 
 def adam(rate: float, decay: float = 0.0) -> MakesOptimizer:
-    """Adam with decoupled weight decay."""
+    """Return a function that makes AdamW with these settings."""
     return by(torch.optim.AdamW, lr=rate, weight_decay=decay)
 
 
 def resampled(data: Batch, size: int) -> Sampler:
-    """Batches drawn with replacement; all of the data, in order, where they fit into one batch."""
+    """Return a sampler that draws with replacement, or returns all of the data in order if they fit into one batch."""
 
     def batch(generator: Generator, step: int) -> Batch:
         if size >= len(data[0]):
@@ -128,7 +131,7 @@ def finite(
     optimizer: MakesOptimizer,
     **rest: Any,
 ) -> Problem:
-    """Training on a finite data set."""
+    """Return the problem of training on a finite data set."""
     return Problem(model, loss, resampled(data, size), lambda step: data, optimizer, **rest)
 
 
@@ -139,9 +142,9 @@ def endless(
     size: int,
     optimizer: MakesOptimizer,
     *,
-    judged_on: int = 1024,
+    evaluation_samples: int = 1024,
     **rest: Any,
 ) -> Problem:
-    """Training on fresh samples at every step: ``sample(count, generator)``."""
-    truth = sample(judged_on, Generator().manual_seed(123))
-    return Problem(model, loss, lambda generator, step: sample(size, generator), lambda step: truth, optimizer, **rest)
+    """Return the problem of training on new samples in every step, drawn by ``sample(count, generator)``."""
+    data = sample(evaluation_samples, Generator().manual_seed(123))
+    return Problem(model, loss, lambda generator, step: sample(size, generator), lambda step: data, optimizer, **rest)

@@ -1,4 +1,4 @@
-"""The same work on many runs, a few processes at a time."""
+"""Run a function on many items in a few processes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import TypeVar
 
+import torch
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def one_thread() -> None:
-    """One thread per process: the runs are too small to share."""
-    import torch
-
+def use_one_thread() -> None:
+    """Let torch use one thread in this process, since the runs are too small for more."""
     torch.set_num_threads(1)
 
 
-def in_processes(work: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[tuple[T, R]]:
-    """Do the work on every item.
+def run_in_processes(work: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[tuple[T, R]]:
+    """Call `work` on every item, in `jobs` processes.
 
     Yields:
-        Each item with what came of it, as they are done.
+        each item and its result, in the order in which they finish.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=one_thread) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=use_one_thread) as pool:
         pending = {pool.submit(work, item): item for item in items}
-        for done in as_completed(pending):
-            yield pending[done], done.result()
+        for future in as_completed(pending):
+            yield pending[future], future.result()

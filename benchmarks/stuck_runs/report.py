@@ -1,4 +1,4 @@
-"""The tables, in Markdown: all runs, then one for every cause."""
+"""Tables of the scores in Markdown: one of all runs, one for every cause, and a list of the monitor's mistakes."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks.stuck_runs.scoring import Outcome, Score, judge, summarise
+from benchmarks.stuck_runs.scoring import Outcome, Score, compare, summarise
 from benchmarks.stuck_runs.truth import Label
-from benchmarks.stuck_runs.watching import Watched
+from benchmarks.stuck_runs.watching import RunResult
 
 MONITOR = "LandscapeMonitor"
 Labels = Mapping[tuple[str, int], Label]
 
 
-def report(runs: Sequence[Watched], labels: Labels) -> str:
-    """Everything: overall, by cause, and what went wrong."""
-    outcomes = {MONITOR: [of_monitor(run, labels) for run in runs]}
+def report(runs: Sequence[RunResult], labels: Labels) -> str:
+    """Return all tables, the mistakes and the times."""
+    outcomes = {MONITOR: [monitor_outcome(run, labels) for run in runs]}
     for rule in {rule: None for run in runs for rule in run.rules}:
-        outcomes[rule] = [judge(_key(run), labels[run.name, run.seed], run.rules[rule]) for run in runs]
+        outcomes[rule] = [compare(_key(run), labels[run.name, run.seed], run.rules[rule]) for run in runs]
     causes = sorted({o.label.kind for o in outcomes[MONITOR] if o.label.label == "stuck"})
-    parts = [overall(outcomes), *(of_cause(cause, outcomes) for cause in causes), mishaps(runs, outcomes[MONITOR])]
-    return "\n\n".join([*parts, wall_time(runs)])
+    tables = [overall_table(outcomes), *(cause_table(cause, outcomes) for cause in causes)]
+    return "\n\n".join([*tables, mistakes(runs, outcomes[MONITOR]), wall_time(runs)])
 
 
-def of_monitor(run: Watched, labels: Labels) -> Outcome:
-    """How the monitor did on a run; of poor minima it is enough to say that training has settled."""
+def monitor_outcome(run: RunResult, labels: Labels) -> Outcome:
+    """Compare the verdicts of the monitor on a run with its label."""
     settled = any(remark.cause == "settled" for remark in run.remarks)
-    return judge(_key(run), labels[run.name, run.seed], run.alarms, settled=settled)
+    return compare(_key(run), labels[run.name, run.seed], run.alarms, settled=settled)
 
 
-def overall(outcomes: Mapping[str, Sequence[Outcome]]) -> str:
-    """One row for each rule."""
-    scores = {rule: summarise(of_rule) for rule, of_rule in outcomes.items()}
-    some = scores[MONITOR]
+def overall_table(outcomes: Mapping[str, Sequence[Outcome]]) -> str:
+    """Return the scores over all runs, with one row for each rule."""
+    scores = {rule: summarise(rule_outcomes) for rule, rule_outcomes in outcomes.items()}
+    monitor = scores[MONITOR]
     columns: dict[str, Callable[[Score], str]] = {
         "recall": lambda s: percent(s.recall),
         "healthy runs with an alarm": lambda s: percent(s.false_alarm_runs),
@@ -43,80 +43,80 @@ def overall(outcomes: Mapping[str, Sequence[Outcome]]) -> str:
         "poor minima seen": lambda s: percent(s.poor),
     }
     rows = [[rule, *(column(score) for column in columns.values())] for rule, score in scores.items()]
-    title = f"## All: {some.stuck} stuck and {some.healthy} healthy runs"
+    title = f"## All: {monitor.stuck} stuck and {monitor.healthy} healthy runs"
     note = "Recall and cause are shares of the stuck runs, recall without poor minima; delay is a share of the plateau."
     return "\n\n".join([title, note, markdown(["rule", *columns], rows)])
 
 
-def of_cause(cause: str, outcomes: Mapping[str, Sequence[Outcome]]) -> str:
-    """One row for each rule, on the runs that are stuck for this cause."""
+def cause_table(cause: str, outcomes: Mapping[str, Sequence[Outcome]]) -> str:
+    """Return the results on the runs that are stuck for this cause, with one row for each rule."""
     rows = []
-    for rule, of_rule in outcomes.items():
-        here = [o for o in of_rule if o.label.label == "stuck" and o.label.kind == cause]
-        caught = [o for o in here if o.caught]
-        said = Counter(str(o.caught.cause) for o in caught if o.caught and o.caught.cause)
-        delays = [o.delay for o in caught if o.delay is not None]
-        counts = [f"{len(caught)}", f"{sum(o.strict for o in caught)}", f"{sum(o.lenient for o in caught)}"]
-        names = ", ".join(f"{count} {name}" for name, count in said.most_common())
-        rows.append([rule, *counts, number(statistics.median(delays) if delays else None), names])
-    of_monitor = [o for o in outcomes[MONITOR] if o.label.label == "stuck" and o.label.kind == cause]
-    headers = ["rule", "caught", "strict", "lenient", "delay, median", "said"]
-    return f"## {cause}: {len(of_monitor)} runs\n\n{markdown(headers, rows)}"
+    for rule, rule_outcomes in outcomes.items():
+        stuck = [o for o in rule_outcomes if o.label.label == "stuck" and o.label.kind == cause]
+        hits = [o for o in stuck if o.hit]
+        causes = Counter(str(o.hit.cause) for o in hits if o.hit and o.hit.cause)
+        delays = [o.delay for o in hits if o.delay is not None]
+        counts = [f"{len(hits)}", f"{sum(o.strict for o in hits)}", f"{sum(o.lenient for o in hits)}"]
+        named = ", ".join(f"{count} {name}" for name, count in causes.most_common())
+        rows.append([rule, *counts, number(statistics.median(delays) if delays else None), named])
+    runs = [o for o in outcomes[MONITOR] if o.label.label == "stuck" and o.label.kind == cause]
+    headers = ["rule", "found", "strict", "lenient", "delay, median", "causes named"]
+    return f"## {cause}: {len(runs)} runs\n\n{markdown(headers, rows)}"
 
 
-def ablations(seen: Mapping[str, Sequence[Watched]], labels: Labels) -> str:
-    """One row for each signal that was hidden."""
+def ablation_table(results: Mapping[str, Sequence[RunResult]], labels: Labels) -> str:
+    """Return the scores of the monitor, with one row for each hidden signal."""
     rows = []
-    for what, runs in seen.items():
-        score = summarise([of_monitor(run, labels) for run in runs])
+    for signal, runs in results.items():
+        score = summarise([monitor_outcome(run, labels) for run in runs])
         cause = f"{percent(score.strict)} / {percent(score.lenient)}"
         delay = f"{number(score.delay)} / {number(score.delay_p90)}"
-        rows.append([what, percent(score.recall), percent(score.false_alarm_runs), cause, delay])
+        rows.append([signal, percent(score.recall), percent(score.false_alarm_runs), cause, delay])
     headers = ["hidden", "recall", "healthy runs with an alarm", "cause, strict / lenient", "delay, median / p90"]
     return markdown(headers, rows)
 
 
-def mishaps(runs: Sequence[Watched], outcomes: Sequence[Outcome]) -> str:
-    """Every run on which the monitor erred, in a line."""
+def mistakes(runs: Sequence[RunResult], outcomes: Sequence[Outcome]) -> str:
+    """Return a list of all errors, missed plateaus, wrong causes and false alarms of the monitor."""
     lines = [f"- error in {_key(run)}: {run.error}" for run in runs if run.error]
     for o in sorted(outcomes, key=lambda o: o.key):
-        stray = ", ".join(f"{alarm.cause} at {alarm.step}" for alarm in o.stray)
-        if o.label.label == "stuck" and o.caught is None:
+        false_alarms = ", ".join(f"{alarm.cause} at {alarm.step}" for alarm in o.false_alarms)
+        if o.label.label == "stuck" and o.hit is None:
             settled = ", called settled" if o.settled else ""
             lines.append(f"- missed: {o.key}, {o.label.kind} in {o.label.stuck}{settled}")
-        elif o.caught is not None and not o.lenient:
-            lines.append(f"- wrong cause: {o.key}, {o.label.kind} called {o.caught.cause}")
-        if stray:
+        elif o.hit is not None and not o.lenient:
+            lines.append(f"- wrong cause: {o.key}, {o.label.kind} called {o.hit.cause}")
+        if false_alarms:
             where = "healthy run" if o.label.label == "healthy" else "healthy part of a stuck run"
-            lines.append(f"- false alarm in a {where}: {o.key}, {stray}")
+            lines.append(f"- false alarm in a {where}: {o.key}, {false_alarms}")
     return "\n".join(["## What the monitor got wrong", "", *(lines or ["Nothing."])])
 
 
-def wall_time(runs: Sequence[Watched]) -> str:
-    """What watching costs on runs as small as these."""
+def wall_time(runs: Sequence[RunResult]) -> str:
+    """Return a sentence on the wall-clock time with the monitor, compared with that without it where both are known."""
     timed = [(run.watched_seconds, run.bare_seconds) for run in runs if run.bare_seconds]
     if not timed:
-        return f"Watched runs took {sum(run.watched_seconds for run in runs):.0f} s."
+        return f"The runs with the monitor took {sum(run.watched_seconds for run in runs):.0f} s."
     median = statistics.median(watched / bare for watched, bare in timed)
     total = sum(watched for watched, _ in timed) / sum(bare for _, bare in timed)
-    return f"Wall time with the monitor, as a multiple of without: median {median:.2f}, all together {total:.2f}."
+    return f"Wall-clock time with the monitor over that without it: median {median:.2f}, all runs together {total:.2f}."
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """Return a table in Markdown."""
     lines = [headers, ["---"] * len(headers), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def percent(value: float | None) -> str:
-    """To a tenth."""
+    """Return a share as a percentage with one decimal place, or an empty text for None."""
     return "" if value is None else f"{100 * value:.1f}%"
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """To so many digits after the point."""
+    """Return a number with this many decimal places, or an empty text for None."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _key(run: Watched) -> str:
+def _key(run: RunResult) -> str:
     return f"{run.name}/{run.seed}"

@@ -1,4 +1,4 @@
-"""What configurations of more than one split are trained on."""
+"""Tasks that configurations of several splits share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from benchmarks.stuck_runs.problem import Batch, MakesOptimizer, Problem, finite
 
 
 def on_digits(model: nn.Module, optimizer: MakesOptimizer, size: int = 32, **rest: Any) -> Problem:
-    """Classify digits; the loss can reach zero."""
+    """Return a run that classifies digits, whose loss can reach zero."""
     rest = {"trivial": entropy(digits()[1]), "floor": 0.0} | rest
     return finite(model, F.cross_entropy, digits(), size, optimizer, **rest)
 
 
 def pretrained(widths: tuple[int, ...], data: Batch, steps: int) -> nn.Sequential:
-    """A network after some full-batch steps of Adam."""
+    """Return a network after this many full-batch steps of Adam on `data`."""
     model = mlp(*widths)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(steps):

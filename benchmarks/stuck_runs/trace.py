@@ -1,4 +1,4 @@
-"""What the published rules look at, recorded from a run trained without Lightning: the same batches and numbers."""
+"""Record what the published rules need from a run that is trained without Lightning, on the same batches."""
 
 from __future__ import annotations
 
@@ -11,120 +11,121 @@ from torch import Tensor, nn
 from benchmarks.stuck_runs.problem import Problem
 from benchmarks.stuck_runs.training import run
 
-CHECKS = 100
-"""per run"""
+SAVES = 100
+"""how many times in a run the tensors are examined"""
 
 
 @dataclass(frozen=True)
-class Check:
-    """The state of training at one step."""
+class TensorStatistics:
+    """Statistics of weights, gradients and activations at one step."""
 
     step: int
     mean_gradients: tuple[float, ...]
-    """mean |g| of every tensor that has a gradient, in order"""
+    """mean |g| of each tensor that has a gradient, in the order of the model"""
     gradient_norms: tuple[float, ...]
-    """|g| of every matrix that has a gradient, in order"""
+    """|g| of each matrix that has a gradient, in the order of the model"""
     zero_gradients: tuple[float, ...]
-    """share of their entries that are exactly zero"""
+    """share of exact zeros in the gradient of each of these matrices"""
     weight_means: tuple[float, ...]
-    """of every matrix"""
+    """mean of each matrix"""
     zero_outputs: float = 0.0
-    """largest share over the ReLU layers of outputs that are zero"""
+    """share of zero outputs, in the ReLU layer where it is largest"""
     saturated: float = 0.0
-    """largest share over the sigmoid and tanh layers of inputs beyond ±5"""
+    """share of inputs beyond ±5, in the sigmoid or tanh layer where it is largest"""
     update_ratios: tuple[float, ...] = ()
-    """|Δw|/|w| of every tensor in this step"""
+    """|Δw|/|w| of each tensor in this step"""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A run as the rules see it."""
+    """The losses and tensor statistics of a run."""
 
     horizon: int
     losses: list[float]
-    """of the batch, at every optimizer step"""
-    checks: list[Check] = field(default_factory=list)
+    """loss of the batch at each optimizer step"""
+    saves: list[TensorStatistics] = field(default_factory=list)
 
     @property
-    def every(self) -> int:
-        """Optimizer steps between checks."""
-        return max(1, self.horizon // CHECKS)
+    def save_interval(self) -> int:
+        """Optimizer steps between two saves."""
+        return max(1, self.horizon // SAVES)
 
     def epochs(self, count: int = 50) -> list[float]:
-        """The mean loss of each of so many epochs; NaN where a loss was not finite."""
+        """Return the mean loss of each of `count` epochs; NaN or infinite if a loss of the epoch is."""
         size = self.horizon // count
         return [sum(self.losses[i : i + size]) / size for i in range(0, size * count, size)]
 
 
 def record(problem: Problem, seed: int, horizon: int) -> Trace:
-    """Train for the horizon and write down what the rules need."""
+    """Train for `horizon` steps, and return what the rules need."""
     trace = Trace(horizon, [])
-    pending: tuple[Check, list[Tensor]] | None = None
+    pending: tuple[TensorStatistics, list[Tensor]] | None = None
     weights = list(problem.model.parameters())
-    with activations(problem.model) as seen:
+    with watched_activations(problem.model) as activations:
         for step in run(problem, seed, horizon + 1):
-            if pending is not None:  # the weights have moved since
-                check, before = pending
+            if pending is not None:  # its optimizer step has been taken
+                statistics, before = pending
                 pending = None
-                trace.checks.append(replace(check, update_ratios=tuple(map(_ratio, weights, before))))
+                trace.saves.append(replace(statistics, update_ratios=tuple(map(_ratio, weights, before))))
             if step.index == horizon:
                 break
             trace.losses.append(step.loss)
-            if step.index % trace.every == 0:
-                pending = _check(step.index, problem.model, seen), [w.detach().clone() for w in weights]
-            seen.wanted = (step.index + 1) % trace.every == 0
+            if step.index % trace.save_interval == 0:
+                statistics = _statistics(step.index, problem.model, activations)
+                pending = statistics, [w.detach().clone() for w in weights]
+            activations.enabled = (step.index + 1) % trace.save_interval == 0
     return trace
 
 
 @dataclass
-class Seen:
-    """What the activation layers did on the batch that was last looked at."""
+class Activations:
+    """Shares of zero outputs and saturated inputs of the activation layers, measured while `enabled`."""
 
-    wanted: bool = True
+    enabled: bool = True
     zero_outputs: float = 0.0
     saturated: float = 0.0
 
 
 @contextmanager
-def activations(model: nn.Module) -> Iterator[Seen]:
-    """Look at the activation layers on the batches on which it is wanted.
+def watched_activations(model: nn.Module) -> Iterator[Activations]:
+    """Measure the activation layers of a model in forward hooks.
 
     Yields:
-        What was seen.
+        the shares, which the hooks update while they are enabled.
     """
-    seen = Seen()
+    activations = Activations()
 
     def relu(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        if seen.wanted:
-            seen.zero_outputs = max(seen.zero_outputs, float((output <= 0).float().mean()))
+        if activations.enabled:
+            activations.zero_outputs = max(activations.zero_outputs, float((output <= 0).float().mean()))
 
     def squash(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        if seen.wanted:
-            seen.saturated = max(seen.saturated, float((args[0].abs() > 5).float().mean()))
+        if activations.enabled:
+            activations.saturated = max(activations.saturated, float((args[0].abs() > 5).float().mean()))
 
     hooks = [part.register_forward_hook(relu) for part in model.modules() if isinstance(part, nn.ReLU)]
     hooks += [part.register_forward_hook(squash) for part in model.modules() if isinstance(part, (nn.Sigmoid, nn.Tanh))]
     try:
-        yield seen
+        yield activations
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _check(step: int, model: nn.Module, seen: Seen) -> Check:
+def _statistics(step: int, model: nn.Module, activations: Activations) -> TensorStatistics:
     gradients = [p.grad.detach() for p in model.parameters() if p.grad is not None]
     matrices = [g for g in gradients if g.dim() > 1] or gradients
-    check = Check(
+    statistics = TensorStatistics(
         step=step,
         mean_gradients=tuple(float(g.abs().mean()) for g in gradients),
         gradient_norms=tuple(float(g.norm()) for g in matrices),
         zero_gradients=tuple(float((g == 0).float().mean()) for g in matrices),
         weight_means=tuple(float(p.detach().mean()) for p in model.parameters() if p.dim() > 1),
-        zero_outputs=seen.zero_outputs,
-        saturated=seen.saturated,
+        zero_outputs=activations.zero_outputs,
+        saturated=activations.saturated,
     )
-    seen.zero_outputs = seen.saturated = 0.0
-    return check
+    activations.zero_outputs = activations.saturated = 0.0
+    return statistics
 
 
 def _ratio(now: Tensor, before: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""One run, trained by Lightning's Trainer, or step by step without it: the same numbers either way."""
+"""Train a run with Lightning's Trainer, or step by step without it; both give the same numbers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, IterableDataset
 from benchmarks.stuck_runs.problem import Batch, Problem
 
 EPOCH = 100
-"""optimizer steps in an epoch of an endless stream"""
+"""optimizer steps in an epoch"""
 
 
 class Batches(IterableDataset):
-    """The batches of a run, in epochs of `EPOCH` optimizer steps."""
+    """The batches of a run, as a data set with epochs of `EPOCH` optimizer steps."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self.problem = problem
@@ -32,13 +32,13 @@ class Batches(IterableDataset):
             yield self.draw()
 
     def draw(self) -> Batch:
-        """The next batch."""
+        """Draw the next batch."""
         self.drawn += 1
         return self.problem.batch(self.generator, (self.drawn - 1) // self.problem.accumulate)
 
 
-class Unending(IterableDataset):
-    """The same batches as one epoch without an end, so that nobody can tell how long the run will be."""
+class EndlessEpoch(IterableDataset):
+    """The same batches in one epoch without an end, so that the length of the run is unknown."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
@@ -49,22 +49,22 @@ class Unending(IterableDataset):
 
 
 class Module(pl.LightningModule):
-    """A problem as a LightningModule."""
+    """A LightningModule that trains a problem."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.model = problem.model
-        self.problem = [problem]  # in a list, so that what the optimizer holds by mistake is no part of the module
+        self.problem = [problem]  # in a list, so that `optimized_module` does not become a submodule
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         x, y = batch
         loss = self.problem[0].loss(self.model(x), y)
         self.log("train_loss", loss)
         return loss
 
     def configure_optimizers(self) -> Any:
-        """The problem's own optimizer and schedule."""
+        """Return the optimizer and the schedule of the problem."""
         (problem,) = self.problem
         optimizer = problem.optimizer(problem.trained)
         if problem.schedule is None:
@@ -74,20 +74,20 @@ class Module(pl.LightningModule):
 
 
 class StopAt(pl.Callback):
-    """What ends a run whose length the Trainer does not know."""
+    """A callback that ends a run whose length the Trainer does not know."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
-        """Ask the Trainer to stop."""
+        """Ask the Trainer to stop after the last step."""
         trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
 
 
 def fit(problem: Problem, seed: int, steps: int, *callbacks: pl.Callback, horizon_known: bool = True) -> None:
-    """Train with Lightning for this many optimizer steps."""
+    """Train with Lightning for this many optimizer steps; the Trainer may not know the length of the run."""
     batches = Batches(problem, seed)
-    dataset = batches if horizon_known else Unending(batches)
+    dataset = batches if horizon_known else EndlessEpoch(batches)
     trainer = pl.Trainer(
         max_steps=steps if horizon_known else -1,
         max_epochs=-1,
@@ -102,14 +102,14 @@ def fit(problem: Problem, seed: int, steps: int, *callbacks: pl.Callback, horizo
         enable_model_summary=False,
     )
     module = Module(problem)
-    # Without a generator of its own a DataLoader draws from the global one at every epoch, which dropout would notice.
+    # Without a generator, a DataLoader draws from the global one in every epoch, which would change dropout masks.
     loader = DataLoader(dataset, batch_size=None, generator=Generator())
     torch.manual_seed(20_000 + seed)
     trainer.fit(module, loader)
 
 
 class Step(NamedTuple):
-    """A moment of `run`: gradients are there, and clipped; the weights have not moved yet."""
+    """A step of `run`, with gradients computed and clipped, before the optimizer changes the weights."""
 
     index: int
     loss: float
@@ -117,10 +117,10 @@ class Step(NamedTuple):
 
 
 def run(problem: Problem, seed: int, steps: int) -> Iterator[Step]:
-    """Train without Lightning.
+    """Train without Lightning for this many optimizer steps.
 
     Yields:
-        Every optimizer step, just before it is taken.
+        each optimizer step just before it is taken.
     """
     batches = Batches(problem, seed)
     optimizer = problem.optimizer(problem.trained)
@@ -131,10 +131,10 @@ def run(problem: Problem, seed: int, steps: int) -> Iterator[Step]:
         loss = 0.0
         for _ in range(problem.accumulate):
             x, y = batches.draw()
-            part = problem.loss(problem.model(x), y) / problem.accumulate
-            if part.requires_grad:
-                part.backward()
-            loss += part.item()
+            share = problem.loss(problem.model(x), y) / problem.accumulate
+            if share.requires_grad:
+                share.backward()
+            loss += share.item()
         if problem.clip is not None:
             nn.utils.clip_grad_norm_(problem.trained, problem.clip)
         yield Step(index, loss, x)

@@ -1,4 +1,4 @@
-"""One run, watched: by the monitor, in a real Trainer, and by the published rules."""
+"""Train a run with the monitor in a Trainer, and apply the published rules to the same run."""
 
 from __future__ import annotations
 
@@ -13,70 +13,74 @@ from typing import Literal
 
 from benchmarks.stuck_runs.baselines import RULES
 from benchmarks.stuck_runs.configurations import CONFIGURATIONS
-from benchmarks.stuck_runs.hiding import hidden
+from benchmarks.stuck_runs.hiding import hide
 from benchmarks.stuck_runs.scoring import Alarm
 from benchmarks.stuck_runs.trace import record
 from benchmarks.stuck_runs.training import fit
+from lightning_landscape import LandscapeMonitor
 
 Mode = Literal["default", "no_horizon", "cheap"]
-"""as it comes; with a run of unknown length; without probes"""
+"""default arguments, default arguments and a run of unknown length, or no probes"""
 
 
 @dataclass(frozen=True)
-class Order:
-    """What to do with a run."""
+class Job:
+    """A run, and how the monitor watches it."""
 
     name: str
     seed: int
     mode: Mode = "default"
     only_monitor: bool = False
+    """whether the rules and the run without a monitor are left out"""
     hidden: str = "nothing"
-    """from the monitor; a key of `ablation.ABLATIONS`"""
+    """signal that is hidden from the monitor, one of `hiding.ABLATIONS`"""
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What was said about a run, by whom."""
+class RunResult:
+    """What the monitor and the rules reported about a run."""
 
     name: str
     seed: int
     alarms: tuple[Alarm, ...]
-    """by the monitor"""
+    """alarms of the monitor"""
     remarks: tuple[Alarm, ...]
-    """its verdicts that are no alarms"""
+    """verdicts of the monitor that are not alarms"""
     watched_seconds: float
+    """wall-clock seconds of the run with the monitor"""
     bare_seconds: float | None = None
+    """wall-clock seconds of the run without a monitor; None if it was left out"""
     rules: dict[str, list[Alarm]] = field(default_factory=dict)
+    """alarms of the published rules, by their names"""
     error: str | None = None
+    """class and message of the error that ended the run with the monitor"""
 
 
-def watch(order: Order) -> Watched:
-    """Train the run once for each of those who watch."""
-    from lightning_landscape import LandscapeMonitor
-
-    configuration = CONFIGURATIONS[order.name]
-    known, horizon = order.mode != "no_horizon", configuration.horizon
-    monitor = LandscapeMonitor(probes=()) if order.mode == "cheap" else LandscapeMonitor()
+def watch(job: Job) -> RunResult:
+    """Train the run with the monitor and, unless left out, without it and for the rules; return what they report."""
+    configuration = CONFIGURATIONS[job.name]
+    known, horizon = job.mode != "no_horizon", configuration.horizon
+    monitor = LandscapeMonitor(probes=()) if job.mode == "cheap" else LandscapeMonitor()
     bare, rules, error = None, {}, None
-    with quiet():
-        if not order.only_monitor:
+    with silence():
+        if not job.only_monitor:
             bare = time.perf_counter()
-            fit(configuration.problem(order.seed), order.seed, horizon, horizon_known=known)
+            fit(configuration.problem(job.seed), job.seed, horizon, horizon_known=known)
             bare = time.perf_counter() - bare
-            trace = record(configuration.problem(order.seed), order.seed, horizon)
+            trace = record(configuration.problem(job.seed), job.seed, horizon)
             rules = {name: rule(trace) for name, rule in RULES.items()}
         start = time.perf_counter()
         try:
-            with hidden(order.hidden):
-                fit(configuration.problem(order.seed), order.seed, horizon, monitor, horizon_known=known)
+            with hide(job.hidden):
+                fit(configuration.problem(job.seed), job.seed, horizon, monitor, horizon_known=known)
         except Exception as exception:
             error = f"{type(exception).__name__}: {exception}"[:300]
-    said = [(verdict.stuck, Alarm(verdict.step, verdict.cause.value)) for verdict in monitor.verdicts]
-    return Watched(
-        name=order.name,
-        seed=order.seed,
-        alarms=tuple(alarm for stuck, alarm in said if stuck),
-        remarks=tuple(alarm for stuck, alarm in said if not stuck),
+    verdicts = [(verdict.stuck, Alarm(verdict.step, verdict.cause.value)) for verdict in monitor.verdicts]
+    return RunResult(
+        name=job.name,
+        seed=job.seed,
+        alarms=tuple(alarm for stuck, alarm in verdicts if stuck),
+        remarks=tuple(alarm for stuck, alarm in verdicts if not stuck),
         watched_seconds=time.perf_counter() - start,
         bare_seconds=bare,
         rules=rules,
@@ -85,8 +89,8 @@ def watch(order: Order) -> Watched:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without what Lightning and the monitor say on the way."""
+def silence() -> Iterator[None]:
+    """Suppress warnings and messages of Lightning and the monitor."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The benchmark that judges the verdicts has to be right itself."""
+"""The labels, scores and published rules of `benchmarks.stuck_runs` have the values that were computed by hand."""
 
 import math
 
@@ -10,11 +10,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from benchmarks.stuck_runs import baselines, commands, report
 from benchmarks.stuck_runs.configurations import CONFIGURATIONS, SPLITS
-from benchmarks.stuck_runs.scoring import Alarm, judge, summarise
-from benchmarks.stuck_runs.trace import Check, Trace, record
+from benchmarks.stuck_runs.scoring import Alarm, compare, summarise
+from benchmarks.stuck_runs.trace import TensorStatistics, Trace, record
 from benchmarks.stuck_runs.training import fit, run
-from benchmarks.stuck_runs.truth import Label, load_labels, merge, plateaus, without
-from benchmarks.stuck_runs.watching import Order, Watched, quiet, watch
+from benchmarks.stuck_runs.truth import Label, load_labels, merge, plateaus, subtract
+from benchmarks.stuck_runs.watching import Job, RunResult, silence, watch
 from lightning_landscape.evidence import Cause
 
 
@@ -31,7 +31,7 @@ def test_a_run_is_the_same_at_every_call():
     assert first == second
 
 
-def test_the_splits_are_there_and_share_nothing():
+def test_the_splits_have_their_sizes_and_share_no_configuration():
     names = {split: {c.name for c in configurations} for split, configurations in SPLITS.items()}
     assert {split: len(names[split]) for split in ("open", "seen")} == {"open": 44, "seen": 53}
     assert len(names["held_out"]) >= 36
@@ -76,14 +76,14 @@ class Losses(pl.Callback):
 @pytest.mark.parametrize("horizon_known", [True, False])
 def test_lightning_trains_the_same_run(name, horizon_known):
     losses = Losses()
-    with quiet():
+    with silence():
         fit(CONFIGURATIONS[name].problem(1), 1, 120, losses, horizon_known=horizon_known)
     assert losses.seen == pytest.approx([step.loss for step in run(CONFIGURATIONS[name].problem(1), 1, 120)], rel=1e-4)
 
 
 def test_lightning_accumulates_the_same_batches():
     losses = Losses()
-    with quiet():
+    with silence():
         fit(CONFIGURATIONS["accumulated_batches"].problem(1), 1, 10, losses)
     steps = [sum(losses.seen[i : i + 4]) for i in range(0, 40, 4)]
     expected = [step.loss for step in run(CONFIGURATIONS["accumulated_batches"].problem(1), 1, 10)]
@@ -97,11 +97,11 @@ def test_a_loss_that_never_falls_is_one_plateau():
     assert plateaus([1.0] * 121, 1000, floor=0.0, trivial=1.0) == (((0, 1000),), ())
 
 
-def test_a_loss_that_falls_steadily_is_none():
+def test_a_loss_that_falls_steadily_has_no_plateau():
     assert plateaus([0.99**i for i in range(121)], 1000, floor=0.0, trivial=1.0) == ((), ())
 
 
-def test_a_plateau_ends_with_the_escape():
+def test_a_plateau_ends_where_the_loss_begins_to_fall():
     losses = [1.0] * 40 + [0.5**i for i in range(1, 82)]
     assert plateaus(losses, 1000, floor=0.0, trivial=1.0) == (((0, 400),), ())
 
@@ -111,26 +111,28 @@ def test_a_short_plateau_is_ambiguous():
     assert plateaus(losses, 1000, floor=0.0, trivial=1.0) == ((), ((0, 100),))
 
 
-def test_a_low_plateau_is_ambiguous_and_a_lower_one_nothing():
+def test_a_plateau_near_the_floor_is_ambiguous_and_a_lower_one_does_not_count():
     assert plateaus([0.1] * 121, 1000, floor=0.0, trivial=1.0) == ((), ((0, 1000),))
     assert plateaus([0.04] * 121, 1000, floor=0.0, trivial=1.0) == ((), ())
 
 
-def test_what_is_not_finite_is_a_plateau():
+def test_losses_that_are_not_finite_are_a_plateau():
     losses = [0.5**i for i in range(20)] + [math.inf] * 101
     assert plateaus(losses, 1000, floor=0.0, trivial=1.0) == (((200, 1000),), ())
 
 
-def test_a_plateau_that_begins_too_late_is_asked_of_nobody():
+def test_a_plateau_that_begins_shortly_before_the_end_is_ambiguous():
     losses = [0.99**i for i in range(91)] + [0.99**90] * 30
     lasting, ambiguous = plateaus(losses, 1000, floor=0.0, trivial=1.0)
     assert lasting == ()
-    assert ambiguous == ((870, 1000),)  # 0.99^3 is not yet a fall of 3%, so from 0.99^87 on it takes for ever
+    assert ambiguous == (
+        (870, 1000),
+    )  # 0.99^3 is not yet a fall of 3%, so from 0.99^87 on the loss does not fall by 3% again
 
 
-def test_intervals():
+def test_intervals_are_merged_and_subtracted():
     assert merge([(5, 7), (0, 2), (1, 3), (4, 4)]) == ((0, 3), (5, 7))
-    assert without([(0, 10)], [(2, 3), (9, 12)]) == ((0, 2), (3, 9))
+    assert subtract([(0, 10)], [(2, 3), (9, 12)]) == ((0, 2), (3, 9))
 
 
 # --- scores
@@ -143,30 +145,32 @@ def stuck(*intervals, cause="saddle_point", accepts=()):
 HEALTHY = Label("healthy", 1000, "improving", (), (), ((500, 600),))
 
 
-def test_an_alarm_within_the_plateau_is_caught_with_its_delay_and_name():
-    outcome = judge("run/0", stuck((100, 500), accepts=("flat_region",)), [Alarm(200, "flat_region"), Alarm(700, None)])
-    assert outcome.caught == Alarm(200, "flat_region")
+def test_an_alarm_within_the_plateau_is_a_hit_with_its_delay_and_cause():
+    outcome = compare(
+        "run/0", stuck((100, 500), accepts=("flat_region",)), [Alarm(200, "flat_region"), Alarm(700, None)]
+    )
+    assert outcome.hit == Alarm(200, "flat_region")
     assert outcome.delay == 0.25
     assert (outcome.strict, outcome.lenient) == (False, True)
-    assert outcome.stray == (Alarm(700, None),)
+    assert outcome.false_alarms == (Alarm(700, None),)
 
 
-def test_alarms_just_after_the_plateau_or_in_doubtful_stretches_are_no_false_alarms():
-    assert judge("run/0", stuck((100, 500)), [Alarm(530, None)]).caught == Alarm(530, None)
-    assert judge("run/0", stuck((100, 500)), [Alarm(531, None)]).stray == (Alarm(531, None),)
-    assert judge("run/0", HEALTHY, [Alarm(550, None)]).stray == ()
+def test_alarms_shortly_after_a_plateau_or_in_ambiguous_stretches_are_not_false():
+    assert compare("run/0", stuck((100, 500)), [Alarm(530, None)]).hit == Alarm(530, None)
+    assert compare("run/0", stuck((100, 500)), [Alarm(531, None)]).false_alarms == (Alarm(531, None),)
+    assert compare("run/0", HEALTHY, [Alarm(550, None)]).false_alarms == ()
 
 
-def test_the_table_is_the_one_made_by_hand():
+def test_the_scores_are_those_computed_by_hand():
     score = summarise([
-        judge("a/0", stuck((0, 1000)), [Alarm(100, "saddle_point")]),
-        judge("b/0", stuck((0, 500)), [Alarm(200, "flat_region")]),
-        judge("c/0", stuck((0, 1000)), []),
-        judge("d/0", stuck((0, 1000), cause="diverged"), [Alarm(900, "diverged")]),
-        judge("e/0", stuck((0, 1000), cause="poor_minimum"), [], settled=True),
-        judge("f/0", stuck((0, 1000), cause="poor_minimum"), []),
-        judge("g/0", HEALTHY, [Alarm(10, None), Alarm(20, None)]),
-        judge("h/0", HEALTHY, []),
+        compare("a/0", stuck((0, 1000)), [Alarm(100, "saddle_point")]),
+        compare("b/0", stuck((0, 500)), [Alarm(200, "flat_region")]),
+        compare("c/0", stuck((0, 1000)), []),
+        compare("d/0", stuck((0, 1000), cause="diverged"), [Alarm(900, "diverged")]),
+        compare("e/0", stuck((0, 1000), cause="poor_minimum"), [], settled=True),
+        compare("f/0", stuck((0, 1000), cause="poor_minimum"), []),
+        compare("g/0", HEALTHY, [Alarm(10, None), Alarm(20, None)]),
+        compare("h/0", HEALTHY, []),
     ])
     assert (score.stuck, score.healthy) == (6, 2)
     assert score.recall == 3 / 4
@@ -174,21 +178,21 @@ def test_the_table_is_the_one_made_by_hand():
     assert score.false_alarm_runs == 1 / 2
     assert score.false_alarms == pytest.approx(2 / 1.8)
     assert score.strict == score.lenient == 2 / 3
-    assert score.delay == pytest.approx(0.25)  # of 0.1 and 0.4: a run that diverges has none
+    assert score.delay == pytest.approx(0.25)  # the median of 0.1 and 0.4; the run that diverges has no delay
     assert score.delay_p90 == pytest.approx(0.37)
 
 
-def test_an_empty_score_has_no_figures():
+def test_the_scores_of_no_runs_are_none():
     score = summarise([])
     assert (score.recall, score.false_alarm_runs, score.false_alarms, score.delay) == (None, None, None, None)
 
 
-def test_the_report_names_every_rule_and_every_mishap():
+def test_the_report_names_every_rule_and_every_mistake():
     labels = {("a", 0): stuck((0, 1000)), ("b", 0): HEALTHY, ("c", 0): stuck((0, 1000), cause="diverged")}
     runs = [
-        Watched("a", 0, (Alarm(100, "flat_region"),), (), 2.0, 1.0, {"rule": [Alarm(300, None)]}),
-        Watched("b", 0, (Alarm(100, "diverged"),), (), 2.0, 1.0, {"rule": []}),
-        Watched("c", 0, (), (Alarm(500, "settled"),), 3.0, 1.0, {"rule": []}, error="RuntimeError: no"),
+        RunResult("a", 0, (Alarm(100, "flat_region"),), (), 2.0, 1.0, {"rule": [Alarm(300, None)]}),
+        RunResult("b", 0, (Alarm(100, "diverged"),), (), 2.0, 1.0, {"rule": []}),
+        RunResult("c", 0, (), (Alarm(500, "settled"),), 3.0, 1.0, {"rule": []}, error="RuntimeError: no"),
     ]
     text = report.report(runs, labels)
     assert "| LandscapeMonitor | 50.0% | 100.0% | 1.111 | 0.10 / 0.10 | 0.0% / 0.0% |  |" in text
@@ -198,24 +202,27 @@ def test_the_report_names_every_rule_and_every_mishap():
     assert "- false alarm in a healthy run: b/0, diverged at 100" in text
     assert "- missed: c/0, diverged in ((0, 1000),), called settled" in text
     assert "- error in c/0: RuntimeError: no" in text
-    assert "median 2.00, all together 2.33" in text
+    assert "median 2.00, all runs together 2.33" in text
 
 
 # --- the published rules
 
 
-def trace_of(losses, **readings):
-    """A run of 100 epochs' worth of losses, two steps an epoch, with the same readings at every check."""
+def trace_of(losses, **statistics):
+    """Return a trace of 50 epochs of two steps, with the same statistics at every save, or functions of the step."""
     values = {
         "mean_gradients": (1e-2,),
         "gradient_norms": (1.0, 1.0),
         "zero_gradients": (0.0,),
         "weight_means": (0.1,),
         "update_ratios": (1e-3,),
-        **readings,
+        **statistics,
     }
-    checks = [Check(step, **{k: v(step) if callable(v) else v for k, v in values.items()}) for step in range(100)]
-    return Trace(100, [float(loss) for loss in losses], checks)
+    saves = [
+        TensorStatistics(step, **{name: value(step) if callable(value) else value for name, value in values.items()})
+        for step in range(100)
+    ]
+    return Trace(100, [float(loss) for loss in losses], saves)
 
 
 FALLING = [0.95**i for i in range(100)]
@@ -233,7 +240,7 @@ def lightnings_early_stopping(patience, epochs):
 
 
 @pytest.mark.parametrize("patience", [3, 10])
-def test_early_stopping_first_fires_where_lightnings_does(patience):
+def test_early_stopping_raises_its_first_alarm_where_lightning_stops(patience):
     losses = [*FALLING[:40], *[0.2 + 0.1 * math.sin(i) for i in range(60)]]
     trace = trace_of(losses)
     alarms = baselines.early_stopping(patience)(trace)
@@ -241,7 +248,7 @@ def test_early_stopping_first_fires_where_lightnings_does(patience):
     assert baselines.early_stopping(patience)(trace_of(FALLING)) == []
 
 
-def test_reduce_on_plateau_fires_where_pytorchs_does():
+def test_reduce_on_plateau_raises_alarms_where_pytorch_reduces_the_rate():
     losses = [*FALLING[:40], *[0.2 + 0.1 * math.sin(i) for i in range(60)]]
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler, fired = ReduceLROnPlateau(optimizer, factor=0.5, eps=0.0), []
@@ -268,7 +275,7 @@ def test_vanishing_gradient_and_update_ratio_have_their_thresholds():
     assert baselines.weight_update_ratio(trace_of(FLAT, update_ratios=(11.0,))) == [Alarm(0, "learning_rate_too_large")]
 
 
-def test_autotrainer_has_its_five_symptoms():
+def test_autotrainer_detects_its_five_symptoms():
     assert baselines.autotrainer(trace_of(FALLING)) == []
     assert baselines.autotrainer(trace_of(FLAT)) == [Alarm(30, "learning_rate_too_small")]
     assert baselines.autotrainer(trace_of(FALLING, zero_gradients=(0.8,)))[0] == Alarm(6, "flat_region")
@@ -278,7 +285,7 @@ def test_autotrainer_has_its_five_symptoms():
     assert baselines.autotrainer(trace_of(swinging))[-1].cause == "learning_rate_too_large"
 
 
-def test_deep_diagnosis_asks_for_exact_equality():
+def test_deep_diagnosis_requires_exact_equality():
     assert baselines.deep_diagnosis(trace_of(FALLING, **CHANGING)) == []
     assert baselines.deep_diagnosis(trace_of(FLAT, **CHANGING)) == [Alarm(8, None)]
     assert baselines.deep_diagnosis(trace_of(FALLING)) == [Alarm(8, "not_updating")]
@@ -289,42 +296,42 @@ def test_deep_diagnosis_asks_for_exact_equality():
     assert baselines.deep_diagnosis(trace_of(FALLING, **CHANGING, saturated=0.6))[0] == Alarm(10, "flat_region")
 
 
-def test_the_slope_test_fires_unless_the_loss_falls_beyond_doubt():
+def test_the_slope_test_raises_an_alarm_unless_the_loss_falls_significantly():
     assert baselines.slope_t_test(trace_of(FALLING)) == []
     assert baselines.slope_t_test(trace_of(FLAT))[0] == Alarm(19, None)
 
 
-def test_a_trace_has_a_check_at_every_percent_with_the_update_of_that_step():
+def test_a_trace_has_statistics_at_every_percent_with_the_update_of_that_step():
     trace = record(CONFIGURATIONS["regression_at_2e-7"].problem(0), 0, 200)
     assert len(trace.losses) == 200
-    assert [check.step for check in trace.checks] == list(range(0, 200, 2))
+    assert [saved.step for saved in trace.saves] == list(range(0, 200, 2))
     weight, *_ = CONFIGURATIONS["regression_at_2e-7"].problem(0).model.parameters()
-    expected = 2e-7 * trace.checks[0].gradient_norms[0] / float(weight.detach().norm())
-    assert trace.checks[0].update_ratios[0] == pytest.approx(expected, rel=0.05)
+    expected = 2e-7 * trace.saves[0].gradient_norms[0] / float(weight.detach().norm())
+    assert trace.saves[0].update_ratios[0] == pytest.approx(expected, rel=0.05)
 
 
-def test_a_trace_sees_dead_and_saturated_layers():
+def test_a_trace_shows_dead_and_saturated_layers():
     dead = record(CONFIGURATIONS["dead_relus"].problem(0), 0, 100)
-    assert dead.checks[5].zero_outputs == 1.0
+    assert dead.saves[5].zero_outputs == 1.0
     saturated = record(CONFIGURATIONS["saturated_tanh"].problem(0), 0, 100)
-    assert saturated.checks[5].saturated > 0.5
+    assert saturated.saves[5].saturated > 0.5
     assert all(rule(saturated) is not None for rule in baselines.RULES.values())
 
 
-# --- the whole
+# --- the command
 
 
 @pytest.mark.parametrize("mode", ["default", "no_horizon", "cheap"])
-def test_a_run_is_watched_to_its_end(mode):
-    watched = watch(Order("overflow", 0, mode, only_monitor=True))
-    assert watched.error is None
-    assert watched.rules == {}
-    assert all(0 <= alarm.step <= 1000 for alarm in watched.alarms)
+def test_a_run_is_trained_with_the_monitor_to_its_end(mode):
+    result = watch(Job("overflow", 0, mode, only_monitor=True))
+    assert result.error is None
+    assert result.rules == {}
+    assert all(0 <= alarm.step <= 1000 for alarm in result.alarms)
 
 
-def test_without_a_split_the_score_is_of_the_open_one():
+def test_the_default_split_is_the_open_one():
     options = commands.parser().parse_args(["--seeds", "0"])
-    names = {name for name, _ in commands.chosen(options, ["open"])}
+    names = {name for name, _ in commands.chosen_runs(options, ["open"])}
     assert names == {c.name for c in SPLITS["open"]}
     options = commands.parser().parse_args(["--split", "held_out", "--seeds", "0", "1"])
-    assert len(commands.chosen(options, ["open"])) == 2 * len(SPLITS["held_out"])
+    assert len(commands.chosen_runs(options, ["open"])) == 2 * len(SPLITS["held_out"])

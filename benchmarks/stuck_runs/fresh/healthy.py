@@ -65,7 +65,7 @@ def rated(model: nn.Module, seed: int, size: int, optimizer: MakesOptimizer) -> 
         return x, table[x[:, 0], x[:, 1]][:, None] + 0.3 * torch.randn(count, 1, generator=generator)
 
     trivial = float((table**2).mean()) + 0.09
-    return endless(model, F.mse_loss, sample, size, optimizer, trivial=trivial, floor=0.09, judged_on=4096)
+    return endless(model, F.mse_loss, sample, size, optimizer, trivial=trivial, floor=0.09, evaluation_samples=4096)
 
 
 def batch_normalised(seed: int) -> Problem:
@@ -118,7 +118,7 @@ def largest_so_far(seed: int) -> Problem:
         return x, x.cummax(1).values
 
     model = CausalAttention(8, 8, 16)
-    return endless(model, F.cross_entropy, sample, 32, adam(3e-3, 0.01), judged_on=256, schedule=warm_up(50))
+    return endless(model, F.cross_entropy, sample, 32, adam(3e-3, 0.01), evaluation_samples=256, schedule=warm_up(50))
 
 
 def codes_of_images(seed: int) -> Problem:
@@ -135,7 +135,7 @@ def rare_positives(seed: int) -> Problem:
         return torch.randn(count, 8, generator=generator) + 0.8 * y, y
 
     loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(5.0))
-    return endless(mlp(8, 16, 1), loss, sample, 64, by(torch.optim.RMSprop, lr=1e-3), judged_on=4096)
+    return endless(mlp(8, 16, 1), loss, sample, 64, by(torch.optim.RMSprop, lr=1e-3), evaluation_samples=4096)
 
 
 def tuned_further(seed: int) -> Problem:

@@ -108,7 +108,7 @@ def forgotten_epochs(seed: int) -> Problem:
 def sums_at_1(seed: int) -> Problem:
     """Return a run of a GRU by Adam at a learning rate of 1."""
     problem = sums_by_gru(seed)
-    return Problem(problem.model, problem.loss, problem.batch, problem.truth, adam(1.0), problem.trivial, 0.0)
+    return Problem(problem.model, problem.loss, problem.batch, problem.evaluation_data, adam(1.0), problem.trivial, 0.0)
 
 
 class ZeroedFirst(torch.optim.SGD):

@@ -45,7 +45,9 @@ def forgotten_beginning(seed: int) -> Problem:
         return x, x[:, 0].sign()
 
     model = Recurrent(nn.RNN(1, 10, batch_first=True), 10)
-    return endless(model, F.mse_loss, sample, 16, sgd(0.02, 0.9), judged_on=512, trivial=1.0, floor=0.0, clip=1.0)
+    return endless(
+        model, F.mse_loss, sample, 16, sgd(0.02, 0.9), evaluation_samples=512, trivial=1.0, floor=0.0, clip=1.0
+    )
 
 
 def fading_stack(seed: int) -> Problem:

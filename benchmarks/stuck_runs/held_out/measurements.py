@@ -41,7 +41,7 @@ def weak_signal(seed: int) -> Problem:
     """Return a run whose inputs explain 6% of the variance, so that the loss falls early and little."""
     weights = gaussian_weights(5, seed)
     sample = linear_map(0.25 * weights / weights.norm(), noise=1.0)
-    return endless(mlp(5, 1), F.mse_loss, sample, 64, sgd(0.02), judged_on=8192, trivial=1.0625)
+    return endless(mlp(5, 1), F.mse_loss, sample, 64, sgd(0.02), evaluation_samples=8192, trivial=1.0625)
 
 
 def drifting_target(seed: int) -> Problem:
@@ -151,7 +151,7 @@ def outlying_targets(seed: int) -> Problem:
         distance = (output - target).abs()
         return (distance + F.softplus(-2 * distance)).mean() - math.log(2)
 
-    return endless(mlp(10, 1), loss, sample, 16, sgd(0.02, 0.5), judged_on=8192, clip=2.0)
+    return endless(mlp(10, 1), loss, sample, 16, sgd(0.02, 0.5), evaluation_samples=8192, clip=2.0)
 
 
 def largest_of_a_set(seed: int) -> Problem:

@@ -27,7 +27,7 @@ def robust_line(seed: int, slope: float, height: float) -> Problem:
     jitter = 0.2 * torch.randn(2, generator=Generator().manual_seed(seed))
     nn.init.constant_(model.weight, slope + float(jitter[0]))
     nn.init.constant_(model.bias, height + float(jitter[1]))
-    return endless(model, welsch, sample, 64, sgd(0.2), judged_on=4096, trivial=1.0)
+    return endless(model, welsch, sample, 64, sgd(0.2), evaluation_samples=4096, trivial=1.0)
 
 
 class Positions(nn.Module):
@@ -53,7 +53,7 @@ def scaling(seed: int, order: tuple[int, ...]) -> Problem:
         return pairs, distance + 0.1 * torch.randn(count, 1, generator=generator)
 
     start = torch.tensor(order).float() + 0.1 * torch.randn(10, generator=Generator().manual_seed(seed))
-    return endless(Positions(start), F.mse_loss, sample, 90, sgd(0.02), judged_on=2048, trivial=5.0)
+    return endless(Positions(start), F.mse_loss, sample, 90, sgd(0.02), evaluation_samples=2048, trivial=5.0)
 
 
 class Turned(nn.Module):
@@ -89,7 +89,9 @@ def registration(seed: int, angle: float) -> Problem:
         return x, x
 
     start = angle + 0.1 * float(torch.randn(1, generator=Generator().manual_seed(seed)))
-    return endless(Turned(shape, start), lambda out, y: out.mean(), sample, 32, sgd(0.05), judged_on=2048, trivial=0.5)
+    return endless(
+        Turned(shape, start), lambda out, y: out.mean(), sample, 32, sgd(0.05), evaluation_samples=2048, trivial=0.5
+    )
 
 
 POOR_MINIMA = (

@@ -70,7 +70,7 @@ def product_after_a_line(seed: int) -> Problem:
         x = torch.randn(count, 6, generator=generator)
         return x, x[:, :3].prod(1, keepdim=True) + x[:, 3:4]
 
-    return endless(Product(6, 0.06), F.mse_loss, sample, 32, sgd(0.01), judged_on=4096, trivial=2.0, floor=0.0)
+    return endless(Product(6, 0.06), F.mse_loss, sample, 32, sgd(0.01), evaluation_samples=4096, trivial=2.0, floor=0.0)
 
 
 class Opposed(nn.Module):
@@ -97,7 +97,7 @@ def two_regressions(seed: int, starts: int) -> Problem:
         return torch.cat([x, y], 1), y
 
     model = Opposed((0.1 * torch.randn(8, starts)).repeat(1, 2 // starts))
-    return endless(model, lambda out, y: out.mean(), sample, 32, sgd(0.02), judged_on=4096, trivial=2.5)
+    return endless(model, lambda out, y: out.mean(), sample, 32, sgd(0.02), evaluation_samples=4096, trivial=2.5)
 
 
 SADDLES = (

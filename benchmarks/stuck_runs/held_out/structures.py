@@ -29,7 +29,7 @@ def skip_gram(seed: int) -> Problem:
     optimizer = by(torch.optim.RAdam, lr=5e-3)
     loss = F.binary_cross_entropy_with_logits
     trivial = math.log(5) - 0.8 * math.log(4)
-    return endless(networks.SkipGram(60, 8), loss, sample, 32, optimizer, judged_on=4096, trivial=trivial)
+    return endless(networks.SkipGram(60, 8), loss, sample, 32, optimizer, evaluation_samples=4096, trivial=trivial)
 
 
 def mixture_likelihood(output: Tensor, target: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def inverse_problem(seed: int, optimizer: MakesOptimizer | None = None) -> Probl
         sample,
         64,
         optimizer or adam(2e-2),
-        judged_on=4096,
+        evaluation_samples=4096,
         schedule=None if optimizer else triangle(2000, 0.05),
     )
 
@@ -104,7 +104,7 @@ def denoiser(seed: int) -> Problem:
         return torch.cat([share.sqrt() * point + (1 - share).sqrt() * noise, share], 1), noise
 
     model = mlp(3, 48, 48, 2, activation="gelu")
-    return endless(model, F.mse_loss, sample, 64, adam(2e-3), judged_on=4096, trivial=1.0, clip=1.0)
+    return endless(model, F.mse_loss, sample, 64, adam(2e-3), evaluation_samples=4096, trivial=1.0, clip=1.0)
 
 
 def forecaster(seed: int) -> Problem:
@@ -119,7 +119,7 @@ def forecaster(seed: int) -> Problem:
         return x[..., :-1], x[..., 1:]
 
     model = networks.CausalConvolutions(16)
-    return endless(model, F.mse_loss, sample, 4, adam(5e-3), judged_on=256, trivial=7.4, accumulate=2)
+    return endless(model, F.mse_loss, sample, 4, adam(5e-3), evaluation_samples=256, trivial=7.4, accumulate=2)
 
 
 def segmentation(seed: int) -> Problem:
@@ -226,7 +226,7 @@ def brackets(count: int, generator: Generator) -> Batch:
 
 def on_brackets(model: nn.Module, optimizer: MakesOptimizer, **rest: object) -> Problem:
     """Return a run that predicts the next bracket; the kind of a closing bracket is certain."""
-    return endless(model, F.cross_entropy, brackets, 16, optimizer, judged_on=128, trivial=math.log(6), **rest)
+    return endless(model, F.cross_entropy, brackets, 16, optimizer, evaluation_samples=128, trivial=math.log(6), **rest)
 
 
 def long_reading(seed: int) -> Problem:

@@ -21,7 +21,7 @@ def norm_of_one_feature(seed: int) -> Problem:
         return x, (2 * x).sin()
 
     model = nn.Sequential(nn.LayerNorm(1), *mlp(1, 24, 1, activation="tanh"))
-    return endless(model, F.mse_loss, sample, 32, adam(2e-3), judged_on=4096, trivial=0.44, floor=0.0)
+    return endless(model, F.mse_loss, sample, 32, adam(2e-3), evaluation_samples=4096, trivial=0.44, floor=0.0)
 
 
 class Pooled(nn.Module):
@@ -60,7 +60,7 @@ def returns_of_a_random_walk(seed: int) -> Problem:
 
     model = Recurrent(nn.GRU(1, 8, batch_first=True), 8)
     optimizer = by(torch.optim.RMSprop, lr=1e-3)
-    return endless(model, F.smooth_l1_loss, sample, 32, optimizer, judged_on=4096, trivial=0.47, floor=0.0)
+    return endless(model, F.smooth_l1_loss, sample, 32, optimizer, evaluation_samples=4096, trivial=0.47, floor=0.0)
 
 
 def patients_joined_wrongly(seed: int) -> Problem:

@@ -108,7 +108,7 @@ def markov_chain(seed: int) -> Problem:
         sample,
         32,
         adam(3e-3),
-        judged_on=4096,
+        evaluation_samples=4096,
         trivial=float(torch.special.entr(stationary).sum()),
         floor=float(stationary @ torch.special.entr(transition).sum(1)),
     )
@@ -123,7 +123,9 @@ def copying(seed: int) -> Problem:
         return x, torch.cat([x[:, :1], x[:, :-1]], 1)
 
     model = CausalAttention(tokens, length, 12)
-    return endless(model, F.cross_entropy, sample, 16, adam(5e-3), judged_on=256, trivial=math.log(tokens), floor=0.0)
+    return endless(
+        model, F.cross_entropy, sample, 16, adam(5e-3), evaluation_samples=256, trivial=math.log(tokens), floor=0.0
+    )
 
 
 def heavy_tails(seed: int) -> Problem:
@@ -137,7 +139,7 @@ def heavy_tails(seed: int) -> Problem:
 
     y = sample(8192, Generator().manual_seed(1))[1]
     trivial = float(F.huber_loss(y.median().expand_as(y), y))
-    return endless(mlp(15, 1), F.huber_loss, sample, 8, sgd(0.02), judged_on=8192, trivial=trivial)
+    return endless(mlp(15, 1), F.huber_loss, sample, 8, sgd(0.02), evaluation_samples=8192, trivial=trivial)
 
 
 def overlapping_classes(seed: int) -> Problem:
@@ -150,12 +152,12 @@ def overlapping_classes(seed: int) -> Problem:
         return x, y
 
     loss = F.binary_cross_entropy_with_logits
-    return endless(mlp(6, 12, 1), loss, sample, 32, adam(3e-3), judged_on=4096, trivial=math.log(2))
+    return endless(mlp(6, 12, 1), loss, sample, 32, adam(3e-3), evaluation_samples=4096, trivial=math.log(2))
 
 
 def mixture_of_three(start: Tensor) -> Problem:
     """Return a run that fits the centres of three Gaussians by maximum likelihood, from this start."""
-    return endless(Mixture(start), _likelihood, mixture(CENTRES), 32, sgd(0.1), judged_on=2048)
+    return endless(Mixture(start), _likelihood, mixture(CENTRES), 32, sgd(0.1), evaluation_samples=2048)
 
 
 def _likelihood(output: Tensor, target: Tensor) -> Tensor:

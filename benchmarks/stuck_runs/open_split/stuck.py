@@ -44,7 +44,7 @@ def committee(seed: int) -> Problem:
         return x, torch.erf(x @ teacher / math.sqrt(2)).sum(1, keepdim=True)
 
     student = Committee(1e-2 * torch.randn(inputs, units))
-    return endless(student, F.mse_loss, sample, 8, sgd(0.02), judged_on=2048, trivial=1.0, floor=0.0)
+    return endless(student, F.mse_loss, sample, 8, sgd(0.02), evaluation_samples=2048, trivial=1.0, floor=0.0)
 
 
 def xor(seed: int) -> Problem:
@@ -108,7 +108,7 @@ def xor_of_two_relus(seed: int) -> Problem:
 def optimizer_of_a_copy(seed: int) -> Problem:
     """Return a run whose optimizer holds the weights of a copy of the model."""
     problem = on_digits(mlp(20, 24, 10), adam(2e-3))
-    return replace(problem, held=copy.deepcopy(problem.model))
+    return replace(problem, optimized_module=copy.deepcopy(problem.model))
 
 
 def overflow(seed: int) -> Problem:
@@ -143,7 +143,7 @@ def noise_for_targets(seed: int) -> Problem:
         return torch.randn(count, 12, generator=generator), torch.randn(count, 1, generator=generator)
 
     model = mlp(12, 16, 1, activation="tanh")
-    return endless(model, F.mse_loss, sample, 16, sgd(0.01), judged_on=4096, trivial=1.0, floor=0.0)
+    return endless(model, F.mse_loss, sample, 16, sgd(0.01), evaluation_samples=4096, trivial=1.0, floor=0.0)
 
 
 SADDLES = (

@@ -32,7 +32,7 @@ def head_of_yesterday(seed: int) -> Problem:
     old = model[7]
     model[:7].requires_grad_(requires_grad=False)
     model[7] = nn.Linear(64, 10)
-    return replace(on_images(model, sgd(0.1)), held=old)
+    return replace(on_images(model, sgd(0.1)), optimized_module=old)
 
 
 def shuffled_labels(seed: int) -> Problem:
@@ -44,7 +44,7 @@ def shuffled_labels(seed: int) -> Problem:
         return images[first], labels[second]
 
     other = labels[torch.randperm(len(labels), generator=Generator().manual_seed(0))]
-    return replace(on_images(networks.conv_net(), sgd(0.05)), batch=batch, truth=lambda step: (images, other))
+    return replace(on_images(networks.conv_net(), sgd(0.05)), batch=batch, evaluation_data=lambda step: (images, other))
 
 
 def memoryless_tokens(seed: int) -> Problem:
@@ -56,7 +56,7 @@ def memoryless_tokens(seed: int) -> Problem:
 
     model = networks.LanguageModel(12, 10)
     trivial = math.log(12)
-    return endless(model, F.cross_entropy, sample, 16, adam(1e-3), judged_on=512, trivial=trivial, floor=0.0)
+    return endless(model, F.cross_entropy, sample, 16, adam(1e-3), evaluation_samples=512, trivial=trivial, floor=0.0)
 
 
 def one_row_for_all(seed: int) -> Problem:
@@ -91,7 +91,7 @@ def exploding_recurrence(seed: int) -> Problem:
         return x, x.sum(1)
 
     model = Recurrent(networks.LinearRecurrence(8), 8)
-    return endless(model, F.mse_loss, sample, 16, sgd(0.02, 0.9), judged_on=512, trivial=12.0, floor=0.0)
+    return endless(model, F.mse_loss, sample, 16, sgd(0.02, 0.9), evaluation_samples=512, trivial=12.0, floor=0.0)
 
 
 BROKEN = (

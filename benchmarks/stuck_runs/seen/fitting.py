@@ -32,7 +32,7 @@ def running_mean(seed: int) -> Problem:
         return x, x.mean(1) * math.sqrt(8)
 
     model = Recurrent(nn.GRU(1, 12, batch_first=True), 12)
-    return endless(model, F.mse_loss, sample, 16, adam(5e-3), judged_on=512, trivial=1.0, floor=0.0)
+    return endless(model, F.mse_loss, sample, 16, adam(5e-3), evaluation_samples=512, trivial=1.0, floor=0.0)
 
 
 def outlying_inputs(seed: int) -> Problem:
@@ -45,7 +45,9 @@ def outlying_inputs(seed: int) -> Problem:
 
     trivial = float((weights**2).sum()) * math.e**2
     model = mlp(12, 1)
-    return endless(model, F.mse_loss, sample, 16, sgd(0.01), judged_on=4096, trivial=trivial, floor=0.0, clip=1.0)
+    return endless(
+        model, F.mse_loss, sample, 16, sgd(0.01), evaluation_samples=4096, trivial=trivial, floor=0.0, clip=1.0
+    )
 
 
 def frozen_body(seed: int) -> Problem:
@@ -90,7 +92,7 @@ def bags_of_words(seed: int) -> Problem:
 
     model = nn.Sequential(nn.EmbeddingBag(200, 6), nn.Linear(6, 2))
     optimizer = by(torch.optim.Adagrad, lr=0.05)
-    return endless(model, F.cross_entropy, sample, 32, optimizer, trivial=math.log(2), judged_on=2048)
+    return endless(model, F.cross_entropy, sample, 32, optimizer, trivial=math.log(2), evaluation_samples=2048)
 
 
 def summed_loss(seed: int) -> Problem:
@@ -128,7 +130,7 @@ def upper_quantile(seed: int) -> Problem:
         sample,
         8,
         sgd(0.3),
-        judged_on=8192,
+        evaluation_samples=8192,
         trivial=trivial,
         schedule=lambda step: (1 + step / 50) ** -0.5,
     )
@@ -142,7 +144,7 @@ def counts(seed: int) -> Problem:
         x = torch.randn(count, 8, generator=generator)
         return x, torch.poisson((2 + x @ weights).exp(), generator=generator)
 
-    return endless(mlp(8, 1), F.poisson_nll_loss, sample, 32, adam(1e-2), judged_on=4096)
+    return endless(mlp(8, 1), F.poisson_nll_loss, sample, 32, adam(1e-2), evaluation_samples=4096)
 
 
 def widening_inputs(seed: int) -> Problem:

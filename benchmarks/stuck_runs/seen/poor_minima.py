@@ -18,7 +18,7 @@ def wave(frequency: float) -> Problem:
         x = 6 * torch.rand(count, 1, generator=generator) - 3
         return x, torch.sin(3 * x) + 0.1 * torch.randn(count, 1, generator=generator)
 
-    return endless(networks.Wave(frequency), F.mse_loss, sample, 32, sgd(0.05), judged_on=4096, trivial=0.5)
+    return endless(networks.Wave(frequency), F.mse_loss, sample, 32, sgd(0.05), evaluation_samples=4096, trivial=0.5)
 
 
 def bump(centre: float) -> Problem:
@@ -30,7 +30,7 @@ def bump(centre: float) -> Problem:
         return x, y + 0.05 * torch.randn(count, 1, generator=generator)
 
     model = networks.Bump(0.3, centre)
-    return endless(model, F.mse_loss, sample, 64, sgd(0.3), judged_on=4096, trivial=0.29)
+    return endless(model, F.mse_loss, sample, 64, sgd(0.3), evaluation_samples=4096, trivial=0.29)
 
 
 def clusters(seed: int, shared: Tensor | None = None) -> Problem:

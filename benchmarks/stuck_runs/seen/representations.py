@@ -35,7 +35,7 @@ def contrastive(seed: int) -> Problem:
         return x + 0.5 * torch.randn(count, 2, 8, generator=generator), torch.arange(count)
 
     model = networks.TwoViews(mlp(8, 24, 8))
-    return endless(model, F.cross_entropy, sample, 32, adam(1e-3), judged_on=32, trivial=math.log(32))
+    return endless(model, F.cross_entropy, sample, 32, adam(1e-3), evaluation_samples=32, trivial=math.log(32))
 
 
 def variational(seed: int) -> Problem:

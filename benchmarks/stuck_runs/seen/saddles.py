@@ -23,7 +23,7 @@ def phase_retrieval(seed: int) -> Problem:
         return x, (x @ weights) ** 2
 
     model = networks.Square(1e-4 * torch.randn(12, 1))
-    return endless(model, F.mse_loss, sample, 16, sgd(1.2e-3), judged_on=4096, trivial=2.0, floor=0.0)
+    return endless(model, F.mse_loss, sample, 16, sgd(1.2e-3), evaluation_samples=4096, trivial=2.0, floor=0.0)
 
 
 def tied_autoencoder(seed: int) -> Problem:
@@ -61,7 +61,7 @@ def deep_linear_filter(seed: int) -> Problem:
     for layer in layers:
         nn.init.normal_(layer.weight, std=0.02)
     model = nn.Sequential(*layers)
-    return endless(model, F.mse_loss, sample, 16, sgd(0.03), judged_on=512, trivial=1.0, floor=0.0)
+    return endless(model, F.mse_loss, sample, 16, sgd(0.03), evaluation_samples=512, trivial=1.0, floor=0.0)
 
 
 def identical_units(seed: int) -> Problem:

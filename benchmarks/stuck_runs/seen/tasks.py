@@ -34,7 +34,9 @@ def progressions(count: int, generator: Generator) -> Batch:
 def language_model(optimizer: MakesOptimizer, **rest: Any) -> Problem:
     """Return a run that predicts the next token of a progression."""
     model = networks.LanguageModel(12, 10)
-    return endless(model, F.cross_entropy, progressions, 16, optimizer, judged_on=512, trivial=math.log(12), **rest)
+    return endless(
+        model, F.cross_entropy, progressions, 16, optimizer, evaluation_samples=512, trivial=math.log(12), **rest
+    )
 
 
 @cache
