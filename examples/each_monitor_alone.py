@@ -1,6 +1,6 @@
-"""Each monitor by itself, on a network of sigmoids that is too deep to learn scikit-learn's digits.
+"""Train a sigmoid network that is too deep to learn scikit-learn's digits, once with each monitor alone.
 
-``python examples/each_monitor_alone.py [directory] [epochs]``
+``python examples/each_monitor_alone.py [directory] [epochs]`` prints the scalars and the report of each monitor.
 """
 
 import logging

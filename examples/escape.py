@@ -1,7 +1,7 @@
-"""A deep linear network that starts next to a saddle: the verdict, `remedies.Perturb`, and the loss that falls.
+"""Train a deep linear network that starts near a saddle point, without a remedy and with `remedies.Perturb`.
 
-All products of small weights are tiny, and so is every gradient: around zero the loss is flat [Saxe et al. 2014,
-arXiv:1312.6120]. Run it with ``python examples/escape.py [directory]``; it saves a picture of both runs.
+The weights start near zero, where their products and all gradients are tiny, so the loss is flat [Saxe et al. 2014,
+arXiv:1312.6120]. ``python examples/escape.py [directory]`` prints both reports and saves a picture of both losses.
 """
 
 import logging
@@ -48,8 +48,8 @@ def train(*remedies: Remedy) -> tuple[list[tuple[int, float]], LandscapeMonitor]
 if __name__ == "__main__":
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
-    (stuck, watching), (escaped, monitor) = train(), train(Perturb(scale=0.5))
-    print(f"without remedies: {watching.report}\n\nwith Perturb: {monitor.report}")
+    (stuck, watcher), (escaped, monitor) = train(), train(Perturb(scale=0.5))
+    print(f"without remedies: {watcher.report}\n\nwith Perturb: {monitor.report}")
     marks = [(verdict.step, f"verdict {verdict.cause}") for verdict in monitor.verdicts]
     for outcome in monitor.remedy_outcomes:
         marks += [(outcome.step, "Perturb"), *([(outcome.escaped, "escaped")] if outcome.escaped else [])]

@@ -1,6 +1,6 @@
-"""Train one healthy and one stuck network on scikit-learn's digits, and let `LandscapeMonitor` say which is which.
+"""Train one healthy and one stuck network on scikit-learn's digits, and print the monitor's report on each.
 
-Run it with ``make demo``, or ``python examples/quickstart.py [directory]``.
+Run it by ``make demo``, or by ``python examples/quickstart.py [directory] [epochs]``.
 """
 
 import logging
@@ -36,7 +36,7 @@ class Classifier(L.LightningModule):
 def train(name: str, module: L.LightningModule, out: Path, epochs: int) -> LandscapeMonitor:
     data = load_digits()
     images, digits = torch.tensor(data.data, dtype=torch.float32) / 16, torch.tensor(data.target)
-    monitor = LandscapeMonitor()  # this, and its place in `callbacks`, is all that a run needs
+    monitor = LandscapeMonitor()  # a run needs only this line and `callbacks=[monitor]`
     trainer = L.Trainer(
         max_epochs=epochs,
         callbacks=[monitor],

@@ -1,4 +1,4 @@
-"""Every example runs as it is shown, says what it promises and leaves the files that it names."""
+"""Every example runs as documented, prints what it promises, and writes the files that it names."""
 
 import csv
 import importlib.util
@@ -23,18 +23,18 @@ from lightning_landscape.remedies import Perturb, Stop
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-SHOWN = [path for path in sorted(EXAMPLES.rglob("*")) if path.suffix in {".py", ".yaml"}]
+EXAMPLE_FILES = [path for path in sorted(EXAMPLES.rglob("*")) if path.suffix in {".py", ".yaml"}]
 
 
 def run(script, *arguments, cwd):
-    """What the example prints: its own words, and its warnings."""
+    """Run an example, and return its standard output and its standard error."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(EXAMPLES / script), *arguments],
         cwd=cwd, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+    assert process.returncode == 0, process.stderr
+    return process.stdout, process.stderr
 
 
 def events(folder):
@@ -43,19 +43,19 @@ def events(folder):
     return accumulator
 
 
-@pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.relative_to(EXAMPLES).as_posix())
+@pytest.mark.parametrize("path", EXAMPLE_FILES, ids=lambda path: path.relative_to(EXAMPLES).as_posix())
 def test_an_example_fits_on_a_page(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= (100 if path.name == "extending.py" else 60)  # which shows six things that can be added
+    assert lines <= (100 if path.name == "extending.py" else 60)  # extending.py shows six parts
 
 
 @pytest.mark.slow
-def test_the_quickstart_tells_the_healthy_run_from_the_stuck_one(tmp_path):
+def test_the_quickstart_reports_one_healthy_and_one_stuck_run(tmp_path):
     out, err = run("quickstart.py", "out", "8", cwd=tmp_path)
     healthy, stuck = (out.index(f"{name}: 456 optimizer steps were watched") for name in ("healthy", "stuck"))
     assert "The run is healthy: no alarm was raised." in out[healthy:stuck]
-    told, _, summary = out[healthy:stuck].partition("── Loss landscape")  # at the end of the stuck run's fit
-    assert "LL" not in told
+    report, _, summary = out[healthy:stuck].partition("── Loss landscape")  # printed at the end of the stuck run's fit
+    assert "LL" not in report
     assert "[LL202]" in summary
     assert "1 alarm" in out[stuck:] or "2 alarms" in out[stuck:]
     assert "[LL202]" in out[stuck:]
@@ -63,11 +63,11 @@ def test_the_quickstart_tells_the_healthy_run_from_the_stuck_one(tmp_path):
     assert "[LL202]" in err
     assert out.endswith("Logs: out\nPictures: out/*-files/*/landscape/*.png\nTo see them: tensorboard --logdir out\n")
 
-    for name, cards in (("healthy", 0), ("stuck", 1)):
-        found = events(tmp_path / "out" / name / "version_0")
-        assert {"train_loss", "landscape/grad_norm", "landscape/plateau_length"} <= set(found.Tags()["scalars"])
-        assert {"landscape/grad_norms", "landscape/line_from_initial"} <= set(found.Tags()["images"])
-        assert ("landscape/verdict_card/text_summary" in found.Tags()["tensors"]) is bool(cards)
+    for name, has_card in (("healthy", False), ("stuck", True)):
+        logged = events(tmp_path / "out" / name / "version_0")
+        assert {"train_loss", "landscape/grad_norm", "landscape/plateau_length"} <= set(logged.Tags()["scalars"])
+        assert {"landscape/grad_norms", "landscape/line_from_initial"} <= set(logged.Tags()["images"])
+        assert ("landscape/verdict_card/text_summary" in logged.Tags()["tensors"]) is has_card
         pictures = list((tmp_path / "out").glob(f"{name}-files/*/landscape/*.png"))
         assert {path.stem.rpartition("-")[0] for path in pictures} >= {"grad_norms", "line_from_initial"}
         for path in pictures:
@@ -77,7 +77,7 @@ def test_the_quickstart_tells_the_healthy_run_from_the_stuck_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_each_monitor_alone_does_its_one_thing(tmp_path):
+def test_each_monitor_alone_logs_its_own_scalars_and_pictures(tmp_path):
     out, err = run("each_monitor_alone.py", "out", "8", cwd=tmp_path)
     parts = dict(part.split("\n", 1) for part in out.split("--- ")[1:])
     scalars = {
@@ -106,7 +106,7 @@ def test_each_monitor_alone_does_its_one_thing(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_escape_shows_the_verdict_the_perturbation_and_the_loss_that_falls(tmp_path):
+def test_the_escape_example_reports_the_remedy_and_the_loss_falls_after_it(tmp_path):
     out, _ = run("escape.py", "out", cwd=tmp_path)
     stuck, escaped = out.split("with Perturb: ")
     falls = [re.search(r"training loss went from ([\d.]+) to ([\d.]+?)\. ", text).groups() for text in (stuck, escaped)]
@@ -121,15 +121,15 @@ def test_the_escape_shows_the_verdict_the_perturbation_and_the_loss_that_falls(t
 
 
 @pytest.mark.slow
-def test_the_own_parts_name_the_cause_let_the_run_escape_and_show_their_numbers(tmp_path):
+def test_the_extending_example_names_the_cause_escapes_and_logs_its_own_scalars(tmp_path):
     out, err = run("extending.py", "out", cwd=tmp_path)
     assert "[LL202]" in err
     assert re.search(r"All layers together scale a signal by 0\.0\d+ \(threshold 0.1\)\.", out)
     assert re.search(r"scaled the weights of each layer to a gain of 1 \(remedy: rescale\); the run escaped at", out)
-    shown = dict(re.findall(r"^landscape/(\w+) = ([\d.]+)$", out, re.MULTILINE))
-    assert shown.keys() == {"gain", "step_length", "imbalance"}
+    printed = dict(re.findall(r"^landscape/(\w+) = ([\d.]+)$", out, re.MULTILINE))
+    assert printed.keys() == {"gain", "step_length", "imbalance"}
     with (tmp_path / "out" / "extending" / "version_0" / "metrics.csv").open() as file:
-        assert {f"landscape/{name}" for name in shown} <= set(next(csv.reader(file)))
+        assert {f"landscape/{name}" for name in printed} <= set(next(csv.reader(file)))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_own_parts_name_the_cause_let_the_run_escape_and_show_their_numbers(
         ('[{"class_path": "lightning_landscape.remedies.Stop"}]', (Stop(),)),
     ],
 )
-def test_remedies_are_given_as_classes(main, remedies, expected):
+def test_the_command_line_takes_remedies_as_classes(main, remedies, expected):
     monitor = parsed(
         main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", f"--trainer.callbacks.remedies={remedies}"
     )
@@ -148,7 +148,7 @@ def test_remedies_are_given_as_classes(main, remedies, expected):
 
 
 @pytest.mark.slow
-def test_the_cli_trains_with_the_monitor_of_its_yaml(tmp_path):
+def test_the_cli_trains_with_the_monitor_of_its_yaml_file(tmp_path):
     config = EXAMPLES / "lightning_cli" / "config.yaml"
     run(
         "lightning_cli/main.py", "fit", f"--config={config}", "--trainer.max_epochs=3",
@@ -170,7 +170,9 @@ def test_the_cli_trains_with_the_monitor_of_its_yaml(tmp_path):
 @pytest.fixture
 def main(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["main.py"])
-    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # of what LightningCLI itself calls
+    monkeypatch.setenv(
+        "JSONARGPARSE_DEPRECATION_WARNINGS", "off"
+    )  # LightningCLI calls deprecated functions of jsonargparse
     spec = importlib.util.spec_from_file_location("lightning_cli_main", EXAMPLES / "lightning_cli" / "main.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # jsonargparse looks the classes up by the name of their module
@@ -180,14 +182,14 @@ def main(monkeypatch):
 
 
 def parsed(main, *arguments):
-    """The monitor that this command line makes."""
+    """Return the monitor that this command line creates."""
     command = [*arguments, "--seed_everything=false", "--trainer.accelerator=cpu", "--trainer.logger=false"]
     cli = LightningCLI(main.Classifier, main.Digits, run=False, args=command, save_config_callback=None)
     (monitor,) = [callback for callback in cli.trainer.callbacks if isinstance(callback, LandscapeMonitor)]
     return monitor
 
 
-def test_the_monitor_parses_from_the_command_line_with_its_arguments(main):
+def test_the_command_line_sets_the_arguments_of_the_monitor(main):
     monitor = parsed(
         main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", "--trainer.callbacks.every_n_steps=25",
         '--trainer.callbacks.anchors=["initial","runs/a.ckpt"]', "--trainer.callbacks.num_points=5",
@@ -200,16 +202,16 @@ def test_the_monitor_parses_from_the_command_line_with_its_arguments(main):
     "probes",
     ["null", "[]", '[{"class_path": "lightning_landscape.probes.line.LossLine", "init_args": {"anchor": "best"}}]'],
 )
-def test_probes_are_given_as_null_none_or_classes(main, probes):
+def test_the_command_line_takes_probes_as_null_as_an_empty_list_or_as_classes(main, probes):
     monitor = parsed(
         main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", f"--trainer.callbacks.probes={probes}"
     )
-    wanted = {"null": LandscapeMonitor(), "[]": LandscapeMonitor(probes=())}
-    other = wanted.get(probes, LandscapeMonitor(probes=[LossLine("best")]))
-    assert monitor._examination._probes == other._examination._probes
+    by_argument = {"null": LandscapeMonitor(), "[]": LandscapeMonitor(probes=())}
+    expected = by_argument.get(probes, LandscapeMonitor(probes=[LossLine("best")]))
+    assert monitor._examination._probes == expected._examination._probes
 
 
-def test_a_probe_that_is_a_function_is_given_by_where_it_is_found(main):
+def test_the_command_line_takes_functions_by_their_dotted_names(main):
     monitor = parsed(
         main,
         "--trainer.callbacks+=lightning_landscape.LandscapeMonitor",
@@ -224,7 +226,7 @@ def remedy_of_a_users_module(verdict, optimizer):
     return None
 
 
-def test_detectors_are_given_by_where_they_are_found(main):
+def test_the_command_line_takes_detectors_by_their_dotted_names(main):
     monitor = parsed(
         main,
         "--trainer.callbacks+=lightning_landscape.LandscapeMonitor",
@@ -233,12 +235,12 @@ def test_detectors_are_given_by_where_they_are_found(main):
     assert monitor._examination._verdicts == Verdicts((settled,))
 
 
-def test_a_bad_argument_is_refused_with_its_value_before_anything_runs(main):
+def test_an_invalid_argument_is_refused_before_training(main):
     with pytest.raises(ValueError, match="points must be at least 3"):
         parsed(main, "--trainer.callbacks+=lightning_landscape.LandscapeMonitor", "--trainer.callbacks.num_points=2")
 
 
-def test_a_printed_config_makes_the_same_monitor_again(main, capsys, tmp_path):
+def test_a_printed_config_creates_an_equal_monitor(main, capsys, tmp_path):
     command = [
         f"--config={EXAMPLES / 'lightning_cli' / 'config.yaml'}",
         "--trainer.callbacks.num_points=7",

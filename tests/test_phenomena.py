@@ -1,4 +1,4 @@
-"""What is known of the loss landscapes of small networks is found again on real data."""
+"""Published properties of the loss landscapes of small networks are reproduced on real data."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def test_gradient_descent_settles_at_the_edge_of_stability(learning_rate: float)
     assert run.settled == pytest.approx(2 / learning_rate, rel=0.05)
 
 
-def test_the_index_falls_with_the_loss_and_is_not_zero_even_when_all_is_learned():
-    seen = index_along_training([0, 20, 160, 640])
-    for (loss, index, _), (later_loss, later_index, _) in pairwise(seen):
+def test_the_share_of_negative_eigenvalues_falls_with_the_loss_and_stays_above_zero():
+    rows = index_along_training([0, 20, 160, 640])
+    for (loss, index, _), (later_loss, later_index, _) in pairwise(rows):
         assert later_loss < loss
         assert later_index < index
-    assert seen[-1][0] < 0.05
-    assert seen[-1][1] > 0.1
+    assert rows[-1][0] < 0.05
+    assert rows[-1][1] > 0.1
 
 
-def test_the_line_from_start_to_end_is_monotone_and_two_ends_are_apart():
+def test_the_line_from_initial_to_trained_weights_is_monotone_and_a_barrier_separates_two_runs():
     run, other = (trained(seed=seed, steps=900, snapshots=1) for seed in (0, 1))
     _, losses = line(run, run.snapshots[0], run.snapshots[-1], 26)
     assert all(later <= earlier for earlier, later in pairwise(losses))

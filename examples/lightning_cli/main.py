@@ -1,7 +1,4 @@
-"""An ordinary LightningCLI; the monitor is added in ``config.yaml`` and needs no code.
-
-``python main.py fit --config config.yaml``
-"""
+"""A LightningCLI that trains with the monitor of ``config.yaml``: ``python main.py fit --config config.yaml``."""
 
 import lightning as L
 import torch
