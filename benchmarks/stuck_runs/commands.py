@@ -26,10 +26,15 @@ def parser() -> ArgumentParser:
     options = ArgumentParser(prog="python -m benchmarks.stuck_runs")
     options.add_argument("command", nargs="?", choices=("score", "ablate", "label"), default="score")
     options.add_argument("--split", choices=tuple(SPLITS), action="append", help="default: open; all for labels")
-    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     options.add_argument("--names", nargs="+", choices=tuple(CONFIGURATIONS), metavar="NAME", help="default: all")
     options.add_argument("--jobs", type=int, default=2, help="processes that run at the same time")
-    options.add_argument("--mode", choices=("default", "no_horizon", "cheap"), default="default")
+    options.add_argument(
+        "--mode",
+        choices=("default", "no_horizon", "cheap"),
+        default="default",
+        help="default arguments, default arguments and a run of unknown length, or no probes",
+    )
     options.add_argument("--only-monitor", action="store_true", help="leave out the rules and the runs without monitor")
     options.add_argument("--save", type=Path, help="write the alarms and verdicts of every run to this file, as JSON")
     return options

@@ -85,7 +85,7 @@ class StopAt(pl.Callback):
 
 
 def fit(problem: Problem, seed: int, steps: int, *callbacks: pl.Callback, horizon_known: bool = True) -> None:
-    """Train with Lightning for this many optimizer steps; the Trainer may not know the length of the run."""
+    """Train with Lightning for `steps` optimizer steps, a number that the Trainer knows only if `horizon_known`."""
     batches = Batches(problem, seed)
     dataset = batches if horizon_known else EndlessEpoch(batches)
     trainer = pl.Trainer(

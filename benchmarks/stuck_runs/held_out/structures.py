@@ -18,7 +18,7 @@ from benchmarks.stuck_runs.tasks import pretrained
 
 
 def skip_gram(seed: int) -> Problem:
-    """Return a run that tells a neighbour of a word from four random words, with words of six topics."""
+    """Return a run that distinguishes a neighbour of a word from four random words, with words of six topics."""
 
     def sample(count: int, generator: Generator) -> Batch:
         central = torch.randint(0, 60, (count, 1), generator=generator)

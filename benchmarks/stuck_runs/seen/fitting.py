@@ -83,7 +83,7 @@ def support_vectors(seed: int) -> Problem:
 
 
 def bags_of_words(seed: int) -> Problem:
-    """Return a run that tells two topics by their words, with embeddings and Adagrad."""
+    """Return a run that classifies texts of two topics by their words, with embeddings and Adagrad."""
     odds = torch.softmax(torch.randn(2, 200, generator=Generator().manual_seed(seed)), 1)
 
     def sample(count: int, generator: Generator) -> Batch:
