@@ -1,4 +1,4 @@
-"""Memory, tensors, open files, threads, state and events do not grow with the length of a run."""
+"""Memory, tensors, open files, threads, the state and the events do not grow with the length of a run."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def test_nothing_grows_over_the_second_half_of_a_run_of_4000_steps(tmp_path):
     monitors = [LandscapeMonitor(probes=(), norm_every_n_steps=1), GradientNormMonitor(), PlateauMonitor()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        counts = soak(monitors, 4000, 500, tmp_path, lambda count: None)
-    assert counts[-1].step == 4000
-    assert counts[-1].state > 0
-    assert counts[-1].events > 0
-    grown = excessive_growth(counts)
-    grown.pop("memory", None)  # the memory of this process depends on the tests that ran before
-    assert grown == {}
+        measurements = soak(monitors, 4000, 500, tmp_path, lambda count: None)
+    assert measurements[-1].step == 4000
+    assert measurements[-1].state > 0
+    assert measurements[-1].events > 0
+    excess = excessive_growth(measurements)
+    excess.pop("memory", None)  # also depends on the tests that ran in this process before
+    assert excess == {}
 
 
 @pytest.mark.parametrize("name", LIMITS)
-def test_what_grows_without_bound_is_found(name):
-    counts = [ResourceUse(**{**NO_RESOURCES, "step": step, name: step * LIMITS[name]}) for step in range(1, 6)]
-    assert growth(counts)[name] > LIMITS[name]
-    assert list(excessive_growth(counts)) == [name]
+def test_growth_without_bound_is_found(name):
+    measurements = [ResourceUse(**{**NO_RESOURCES, "step": step, name: step * LIMITS[name]}) for step in range(1, 6)]
+    assert growth(measurements)[name] > LIMITS[name]
+    assert list(excessive_growth(measurements)) == [name]
 
 
-def long_life(steps: int) -> RunState:
-    """Return the state of a run of unknown length that stalls, diverges and escapes many times; there is no Trainer."""
+def state_after(steps: int) -> RunState:
+    """Return the state after this many steps with repeated alarms, NaN losses and lines, without a trainer."""
     state = RunState(None, tuple(f"layer{i}" for i in range(32)))
     norms = tuple(0.1 * (i + 1) for i in range(32))
     record = StepRecord(
@@ -54,7 +54,7 @@ def long_life(steps: int) -> RunState:
     for step in range(steps):
         wave = 1.0 if (step // 3000) % 2 else 0.3
         loss = float("nan") if step % 10_000 == 9_999 else wave + 0.01 * ((step * 7919) % 13)
-        state.update(usual._replace(step=step, loss=loss))
+        state.update(record._replace(step=step, loss=loss))
         if step % 50 == 0:
             state.mark()
         if step % 500 == 0:
@@ -67,8 +67,8 @@ def long_life(steps: int) -> RunState:
     return state
 
 
-def numbers(value: object) -> int:
-    """Return how many numbers and texts a state holds."""
+def count_values(value: object) -> int:
+    """Return the count of numbers and strings in a nested state."""
     if isinstance(value, dict):
         return sum(map(count_values, value.values()))
     return sum(map(count_values, value)) if isinstance(value, (list, tuple)) else 1
@@ -87,5 +87,5 @@ def test_the_state_after_50000_steps_is_as_large_as_after_25000():
 def test_with_all_monitors_nothing_grows_over_the_second_half_of_a_run_of_20000_steps(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        counts = soak(all_monitors(), 20_000, 1000, tmp_path, print)
-    assert excessive_growth(counts) == {}
+        measurements = soak(all_monitors(), 20_000, 1000, tmp_path, print)
+    assert excessive_growth(measurements) == {}
