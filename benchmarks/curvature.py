@@ -26,11 +26,14 @@ from benchmarks import curvature_peers as peers
 from benchmarks.curvature_peers import BOTH, LARGEST, SMALLEST, Answer
 from benchmarks.networks import Data, conv_net, tiny_conv_net, transformer
 from lightning_landscape.functional import hessian_extremes
-from lightning_landscape.functional.hessian.extremes import both_ends, largest, sign_of_lambda_min, smallest
+from lightning_landscape.functional.hessian.extremes import Extremes, both_ends, largest, sign_of_lambda_min, smallest
 
 ROUNDS = 3
-NEVER = lambda extremes: False  # noqa: E731
-"""a stopping rule for `hessian_extremes` that always takes all iterations"""
+
+
+def never(extremes: Extremes) -> bool:
+    """Return False: a stopping rule for `hessian_extremes` that always takes all iterations."""
+    return False
 
 
 @dataclass
@@ -60,7 +63,7 @@ def truth_of(model: nn.Module, data: Data, steps: int) -> tuple[float, ...]:
     exact = copy.deepcopy(model).double()
     batches = [(x.double() if x.is_floating_point() else x, y) for x, y in data]
     extremes = hessian_extremes(
-        peers.losses(exact, batches), dict(exact.named_parameters()), iterations=steps, stop=NEVER, memory=8 * 2**30
+        peers.losses(exact, batches), dict(exact.named_parameters()), iterations=steps, stop=never, memory=8 * 2**30
     )
     print(
         f"truth by {extremes.products} float64 products: loss {extremes.loss:.4f}, "
@@ -79,7 +82,7 @@ def spectrum_tasks(model: nn.Module, data: Data, truth: Sequence[float], second:
             truth,
             top,
             [
-                Row("ours", lambda: peers.ours(model, data, NEVER, 40)),
+                Row("ours", lambda: peers.ours(model, data, never, 40)),
                 Row("PyHessian, batches", lambda: peers.with_pyhessian(model, data, 1, 0.0, 40)),
                 Row("PyHessian, one batch", lambda: peers.with_pyhessian_in_one_batch(model, data, 1, 0.0, 40)),
                 Row("curvlinops, operator only", lambda: peers.products_of_curvlinops(model, data, 40)),
@@ -231,7 +234,7 @@ def peak_rise(make: Callable[[], tuple[nn.Module, Data]], memory: float, results
     torch.set_num_threads(1)
     model, data = make()
     # The first products allocate memory that torch keeps for the life of the process, so they are not measured.
-    run = functools.partial(hessian_extremes, peers.losses(model, data), dict(model.named_parameters()), stop=NEVER)
+    run = functools.partial(hessian_extremes, peers.losses(model, data), dict(model.named_parameters()), stop=never)
     run(iterations=4, memory=memory)
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM, the peak

@@ -55,7 +55,7 @@ class Classifier(L.LightningModule):
 
 
 def stuck():
-    """Return a network with so many sigmoid layers that its gradient vanishes."""
+    """Return a deep network of sigmoid layers, in which the gradient vanishes."""
     return Classifier(depth=8, activation=nn.Sigmoid)
 
 

@@ -21,7 +21,7 @@ NAMES = {"grad_norm", "plateau_length", "loss_trend", "verdict"}
 
 
 class Stuck(L.LightningModule):
-    """So many sigmoid layers that the gradient vanishes."""
+    """A deep network of sigmoid layers, in which the gradient vanishes."""
 
     def __init__(self):
         super().__init__()
