@@ -114,6 +114,7 @@ def _is_builtin(value: object) -> bool:
 
 
 def _refilled(kind: type[R], values: Mapping[str, Any]) -> R:
+    # `R` is any class to a type checker, since dataclasses have no common type; the caller knows that it is one.
     if {field.name for field in fields(kind)} != set(values):  # type: ignore[arg-type]
         raise TypeError(f"the fields of {kind.__name__} are not {', '.join(values)}")
     try:

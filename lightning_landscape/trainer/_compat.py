@@ -126,6 +126,7 @@ def state_of_renamed(callback: Callback, trainer: Trainer, states: object) -> di
     """
     if not isinstance(states, Mapping) or callback.state_key in states:
         return None
+    # A connector of Lightning sets `callbacks`, so mypy does not see it.
     present = {other.state_key for other in trainer.callbacks}  # type: ignore[attr-defined]
     kind = f"{type(callback).__qualname__}{{"
     others = [state for key, state in states.items() if str(key).startswith(kind) and key not in present]

@@ -69,6 +69,7 @@ class LightningHost:
 
     @property
     def log_every_n_steps(self) -> int:
+        # A connector of Lightning sets this attribute, and `callbacks` below, so mypy does not see either.
         return self._trainer.log_every_n_steps  # type: ignore[attr-defined, no-any-return]
 
     @property
