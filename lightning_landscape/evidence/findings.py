@@ -1,0 +1,66 @@
+"""`Finding`: what in the code, the data or the settings of a run is wrong, beside the cause that a verdict names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lightning_landscape.evidence.causes import CAUSES, Cause
+
+Weight = Literal["certain", "evidence", "note"]
+"""How much a finding says; see `WEIGHTS`"""
+WEIGHTS: tuple[Weight, ...] = ("certain", "evidence", "note")
+"""the weights of a finding, the largest first. A "certain" finding is wrong whatever the loss does: it is a warning in the
+first steps, and the verdict once the loss has stopped falling. One of weight "evidence" may be meant, but explains a loss
+that has stopped falling: it is then the verdict. A "note" is a sentence in the report."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing in the code, the data or the settings that holds training back, as a finder has found it.
+
+    Raises:
+        ValueError: if `weight` is none of `WEIGHTS`.
+    """
+
+    name: str
+    """short name in lower case with hyphens, such as "squashed-twice"; part of the code, and of the link to the docs"""
+    cause: Cause
+    """the kind of trouble that it leads to"""
+    sentence: str
+    """what was found, in one or two sentences with their numbers"""
+    advice: str
+    """one thing to do, with a line of code"""
+    weight: Weight = "evidence"
+
+    def __post_init__(self) -> None:
+        if self.weight not in WEIGHTS:
+            raise ValueError(f"weight must be one of {', '.join(map(repr, WEIGHTS))}, got {self.weight!r}")
+
+    @property
+    def code(self) -> str:
+        """The code of the warning, such as "LL202 squashed-twice"; docs/findings explains it."""
+        return f"{CAUSES[self.cause].code} {self.name}"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return all fields as builtins."""
+        return {
+            "name": self.name,
+            "cause": self.cause.value,
+            "sentence": self.sentence,
+            "advice": self.advice,
+            "weight": self.weight,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Finding:
+        """Return the finding of which `to_dict` returned this.
+
+        Raises:
+            TypeError: if a field is no string.
+        """
+        for name in ("name", "sentence", "advice", "weight"):
+            if not isinstance(data[name], str):
+                raise TypeError(f"{name} must be of type str, got {data[name]!r}")
+        return cls(data["name"], Cause(data["cause"]), data["sentence"], data["advice"], data["weight"])
