@@ -14,3 +14,12 @@ def shortened(text: str, length: int) -> str:
     line = "".join(character if character.isprintable() else " " for character in text)
     tail = length // 2
     return line if len(line) <= length else f"{line[: length - tail - 1]}…{line[-tail:]}"
+
+
+def times(count: int) -> str:
+    """Return a count in words.
+
+    >>> times(1), times(3)
+    ('1 time', '3 times')
+    """
+    return f"{count} time{'s' * (count > 1)}"

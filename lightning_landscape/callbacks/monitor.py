@@ -16,7 +16,7 @@ from lightning_landscape.callbacks.latest import enter_ended_fit
 from lightning_landscape.callbacks.views import NO_STEP_YET, document_of, named
 from lightning_landscape.callbacks.watched_fit import ReportingCallback, WatchedFit
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.errors import LandscapeWarning, ProbeSkippedWarning
+from lightning_landscape.errors import ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict, merged
 from lightning_landscape.examination import saved_state
 from lightning_landscape.examination.examination import Examination
@@ -34,7 +34,6 @@ from lightning_landscape.surface import Probe
 from lightning_landscape.tracking.progress import StepRecord
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.lightning_host import LightningHost
-from lightning_landscape.trainer.optimizer_coverage import optimizer_coverage
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -113,6 +112,7 @@ class Monitor(ReportingCallback):
         self._stopwatch.begin_batch()
         if self._examination.captures(self._steps_until_check - self._recorder.waiting):
             self._examination.probe_set.capture(pl_module, batch, batch_idx)
+        self._examination.first_look.capture(pl_module, batch, batch_idx, self._recorder.groups_version)
 
     @guarded("recording")
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -132,6 +132,10 @@ class Monitor(ReportingCallback):
         left = self._steps_until_check - self._recorder.end_batch(outputs)
         if self._examination.captures(left):
             self._examination.probe_set.capture_drawn(batch, batch_idx)
+        look, version = self._examination.first_look, self._recorder.groups_version
+        if look.due(version) and self._recorder.saw_optimizer and look.capture_drawn(batch, batch_idx):
+            with self._stopwatch.spending():
+                look(LightningHost(trainer, pl_module), version, self._state, self._guard, self._reporter)
         batches = self._stopwatch.end_batch()
         if not self._recorder.saw_optimizer and batches == BATCHES_WITHOUT_STEP * trainer.accumulate_grad_batches:
             self._guard.attempt("warning", lambda: self._warn_once("LL101", NO_STEPS))
@@ -173,16 +177,16 @@ class Monitor(ReportingCallback):
             self._clear()
             self._begin(host, trainer, None)
             return
-        self._state.optimizer_count = len(host.optimizers)
-        self._state.coverage = optimizer_coverage(host)
+        self._examination.read_host(host, self._state)
         self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
         self._examination.begin(host.module, self._intervals.horizon, self._stopwatch, self.clock)
         self._reporter.begin(self._state.step, horizon=self._intervals.horizon, groups=self._recorder.groups)
+        self._examination.first_look.begin(self._state.findings, self._recorder.groups_version)
         if not loaded:
             self._examination.plan(self._state, self._steps_until_check)
         self._watching = True
-        whole = self._dirpath is not None
-        self._lineage.begin(WatchedFit(self._state, (self._stopwatch, self._guard), trainer, whole_run=whole))
+        parts, whole_run = (self._stopwatch, self._guard), self._dirpath is not None
+        self._lineage.begin(WatchedFit(self._state, parts, trainer, whole_run=whole_run))
         # Other callbacks may monitor the scalars from the first step on.
         host.publish(self._named_scalars(NO_STEP_YET))
 
@@ -205,8 +209,8 @@ class Monitor(ReportingCallback):
         """Run the probes that are due, if batches were captured, and judge a run that has stalled or diverged."""
         state, examination = self._state, self._examination
         probes = examination.due_probes(state)
-        if state.stalled:
-            state.coverage = optimizer_coverage(host, state.progress.travelled)
+        if state.stalled or state.diverged:
+            examination.read_host(host, state)
         can_probe = examination.captures_batches and state.progress.divergence is None and state.progress.finite
         stalled, ready = state.stalled, can_probe or not probes
         if probes and can_probe and not examination.within_budget(host, state):
@@ -250,12 +254,6 @@ class Monitor(ReportingCallback):
         for what in self._examination.skipped.keys() - before:
             self._reporter.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
         return readings
-
-    def _warn_once(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
-        """Warn, unless the warning with this code was given in this fit."""
-        if code not in self._state.announced_codes:
-            self._state.announced_codes.append(code)
-            self._reporter.warn(text, kind)
 
     def _finish(self, status: str = "ended") -> None:
         self._loaded = None  # loaded for a validation, or for a fit that never began

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Self
 
 from lightning_landscape.callbacks.views import HasNotes, report_of
+from lightning_landscape.errors import LandscapeWarning
 from lightning_landscape.evidence import Verdict
 from lightning_landscape.evidence.readings_log import ReadingsLog
 from lightning_landscape.examination import saved_state
@@ -230,6 +231,12 @@ class ReportingCallback(Callback):
     def _parts(self) -> tuple[HasNotes, ...]:
         """The parts that have notes for the report, besides the state."""
         return self._stopwatch, self._guard, self._examination, self._reporter
+
+    def _warn_once(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
+        """Warn, unless the warning with this code was given in this fit."""
+        if code not in self._state.announced_codes:
+            self._state.announced_codes.append(code)
+            self._reporter.warn(text, kind)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles contain: the settings and the state, without objects of the run.

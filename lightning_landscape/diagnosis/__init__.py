@@ -1,9 +1,10 @@
 """From evidence to a verdict: an ordered list of detectors, of which the first that returns a verdict decides.
 
 A detector is a function that takes `Evidence` and returns a `Verdict`, or None if it finds nothing or lacks a reading.
-Detectors compare readings with the thresholds of `diagnosis.thresholds`. Faults of the training setup come first, then
-the end of the schedule, then causes in the data and the loss surface, and last runs without a cause. Trials decide
-between the causes; curvature alone is never an alarm.
+Detectors compare readings with the thresholds of `diagnosis.thresholds`. What was found in the code, the data or the
+settings comes first (`diagnosis.findings`), then faults of the training setup, the end of the schedule, causes in the
+data and the loss surface, and last runs without a cause. Trials decide between the causes; curvature alone is never an
+alarm.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from lightning_landscape.diagnosis import data_causes, setup_causes, surface_causes
+from lightning_landscape.diagnosis.findings import FINDERS as FINDERS
+from lightning_landscape.diagnosis.findings import Finder as Finder
+from lightning_landscape.diagnosis.findings import by_finding as by_finding
+from lightning_landscape.diagnosis.findings import found as found
 from lightning_landscape.diagnosis.verdicts import verdict_of as verdict_of
 from lightning_landscape.evidence import Cause, Evidence, Trials, Verdict
 
@@ -19,6 +24,7 @@ Detector: TypeAlias = Callable[[Evidence], Verdict | None]
 
 DETECTORS: tuple[Detector, ...] = (
     setup_causes.diverged,
+    by_finding,
     setup_causes.uphill,
     setup_causes.dead,
     setup_causes.not_updating,
@@ -52,6 +58,8 @@ def diagnose(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> V
 def needs_more_evidence(evidence: Evidence, detectors: Sequence[Detector] = DETECTORS) -> bool:
     """Return whether a more expensive probe could still change the verdict that these detectors reach."""
     verdict = diagnose(evidence, detectors)
+    if verdict is not None and verdict.finding is not None:
+        return False
     if verdict is None or surface_causes.needs_restart(evidence):
         return True
     if verdict.cause is Cause.NOT_UPDATING:

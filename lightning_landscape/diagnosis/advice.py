@@ -1,11 +1,11 @@
-"""What to try: the trials that lowered the loss of this run, or else what helps in general."""
+"""What to try: what mends the finding, else the trials that lowered the loss, else what helps in general."""
 
 from __future__ import annotations
 
 import math
 
 from lightning_landscape.diagnosis.thresholds import GAIN_ADVISED
-from lightning_landscape.evidence import CAUSES, Alternatives, Cause, Curvature, Evidence, Restart, Trials
+from lightning_landscape.evidence import CAUSES, Alternatives, Cause, Curvature, Evidence, Finding, Restart, Trials
 
 ALONG_CURVATURE, RESTARTED = "along the most negative curvature", "re-initialised weights"
 """names for two further trials, beside those of `Trials` and `Alternatives`"""
@@ -38,8 +38,10 @@ LONG_RATIO = 10.0
 """change of the loss, over the loss, from which on it is given as a ratio instead of in percent"""
 
 
-def advice(cause: Cause, evidence: Evidence) -> str:
-    """Return what to try: up to three trials that helped, the best first, else the general advice for the cause."""
+def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None) -> str:
+    """Return what to try: what mends the finding, else up to three trials that helped, else the general advice."""
+    if finding is not None:
+        return finding.advice
     if not CAUSES[cause].step_size_may_help:
         return CAUSES[cause].advice
     own = max(0.0, gains(evidence).get("this optimizer", 0.0))

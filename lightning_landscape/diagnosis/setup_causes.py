@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from lightning_landscape.diagnosis.findings import of_divergence
 from lightning_landscape.diagnosis.learning import has_fallen, has_learned, share_of_start
 from lightning_landscape.diagnosis.thresholds import (
     DECAY_PULL_BALANCED,
@@ -56,7 +57,7 @@ def diverged(evidence: Evidence) -> Verdict | None:
     else:
         reason = f"The training loss is {divergence.now} and has not become finite again; it started at "
         reason += f"{divergence.start:.4g}."
-    return verdict_of(evidence, Cause.DIVERGED, reason)
+    return verdict_of(evidence, Cause.DIVERGED, reason, finding=of_divergence(evidence))
 
 
 def uphill(evidence: Evidence) -> Verdict | None:

@@ -5,25 +5,30 @@ from __future__ import annotations
 from lightning_landscape.diagnosis.advice import advice, trials_sentence
 from lightning_landscape.diagnosis.learning import has_learned, measured_on_fixed_batches
 from lightning_landscape.diagnosis.thresholds import GAIN_SMALL
-from lightning_landscape.evidence import CAUSES, Cause, Evidence, Plateau, Trend, Trials, Verdict
+from lightning_landscape.evidence import CAUSES, Cause, Evidence, Finding, Plateau, Trend, Trials, Verdict
 
 
-def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | None = None) -> Verdict:
+def verdict_of(
+    evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | None = None, finding: Finding | None = None
+) -> Verdict:
     """Return the verdict of a detector.
 
-    Its reason says what the stall test found, then `reason`, then the gains of all trials if the verdict is an alarm.
+    Its reason says what was found in the code, the data or the settings, what the stall test found, then `reason`, then
+    the gains of all trials if the verdict is an alarm.
 
     Args:
         evidence: the readings that the detector used.
         cause: the cause that the detector found.
         reason: the measured numbers with their thresholds, in sentences.
         stuck: whether the verdict is an alarm; None if the cause and the noise of the loss decide.
+        finding: what in the code, the data or the settings leads to the cause; None if nothing was found.
     """
     plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
     step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
     is_alarm = CAUSES[cause].alarms and not _may_be_noise(evidence, cause) if stuck is None else stuck
-    lines = [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
-    lines.append(reason)
+    lines = [finding.sentence] if finding is not None else []
+    lines += [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
+    lines += [reason] if reason else []
     if trials is not None and is_alarm:
         lines.append(trials_sentence(evidence))
     return Verdict(
@@ -32,7 +37,8 @@ def verdict_of(evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | N
         since=since,
         stuck=is_alarm,
         reason="\n".join(lines),
-        advice=advice(cause, evidence),
+        advice=advice(cause, evidence, finding),
+        finding=finding,
         evidence=evidence,
     )
 

@@ -9,11 +9,15 @@ from typing import Any, Literal
 from lightning_landscape.evidence.causes import CAUSES, Cause
 
 Weight = Literal["certain", "evidence", "note"]
-"""How much a finding says; see `WEIGHTS`"""
+"""how much a finding says; see `WEIGHTS`"""
 WEIGHTS: tuple[Weight, ...] = ("certain", "evidence", "note")
-"""the weights of a finding, the largest first. A "certain" finding is wrong whatever the loss does: it is a warning in the
-first steps, and the verdict once the loss has stopped falling. One of weight "evidence" may be meant, but explains a loss
-that has stopped falling: it is then the verdict. A "note" is a sentence in the report."""
+"""the weights of a finding, the largest first
+
+- "certain": it is wrong whatever the loss does. It is a warning in the first steps, and the verdict once the loss has
+  stopped falling.
+- "evidence": it may be meant, but it explains a loss that has stopped falling, and is then the verdict.
+- "note": it is a sentence in the report.
+"""
 
 
 @dataclass(frozen=True)

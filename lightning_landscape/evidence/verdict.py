@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from lightning_landscape.evidence.causes import CAUSES, Cause
+from lightning_landscape.evidence.findings import Finding
 from lightning_landscape.evidence.kinds import reading_of, stored_name
 from lightning_landscape.evidence.serialization import refilled, to_builtins
 
@@ -68,7 +69,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why the loss does not fall during one plateau: a cause, the reason for it, and advice."""
+    """Why the loss does not fall during one plateau: a cause, the finding behind it, the reasons, and advice."""
 
     cause: Cause
     """the named cause"""
@@ -82,13 +83,15 @@ class Verdict:
     """the measured numbers with their thresholds, in sentences, one or more lines"""
     advice: str = ""
     """what to try, in words"""
+    finding: Finding | None = None
+    """what in the code, the data or the settings leads to the cause; None where nothing was found"""
     evidence: Evidence = field(default_factory=Evidence, compare=False)
     """the readings that the verdict was drawn from"""
 
     @property
     def code(self) -> str:
-        """The code of the warning, such as "LL202"; docs/causes.md explains it."""
-        return CAUSES[self.cause].code
+        """The code of the warning, such as "LL202", or "LL202 squashed-twice" with a finding; the docs explain it."""
+        return CAUSES[self.cause].code if self.finding is None else f"{CAUSES[self.cause].code} {self.finding.name}"
 
     @property
     def title(self) -> str:
@@ -105,6 +108,7 @@ class Verdict:
             "stuck": self.stuck,
             "reason": self.reason,
             "advice": self.advice,
+            "finding": None if self.finding is None else self.finding.to_dict(),
             "evidence": self.evidence.to_dict(),
         }
 
@@ -118,6 +122,7 @@ class Verdict:
         for name, kind in {"step": int, "since": int, "stuck": bool, "reason": str, "advice": str}.items():
             if not isinstance(data[name], kind):
                 raise TypeError(f"{name} must be of type {kind.__name__}, got {data[name]!r}")
+        finding = data.get("finding")  # version 0.1 had none
         return cls(
             cause=Cause(data["cause"]),
             step=data["step"],
@@ -125,5 +130,6 @@ class Verdict:
             stuck=data["stuck"],
             reason=data["reason"],
             advice=data["advice"],
+            finding=None if finding is None else Finding.from_dict(finding),
             evidence=Evidence.from_dict(data["evidence"]),
         )

@@ -10,6 +10,8 @@ from lightning_landscape.examination.effort import FEWEST_GRADIENTS, GRADIENTS, 
 
 SHARE = 0.02
 """gradients that each optimizer step adds to the budget of scheduled measurements"""
+FIRST_LOOK = 3
+"""gradients that a look at the wiring may compute, beside the budget"""
 DIAGNOSES = 2
 """all diagnoses of a run together may compute this many times as much as the first one"""
 
@@ -25,6 +27,8 @@ class ProbeReason(Enum):
     """a later diagnosis of the same plateau; it can wait"""
     FOLLOW_UP = auto()
     """after an alarm, to show the plateau and to try changes"""
+    FIRST_LOOK = auto()
+    """a look at the wiring in the first steps; it is counted, but leaves the budget as it is"""
     REMEDY = auto()
     """to measure a direction for a remedy of the user; this is neither limited nor counted"""
 
@@ -41,10 +45,12 @@ class Account:
 
     def __init__(self) -> None:
         self.effort: Effort | None = None
-        self._diagnoses = self._scheduled = 0.0
+        self._diagnoses = self._scheduled = self._first_look = 0.0
 
     def allowance(self, reason: ProbeReason, steps: int) -> int | None:
         """Return the gradients that probes may compute now, after this many optimizer steps; None for no limit."""
+        if reason is ProbeReason.FIRST_LOOK:
+            return FIRST_LOOK
         if self.effort is None or reason is ProbeReason.REMEDY:
             return None
         first = self.effort.gradients
@@ -71,6 +77,8 @@ class Account:
         """Count gradients that probes have computed."""
         if reason is ProbeReason.SCHEDULE:
             self._scheduled += gradients
+        elif reason is ProbeReason.FIRST_LOOK:
+            self._first_look += gradients
         elif reason is not ProbeReason.REMEDY:
             self._diagnoses += gradients
 
@@ -84,7 +92,7 @@ class Account:
     @property
     def spent(self) -> float:
         """Number of gradients computed so far."""
-        return self._scheduled + self._diagnoses
+        return self._scheduled + self._diagnoses + self._first_look
 
     def notes(self) -> list[str]:
         """Return a note on the effort and the gradients so far; none where nothing is limited."""
@@ -96,11 +104,13 @@ class Account:
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins."""
         effort = None if self.effort is None else self.effort.to_dict()
-        return {"effort": effort, "diagnoses": self._diagnoses, "scheduled": self._scheduled}
+        computed = {"diagnoses": self._diagnoses, "scheduled": self._scheduled, "first_look": self._first_look}
+        return {"effort": effort, **computed}
 
     def load_state_dict(self, state: Mapping[str, Any], setting: str | None) -> None:
         """Continue from what `state_dict` returned; the effort is chosen anew if it was chosen for another setting."""
         self._diagnoses, self._scheduled = float(state["diagnoses"]), float(state["scheduled"])
+        self._first_look = float(state.get("first_look", 0.0))
         effort = state["effort"]
         if effort is not None and effort["setting"] == setting:
             self.effort = Effort.from_dict(effort)

@@ -8,10 +8,12 @@ from typing import Any
 from torch import nn
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.diagnosis import Detector
+from lightning_landscape.diagnosis import FINDERS, Detector, found
 from lightning_landscape.evidence import Plane, Verdict
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.fault_guard import Guard
+from lightning_landscape.examination.first_look import FirstLook
+from lightning_landscape.examination.host_readings import host_readings
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import own_scalars
@@ -26,6 +28,7 @@ from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.probes import EXAMINATION
 from lightning_landscape.surface import Probe
 from lightning_landscape.trainer.host import Host
+from lightning_landscape.trainer.optimizer_coverage import optimizer_coverage
 
 
 class Examination:
@@ -37,6 +40,7 @@ class Examination:
         probes: run in this order when the loss has stalled. Those of `EXAMINATION` run until the cause is clear; the
             user's own always run.
         scheduled: run every `every_n_steps` steps, after a checkpoint, and at the end of a diagnosis.
+        first_look: run on one batch after the first optimizer step, to find mistakes in the wiring.
         follow_up: run after the others, once for each plateau with an alarm, to show the plateau and to try changes.
         every_n_steps: optimizer steps between two scheduled measurements; None for a tenth of the run.
         anchors: names of the anchors: "initial", "previous", "best", or paths of checkpoint files.
@@ -56,6 +60,7 @@ class Examination:
         probes: Sequence[Probe] = (),
         *,
         scheduled: Sequence[Probe] = (),
+        first_look: Sequence[Probe] = (),
         follow_up: Sequence[Probe] = (),
         every_n_steps: int | None = None,
         anchors: Sequence[str] = (),
@@ -73,6 +78,7 @@ class Examination:
         self._probes, self._scheduled, self._follow_up = tuple(probes), tuple(scheduled), tuple(follow_up)
         self._loss_fn = loss_fn
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
+        self.first_look = FirstLook(first_look, FINDERS if self._verdicts.uses_findings else (), self.limits, loss_fn)
         self._snapshots = Snapshots(anchors)
         self.forget()
 
@@ -153,7 +159,16 @@ class Examination:
 
     def verdict(self, state: RunState, readings: Sequence[object], guard: Guard) -> Verdict | None:
         """Return the verdict of the detectors on this run and these readings; None where no detector returns one."""
-        return self._verdicts.reached(state.evidence(readings), guard)
+        evidence = state.evidence(readings)
+        if self._verdicts.uses_findings:
+            guard.attempt("finding mistakes", lambda: state.findings.enter(found(evidence)))
+        return self._verdicts.reached(evidence, guard)
+
+    def read_host(self, host: Host, state: RunState) -> None:
+        """Enter into the state what the optimizers, the schedulers and the parameters are now."""
+        state.optimizer_count = len(host.optimizers)
+        state.coverage = optimizer_coverage(host, state.progress.travelled)
+        state.host_readings = host_readings(host, self._snapshots.point("initial"))
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from lightning_landscape._text import times
 from lightning_landscape.errors import LandscapeWarning, ProbeFailedWarning
 from lightning_landscape.reporting.messages import announce
 
@@ -32,7 +33,7 @@ class Guard:
 
     def notes(self) -> list[str]:
         """Return the notes of the report: which parts failed, and how often."""
-        return [f"{part} failed {count} time{'s' * (count > 1)}" for part, count in self.failures.items()]
+        return [f"{part} failed {times(count)}" for part, count in self.failures.items()]
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:

@@ -20,6 +20,7 @@ from lightning_landscape.evidence import (
     to_builtins,
 )
 from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.functional.plateau import TOLERANCE
 from lightning_landscape.reporting.messages import NOT_JUDGED
@@ -72,6 +73,9 @@ class RunState:
         self.no_grad_share = 0.0
         """share of the optimizers' parameters that received no gradient at the last measured step"""
         self.coverage = OptimizerCoverage()
+        self.host_readings: tuple[object, ...] = ()
+        """the latest readings of the optimizers, the schedulers and the parameters"""
+        self.findings = KnownFindings()
 
     def update(self, record: StepRecord) -> None:
         """Add the record of one optimizer step; the trend of the loss is that of the first optimizer."""
@@ -196,6 +200,7 @@ class RunState:
             Plateau(self.step, self.step if since is None else since),
             *(reading for reading in known if reading is not None),
             updates,
+            *self.host_readings,
             *reversed(merged(readings)),  # evidence keeps the last reading of each class, which is to be the first
         )
 
@@ -215,6 +220,7 @@ class RunState:
                 notes.append(f"no optimizer holds {self.coverage.outside_optimizers:.0%} of the trainable parameters")
             if self.no_grad_share > PARAMETERS_UNREACHED:
                 notes.append(f"{self.no_grad_share:.0%} of the parameters received no gradient")
+        notes += self.findings.notes([verdict.finding.name for verdict in self.verdicts if verdict.finding is not None])
         return notes + [outcome.sentence(self.step) for outcome in self.remedy_outcomes if outcome.said]
 
     def state_dict(self) -> dict[str, Any]:
@@ -226,6 +232,7 @@ class RunState:
             "document": self.document.state_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "remedy_outcomes": [to_builtins(outcome) for outcome in self.remedy_outcomes],
+            "findings": self.findings.state_dict(),
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
             "first_loss": self.first_loss,
@@ -246,6 +253,8 @@ class RunState:
         self.document.load_state_dict(state["document"])
         self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
         self.remedy_outcomes = [from_builtins(RemedyOutcome, outcome) for outcome in state["remedy_outcomes"]]
+        if "findings" in state:  # version 0.1 had none
+            self.findings.load_state_dict(state["findings"])
         self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]

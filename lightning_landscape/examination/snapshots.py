@@ -43,6 +43,10 @@ class Snapshots:
         """Return whether this anchor was copied during the run."""
         return name in self._points
 
+    def point(self, name: str) -> Params | None:
+        """Return the weights of this anchor on the CPU; None if it was not copied during the run."""
+        return self._points.get(name)
+
     @torch.no_grad()
     def take(self, name: str, module: nn.Module, step: int = 0) -> None:
         """Copy the weights after this optimizer step under this name, if it is one of `names`."""

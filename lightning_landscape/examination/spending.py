@@ -104,7 +104,7 @@ class Spending:
         self.meter, self.budget = meter, budget or Budget(None if unlimited else account.allowance(reason, steps))
         self._account, self._reason, self._steps, self._brake = account, reason, steps, brake
         self._follow_up: Budget | None = None
-        unsliced = reason in (ProbeReason.SCHEDULE, ProbeReason.REMEDY)
+        unsliced = reason in (ProbeReason.SCHEDULE, ProbeReason.FIRST_LOOK, ProbeReason.REMEDY)
         self._slice = None if unsliced else account.slice(steps)
         self._charged = meter.gradients
 
@@ -141,7 +141,7 @@ class Spending:
         return f"{needs}{left} {'is' if left == 1 else 'are'} left", setting
 
     def _by_clock(self) -> int | None:
-        if self._reason is ProbeReason.REMEDY:
+        if self._reason in (ProbeReason.FIRST_LOOK, ProbeReason.REMEDY):
             return None
         first = self._reason is ProbeReason.DIAGNOSIS
         return self._brake.left(self.meter, self.budget.gradients, first=first)

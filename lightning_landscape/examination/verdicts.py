@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from lightning_landscape.diagnosis import DETECTORS, Detector, diagnose, needs_more_evidence
+from lightning_landscape.diagnosis import DETECTORS, Detector, by_finding, diagnose, needs_more_evidence
 from lightning_landscape.evidence import Cause, Evidence, Verdict, shown
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.naming import name_of
@@ -17,6 +17,11 @@ class Verdicts:
     """The detectors in use, in the order in which they are called."""
 
     detectors: Sequence[Detector] = DETECTORS
+
+    @property
+    def uses_findings(self) -> bool:
+        """Whether verdicts come from findings as well, so that mistakes are looked for."""
+        return by_finding in self.detectors
 
     def reached(self, evidence: Evidence, guard: Guard) -> Verdict | None:
         """Return the first verdict of a detector; an error is counted, and the next detector is called."""

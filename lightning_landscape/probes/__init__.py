@@ -19,3 +19,6 @@ EXAMINATION: tuple[Probe, ...] = (
     *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""
+
+FIRST_LOOK: tuple[Probe, ...] = ()
+"""probes that run on one batch after the first optimizer step, to find mistakes in the wiring"""

@@ -45,14 +45,14 @@ class StepRecorder:
     def __init__(
         self, *, norm_every_n_steps: int | None = 1, updates_every: int | None = None, max_copy_bytes: int = 2**30
     ) -> None:
-        for name, value in (("norm_every_n_steps", norm_every_n_steps), ("updates_every", updates_every)):
+        for name, value in {"norm_every_n_steps": norm_every_n_steps, "updates_every": updates_every}.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.norm_every_n_steps = norm_every_n_steps
-        self.updates_every = updates_every
+        self.norm_every_n_steps, self.updates_every = norm_every_n_steps, updates_every
         self.max_copy_bytes = max_copy_bytes
         self.groups: tuple[str, ...] = ()
         """names of the groups of parameters"""
+        self.groups_version = 0  # how often the parameters have been read: at the start, and when groups were added
         self.saw_optimizer = False
         """whether an optimizer was about to step, even if a GradScaler skipped the step"""
         self._records: list[StepRecord] = []
@@ -70,8 +70,7 @@ class StepRecorder:
     def attach(self, host: Host, intervals: Intervals) -> None:
         """Read the optimizers' parameters, and observe the optimizers' steps from now on."""
         self.detach()
-        self._plain_steps, self._plain_step_taken = 0, False
-        self._host, self._intervals = host, intervals
+        self._host, self._intervals, self._plain_steps, self._plain_step_taken = host, intervals, 0, False
         self._norm_every_n_steps = self.norm_every_n_steps or intervals.norm_every_n_steps
         self._automatic = host.automatic_optimization
         self._clips = host.changes_gradients
@@ -234,8 +233,8 @@ class StepRecorder:
         ]
         step, rate, plain_steps = state.get("last") or (0, 0.0, 0)
         self._last_record = StepRecord(int(step), 0, None, float(rate), stepped=True)
-        most = self._steps_until_norm(int(step) + 1) if self._steps_at_every_batch else 0
-        self._plain_steps = max(0, min(int(plain_steps), most))
+        self._plain_steps = self._steps_until_norm(int(step) + 1) if self._steps_at_every_batch else 0
+        self._plain_steps = max(0, min(int(plain_steps), self._plain_steps))
         self._step_counts = [int(count) for count in state["seen"]]
         self.saw_optimizer = any(self._step_counts)
         for optimizer_record, count in zip(self._optimizer_records.values(), self._step_counts, strict=False):
@@ -258,6 +257,7 @@ class StepRecorder:
         self.groups, self._optimizer_records = read_optimizers(
             self._host, self._intervals, self.updates_every, self._count_steps()
         )
+        self.groups_version += 1
         self._no_parameters = not any(record.parameters for record in self._optimizer_records.values())
 
     def _begin_step(self, optimizer_record: OptimizerRecord, optimizer: Optimizer) -> PendingStep:

@@ -6,7 +6,8 @@ loggers use as x). The further fields depend on the event:
     start     horizon, version, groups             a fit begins, or resumes from a checkpoint
     readings  readings                             probes were run; each reading stands under the name of its type, a
                                                    type of your own under "module:name"
-    verdict   cause, since, stuck, reason, advice, evidence
+    finding   name, cause, sentence, advice, weight   a mistake in the code, the data or the settings, found early
+    verdict   cause, since, stuck, reason, advice, finding, evidence
     escaped   cause, since                         the loss falls again after the alarm with this cause
     warning   text, category
     end       status, steps, loss, notes           the fit is over; `status` is for example "ended" or

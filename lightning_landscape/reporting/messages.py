@@ -6,7 +6,7 @@ import sys
 import warnings
 
 from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
-from lightning_landscape.evidence import Cause, Evidence, Verdict, short_name
+from lightning_landscape.evidence import Cause, Evidence, Finding, Verdict, short_name
 from lightning_landscape.reporting.terminal import progress_bar_cleared
 
 NO_STEPS = (
@@ -26,6 +26,17 @@ def message(verdict: Verdict, code: str | None = None) -> str:
     lines = [f"[{code or verdict.code}] step {verdict.step}: {verdict.title}{since}."]
     lines += [f"  {line}" for line in verdict.reason.splitlines()]
     return "\n".join([*lines, f"  Try: {verdict.advice}"] if verdict.advice else lines)
+
+
+def finding_message(finding: Finding, step: int) -> str:
+    """Return the text of the warning of a mistake that is certain: what was found at this step, and what to do."""
+    return f"[{finding.code}] step {step}: {finding.sentence}\n  Try: {finding.advice}"
+
+
+def finding_markdown(finding: Finding) -> str:
+    """Return the finding as Markdown."""
+    title = finding.name.replace("-", " ").capitalize()
+    return f"### {title}\n\n[{finding.code}] {finding.sentence}\n\n**Try:** {finding.advice}"
 
 
 def category(verdict: Verdict) -> type[LandscapeWarning]:

@@ -16,8 +16,9 @@ from zlib import crc32
 
 from lightning_landscape import __version__
 from lightning_landscape._files import write_atomically
+from lightning_landscape._text import times
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.evidence import Evidence, Verdict
+from lightning_landscape.evidence import Evidence, Finding, Verdict
 from lightning_landscape.reporting.events import FILE, append_event, event_line
 from lightning_landscape.reporting.loggers import (
     Logger,
@@ -29,7 +30,7 @@ from lightning_landscape.reporting.loggers import (
     send_record,
     send_text,
 )
-from lightning_landscape.reporting.messages import announce, verdict_markdown
+from lightning_landscape.reporting.messages import announce, finding_markdown, verdict_markdown
 from lightning_landscape.reporting.page import Document, report_page
 from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.terminal import notice_if_slow, print_line
@@ -90,6 +91,11 @@ class Reporter:
         """Report a verdict as a text and an event."""
         self.text("landscape/verdict_card", verdict_markdown(verdict), verdict.step)
         self.event("verdict", **verdict.to_dict())
+
+    def finding(self, finding: Finding, step: int) -> None:
+        """Report a mistake that is certain as a text and an event."""
+        self.text("landscape/findings", finding_markdown(finding), step)
+        self.event("finding", step, **finding.to_dict())
 
     def escaped(self, verdict: Verdict, step: int) -> None:
         """Report that the loss falls again after this alarm."""
@@ -209,9 +215,9 @@ class Reporter:
     def notes(self) -> list[str]:
         """Return a sentence for each logger, and for the directory of files, that failed."""
         counts = zip(self._names, self.failures, strict=True)
-        notes = [f"{name} failed {_times(count)} to log what it was sent" for name, count in counts if count]
+        notes = [f"{name} failed {times(count)} to log what it was sent" for name, count in counts if count]
         if self._file_failures:
-            notes.append(f"writing to {self.folder} failed {_times(self._file_failures)}")
+            notes.append(f"writing to {self.folder} failed {times(self._file_failures)}")
         return notes
 
     def __getstate__(self) -> dict[str, Any]:
@@ -272,7 +278,3 @@ class Reporter:
 def _title(folder: Path) -> str:
     """Return a name for the run: the last two directories above the folder."""
     return "/".join(folder.absolute().parts[1:-1][-2:]) or "run"
-
-
-def _times(count: int) -> str:
-    return f"{count} time{'s' * (count > 1)}"

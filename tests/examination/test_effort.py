@@ -118,8 +118,18 @@ def test_the_batch_time_excludes_loading_validation_and_checks():
 # The account.
 
 
-def test_without_an_effort_nothing_is_limited():
-    for reason in ProbeReason:
+def test_a_look_at_the_wiring_may_compute_three_gradients_whatever_the_effort():
+    account = Account()
+    assert account.allowance(ProbeReason.FIRST_LOOK, 0) == 3
+    account.spend(ProbeReason.FIRST_LOOK, 1.0)
+    account.load_state_dict(account.state_dict(), "auto")
+    assert account.spent == 1.0
+    account.effort = Effort("standard", 500, sliced=False, picture_every_n_steps=1)
+    assert account.allowance(ProbeReason.DIAGNOSIS, 10) == 500, "a look leaves the budget of the first diagnosis"
+
+
+def test_without_an_effort_nothing_else_is_limited():
+    for reason in set(ProbeReason) - {ProbeReason.FIRST_LOOK}:
         assert Account().allowance(reason, 0) is None
         assert Account().can_afford(reason, 0, 10**9)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.evidence import WEIGHTS, Evidence, Finding
+from lightning_landscape.diagnosis.verdicts import verdict_of
+from lightning_landscape.evidence import WEIGHTS, Cause, Evidence, Finding, Verdict
 
 Finder: TypeAlias = Callable[[Evidence], Finding | None]
 
@@ -20,3 +21,15 @@ def found(evidence: Evidence, finders: Sequence[Finder] = FINDERS) -> tuple[Find
     """Return all findings, those that weigh most first."""
     findings = [finding for finder in finders if (finding := finder(evidence)) is not None]
     return tuple(sorted(findings, key=lambda finding: WEIGHTS.index(finding.weight)))
+
+
+def by_finding(evidence: Evidence) -> Verdict | None:
+    """Return the verdict of the first finding that is more than a note, as an alarm; None if there is none."""
+    finding = next((finding for finding in found(evidence) if finding.weight != "note"), None)
+    return None if finding is None else verdict_of(evidence, finding.cause, "", stuck=True, finding=finding)
+
+
+def of_divergence(evidence: Evidence) -> Finding | None:
+    """Return the first finding that explains a divergence: one of that cause, or a mistake that is certain."""
+    findings = (finding for finding in found(evidence) if finding.weight != "note")
+    return next((f for f in findings if f.cause is Cause.DIVERGED or f.weight == "certain"), None)

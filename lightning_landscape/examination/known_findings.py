@@ -1,0 +1,53 @@
+"""What was found in the code, the data and the settings of a run so far, and which warnings were given of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning_landscape.evidence import Finding
+
+
+class KnownFindings:
+    """The findings of the latest look or diagnosis of a run."""
+
+    def __init__(self) -> None:
+        self.latest: tuple[Finding, ...] = ()
+        """the findings, those that weigh most first"""
+        self.looked = False
+        """whether the wiring was looked at after the first optimizer step"""
+        self.unseen: str | None = None
+        """why the wiring could not be looked at; None if it could"""
+        self._announced: list[str] = []
+
+    def enter(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Replace the findings, and return the mistakes that are certain and of which no warning was given yet."""
+        self.latest = tuple(findings)
+        new = [finding for finding in findings if finding.weight == "certain" and finding.code not in self._announced]
+        self._announced += [finding.code for finding in new]
+        return new
+
+    def notes(self, in_verdicts: Sequence[str]) -> list[str]:
+        """Return a note for each finding that no verdict names.
+
+        Args:
+            in_verdicts: the names of the findings that are in a verdict.
+        """
+        notes = [] if self.unseen is None else [f"the wiring could not be looked at: {self.unseen}"]
+        rest = [finding for finding in self.latest if finding.name not in in_verdicts]
+        return notes + [f"[{finding.code}] {finding.sentence} {finding.advice}" for finding in rest]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything as builtins, for the checkpoint."""
+        return {
+            "latest": [finding.to_dict() for finding in self.latest],
+            "looked": self.looked,
+            "unseen": self.unseen,
+            "announced": list(self._announced),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.latest = tuple(Finding.from_dict(finding) for finding in state["latest"])
+        self.looked, self.unseen = bool(state["looked"]), state["unseen"]
+        self._announced = [str(code) for code in state["announced"]]
