@@ -1,4 +1,4 @@
-"""The look at the wiring: after the first optimizer step, again after new parameter groups, once, and without a trace."""
+"""The look at the wiring: after the first optimizer step, again after new parameter groups, and once each."""
 
 import warnings
 
@@ -87,11 +87,11 @@ def test_it_looks_again_after_a_new_parameter_group(mistaken):
 def test_a_resumed_run_is_not_looked_at_twice(mistaken, tmp_path):
     path = tmp_path / "run.ckpt"
     with pytest.warns(LandscapeWarning, match="mistake"):
-        fit(Net(), LandscapeMonitor(), steps=10).save_checkpoint(path)
+        fit(Net(), LandscapeMonitor(), steps=16).save_checkpoint(path)
     again = LandscapeMonitor()
     with warnings.catch_warnings():
         warnings.simplefilter("error", LandscapeWarning)
-        fit(Net(), again, steps=20, ckpt_path=path)
+        fit(Net(), again, steps=24, ckpt_path=path)
     assert len(mistaken) == 1
     assert "[LL202 mistake]" in again.report
 
