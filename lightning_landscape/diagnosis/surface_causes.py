@@ -118,28 +118,31 @@ def saturated(evidence: Evidence) -> Verdict | None:
 def saddle(evidence: Evidence) -> Verdict | None:
     """Return `saddle_point` if there is a way down that the run does not find.
 
-    It is found along the most negative curvature, or by Adam. If the gradient vanishes towards the input, a gain of
-    Adam alone does not show a saddle, unless the gradient is close to zero as a whole.
+    It is found along the most negative curvature, or by Adam, and must lower the loss by clearly more than the run's own
+    optimizer, which goes on from there. If the gradient vanishes towards the input, a gain of Adam alone does not show
+    a saddle, unless the gradient is close to zero as a whole.
     """
     curvature, trials, gradient = evidence.get(Curvature), evidence.get(Trials), evidence.get(GradientScale)
     if trials is None:
         return None
-    drop, critical = _held_out_drop(curvature), trials.relative_gradient < RELATIVE_GRADIENT_NONE
+    own, critical = max(0.0, trials.own), trials.relative_gradient < RELATIVE_GRADIENT_NONE
+    drop = _held_out_drop(curvature)
+    by_curvature = drop - own > GAIN_WAY_DOWN
     if has_learned(evidence):
         least_gain = GAIN_LARGE
-        near_critical = drop > GAIN_WAY_DOWN or trials.relative_gradient < RELATIVE_GRADIENT_SMALL
-        way_down = trials.gain("adam") > least_gain and near_critical
+        near_critical = by_curvature or trials.relative_gradient < RELATIVE_GRADIENT_SMALL
+        way_down = trials.gain("adam") - own > least_gain and near_critical
     else:
         # At a critical point the run's own steps are tiny, so a smaller gain of other steps is evidence enough.
         least_gain = GAIN_WAY_DOWN if critical else GAIN_CLEAR
-        way_down = trials.gain("adam") > least_gain or drop > GAIN_WAY_DOWN
+        way_down = trials.gain("adam") - own > least_gain or by_curvature
     vanishes = gradient is not None and gradient.first_to_last < FIRST_TO_LAST_VANISHED and not critical
-    if not way_down or (vanishes and drop <= GAIN_WAY_DOWN):
+    if not way_down or (vanishes and not by_curvature):
         return None
     evidence_of_way = (
         f"Along the direction of most negative curvature the held-out loss falls by {drop:.0%} (threshold "
         f"{GAIN_WAY_DOWN:.0%})"
-        if drop > GAIN_WAY_DOWN
+        if by_curvature
         else f"{trials.steps} steps of Adam on a copy lower the held-out loss by {trials.gain('adam'):.0%} (threshold "
         f"{least_gain:.0%})"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning_landscape.diagnosis.advice import advice, trials_sentence
 from lightning_landscape.diagnosis.learning import has_learned, measured_on_fixed_batches
-from lightning_landscape.diagnosis.thresholds import GAIN_SMALL
+from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_SMALL
 from lightning_landscape.evidence import CAUSES, Cause, Evidence, Finding, Plateau, Trend, Trials, Verdict
 
 
@@ -25,17 +25,18 @@ def verdict_of(
     """
     plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
     step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
-    is_alarm = CAUSES[cause].alarms and not _may_be_noise(evidence, cause) if stuck is None else stuck
+    if stuck is None:
+        stuck = CAUSES[cause].alarms and not _may_be_noise(evidence, cause) and not _goes_down(evidence, cause)
     lines = [finding.sentence] if finding is not None else []
     lines += [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines += [reason] if reason else []
-    if trials is not None and is_alarm:
+    if trials is not None and stuck:
         lines.append(trials_sentence(evidence))
     return Verdict(
         cause=cause,
         step=step,
         since=since,
-        stuck=is_alarm,
+        stuck=stuck,
         reason="\n".join(lines),
         advice=advice(cause, evidence, finding),
         finding=finding,
@@ -54,3 +55,13 @@ def _may_be_noise(evidence: Evidence, cause: Cause) -> bool:
         return False
     still_gains = trials is not None and (trials.own > GAIN_SMALL or not measured_on_fixed_batches(evidence))
     return has_learned(evidence) or still_gains
+
+
+def _goes_down(evidence: Evidence, cause: Cause) -> bool:
+    """Return whether the run's own optimizer clearly lowers the held-out loss if it only goes on.
+
+    Nothing in the shape of the loss holds such a run back; its learning rate can still be the wrong one.
+    """
+    trials = evidence.get(Trials)
+    held_back = cause in (Cause.SADDLE_POINT, Cause.FLAT_REGION, Cause.POOR_MINIMUM, Cause.NOTHING_TO_LEARN)
+    return held_back and trials is not None and trials.own > GAIN_CLEAR

@@ -110,12 +110,15 @@ class RunState:
 
     @property
     def unclear(self) -> bool:
-        """Whether the loss is still near its start after a long time, although it shows no plateau by itself.
+        """Whether the loss is diagnosed after a long time, although it shows no plateau by itself.
 
-        Noise may hide the trend, or the first losses may have been very large. Trials can then show whether the run is
-        stuck. Without a trend, only clear evidence raises an alarm.
+        It is if the loss is still near its start: noise may hide the trend, or the first losses may have been very
+        large. Trials can then show whether the run is stuck, and only clear evidence raises an alarm. It also is if a
+        mistake is certain, unless the loss clearly falls.
         """
         progress, first = self.progress, self.first_loss
+        if self.findings.certain and progress.trend is not None and not progress.trend.falling and not progress.stalled:
+            return self.steps >= UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON)
         if progress.trend is None or progress.level is None or progress.stalled or first is None:
             return False
         if self.steps < UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON) or progress.trend.falling:

@@ -962,3 +962,16 @@ def test_a_constant_in_the_loss_does_not_hide_that_the_inputs_are_used(shuffled,
     verdict = diagnose(BASE.including(*hidden(shuffled=shuffled), relative_gain(), NO_BETTER))
     assert (verdict.cause is Cause.NOTHING_TO_LEARN, verdict.stuck) == (found, found)
     assert diagnose(BASE.including(*hidden(shuffled=shuffled))).stuck is found
+
+
+@pytest.mark.parametrize(
+    ("own", "found"), [(0.0, Cause.SADDLE_POINT), (0.04, Cause.SADDLE_POINT), (0.06, Cause.UNDECIDED)]
+)
+def test_a_way_down_that_the_runs_own_optimizer_finds_as_well_is_no_saddle(own, found):
+    assert cause(relative_gain(adam=0.2, this_optimizer=own), UNUSED) is found
+
+
+@pytest.mark.parametrize(("own", "stuck"), [(0.15, True), (0.16, False)])
+def test_a_run_that_goes_down_by_itself_is_not_held_back_by_the_shape_of_the_loss(own, stuck):
+    verdict = diagnose(BASE.including(FADING, relative_gain(this_optimizer=own), UNUSED))
+    assert (verdict.cause, verdict.stuck) == (Cause.FLAT_REGION, stuck)
