@@ -9,6 +9,8 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from lightning_landscape.trace import Trace
+
 Params: TypeAlias = Mapping[str, Tensor]
 """A point in parameter space: tensors by the names of ``module.named_parameters()``; tied weights appear once."""
 OptimizerStep: TypeAlias = Callable[[Params, Sequence[Tensor]], None]
@@ -85,6 +87,9 @@ class RunContext:
     activations: Callable[[Params], Mapping[str, Activation]] | None = None
     """takes a point, evaluates the loss there, and returns the outputs of every activation layer by the layer's name;
     None where there is no module"""
+    trace: Callable[[], Trace] | None = None
+    """evaluates one batch at the present weights, and returns the operations of the training step; None where there is
+    no module, or where it cannot be traced"""
     weight_decay: float = 0.0
     """weight decay of the run's optimizer; the largest where it has several"""
     decoupled_decay: bool = False

@@ -36,7 +36,7 @@ def allow(parts: str = "", third_party: str = "", typing_only: str = "") -> Allo
 
 
 BASIC = "errors evidence"
-MATHS = f"{BASIC} surface functional"
+MATHS = f"{BASIC} trace surface functional"
 ALLOWED_IMPORTS = {
     "errors": allow(),
     "clock": allow(),
@@ -46,7 +46,8 @@ ALLOWED_IMPORTS = {
     "_thinning": allow(),
     "evidence": allow("_text errors"),
     "diagnosis": allow(BASIC),
-    "surface": allow("errors", "torch"),
+    "trace": allow("", "torch"),
+    "surface": allow("errors trace", "torch"),
     "checkpoints": allow("errors surface", "torch"),
     "functional": allow(f"{BASIC} surface", "torch numpy"),  # surface for the type `Params`
     "tracking": allow(f"{BASIC} _thinning functional"),

@@ -42,3 +42,4 @@ from lightning_landscape.evidence.trials import Symmetry as Symmetry
 from lightning_landscape.evidence.trials import Trials as Trials
 from lightning_landscape.evidence.verdict import Evidence as Evidence
 from lightning_landscape.evidence.verdict import Verdict as Verdict
+from lightning_landscape.evidence.wiring import Wiring as Wiring

@@ -17,6 +17,7 @@ from lightning_landscape.module_surface.isolation import Isolation, isolated
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.module_surface.optimizer_copy import decay_of, optimizer_copy, reinitialization
+from lightning_landscape.module_surface.tracing import trace_step
 from lightning_landscape.module_surface.training_step import LossFn, TrainingStep
 from lightning_landscape.module_surface.weights import ShardedWeights, Weights
 from lightning_landscape.surface import LossSurface, Params, RunContext
@@ -106,6 +107,7 @@ def host_surface(
                 reinitialize=reinitialization(evaluator) if weights_type is Weights else None,
                 frozen_since=lambda name: evaluator.weights.frozen_since(name, anchors[name]),
                 activations=functools.partial(watch_activations, measured),
+                trace=functools.partial(trace_step, measured, host.optimizers) if weights_type is Weights else None,
                 weight_decay=decay,
                 decoupled_decay=decoupled,
             )

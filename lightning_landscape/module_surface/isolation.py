@@ -108,6 +108,10 @@ class Isolation:
         """The types of attributes that cannot be copied, by their places; evaluations use the originals of these."""
         return self._copier.uncopied
 
+    def attributes_in_run(self, name: str) -> Mapping[str, Any]:
+        """Return the attributes that the submodule `name` has in the run, of which evaluations use copies."""
+        return self._originals[name]
+
     def replace_attribute(self, name: str, attribute: str, value: Any) -> None:
         """Give the submodule `name` another `value` of `attribute`, beginning with the next `install_copies`."""
         self._replacements.setdefault(name, {})[attribute] = value

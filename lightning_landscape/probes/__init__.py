@@ -12,13 +12,14 @@ from lightning_landscape.probes.trials import CopyTrials as CopyTrials
 from lightning_landscape.probes.trials import RedrawnRestart as RedrawnRestart
 from lightning_landscape.probes.trials import input_use as input_use
 from lightning_landscape.probes.trials import starting_point as starting_point
+from lightning_landscape.probes.wiring import wiring as wiring
 from lightning_landscape.surface import Probe
 
 EXAMINATION: tuple[Probe, ...] = (
-    *(starting_point, activity, symmetry, input_use),
+    *(wiring, starting_point, activity, symmetry, input_use),
     *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""
 
-FIRST_LOOK: tuple[Probe, ...] = ()
+FIRST_LOOK: tuple[Probe, ...] = (wiring,)
 """probes that run on one batch after the first optimizer step, to find mistakes in the wiring"""

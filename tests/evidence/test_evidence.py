@@ -37,9 +37,11 @@ from lightning_landscape.evidence import (
     Trials,
     UpdateStatistics,
     Verdict,
+    Wiring,
     checked,
     to_builtins,
 )
+from lightning_landscape.evidence.wiring import GraphCut, OutputRange, SquashedTwice
 
 # A fall of 1.2% of 2.0, which is 0.024, counts as progress.
 FLAT = Trend(window=100, level=2.0, progress=0.0, margin=0.02, tolerance=0.012)
@@ -82,6 +84,12 @@ READINGS = (
     Symmetry(share=0.75, layer="net.0"),
     Measurements({"weight_norm": 0.5}),
     RunComparison(("a", "b"), (0.5, 0.4), ((0.0, 0.1), (0.1, 0.0)), samples=64, points=11, notes=("Mind the gap.",)),
+    Wiring(
+        squashed=(SquashedTwice("softmax", "cross_entropy", "net.1", 10),),
+        cuts=(GraphCut("argmax", "", ("net.0.weight",), 0.5, "net.0", "net.2", feeds_layers=True),),
+        ranges=(OutputRange("relu", "net.1", "mse_loss", 0.0, None, -1.0, 1.0, 0.5, 0.25, None),),
+        unseen=("the TorchScript module self.net",),
+    ),
 )
 
 

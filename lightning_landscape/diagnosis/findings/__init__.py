@@ -8,12 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from lightning_landscape.diagnosis.findings import wiring
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import WEIGHTS, Cause, Evidence, Finding, Verdict
 
 Finder: TypeAlias = Callable[[Evidence], Finding | None]
 
-FINDERS: tuple[Finder, ...] = ()
+FINDERS: tuple[Finder, ...] = (
+    wiring.squashed_twice,
+    wiring.softmax_of_one,
+    wiring.unowned_parameters,
+    wiring.broadcast,
+    wiring.output_range,
+    wiring.rectified_logits,
+    wiring.graph_cut,
+)
 """the finders in the order in which they are called: of two findings of equal weight, the first is the verdict"""
 
 
