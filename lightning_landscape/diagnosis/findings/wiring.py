@@ -202,12 +202,12 @@ def output_range(evidence: Evidence) -> Finding | None:
     found = max(ranges, key=lambda found: found.unreachable)
     best = f" The loss cannot fall below {found.best_loss:.3g}." if found.best_loss else ""
     explains = evidence.get(Plateau) is not None and found.loss != "sub" and found.unreachable >= UNREACHABLE
+    targets = f"between {found.lowest_target:.3g} and {found.highest_target:.3g}"
     return Finding(
         "output-range",
         Cause.FLAT_REGION,
-        f"The prediction comes from `{found.function}`{_in_module(found.module)}, whose values lie {_range(found)}, but "
-        f"the targets lie between {found.lowest_target:.3g} and {found.highest_target:.3g}: {found.outside:.0%} of them "
-        f"are out of its reach.{best}",
+        f"The prediction comes from `{found.function}`{_in_module(found.module)}, whose values lie {_range(found)}, "
+        f"but the targets lie {targets}: {found.outside:.0%} of them are out of its reach.{best}",
         f"remove `{found.function}` after the last layer, or scale the targets into its range: "
         "`target = (target - low) / (high - low)`.",
         "evidence" if explains else "note",
