@@ -118,8 +118,8 @@ def saturated(evidence: Evidence) -> Verdict | None:
 def saddle(evidence: Evidence) -> Verdict | None:
     """Return `saddle_point` if there is a way down that the run does not find.
 
-    It is found along the most negative curvature, or by Adam, and must lower the loss by clearly more than the run's own
-    optimizer, which goes on from there. If the gradient vanishes towards the input, a gain of Adam alone does not show
+    It is found along the most negative curvature, or by Adam, and must lower the loss clearly further than the
+    run's own optimizer. If the gradient vanishes towards the input, a gain of Adam alone does not show
     a saddle, unless the gradient is close to zero as a whole.
     """
     curvature, trials, gradient = evidence.get(Curvature), evidence.get(Trials), evidence.get(GradientScale)

@@ -15,6 +15,7 @@ from lightning_landscape.evidence import (
     ReadingsLog,
     UpdateStatistics,
     Verdict,
+    Wiring,
     from_builtins,
     merged,
     to_builtins,
@@ -190,7 +191,8 @@ class RunState:
         # Noise may hide the trend later in a plateau, so the trend at its beginning is used until the loss falls.
         trend = progress.opening if progress.stalled else progress.trend
         level = None if progress.level is None else replace(progress.level, first=self.first_loss)
-        known = (trend, level, progress.divergence, progress.schedule, self.gradients.scale())
+        wiring = self.readings.latest(Wiring)  # of the first look, which holds until it is read again
+        known = (wiring, trend, level, progress.divergence, progress.schedule, self.gradients.scale())
         updates = UpdateStatistics(
             update_ratio=progress.update_ratio,
             travelled=progress.travelled,

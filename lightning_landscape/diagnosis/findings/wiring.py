@@ -11,6 +11,9 @@ from lightning_landscape.evidence.wiring import GraphCut, OutputRange, UnownedLe
 UNREACHABLE = 0.05
 """share of the variance of the targets that lies out of the range of the output, from which it explains a plateau: no
 prediction can then explain 95% of the variance"""
+MANY_OUTSIDE = 0.1
+"""share of the target's values outside of the range from which the range is certainly not meant: noise around a bound
+does not put a tenth of the targets that far beyond it"""
 OUTSIDE = 0.01
 """share of the target's values outside of the range from which it is reported; fewer may be outliers"""
 CUT_OFF = 0.1
@@ -201,7 +204,7 @@ def output_range(evidence: Evidence) -> Finding | None:
         return None
     found = max(ranges, key=lambda found: found.unreachable)
     best = f" The loss cannot fall below {found.best_loss:.3g}." if found.best_loss else ""
-    explains = evidence.get(Plateau) is not None and found.loss != "sub" and found.unreachable >= UNREACHABLE
+    matters, stalled = found.loss != "sub" and found.unreachable >= UNREACHABLE, evidence.get(Plateau) is not None
     targets = f"between {found.lowest_target:.3g} and {found.highest_target:.3g}"
     return Finding(
         "output-range",
@@ -210,7 +213,7 @@ def output_range(evidence: Evidence) -> Finding | None:
         f"but the targets lie {targets}: {found.outside:.0%} of them are out of its reach.{best}",
         f"remove `{found.function}` after the last layer, or scale the targets into its range: "
         "`target = (target - low) / (high - low)`.",
-        "evidence" if explains else "note",
+        "certain" if matters and found.outside >= MANY_OUTSIDE else "evidence" if matters and stalled else "note",
     )
 
 
