@@ -24,7 +24,7 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
     if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired or not restart.trained:
         return None
-    if falls_by_inputs(evidence):
+    if falls_by_inputs(evidence) or trials.best > GAIN_CLEAR:
         return None
     rise = f"raises the loss by {use.share:.1%}" if use.share > 0 else "does not raise the loss"
     return verdict_of(

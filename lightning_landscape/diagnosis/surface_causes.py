@@ -25,7 +25,7 @@ from lightning_landscape.diagnosis.thresholds import (
     TRAVEL_SMALL,
     UNITS_DUPLICATE,
 )
-from lightning_landscape.diagnosis.verdicts import verdict_of
+from lightning_landscape.diagnosis.verdicts import goes_down, verdict_of
 from lightning_landscape.evidence import (
     Activity,
     Cause,
@@ -244,7 +244,7 @@ def undecided(evidence: Evidence) -> Verdict | None:
     share = share_of_start(evidence)
     lost = share > SHARE_OF_START_RISEN and updates is not None and (updates.travelled or 0.0) > TRAVEL_LARGE
     stays_high = trend.powered and share > high_share_of_start(evidence) and not falls_by_inputs(evidence)
-    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=stays_high or lost)
+    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=(stays_high or lost) and not goes_down(evidence))
 
 
 def needs_restart(evidence: Evidence) -> bool:

@@ -7,6 +7,9 @@ from lightning_landscape.diagnosis.learning import has_learned, measured_on_fixe
 from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_SMALL
 from lightning_landscape.evidence import CAUSES, Cause, Evidence, Finding, Plateau, Trend, Trials, Verdict
 
+HELD_BACK = (Cause.SADDLE_POINT, Cause.FLAT_REGION, Cause.POOR_MINIMUM, Cause.NOTHING_TO_LEARN)
+"""causes that cannot hold back a run whose loss goes down if it only goes on; a learning rate may be wrong even then"""
+
 
 def verdict_of(
     evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | None = None, finding: Finding | None = None
@@ -26,7 +29,8 @@ def verdict_of(
     plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
     step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
     if stuck is None:
-        stuck = CAUSES[cause].alarms and not _may_be_noise(evidence, cause) and not _goes_down(evidence, cause)
+        contradicted = cause in HELD_BACK and goes_down(evidence)
+        stuck = CAUSES[cause].alarms and not _may_be_noise(evidence, cause) and not contradicted
     lines = [finding.sentence] if finding is not None else []
     lines += [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines += [reason] if reason else []
@@ -57,11 +61,7 @@ def _may_be_noise(evidence: Evidence, cause: Cause) -> bool:
     return has_learned(evidence) or still_gains
 
 
-def _goes_down(evidence: Evidence, cause: Cause) -> bool:
-    """Return whether the run's own optimizer clearly lowers the held-out loss if it only goes on.
-
-    Nothing in the shape of the loss holds such a run back; its learning rate can still be the wrong one.
-    """
+def goes_down(evidence: Evidence) -> bool:
+    """Return whether the run's own optimizer clearly lowers the held-out loss if it only goes on."""
     trials = evidence.get(Trials)
-    held_back = cause in (Cause.SADDLE_POINT, Cause.FLAT_REGION, Cause.POOR_MINIMUM, Cause.NOTHING_TO_LEARN)
-    return held_back and trials is not None and trials.own > GAIN_CLEAR
+    return trials is not None and trials.own > GAIN_CLEAR

@@ -20,11 +20,6 @@ class KnownFindings:
         """why the wiring could not be looked at; None if it could"""
         self._announced: list[str] = []
 
-    @property
-    def certain(self) -> bool:
-        """Whether a mistake that is certain was found."""
-        return any(finding.weight == "certain" for finding in self.latest)
-
     def enter(self, findings: Sequence[Finding]) -> list[Finding]:
         """Replace the findings, and return the mistakes that are certain and of which no warning was given yet."""
         self.latest = tuple(findings)

@@ -118,7 +118,7 @@ class RunState:
         mistake is certain, unless the loss clearly falls.
         """
         progress, first = self.progress, self.first_loss
-        if self.findings.certain and progress.trend is not None and not progress.trend.falling and not progress.stalled:
+        if self._certain and progress.trend is not None and not progress.trend.falling and not progress.stalled:
             return self.steps >= UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON)
         if progress.trend is None or progress.level is None or progress.stalled or first is None:
             return False
@@ -128,6 +128,16 @@ class RunState:
         high = LossLevel(start, progress.level.best, progress.level.now).share_of_start > HIGH
         hidden = progress.hold is None and not progress.trend.powered
         return high and (hidden or progress.hold == "solved")
+
+    @property
+    def named_findings(self) -> list[str]:
+        """The names of the findings of all verdicts."""
+        return [verdict.finding.name for verdict in self.verdicts if verdict.finding is not None]
+
+    @property
+    def _certain(self) -> bool:
+        """Whether a mistake is certain that no verdict has named yet."""
+        return any(f.weight == "certain" and f.name not in self.named_findings for f in self.findings.latest)
 
     def may_stall_within(self, steps: int) -> bool:
         """Return whether a new plateau may be found within this many steps, so that batches are worth capturing."""
@@ -153,11 +163,14 @@ class RunState:
 
         There is one verdict for each plateau. A later one replaces one that does not alarm, and an alarm that names a
         cause replaces one that is undecided; nothing replaces a divergence. A plateau that begins soon after a verdict
-        of the same cause counts as the same plateau, unless it raises an alarm at a lower loss.
+        of the same cause counts as the same plateau, unless it raises an alarm at a lower loss. A finding is named in
+        one verdict only.
         """
         first = self.judged_at is None
         self.postpone()
         last = self.verdicts[-1] if self.verdicts else None
+        if verdict.finding is not None and verdict.finding.name in self.named_findings:
+            return False
         if last is not None:
             lower = verdict.stuck and _is_lower(verdict, last)
             near = verdict.since - last.step < self._patience and not lower
@@ -225,7 +238,7 @@ class RunState:
                 notes.append(f"no optimizer holds {self.coverage.outside_optimizers:.0%} of the trainable parameters")
             if self.no_grad_share > PARAMETERS_UNREACHED:
                 notes.append(f"{self.no_grad_share:.0%} of the parameters received no gradient")
-        notes += self.findings.notes([verdict.finding.name for verdict in self.verdicts if verdict.finding is not None])
+        notes += self.findings.notes(self.named_findings)
         return notes + [outcome.sentence(self.step) for outcome in self.remedy_outcomes if outcome.said]
 
     def state_dict(self) -> dict[str, Any]:
