@@ -135,7 +135,7 @@ def _distance(field):
 
 @healthy(
     1500,
-    suspicious="The loss rises while the network learns, and a second network gets no gradient.",
+    suspicious="The loss does not fall for the first sixth of the run, and a second network gets no gradient.",
     fine="The targets grow with the values; the second network follows the first one slowly.",
     source="https://github.com/tensorflow/agents/issues/316 https://github.com/google-deepmind/acme/issues/51",
 )

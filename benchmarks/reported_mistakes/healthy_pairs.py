@@ -121,7 +121,7 @@ class _Masked(Recipe):
 )
 def masked_rows(seed, cured):
     """Build a masked autoencoder over the rows of digits."""
-    return _Masked(), loader(*digits()), {}
+    return _Masked(), loader(*digits(), batch=32), {}
 
 
 class _Signals(Recipe):
@@ -166,7 +166,7 @@ class _Language(Recipe):
 
 @healthy(
     700,
-    suspicious="The loss stays above 1.8 after a quick fall, and a parameter is used twice.",
+    suspicious="The loss stays above 2.1 after a quick fall, and a parameter is used twice.",
     fine="The tokens are random; the entropy is the floor, and the weights are tied on purpose.",
     source="https://github.com/facebookresearch/mae/issues/16 https://github.com/ikostrikov/pytorch-meta-optimizer/issues/10",
 )

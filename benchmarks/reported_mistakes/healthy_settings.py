@@ -44,7 +44,7 @@ def cosine_to_its_end(seed, cured):
 
 @healthy(
     900,
-    suspicious="The loss stays near 0.6 while the accuracy is 100%.",
+    suspicious="The loss stays near 0.8 while the accuracy is 100%.",
     fine="Label smoothing gives the loss a floor.",
     source="https://github.com/pytorch/pytorch/issues/130342 https://github.com/lxztju/pytorch_classification/issues/9",
 )
@@ -134,8 +134,6 @@ def penalty_on_the_slope(seed, cured):
 
 
 class _Oscillator(Recipe):
-    rate = 3e-3
-
     def __init__(self):
         super().__init__()
         self.net = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
@@ -157,7 +155,8 @@ class _Oscillator(Recipe):
         rate, turn = 0.15, (4 - 0.15**2) ** 0.5
         t = torch.linspace(0, 3, 50)[:, None]
         exact = torch.exp(-rate * t) * (torch.cos(turn * t) + rate / turn * torch.sin(turn * t))
-        return float((self.displacement(t) - exact).square().mean())
+        with torch.no_grad():
+            return float((self.displacement(t) - exact).square().mean())
 
 
 @healthy(

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.reported_mistakes.data import brackets, digits, loader
+from benchmarks.reported_mistakes.data import brackets, digits, generator, loader
 from benchmarks.reported_mistakes.modules import Recipe, Residual
 from benchmarks.reported_mistakes.registry import failing
 
 
-class _Pairs(Dataset):
-    """Batches of 32 pairs of images; the first 16 pairs show the same digit, and most others do not."""
+class _Triplets(Dataset):
+    """Batches of 32 triplets of images: two of the same class, and one of another class."""
 
     def __init__(self, x, y):
         self.x, self.y = x, y
@@ -23,40 +23,48 @@ class _Pairs(Dataset):
         return 64
 
     def __getitem__(self, index):
-        first, second = torch.randint(len(self.y), (2, 32))
-        for i in range(16):
-            members = self.members[self.y[first[i]]]
-            second[i] = members[torch.randint(len(members), ())]
-        rows = torch.cat([first, second])
-        return self.x[rows], self.y[rows]
+        anchor = torch.randint(len(self.y), (32,))
+        classes = self.y[anchor].tolist()
+        others = [(k + 1 + int(torch.randint(9, ()))) % 10 for k in classes]
+        rows = [anchor]
+        for wanted in (classes, others):
+            rows.append(torch.stack([self.members[k][torch.randint(len(self.members[k]), ())] for k in wanted]))
+        return tuple(self.x[r] for r in rows)
 
 
-class _Siamese(Recipe):
-    def __init__(self, cured):
+class _Embedding(Recipe):
+    def __init__(self):
         super().__init__()
         self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 48), Residual(48, 96), nn.Linear(48, 8))
-        self.cured = cured
 
     def loss_of(self, batch):
-        x, y = batch
-        a, b = self.net(x).chunk(2)
-        same = (y[: len(a)] == y[len(a) :]).float()
-        pull = same if self.cured else 1 - same
-        distance = ((a - b).square().sum(1) + 1e-8).sqrt()
-        return (pull * distance.square() + (1 - pull) * F.relu(1 - distance).square()).mean()
+        return F.triplet_margin_loss(*(self.net(x) for x in batch), margin=0.5)
 
 
 @failing(
-    600,
-    mistake="The label of a pair is used the wrong way round: different digits are drawn together.",
-    fix="Draw pairs of the same digit together, and push the others apart.",
-    causes=("poor_minimum", "nothing_to_learn", "flat_region", "saddle_point"),
-    words=("collapse", "same output", "output is the same", "outputs are the same", "constant output", "same for all"),
-    source="https://github.com/KevinMusgrave/pytorch-metric-learning/issues/549",
+    700,
+    mistake="The triplets are made with the labels of another split, so the loss is least if all embeddings are equal.",
+    fix="Make the triplets with the labels that belong to the images.",
+    causes=("nothing_to_learn", "poor_minimum", "flat_region", "saddle_point"),
+    words=(
+        "collapse",
+        "same output",
+        "output is the same",
+        "outputs are the same",
+        "constant output",
+        "same for all",
+        "belong",
+        "look at a batch",
+    ),
+    source="https://github.com/omoindrot/tensorflow-triplet-loss/issues/6 "
+    "https://github.com/VisualComputingInstitute/triplet-reid/issues/30",
 )
-def pairs_the_wrong_way_round(seed, cured):
-    """Build a siamese network over digits."""
-    return _Siamese(cured), DataLoader(_Pairs(*digits()), batch_size=None, shuffle=True), {}
+def triplets_of_other_labels(seed, cured):
+    """Build a network that embeds digits by triplets."""
+    x, y = digits()
+    if not cured:
+        y = y[torch.randperm(len(y), generator=generator(seed))]
+    return _Embedding(), DataLoader(_Triplets(x, y), batch_size=None, shuffle=True), {}
 
 
 class _Distances(Recipe):

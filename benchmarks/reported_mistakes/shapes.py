@@ -1,4 +1,4 @@
-"""Mistakes in shapes and axes, and outputs that cannot reach the targets."""
+"""Mistakes in shapes, and outputs that cannot reach the targets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.reported_mistakes.data import digits, generator, loader, surface, waves
-from benchmarks.reported_mistakes.modules import Recipe, Residual, Rows, Supervised
+from benchmarks.reported_mistakes.data import generator, loader, surface, waves
+from benchmarks.reported_mistakes.modules import Recipe, Residual, Supervised
 from benchmarks.reported_mistakes.registry import failing
 
 
@@ -65,30 +65,6 @@ class _Sequence(Recipe):
 def reshape_for_transpose(seed, cured):
     """Build a recurrent classifier of waves that reads four values at a time."""
     return _Sequence(cured), loader(*waves(seed)), {}
-
-
-class _AcrossBatch(Recipe):
-    def __init__(self, cured):
-        super().__init__()
-        self.net, self.axis = Rows(10), 1 if cured else 0
-
-    def loss_of(self, batch):
-        x, y = batch
-        return F.nll_loss(F.log_softmax(self.net(x), dim=self.axis), y)
-
-
-@failing(
-    700,
-    mistake="log_softmax runs over the batch (dim=0), so the probabilities of one image do not sum to 1.",
-    fix="Use dim=1.",
-    causes=("nothing_to_learn", "poor_minimum"),
-    words=("dim=", "over the batch", "across the batch", "softmax", "batch dimension", "other samples"),
-    source="https://github.com/fxia22/pointnet.pytorch/issues/27 "
-    "https://github.com/ikostrikov/pytorch-meta-optimizer/issues/10",
-)
-def softmax_over_the_batch(seed, cured):
-    """Build a classifier of digits with a negative log-likelihood."""
-    return _AcrossBatch(cured), loader(*digits()), {}
 
 
 def _weather(seed):

@@ -1,0 +1,70 @@
+"""Each program that rebuilds a reported mistake can be built and trained, with and without its mistake."""
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from benchmarks.reported_mistakes import registry
+from benchmarks.reported_mistakes.registry import load_programs
+
+PROGRAMS = load_programs()
+CAUSES = {
+    "saddle_point",
+    "flat_region",
+    "poor_minimum",
+    "learning_rate_too_small",
+    "learning_rate_too_large",
+    "not_updating",
+    "nothing_to_learn",
+    "diverged",
+}
+SIBLINGS = [(p, cured) for p in PROGRAMS.values() for cured in ((False, True) if p.kind == "failing" else (False,))]
+
+
+def one_step(module, batches, settings):
+    """Take one training step."""
+    settings = {k: v for k, v in settings.items() if k != "max_steps"}
+    trainer = pl.Trainer(
+        fast_dev_run=1,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    )
+    trainer.fit(module, batches)
+
+
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*before.*optimizer.step", "ignore:The epoch parameter")
+@pytest.mark.parametrize(("program", "cured"), SIBLINGS, ids=lambda v: v.name if hasattr(v, "name") else str(v))
+def test_a_program_takes_a_training_step(program, cured):
+    one_step(*program.build(0, cured=cured))
+
+
+def test_there_are_twelve_programs_of_each_kind():
+    kinds = [p.kind for p in PROGRAMS.values()]
+    assert kinds.count("failing") >= 12
+    assert kinds.count("healthy") >= 12
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=lambda p: p.name)
+def test_what_a_program_says_about_itself_is_complete(program):
+    assert 300 <= program.steps <= 1500
+    assert program.mistake.endswith(".")
+    assert program.fix.endswith(".")
+    assert all(address.startswith("http") for address in program.source.split())
+    assert all(word == word.lower() for word in program.words)
+    assert set(program.causes) <= CAUSES
+    assert bool(program.causes) == bool(program.words) == (program.kind == "failing")
+
+
+def test_the_same_seed_builds_the_same_weights():
+    first, second, other = (PROGRAMS["smoothed_labels"].build(seed)[0] for seed in (3, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def test_two_programs_cannot_have_the_same_name():
+    with pytest.raises(ValueError, match="smoothed_labels"):
+        registry.healthy(300, suspicious="It is here.", fine="It is.", source="http://a")(
+            PROGRAMS["smoothed_labels"].function
+        )
