@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import asdict, dataclass
 
 from benchmarks.reported_mistakes.training import fit
@@ -38,7 +40,9 @@ def score(program, seed, monitor=None):
     """Train one program with the monitor and return what was said."""
     monitor = monitor or LandscapeMonitor()
     module, batches, settings = program.build(seed)
-    run = fit(module, batches, settings, [monitor])
+    # What the monitor prints would stand between the rows of the table.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        run = fit(module, batches, settings, [monitor])
     verdicts = tuple((v.step, v.cause.value, bool(v.stuck), v.reason, v.advice) for v in monitor.verdicts)
     first = [w for w in run.first_warnings if issubclass(w.category, LandscapeWarning)]
     warned = tuple(str(w.message) for w in run.all_warnings if issubclass(w.category, LandscapeWarning))
