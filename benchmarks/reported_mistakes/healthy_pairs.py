@@ -81,7 +81,7 @@ class _Bags(Recipe):
     800,
     suspicious="A softmax stands in the middle of the network, and the loss stays at 0.69 at first.",
     fine="The softmax gives the weights of attention over a bag, not the answer.",
-    source="https://github.com/fxia22/pointnet.pytorch/issues/27",
+    source="https://discuss.pytorch.org/t/bce-loss-stuck-at-0-693-in-the-beginnng-of-training-and-then-started-to-decrease-why/183958",
 )
 def attention_over_bags(seed, cured):
     """Build a network that says whether one of six images is a 9."""
@@ -168,7 +168,7 @@ class _Language(Recipe):
     700,
     suspicious="The loss stays above 2.1 after a quick fall, and a parameter is used twice.",
     fine="The tokens are random; the entropy is the floor, and the weights are tied on purpose.",
-    source="https://github.com/facebookresearch/mae/issues/16 https://github.com/ikostrikov/pytorch-meta-optimizer/issues/10",
+    source="https://github.com/facebookresearch/mae/issues/16",
 )
 def language_of_chance(seed, cured):
     """Build a small language model of tokens that are high or low."""

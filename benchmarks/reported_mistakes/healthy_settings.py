@@ -28,7 +28,7 @@ def _warm_cosine(optimizer, steps, warmup):
     1000,
     suspicious="The learning rate begins near 0 and ends at 0, and the loss is flat at the end.",
     fine="The schedule ends with the run.",
-    source="https://github.com/Lightning-AI/pytorch-lightning/issues/20436 https://github.com/hoyeoplee/MeLU/issues/11",
+    source="https://github.com/Lightning-AI/pytorch-lightning/issues/20436",
 )
 def cosine_to_its_end(seed, cured):
     """Build a classifier of waves with warm-up and a cosine."""

@@ -113,7 +113,7 @@ def both_adapter_matrices_zero(seed, cured):
     fix="Start at random weights.",
     causes=("saddle_point", "poor_minimum", "flat_region"),
     words=("initial", "symmetr", "perturb", "units are equal", "same weights", "identical"),
-    source="https://github.com/wagonhelm/NaNmnist/issues/2 https://github.com/microsoft/vscode-python/issues/5069",
+    source="https://github.com/wagonhelm/NaNmnist/issues/2",
 )
 def constant_weights(seed, cured):
     """Build a regression whose author sets the weights by hand."""
