@@ -56,7 +56,7 @@ ALLOWED_IMPORTS = {
     "metrics": allow("errors functional", "torch torchmetrics"),
     "plots": allow(f"{BASIC} _files _text _thinning", "matplotlib numpy"),
     "reporting": allow(f"{BASIC} _files _text _thinning clock plots", "torch tensorboard numpy PIL", "matplotlib"),
-    "trainer": allow("errors", "torch lightning pytorch_lightning"),
+    "trainer": allow(MATHS, "torch lightning pytorch_lightning"),
     "recording": allow(f"{MATHS} tracking trainer", "torch"),
     "module_surface": allow(f"{MATHS} clock trainer", "torch lightning torchmetrics numpy"),
     "examination": allow(

@@ -21,6 +21,7 @@ from lightning_landscape.evidence import Cause, Verdict, merged
 from lightning_landscape.examination import saved_state
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard, while_an_error_ends_the_run
+from lightning_landscape.examination.host_readings import read_optimizers
 from lightning_landscape.examination.remedy_runner import RemedyRunner
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.stopwatch import Stopwatch
@@ -134,6 +135,7 @@ class Monitor(ReportingCallback):
             self._examination.probe_set.capture_drawn(batch, batch_idx)
         look, version = self._examination.first_look, self._recorder.groups_version
         if look.due(version) and self._recorder.saw_optimizer and look.capture_drawn(batch, batch_idx):
+            self._state.kept_gradients = self._recorder.zeroing.kept
             with self._stopwatch.spending():
                 look(LightningHost(trainer, pl_module), version, self._state, self._guard, self._reporter)
         batches = self._stopwatch.end_batch()
@@ -177,7 +179,7 @@ class Monitor(ReportingCallback):
             self._clear()
             self._begin(host, trainer, None)
             return
-        self._examination.read_host(host, self._state)
+        read_optimizers(host, self._state)
         self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
         self._examination.begin(host.module, self._intervals.horizon, self._stopwatch, self.clock)
         self._reporter.begin(self._state.step, horizon=self._intervals.horizon, groups=self._recorder.groups)
@@ -209,8 +211,8 @@ class Monitor(ReportingCallback):
         """Run the probes that are due, if batches were captured, and judge a run that has stalled or diverged."""
         state, examination = self._state, self._examination
         probes = examination.due_probes(state)
-        if state.stalled or state.diverged:
-            examination.read_host(host, state)
+        state.kept_gradients = self._recorder.zeroing.kept
+        examination.check_host(host, state)
         can_probe = examination.captures_batches and state.progress.divergence is None and state.progress.finite
         stalled, ready = state.stalled, can_probe or not probes
         if probes and can_probe and not examination.within_budget(host, state):

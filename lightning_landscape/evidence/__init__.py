@@ -19,6 +19,12 @@ from lightning_landscape.evidence.kinds import short_name as short_name
 from lightning_landscape.evidence.kinds import stored_name as stored_name
 from lightning_landscape.evidence.measurements import Measurements as Measurements
 from lightning_landscape.evidence.measurements import merged as merged
+from lightning_landscape.evidence.parts import Clipping as Clipping
+from lightning_landscape.evidence.parts import HeldTensors as HeldTensors
+from lightning_landscape.evidence.parts import KeptGradients as KeptGradients
+from lightning_landscape.evidence.parts import OptimizerGroup as OptimizerGroup
+from lightning_landscape.evidence.parts import Part as Part
+from lightning_landscape.evidence.parts import Parts as Parts
 from lightning_landscape.evidence.readings import Activity as Activity
 from lightning_landscape.evidence.readings import Divergence as Divergence
 from lightning_landscape.evidence.readings import GradientNoise as GradientNoise

@@ -13,7 +13,7 @@ from lightning_landscape.evidence import Plane, Verdict
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.first_look import FirstLook
-from lightning_landscape.examination.host_readings import host_readings
+from lightning_landscape.examination.host_readings import check_host
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import own_scalars
@@ -28,7 +28,6 @@ from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.probes import EXAMINATION
 from lightning_landscape.surface import Probe
 from lightning_landscape.trainer.host import Host
-from lightning_landscape.trainer.optimizer_coverage import optimizer_coverage
 
 
 class Examination:
@@ -78,8 +77,9 @@ class Examination:
         self._probes, self._scheduled, self._follow_up = tuple(probes), tuple(scheduled), tuple(follow_up)
         self._loss_fn = loss_fn
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
-        self.first_look = FirstLook(first_look, FINDERS if self._verdicts.uses_findings else (), self.limits, loss_fn)
         self._snapshots = Snapshots(anchors)
+        finders = FINDERS if self._verdicts.uses_findings else ()
+        self.first_look = FirstLook(first_look, finders, self.limits, loss_fn, self._snapshots)
         self.forget()
 
     def forget(self) -> None:
@@ -164,11 +164,9 @@ class Examination:
             guard.attempt("finding mistakes", lambda: state.findings.enter(found(evidence)))
         return self._verdicts.reached(evidence, guard)
 
-    def read_host(self, host: Host, state: RunState) -> None:
-        """Enter into the state what the optimizers, the schedulers and the parameters are now."""
-        state.optimizer_count = len(host.optimizers)
-        state.coverage = optimizer_coverage(host, state.progress.travelled)
-        state.host_readings = host_readings(host, self._snapshots.point("initial"))
+    def check_host(self, host: Host, state: RunState) -> None:
+        """Note what was frozen since the last check, and read the run itself if it is going to be judged."""
+        check_host(host, state, self._snapshots.point("initial"))
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""

@@ -18,6 +18,7 @@ from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.probe_runner import ProbeRunner
 from lightning_landscape.examination.run_state import RunState
+from lightning_landscape.examination.snapshots import Snapshots
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.reporting.messages import finding_message
 from lightning_landscape.reporting.reporter import Reporter
@@ -37,12 +38,19 @@ class FirstLook:
         finders: reach the findings.
         limits: count the gradients that the probes compute.
         loss_fn: computes the loss in place of `training_step`.
+        snapshots: have the initial weights; None where these are unknown.
     """
 
     def __init__(
-        self, probes: Sequence[Probe], finders: Sequence[Finder], limits: Limits, loss_fn: Callable[..., Any] | None
+        self,
+        probes: Sequence[Probe],
+        finders: Sequence[Finder],
+        limits: Limits,
+        loss_fn: Callable[..., Any] | None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self._probes, self._finders, self._limits, self._loss_fn = tuple(probes), tuple(finders), limits, loss_fn
+        self._snapshots = snapshots
         self._batch = ProbeSet(max_batches=1)
         self._looked_at = 0
 
@@ -76,8 +84,10 @@ class FirstLook:
             self._batch.clear()
             state.findings.unseen = next(iter(runner.skipped.values()), None)
             state.readings.add(host.step, runner.readings)
-            state.host_readings = host_readings(host)
-            findings = found(Evidence(*runner.readings, *state.host_readings), self._finders)
+            initial = None if self._snapshots is None else self._snapshots.point("initial")
+            state.host_readings = host_readings(host, initial, state.frozen)
+            kept = () if state.kept_gradients is None else (state.kept_gradients,)
+            findings = found(Evidence(*runner.readings, *state.host_readings, *kept), self._finders)
             for finding in state.findings.enter(findings):
                 reporter.finding(finding, host.step)
                 reporter.warn(finding_message(finding, host.step), LandscapeWarning)

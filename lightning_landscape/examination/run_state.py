@@ -10,6 +10,7 @@ from lightning_landscape.diagnosis.thresholds import PARAMETERS_UNREACHED
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
+    KeptGradients,
     LossLevel,
     Plateau,
     ReadingsLog,
@@ -21,6 +22,7 @@ from lightning_landscape.evidence import (
     to_builtins,
 )
 from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.functional.plateau import TOLERANCE
@@ -76,6 +78,9 @@ class RunState:
         self.coverage = OptimizerCoverage()
         self.host_readings: tuple[object, ...] = ()
         """the latest readings of the optimizers, the schedulers and the parameters"""
+        self.kept_gradients: KeptGradients | None = None
+        """an optimizer whose gradients are never zeroed"""
+        self.frozen = FrozenSince()
         self.findings = KnownFindings()
 
     def update(self, record: StepRecord) -> None:
@@ -205,7 +210,8 @@ class RunState:
         trend = progress.opening if progress.stalled else progress.trend
         level = None if progress.level is None else replace(progress.level, first=self.first_loss)
         wiring = self.readings.latest(Wiring)  # of the first look, which holds until it is read again
-        known = (wiring, trend, level, progress.divergence, progress.schedule, self.gradients.scale())
+        measured = (self.gradients.scale(), self.gradients.clipping(), self.kept_gradients)
+        known = (wiring, trend, level, progress.divergence, progress.schedule, *measured)
         updates = UpdateStatistics(
             update_ratio=progress.update_ratio,
             travelled=progress.travelled,
@@ -251,6 +257,7 @@ class RunState:
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
             "remedy_outcomes": [to_builtins(outcome) for outcome in self.remedy_outcomes],
             "findings": self.findings.state_dict(),
+            "frozen": self.frozen.state_dict(),
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
             "first_loss": self.first_loss,
@@ -273,6 +280,7 @@ class RunState:
         self.remedy_outcomes = [from_builtins(RemedyOutcome, outcome) for outcome in state["remedy_outcomes"]]
         if "findings" in state:  # version 0.1 had none
             self.findings.load_state_dict(state["findings"])
+            self.frozen.load_state_dict(state["frozen"])
         self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]

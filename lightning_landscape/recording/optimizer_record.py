@@ -103,6 +103,10 @@ def _grad_norms(parameters: Sequence[Tensor]) -> Tensor:
     return full_tensor(tensor_norms([p.grad for p in parameters if p.grad is not None]))
 
 
+NO_OPTIMIZER = OptimizerRecord(0, [], [], [], parameter_count=0, updates_every=1)
+"""the record of steps that cannot be observed"""
+
+
 def read_optimizers(
     host: Host, intervals: Intervals, updates_every: int | None, step_counts: Sequence[int]
 ) -> tuple[tuple[str, ...], dict[int, OptimizerRecord]]:

@@ -16,9 +16,10 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from lightning_landscape.recording.intervals import Intervals
-from lightning_landscape.recording.optimizer_record import OptimizerRecord, PendingStep, read_optimizers
+from lightning_landscape.recording.optimizer_record import NO_OPTIMIZER, OptimizerRecord, PendingStep, read_optimizers
 from lightning_landscape.recording.step_buffer import to_records
 from lightning_landscape.recording.updates import stacked
+from lightning_landscape.recording.zeroing import Zeroing
 from lightning_landscape.tracking.progress import StepRecord
 from lightning_landscape.trainer._compat import unscales_gradients
 from lightning_landscape.trainer.host import Host
@@ -49,10 +50,10 @@ class StepRecorder:
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.norm_every_n_steps, self.updates_every = norm_every_n_steps, updates_every
-        self.max_copy_bytes = max_copy_bytes
+        self.max_copy_bytes, self.zeroing = max_copy_bytes, Zeroing()
         self.groups: tuple[str, ...] = ()
         """names of the groups of parameters"""
-        self.groups_version = 0  # how often the parameters have been read: at the start, and when groups were added
+        self.groups_version = 0  # grows when the parameters are read again, or gradients are never zeroed
         self.saw_optimizer = False
         """whether an optimizer was about to step, even if a GradScaler skipped the step"""
         self._records: list[StepRecord] = []
@@ -76,14 +77,15 @@ class StepRecorder:
         self._clips = host.changes_gradients
         self._scaler = host.scaler
         self._read_optimizers()
-        for optimizer in host.optimizers:
-            if hasattr(optimizer, "register_step_post_hook"):
-                self._handles.append(optimizer.register_step_post_hook(self._after_step))
+        self.zeroing = Zeroing(host.optimizers)
+        observable = [o for o in host.optimizers if hasattr(o, "register_step_post_hook")]
+        self._handles = [optimizer.register_step_post_hook(self._after_step) for optimizer in observable]
 
     def detach(self) -> None:
         """Observe no more steps, and release the run; the records wait for `drain`."""
         for handle in self._handles:
             handle.remove()
+        self.zeroing.stop()
         vars(self).pop("_host", None)
         vars(self).update(self.__getstate__())
 
@@ -98,7 +100,7 @@ class StepRecorder:
         """Detach from the run, and forget all that was recorded."""
         self.detach()
         self._records.clear()
-        self._step_counts, self.saw_optimizer, self._last_record = [], False, None
+        self._step_counts, self.saw_optimizer, self._last_record, self.zeroing = [], False, None, Zeroing()
 
     @property
     def waiting(self) -> int:
@@ -107,6 +109,8 @@ class StepRecorder:
 
     def before_backward(self, loss: Tensor) -> None:
         """Keep a loss in manual optimization: that of a step is the sum of those differentiated before it."""
+        if self.zeroing.before_backward() and self._host.world_size == 1:  # other ranks may not have found it
+            self.groups_version += 1
         if not self._automatic:
             with torch.no_grad():
                 scale = 1.0 if self._scaler is None else self._scaler.scale(torch.ones_like(loss))
@@ -192,11 +196,10 @@ class StepRecorder:
 
     def _finish_steps(self, loss: Tensor | None) -> PendingStep | None:
         """Set the loss of the steps of this batch, a mean over accumulated batches, and return the last step."""
-        if self._automatic and loss is not None:
-            self._losses.append(loss)
+        self._losses += [loss] if self._automatic and loss is not None else []
         if self._no_parameters and not self._steps_of_batch:
             # No optimizer step can be observed, so every batch counts as a step of which only the loss is known.
-            self._steps_of_batch.append(PendingStep(self._host.step, _NO_OPTIMIZER, 0.0, has_gradient=True))
+            self._steps_of_batch.append(PendingStep(self._host.step, NO_OPTIMIZER, 0.0, has_gradient=True))
         if not self._steps_of_batch:
             return None
         for step in self._steps_of_batch:
@@ -275,6 +278,3 @@ class StepRecorder:
         if optimizer_record.steps % optimizer_record.updates_every == 0:
             optimizer_record.copy_weights(self.max_copy_bytes, clips=self._clips)
         return pending
-
-
-_NO_OPTIMIZER = OptimizerRecord(0, [], [], [], parameter_count=0, updates_every=1)

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from lightning_landscape._thinning import merge_columns, merge_pairs
-from lightning_landscape.evidence import GradientScale
+from lightning_landscape.evidence import Clipping, GradientScale
 from lightning_landscape.tracking.progress import StepRecord
 
 COLUMNS = 200
@@ -45,6 +45,7 @@ class GradientNorms:
         self._recent: deque[list[float | None]] = deque(maxlen=RECENT)  # group norms
         self._norms: deque[float] = deque(maxlen=RECENT)
         self._losses: deque[float] = deque(maxlen=RECENT)
+        self._left_by_clipping: deque[float] = deque(maxlen=RECENT)  # norms after over norms before clipping
         self._weight_norm = 0.0
         self._bursts = 0  # number of steps in a row with a norm far above the median
         self._finite = True
@@ -59,6 +60,8 @@ class GradientNorms:
             self._finite = math.isfinite(record.grad_norm)
             if self._finite:
                 self._add_norm(record.grad_norm, record.loss)
+                if record.grad_norm > 0 and record.grad_norm_clipped is not None:
+                    self._left_by_clipping.append(record.grad_norm_clipped / record.grad_norm)
                 self._recent.append(list(record.group_norms))
         self._run.append(list(record.group_norms))
         if len(self._run) == self._span:
@@ -75,6 +78,11 @@ class GradientNorms:
             relative=norm * max(self._weight_norm, 1.0) / loss if loss > 0 else math.inf,
             groups={name: value for name, value in groups.items() if value is not None},
         )
+
+    def clipping(self) -> Clipping | None:
+        """Return the share of the gradient that clipping leaves, over the last `RECENT` measured steps, or None."""
+        left = self._left_by_clipping
+        return Clipping(median(left), max(left), len(left)) if left else None
 
     @property
     def vanishing(self) -> GradientScale | None:
@@ -93,7 +101,8 @@ class GradientNorms:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the attributes that `__getstate__` returned."""
-        recent = {name: deque(state[name], maxlen=RECENT) for name in ("_recent", "_norms", "_losses")}
+        names = ("_recent", "_norms", "_losses", "_left_by_clipping")
+        recent = {name: deque(state[name], maxlen=RECENT) for name in names}
         vars(self).update(state | recent)
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,6 +116,7 @@ class GradientNorms:
             "recent": [list(column) for column in self._recent],
             "norms": list(self._norms),
             "losses": list(self._losses),
+            "left_by_clipping": list(self._left_by_clipping),
             "weight_norm": self._weight_norm,
             "bursts": self._bursts,
             "finite": self._finite,
@@ -129,6 +139,7 @@ class GradientNorms:
         self._recent = deque(map(_numbers, state["recent"]), maxlen=RECENT)
         self._norms = deque(map(float, state["norms"]), maxlen=RECENT)
         self._losses = deque(map(float, state["losses"]), maxlen=RECENT)
+        self._left_by_clipping = deque(map(float, state.get("left_by_clipping", ())), maxlen=RECENT)
         self._weight_norm = state["weight_norm"]
         self._bursts = state["bursts"]
         self._finite = state["finite"]

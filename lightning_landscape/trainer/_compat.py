@@ -170,6 +170,11 @@ def flattened(tensors: Sequence[Tensor]) -> Tensor:
     return vector
 
 
+def version_of(tensor: Tensor) -> int:
+    """Return how often the tensor was changed in place; only the private `_version` says that."""
+    return int(tensor._version)
+
+
 def full_tensor(value: Tensor) -> Tensor:
     """Return a value that was computed from sharded tensors (FSDP2) over all ranks; any other value is unchanged."""
     return value.full_tensor() if hasattr(value, "full_tensor") else value

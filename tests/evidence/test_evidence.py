@@ -14,6 +14,7 @@ from lightning_landscape.evidence import (
     Activity,
     Alternatives,
     Cause,
+    Clipping,
     Curvature,
     Descent,
     Divergence,
@@ -21,10 +22,15 @@ from lightning_landscape.evidence import (
     Finding,
     GradientNoise,
     GradientScale,
+    HeldTensors,
     InputUse,
+    KeptGradients,
     Line,
     LossLevel,
     Measurements,
+    OptimizerGroup,
+    Part,
+    Parts,
     Plane,
     Plateau,
     Restart,
@@ -46,6 +52,20 @@ from lightning_landscape.evidence.wiring import GraphCut, OutputRange, SquashedT
 # A fall of 1.2% of 2.0, which is 0.024, counts as progress.
 FLAT = Trend(window=100, level=2.0, progress=0.0, margin=0.02, tolerance=0.012)
 DOWN = Descent((-1.0, 0.0, 1.0), (0.5, 1.0, 0.5), None)
+PART = Part(
+    name="net.0",
+    share=0.5,
+    trainable=True,
+    frozen_since=None,
+    group=0,
+    learning_rate=0.1,
+    reached=None,
+    grad_norm=None,
+    norm=2.0,
+    initial_norm=0.0,
+    distance=math.inf,
+)
+GROUP = OptimizerGroup(0, 0, learning_rate=0.1, base_rate=None, weight_decay=0.0, parts=("net.0",))
 READINGS = (
     Plateau(step=203, since=90),
     replace(FLAT, predicted=0.5),
@@ -83,6 +103,12 @@ READINGS = (
     Restart(gain=0.4, seeds=2, steps=300),
     Symmetry(share=0.75, layer="net.0"),
     Measurements({"weight_norm": 0.5}),
+    Parts((PART,), (GROUP,), step=7),
+    PART,
+    GROUP,
+    HeldTensors(("net.2",), 0.5, 0.25, outside=2, outside_share=0.5, replaced=("net.2",)),
+    KeptGradients(optimizer=0, steps=4),
+    Clipping(median=0.5, largest=1.0, steps=50),
     RunComparison(("a", "b"), (0.5, 0.4), ((0.0, 0.1), (0.1, 0.0)), samples=64, points=11, notes=("Mind the gap.",)),
     Wiring(
         squashed=(SquashedTwice("softmax", "cross_entropy", "net.1", 10),),

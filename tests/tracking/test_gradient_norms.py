@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_landscape.evidence import Clipping
 from lightning_landscape.tracking.gradient_norms import COLUMNS, EXPLODED, RECENT, VANISHED, GradientNorms
 from lightning_landscape.tracking.progress import StepRecord
 
@@ -216,3 +217,18 @@ def test_later_steps_do_not_change_a_state_dict():
     for i in range(30, 60):
         norms.update(record(i, norm=7.0, groups=(7.0, 7.0)))
     assert json.dumps(state) == kept
+
+
+def test_clipping_is_the_share_of_the_gradient_that_is_left_over_the_latest_steps():
+    norms = GradientNorms(["a"])
+    assert norms.clipping() is None
+    for step, clipped in enumerate([4.0, 1.0, 2.0]):
+        record = StepRecord(step, 0, 1.0, 0.1, stepped=True, grad_norm=4.0, group_norms=(4.0,))
+        norms.update(record._replace(grad_norm_clipped=clipped))
+    assert norms.clipping() == Clipping(median=0.5, largest=1.0, steps=3)
+    restored = GradientNorms(["a"])
+    restored.load_state_dict(norms.state_dict())
+    assert restored.clipping() == norms.clipping()
+    older = {name: value for name, value in norms.state_dict().items() if name != "left_by_clipping"}
+    restored.load_state_dict(older)
+    assert restored.clipping() is None

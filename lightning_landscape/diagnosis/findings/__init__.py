@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.diagnosis.findings import wiring
+from lightning_landscape.diagnosis.findings import parts, step_sizes, wiring
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import WEIGHTS, Cause, Evidence, Finding, Verdict
 
@@ -22,6 +22,16 @@ FINDERS: tuple[Finder, ...] = (
     wiring.output_range,
     wiring.rectified_logits,
     wiring.graph_cut,
+    parts.stale_optimizer,
+    step_sizes.gradients_not_zeroed,
+    parts.frozen_midway,
+    parts.zero_learning_rate,
+    parts.lost_updates,
+    parts.part_without_gradient,
+    parts.unheld_parameters,
+    step_sizes.clipped_too_tight,
+    step_sizes.weights_shrunk,
+    step_sizes.weights_blown_up,
 )
 """the finders in the order in which they are called: of two findings of equal weight, the first is the verdict"""
 

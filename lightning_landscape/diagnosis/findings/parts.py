@@ -1,0 +1,265 @@
+"""Finders for parts of the model that training does not change although they are meant to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lightning_landscape.diagnosis.learning import has_fallen, share_of_start
+from lightning_landscape.diagnosis.thresholds import (
+    GAIN_CLEAR,
+    GAIN_LARGE,
+    PARAMETERS_UNREACHED,
+    SHARE_OF_START_LOW,
+)
+from lightning_landscape.evidence import (
+    Cause,
+    Evidence,
+    Finding,
+    HeldTensors,
+    OptimizerGroup,
+    Part,
+    Parts,
+    Plateau,
+    Schedule,
+    Trend,
+    Trials,
+    UpdateStatistics,
+)
+
+HALF_OF_THE_MODEL = 0.5
+"""Above this share of parameters that have never moved, most of the model is still as it was initialised. This can also
+be the reason why a loss that has fallen stops far above 0."""
+HALF_OF_THE_RUN = 0.5
+"""A schedule that is going to raise a learning rate of 0 does so before this share of the run."""
+
+
+def stale_optimizer(evidence: Evidence) -> Finding | None:
+    """Return `stale-optimizer` if the optimizer holds tensors that the module has replaced by others."""
+    held = evidence.get(HeldTensors)
+    if held is None or not held.replaced:
+        return None
+    return Finding(
+        "stale-optimizer",
+        Cause.NOT_UPDATING,
+        f"The optimizer holds {_count(held.outside, 'tensor')} ({percent(held.outside_share)} of its elements) that "
+        f"the module does not have. It does not hold the parameters of {names(held.replaced)}, which have taken their "
+        "place. Layers were replaced after the optimizer was made, or it was made of a copy of the module.",
+        "replace or copy layers before the optimizer is made, so that `configure_optimizers` returns "
+        "`torch.optim.Adam(self.parameters())` with the layers that are trained.",
+        "certain",
+    )
+
+
+def unheld_parameters(evidence: Evidence) -> Finding | None:
+    """Return `unheld-parameters` if no optimizer holds some trainable parameters.
+
+    Target networks and teachers are not held by design, and get no gradient. It explains a plateau only if the loss has
+    not fallen and the run's own optimizer cannot lower it with the parameters that it holds.
+    """
+    held = evidence.get(HeldTensors)
+    if held is None or held.replaced or not held.unheld:
+        return None
+    large = held.unheld_with_gradient > PARAMETERS_UNREACHED
+    explains = large and _on_plateau(evidence) and _gains_nothing(evidence) and not has_fallen(evidence)
+    return Finding(
+        "unheld-parameters",
+        Cause.NOT_UPDATING,
+        f"No optimizer holds {names(held.unheld)}, with {percent(held.unheld_share)} of the trainable parameters.",
+        "pass all of them to the optimizer in `configure_optimizers`, as in `torch.optim.Adam(self.parameters())`, or "
+        "freeze those that are not to be trained with `requires_grad_(False)`.",
+        "evidence" if explains else "note",
+    )
+
+
+def zero_learning_rate(evidence: Evidence) -> Finding | None:
+    """Return `zero-learning-rate` if parameters that are to be trained have stood still at a learning rate of 0.
+
+    A schedule may begin at 0, so a rate that comes from a schedule counts in the second half of the run only.
+    """
+    parts = evidence.get(Parts)
+    if parts is None:
+        return None
+    still = parts.where(
+        lambda part: _stands_still(part) and part.learning_rate == 0 and not _may_rise(parts, part, evidence)
+    )
+    if not still:
+        return None
+    share = sum(part.share for part in still)
+    return Finding(
+        "zero-learning-rate",
+        Cause.NOT_UPDATING,
+        f"The learning rate of {described(still)} is 0, so these parameters have not moved since the start.",
+        "give this parameter group a learning rate in `configure_optimizers`, as in "
+        '`{"params": self.encoder.parameters(), "lr": 1e-3}`, or freeze it with `requires_grad_(False)`.',
+        "evidence" if _holds_back(evidence, parts, share) else "note",
+    )
+
+
+def lost_updates(evidence: Evidence) -> Finding | None:
+    """Return `lost-updates` if parameters have a gradient and a learning rate, but have not moved by a single bit."""
+    parts = evidence.get(Parts)
+    if parts is None or not _on_plateau(evidence, parts):
+        return None
+    still = parts.where(lambda part: _stands_still(part) and bool(part.learning_rate) and bool(part.grad_norm))
+    if not still or not parts.where(lambda part: part.held and part.trainable and not part.unmoved):
+        return None
+    share, rate = sum(part.share for part in still), max(part.learning_rate or 0.0 for part in still)
+    return Finding(
+        "lost-updates",
+        Cause.NOT_UPDATING,
+        f"There is a gradient for {described(still)} and a learning rate of {rate:.2g}, but not one bit has changed "
+        "since the start: the updates are smaller than the precision of the weights.",
+        f'a larger learning rate than {rate:.2g} for this parameter group; with `precision="bf16-true"`, use '
+        '`Trainer(precision="bf16-mixed")`, which keeps the weights in 32 bits.',
+        "evidence" if _holds_back(evidence, parts, share) else "note",
+    )
+
+
+def part_without_gradient(evidence: Evidence) -> Finding | None:
+    """Return `part-without-gradient` if no gradient reaches parameters that an optimizer holds and that never moved.
+
+    A head or an expert that is off for a while has moved before. A backbone that is used under `no_grad` on purpose is
+    not a mistake: its layers are often in evaluation mode, or what is trained on top of it lowers the loss.
+    """
+    parts = evidence.get(Parts)
+    if parts is None:
+        return None
+    unreached = parts.where(lambda part: _stands_still(part) and part.reached is False)
+    share = sum(part.share for part in unreached)
+    if not unreached or not parts.where(lambda part: part.held and part.trainable and part.reached is True):
+        return None
+    meant = all(not part.in_training_mode for part in unreached)
+    return Finding(
+        "part-without-gradient",
+        Cause.NOT_UPDATING,
+        f"The loss gives no gradient to {described(unreached)}, so these parameters have not moved since the start, "
+        "although an optimizer holds them.",
+        "look between them and the loss for `.detach()`, `torch.no_grad()`, `.item()` or `argmax`, and for outputs "
+        "that the loss does not use. If they are not to be trained, say so with `requires_grad_(False)`.",
+        "evidence" if not meant and _cannot_go_on_without(evidence, parts, share) else "note",
+    )
+
+
+def frozen_midway(evidence: Evidence) -> Finding | None:
+    """Return `frozen-midway` if a large part of the model was frozen at the time at which the loss stopped falling.
+
+    Training may freeze layers step by step, so a part that was frozen at several times explains nothing.
+    """
+    parts, plateau, trend = evidence.get(Parts), evidence.get(Plateau), evidence.get(Trend)
+    frozen = () if parts is None else parts.where(lambda part: part.frozen_since is not None)
+    if parts is None or not frozen:
+        return None
+    share, steps = sum(part.share for part in frozen), sorted({part.frozen_since or 0 for part in frozen})
+    large = share > PARAMETERS_UNREACHED and len(steps) == 1 and _on_plateau(evidence, parts)
+    # A plateau begins with a window of the stall test, which is how precisely its beginning is known.
+    near = plateau is not None and trend is not None and abs(plateau.since - steps[-1]) <= trend.window
+    done = _gains_nothing(evidence) and _is_far_above_zero(evidence)
+    when = f"at step {steps[0]}" if len(steps) == 1 else f"between steps {steps[0]} and {steps[-1]}"
+    stopped = (
+        f", and the loss stopped falling at step {plateau.since}" if plateau is not None and large and near else ""
+    )
+    return Finding(
+        "frozen-midway",
+        Cause.NOT_UPDATING,
+        f"The parameters of {described(frozen)} were trainable at the start, and were frozen {when}{stopped}.",
+        "look for `freeze()`, `requires_grad_(False)` or `requires_grad = False` in the hooks of the run, for example "
+        "in a validation, and undo it with `self.unfreeze()` or `requires_grad_(True)`.",
+        "evidence" if large and near and done else "note",
+    )
+
+
+def described(parts: Sequence[Part]) -> str:
+    """Return the names of the parts and their share of the model, as in "`encoder` (75% of the model)"."""
+    return f"{names(part.name for part in parts)} ({percent(sum(part.share for part in parts))} of the model)"
+
+
+def names(labels: Iterable[str], most: int = 3) -> str:
+    """Return the names of groups of parameters in a sentence.
+
+    >>> names(["encoder", "head", "encoder"]), names(["a", "b", "c", "d", "e"])
+    ('`encoder` and `head`', '`a`, `b`, `c` and 2 more')
+    """
+    distinct = [f"`{label}`" for label in dict.fromkeys(labels)]
+    rest = [f"{len(distinct) - most} more"] if len(distinct) > most else []
+    words = [*distinct[:most], *rest]
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else "no parameters"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent.
+
+    >>> percent(0.75), percent(0.9996), percent(0.001)
+    ('75%', 'nearly 100%', 'less than 1%')
+    """
+    if 0 < share < 0.01:
+        return "less than 1%"
+    return "nearly 100%" if 0.995 <= share < 1 - 1e-9 else f"{share:.0%}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _stands_still(part: Part) -> bool:
+    """Return whether the parameters are to be trained by an optimizer, but have their initial values to the bit."""
+    return part.held and part.trainable and part.unmoved
+
+
+def _may_rise(parts: Parts, part: Part, evidence: Evidence) -> bool:
+    """Return whether a schedule may still raise the learning rate of these parameters."""
+    group: OptimizerGroup | None = None if part.group is None else parts.groups[part.group]
+    if group is None or not group.base_rate:
+        return False
+    schedule = evidence.get(Schedule)
+    return schedule is None or schedule.elapsed is None or schedule.elapsed < HALF_OF_THE_RUN
+
+
+def _on_plateau(evidence: Evidence, parts: Parts | None = None) -> bool:
+    """Return whether the loss has stopped falling, and the parts were read on the plateau and not before it."""
+    plateau = evidence.get(Plateau)
+    return plateau is not None and (parts is None or parts.step > plateau.since)
+
+
+def _gains_nothing(evidence: Evidence) -> bool:
+    """Return whether the run's own optimizer lowers the loss of a copy at no learning rate that was tried.
+
+    Without trials, only weights that do not move at all show it.
+    """
+    updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
+    at_rest = updates is not None and updates.travelled == 0
+    return at_rest if trials is None else trials.own_at_any_rate <= GAIN_CLEAR
+
+
+def _is_far_above_zero(evidence: Evidence) -> bool:
+    """Return whether the loss has not fallen, or has stopped above a third of its start."""
+    return not has_fallen(evidence) or share_of_start(evidence) > SHARE_OF_START_LOW
+
+
+def _holds_back(evidence: Evidence, parts: Parts, share: float) -> bool:
+    """Return whether it explains the plateau that this share of the model, which has a gradient, stands still.
+
+    The run's own optimizer must gain nothing. If the loss has fallen, then besides Adam, which moves all trainable
+    parameters, must lower the loss of a copy: clearly where most of the model stands still and the loss is far above
+    zero, else by a lot.
+    """
+    if share <= PARAMETERS_UNREACHED or not _on_plateau(evidence, parts) or not _gains_nothing(evidence):
+        return False
+    trials = evidence.get(Trials)
+    if trials is None or not has_fallen(evidence):
+        return not has_fallen(evidence)
+    clear = share > HALF_OF_THE_MODEL and _is_far_above_zero(evidence)
+    return trials.gain("adam") - max(0.0, trials.own_at_any_rate) > (GAIN_CLEAR if clear else GAIN_LARGE)
+
+
+def _cannot_go_on_without(evidence: Evidence, parts: Parts, share: float) -> bool:
+    """Return whether it explains the plateau that this share of the model gets no gradient.
+
+    No trial with the rest of the model may lower the loss. If the loss has fallen, it must also have stopped far above
+    zero, with most of the model as it was initialised.
+    """
+    trials = evidence.get(Trials)
+    if share <= PARAMETERS_UNREACHED or not _on_plateau(evidence, parts) or not _gains_nothing(evidence):
+        return False
+    if trials is not None and trials.best > GAIN_CLEAR:
+        return False
+    return not has_fallen(evidence) or (share > HALF_OF_THE_MODEL and _is_far_above_zero(evidence))

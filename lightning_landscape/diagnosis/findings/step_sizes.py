@@ -1,0 +1,158 @@
+"""Finders for weights and gradients of the wrong size: by decay, by clipping, or since gradients are never zeroed."""
+
+from __future__ import annotations
+
+from lightning_landscape.diagnosis.findings.parts import described
+from lightning_landscape.diagnosis.learning import has_fallen, has_learned, share_of_start
+from lightning_landscape.diagnosis.thresholds import (
+    GAIN_CLEAR,
+    GAIN_LARGE,
+    GAIN_OF_RESTART,
+    RISE_FROM_BEST,
+    SHARE_OF_PEAK_SMALL,
+    SHARE_OF_START_RISEN,
+    TRAVEL_SMALL,
+)
+from lightning_landscape.evidence import (
+    Cause,
+    Clipping,
+    Evidence,
+    Finding,
+    GradientScale,
+    KeptGradients,
+    LossLevel,
+    Parts,
+    Plateau,
+    Restart,
+    Schedule,
+    Trials,
+    UpdateStatistics,
+)
+
+SHRUNK = 0.1
+"""Below this ratio of the weights' norm to the initial norm, two layers together pass on less than a hundredth of the
+signal, and of the gradient, that the initialisation was made for."""
+SHRUNK_AWAY = 0.01
+"""Below this ratio, the decay has won over the gradient and its noise, which alone keep weights at about √(η/2λ) with
+Adam, at a learning rate η and a weight decay λ."""
+BLOWN_UP = 10.0
+"""Above this ratio, two layers together pass on more than a hundredfold signal."""
+MOST_OF_THE_MODEL = 0.5
+"""Weights count as shrunk or blown up if the parts in which they are have more than this share of the model."""
+CLIPPED_TO = 0.01
+"""If clipping leaves less than this share of the gradient, plain SGD needs a hundredfold learning rate."""
+
+
+def gradients_not_zeroed(evidence: Evidence) -> Finding | None:
+    """Return `gradients-not-zeroed` if an optimizer's gradients were never zeroed between its first steps."""
+    kept = evidence.get(KeptGradients)
+    if kept is None:
+        return None
+    of_which = f" of optimizer {kept.optimizer}" if kept.optimizer else ""
+    return Finding(
+        "gradients-not-zeroed",
+        Cause.LEARNING_RATE_TOO_LARGE,
+        f"The gradients were never set to zero between the first {kept.steps} steps{of_which}, so each step uses the "
+        "sum of the gradients of all batches so far.",
+        "call `optimizer.zero_grad()` before `self.manual_backward(loss)`.",
+        "certain",
+    )
+
+
+def weights_shrunk(evidence: Evidence) -> Finding | None:
+    """Return `weights-shrunk` if weight decay has shrunk most weights and the model has lost, or never found, its use.
+
+    If nothing can be learned from the data, the weights shrink as well. So the loss must have been far lower before, a
+    restart from new initial weights must lower it, or weights must have shrunk to nothing.
+    """
+    parts, level = evidence.get(Parts), evidence.get(LossLevel)
+    if parts is None or not _on_plateau(evidence, parts) or has_learned(evidence):
+        return None
+    shrunk = parts.where(lambda p: p.trainable and p.held and p.norm_ratio is not None and p.norm_ratio < SHRUNK)
+    decays = [parts.groups[part.group].weight_decay for part in shrunk if part.group is not None]
+    share = sum(part.share for part in shrunk)
+    if share <= MOST_OF_THE_MODEL or not any(decays):
+        return None
+    restart = evidence.get(Restart)
+    lost = level is not None and level.best > 0 and level.now > RISE_FROM_BEST * level.best
+    gone = sum(part.share for part in shrunk if (part.norm_ratio or 0.0) < SHRUNK_AWAY) > MOST_OF_THE_MODEL
+    smallest = min(part.norm_ratio or 0.0 for part in shrunk)
+    decisive = lost or gone or (restart is not None and restart.gain >= GAIN_OF_RESTART)
+    return Finding(
+        "weights-shrunk",
+        Cause.FLAT_REGION,
+        f"The weights of {described(shrunk)} have shrunk, down to {_ratio(smallest)} of their initial norm (threshold "
+        f"{SHRUNK:.0%}), at a weight decay of {max(decays):g}.",
+        f"a smaller weight decay in `configure_optimizers`, such as `weight_decay={max(decays) / 100:g}`.",
+        "evidence" if decisive else "note",
+    )
+
+
+def weights_blown_up(evidence: Evidence) -> Finding | None:
+    """Return `weights-blown-up` if most weights have grown tenfold and the loss has not fallen.
+
+    Weights before a normalisation layer may grow without harm, so other evidence must show that the steps were too
+    large: a loss above its start, smaller steps that lower it, or a restart that does.
+    """
+    parts, trials, restart = evidence.get(Parts), evidence.get(Trials), evidence.get(Restart)
+    if parts is None or not _on_plateau(evidence, parts) or has_fallen(evidence):
+        return None
+    grown = parts.where(lambda p: p.trainable and p.held and p.norm_ratio is not None and p.norm_ratio > BLOWN_UP)
+    share = sum(part.share for part in grown)
+    smaller = 0.0 if trials is None else trials.smaller_steps
+    larger = 0.0 if trials is None else trials.gain("learning rate x10")
+    if share <= MOST_OF_THE_MODEL or (larger > GAIN_CLEAR and larger >= smaller):
+        return None
+    risen = share_of_start(evidence) > SHARE_OF_START_RISEN
+    better = smaller > GAIN_CLEAR or (restart is not None and restart.gain >= GAIN_OF_RESTART)
+    largest, rate = max(part.norm_ratio or 0.0 for part in grown), max(part.learning_rate or 0.0 for part in grown)
+    return Finding(
+        "weights-blown-up",
+        Cause.LEARNING_RATE_TOO_LARGE,
+        f"The weights of {described(grown)} have grown to {largest:.3g} times their initial norm (threshold "
+        f"{BLOWN_UP:g}), and the loss has not fallen.",
+        f"a learning rate of {rate / 10:.1g} in place of {rate:.1g}, or a warm-up.",
+        "evidence" if risen or better else "note",
+    )
+
+
+def clipped_too_tight(evidence: Evidence) -> Finding | None:
+    """Return `clipped-too-tight` if clipping leaves next to nothing of the gradient and the weights hardly move.
+
+    Adam does not depend on the size of the gradient, so clipping alone is no evidence: larger steps must help as well.
+    """
+    clipping, updates, trials = evidence.get(Clipping), evidence.get(UpdateStatistics), evidence.get(Trials)
+    scale, schedule = evidence.get(GradientScale), evidence.get(Schedule)
+    if clipping is None or updates is None or evidence.get(Plateau) is None or clipping.median >= CLIPPED_TO:
+        return None
+    if updates.travelled is None or updates.travelled >= TRAVEL_SMALL:
+        return None
+    decayed = schedule is not None and schedule.share_of_peak < SHARE_OF_PEAK_SMALL
+    least_gain = GAIN_LARGE if has_learned(evidence) else GAIN_CLEAR
+    gain = 0.0 if trials is None else max(trials.own_at_any_rate, trials.gain("adam"), trials.gain("line search"))
+    norm = "" if scale is None else f", whose median norm is {scale.norm:.3g},"
+    limit = "" if scale is None else f" near the median norm, as in `Trainer(gradient_clip_val={scale.norm:.1g})`"
+    return Finding(
+        "clipped-too-tight",
+        Cause.LEARNING_RATE_TOO_SMALL,
+        f"Clipping leaves {_ratio(clipping.median)} of the gradient{norm} at most steps (threshold {CLIPPED_TO:.0%}), "
+        f"and over 5% of the run the updates add up to {updates.travelled:.1g} times the norm of the weights "
+        f"(threshold {TRAVEL_SMALL:g}).",
+        f"a looser clip{limit}, or a larger learning rate.",
+        "evidence" if gain >= least_gain and not decayed else "note",
+    )
+
+
+def _on_plateau(evidence: Evidence, parts: Parts) -> bool:
+    """Return whether the loss has stopped falling, and the parts were read on the plateau and not before it."""
+    plateau = evidence.get(Plateau)
+    return plateau is not None and parts.step > plateau.since
+
+
+def _ratio(ratio: float) -> str:
+    """Return a small ratio in words.
+
+    >>> _ratio(0.034), _ratio(0.00004)
+    ('3.4%', 'less than 0.01%')
+    """
+    return "less than 0.01%" if ratio < 1e-4 else f"{ratio:.2g}" if ratio >= 1 else f"{100 * ratio:.2g}%"

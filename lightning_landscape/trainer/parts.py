@@ -1,0 +1,277 @@
+"""Which parts of the model the optimizers hold, how far each part has moved from the start, and its gradient.
+
+Nothing is evaluated here, so this works where no loss surface can be opened. It takes one pass over the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_landscape.evidence import HeldTensors, OptimizerGroup, Part, Parts
+from lightning_landscape.functional.norms import group_names, tensor_norms
+from lightning_landscape.surface import Params
+from lightning_landscape.trainer.host import Host
+
+WITH_OWN_TENSORS = frozenset({"DeepSpeedStrategy", "FSDPStrategy"})
+"""strategies under which the optimizers hold tensors of their own, from which the module's parameters are updated"""
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    """One parameter of the module, and what was measured of it."""
+
+    name: str
+    group: str
+    tensor: nn.Parameter
+    held_by: int | None
+    in_training_mode: bool
+    norm: float
+    grad_norm: float | None
+    initial_norm: float | None
+    difference: float | None
+    """|w − w₀|, exactly 0 only if all bits are equal; None if the initial values are unknown"""
+
+    @property
+    def unmoved(self) -> bool | None:
+        return None if self.difference is None else self.difference == 0.0
+
+
+@torch.no_grad()
+def read_parts(host: Host, initial: Params | None = None, frozen_since: Mapping[str, int] | None = None) -> Parts:
+    """Return the parts of the module, and the parameter groups of the optimizers.
+
+    Parameters of one group are in one part if training treats them alike. With weights that are sharded over ranks, all
+    ranks must call this function.
+
+    Args:
+        host: the run, after a step.
+        initial: copies of the initial weights by name; None if there are none.
+        frozen_since: optimizer step at which a parameter was first seen frozen, by name.
+    """
+    since = frozen_since or {}
+    parameters = _measured(host, initial or {})
+    total = max(1, sum(p.tensor.numel() for p in parameters))
+    any_gradient = any(p.grad_norm is not None for p in parameters)
+    alike: dict[tuple[object, ...], list[_Parameter]] = {}
+    for p in parameters:
+        treated = (p.held_by, p.tensor.requires_grad, since.get(p.name), p.grad_norm is None, p.grad_norm == 0)
+        alike.setdefault((p.group, *treated, p.unmoved, p.in_training_mode), []).append(p)
+    groups = _optimizer_groups(host, {id(p.tensor): p.group for p in parameters})
+    parts = [
+        Part(
+            name=members[0].group,
+            share=sum(p.tensor.numel() for p in members) / total,
+            trainable=members[0].tensor.requires_grad,
+            frozen_since=since.get(members[0].name),
+            group=members[0].held_by,
+            learning_rate=None if members[0].held_by is None else groups[members[0].held_by].learning_rate,
+            reached=members[0].grad_norm is not None if any_gradient else None,
+            grad_norm=_norm_of(members, lambda p: p.grad_norm),
+            norm=math.hypot(*(p.norm for p in members)),
+            initial_norm=_norm_of(members, lambda p: p.initial_norm),
+            distance=_distance(members),
+            in_training_mode=members[0].in_training_mode,
+        )
+        for members in alike.values()
+    ]
+    return Parts(tuple(parts), groups, host.step)
+
+
+@torch.no_grad()
+def read_held_tensors(
+    host: Host, initial: Params | None = None, was_parameter: Callable[[Tensor], bool] | None = None
+) -> HeldTensors | None:
+    """Return what the optimizers lack of the module, and what they hold that the module does not have.
+
+    Under a strategy whose optimizers hold tensors of their own, this cannot be told, and the function returns None.
+
+    Args:
+        host: the run, after a step.
+        initial: copies of the initial weights by name; None if there are none.
+        was_parameter: whether a tensor was a parameter of the module at the start of the run.
+    """
+    if host.strategy_names & WITH_OWN_TENSORS:
+        return None
+    named = _named_parameters(host.module)
+    held = {id(tensor): tensor for _, group in _groups(host) for tensor in group["params"]}
+    trainable = {name: p for name, p in named.items() if p.requires_grad}
+    unheld = {name: p for name, p in trainable.items() if held and id(p) not in held}
+    with_gradient = {name: p for name, p in unheld.items() if p.grad is not None}
+    own = set(map(id, host.module.parameters()))
+    outside = [tensor for key, tensor in held.items() if key not in own and tensor.grad is None]
+    outside = [tensor for tensor in outside if not nn.parameter.is_lazy(tensor)]
+    still = {name: p for name, p in with_gradient.items() if _has_not_moved(p, (initial or {}).get(name))}
+    replaced = still if _are_predecessors(outside, still.values(), was_parameter) else {}
+    groups = dict(zip(named, group_names(list(named)), strict=True))
+    total = max(1, sum(p.numel() for p in trainable.values()))
+    of_optimizers = max(1, sum(tensor.numel() for tensor in held.values() if not nn.parameter.is_lazy(tensor)))
+    return HeldTensors(
+        unheld=tuple(dict.fromkeys(groups[name] for name in unheld)),
+        unheld_share=sum(p.numel() for p in unheld.values()) / total,
+        unheld_with_gradient=sum(p.numel() for p in with_gradient.values()) / total,
+        outside=len(outside),
+        outside_share=sum(tensor.numel() for tensor in outside) / of_optimizers,
+        replaced=tuple(dict.fromkeys(groups[name] for name in replaced)),
+    )
+
+
+def _are_predecessors(outside: list[Tensor], present: Any, was_parameter: Callable[[Tensor], bool] | None) -> bool:
+    """Return whether the tensors outside the module are those that the present parameters have replaced.
+
+    They are if the module had one of them at the start, or if half of them have the shapes of present parameters.
+    Optimizers may hold other tensors, which were never in the module.
+    """
+    shapes = Counter((tuple(p.shape), p.dtype) for p in present)
+    if not outside or not shapes:
+        return False
+    if was_parameter is not None and any(map(was_parameter, outside)):
+        return True
+    equal = sum((Counter((tuple(tensor.shape), tensor.dtype) for tensor in outside) & shapes).values())
+    return 2 * equal >= len(outside) and any(len(shape) > 1 for shape, _ in shapes)
+
+
+def _measured(host: Host, initial: Params) -> list[_Parameter]:
+    """Return all parameters of the module with their norms, after one transfer from the device."""
+    named = _named_parameters(host.module)
+    holders = _holders(host)
+    evaluating = {id(p) for m in host.module.modules() if not m.training for p in m.parameters(recurse=False)}
+    gradients = {name: p.grad for name, p in named.items() if p.grad is not None}
+    norms = dict(zip(named, tensor_norms([p.detach() for p in named.values()]).tolist(), strict=True))
+    grad_norms = dict(zip(gradients, tensor_norms(list(gradients.values())).tolist(), strict=True))
+    starts = {name: start for name, p in named.items() if (start := _like(initial.get(name), p)) is not None}
+    initial_norms = dict(zip(starts, tensor_norms(list(starts.values())).tolist(), strict=True))
+    differences = dict(_differences(named, starts))
+    return [
+        _Parameter(
+            name=name,
+            group=group,
+            tensor=p,
+            held_by=holders.get(id(p)),
+            in_training_mode=id(p) not in evaluating,
+            norm=norms[name],
+            grad_norm=grad_norms.get(name),
+            initial_norm=initial_norms.get(name),
+            difference=differences.get(name),
+        )
+        for (name, p), group in zip(named.items(), group_names(list(named)), strict=True)
+    ]
+
+
+def _differences(named: Mapping[str, nn.Parameter], starts: Params) -> Iterator[tuple[str, float]]:
+    """Yield the name of each parameter and its distance from its initial values, one at a time to save memory."""
+    for name, start in starts.items():
+        present = named[name].detach()
+        moved = _on_device_of(start, present)
+        norm = float(tensor_norms([present - moved]))
+        if norm == 0.0 and not hasattr(present, "to_local") and not torch.equal(present, moved):
+            norm = math.ulp(0.0)  # the squares of tiny differences are rounded to 0
+        yield name, norm
+
+
+def _named_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters with a norm by name: not those without a shape yet, and not those of integers."""
+    return {
+        name: p
+        for name, p in module.named_parameters()
+        if not nn.parameter.is_lazy(p) and (p.is_floating_point() or p.is_complex())
+    }
+
+
+def _like(start: Tensor | None, present: Tensor) -> Tensor | None:
+    """Return the initial values; None if there are none, or if they have another shape."""
+    if start is None or tuple(_local(start).shape) != tuple(_local(present).shape):
+        return None
+    return start.detach()
+
+
+def _on_device_of(start: Tensor, present: Any) -> Tensor:
+    """Return the initial values on the device of the present ones, and sharded as they are."""
+    local = _local(start).to(device=present.device, dtype=present.dtype)
+    if not hasattr(present, "to_local"):
+        return local
+    sharded: Tensor = type(present).from_local(
+        local,
+        present.device_mesh,
+        present.placements,
+        run_check=False,
+        shape=present.shape,
+        stride=present.stride(),
+    )
+    return sharded
+
+
+def _local(tensor: Any) -> Tensor:
+    local: Tensor = tensor.detach().to_local() if hasattr(tensor, "to_local") else tensor.detach()
+    return local
+
+
+def _has_not_moved(parameter: Tensor, start: Tensor | None) -> bool:
+    """Return whether the parameter has its initial values, or these are unknown or of another shape."""
+    if start is None or _like(start, parameter) is None:
+        return True
+    return torch.equal(_local(parameter), _local(start).to(device=parameter.device, dtype=parameter.dtype))
+
+
+def _groups(host: Host) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the index of the optimizer and the settings of each parameter group of all optimizers."""
+    return [(i, group) for i, optimizer in enumerate(host.optimizers) for group in optimizer.param_groups]
+
+
+def _holders(host: Host) -> dict[int, int]:
+    """Return the index of the group that holds a parameter, by its `id`; of two groups, that with the larger rate."""
+    holders: dict[int, int] = {}
+    groups = _groups(host)
+    for index, (_, group) in enumerate(groups):
+        for tensor in group["params"]:
+            other = holders.get(id(tensor))
+            if other is None or (_rate(group, "lr") or 0.0) > (_rate(groups[other][1], "lr") or 0.0):
+                holders[id(tensor)] = index
+    return holders
+
+
+def _optimizer_groups(host: Host, names: Mapping[int, str]) -> tuple[OptimizerGroup, ...]:
+    seen: Counter[int] = Counter()
+    groups = []
+    for optimizer, group in _groups(host):
+        labels = (names[id(tensor)] for tensor in group["params"] if id(tensor) in names)
+        groups.append(
+            OptimizerGroup(
+                optimizer=optimizer,
+                index=seen[optimizer],
+                learning_rate=_rate(group, "lr"),
+                base_rate=_rate(group, "initial_lr"),
+                weight_decay=_rate(group, "weight_decay") or 0.0,
+                parts=tuple(dict.fromkeys(labels)),
+            )
+        )
+        seen[optimizer] += 1
+    return tuple(groups)
+
+
+def _rate(group: Mapping[str, Any], name: str) -> float | None:
+    value = group.get(name)
+    return None if value is None else float(value)
+
+
+def _norm_of(members: list[_Parameter], norm: Callable[[_Parameter], float | None]) -> float | None:
+    """Return the norm of all members together; None if that of one is unknown."""
+    norms = [value for member in members if (value := norm(member)) is not None]
+    return math.hypot(*norms) if len(norms) == len(members) else None
+
+
+def _distance(members: list[_Parameter]) -> float | None:
+    """Return |w − w₀|/|w₀| of all members together; inf if w₀ is 0 and they have moved, None if w₀ is unknown."""
+    difference = _norm_of(members, lambda member: member.difference)
+    start = _norm_of(members, lambda member: member.initial_norm)
+    if difference is None or start is None:
+        return None
+    if difference == 0.0 or start == 0.0:
+        return 0.0 if difference == 0.0 else math.inf
+    return max(difference / start, math.ulp(0.0))
