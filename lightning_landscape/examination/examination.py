@@ -25,7 +25,7 @@ from lightning_landscape.examination.spending import LEAST_MEASUREMENT, Underway
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.examination.verdicts import Verdicts
 from lightning_landscape.module_surface.batches import ProbeSet
-from lightning_landscape.probes import EXAMINATION
+from lightning_landscape.probes import EXAMINATION, FIRST_LOOK
 from lightning_landscape.surface import Probe
 from lightning_landscape.trainer.host import Host
 
@@ -226,12 +226,14 @@ class Examination:
     def _is_due(self, probe: Probe, state: RunState, readings: Sequence[object]) -> bool:
         """Return whether this probe should still run, after the readings of those before it.
 
-        The probes of `EXAMINATION` run while the cause is open, follow-up probes where there will be a new alarm.
+        The probes of `EXAMINATION` run while the cause is open, those of `FIRST_LOOK` always, since a mistake that they
+        find comes before any other cause, and follow-up probes where there will be a new alarm.
         """
         if probe in self._scheduled:
             return True
         if probe in self._probes:
-            return probe not in EXAMINATION or self._verdicts.open(state.evidence(readings))
+            needed = probe in FIRST_LOOK or probe not in EXAMINATION
+            return needed or self._verdicts.open(state.evidence(readings))
         self._follows_alarm = probe in self._follow_up and self._raises_new_alarm(state, readings)
         return self._follows_alarm or probe not in self._follow_up
 

@@ -155,7 +155,7 @@ class Isolation:
 
     def _copy(self, name: str, key: str, value: Any, memo: dict[int, Any]) -> Any:
         if key in _COPIED_SHALLOWLY:
-            return value.copy()
+            return value.copy() if hasattr(value, "copy") else value  # a TorchScript module has a view in its place
         if key in _BACKWARD_HOOKS:
             return type(value)()
         # The state of a metric may be a long list of tensors, to which updates only append.

@@ -104,9 +104,8 @@ class OperationRecorder(TorchFunctionMode):
         if name := self._parameters.get(id(tensor)):
             return "parameter", name
         if tensor.grad_fn is not None:
-            function = tensor.grad_fn.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
             if not is_custom(tensor.grad_fn):  # those are found in the graph of the loss
-                self.unseen.setdefault(f"the operation `{function}`{in_module(self._stack[-1])}")
+                self.unseen.setdefault(f"the operation `{function_of(tensor.grad_fn)}`{in_module(self._stack[-1])}")
             return "unseen", ""
         return ("leaf" if tensor.requires_grad else "constant"), ""
 
@@ -214,6 +213,11 @@ def _named_tensors(batch: Any, name: str) -> Iterator[tuple[str, Tensor]]:
         yield name, batch
     for key, item in children(batch).items():
         yield from _named_tensors(item, f"{name}[{key!r}]")
+
+
+def function_of(node: Any) -> str:
+    """Return the name of the function to which a node of the graph belongs: "Round" for a ``RoundBackward0``."""
+    return str(node.name()).rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
 
 
 def is_custom(node: Any) -> bool:

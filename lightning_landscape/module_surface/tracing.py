@@ -18,7 +18,7 @@ from lightning_landscape.module_surface.evaluator import PRESENT_WEIGHTS
 from lightning_landscape.module_surface.isolation import Isolation
 from lightning_landscape.module_surface.leaves import Place, at_place, held_ids, places_of
 from lightning_landscape.module_surface.mean_loss import MeanLoss
-from lightning_landscape.module_surface.recorder import OperationRecorder, is_custom
+from lightning_landscape.module_surface.recorder import OperationRecorder, function_of, is_custom
 from lightning_landscape.trace import ForeignLeaf, ParameterUse, Trace
 
 _WITHOUT_SLOPE = ("Round", "Sign", "Floor", "Ceil", "Trunc")
@@ -145,10 +145,10 @@ def _graph(loss: Tensor) -> tuple[list[Tensor], list[str]]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        name = node.name().rpartition("::")[2]
+        name = function_of(node)
         if name == "AccumulateGrad":
             leaves.append(node.variable)
-        elif not name.startswith(_WITHOUT_SLOPE):
+        elif is_custom(node) or name not in _WITHOUT_SLOPE:
             if is_custom(node):
                 functions[_in_words(name)] = None
             pending.extend(following for following, _ in node.next_functions)
@@ -156,6 +156,6 @@ def _graph(loss: Tensor) -> tuple[list[Tensor], list[str]]:
 
 
 def _in_words(name: str) -> str:
-    if name == "CheckpointFunctionBackward":
+    if name == "CheckpointFunction":
         return "activation checkpointing with `use_reentrant=True`"
-    return f"the autograd function `{name.removesuffix('Backward')}`"
+    return f"the autograd function `{name}`"

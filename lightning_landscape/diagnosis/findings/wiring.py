@@ -101,7 +101,7 @@ def unowned_parameters(evidence: Evidence) -> Finding | None:
     made = any(leaf.made_in_step for leaf in leaves)
     if made:
         they = "It is" if len(leaves) == 1 else "They are"
-        they += " made anew in each step, and what is learned is lost"
+        they += " made anew in each step" + (", and what is learned is lost" if forgotten else "")
     return Finding(
         "unowned-parameters",
         Cause.NOT_UPDATING,
