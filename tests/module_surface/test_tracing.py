@@ -16,6 +16,8 @@ from lightning_landscape.diagnosis import found
 from lightning_landscape.evidence import Evidence
 from lightning_landscape.probes import wiring
 from tests.module_surface.observers import Prober
+from tests.zoo import SPECIMENS
+from tests.zoo.training import MemoryLogger, fit, make_trainer
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(8, 6, generator=GENERATOR)
@@ -367,3 +369,12 @@ def test_checkpointing_without_reentry_is_seen_through():
 
     names, reading = findings(step, X, CLASSES, net=mlp(6, 4), head=nn.Linear(4, 3))
     assert (names, reading.unseen, reading.reached) == ({}, (), 1.0)
+
+
+@pytest.mark.parametrize("name", [name for name, specimen in SPECIMENS.items() if not specimen.refusal])
+def test_the_modules_of_the_zoo_have_no_finding(name):
+    specimen = SPECIMENS[name]
+    prober = Prober(wiring, batches=1)
+    fit(specimen, make_trainer(specimen, prober, logger=MemoryLogger()), specimen.module())
+    assert prober.readings
+    assert {found(Evidence(reading)) for reading in prober.readings} == {()}
