@@ -32,10 +32,12 @@ from lightning_landscape.evidence.readings import GradientScale as GradientScale
 from lightning_landscape.evidence.readings import Line as Line
 from lightning_landscape.evidence.readings import LossLevel as LossLevel
 from lightning_landscape.evidence.readings import Plateau as Plateau
-from lightning_landscape.evidence.readings import Schedule as Schedule
 from lightning_landscape.evidence.readings import Trend as Trend
 from lightning_landscape.evidence.readings import UpdateStatistics as UpdateStatistics
 from lightning_landscape.evidence.readings_log import ReadingsLog as ReadingsLog
+from lightning_landscape.evidence.schedule import Schedule as Schedule
+from lightning_landscape.evidence.schedule import Scheduler as Scheduler
+from lightning_landscape.evidence.schedule import Schedulers as Schedulers
 from lightning_landscape.evidence.serialization import checked as checked
 from lightning_landscape.evidence.serialization import from_builtins as from_builtins
 from lightning_landscape.evidence.serialization import shown as shown

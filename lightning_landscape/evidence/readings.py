@@ -1,4 +1,4 @@
-"""Readings of the run itself: loss, learning rate, updates, gradients, activations, and the loss along lines."""
+"""Readings of the run itself: loss, updates, gradients, activations, and the loss along lines."""
 
 from __future__ import annotations
 
@@ -161,23 +161,6 @@ class Divergence:
     """mean of the first losses; NaN if none of them was finite"""
     now: float
     """the last loss if it is not finite, else the mean loss over the last 1% of the run"""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The learning rate now and at its peak."""
-
-    learning_rate: float
-    """learning rate of the latest optimizer step"""
-    peak: float
-    """largest learning rate so far"""
-    elapsed: float | None
-    """share of the run's planned steps that has passed, in [0, 1]; None if the planned number is unknown"""
-
-    @property
-    def share_of_peak(self) -> float:
-        """Present learning rate over its peak, in [0, 1]; 1 if it was never above zero."""
-        return self.learning_rate / self.peak if self.peak > 0 else 1.0
 
 
 @dataclass(frozen=True)

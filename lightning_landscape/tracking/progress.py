@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lightning_landscape.evidence import Divergence, LossLevel, Schedule, Trend
 from lightning_landscape.functional import plateau
 from lightning_landscape.functional.trend import mean_loss
+from lightning_landscape.tracking.learning_rates import LearningRates
 from lightning_landscape.tracking.loss_history import LossHistory
 
 SHORT_WINDOW = plateau.WINDOWS[0][0]
@@ -93,8 +94,7 @@ class Progress:
         """the divergence of the loss; None if there is none, also after the loss has fallen below 3 times its start"""
         self._history = LossHistory(horizon)
         self._records = 0
-        self._peak = 0.0
-        self._learning_rate = 0.0
+        self._rates = LearningRates()
         self._idle = 0
         self._not_finite = self._not_finite_since = 0
         self._not_finite_loss = 0.0
@@ -104,9 +104,8 @@ class Progress:
     def update(self, record: StepRecord) -> None:
         """Add one optimizer step."""
         self._records += 1
-        self._learning_rate = rate = record.learning_rate
-        if rate > self._peak:
-            self._peak = rate
+        rate = record.learning_rate
+        self._rates.add(record.step, rate)
         loss, predicted = record.loss, record.predicted
         if loss is None:
             return
@@ -157,11 +156,8 @@ class Progress:
 
     @property
     def schedule(self) -> Schedule | None:
-        """The learning rate now and at its peak; None before the first step."""
-        if self._records == 0:
-            return None
-        elapsed = None if self.horizon is None else min(1.0, self._records / self.horizon)
-        return Schedule(self._learning_rate, self._peak, elapsed)
+        """The learning rate now and over the run; None before the first step."""
+        return self._rates.schedule(None if self.horizon is None else min(1.0, self._records / self.horizon))
 
     @property
     def travelled(self) -> float | None:
@@ -180,7 +176,7 @@ class Progress:
         state = {name: getattr(self, name) for name in _OBSERVED}
         readings = {name: getattr(self, name) for name in _READINGS}
         state |= {name: None if reading is None else asdict(reading) for name, reading in readings.items()}
-        return {**state, "history": self._history.state_dict()}
+        return {**state, "rates": self._rates.state_dict(), "history": self._history.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what was observed; the horizon does not change, as in `LossHistory.load_state_dict`."""
@@ -189,6 +185,10 @@ class Progress:
         for name, reading in _READINGS.items():
             setattr(self, name, None if state[name] is None else reading(**state[name]))
         self._history.load_state_dict(state["history"])
+        if "rates" in state:
+            self._rates.load_state_dict(state["rates"])
+        else:  # an older version stored these two numbers only
+            self._rates = LearningRates.from_peak(self._records, state["_peak"], state["_learning_rate"])
 
     def _count_not_finite(self, step: int, loss: float) -> None:
         """Count a loss that is not finite; enough of them in a row are a divergence."""
@@ -268,7 +268,7 @@ class Progress:
 
 
 _OBSERVED = (
-    *("since", "proven", "hold", "_records", "_peak", "_learning_rate", "_idle", "_not_finite", "_not_finite_since"),
+    *("since", "proven", "hold", "_records", "_idle", "_not_finite", "_not_finite_since"),
     *("_not_finite_loss", "_began", "_plateau_level", "_plateau_error"),
 )
 """attributes that `state_dict` contains under their own names"""

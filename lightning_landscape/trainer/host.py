@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers.logger import Logger
     from torch.optim.lr_scheduler import LRScheduler
 
+    from lightning_landscape.trainer.schedules import SchedulerConfig
+
 T = TypeVar("T")
 
 
@@ -36,6 +38,16 @@ class Host(Protocol):
     @property
     def schedulers(self) -> Sequence[LRScheduler]:
         """The learning-rate schedulers."""
+        ...
+
+    @property
+    def scheduler_configs(self) -> Sequence[SchedulerConfig]:
+        """The learning-rate schedulers with the settings that say when they are stepped."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> float | None:
+        """Number of optimizer steps in an epoch; None where it is unknown."""
         ...
 
     @property

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers.logger import Logger
     from torch.optim.lr_scheduler import LRScheduler
 
+    from lightning_landscape.trainer.schedules import SchedulerConfig
+
 T = TypeVar("T")
 
 
@@ -40,6 +42,15 @@ class LightningHost:
     @property
     def schedulers(self) -> Sequence[LRScheduler]:
         return [config.scheduler for config in self._trainer.lr_scheduler_configs]
+
+    @property
+    def scheduler_configs(self) -> Sequence[SchedulerConfig]:
+        return self._trainer.lr_scheduler_configs
+
+    @property
+    def steps_per_epoch(self) -> float | None:
+        steps = self._trainer.num_training_batches / max(1, self.batches_per_step)
+        return steps if 0 < steps < math.inf else None
 
     @property
     def automatic_optimization(self) -> bool:

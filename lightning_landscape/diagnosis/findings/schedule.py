@@ -1,0 +1,190 @@
+"""Findings on the learning-rate schedule: it ended too early, it is stepped at the wrong times, or it was impatient."""
+
+from __future__ import annotations
+
+import math
+
+from lightning_landscape.diagnosis.learning import has_fallen, share_of_start
+from lightning_landscape.diagnosis.thresholds import ELAPSED_LATE, GAIN_CLEAR, GAIN_SMALL, SHARE_OF_START_LOW
+from lightning_landscape.evidence import (
+    Cause,
+    Evidence,
+    Finding,
+    Plateau,
+    Schedule,
+    Scheduler,
+    Schedulers,
+    Trials,
+    Weight,
+)
+
+SHARE_BEFORE_A_PLATEAU_SHOWS = 0.1
+"""The stall test compares windows of 5% of the run or more, so a loss that stood still before this share of the run
+cannot be told from one that had just begun to fall"""
+SHARE_OF_TARGET_LOW = 0.5
+"""A warm-up that has brought the rate to this share of its target has done its work"""
+LEAST_STRETCH = 0.05
+"""A rate that has been at its end for less than this share of the run may rise again, as in cosine cycles"""
+EXCESS = 10.0
+"""A schedule whose length exceeds the number of epochs by this factor counts optimizer steps, not epochs; one that is
+this many times shorter than the number of steps does not count steps"""
+
+
+def schedule_ended(evidence: Evidence) -> Finding | None:
+    """Return a finding if the learning rate came to its end although much of the run was left.
+
+    A scheduler that watches a metric is left to `impatient_plateau_scheduler`.
+    """
+    schedule, schedulers = evidence.get(Schedule), _schedulers(evidence)
+    if schedule is None or not _ended_early(schedule) or any(scheduler.watches_metric for scheduler in schedulers):
+        return None
+    planned = schedule.planned_steps
+    of_run = f" of {planned}" if planned is not None else ""
+    sentence = (
+        f"The learning-rate schedule ended after {schedule.ended_after} steps{of_run}: the learning rate was "
+        f"{schedule.usual:.3g} before and is {schedule.learning_rate:.3g} since then."
+    )
+    counts_epochs = next((scheduler for scheduler in schedulers if _counts_epochs(scheduler, schedule)), None)
+    if counts_epochs is not None:
+        what = _with_length(counts_epochs)
+        sentence += f" {what} is stepped after every optimizer step (`interval`: 'step')"
+        sentence += ", so it may have been meant to count epochs." if counts_epochs.length is None else "."
+        advice = (
+            "let the scheduler count epochs, in `configure_optimizers`: `return {'optimizer': optimizer, "
+            "'lr_scheduler': {'scheduler': scheduler, 'interval': 'epoch'}}`; or give it the number of optimizer "
+            f"steps: `{counts_epochs.length_name or 'T_max'}=self.trainer.estimated_stepping_batches`."
+        )
+    else:
+        advice = (
+            "a learning-rate schedule as long as the run, such as `CosineAnnealingLR(optimizer, "
+            "T_max=self.trainer.estimated_stepping_batches)` with `'interval': 'step'` in `configure_optimizers`."
+        )
+    weight = _weight(evidence, schedule)
+    return Finding("schedule-ended", Cause.LEARNING_RATE_TOO_SMALL, sentence, advice, weight)
+
+
+def impatient_plateau_scheduler(evidence: Evidence) -> Finding | None:
+    """Return a finding if a scheduler that watches a metric has cut the rate to nothing although much was left."""
+    schedule = evidence.get(Schedule)
+    scheduler = next((scheduler for scheduler in _schedulers(evidence) if scheduler.watches_metric), None)
+    if schedule is None or scheduler is None or schedule.usual is None or not _ended_early(schedule):
+        return None
+    cuts = "several times"
+    if scheduler.factor and 0 < scheduler.factor < 1 and schedule.learning_rate > 0:
+        cuts = f"{round(math.log(schedule.learning_rate / schedule.usual) / math.log(scheduler.factor))} times"
+    every = _interval(scheduler)
+    metric = f" of {scheduler.monitor}" if scheduler.monitor else ""
+    return Finding(
+        "impatient-plateau-scheduler",
+        Cause.LEARNING_RATE_TOO_SMALL,
+        f"{scheduler.kind} has cut the learning rate {cuts} in the first {schedule.ended_after} steps, from "
+        f"{schedule.usual:.3g} to {schedule.learning_rate:.3g}: it cuts the rate when {scheduler.patience} values"
+        f"{metric} in a row, one per {every}, bring no new best. Noise alone can do that.",
+        "more patience, and a limit: `ReduceLROnPlateau(optimizer, patience=10, min_lr=1e-2 * lr)` with `'interval': "
+        "'epoch'` and a monitored validation loss, in `configure_optimizers`; or a schedule that watches nothing.",
+        _weight(evidence, schedule),
+    )
+
+
+def wrong_interval(evidence: Evidence) -> Finding | None:
+    """Return a finding if a schedule that counts optimizer steps is stepped once per epoch, and stays in its warm-up."""
+    schedule, schedulers = evidence.get(Schedule), evidence.get(Schedulers)
+    if schedule is None or schedulers is None or not schedulers.steps_per_epoch or schedulers.steps_per_epoch < 2:
+        return None
+    planned = schedule.planned_steps
+    epochs = None if planned is None else planned / schedulers.steps_per_epoch
+    for scheduler in schedulers.schedulers:
+        if scheduler.interval != "epoch" or scheduler.watches_metric or not scheduler.target_rate:
+            continue
+        if schedule.peak >= SHARE_OF_TARGET_LOW * scheduler.target_rate:
+            continue
+        needed = scheduler.warmup or scheduler.length or _epochs_to_target(scheduler, schedule, schedulers)
+        if needed is None or epochs is None or needed <= epochs or needed * scheduler.frequency < EXCESS:
+            continue
+        count = _warmup_or_length(scheduler)
+        return Finding(
+            "wrong-interval",
+            Cause.LEARNING_RATE_TOO_SMALL,
+            f"The learning rate is {schedule.learning_rate:.3g} and was never above {schedule.peak:.3g}, although it "
+            f"is to rise to {scheduler.target_rate:.3g}: {count} is stepped once per {_interval(scheduler)}, so it "
+            f"needs {needed:.0f} epochs for that, and the run has {epochs:.0f}.",
+            "step the schedule after every optimizer step, in `configure_optimizers`: `return {'optimizer': optimizer, "
+            "'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}`. Lightning's default is 'epoch'.",
+            "evidence" if evidence.get(Plateau) is not None else "note",
+        )
+    return None
+
+
+def _schedulers(evidence: Evidence) -> tuple[Scheduler, ...]:
+    schedulers = evidence.get(Schedulers)
+    return () if schedulers is None else schedulers.schedulers
+
+
+def _ended_early(schedule: Schedule) -> bool:
+    """Return whether the rate came to its end long before the run does, and has stayed there.
+
+    In a run of unknown length, it must have stayed there for longer than it had lasted.
+    """
+    if schedule.ended_after is None:
+        return False
+    since_then, share = schedule.steps - schedule.ended_after, schedule.ended_at_share
+    if share is None or schedule.planned_steps is None:
+        return since_then > schedule.ended_after
+    return share < ELAPSED_LATE and since_then >= LEAST_STRETCH * schedule.planned_steps
+
+
+def _weight(evidence: Evidence, schedule: Schedule) -> Weight:
+    """Return "evidence" if the end of the rate explains the plateau, else "note".
+
+    It explains nothing if the loss had stopped falling before the rate declined. Nor does it if the loss has come down
+    and no trial on a copy lowers it further: such a run may have converged.
+    """
+    plateau, trials = evidence.get(Plateau), evidence.get(Trials)
+    if plateau is None:
+        return "note"
+    at = schedule.ended_at_share
+    at_once = at is not None and at < SHARE_BEFORE_A_PLATEAU_SHOWS
+    declined_first = schedule.declining_since is not None and plateau.since >= schedule.declining_since
+    if not at_once and not declined_first:
+        return "note"
+    if has_fallen(evidence):
+        more_to_gain = trials is not None and trials.best - max(0.0, trials.own) > GAIN_CLEAR
+        return "evidence" if more_to_gain and share_of_start(evidence) > SHARE_OF_START_LOW else "note"
+    nothing_helps = trials is not None and trials.best < GAIN_SMALL
+    return "note" if nothing_helps and not at_once else "evidence"
+
+
+def _counts_epochs(scheduler: Scheduler, schedule: Schedule) -> bool:
+    """Return whether a scheduler that is stepped after every optimizer step is far too short to count these."""
+    if scheduler.interval != "step":
+        return False
+    if scheduler.length is None or schedule.planned_steps is None:
+        return True
+    return EXCESS * scheduler.length * scheduler.frequency <= schedule.planned_steps
+
+
+def _epochs_to_target(scheduler: Scheduler, schedule: Schedule, schedulers: Schedulers) -> float | None:
+    """Return the epochs in which the rate reaches its target if it rises on as it has; None if it does not rise."""
+    if schedule.first is None or not schedulers.steps_per_epoch or scheduler.target_rate is None:
+        return None
+    epochs = schedule.steps / schedulers.steps_per_epoch
+    rise = schedule.learning_rate - schedule.first
+    return epochs * (scheduler.target_rate - schedule.first) / rise if epochs >= 2 and rise > 0 else None
+
+
+def _interval(scheduler: Scheduler) -> str:
+    """Return the time between two steps of a scheduler in words."""
+    unit = {"step": "optimizer step", "epoch": "epoch"}.get(scheduler.interval, "call of your code")
+    return unit if scheduler.frequency == 1 else f"{scheduler.frequency} {unit}s"
+
+
+def _with_length(scheduler: Scheduler) -> str:
+    """Return the scheduler with the setting that says how long it is, as in "StepLR with step_size=30"."""
+    return f"{scheduler.kind} with {scheduler.length_name}={scheduler.length}" if scheduler.length else scheduler.kind
+
+
+def _warmup_or_length(scheduler: Scheduler) -> str:
+    """Return the scheduler with the setting that says how long its warm-up is; its length where that is unknown."""
+    if scheduler.warmup:
+        return f"{scheduler.kind} with {scheduler.warmup_name}={scheduler.warmup}"
+    return _with_length(scheduler)
