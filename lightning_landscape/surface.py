@@ -90,6 +90,12 @@ class RunContext:
     trace: Callable[[], Trace] | None = None
     """evaluates one batch at the present weights, and returns the operations of the training step; None where there is
     no module, or where it cannot be traced"""
+    entries: Callable[[], Sequence[Mapping[tuple[Any, ...], Tensor]]] | None = None
+    """returns the tensors of each captured batch by their paths, as in `Roles`, in the order of the batches; they must
+    not be changed in place; None where there are no batches"""
+    first_layer_input: Callable[[Params], tuple[str, Activation] | None] | None = None
+    """takes a point, evaluates the loss of one batch there, and returns the name and kind of the first layer with
+    weights, with the numbers that it receives; None where there is no module, or no such layer"""
     weight_decay: float = 0.0
     """weight decay of the run's optimizer; the largest where it has several"""
     decoupled_decay: bool = False

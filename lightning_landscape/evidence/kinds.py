@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from lightning_landscape.evidence import comparison, curvature, measurements, parts, readings, schedule, trials, wiring
+from lightning_landscape.evidence import comparison, curvature, data, measurements, parts, readings, schedule, trials, wiring
 from lightning_landscape.evidence.serialization import from_builtins, refilled
 
 OURS: Mapping[str, type] = {
     name: kind
-    for module in (comparison, curvature, measurements, parts, readings, schedule, trials, wiring)
+    for module in (comparison, curvature, data, measurements, parts, readings, schedule, trials, wiring)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and is_dataclass(kind)
 }

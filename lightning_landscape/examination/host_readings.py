@@ -8,6 +8,7 @@ from lightning_landscape.surface import Params
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import optimizer_coverage
 from lightning_landscape.trainer.parts import read_held_tensors, read_parts
+from lightning_landscape.trainer.schedules import schedulers_of
 
 
 def host_readings(host: Host, initial: Params | None, frozen: FrozenSince) -> tuple[object, ...]:
@@ -19,7 +20,8 @@ def host_readings(host: Host, initial: Params | None, frozen: FrozenSince) -> tu
         frozen: which parameters were frozen since the start, and when.
     """
     held = read_held_tensors(host, initial, frozen.was_parameter)
-    return host.from_first_rank((read_parts(host, initial, frozen.steps), *(() if held is None else (held,))))
+    readings = (schedulers_of(host), read_parts(host, initial, frozen.steps))
+    return host.from_first_rank((*readings, *(() if held is None else (held,))))
 
 
 def read_optimizers(host: Host, state: RunState) -> None:

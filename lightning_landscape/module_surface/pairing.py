@@ -40,7 +40,7 @@ def pairing_of(held_out: MeanLoss) -> Pairing | None:
         return None
     return Pairing(
         paired_losses=tuple(functools.partial(_mean_over_ranks, held_out, batch) for batch in held_out.batches),
-        roles=functools.partial(find_roles, held_out),
+        roles=functools.cache(functools.partial(find_roles, held_out)),  # several probes ask for them
         mispaired_losses=lambda targets: tuple(
             functools.partial(_mean_over_ranks, held_out, batch) for batch in mispaired(held_out.batches, targets)
         ),

@@ -87,7 +87,7 @@ class _Search:
 
     def replace_entries(self) -> None:
         """Replace the first `MAX_REPLACED_ENTRIES` entries and sort them into the three lists."""
-        layers = _layers_with_weights(self.held_out.evaluator)
+        layers = layers_with_weights(self.held_out.evaluator)
         before = _observe(self.held_out, self.batch, layers)
         self.calls_layers = bool(before.layers)
         outermost_depth = len(container_path(self.batch)) + 1
@@ -214,7 +214,7 @@ def _summary(tensor: Tensor) -> Tensor:
     return torch.stack([values.sum(dtype=dtype), torch.linalg.vector_norm(values, dtype=dtype)])
 
 
-def _layers_with_weights(evaluator: Evaluator) -> list[str]:
+def layers_with_weights(evaluator: Evaluator) -> list[str]:
     """Return the names of the submodules that have parameters themselves, parametrized ones included."""
     return [
         name

@@ -4,6 +4,7 @@ from lightning_landscape.probes.activity import activity as activity
 from lightning_landscape.probes.alternatives import TryAlternatives as TryAlternatives
 from lightning_landscape.probes.curvature import HessianExtremes as HessianExtremes
 from lightning_landscape.probes.curvature import HessianSpectrum as HessianSpectrum
+from lightning_landscape.probes.data import batch_contents as batch_contents
 from lightning_landscape.probes.line import LossLine as LossLine
 from lightning_landscape.probes.noise import gradient_noise as gradient_noise
 from lightning_landscape.probes.path import PathPlane as PathPlane
@@ -16,7 +17,7 @@ from lightning_landscape.probes.wiring import wiring as wiring
 from lightning_landscape.surface import Probe
 
 EXAMINATION: tuple[Probe, ...] = (
-    *(wiring, starting_point, activity, symmetry, input_use),
+    *(wiring, starting_point, activity, symmetry, input_use, batch_contents),
     *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.diagnosis.findings import parts, step_sizes, wiring
+from lightning_landscape.diagnosis.findings import data, parts, schedule, step_sizes, wiring
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import WEIGHTS, Cause, Evidence, Finding, Verdict
 
@@ -24,6 +24,16 @@ FINDERS: tuple[Finder, ...] = (
     wiring.graph_cut,
     parts.stale_optimizer,
     step_sizes.gradients_not_zeroed,
+    schedule.wrong_interval,
+    schedule.schedule_ended,
+    schedule.impatient_plateau_scheduler,
+    data.not_finite_inputs,
+    data.constant_inputs,
+    data.unshuffled,
+    data.data_changed,
+    data.target_scale,
+    data.input_scale,
+    data.repeated_batches,
     parts.frozen_midway,
     parts.zero_learning_rate,
     parts.lost_updates,

@@ -15,16 +15,17 @@ from lightning_landscape.evidence import (
     Scheduler,
     Schedulers,
     Trials,
-    Weight,
 )
+from lightning_landscape.evidence.findings import Weight
 
 SHARE_BEFORE_A_PLATEAU_SHOWS = 0.1
 """The stall test compares windows of 5% of the run or more, so a loss that stood still before this share of the run
 cannot be told from one that had just begun to fall"""
 SHARE_OF_TARGET_LOW = 0.5
 """A warm-up that has brought the rate to this share of its target has done its work"""
-LEAST_STRETCH = 0.05
-"""A rate that has been at its end for less than this share of the run may rise again, as in cosine cycles"""
+LEAST_STRETCH_OF_RUN, LEAST_STRETCH_OF_SCHEDULE = 0.05, 0.25
+"""A rate that has been at its end for less than these shares, of the run and of the time before, may rise again: a
+cosine cycle is there for 6% of its length"""
 EXCESS = 10.0
 """A schedule whose length exceeds the number of epochs by this factor counts optimizer steps, not epochs; one that is
 this many times shorter than the number of steps does not count steps"""
@@ -130,7 +131,8 @@ def _ended_early(schedule: Schedule) -> bool:
     since_then, share = schedule.steps - schedule.ended_after, schedule.ended_at_share
     if share is None or schedule.planned_steps is None:
         return since_then > schedule.ended_after
-    return share < ELAPSED_LATE and since_then >= LEAST_STRETCH * schedule.planned_steps
+    least = min(LEAST_STRETCH_OF_RUN * schedule.planned_steps, LEAST_STRETCH_OF_SCHEDULE * schedule.ended_after)
+    return share < ELAPSED_LATE and since_then >= least
 
 
 def _weight(evidence: Evidence, schedule: Schedule) -> Weight:

@@ -1,0 +1,218 @@
+"""Findings in the data: their order, their size, values that are constant or not finite, and data that have changed."""
+
+from __future__ import annotations
+
+import math
+
+from lightning_landscape.diagnosis.learning import has_fallen, has_learned, share_of_start
+from lightning_landscape.diagnosis.thresholds import (
+    ACTIVATIONS_SATURATED,
+    FALL_IN_STANDARD_DEVIATIONS,
+    SHARE_OF_START_LOW,
+    UNITS_DEAD,
+)
+from lightning_landscape.evidence import (
+    Activity,
+    BatchContents,
+    Cause,
+    Divergence,
+    EntryContents,
+    Evidence,
+    Finding,
+    LossLevel,
+    Plateau,
+)
+from lightning_landscape.evidence.findings import Weight
+
+ORDER_BY_CLASS = 0.6
+"""`BatchContents.order` is about 0 for shuffled data, and 1/(classes per batch) for a sampler that puts as many samples
+of each of a few classes into a batch: from this number on, most of a batch is one class"""
+LARGE = 100.0
+"""Layers are initialised for inputs of size 1 and give outputs of that size; this many times as much is far outside of
+where their activations bend, and takes the optimizer hundreds of times as many steps to reach"""
+FEATURES_UNEVEN = 1000.0
+"""Where one feature is this many times as large as another, no learning rate suits both"""
+OUTPUT_ZERO = (0.7, 1.4)
+"""A loss within these multiples of the loss that outputs of 0 would have is explained by outputs far too small; the
+captured batches are a sample, so the two differ a little"""
+LOST_SHARE = 0.5
+"""From this share of what had been gained on, the run has lost it"""
+
+
+def unshuffled(evidence: Evidence) -> Finding | None:
+    """Return a finding if each batch holds nearly one class, although there are several: the data are not shuffled."""
+    contents = evidence.get(BatchContents)
+    if contents is None or not contents.class_shares:
+        return None
+    share = sum(contents.class_shares) / len(contents.class_shares)
+    if contents.order is not None and contents.order >= ORDER_BY_CLASS:
+        seen = f"together they hold {contents.classes} classes"
+    elif contents.classes == 1 and contents.highest_class is not None and contents.highest_class >= 2:
+        # A class index of 2 or more shows that there are others, of which no sample came.
+        seen = f"all samples of {contents.batches} batches are of class {contents.highest_class}"
+    else:
+        return None
+    stuck = evidence.get(Plateau) is not None and share_of_start(evidence) > SHARE_OF_START_LOW
+    return Finding(
+        "unshuffled",
+        Cause.LEARNING_RATE_TOO_LARGE,
+        f"Each batch holds nearly one class, so the loader does not shuffle: the most frequent class makes up "
+        f"{share:.0%} of a batch on average, and {seen}. Each stretch of one class undoes what the others have taught.",
+        "let the loader change the order of the samples: `DataLoader(dataset, batch_size=..., shuffle=True)`. If the "
+        "order is wanted, use a smaller learning rate.",
+        "evidence" if stuck else "note",
+    )
+
+
+def repeated_batches(evidence: Evidence) -> Finding | None:
+    """Return a note if all captured batches are one and the same."""
+    contents = evidence.get(BatchContents)
+    if contents is None or contents.batches < 2 or contents.repeated < contents.batches - 1:
+        return None
+    return Finding(
+        "repeated-batches",
+        Cause.NOTHING_TO_LEARN,
+        f"The last {contents.batches} batches are equal in every value, so the run sees one batch only.",
+        "nothing, if the data set is one batch, or `overfit_batches=1` is set; else look at `dataset[0]` and "
+        "`dataset[1]`: does `__getitem__` use its index, and does the loader draw anew in each step?",
+        "note",
+    )
+
+
+def constant_inputs(evidence: Evidence) -> Finding | None:
+    """Return a finding if all samples have the same input although their targets may differ."""
+    contents = evidence.get(BatchContents)
+    if contents is None or contents.inputs_vary:
+        return None
+    constant = [entry for entry in contents.entries if not entry.target and not entry.varies]
+    names = " and ".join(map(_named, constant)) or "The input"
+    return Finding(
+        "constant-inputs",
+        Cause.NOTHING_TO_LEARN,
+        f"{names} {'are' if len(constant) > 1 else 'is'} the same in all samples of {contents.batches} batches, so "
+        "the model can only learn one answer for all of them.",
+        "look at two samples, `dataset[0]` and `dataset[1]`: does `__getitem__` use its index, and does a transform "
+        "keep the values, without `clamp`, a cast to integers or a division by 255 too many?",
+        "evidence" if evidence.get(Plateau) is not None else "note",
+    )
+
+
+def not_finite_inputs(evidence: Evidence) -> Finding | None:
+    """Return a finding if an entry of the batches holds NaN or infinite values; it explains a loss that is NaN."""
+    contents, divergence = evidence.get(BatchContents), evidence.get(Divergence)
+    bad = [] if contents is None else [entry for entry in contents.entries if entry.not_finite]
+    if contents is None or not bad:
+        return None
+    counts = ", ".join(
+        f"{_named(entry, first=i == 0)} holds {entry.not_finite:,} of {entry.values:,}" for i, entry in enumerate(bad)
+    )
+    return Finding(
+        "not-finite-inputs",
+        Cause.DIVERGED,
+        f"The data hold NaN or infinite values: {counts} in {contents.batches} batches.",
+        "replace them before training, as in `x = torch.nan_to_num(x)`, or leave these samples out: "
+        "`keep = x.isfinite().all(1)`.",
+        "evidence" if divergence is not None and not divergence.finite else "note",
+    )
+
+
+def target_scale(evidence: Evidence) -> Finding | None:
+    """Return a finding if the targets are so large that the outputs are still next to nothing.
+
+    The loss is then what outputs of 0 would give, for a squared, a halved squared or an absolute error.
+    """
+    contents, level = evidence.get(BatchContents), evidence.get(LossLevel)
+    if contents is None or level is None or has_fallen(evidence):
+        return None
+    for entry in contents.entries:
+        if not entry.target or entry.size < LARGE:
+            continue
+        of_zero = _loss_of_zero(entry, level.now)
+        if of_zero is None:
+            continue
+        return Finding(
+            "target-scale",
+            Cause.LEARNING_RATE_TOO_SMALL,
+            f"The targets ({_named(entry, first=False)}) are of size {entry.size:.2g} (root mean square), while a "
+            f"model begins with outputs of size 1: the loss is {level.now:.3g}, and outputs of 0 would give "
+            f"{of_zero:.3g}. The steps are too small to bring the outputs there.",
+            "normalise the targets to mean 0 and size 1, `y = (y - y.mean()) / y.std()`, and scale the predictions "
+            "back after training; the inputs as well, if they are large.",
+            _on_plateau(evidence),
+        )
+    return None
+
+
+def input_scale(evidence: Evidence) -> Finding | None:
+    """Return a finding if the first layer receives numbers far above 1, without a normalisation, and nothing is learned.
+
+    Numbers of that size drive the activations into their flat parts or, if they do not, make every step too large.
+    """
+    contents, activity = evidence.get(BatchContents), evidence.get(Activity)
+    if contents is None or contents.first_layer is None or "Norm" in contents.first_layer_kind:
+        return None
+    if contents.input_size < LARGE or has_fallen(evidence) or has_learned(evidence):
+        return None
+    flat = activity is not None and (
+        activity.dead >= UNITS_DEAD or activity.saturated >= ACTIVATIONS_SATURATED
+    )
+    uneven = ""
+    if contents.feature_sizes is not None:
+        smallest, largest = contents.feature_sizes
+        if largest > FEATURES_UNEVEN * smallest:
+            uneven = f" Its features differ in size, from {smallest:.2g} to {largest:.2g}."
+    return Finding(
+        "input-scale",
+        Cause.FLAT_REGION if flat else Cause.LEARNING_RATE_TOO_LARGE,
+        f"The first layer, {contents.first_layer or 'the model'}, receives inputs of size {contents.input_size:.2g} "
+        f"(root mean square), but layers are initialised for inputs of size 1.{uneven}",
+        "normalise the inputs, each feature by its own mean and standard deviation: `x = (x - x.mean(0)) / x.std(0)`; "
+        "or begin the model with `nn.BatchNorm1d(features)`.",
+        _on_plateau(evidence),
+    )
+
+
+def data_changed(evidence: Evidence) -> Finding | None:
+    """Return a finding if the loss has risen because the data have changed, and not because the weights are damaged.
+
+    The best earlier weights then do worse on the present batches than the initial weights, which know nothing, although
+    the loss had been far below its start. All conditions are differences of losses.
+    """
+    contents, level = evidence.get(BatchContents), evidence.get(LossLevel)
+    if contents is None or level is None or level.spread is None or level.start_spread is None:
+        return None
+    initial, best = contents.losses.get("initial", math.nan), contents.losses.get("best", math.nan)
+    gained, lost = level.start - level.best, level.now - level.best
+    if gained <= FALL_IN_STANDARD_DEVIATIONS * max(level.spread, level.start_spread):
+        return None
+    # A loss far above its start has not only lost what it knew: its targets may grow, as in reinforcement learning.
+    if not LOST_SHARE * gained <= lost <= (1 + LOST_SHARE) * gained or not best - initial >= LOST_SHARE * gained:
+        return None
+    return Finding(
+        "data-changed",
+        Cause.NOTHING_TO_LEARN,
+        f"The data have changed: the loss had come from {level.start:.3g} to {level.best:.3g} and is {level.now:.3g} "
+        f"now, and on the present batches the best earlier weights have a loss of {best:.3g}, more than the initial "
+        f"weights ({initial:.3g}). So the weights are not damaged, but targets no longer belong to their inputs.",
+        "look at a batch from before and from now: what does the data set, the sampler or a transform do differently "
+        "from that step on? Are inputs and targets shuffled together?",
+        _on_plateau(evidence),
+    )
+
+
+def _on_plateau(evidence: Evidence) -> Weight:
+    return "evidence" if evidence.get(Plateau) is not None else "note"
+
+
+def _named(entry: EntryContents, *, first: bool = True) -> str:
+    """Return the entry in words, as in "Entry 'image' of the batch"; `first` if it begins a sentence."""
+    article = "Entry" if first else "entry"
+    return f"{article} {entry.name!r} of the batch" if entry.name else f"{'The' if first else 'the'} batch itself"
+
+
+def _loss_of_zero(entry: EntryContents, loss: float) -> float | None:
+    """Return the loss that outputs of 0 would give, for the usual error that comes nearest; None if none is near."""
+    candidates = (entry.size**2, entry.size**2 / 2, entry.mean_size, entry.size)
+    low, high = OUTPUT_ZERO
+    near = [value for value in candidates if low <= loss / value <= high]
+    return min(near, key=lambda value: abs(math.log(loss / value)), default=None)
