@@ -17,7 +17,7 @@ from lightning_landscape.probes.wiring import wiring as wiring
 from lightning_landscape.surface import Probe
 
 EXAMINATION: tuple[Probe, ...] = (
-    *(wiring, starting_point, activity, symmetry, input_use, batch_contents),
+    *(wiring, starting_point, activity, symmetry, batch_contents, input_use),
     *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""

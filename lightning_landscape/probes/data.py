@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -47,8 +48,8 @@ def batch_contents(surface: LossSurface) -> BatchContents | None:
         batches=len(captured),
         entries=entries,
         repeated=repeated_batches(captured),
-        class_shares=tuple(float(labels.unique(return_counts=True)[1].max()) / len(labels) for labels in classes),
-        classes=len(torch.cat(classes).unique()) if classes else 0,
+        class_shares=tuple(max(counts.values()) / counts.total() for counts in map(_counts, classes)),
+        classes=len(set().union(*map(_counts, classes))),
         highest_class=int(torch.cat(classes).max()) if classes else None,
         order=order_of_classes(classes),
         inputs_vary=roles.inputs_vary,
@@ -109,15 +110,20 @@ def order_of_classes(batches: Sequence[Tensor]) -> float | None:
     batches = [labels for labels in batches if len(labels) > 1]
     if len(batches) < 2:
         return None
-    found, numbered = torch.cat(list(batches)).unique(return_inverse=True)
-    parts = numbered.split([len(labels) for labels in batches])
-    counts = torch.stack([part.bincount(minlength=len(found)) for part in parts]).double()
+    counted = [_counts(labels) for labels in batches]
+    found = sorted(set().union(*counted))
+    counts = torch.tensor([[of_batch[label] for label in found] for of_batch in counted], dtype=torch.float64)
     sizes = counts.sum(1)
     within = float(((counts * (counts - 1)).sum(1) / (sizes * (sizes - 1))).mean())
     shares = counts / sizes[:, None]
     alike = shares @ shares.T
     between = float((alike.sum() - alike.trace()) / (len(batches) * (len(batches) - 1)))
     return (within - between) / (1 - between) if between < 1 else None
+
+
+def _counts(labels: Tensor) -> Counter[int]:
+    """Return how often each class comes."""
+    return Counter(labels.tolist())
 
 
 def repeated_batches(batches: Sequence[Mapping[Path, Tensor]]) -> int:
@@ -170,7 +176,7 @@ def _varies(batches: Sequence[Tensor]) -> bool:
 
 
 def _first_layer(surface: LossSurface) -> tuple[str | None, str, float, tuple[float, float] | None]:
-    """Return name, class and size of the input of the first layer, and the sizes of its smallest and largest feature."""
+    """Return name, class and input size of the first layer, and the sizes of its smallest and largest feature."""
     received = None if surface.run.first_layer_input is None else surface.run.first_layer_input(surface.here)
     if received is None:
         return None, "", 0.0, None

@@ -153,6 +153,17 @@ def inner_schedulers(scheduler: LRScheduler) -> list[LRScheduler]:
     return list(getattr(scheduler, "_schedulers", ()))
 
 
+def milestones_of(scheduler: LRScheduler) -> Sequence[int]:
+    """Return the steps at which a `SequentialLR` goes on to its next scheduler, which only `_milestones` holds."""
+    return getattr(scheduler, "_milestones", ())
+
+
+def one_cycle_warmup(scheduler: LRScheduler) -> float | None:
+    """Return the number of steps in which a `OneCycleLR` raises the rate, which only `_schedule_phases` holds."""
+    phases = getattr(scheduler, "_schedule_phases", ())
+    return float(phases[0]["end_step"]) if phases else None
+
+
 def hooks_of_all_optimizers() -> list[dict[Any, Any]]:
     """Return the dictionaries of the hooks that run in every optimizer's step, including those of copies.
 

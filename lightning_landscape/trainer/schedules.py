@@ -6,10 +6,10 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
 
 from lightning_landscape.evidence import Scheduler, Schedulers
-from lightning_landscape.trainer._compat import inner_schedulers
+from lightning_landscape.trainer._compat import inner_schedulers, milestones_of, one_cycle_warmup
 
 if TYPE_CHECKING:
     from lightning_landscape.trainer.host import Host
@@ -48,8 +48,9 @@ class SchedulerConfig(Protocol):
 
 
 def schedulers_of(host: Host) -> Schedulers:
-    """Return how the schedulers of the run are set up."""
-    configs = host.scheduler_configs
+    """Return how the schedulers of the run's first optimizer are set up: its learning rate is the one that is tracked."""
+    first = host.optimizers[0] if host.optimizers else None
+    configs = [config for config in host.scheduler_configs if getattr(config.scheduler, "optimizer", first) is first]
     return Schedulers(
         tuple(_reading(config, manual=not host.automatic_optimization) for config in configs), host.steps_per_epoch
     )
@@ -60,8 +61,8 @@ def _reading(config: SchedulerConfig, *, manual: bool) -> Scheduler:
     settings = settings_of(scheduler)
     length_name, length = _first_count(settings, LENGTHS)
     warmup_name, warmup = _first_count(settings, WARMUPS)
-    patience = settings.get("patience")
-    watches = _is_count(patience) and "factor" in settings
+    patience, factor = _number(settings.get("patience")), _number(settings.get("factor"))
+    watches = patience is not None and factor is not None
     return Scheduler(
         kind=type(scheduler).__name__,
         interval="manual" if manual else config.interval,
@@ -72,12 +73,12 @@ def _reading(config: SchedulerConfig, *, manual: bool) -> Scheduler:
         warmup_name=warmup_name,
         target_rate=_target_rate(scheduler),
         monitor=config.monitor,
-        patience=int(patience) if watches else None,
-        factor=float(settings["factor"]) if watches else None,
+        patience=int(patience) if patience is not None and watches else None,
+        factor=factor if watches else None,
     )
 
 
-def settings_of(scheduler: object) -> dict[str, Any]:
+def settings_of(scheduler: Any) -> dict[str, Any]:
     """Return the settings of a scheduler by name, as far as they can be read without calling it.
 
     They are its attributes; of a `LambdaLR`, also the arguments that `functools.partial` has fixed, as the schedules of
@@ -92,11 +93,12 @@ def settings_of(scheduler: object) -> dict[str, Any]:
     milestones = settings.get("milestones")
     if isinstance(milestones, Mapping) and milestones:  # `MultiStepLR` counts how often each milestone is listed
         settings["milestones"] = max(milestones)
+    settings["warmup_iters"] = settings.get("warmup_iters", one_cycle_warmup(scheduler))
     inner = inner_schedulers(scheduler)
     if len(inner) > 1:
-        settings |= _joined([settings_of(part) for part in inner], getattr(scheduler, "_milestones", ()))
-    elif "start_factor" in settings and _is_count(settings.get("total_iters")) and settings["start_factor"] < 1:
-        settings["warmup_iters"] = settings["total_iters"]
+        settings |= _joined([settings_of(part) for part in inner], milestones_of(scheduler))
+    elif (start := _number(settings.get("start_factor"))) is not None and start < 1:
+        settings["warmup_iters"] = settings.get("total_iters")
     return settings
 
 
@@ -108,20 +110,22 @@ def _joined(parts: Sequence[Mapping[str, Any]], milestones: Sequence[int]) -> di
     starts = [0, *milestones] if milestones else [0] * len(parts)
     ends = [start + (_first_count(part, LENGTHS)[1] or 0) for start, part in zip(starts, parts, strict=False)]
     joined: dict[str, Any] = {"milestones": max(ends)} if max(ends, default=0) > 0 else {}
-    warmup = parts[0].get("warmup_iters")
-    return {**joined, "warmup_iters": warmup} if _is_count(warmup) else joined
+    return {**joined, "warmup_iters": parts[0].get("warmup_iters")}
 
 
 def _first_count(settings: Mapping[str, Any], names: Sequence[str]) -> tuple[str, int | None]:
     """Return the first of these settings that is a positive number of steps, with its name."""
     for name in names:
-        if _is_count(settings.get(name)) and settings[name] > 0:
-            return name, int(settings[name])
+        count = _number(settings.get(name))
+        if count is not None and count >= 1:
+            return name, int(count)
     return "", None
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+def _number(value: object) -> float | None:
+    """Return the value as a number; None if it is no finite number."""
+    number = float(value) if isinstance(value, SupportsFloat) and isinstance(value, Real) else math.nan
+    return number if math.isfinite(number) else None
 
 
 def _target_rate(scheduler: Any) -> float | None:

@@ -13,11 +13,13 @@ from lightning_landscape import evidence
 from lightning_landscape.evidence import (
     Activity,
     Alternatives,
+    BatchContents,
     Cause,
     Clipping,
     Curvature,
     Descent,
     Divergence,
+    EntryContents,
     Evidence,
     Finding,
     GradientNoise,
@@ -106,6 +108,10 @@ READINGS = (
     Alternatives({"a perturbation": 0.3}, steps=40, batches=8),
     Restart(gain=0.4, seeds=2, steps=300),
     Symmetry(share=0.75, layer="net.0"),
+    EntryContents("1", target=True, size=2.0, mean_size=1.5, spread=0.5, values=64),
+    BatchContents(
+        8, (EntryContents("0", target=False, size=1.0, mean_size=0.8, spread=1.0, values=512, not_finite=3),), class_shares=(0.5, 1.0), losses={"best": 0.3}
+    ),
     Measurements({"weight_norm": 0.5}),
     Parts((PART,), (GROUP,), step=7),
     PART,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from lightning_landscape.diagnosis.learning import has_fallen, has_learned, share_of_start
+from lightning_landscape.diagnosis.learning import has_fallen, has_learned
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FALL_IN_STANDARD_DEVIATIONS,
+    GAIN_OF_RESTART,
     SHARE_OF_START_LOW,
     UNITS_DEAD,
 )
@@ -21,6 +22,7 @@ from lightning_landscape.evidence import (
     Finding,
     LossLevel,
     Plateau,
+    Restart,
 )
 from lightning_landscape.evidence.findings import Weight
 
@@ -52,12 +54,14 @@ def unshuffled(evidence: Evidence) -> Finding | None:
         seen = f"all samples of {contents.batches} batches are of class {contents.highest_class}"
     else:
         return None
-    stuck = evidence.get(Plateau) is not None and share_of_start(evidence) > SHARE_OF_START_LOW
+    # The present batches hold the class that was learned last, so only the mean of the training losses counts.
+    level = evidence.get(LossLevel)
+    stuck = evidence.get(Plateau) is not None and (level is None or level.share_of_start > SHARE_OF_START_LOW)
     return Finding(
         "unshuffled",
         Cause.LEARNING_RATE_TOO_LARGE,
         f"Each batch holds nearly one class, so the loader does not shuffle: the most frequent class makes up "
-        f"{share:.0%} of a batch on average, and {seen}. Each stretch of one class undoes what the others have taught.",
+        f"{share:.0%} of a batch on average, and {seen}. While one class comes, the model unlearns the others.",
         "let the loader change the order of the samples: `DataLoader(dataset, batch_size=..., shuffle=True)`. If the "
         "order is wanted, use a smaller learning rate.",
         "evidence" if stuck else "note",
@@ -144,18 +148,20 @@ def target_scale(evidence: Evidence) -> Finding | None:
 
 
 def input_scale(evidence: Evidence) -> Finding | None:
-    """Return a finding if the first layer receives numbers far above 1, without a normalisation, and nothing is learned.
+    """Return a finding if the first layer receives numbers far above 1 that are not normalised, and nothing is learned.
 
     Numbers of that size drive the activations into their flat parts or, if they do not, make every step too large.
     """
     contents, activity = evidence.get(BatchContents), evidence.get(Activity)
     if contents is None or contents.first_layer is None or "Norm" in contents.first_layer_kind:
         return None
-    if contents.input_size < LARGE or has_fallen(evidence) or has_learned(evidence):
+    if contents.input_size < LARGE:
         return None
-    flat = activity is not None and (
-        activity.dead >= UNITS_DEAD or activity.saturated >= ACTIVATIONS_SATURATED
-    )
+    flat = _flat_part(activity) if activity is not None else ""
+    restart = evidence.get(Restart)
+    held_back = bool(flat) and restart is not None and restart.gain >= GAIN_OF_RESTART
+    if (has_learned(evidence) or (has_fallen(evidence) and not flat)) and not held_back:
+        return None
     uneven = ""
     if contents.feature_sizes is not None:
         smallest, largest = contents.feature_sizes
@@ -165,7 +171,7 @@ def input_scale(evidence: Evidence) -> Finding | None:
         "input-scale",
         Cause.FLAT_REGION if flat else Cause.LEARNING_RATE_TOO_LARGE,
         f"The first layer, {contents.first_layer or 'the model'}, receives inputs of size {contents.input_size:.2g} "
-        f"(root mean square), but layers are initialised for inputs of size 1.{uneven}",
+        f"(root mean square), but layers are initialised for inputs of size 1.{uneven}{flat}",
         "normalise the inputs, each feature by its own mean and standard deviation: `x = (x - x.mean(0)) / x.std(0)`; "
         "or begin the model with `nn.BatchNorm1d(features)`.",
         _on_plateau(evidence),
@@ -202,6 +208,15 @@ def data_changed(evidence: Evidence) -> Finding | None:
 
 def _on_plateau(evidence: Evidence) -> Weight:
     return "evidence" if evidence.get(Plateau) is not None else "note"
+
+
+def _flat_part(activity: Activity) -> str:
+    """Return which activation is flat for nearly all inputs, in a sentence; empty if none is."""
+    if activity.saturated >= ACTIVATIONS_SATURATED:
+        return f" In {activity.saturated_layer}, {activity.saturated:.0%} of the outputs lie at the bounds."
+    if activity.dead >= UNITS_DEAD:
+        return f" In {activity.dead_layer}, {activity.dead:.0%} of the units are zero on all samples."
+    return ""
 
 
 def _named(entry: EntryContents, *, first: bool = True) -> str:

@@ -27,8 +27,9 @@ LEAST_STRETCH_OF_RUN, LEAST_STRETCH_OF_SCHEDULE = 0.05, 0.25
 """A rate that has been at its end for less than these shares, of the run and of the time before, may rise again: a
 cosine cycle is there for 6% of its length"""
 EXCESS = 10.0
-"""A schedule whose length exceeds the number of epochs by this factor counts optimizer steps, not epochs; one that is
-this many times shorter than the number of steps does not count steps"""
+"""A schedule that is this many times shorter than the run's number of optimizer steps does not count these"""
+LONGEST_WARMUP = 10.0
+"""Warm-ups that count epochs have up to about this many, so a longer one counts optimizer steps"""
 
 
 def schedule_ended(evidence: Evidence) -> Finding | None:
@@ -50,10 +51,12 @@ def schedule_ended(evidence: Evidence) -> Finding | None:
         what = _with_length(counts_epochs)
         sentence += f" {what} is stepped after every optimizer step (`interval`: 'step')"
         sentence += ", so it may have been meant to count epochs." if counts_epochs.length is None else "."
+        steps = "self.trainer.estimated_stepping_batches"
+        steps = f"`{counts_epochs.length_name}={steps}`" if counts_epochs.length_name else f"it is `{steps}`"
         advice = (
             "let the scheduler count epochs, in `configure_optimizers`: `return {'optimizer': optimizer, "
             "'lr_scheduler': {'scheduler': scheduler, 'interval': 'epoch'}}`; or give it the number of optimizer "
-            f"steps: `{counts_epochs.length_name or 'T_max'}=self.trainer.estimated_stepping_batches`."
+            f"steps of the run: {steps}."
         )
     else:
         advice = (
@@ -88,7 +91,7 @@ def impatient_plateau_scheduler(evidence: Evidence) -> Finding | None:
 
 
 def wrong_interval(evidence: Evidence) -> Finding | None:
-    """Return a finding if a schedule that counts optimizer steps is stepped once per epoch, and stays in its warm-up."""
+    """Return a finding if a warm-up that counts optimizer steps is stepped once per epoch, so that it never ends."""
     schedule, schedulers = evidence.get(Schedule), evidence.get(Schedulers)
     if schedule is None or schedulers is None or not schedulers.steps_per_epoch or schedulers.steps_per_epoch < 2:
         return None
@@ -99,16 +102,15 @@ def wrong_interval(evidence: Evidence) -> Finding | None:
             continue
         if schedule.peak >= SHARE_OF_TARGET_LOW * scheduler.target_rate:
             continue
-        needed = scheduler.warmup or scheduler.length or _epochs_to_target(scheduler, schedule, schedulers)
-        if needed is None or epochs is None or needed <= epochs or needed * scheduler.frequency < EXCESS:
+        needed = _epochs_of_warmup(scheduler, schedule, schedulers)
+        if needed is None or epochs is None or needed <= max(epochs, LONGEST_WARMUP):
             continue
-        count = _warmup_or_length(scheduler)
         return Finding(
             "wrong-interval",
             Cause.LEARNING_RATE_TOO_SMALL,
             f"The learning rate is {schedule.learning_rate:.3g} and was never above {schedule.peak:.3g}, although it "
-            f"is to rise to {scheduler.target_rate:.3g}: {count} is stepped once per {_interval(scheduler)}, so it "
-            f"needs {needed:.0f} epochs for that, and the run has {epochs:.0f}.",
+            f"is to rise to {scheduler.target_rate:.3g}: {_with_length(scheduler)} is stepped once per "
+            f"{_interval(scheduler)}, so it needs {needed:.0f} epochs for that, and the run has {epochs:.0f}.",
             "step the schedule after every optimizer step, in `configure_optimizers`: `return {'optimizer': optimizer, "
             "'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}`. Lightning's default is 'epoch'.",
             "evidence" if evidence.get(Plateau) is not None else "note",
@@ -165,8 +167,13 @@ def _counts_epochs(scheduler: Scheduler, schedule: Schedule) -> bool:
     return EXCESS * scheduler.length * scheduler.frequency <= schedule.planned_steps
 
 
-def _epochs_to_target(scheduler: Scheduler, schedule: Schedule, schedulers: Schedulers) -> float | None:
-    """Return the epochs in which the rate reaches its target if it rises on as it has; None if it does not rise."""
+def _epochs_of_warmup(scheduler: Scheduler, schedule: Schedule, schedulers: Schedulers) -> float | None:
+    """Return the epochs in which a scheduler that is stepped per epoch reaches its target; None if that is unknown.
+
+    Where the length of its warm-up is not known, the rate is taken to rise on as it has.
+    """
+    if scheduler.warmup is not None:
+        return float(scheduler.warmup * scheduler.frequency)
     if schedule.first is None or not schedulers.steps_per_epoch or scheduler.target_rate is None:
         return None
     epochs = schedule.steps / schedulers.steps_per_epoch
@@ -182,11 +189,6 @@ def _interval(scheduler: Scheduler) -> str:
 
 def _with_length(scheduler: Scheduler) -> str:
     """Return the scheduler with the setting that says how long it is, as in "StepLR with step_size=30"."""
-    return f"{scheduler.kind} with {scheduler.length_name}={scheduler.length}" if scheduler.length else scheduler.kind
-
-
-def _warmup_or_length(scheduler: Scheduler) -> str:
-    """Return the scheduler with the setting that says how long its warm-up is; its length where that is unknown."""
-    if scheduler.warmup:
-        return f"{scheduler.kind} with {scheduler.warmup_name}={scheduler.warmup}"
-    return _with_length(scheduler)
+    if scheduler.length is not None:
+        return f"{scheduler.kind} with {scheduler.length_name}={scheduler.length}"
+    return f"{scheduler.kind} with {scheduler.warmup_name}={scheduler.warmup}" if scheduler.warmup else scheduler.kind

@@ -1,0 +1,234 @@
+"""Findings in the data: on evidence made by hand, and on the runs of the docs."""
+
+from dataclasses import replace
+from math import nan
+
+import pytest
+
+from lightning_landscape.diagnosis import DETECTORS, diagnose
+from lightning_landscape.diagnosis.findings import data, of_divergence
+from lightning_landscape.evidence import (
+    Activity,
+    BatchContents,
+    Cause,
+    Divergence,
+    EntryContents,
+    Evidence,
+    InputUse,
+    LossLevel,
+    Plateau,
+    Restart,
+    StartingPoint,
+)
+from lightning_landscape.probes import batch_contents
+from lightning_landscape.surface import LossSurface, Pairing, Roles, RunContext
+from tests.findings.examples import alarms, example, fit_example
+
+PLATEAU = Plateau(step=120, since=50)
+UNFALLEN, FALLEN = LossLevel(2.3, 2.25, 2.25), LossLevel(2.3, 0.5, 0.5)
+INPUTS = EntryContents("0", target=False, size=1.0, mean_size=0.8, spread=1.0, values=1000)
+TARGETS = EntryContents("1", target=True, size=1.0, mean_size=0.8, spread=1.0, values=1000)
+CONTENTS = BatchContents(8, (INPUTS, TARGETS), first_layer="net.0", first_layer_kind="Linear", input_size=1.0)
+
+
+def weight(finder, contents, *readings, plateau=PLATEAU):
+    found = finder(Evidence(*(() if plateau is None else (plateau,)), contents, *readings))
+    return found and found.weight
+
+
+# The order of the classes
+
+SORTED = replace(CONTENTS, class_shares=(1.0, 0.9, 1.0), classes=3, highest_class=2, order=0.9)
+
+
+def test_batches_of_one_class_each_are_named_with_the_line_that_shuffles():
+    found = data.unshuffled(Evidence(PLATEAU, SORTED, UNFALLEN))
+    assert (found.cause, found.weight) == (Cause.LEARNING_RATE_TOO_LARGE, "evidence")
+    assert "97% of a batch" in found.sentence
+    assert "together they hold 3 classes" in found.sentence
+    assert "shuffle=True" in found.advice
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"order": 0.0},  # one class is frequent everywhere
+        {"order": 0.5},  # a sampler that takes two classes for each batch
+        {"order": None, "classes": 1, "highest_class": 1},  # all targets of a contrastive loss are 1
+        {"order": None, "classes": 1, "highest_class": 0},  # nearly all samples are negative
+        {"class_shares": (), "classes": 0, "highest_class": None, "order": None},  # a regression, or tokens
+    ],
+)
+def test_shuffled_batches_are_no_finding(changes):
+    assert weight(data.unshuffled, replace(SORTED, **changes), UNFALLEN) is None
+
+
+def test_a_long_stretch_of_one_class_is_known_by_the_index_of_the_class():
+    found = data.unshuffled(Evidence(PLATEAU, replace(SORTED, order=None, classes=1, highest_class=7), UNFALLEN))
+    assert "all samples of 8 batches are of class 7" in found.sentence
+
+
+def test_batches_of_one_class_are_a_note_if_the_run_learns():
+    assert weight(data.unshuffled, SORTED, UNFALLEN, plateau=None) == "note"
+    assert weight(data.unshuffled, SORTED, FALLEN) == "note"
+    # The present weights know the present class; the mean over the last steps shows that they forget it again.
+    assert weight(data.unshuffled, SORTED, UNFALLEN, StartingPoint(2.3, 0.01)) == "evidence"
+
+
+# The sizes of targets and inputs
+
+FAR = replace(TARGETS, size=1e3, mean_size=800.0)
+
+
+@pytest.mark.parametrize("loss", [1e6, 5e5, 800.0, 1e3])
+def test_targets_that_the_outputs_do_not_reach_are_named_whatever_the_error(loss):
+    contents = replace(CONTENTS, entries=(INPUTS, FAR))
+    found = data.target_scale(Evidence(PLATEAU, contents, LossLevel(loss, 0.99 * loss, loss)))
+    assert (found.cause, found.weight) == (Cause.LEARNING_RATE_TOO_SMALL, "evidence")
+    assert "of size 1e+03" in found.sentence
+    assert "normalise" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("entry", "level"),
+    [
+        (FAR, LossLevel(1e6, 1e5, 8e5)),  # the loss has fallen
+        (FAR, LossLevel(7.0, 7.0, 7.0)),  # counts whose logarithm is predicted
+        (replace(FAR, target=False), LossLevel(1e6, 1e6, 1e6)),
+        (replace(FAR, size=50.0), LossLevel(2500.0, 2500.0, 2500.0)),
+    ],
+)
+def test_targets_in_reach_are_no_finding(entry, level):
+    assert weight(data.target_scale, replace(CONTENTS, entries=(INPUTS, entry)), level) is None
+
+
+RAW = replace(CONTENTS, input_size=300.0, feature_sizes=(0.1, 900.0))
+
+
+def test_inputs_that_nothing_normalises_are_named_with_the_layer_that_receives_them():
+    found = data.input_scale(Evidence(PLATEAU, RAW, UNFALLEN))
+    assert (found.cause, found.weight) == (Cause.LEARNING_RATE_TOO_LARGE, "evidence")
+    assert "net.0, receives inputs of size 3e+02" in found.sentence
+    assert "from 0.1 to 9e+02" in found.sentence
+
+
+def test_large_inputs_that_saturate_a_layer_leave_a_flat_region():
+    saturated = Activity(0.0, None, saturated=1.0, saturated_layer="net.1", layers=1, samples=64)
+    found = data.input_scale(Evidence(PLATEAU, RAW, UNFALLEN, saturated))
+    assert found.cause is Cause.FLAT_REGION
+    assert "In net.1, 100% of the outputs" in found.sentence
+    half = LossLevel(2.3, 1.5, 1.5)
+    assert weight(data.input_scale, RAW, half, saturated) is None
+    assert weight(data.input_scale, RAW, half, saturated, Restart(gain=0.4, seeds=1, steps=100)) == "evidence"
+
+
+@pytest.mark.parametrize(
+    ("contents", "readings"),
+    [
+        (CONTENTS, (UNFALLEN,)),
+        (replace(RAW, first_layer_kind="BatchNorm1d"), (UNFALLEN,)),
+        (replace(RAW, first_layer=None, first_layer_kind="", input_size=0.0), (UNFALLEN,)),  # an embedding of tokens
+        (RAW, (FALLEN,)),
+        (RAW, (UNFALLEN, InputUse(2.25, 2.6, moved=0.2, varied=True))),  # the model uses its inputs
+    ],
+)
+def test_inputs_that_do_no_harm_are_no_finding(contents, readings):
+    assert weight(data.input_scale, contents, *readings) is None
+
+
+# Constant values, and values that are not finite
+
+
+def test_constant_inputs_are_named_by_their_entry():
+    constant = replace(CONTENTS, entries=(replace(INPUTS, varies=False), TARGETS), inputs_vary=False)
+    found = data.constant_inputs(Evidence(PLATEAU, constant))
+    assert (found.cause, found.weight) == (Cause.NOTHING_TO_LEARN, "evidence")
+    assert found.sentence.startswith("Entry '0' of the batch is the same in all samples of 8 batches")
+    assert weight(data.constant_inputs, constant, plateau=None) == "note"
+    assert weight(data.constant_inputs, CONTENTS) is None
+
+
+def test_nan_in_an_entry_explains_a_loss_that_is_nan_and_is_a_note_otherwise():
+    holes = replace(CONTENTS, entries=(replace(INPUTS, not_finite=3), TARGETS))
+    assert weight(data.not_finite_inputs, holes) == "note"
+    assert weight(data.not_finite_inputs, CONTENTS) is None
+    evidence = Evidence(PLATEAU, holes, Divergence(5, finite=False, start=1.0, now=nan))
+    finding = of_divergence(evidence)
+    assert finding.name == "not-finite-inputs"
+    assert "entry '0' of the batch holds 3 of 1,000" in finding.sentence.replace("Entry", "entry")
+    assert diagnose(evidence, DETECTORS).finding == finding
+    growing = Divergence(5, finite=True, start=1.0, now=1e9)
+    assert weight(data.not_finite_inputs, holes, growing) == "note"
+
+
+def test_one_batch_again_and_again_is_a_note():
+    assert weight(data.repeated_batches, replace(CONTENTS, repeated=7)) == "note"
+    assert weight(data.repeated_batches, replace(CONTENTS, repeated=6)) is None
+    assert weight(data.repeated_batches, replace(CONTENTS, batches=1)) is None
+
+
+# Changed data
+
+LOST = LossLevel(2.3, 0.3, 2.2, start_spread=0.1, spread=0.1)
+CHANGED = replace(CONTENTS, losses={"initial": 2.3, "best": 6.0})
+
+
+def test_data_have_changed_if_the_best_earlier_weights_do_worse_on_them_than_the_initial_ones():
+    found = data.data_changed(Evidence(PLATEAU, CHANGED, LOST))
+    assert (found.cause, found.weight) == (Cause.NOTHING_TO_LEARN, "evidence")
+    assert "from 2.3 to 0.3 and is 2.2" in found.sentence
+
+
+@pytest.mark.parametrize("offset", [500.0, -500.0])
+def test_a_constant_in_the_loss_does_not_matter(offset):
+    level = LossLevel(2.3 + offset, 0.3 + offset, 2.2 + offset, start_spread=0.1, spread=0.1)
+    contents = replace(CHANGED, losses={"initial": 2.3 + offset, "best": 6.0 + offset})
+    assert weight(data.data_changed, contents, level) == "evidence"
+
+
+@pytest.mark.parametrize(
+    ("losses", "level"),
+    [
+        ({"initial": 2.3, "best": 0.4}, LOST),  # the weights are damaged
+        ({"initial": 2.3, "best": 2.25}, LOST),  # the best weights were copied before the run had learned
+        ({"initial": 2.3}, LOST),
+        ({"best": 6.0}, LOST),
+        ({"initial": 2.3, "best": 6.0}, replace(LOST, now=0.5)),  # little was lost
+        ({"initial": 2.3, "best": 6.0}, replace(LOST, now=9.0)),  # targets that grow, as in reinforcement learning
+        ({"initial": 2.3, "best": 6.0}, replace(LOST, spread=1.0)),  # noise
+        ({"initial": 2.3, "best": 6.0}, replace(LOST, spread=None)),
+    ],
+)
+def test_data_have_not_changed_where_other_reasons_are_possible(losses, level):
+    assert weight(data.data_changed, replace(CHANGED, losses=losses), level) is None
+
+
+# The runs of the docs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("finding", ["unshuffled", "target-scale", "input-scale", "constant-inputs", "data-changed"])
+def test_the_failing_example_gets_the_finding_and_the_mended_one_no_alarm(finding, without_pictures):
+    steps = 600 if finding == "data-changed" else 400
+    assert alarms(fit_example("data.md", finding, "broken", steps))[:1] == [finding]
+    assert alarms(fit_example("data.md", finding, "mended", steps)) == []
+
+
+def contents_of(loader):
+    """Return what the first four batches of a loader contain."""
+    entries = [{(i,): tensor for i, tensor in enumerate(batch)} for batch, _ in zip(loader, range(4), strict=False)]
+    pairing = Pairing((), roles=lambda: Roles(((1,),)), mispaired_losses=lambda targets: ())
+    surface = LossSurface(lambda at: at["w"], {}, pairing=pairing, run=RunContext(entries=lambda: entries))
+    return batch_contents(surface)
+
+
+def test_the_batches_of_the_example_hold_nan_and_those_of_the_mended_one_do_not():
+    built = example("data.md", "not-finite-inputs")
+    assert weight(data.not_finite_inputs, contents_of(built["broken"]()[1])) == "note"
+    assert weight(data.not_finite_inputs, contents_of(built["mended"]()[1])) is None
+
+
+def test_the_batches_of_the_example_are_repeated_and_those_of_the_mended_one_are_not():
+    built = example("data.md", "repeated-batches")
+    assert weight(data.repeated_batches, contents_of(built["broken"]()[1])) == "note"
+    assert weight(data.repeated_batches, contents_of(built["mended"]()[1])) is None
