@@ -48,7 +48,7 @@ class SchedulerConfig(Protocol):
 
 
 def schedulers_of(host: Host) -> Schedulers:
-    """Return how the schedulers of the run's first optimizer are set up: its learning rate is the one that is tracked."""
+    """Return how the schedulers of the first optimizer are set up, whose learning rate is the one that is tracked."""
     first = host.optimizers[0] if host.optimizers else None
     configs = [config for config in host.scheduler_configs if getattr(config.scheduler, "optimizer", first) is first]
     return Schedulers(

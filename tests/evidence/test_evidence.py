@@ -110,7 +110,10 @@ READINGS = (
     Symmetry(share=0.75, layer="net.0"),
     EntryContents("1", target=True, size=2.0, mean_size=1.5, spread=0.5, values=64),
     BatchContents(
-        8, (EntryContents("0", target=False, size=1.0, mean_size=0.8, spread=1.0, values=512, not_finite=3),), class_shares=(0.5, 1.0), losses={"best": 0.3}
+        8,
+        (EntryContents("0", target=False, size=1.0, mean_size=0.8, spread=1.0, values=512, not_finite=3),),
+        class_shares=(0.5, 1.0),
+        losses={"best": 0.3},
     ),
     Measurements({"weight_norm": 0.5}),
     Parts((PART,), (GROUP,), step=7),
