@@ -68,10 +68,12 @@ class RoleObserver(Callback):
         if trainer.global_step == trainer.max_steps:
             meter = Meter()
             with host_surface(LightningHost(trainer, pl_module), self.probe_set, meter=meter) as surface:
-                roles = surface.pairing.roles() if surface.pairing is not None else None
                 before, announced = meter.gradients, cost_of(input_use, surface)
                 use = input_use(surface)
-                self.seen = Seen(roles, use, 3 * (meter.gradients - before), 3 * announced)
+                spent = meter.gradients - before
+                roles = surface.pairing.roles() if surface.pairing is not None else None
+                assert meter.gradients == before + spent  # the roles are found once
+                self.seen = Seen(roles, use, 3 * spent, 3 * announced)
 
 
 def seen(step: Callable[[Any, Any], Tensor], batch: Callable[[], Any], module: Any = Module, batches: int = 4) -> Seen:
