@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from lightning_landscape.evidence import comparison, curvature, data, measurements, parts, readings, schedule, trials, wiring
+from lightning_landscape.evidence import (
+    comparison,
+    curvature,
+    data,
+    measurements,
+    parts,
+    readings,
+    schedule,
+    trials,
+    wiring,
+)
 from lightning_landscape.evidence.serialization import from_builtins, refilled
 
 OURS: Mapping[str, type] = {

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lightning_landscape.diagnosis.thresholds import PARAMETERS_UNREACHED
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
@@ -25,8 +24,8 @@ from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
-from lightning_landscape.functional.plateau import TOLERANCE
-from lightning_landscape.reporting.messages import NOT_JUDGED
+from lightning_landscape.examination.run_notes import notes_of
+from lightning_landscape.examination.verdicts import is_lower
 from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
 from lightning_landscape.tracking.loss_history import FIRST_HORIZON
@@ -177,7 +176,7 @@ class RunState:
         if verdict.finding is not None and verdict.finding.name in self.named_findings:
             return False
         if last is not None:
-            lower = verdict.stuck and _is_lower(verdict, last)
+            lower = verdict.stuck and is_lower(verdict, last)
             near = verdict.since - last.step < self._patience and not lower
             if last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
                 return False
@@ -236,16 +235,8 @@ class RunState:
         self.document.mark(self.step, cause or without_cause)
 
     def notes(self) -> list[str]:
-        """Return the notes of the report: on missing verdicts, warnings, untrained parameters and remedies."""
-        notes = [NOT_JUDGED] if self.optimizer_count > 1 else []
-        notes += [f"the warning [{code}] was given; docs/causes.md explains it" for code in self.announced_codes]
-        if all(verdict.cause is not Cause.NOT_UPDATING for verdict in self.verdicts):
-            if self.coverage.outside_optimizers > PARAMETERS_UNREACHED:
-                notes.append(f"no optimizer holds {self.coverage.outside_optimizers:.0%} of the trainable parameters")
-            if self.no_grad_share > PARAMETERS_UNREACHED:
-                notes.append(f"{self.no_grad_share:.0%} of the parameters received no gradient")
-        notes += self.findings.notes(self.named_findings)
-        return notes + [outcome.sentence(self.step) for outcome in self.remedy_outcomes if outcome.said]
+        """Return the notes of the report: on missing verdicts, warnings, findings, untrained parameters and remedies."""
+        return notes_of(self)
 
     def state_dict(self) -> dict[str, Any]:
         """Return builtins only, for the checkpoint."""
@@ -286,9 +277,3 @@ class RunState:
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
         self.judgements, self.no_grad_share = int(state["judgements"]), float(state["no_grad_share"])
-
-
-def _is_lower(verdict: Verdict, last: Verdict) -> bool:
-    """Return whether the loss fell by more than 3% between the verdicts; False where it was not measured."""
-    now, before = verdict.evidence.get(LossLevel), last.evidence.get(LossLevel)
-    return now is not None and before is not None and before.now - now.now > TOLERANCE * abs(before.now)

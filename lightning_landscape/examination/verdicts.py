@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from lightning_landscape.diagnosis import DETECTORS, Detector, by_finding, diagnose, needs_more_evidence
-from lightning_landscape.evidence import Cause, Evidence, Verdict, shown
+from lightning_landscape.evidence import Cause, Evidence, LossLevel, Verdict, shown
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.naming import name_of
+from lightning_landscape.functional.plateau import TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,9 @@ def _checked_verdict(detector: Detector, evidence: Evidence) -> Verdict | None:
     verdict = replace(verdict, cause=Cause(verdict.cause), evidence=complete)
     Verdict.from_dict(verdict.to_dict())  # raises an error for a verdict that a resumed run could not load
     return verdict
+
+
+def is_lower(verdict: Verdict, last: Verdict) -> bool:
+    """Return whether the loss fell by more than 3% between the verdicts; False where it was not measured."""
+    now, before = verdict.evidence.get(LossLevel), last.evidence.get(LossLevel)
+    return now is not None and before is not None and before.now - now.now > TOLERANCE * abs(before.now)
