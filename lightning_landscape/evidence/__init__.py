@@ -17,6 +17,7 @@ from lightning_landscape.evidence.data import BatchContents as BatchContents
 from lightning_landscape.evidence.data import EntryContents as EntryContents
 from lightning_landscape.evidence.findings import WEIGHTS as WEIGHTS
 from lightning_landscape.evidence.findings import Finding as Finding
+from lightning_landscape.evidence.finiteness import NotFinite as NotFinite
 from lightning_landscape.evidence.kinds import short_name as short_name
 from lightning_landscape.evidence.kinds import stored_name as stored_name
 from lightning_landscape.evidence.measurements import Measurements as Measurements

@@ -10,11 +10,7 @@ from typing import Any
 from lightning_landscape.evidence import (
     comparison,
     curvature,
-    data,
-    measurements,
-    parts,
-    readings,
-    schedule,
+    for module in (comparison, curvature, data, finiteness, measurements, parts, readings, schedule, trials, wiring)
     trials,
     wiring,
 )
@@ -22,7 +18,7 @@ from lightning_landscape.evidence.serialization import from_builtins, refilled
 
 OURS: Mapping[str, type] = {
     name: kind
-    for module in (comparison, curvature, data, measurements, parts, readings, schedule, trials, wiring)
+    for module in (comparison, curvature, data, finiteness, measurements, parts, readings, schedule, trials, wiring)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and is_dataclass(kind)
 }

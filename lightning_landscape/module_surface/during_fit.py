@@ -13,6 +13,7 @@ from lightning_landscape.module_surface.activations import watch_activations
 from lightning_landscape.module_surface.assembly import assemble
 from lightning_landscape.module_surface.batches import ProbeBatch, ProbeSet
 from lightning_landscape.module_surface.evaluator import Evaluator, Mode
+from lightning_landscape.module_surface.finiteness import replays_of
 from lightning_landscape.module_surface.isolation import Isolation, isolated
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.meter import Meter
@@ -99,7 +100,7 @@ def host_surface(
     _require_probing_hook(host)
     ranks = Ranks(host) if ranks is None else ranks
     try:
-        with _mean_losses(host, probe_set, loss_fn, mode, ranks, weights_type, meter) as (measured, held_out):
+        with _mean_losses(host, probe_set, anchors, loss_fn, mode, ranks, weights_type, meter) as (measured, held_out):
             evaluator = measured.evaluator
             decay, decoupled = decay_of(host)
             run = RunContext(
@@ -108,6 +109,7 @@ def host_surface(
                 frozen_since=lambda name: evaluator.weights.frozen_since(name, anchors[name]),
                 activations=functools.partial(watch_activations, measured),
                 trace=functools.partial(trace_step, measured, host.optimizers) if weights_type is Weights else None,
+                replays=replays_of(measured, held_out) if weights_type is Weights else (),
                 weight_decay=decay,
                 decoupled_decay=decoupled,
             )
@@ -122,6 +124,7 @@ def host_surface(
 def _mean_losses(
     host: Host,
     probe_set: ProbeSet,
+    anchors: Mapping[str, Params],
     loss_fn: LossFn | None,
     mode: Mode,
     ranks: Ranks,
@@ -144,7 +147,7 @@ def _mean_losses(
         require_copies(isolation, training_step, (*batches, *held_out))
         evaluator = Evaluator(isolation, training_step, ranks, mode, meter)
         try:
-            evaluator.require_reproducible(batches[0])
+            evaluator.require_reproducible(batches[0], evaluator.weights.finite_point(anchors))
             ddp = "DDPStrategy" in host.strategy_names
             yield MeanLoss(evaluator, batches, ddp), MeanLoss(evaluator, held_out, ddp)
         finally:

@@ -145,22 +145,22 @@ class Evaluator:
                 self.loss_without_reset(batch)
         return {name: dict(norm._buffers) for name, norm in collecting.items()}
 
-    def require_reproducible(self, batch: ProbeBatch) -> None:
-        """Evaluate the loss twice at the present weights, and raise an error if the two values differ.
+    def require_reproducible(self, batch: ProbeBatch, point: Params = PRESENT_WEIGHTS) -> None:
+        """Evaluate the loss twice at `point`, and raise an error if the two values differ.
 
         Raises:
             SurfaceError: if the two values differ in a single bit
         """
         with self.temporary_weights():
-            self._find_weights_written_by_step(batch)
+            self._find_weights_written_by_step(batch, point)
             try:
-                first = self.loss_without_graph(batch, PRESENT_WEIGHTS)
+                first = self.loss_without_graph(batch, point)
             except SurfaceError:
                 raise
             except Exception:  # a loss with a gradient penalty needs gradients; any other step fails once more
                 self._grad_mode = torch.enable_grad
-                first = self.loss_without_graph(batch, PRESENT_WEIGHTS)
-            second = self.loss_without_graph(batch, PRESENT_WEIGHTS)
+                first = self.loss_without_graph(batch, point)
+            second = self.loss_without_graph(batch, point)
             if not bool(((first == second) | (first.isnan() & second.isnan())).all()):
                 raise SurfaceError(
                     f"[LL307] training_step gives {first.item():.9g}, then {second.item():.9g} for the same weights, "
@@ -168,12 +168,12 @@ class Evaluator:
                     "landscape_loss(self, batch)"
                 )
 
-    def _find_weights_written_by_step(self, batch: ProbeBatch) -> None:
+    def _find_weights_written_by_step(self, batch: ProbeBatch, point: Params) -> None:
         """Evaluate once to find the weights that the step itself changes: it may clip them or average them."""
-        point = self.weights.doubled_point()
+        doubled = self.weights.doubled_point(point)
         with contextlib.suppress(Exception), torch.enable_grad():  # a sound step may fail at such weights
-            self.loss(batch, point)
-        self.weights.record_writes(point)
+            self.loss(batch, doubled)
+        self.weights.record_writes(doubled, point)
 
     @property
     def writes_after_backward(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -85,9 +85,21 @@ class _CopiedOptimizer:
             if (hooks := getattr(self._original, name, None)) is not None:
                 memo[id(hooks)] = OrderedDict()
         copied = copy.deepcopy(self._original, memo)
+        _make_finite(copied.state.values())
         for group in copied.param_groups:
             group["lr"] = group["lr"] * self._factor
         return copied
+
+
+def _make_finite(states: Iterable[Any]) -> None:
+    """Set the numbers in the states of the parameters that are not finite to 0.
+
+    After a gradient that was not finite there are such numbers, and they would spoil every further step.
+    """
+    for state in states:
+        for value in state.values() if isinstance(state, Mapping) else ():
+            if isinstance(value, Tensor) and value.is_floating_point():
+                value.nan_to_num_(0.0, 0.0, 0.0)
 
 
 def _clipping(host: Host) -> ClipGradients:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -74,21 +74,34 @@ class Weights:
     def reshard(self) -> None:
         """Free the full weights that FSDP2 has gathered; without FSDP2 there is nothing to do."""
 
-    def doubled_point(self) -> Params:
-        """Return a point at which a step that writes to its weights really changes them.
+    def finite_point(self, anchors: Mapping[str, Params]) -> Params:
+        """Return a copy of the latest anchor with finite weights, if the present ones are not finite.
 
-        At the present weights, clipping may change nothing, since the run has clipped them already.
+        An empty point, which stands for the present weights, if these are finite or no anchor is.
         """
-        return {name: 2 * self.originals[name] for name in self.trainable}
+        if _all_finite(self.originals[name] for name in self.trainable):
+            return {}
+        here = self.present_point
+        for name, point in list(anchors.items())[::-1]:
+            if _all_finite(point.values()):
+                return {key: weight.clone() for key, weight in Anchor(name, point, here).items()}
+        return {}
 
-    def record_writes(self, point: Params) -> None:
-        """Record which weights the evaluation at `point`, a `doubled_point`, has changed.
+    def doubled_point(self, point: Params) -> Params:
+        """Return a point at which a step that writes to its weights really changes them: twice `point`.
+
+        At the weights of a run, clipping may change nothing, since the run has clipped them already.
+        """
+        return {name: 2 * point.get(name, self.originals[name]) for name in self.trainable}
+
+    def record_writes(self, doubled: Params, point: Params) -> None:
+        """Record which weights the evaluation at `doubled`, the `doubled_point` of `point`, has changed.
 
         From now on, each evaluation gets its own copy of these.
         """
         for name, original in self.originals.items():
-            if name in point:
-                written = not torch.equal(point[name], 2 * original)
+            if name in doubled:
+                written = not torch.equal(doubled[name], 2 * point.get(name, original))
             else:
                 written = not torch.equal(self.copies[name], original)
             if written:
@@ -120,7 +133,11 @@ class ShardedWeights(Weights):
         with torch.no_grad():
             local_shard(parameter).copy_(local_shard(weight))
 
-    def record_writes(self, point: Params) -> None:
+    def finite_point(self, anchors: Mapping[str, Params]) -> Params:
+        """Return an empty point, since each rank sees its own shards only and could choose another anchor."""
+        return {}
+
+    def record_writes(self, doubled: Params, point: Params) -> None:
         """Record nothing, since every evaluation copies its weights."""
 
     def restore(self) -> None:
@@ -128,6 +145,10 @@ class ShardedWeights(Weights):
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 local_shard(parameter).copy_(local_shard(self.copies[name]))
+
+
+def _all_finite(weights: Iterable[Tensor]) -> bool:
+    return all(bool(weight.isfinite().all()) for weight in weights)
 
 
 def local_shard(weight: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from lightning_landscape.probes.alternatives import TryAlternatives as TryAltern
 from lightning_landscape.probes.curvature import HessianExtremes as HessianExtremes
 from lightning_landscape.probes.curvature import HessianSpectrum as HessianSpectrum
 from lightning_landscape.probes.data import batch_contents as batch_contents
+from lightning_landscape.probes.finiteness import first_not_finite as first_not_finite
 from lightning_landscape.probes.line import LossLine as LossLine
 from lightning_landscape.probes.noise import gradient_noise as gradient_noise
 from lightning_landscape.probes.path import PathPlane as PathPlane

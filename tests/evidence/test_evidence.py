@@ -30,6 +30,7 @@ from lightning_landscape.evidence import (
     Line,
     LossLevel,
     Measurements,
+    NotFinite,
     OptimizerGroup,
     Part,
     Parts,
@@ -107,6 +108,7 @@ READINGS = (
     Trials({"adam": 0.2, "line search": -math.inf}, steps=40, relative_gradient=0.5, decay_pull=0.0, samples=64),
     Alternatives({"a perturbation": 0.3}, steps=40, batches=8),
     Restart(gain=0.4, seeds=2, steps=300),
+    NotFinite("forward", "log", "net.2", "train.py, line 3", after="softmax", outcome="-inf", inputs=(0.0,), step=410),
     Symmetry(share=0.75, layer="net.0"),
     EntryContents("1", target=True, size=2.0, mean_size=1.5, spread=0.5, values=64),
     BatchContents(

@@ -117,6 +117,23 @@ def test_a_copied_optimizer_goes_where_the_original_would_have_gone(name: str, c
         assert torch.equal(weight, module.get_parameter(n)), n
 
 
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.Adagrad, torch.optim.RMSprop])
+def test_a_copy_of_a_state_that_is_not_finite_takes_finite_steps(kind: type[torch.optim.Optimizer]):
+    module = network()
+    optimizer = kind(module.parameters(), lr=0.1)
+    point = {name: weight.detach().clone() for name, weight in module.named_parameters() if weight.requires_grad}
+    for weight in module.parameters():
+        weight.grad = torch.full_like(weight, torch.nan) if weight.requires_grad else None
+    optimizer.step()
+    host = LightningHost(
+        SimpleNamespace(optimizers=[optimizer], gradient_clip_val=None, gradient_clip_algorithm=None), module
+    )
+    step = optimizer_copy(host)
+    assert step is not None
+    step(1.0)(point, [torch.ones_like(weight) for weight in point.values()])
+    assert all(bool(weight.isfinite().all()) for weight in point.values())
+
+
 def test_the_factor_scales_the_rate_of_every_group_and_of_no_group_of_the_original():
     module = network()
     optimizer = torch.optim.SGD(two_groups(module), lr=0.1)

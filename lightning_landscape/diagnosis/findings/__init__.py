@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.diagnosis.findings import data, parts, schedule, step_sizes, wiring
+from lightning_landscape.diagnosis.findings import data, finiteness, parts, schedule, step_sizes, wiring
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import WEIGHTS, Cause, Evidence, Finding, Verdict
 
 Finder: TypeAlias = Callable[[Evidence], Finding | None]
 
 FINDERS: tuple[Finder, ...] = (
+    finiteness.not_finite,
     wiring.squashed_twice,
     wiring.softmax_of_one,
     wiring.unowned_parameters,
