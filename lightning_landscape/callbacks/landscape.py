@@ -35,7 +35,7 @@ from lightning_landscape.evidence import Plane
 from lightning_landscape.examination.effort import Setting
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.probes import EXAMINATION as EXAMINATION
-from lightning_landscape.probes import FIRST_LOOK, PathPlane, TryAlternatives, gradient_noise
+from lightning_landscape.probes import FIRST_LOOK, PathPlane, TryAlternatives, first_not_finite, gradient_noise
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
@@ -124,6 +124,7 @@ class LandscapeMonitor(Monitor):
                 probes,
                 scheduled=(*line_probes(anchors, num_points), gradient_noise) if probes else (),
                 first_look=FIRST_LOOK if probes else (),
+                replay=(first_not_finite,) if probes else (),
                 follow_up=FOLLOW_UP_PROBES if probes else (),
                 every_n_steps=every_n_steps,
                 anchors=() if effort == "light" else anchors,

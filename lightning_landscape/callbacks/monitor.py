@@ -213,12 +213,12 @@ class Monitor(ReportingCallback):
         probes = examination.due_probes(state)
         state.kept_gradients = self._recorder.zeroing.kept
         examination.check_host(host, state)
-        can_probe = examination.captures_batches and state.progress.divergence is None and state.progress.finite
+        can_probe = examination.can_probe(state)
         stalled, ready = state.stalled, can_probe or not probes
         if probes and can_probe and not examination.within_budget(host, state):
             probes, stalled = (), False
         readings = self._probe(host, probes) if probes and can_probe else []
-        if state.diverged or (stalled and ready and examination.underway is None):
+        if examination.replay.may_judge(state) or (stalled and ready and examination.underway is None):
             self.judge(readings)
         self._end_check()
         if readings and examination.limits.may_draw(state.steps, verdict=state.judged_at == state.steps):

@@ -12,6 +12,8 @@ SHARE = 0.02
 """gradients that each optimizer step adds to the budget of scheduled measurements"""
 FIRST_LOOK = 3
 """gradients that a look at the wiring may compute, beside the budget"""
+REPLAY = 60
+"""gradients that a replay of a loss that is not finite may compute, beside the budget"""
 DIAGNOSES = 2
 """all diagnoses of a run together may compute this many times as much as the first one"""
 
@@ -29,8 +31,14 @@ class ProbeReason(Enum):
     """after an alarm, to show the plateau and to try changes"""
     FIRST_LOOK = auto()
     """a look at the wiring in the first steps; it is counted, but leaves the budget as it is"""
+    REPLAY = auto()
+    """to find what made the loss not finite; it is counted, but leaves the budget as it is"""
     REMEDY = auto()
     """to measure a direction for a remedy of the user; this is neither limited nor counted"""
+
+
+BESIDE = {ProbeReason.FIRST_LOOK: FIRST_LOOK, ProbeReason.REPLAY: REPLAY}
+"""gradients that probes may compute for these reasons, beside the budget"""
 
 
 class Account:
@@ -49,8 +57,8 @@ class Account:
 
     def allowance(self, reason: ProbeReason, steps: int) -> int | None:
         """Return the gradients that probes may compute now, after this many optimizer steps; None for no limit."""
-        if reason is ProbeReason.FIRST_LOOK:
-            return FIRST_LOOK
+        if reason in BESIDE:
+            return BESIDE[reason]
         if self.effort is None or reason is ProbeReason.REMEDY:
             return None
         first = self.effort.gradients
@@ -77,7 +85,7 @@ class Account:
         """Count gradients that probes have computed."""
         if reason is ProbeReason.SCHEDULE:
             self._scheduled += gradients
-        elif reason is ProbeReason.FIRST_LOOK:
+        elif reason in BESIDE:
             self._first_look += gradients
         elif reason is not ProbeReason.REMEDY:
             self._diagnoses += gradients

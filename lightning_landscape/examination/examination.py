@@ -11,6 +11,7 @@ from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.diagnosis import FINDERS, Detector, found
 from lightning_landscape.evidence import Plane, Verdict
 from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.captures import Captures
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.first_look import FirstLook
 from lightning_landscape.examination.host_readings import check_host
@@ -18,13 +19,13 @@ from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import own_scalars
 from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
+from lightning_landscape.examination.replay import Replay
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
 from lightning_landscape.examination.snapshots import Snapshots, weights_of
 from lightning_landscape.examination.spending import LEAST_MEASUREMENT, Underway, batches_for
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.examination.verdicts import Verdicts
-from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.probes import EXAMINATION, FIRST_LOOK
 from lightning_landscape.surface import Probe
 from lightning_landscape.trainer.host import Host
@@ -40,6 +41,7 @@ class Examination:
             user's own always run.
         scheduled: run every `every_n_steps` steps, after a checkpoint, and at the end of a diagnosis.
         first_look: run on one batch after the first optimizer step, to find mistakes in the wiring.
+        replay: run once when the loss is not finite any more, on batches captured after that, to find the reason.
         follow_up: run after the others, once for each plateau with an alarm, to show the plateau and to try changes.
         every_n_steps: optimizer steps between two scheduled measurements; None for a tenth of the run.
         anchors: names of the anchors: "initial", "previous", "best", or paths of checkpoint files.
@@ -60,6 +62,7 @@ class Examination:
         *,
         scheduled: Sequence[Probe] = (),
         first_look: Sequence[Probe] = (),
+        replay: Sequence[Probe] = (),
         follow_up: Sequence[Probe] = (),
         every_n_steps: int | None = None,
         anchors: Sequence[str] = (),
@@ -70,7 +73,8 @@ class Examination:
         share: float | None = None,
         detectors: Sequence[Detector] | None = None,
     ) -> None:
-        self.probe_set = ProbeSet(max_batches)
+        self.captures = Captures(max_batches)
+        self.probe_set, self.replay = self.captures.batches, Replay(replay, self.captures)
         self.schedule = Schedule(every_n_steps)
         self.limits = Limits(effort, share, limits_schedule=every_n_steps is None)
         self.captures_always = captures_always
@@ -90,11 +94,10 @@ class Examination:
         self.limits.forget()
         self.underway: Underway | None = None
         """the diagnosis that continues at the next check; None where there is none"""
-        self.captures_batches = self._postponed = False
+        self.captures.forget()
         self._follows_alarm = False  # whether the present check runs follow-up probes
         self._last_pictured: int | None = None  # the step of the latest alarm with a picture of the plane
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
-        self.probe_set.clear()
 
     def notes(self) -> list[str]:
         """Return the notes of the report: on the effort, and on what was left out or skipped and why."""
@@ -126,33 +129,23 @@ class Examination:
             self.underway = None
         due = self._scheduled and self.schedule.due(state.steps + ahead)
         soon = bool(self._probes) and state.may_stall_within(ahead)
-        self.captures_batches = bool(self.due_probes(state) or due or soon or self.captures_always)
-        self._postponed = self._postponed and self.captures_batches
-        self.probe_set.clear()
-
-    def captures(self, steps_left: int) -> bool:
-        """Return whether the batch that is `steps_left` steps before the next check is captured for probes."""
-        return self.captures_batches and steps_left <= self.probe_set.max_batches
+        for_probes = bool(self.due_probes(state) or due or soon or self.captures_always)
+        self.captures.plan(for_probes=for_probes, for_replay=self.replay.begins(state))
 
     def on_checkpoint(self) -> None:
-        """Note that a checkpoint was written, so that the next scheduled measurement is due sooner.
-
-        The checkpoint does not contain the captured batches, so a run that resumes from it lacks them at the next
-        check. Probes therefore wait for the check after it in both runs. They do not wait twice, since frequent
-        checkpoints would otherwise prevent all probes.
-        """
+        """Note that a checkpoint was written, so that the next scheduled measurement is due sooner."""
         self.schedule.checkpointed = True
-        if self._checkpoint_lacks_batches:
-            self.captures_batches, self._postponed = False, True
-            self.probe_set.clear()
+        self.captures.on_checkpoint()
 
-    @property
-    def _checkpoint_lacks_batches(self) -> bool:
-        """Whether a run that resumes from here would lack batches that this run has."""
-        return self.captures_batches and not self._postponed and len(self.probe_set) > 0
+    def can_probe(self, state: RunState) -> bool:
+        """Return whether probes may run at this check: batches were captured, and the loss is finite or is replayed."""
+        finite = state.progress.divergence is None and state.progress.finite
+        return self.replay.due(state) or (self.captures.for_probes and finite)
 
     def due_probes(self, state: RunState) -> tuple[Probe, ...]:
         """Return the probes that are due: all of them for a stalled loss, else those of the schedule."""
+        if self.replay.due(state):
+            return self.replay.probes
         if state.stalled and (self._probes or self._scheduled):
             return distinct((*self._probes, *self._follow_up, *self._scheduled))
         return distinct(self._scheduled) if self.schedule.due(state.steps) else ()
@@ -165,12 +158,17 @@ class Examination:
         return self._verdicts.reached(evidence, guard)
 
     def check_host(self, host: Host, state: RunState) -> None:
-        """Note what was frozen since the last check, and read the run itself if it is going to be judged."""
+        """Note what was frozen since the last check, and read the run itself if it is going to be judged.
+
+        The weights are copied from time to time while the loss is finite, so that a replay can begin with recent ones.
+        """
+        if self.replay.needs_recent_weights(state):
+            self._snapshots.take_recent(host.module, state.step)
         check_host(host, state, self._snapshots.point("initial"))
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""
-        if self.limits.cover(host, state.probe_reason, state.steps, LEAST_MEASUREMENT):
+        if self.replay.due(state) or self.limits.cover(host, state.probe_reason, state.steps, LEAST_MEASUREMENT):
             return True
         self.schedule.enter(state.steps)
         if state.stalled:
@@ -198,17 +196,18 @@ class Examination:
             reason: why the probes run; None for the reason that follows from the state.
         """
         self.schedule.enter(state.steps)
-        self._postponed = False
-        diagnosing = any(probe in self._probes for probe in probes)
+        self.captures.end_probes()
+        replays, diagnosing = self.replay.due(state), any(probe in self._probes for probe in probes)
         names = tuple(map(name_of, probes))
         begun = self.underway if self.underway is not None and self.underway.probes == names else None
         budget, earlier, done = (None, (), 0) if begun is None else (begun.budget, begun.readings, begun.done)
-        spending = self.limits.spending(reason or state.probe_reason, state.steps, budget)
+        reason = ProbeReason.REPLAY if replays else reason or state.probe_reason
+        spending = self.limits.spending(reason, state.steps, budget)
         runner = ProbeRunner(host, guard, spending, self._loss_fn, [*earlier], done=done)
         runner.run(
             probes,
-            batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
-            lambda: self._snapshots.points(weights_of(host.module)),
+            self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
+            lambda: self._snapshots.points(weights_of(host.module), by_step=replays),
             lambda probe, so_far: self._is_due(probe, state, so_far),
             lambda probe: diagnosing and probe not in self._probes,
         )
@@ -218,7 +217,7 @@ class Examination:
         self.skipped.update(self._snapshots.skipped)
         self._enter(readings[len(earlier) :], state)
         self.underway = Underway(spending.budget, runner.done, tuple(readings), names) if runner.waiting else None
-        if self.underway is None:
+        if self.underway is None and not replays:
             loss = None if state.progress.level is None else state.progress.level.now
             self._snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up))
         return readings
@@ -258,8 +257,7 @@ class Examination:
         """Return what was observed, in builtins and tensors."""
         return {
             **self.schedule.state_dict(),
-            "captures_batches": self.captures_batches and not self._checkpoint_lacks_batches,
-            "postponed": self._postponed or self._checkpoint_lacks_batches,
+            **self.captures.state_dict(),
             "pictured": self._last_pictured,
             "snapshots": self._snapshots.state_dict(),
             "account": self.limits.state_dict(),
@@ -269,7 +267,7 @@ class Examination:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.schedule.load_state_dict(state)
-        self.captures_batches, self._postponed = bool(state["captures_batches"]), bool(state["postponed"])
+        self.captures.load_state_dict(state)
         self._last_pictured = state["pictured"]
         self._snapshots.load_state_dict(state["snapshots"])
         self.limits.load_state_dict(state["account"])

@@ -18,6 +18,11 @@ PATH_POINTS = 6
 """most points of the path of the run that are kept besides these anchors"""
 PATH_BYTES = 8 * 2**20
 """most bytes of the points of the path together, since they go into the user's checkpoints"""
+RECENT_STEPS = 40
+"""fewest steps between two copies of recent weights; a replay of a loss that is not finite takes at most as many"""
+RECENT_BYTES = 2 * 2**20
+"""most bytes of the recent weights, whose copy must take well below a percent of 40 steps; larger models are replayed
+from an anchor"""
 
 
 class Snapshots:
@@ -38,6 +43,7 @@ class Snapshots:
         self._best_loss: float | None = None
         self._steps: dict[str, int] = {}
         self._path: dict[int, dict[str, Tensor]] = {}
+        self._recent: tuple[int, dict[str, Tensor]] | None = None
 
     def has(self, name: str) -> bool:
         """Return whether this anchor was copied during the run."""
@@ -96,12 +102,31 @@ class Snapshots:
             kept = list(self._path)[::-1][::2][:most]
             self._path = {key: self._path[key] for key in reversed(kept)}
 
-    def points(self, like: Params) -> dict[str, Params]:
+    @torch.no_grad()
+    def take_recent(self, module: nn.Module, step: int) -> None:
+        """Copy the weights as the recent ones, if these are old enough, and the weights are finite and not large."""
+        if self._recent is not None and step - self._recent[0] < RECENT_STEPS:
+            return
+        weights = weights_of(module)
+        # A sum is finite only if all weights are, and is computed faster than one test for each of them.
+        if _bytes(weights) <= RECENT_BYTES and all(bool(weight.sum().isfinite()) for weight in weights.values()):
+            kept = {} if self._recent is None else self._recent[1]
+            self._recent = step, {key: _copied(weight, kept.get(key)) for key, weight in weights.items()}
+
+    def points(self, like: Params, *, by_step: bool = False) -> dict[str, Params]:
         """Return the points that belong to the model with the parameters `like`, by name.
 
         Checkpoint files come first, since their optimizer steps are unknown, and then the points of the run by their
         steps. The files are read now; a file that cannot be used is entered in `skipped`.
+
+        Args:
+            like: the parameters of the model.
+            by_step: whether to return the points of the run only, the recent one included, each named like "step 410".
         """
+        if by_step:
+            kept = {self._steps.get(name, 0): point for name, point in self._points.items()} | self._path
+            kept |= {} if self._recent is None else dict([self._recent])
+            return {f"step {step}": kept[step] for step in sorted(kept) if kept[step].keys() == like.keys()}
         points: dict[str, Params] = {}
         for name in self.names:
             if name not in NAMES:
@@ -119,7 +144,7 @@ class Snapshots:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles keep: no weights, since the next fit begins with its own."""
-        return {**vars(self), "_points": {}, "_path": {}}
+        return {**vars(self), "_points": {}, "_path": {}, "_recent": None}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the path, and the anchors if they are small enough for the user's checkpoint."""
@@ -130,6 +155,7 @@ class Snapshots:
             "best_loss": self._best_loss,
             "steps": dict(self._steps),
             "trail": {step: dict(point) for step, point in self._path.items()},
+            "recent": None if self._recent is None else [self._recent[0], dict(self._recent[1])],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -138,6 +164,8 @@ class Snapshots:
         self._best_loss = state["best_loss"] if "best" in self._points else None
         self._steps = dict(state.get("steps", {}))
         self._path = {step: dict(point) for step, point in state.get("trail", {}).items()}
+        recent = state.get("recent")
+        self._recent = None if recent is None else (int(recent[0]), dict(recent[1]))
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
@@ -153,5 +181,7 @@ def _bytes(weights: Params) -> int:
     return sum(weight.numel() * weight.element_size() for weight in weights.values())
 
 
-def _copied(weight: Tensor) -> Tensor:
-    return weight.detach().to("cpu", copy=True)
+def _copied(weight: Tensor, into: Tensor | None = None) -> Tensor:
+    if into is None or into.shape != weight.shape or into.dtype != weight.dtype:
+        return weight.detach().to("cpu", copy=True)
+    return into.copy_(weight)

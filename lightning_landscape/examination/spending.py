@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_landscape.evidence import Evidence
-from lightning_landscape.examination.account import Account, ProbeReason
+from lightning_landscape.examination.account import BESIDE, Account, ProbeReason
 from lightning_landscape.examination.stopwatch import Brake
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.module_surface.meter import Meter
@@ -104,7 +104,7 @@ class Spending:
         self.meter, self.budget = meter, budget or Budget(None if unlimited else account.allowance(reason, steps))
         self._account, self._reason, self._steps, self._brake = account, reason, steps, brake
         self._follow_up: Budget | None = None
-        unsliced = reason in (ProbeReason.SCHEDULE, ProbeReason.FIRST_LOOK, ProbeReason.REMEDY)
+        unsliced = reason in (ProbeReason.SCHEDULE, ProbeReason.REMEDY, *BESIDE)
         self._slice = None if unsliced else account.slice(steps)
         self._charged = meter.gradients
 
@@ -143,7 +143,7 @@ class Spending:
     def _by_clock(self) -> int | None:
         if self._reason in (ProbeReason.FIRST_LOOK, ProbeReason.REMEDY):
             return None
-        first = self._reason is ProbeReason.DIAGNOSIS
+        first = self._reason in (ProbeReason.DIAGNOSIS, ProbeReason.REPLAY)
         return self._brake.left(self.meter, self.budget.gradients, first=first)
 
     def _budget(self, *, follow_up: bool) -> Budget:

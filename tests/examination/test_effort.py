@@ -9,7 +9,7 @@ import pytest
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.errors import OverBudgetError
-from lightning_landscape.examination.account import Account, ProbeReason
+from lightning_landscape.examination.account import BESIDE, Account, ProbeReason
 from lightning_landscape.examination.effort import FAST_BATCH_SECONDS, FEWEST_GRADIENTS, GRADIENTS, Effort
 from lightning_landscape.examination.spending import Budget, Spending
 from lightning_landscape.examination.stopwatch import (
@@ -129,7 +129,7 @@ def test_a_look_at_the_wiring_may_compute_three_gradients_whatever_the_effort():
 
 
 def test_without_an_effort_nothing_else_is_limited():
-    for reason in set(ProbeReason) - {ProbeReason.FIRST_LOOK}:
+    for reason in set(ProbeReason) - BESIDE.keys():
         assert Account().allowance(reason, 0) is None
         assert Account().can_afford(reason, 0, 10**9)
 

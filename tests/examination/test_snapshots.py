@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lightning_landscape.examination.snapshots import PATH_BYTES, PATH_POINTS, Snapshots, weights_of
+from lightning_landscape.examination.snapshots import PATH_BYTES, PATH_POINTS, RECENT_BYTES, Snapshots, weights_of
 
 NAMES = ("initial", "previous", "best")
 
@@ -83,3 +83,30 @@ def test_checkpoint_files_come_before_the_points_of_the_run(tmp_path):
     file = tmp_path / "a.ckpt"
     torch.save({"state_dict": module(7.0).state_dict()}, file)
     assert list(path(snapshots_of_run([1], names=("initial", str(file)))))[:2] == [str(file), "initial"]
+
+
+def by_step(snapshots, width=2):
+    points = snapshots.points(weights_of(module(0.0, width)), by_step=True)
+    return {name: float(point["weight"][0, 0]) for name, point in points.items()}
+
+
+def test_recent_weights_are_copied_every_40_steps_and_offered_to_replays_only():
+    snapshots = snapshots_of_run([3])
+    for step in (9, 19, 49, 59):
+        snapshots.take_recent(module(float(step)), step)
+    assert by_step(snapshots) == {"step 0": 0.0, "step 3": 3.0, "step 49": 49.0}
+    assert "step 49" not in path(snapshots)
+
+
+def test_recent_weights_are_finite_and_those_of_large_models_are_not_copied():
+    snapshots = Snapshots(NAMES)
+    snapshots.take_recent(module(float("nan")), 9)
+    snapshots.take_recent(module(1.0, width=RECENT_BYTES), 19)
+    assert by_step(snapshots) == {}
+
+
+def test_recent_weights_survive_a_checkpoint():
+    snapshots, resumed = snapshots_of_run([]), Snapshots(NAMES)
+    snapshots.take_recent(module(9.0), 9)
+    resumed.load_state_dict(snapshots.state_dict())
+    assert by_step(resumed) == by_step(snapshots) == {"step 0": 0.0, "step 9": 9.0}
