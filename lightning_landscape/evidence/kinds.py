@@ -10,15 +10,22 @@ from typing import Any
 from lightning_landscape.evidence import (
     comparison,
     curvature,
-    for module in (comparison, curvature, data, finiteness, measurements, parts, readings, schedule, trials, wiring)
+    data,
+    finiteness,
+    measurements,
+    parts,
+    readings,
+    schedule,
     trials,
     wiring,
 )
 from lightning_landscape.evidence.serialization import from_builtins, refilled
 
+MODULES = (comparison, curvature, data, finiteness, measurements, parts, readings, schedule, trials, wiring)
+"""the modules of the reading classes"""
 OURS: Mapping[str, type] = {
     name: kind
-    for module in (comparison, curvature, data, finiteness, measurements, parts, readings, schedule, trials, wiring)
+    for module in MODULES
     for name, kind in vars(module).items()
     if isinstance(kind, type) and is_dataclass(kind)
 }

@@ -235,7 +235,7 @@ class RunState:
         self.document.mark(self.step, cause or without_cause)
 
     def notes(self) -> list[str]:
-        """Return the notes of the report: on missing verdicts, warnings, findings, untrained parameters and remedies."""
+        """Return the notes of the report, besides the verdicts."""
         return notes_of(self)
 
     def state_dict(self) -> dict[str, Any]:
