@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from lightning_landscape.observations import Activation, Replay, SeenOutputs
 from lightning_landscape.trace import Trace
 
 Params: TypeAlias = Mapping[str, Tensor]
@@ -16,69 +17,6 @@ Params: TypeAlias = Mapping[str, Tensor]
 OptimizerStep: TypeAlias = Callable[[Params, Sequence[Tensor]], None]
 """Takes a point and the gradient there, and moves the tensors of the point in place by one optimizer step. It keeps the
 optimizer's state from call to call, so every call must pass the same point."""
-
-RECTIFIERS = ("ReLU", "ReLU6", "Threshold")
-"""classes of activation layers whose units can be dead, that is, zero on every sample"""
-BOUNDS = {
-    "Tanh": (-1.0, 1.0),
-    "Sigmoid": (0.0, 1.0),
-    "Hardtanh": (-1.0, 1.0),
-    "Hardsigmoid": (0.0, 1.0),
-    "Softsign": (-1.0, 1.0),
-}
-"""classes of activation layers whose units can saturate, with the lowest and highest output"""
-
-
-@dataclass(frozen=True)
-class Activation:
-    """The outputs of one activation layer on the batches of a surface."""
-
-    kind: str
-    """class name of the layer: "ReLU", "Tanh" or another of `RECTIFIERS` and `BOUNDS`"""
-    values: Tensor
-    """shape (samples, units)"""
-
-
-@dataclass(frozen=True)
-class FirstNotFinite:
-    """The operation that made the first value that is not finite in one evaluation of a training step."""
-
-    where: str
-    """"forward" for a value of the loss, "backward" for a gradient, "batch" for an entry of the batch"""
-    operation: str
-    """name of the operation, such as "sqrt"; of the batch's entry, such as "batch[0]"; empty for weights"""
-    module: str = ""
-    """name of the submodule whose code calls the operation; of the method, where the LightningModule itself calls it"""
-    place: str = ""
-    """file and line of the call, such as "train.py, line 41"; empty where it is not known"""
-    code: str = ""
-    """the source text of that line; empty where it is not known"""
-    after: str = ""
-    """"softmax" or "sigmoid" if the operation takes the outcome of one; empty otherwise"""
-    written: bool = False
-    """whether the code itself writes the value, as in ``x.masked_fill(mask, -inf)`` or ``loss * float("nan")``"""
-    dtype: str = ""
-    """type of the values: "float32" or another one"""
-    outcome: str = "nan"
-    """the value, which is "nan", "inf" or "-inf" as text"""
-    inputs: tuple[float, ...] = ()
-    """what the operation was given at the place where it failed, in the order of its arguments; empty if not known"""
-    entries: int | None = None
-    """number of values that it was given; None where it takes no tensor"""
-    largest: float = 0.0
-    """largest absolute value of its finite inputs"""
-
-
-@dataclass(frozen=True)
-class Replay:
-    """One evaluation of a training step: its gradient, or what made the first value that is not finite."""
-
-    gradient: tuple[Tensor, ...]
-    """the gradient, in the order of the weights"""
-    finite: bool
-    """whether the loss and its gradient are finite"""
-    first: FirstNotFinite | None = None
-    """what made the first value that is not finite; None where all are finite, and where this cannot be told"""
 
 
 @dataclass(frozen=True)
@@ -142,6 +80,9 @@ class RunContext:
     """for each captured batch, held-out ones included, a function that evaluates the training step at a point and finds
     what made the first value that is not finite; empty where there is no module. Each call costs one gradient, and a
     second one if the loss or its gradient is not finite"""
+    outputs: Callable[[Params], SeenOutputs] | None = None
+    """takes a point, evaluates the loss of the first two batches there, and returns what is seen of the outputs; None
+    where there is no module"""
     weight_decay: float = 0.0
     """weight decay of the run's optimizer; the largest where it has several"""
     decoupled_decay: bool = False

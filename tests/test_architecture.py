@@ -36,7 +36,7 @@ def allow(parts: str = "", third_party: str = "", typing_only: str = "") -> Allo
 
 
 BASIC = "errors evidence"
-MATHS = f"{BASIC} trace surface functional"
+MATHS = f"{BASIC} observations trace surface functional"
 ALLOWED_IMPORTS = {
     "errors": allow(),
     "clock": allow(),
@@ -47,7 +47,8 @@ ALLOWED_IMPORTS = {
     "evidence": allow("_text errors"),
     "diagnosis": allow(BASIC),
     "trace": allow("", "torch"),
-    "surface": allow("errors trace", "torch"),
+    "observations": allow("", "torch"),
+    "surface": allow("errors observations trace", "torch"),
     "checkpoints": allow("errors surface", "torch"),
     "functional": allow(f"{BASIC} surface", "torch numpy"),  # surface for the type `Params`
     "tracking": allow(f"{BASIC} _thinning functional"),

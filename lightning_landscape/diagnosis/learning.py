@@ -6,7 +6,9 @@ import math
 
 from lightning_landscape.diagnosis.thresholds import (
     FALL_IN_STANDARD_DEVIATIONS,
+    FIRST_LOSSES,
     INPUT_USE_NONE,
+    RISE_IN_STANDARD_ERRORS,
     RISE_OF_FIRST_STEPS,
     SHARE_OF_START_HIGH,
     SHARE_OF_START_HIGH_IN_NOISE,
@@ -67,6 +69,22 @@ def falls_by_inputs(evidence: Evidence) -> bool:
     """
     use, fall = evidence.get(InputUse), _clear_fall(evidence)
     return use is not None and fall is not None and use.shuffled - use.loss >= fall / 2
+
+
+def rise_of_first_steps(evidence: Evidence) -> float:
+    """Return the mean of the first losses over the loss before any step.
+
+    1 if one of them is unknown, if the loss before any step is not positive, or if chance explains the difference: the
+    two are means over different batches.
+    """
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if start is None or level is None or not 0 < start.loss < math.inf:
+        return 1.0
+    if level.start_spread is not None and start.batches:
+        standard_error = level.start_spread * math.sqrt(1 / FIRST_LOSSES + 1 / start.batches)
+        if level.start - start.loss <= RISE_IN_STANDARD_ERRORS * standard_error:
+            return 1.0
+    return level.start / start.loss
 
 
 def measured_on_fixed_batches(evidence: Evidence) -> bool:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from lightning_landscape.diagnosis.findings import of_divergence
-from lightning_landscape.diagnosis.learning import has_fallen, has_learned, share_of_start
+from lightning_landscape.diagnosis.learning import has_fallen, has_learned, rise_of_first_steps, share_of_start
 from lightning_landscape.diagnosis.thresholds import (
     DECAY_PULL_BALANCED,
     ELAPSED_LATE,
-    FIRST_LOSSES,
     GAIN_CLEAR,
     GAIN_LARGE,
     GAIN_WAY_DOWN,
@@ -18,7 +15,6 @@ from lightning_landscape.diagnosis.thresholds import (
     PARAMETERS_UNREACHED,
     RELATIVE_GRADIENT_NONE,
     RISE_FROM_BEST,
-    RISE_IN_STANDARD_ERRORS,
     RISE_OF_FIRST_STEPS,
     SHARE_OF_PEAK_SMALL,
     SHARE_OF_START_HALFWAY,
@@ -94,7 +90,7 @@ def dead(evidence: Evidence) -> Verdict | None:
         return None
     reason = f"In {activity.dead_layer} {activity.dead:.0%} of the units are zero on all {activity.samples} samples"
     reason = f"{reason} (threshold {UNITS_DEAD:.0%})"
-    if (rise := _rise_of_first_steps(evidence)) > RISE_OF_FIRST_STEPS:
+    if (rise := rise_of_first_steps(evidence)) > RISE_OF_FIRST_STEPS:
         reason = f"{reason}; the first steps had raised the loss {rise:.2g}-fold (threshold {RISE_OF_FIRST_STEPS:g})."
         return verdict_of(evidence, Cause.LEARNING_RATE_TOO_LARGE, reason, stuck=True)
     return verdict_of(evidence, Cause.FLAT_REGION, f"{reason}.")
@@ -154,7 +150,7 @@ def too_large(evidence: Evidence) -> Verdict | None:
         detail = f"it is above its start (ratio {share:.3g}, threshold {SHARE_OF_START_RISEN:g})"
     elif level.best > 0 and level.now > RISE_FROM_BEST * level.best:
         detail = f"it has risen from {level.best:.3g} to {level.now:.3g} (threshold {RISE_FROM_BEST:g}-fold)"
-    elif share > SHARE_OF_START_HIGH and (rise := _rise_of_first_steps(evidence)) > RISE_OF_FIRST_STEPS:
+    elif share > SHARE_OF_START_HIGH and (rise := rise_of_first_steps(evidence)) > RISE_OF_FIRST_STEPS:
         detail = (
             f"the first steps raised it {rise:.2g}-fold (threshold {RISE_OF_FIRST_STEPS:g}), and it is still above "
             f"{SHARE_OF_START_HIGH:.0%} of its start"
@@ -169,22 +165,6 @@ def too_large(evidence: Evidence) -> Verdict | None:
         f"{TRAVEL_LARGE:g}), but the loss does not fall; {detail}.",
         stuck=True if beyond_noise else None,
     )
-
-
-def _rise_of_first_steps(evidence: Evidence) -> float:
-    """Return the mean of the first losses over the loss before any step.
-
-    1 if one of them is unknown, if the loss before any step is not positive, or if chance explains the difference: the
-    two are means over different batches.
-    """
-    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
-    if start is None or level is None or not 0 < start.loss < math.inf:
-        return 1.0
-    if level.start_spread is not None and start.batches:
-        standard_error = level.start_spread * math.sqrt(1 / FIRST_LOSSES + 1 / start.batches)
-        if level.start - start.loss <= RISE_IN_STANDARD_ERRORS * standard_error:
-            return 1.0
-    return level.start / start.loss
 
 
 def barely_trained(evidence: Evidence) -> Verdict | None:

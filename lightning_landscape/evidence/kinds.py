@@ -13,6 +13,7 @@ from lightning_landscape.evidence import (
     data,
     finiteness,
     measurements,
+    outputs,
     parts,
     readings,
     schedule,
@@ -21,7 +22,7 @@ from lightning_landscape.evidence import (
 )
 from lightning_landscape.evidence.serialization import from_builtins, refilled
 
-MODULES = (comparison, curvature, data, finiteness, measurements, parts, readings, schedule, trials, wiring)
+MODULES = (comparison, curvature, data, finiteness, measurements, outputs, parts, readings, schedule, trials, wiring)
 """the modules of the reading classes"""
 OURS: Mapping[str, type] = {
     name: kind

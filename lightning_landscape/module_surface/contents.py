@@ -15,7 +15,8 @@ from lightning_landscape.module_surface.batches import ProbeBatch
 from lightning_landscape.module_surface.entries import MAX_KEY_PATHS, KeyPath, children, has_samples
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.roles import layers_with_weights
-from lightning_landscape.surface import Activation, Params
+from lightning_landscape.observations import Activation
+from lightning_landscape.surface import Params
 
 
 def entries_of(measured: Sequence[ProbeBatch], held_out: Sequence[ProbeBatch]) -> tuple[dict[KeyPath, Tensor], ...]:

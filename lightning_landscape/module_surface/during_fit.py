@@ -18,6 +18,7 @@ from lightning_landscape.module_surface.isolation import Isolation, isolated
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.module_surface.optimizer_copy import decay_of, optimizer_copy, reinitialization
+from lightning_landscape.module_surface.outputs import see_outputs
 from lightning_landscape.module_surface.tracing import trace_step
 from lightning_landscape.module_surface.training_step import LossFn, TrainingStep
 from lightning_landscape.module_surface.weights import ShardedWeights, Weights
@@ -110,6 +111,7 @@ def host_surface(
                 activations=functools.partial(watch_activations, measured),
                 trace=functools.partial(trace_step, measured, host.optimizers) if weights_type is Weights else None,
                 replays=replays_of(measured, held_out) if weights_type is Weights else (),
+                outputs=functools.partial(see_outputs, measured),
                 weight_decay=decay,
                 decoupled_decay=decoupled,
             )

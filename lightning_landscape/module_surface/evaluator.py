@@ -24,9 +24,22 @@ Mode: TypeAlias = Literal["as_trained", "eval"]
 Buffers: TypeAlias = Mapping[str, Mapping[str, Tensor | None]]
 """buffers by the name of their submodule, then by their own name"""
 
+Around: TypeAlias = Callable[[], contextlib.AbstractContextManager[Callable[[Tensor], None]]]
+"""returns the context of one evaluation, which yields a function that is called with the loss"""
+
 PRESENT_WEIGHTS: Params = MappingProxyType({})
 """the point that names no weight, so that all weights have their present values"""
 _SEED = 20011
+
+
+@contextlib.contextmanager
+def _nothing_around() -> Iterator[Callable[[Tensor], None]]:
+    """Return a context that does nothing.
+
+    Yields:
+        a function that does nothing with the loss
+    """
+    yield lambda loss: None
 
 
 class Evaluator:
@@ -49,6 +62,8 @@ class Evaluator:
         self.open = True
         """whether the module may still be evaluated"""
         self._hooks: Mapping[str, Callable[..., None]] = {}
+        self._hooks_before: Mapping[str, Callable[..., None]] = {}
+        self._around: Around = _nothing_around
         self._grad_mode: type[torch.no_grad] | type[torch.enable_grad] = torch.no_grad
         """how the loss is evaluated where its gradient is not needed"""
 
@@ -73,13 +88,25 @@ class Evaluator:
                 self.weights.set_to(PRESENT_WEIGHTS)
 
     @contextlib.contextmanager
-    def forward_hooks(self, hooks: Mapping[str, Callable[..., None]]) -> Iterator[None]:
-        """Register forward hooks on submodules, by their names, in each evaluation inside this context."""
-        self._hooks = hooks
+    def forward_hooks(
+        self,
+        hooks: Mapping[str, Callable[..., None]],
+        *,
+        before: Mapping[str, Callable[..., None]] = MappingProxyType({}),
+        around: Around = _nothing_around,
+    ) -> Iterator[None]:
+        """Register forward hooks on submodules, by their names, in each evaluation inside this context.
+
+        Args:
+            hooks: called after the forward of a submodule.
+            before: called before it.
+            around: returns the context of a whole evaluation, which yields a function that is called with the loss.
+        """
+        self._hooks, self._hooks_before, self._around = hooks, before, around
         try:
             yield
         finally:
-            self._hooks = {}
+            self._hooks, self._hooks_before, self._around = {}, {}, _nothing_around
 
     def loss(
         self,
@@ -101,8 +128,13 @@ class Evaluator:
         self.isolation.set_buffers(buffers)
         for name, hook in self._hooks.items():  # the next `install_copies` removes them, with all other attributes
             self.isolation.modules[name].register_forward_hook(hook)
+        for name, hook in self._hooks_before.items():
+            self.isolation.modules[name].register_forward_pre_hook(hook)
         self.weights.set_to(point)
-        return self.loss_without_reset(batch, precision)
+        with self._around() as finish:
+            loss = self.loss_without_reset(batch, precision)
+            finish(loss)
+        return loss
 
     def loss_without_reset(
         self, batch: ProbeBatch, precision: contextlib.AbstractContextManager[Any] | None = None

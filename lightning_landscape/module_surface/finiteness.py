@@ -16,7 +16,8 @@ from lightning_landscape.module_surface.entries import children
 from lightning_landscape.module_surface.gradient_trace import NodeRun, first_node_not_finite, nodes_of
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.value_trace import Call, ValueTrace, is_finite
-from lightning_landscape.surface import FirstNotFinite, Params, Replay
+from lightning_landscape.observations import FirstNotFinite, Replay
+from lightning_landscape.surface import Params
 
 
 def replays_of(*losses: MeanLoss) -> tuple[Callable[[Params], Replay], ...]:

@@ -8,6 +8,7 @@ from lightning_landscape.probes.data import batch_contents as batch_contents
 from lightning_landscape.probes.finiteness import first_not_finite as first_not_finite
 from lightning_landscape.probes.line import LossLine as LossLine
 from lightning_landscape.probes.noise import gradient_noise as gradient_noise
+from lightning_landscape.probes.outputs import outputs as outputs
 from lightning_landscape.probes.path import PathPlane as PathPlane
 from lightning_landscape.probes.symmetry import symmetry as symmetry
 from lightning_landscape.probes.trials import CopyTrials as CopyTrials
@@ -18,7 +19,7 @@ from lightning_landscape.probes.wiring import wiring as wiring
 from lightning_landscape.surface import Probe
 
 EXAMINATION: tuple[Probe, ...] = (
-    *(wiring, starting_point, activity, symmetry, batch_contents, input_use),
+    *(wiring, starting_point, activity, outputs, symmetry, batch_contents, input_use),
     *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from lightning_landscape.evidence import Activity
-from lightning_landscape.surface import BOUNDS, RECTIFIERS, LossSurface, costs
+from lightning_landscape.observations import BOUNDS, RECTIFIERS
+from lightning_landscape.surface import LossSurface, costs
 
 
 @costs(lambda surface: surface.loss_cost(1))

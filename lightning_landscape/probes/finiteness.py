@@ -9,7 +9,8 @@ from dataclasses import asdict
 import torch
 
 from lightning_landscape.evidence import NotFinite
-from lightning_landscape.surface import FirstNotFinite, LossSurface, Params, costs
+from lightning_landscape.observations import FirstNotFinite
+from lightning_landscape.surface import LossSurface, Params, costs
 
 MAX_BATCHES = 16
 """most batches that are evaluated at the first weights"""

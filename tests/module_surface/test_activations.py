@@ -122,6 +122,112 @@ def test_a_layer_that_is_not_called_is_left_out():
     assert watch(First(nn.ReLU(), nn.Tanh())).keys() == {"net.0"}
 
 
+class Functional(nn.Module):
+    """A block that calls these functions between two layers."""
+
+    def __init__(self, *functions):
+        super().__init__()
+        self.first, self.functions, self.second = nn.Linear(2, 2), functions, nn.Linear(2, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        for function in self.functions:
+            x = function(x)
+        return self.second(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "kind"),
+    [
+        (nn.functional.relu, "relu", "ReLU"),
+        (torch.relu, "relu", "ReLU"),
+        (torch.Tensor.relu_, "relu", "ReLU"),
+        (lambda x: x.clamp(min=0), "clamp", "ReLU"),
+        (lambda x: torch.clamp_min(x, 0.0), "clamp_min", "ReLU"),
+        (nn.functional.relu6, "hardtanh", "Hardtanh"),
+        (torch.sigmoid, "sigmoid", "Sigmoid"),
+        (torch.Tensor.tanh, "tanh", "Tanh"),
+    ],
+)
+def test_activation_functions_are_named_after_the_module_that_calls_them(function, name, kind):
+    seen = watch(Functional(function))
+    if name == "hardtanh":  # what `relu6` calls is torch's own affair
+        name, kind = "relu6", "ReLU6"
+    assert {key: output.kind for key, output in seen.items()} == {f"{name} of net": kind}
+    assert seen[f"{name} of net"].values.shape == (2, 2)
+
+
+def test_several_calls_of_a_function_in_one_forward_are_numbered():
+    assert watch(Functional(torch.relu, torch.relu, torch.tanh)).keys() == {
+        "relu 1 of net", "relu 2 of net", "tanh of net"
+    }  # fmt: skip
+
+
+def test_a_function_is_recorded_with_the_samples_of_all_its_calls():
+    block = Functional(torch.relu)
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = block
+
+        def forward(self, x):
+            return self.block(x) + self.block(-x)
+
+    seen = watch(Twice())
+    assert seen.keys() == {"relu of net.block"}
+    assert seen["relu of net.block"].values.shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [nn.functional.gelu, lambda x: x.clamp(min=0.1), lambda x: x.clamp(0, 1), lambda x: x + torch.relu(x).sum().item()],
+    ids=["gelu", "another bound", "two bounds", "not used by a layer"],
+)
+def test_other_functions_are_not_recorded(function):
+    assert watch(Functional(function)) == {}
+
+
+def test_functions_inside_an_activation_layer_are_not_counted_twice():
+    assert watch(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))).keys() == {"net.1"}
+
+
+def test_a_layer_that_is_no_submodule_is_seen_by_the_function_that_it_calls():
+    assert watch(Functional(nn.ReLU())).keys() == {"relu of net"}
+
+
+def test_the_relu_of_a_hinge_loss_is_no_activation_function():
+    class Hinge(Around):
+        def training_step(self, batch, batch_idx):
+            return torch.relu(1 - self.scale * self.net(batch[0])).mean()
+
+    assert probed(lambda surface: surface.run.activations(surface.here), Hinge(nn.Linear(2, 2))) == {}
+
+
+def test_a_last_relu_before_the_loss_is_recorded_in_a_module_with_weights():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return torch.relu(self.layer(x))
+
+    assert watch(Last()).keys() == {"relu of net"}
+
+
+def test_a_layer_that_gets_no_sample_has_no_dead_units():
+    class Routed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.ReLU(), nn.ReLU()
+
+        def forward(self, x):
+            return self.used(x).sum() + self.unused(x[:0]).sum()
+
+    assert watch(Routed()).keys() == {"net.used"}
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_no_hook_is_left_behind_and_no_graph_is_made(fails):
     def probe(surface):

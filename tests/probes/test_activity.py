@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from lightning_landscape.observations import Activation
 from lightning_landscape.probes.activity import BOUNDS, RECTIFIERS, activity
-from lightning_landscape.surface import Activation, LossSurface, RunContext
+from lightning_landscape.surface import LossSurface, RunContext
 
 # Four samples of four units: the first two units are dead, the third fires once, the fourth always.
 HALF_DEAD = [[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]]

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from lightning_landscape.observations import Activation
 from lightning_landscape.probes import batch_contents
 from lightning_landscape.probes.data import entry_contents, order_of_classes, repeated_batches
-from lightning_landscape.surface import Activation, LossSurface, Pairing, Roles, RunContext, cost_of
+from lightning_landscape.surface import LossSurface, Pairing, Roles, RunContext, cost_of
 
 INF, NAN = torch.inf, torch.nan
 

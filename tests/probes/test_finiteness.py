@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lightning_landscape.evidence import NotFinite
+from lightning_landscape.observations import FirstNotFinite, Replay
 from lightning_landscape.probes import first_not_finite
-from lightning_landscape.surface import FirstNotFinite, LossSurface, Replay, RunContext, cost_of
+from lightning_landscape.surface import LossSurface, RunContext, cost_of
 
 FOUND = FirstNotFinite("forward", "log", inputs=(0.0,))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.diagnosis.findings import data, finiteness, parts, schedule, step_sizes, wiring
+from lightning_landscape.diagnosis.findings import data, finiteness, outputs, parts, schedule, step_sizes, wiring
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import WEIGHTS, Cause, Evidence, Finding, Verdict
 
@@ -43,6 +43,9 @@ FINDERS: tuple[Finder, ...] = (
     step_sizes.clipped_too_tight,
     step_sizes.weights_shrunk,
     step_sizes.weights_blown_up,
+    outputs.collapsed,
+    outputs.saturated_softmax,
+    outputs.constant_prediction,
 )
 """the finders in the order in which they are called: of two findings of equal weight, the first is the verdict"""
 

@@ -1,0 +1,111 @@
+"""What one evaluation of a training step shows besides its loss: activations, outputs, and values that are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+RECTIFIERS = ("ReLU", "ReLU6", "Threshold")
+"""classes of activation layers whose units can be dead, that is, zero on every sample"""
+BOUNDS = {
+    "Tanh": (-1.0, 1.0),
+    "Sigmoid": (0.0, 1.0),
+    "Hardtanh": (-1.0, 1.0),
+    "Hardsigmoid": (0.0, 1.0),
+    "Softsign": (-1.0, 1.0),
+}
+"""classes of activation layers whose units can saturate, with the lowest and highest output"""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """The outputs of one activation layer on the batches of a surface."""
+
+    kind: str
+    """class name of the layer: "ReLU", "Tanh" or another of `RECTIFIERS` and `BOUNDS`"""
+    values: Tensor
+    """shape (samples, units)"""
+
+
+@dataclass(frozen=True)
+class FirstNotFinite:
+    """The operation that made the first value that is not finite in one evaluation of a training step."""
+
+    where: str
+    """"forward" for a value of the loss, "backward" for a gradient, "batch" for an entry of the batch"""
+    operation: str
+    """name of the operation, such as "sqrt"; of the batch's entry, such as "batch[0]"; empty for weights"""
+    module: str = ""
+    """name of the submodule whose code calls the operation; of the method, where the LightningModule itself calls it"""
+    place: str = ""
+    """file and line of the call, such as "train.py, line 41"; empty where it is not known"""
+    code: str = ""
+    """the source text of that line; empty where it is not known"""
+    after: str = ""
+    """"softmax" or "sigmoid" if the operation takes the outcome of one; empty otherwise"""
+    written: bool = False
+    """whether the code itself writes the value, as in ``x.masked_fill(mask, -inf)`` or ``loss * float("nan")``"""
+    dtype: str = ""
+    """type of the values: "float32" or another one"""
+    outcome: str = "nan"
+    """the value, which is "nan", "inf" or "-inf" as text"""
+    inputs: tuple[float, ...] = ()
+    """what the operation was given at the place where it failed, in the order of its arguments; empty if not known"""
+    entries: int | None = None
+    """number of values that it was given; None where it takes no tensor"""
+    largest: float = 0.0
+    """largest absolute value of its finite inputs"""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One evaluation of a training step: its gradient, or what made the first value that is not finite."""
+
+    gradient: tuple[Tensor, ...]
+    """the gradient, in the order of the weights"""
+    finite: bool
+    """whether the loss and its gradient are finite"""
+    first: FirstNotFinite | None = None
+    """what made the first value that is not finite; None where all are finite, and where this cannot be told"""
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """The output of one layer with weights on the first samples of the batches of a surface."""
+
+    layer: str
+    """name of the submodule, or where else the weights are used"""
+    values: Tensor
+    """shape (samples, units), in float32; of many units only some"""
+    next_to_loss: bool
+    """whether the loss uses the output without another layer with weights between them"""
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """One call of a loss function of torch, such as ``torch.nn.functional.cross_entropy``."""
+
+    function: Callable[..., Tensor]
+    prediction: Tensor
+    target: Tensor
+    settings: Mapping[str, Any]
+    """the other arguments by name"""
+
+
+@dataclass(frozen=True)
+class SeenOutputs:
+    """What one evaluation of a few batches shows of the outputs of a network."""
+
+    loss: float
+    loss_of_means: Callable[[], float]
+    """evaluates the loss once more, with the outputs next to the loss replaced by their mean over the samples"""
+    layers: tuple[LayerOutput, ...]
+    """in the order in which they are called; only those that are called in every batch"""
+    loss_calls: tuple[LossCall, ...]
+    targets: tuple[Tensor, ...]
+    """tensors of the batches that only the loss uses, each of shape (samples, units)"""
+    softmax: Mapping[str, float]
+    """share of the rows of each softmax inside the network in which one probability is 1, by where it is called"""
