@@ -11,6 +11,8 @@ from torch import Tensor
 
 NAMED_COMPARISONS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 """loss functions that compare a prediction, their first argument, with a target of the same shape, their second"""
+LOGIT_LOSSES = ("cross_entropy", "binary_cross_entropy_with_logits")
+"""loss functions whose first argument are logits, which may have either sign"""
 DIFFERENCES = ("sub", "rsub", "sub_", "isub", "subtract")
 """operations that subtract one value from another"""
 EXPORTS = ("item", "tolist", "numpy", "float", "int", "bool", "array", "index")
@@ -61,6 +63,8 @@ class Operation:
     the Python or NumPy numbers of which a tensor is made"""
     target_values: Tensor | None = None
     """for a comparison, up to `MAX_SAMPLED` values of the argument that requires no gradient"""
+    zero_logits: float | None = None
+    """for a cross-entropy, the share of its logits that are zero on every sample; None for any other operation"""
 
     def setting(self, position: int, keyword: str) -> object | None:
         """Return an argument that is no tensor, by its position or keyword; None where it was not given."""

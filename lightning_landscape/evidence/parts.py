@@ -69,6 +69,9 @@ class OptimizerGroup:
     """the weight decay; 0 for none"""
     parts: tuple[str, ...]
     """names of the groups of parameters that it holds"""
+    scales_decay: bool = False
+    """whether the optimizer divides the decay by the same root as the gradient (Adam, but not AdamW), so that each step
+    may move every weight by about the learning rate towards 0, however small the decay is"""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ class RectifiedLogits:
     """the loss function"""
     module: str
     """name of the submodule that calls the rectifier; empty for the training step itself"""
+    dead: float = 0.0
+    """share of the logits that are zero on every sample of the batch, in [0, 1]"""
 
 
 @dataclass(frozen=True)

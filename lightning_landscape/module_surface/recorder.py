@@ -15,7 +15,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lightning_landscape.module_surface.entries import children
-from lightning_landscape.trace import DIFFERENCES, EXPORTS, MAX_SAMPLED, NAMED_COMPARISONS, Argument, Operation, Value
+from lightning_landscape.trace import (
+    DIFFERENCES,
+    EXPORTS,
+    LOGIT_LOSSES,
+    MAX_SAMPLED,
+    NAMED_COMPARISONS,
+    Argument,
+    Operation,
+    Value,
+)
 
 _PROPERTIES = frozenset({"data", "T", "mT", "H", "mH", "real", "imag", "grad"})
 """properties of a tensor that return a tensor"""
@@ -85,7 +94,9 @@ class OperationRecorder(TorchFunctionMode):
             for index, how in (export for _, value in given for export in self._exported(value)):
                 arguments.append(Argument("exported", index))
                 plain["exported"] = how
-        self.operations.append(Operation(name, self._stack[-1], tuple(arguments), results, grad_enabled, plain, sample))
+        zero = self._zero_logits(name, args, kwargs)
+        module = self._stack[-1]
+        self.operations.append(Operation(name, module, tuple(arguments), results, grad_enabled, plain, sample, zero))
         return result
 
     def index_of(self, tensor: Tensor) -> int:
@@ -149,6 +160,15 @@ class OperationRecorder(TorchFunctionMode):
             return None
         values = target.detach().reshape(-1)
         return values[:: max(1, -(-len(values) // MAX_SAMPLED))].cpu().double()
+
+    @staticmethod
+    def _zero_logits(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float | None:
+        """Return the share of logits that are zero on every sample; None if this is no cross-entropy of samples."""
+        logits = args[0] if args else kwargs.get("input")
+        if name not in LOGIT_LOSSES or not isinstance(logits, Tensor) or logits.ndim < 2 or not logits.numel():
+            return None
+        samples, classes, *_ = logits.shape
+        return float((logits.detach() == 0).reshape(samples, classes, -1).all(-1).all(0).float().mean())
 
     @contextmanager
     def recording(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from lightning_landscape.probes.comparisons import broadcasts, output_ranges
 from lightning_landscape.probes.data_flow import LOSSES, first_argument, kind, origin
 from lightning_landscape.probes.graph_cuts import graph_cuts, reached_share
 from lightning_landscape.surface import LossSurface, costs
-from lightning_landscape.trace import Operation, Trace
+from lightning_landscape.trace import LOGIT_LOSSES, Operation, Trace
 
 _RECTIFIERS = ("relu", "relu6", "threshold")
 
@@ -71,10 +71,10 @@ def softmax_of_one(trace: Trace) -> tuple[SoftmaxOfOne, ...]:
 def rectified_logits(trace: Trace) -> tuple[RectifiedLogits, ...]:
     """Return the rectifiers directly before a cross-entropy, which expects logits of either sign."""
     found = []
-    for loss in _losses(trace, "cross_entropy", "binary_cross_entropy_with_logits"):
+    for loss in _losses(trace, *LOGIT_LOSSES):
         function = origin(trace, first_argument(loss))
         if function is not None and kind(function) in _RECTIFIERS:
-            found.append(RectifiedLogits(kind(function), loss.name, function.module))
+            found.append(RectifiedLogits(kind(function), loss.name, function.module, loss.zero_logits or 0.0))
     return tuple(found)
 
 

@@ -74,6 +74,13 @@ def decays_beside(optimizer: Optimizer, group: Mapping[str, Any]) -> bool:
     return bool(group.get("decoupled_weight_decay")) or "AdamW" in type(optimizer).__name__
 
 
+def scales_decay(optimizer: Optimizer, group: Mapping[str, Any]) -> bool:
+    """Return whether the optimizer divides the weight decay by the same root as the gradient, as Adam does."""
+    states = (optimizer.state.get(parameter, {}) for parameter in group["params"])
+    has_root = any("exp_avg_sq" in state or "square_avg" in state for state in states)
+    return has_root and not decays_beside(optimizer, group)
+
+
 def _gradient_step(gradient: Tensor, state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:
     """Return the gradient step of Adam over the learning rate, or the gradient's sign for any other optimizer."""
     if "exp_avg" not in state or "exp_avg_sq" not in state:

@@ -18,6 +18,7 @@ from lightning_landscape.evidence import HeldTensors, OptimizerGroup, Part, Part
 from lightning_landscape.functional.norms import group_names, tensor_norms
 from lightning_landscape.surface import Params
 from lightning_landscape.trainer.host import Host
+from lightning_landscape.trainer.optimizer_coverage import scales_decay
 
 WITH_OWN_TENSORS = frozenset({"DeepSpeedStrategy", "FSDPStrategy"})
 """strategies under which the optimizers hold tensors of their own, from which the module's parameters are updated"""
@@ -249,6 +250,7 @@ def _optimizer_groups(host: Host, names: Mapping[int, str]) -> tuple[OptimizerGr
                 base_rate=_rate(group, "initial_lr"),
                 weight_decay=_rate(group, "weight_decay") or 0.0,
                 parts=tuple(dict.fromkeys(labels)),
+                scales_decay=scales_decay(host.optimizers[optimizer], group),
             )
         )
         seen[optimizer] += 1

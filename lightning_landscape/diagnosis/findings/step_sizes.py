@@ -69,7 +69,8 @@ def weights_shrunk(evidence: Evidence) -> Finding | None:
     if parts is None or not _on_plateau(evidence, parts) or has_learned(evidence):
         return None
     shrunk = parts.where(lambda p: p.trainable and p.held and p.norm_ratio is not None and p.norm_ratio < SHRUNK)
-    decays = [parts.groups[part.group].weight_decay for part in shrunk if part.group is not None]
+    groups = [parts.groups[part.group] for part in shrunk if part.group is not None]
+    decays = [group.weight_decay for group in groups]
     share = sum(part.share for part in shrunk)
     if share <= MOST_OF_THE_MODEL or not any(decays):
         return None
@@ -77,13 +78,21 @@ def weights_shrunk(evidence: Evidence) -> Finding | None:
     lost = level is not None and level.best > 0 and level.now > RISE_FROM_BEST * level.best
     gone = sum(part.share for part in shrunk if (part.norm_ratio or 0.0) < SHRUNK_AWAY) > MOST_OF_THE_MODEL
     smallest = min(part.norm_ratio or 0.0 for part in shrunk)
+    rate = max((group.learning_rate or 0.0 for group in groups if group.scales_decay), default=0.0)
+    why, also = "", ""
+    if rate:
+        why = (
+            " The optimizer divides the decay by the same root as the gradient, so each step can move every weight by "
+        )
+        why += f"the learning rate of {rate:g} towards 0."
+        also = f", and a smaller learning rate, such as {rate / 10:g}; `torch.optim.AdamW` does not scale the decay"
     decisive = lost or gone or (restart is not None and restart.gain >= GAIN_OF_RESTART)
     return Finding(
         "weights-shrunk",
-        Cause.FLAT_REGION,
+        Cause.LEARNING_RATE_TOO_LARGE if rate else Cause.FLAT_REGION,
         f"The weights of {described(shrunk)} have shrunk, down to {_ratio(smallest)} of their initial norm (threshold "
-        f"{SHRUNK:.0%}), at a weight decay of {max(decays):g}.",
-        f"a smaller weight decay in `configure_optimizers`, such as `weight_decay={max(decays) / 100:g}`.",
+        f"{SHRUNK:.0%}), at a weight decay of {max(decays):g}.{why}",
+        f"a smaller weight decay in `configure_optimizers`, such as `weight_decay={max(decays) / 100:g}`{also}.",
         "evidence" if decisive else "note",
     )
 

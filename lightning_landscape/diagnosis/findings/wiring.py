@@ -16,6 +16,9 @@ MANY_OUTSIDE = 0.1
 does not put a tenth of the targets that far beyond it"""
 OUTSIDE = 0.01
 """share of the target's values outside of the range from which it is reported; fewer may be outliers"""
+DEAD_LOGITS = 0.1
+"""share of the logits that are zero on all samples from which they explain a plateau: with a tenth of the classes never
+predicted, a tenth of the samples is lost where the classes are equally frequent"""
 CUT_OFF = 0.1
 """share of the elements that train from which a cut explains that nothing is learned"""
 NAMED = 3
@@ -228,14 +231,17 @@ def rectified_logits(evidence: Evidence) -> Finding | None:
     wiring = evidence.get(Wiring)
     if wiring is None or not wiring.rectified:
         return None
-    found = wiring.rectified[0]
+    found = max(wiring.rectified, key=lambda logits: logits.dead)
+    dead = f" {found.dead:.0%} of the logits are zero on all samples: these are dead." if found.dead else ""
+    on_plateau = evidence.get(Plateau) is not None
+    explains = (found.dead >= DEAD_LOGITS and on_plateau) or _stuck_from_the_start(evidence)
     return Finding(
         "rectified-logits",
         Cause.FLAT_REGION,
         f"`{found.function}`{_in_module(found.module)} is applied directly before `{found.loss}`: logits cannot be "
-        "negative, and one that would be has no gradient.",
+        f"negative, and one that would be has no gradient.{dead}",
         f"remove the `{found.function}` after the last layer: `loss = F.{found.loss}(last_layer(hidden), target)`.",
-        "evidence" if _stuck_from_the_start(evidence) else "note",
+        "evidence" if explains else "note",
     )
 
 
