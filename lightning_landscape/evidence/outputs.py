@@ -18,6 +18,9 @@ class OutputSpread:
     direction: float | None = None
     """present spread of the outputs divided by their lengths, which is all that a cosine similarity sees; None for
     outputs of a single unit"""
+    of_start: float | None = None
+    """standard deviation of the outputs between samples, over that at the initial weights: it is not small if the
+    outputs differ as before and only have a larger mean; None if it was not measured, or was 0"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class Outputs:
         directions = [spread.direction for spread in self.spreads]
         known = [direction for direction in directions if direction is not None]
         return max(known) if known and len(known) == len(directions) else None
+
+    @property
+    def largest_of_start(self) -> float | None:
+        """The largest deviation between samples over that at the initial weights; None if it was not measured."""
+        return max((spread.of_start for spread in self.spreads if spread.of_start is not None), default=None)
 
     @property
     def spread_at_start(self) -> float | None:

@@ -23,9 +23,20 @@ def spread(rows: Tensor) -> float | None:
     """
     if len(rows) < 2 or not rows.numel() or not bool(rows.isfinite().all()):
         return None
-    rows = rows.double()
-    size = float(rows.square().mean())
-    return math.sqrt(float((rows - rows.mean(0)).square().mean()) / size) if size else 0.0
+    size = math.sqrt(float(rows.double().square().mean()))
+    return deviation(rows) / size if size else 0.0
+
+
+def deviation(rows: Tensor) -> float:
+    """Return the root of the mean square of (row - mean row), in units of the outputs.
+
+    >>> deviation(torch.tensor([[1.0, 4.0], [3.0, 6.0]]))
+    1.0
+
+    Args:
+        rows: shape (samples, units).
+    """
+    return math.sqrt(float((rows.double() - rows.double().mean(0)).square().mean()))
 
 
 def neighbours_agree(rows: Tensor, targets: Tensor) -> float | None:

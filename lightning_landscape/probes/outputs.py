@@ -10,7 +10,7 @@ import torch
 from lightning_landscape.evidence import BestConstant, Outputs, OutputSpread
 from lightning_landscape.functional.constant_prediction import best_constant_loss
 from lightning_landscape.functional.interpolation import interpolate
-from lightning_landscape.functional.samples import neighbours_agree, spread
+from lightning_landscape.functional.samples import deviation, neighbours_agree, spread
 from lightning_landscape.observations import LayerOutput, SeenOutputs
 from lightning_landscape.probes.evaluation import norm
 from lightning_landscape.surface import LossSurface, Params, costs
@@ -41,7 +41,7 @@ def outputs(surface: LossSurface) -> Outputs | None:
     if not last:
         return None
     spreads = [
-        OutputSpread(name, value, at_start.get((name, i)), _direction(now.layers[i]))
+        OutputSpread(name, value, at_start.get((name, i)), _direction(now.layers[i]), _of_start(now, start, name, i))
         for (name, i), value in last.items()
     ]
     widest = sorted(spreads, key=lambda each: -each.now)[:MAX_SPREADS]
@@ -87,6 +87,14 @@ def _spreads(layers: Sequence[LayerOutput]) -> dict[tuple[str, int], float]:
 def _direction(layer: LayerOutput) -> float | None:
     """Return the spread of the outputs divided by their lengths; None for a single unit, which has only two of them."""
     return spread(torch.nn.functional.normalize(layer.values)) if layer.values.shape[1] > 1 else None
+
+
+def _of_start(now: SeenOutputs, start: SeenOutputs | None, name: str, i: int) -> float | None:
+    """Return the deviation of a layer's outputs between samples, over that at the initial weights."""
+    if start is None or i >= len(start.layers) or start.layers[i].layer != name:
+        return None
+    before = deviation(start.layers[i].values)
+    return deviation(now.layers[i].values) / before if 0 < before < math.inf else None
 
 
 def _nearly_same(measured: OutputSpread) -> bool:

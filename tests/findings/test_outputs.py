@@ -86,7 +86,7 @@ COLLAPSED = Evidence(
     InputUse(loss=0.5, shuffled=0.5, moved=1e-5, varied=True, targets=("1",)),
     Trials({"adam": 0.0, "this optimizer": 0.0}, steps=40, relative_gradient=0.01, decay_pull=0.0, samples=64),
     Outputs(
-        (OutputSpread("net.2", now=1e-4, start=0.05, direction=1e-4),),
+        (OutputSpread("net.2", now=1e-4, start=0.05, direction=1e-4, of_start=1e-3),),
         samples=128,
         loss=0.5,
         loss_of_means=0.5,
@@ -112,10 +112,11 @@ def test_outputs_that_have_become_one_vector_are_a_collapse():
 @pytest.mark.parametrize(
     "near_miss",
     [
-        seen(spreads=(OutputSpread("net.2", now=0.02, start=0.5),)),
-        seen(spreads=(OutputSpread("net.2", now=1e-4, start=2e-4),)),  # one vector from the start
+        seen(spreads=(OutputSpread("net.2", now=0.02, start=0.5, of_start=0.01),)),
+        seen(spreads=(OutputSpread("net.2", now=1e-3, start=0.9, of_start=0.8),)),  # only the mean has grown
+        seen(spreads=(OutputSpread("net.2", now=1e-4, start=2e-4, of_start=0.1),)),  # one vector from the start
         seen(spreads=(OutputSpread("net.2", now=1e-4),)),  # the start is not known
-        seen(spreads=(OutputSpread("a", now=1e-4, start=0.5), OutputSpread("b", now=0.4, start=0.5))),
+        seen(spreads=(OutputSpread("a", 1e-4, 0.5, of_start=1e-3), OutputSpread("b", 0.4, 0.5, of_start=0.1))),
         seen(loss_of_means=0.6),  # small differences that the loss needs
         seen(loss_of_means=None),
         COLLAPSED.including(InputUse(loss=0.5, shuffled=0.6, moved=0.2, varied=True, targets=("1",))),

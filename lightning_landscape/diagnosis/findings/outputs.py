@@ -32,7 +32,8 @@ from lightning_landscape.evidence.findings import Weight
 SPREAD_NONE = 0.01
 """Below this spread, the samples share all but a ten-thousandth of the squared size of their outputs."""
 SPREAD_LOST = 0.2
-"""Below this share of its value at the initial weights, the spread has been lost in training."""
+"""Below this share of their values at the initial weights, the spread of the outputs and their deviation in their own
+unit have been lost in training."""
 SPREAD_SMALL = 0.1
 """Below this spread of their directions, outputs have a cosine similarity of 0.99 on average. They are called the same
 if no target keeps them apart, the loss has fallen, and it would be as low if they were exactly the same."""
@@ -114,9 +115,14 @@ def _lowered_by_sameness(evidence: Evidence, outputs: Outputs) -> bool:
 
 
 def _spread_lost(outputs: Outputs) -> bool:
-    """Return whether the outputs are one vector now and differed at the start."""
-    now, start = outputs.largest_spread, outputs.spread_at_start
-    return now is not None and start is not None and now < SPREAD_NONE and now < SPREAD_LOST * start
+    """Return whether the outputs are one vector now and differed at the start.
+
+    Outputs that began near zero may have a larger mean now, and differ as they did before: that is a saddle.
+    """
+    now, start, of_start = outputs.largest_spread, outputs.spread_at_start, outputs.largest_of_start
+    if now is None or start is None or of_start is None or of_start >= SPREAD_LOST:
+        return False
+    return now < SPREAD_NONE and now < SPREAD_LOST * start
 
 
 def _means_do_as_well(evidence: Evidence, outputs: Outputs) -> bool:
