@@ -1,4 +1,4 @@
-"""What an evaluation of a training step shows besides its loss: activations, outputs, and values that are not finite."""
+"""What an evaluation of a training step shows besides its loss: activations, outputs, values that are not finite."""
 
 from __future__ import annotations
 

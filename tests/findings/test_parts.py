@@ -26,7 +26,9 @@ from lightning_landscape.evidence import (
     Trend,
     Trials,
     UpdateStatistics,
+    Wiring,
 )
+from lightning_landscape.evidence.wiring import GraphCut
 from tests.findings.until_verdict import examples, watched
 
 PLATEAU = Plateau(step=300, since=100)
@@ -186,15 +188,25 @@ def test_updates_are_lost_if_no_bit_of_a_part_with_a_rate_and_a_gradient_has_cha
 # Parts without a gradient, and parts that were frozen during the run.
 
 
+CUT_OFF = Wiring(cuts=(GraphCut("detach", "", ("encoder.weight",), 0.6, "encoder", "head", feeds_layers=True),))
+
+
 @pytest.mark.parametrize(
     ("level", "share", "expected"),
     [(UNLEARNED, 0.31, "evidence"), (UNLEARNED, 0.3, "note"), (HALF, 0.51, "evidence"), (HALF, 0.5, "note")],
 )
 def test_a_large_part_without_gradient_explains_a_plateau_if_no_trial_helps(level, share, expected):
     unreached = parts(replace(UNREACHED, share=share))
-    assert weight(finders.part_without_gradient, unreached, level, NOTHING) == expected
-    assert weight(finders.part_without_gradient, unreached, level, trials(adam=0.16)) == "note"
-    assert weight(finders.part_without_gradient, unreached, level) == "note"
+    assert weight(finders.part_without_gradient, unreached, level, NOTHING, CUT_OFF) == expected
+    assert weight(finders.part_without_gradient, unreached, level, trials(adam=0.16), CUT_OFF) == "note"
+    assert weight(finders.part_without_gradient, unreached, level, CUT_OFF) == "note"
+
+
+def test_parameters_that_the_step_does_not_use_explain_nothing_once_the_loss_has_fallen():
+    unreached = parts(replace(UNREACHED, share=0.6))
+    assert weight(finders.part_without_gradient, unreached, UNLEARNED, NOTHING) == "evidence"
+    assert weight(finders.part_without_gradient, unreached, HALF, NOTHING) == "note"
+    assert weight(finders.part_without_gradient, unreached, HALF, NOTHING, Wiring()) == "note"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from lightning_landscape.evidence import (
     Trend,
     Trials,
     UpdateStatistics,
+    Wiring,
 )
 
 HALF_OF_THE_MODEL = 0.5
@@ -255,11 +256,16 @@ def _cannot_go_on_without(evidence: Evidence, parts: Parts, share: float) -> boo
     """Return whether it explains the plateau that this share of the model gets no gradient.
 
     No trial with the rest of the model may lower the loss. If the loss has fallen, it must also have stopped far above
-    zero, with most of the model as it was initialised.
+    zero, with most of the model as it was initialised, and the step must use parameters whose gradient it cuts off:
+    parameters that it does not use at all may be meant for other steps.
     """
     trials = evidence.get(Trials)
     if share <= PARAMETERS_UNREACHED or not _on_plateau(evidence, parts) or not _gains_nothing(evidence):
         return False
     if trials is not None and trials.best > GAIN_CLEAR:
         return False
-    return not has_fallen(evidence) or (share > HALF_OF_THE_MODEL and _is_far_above_zero(evidence))
+    if not has_fallen(evidence):
+        return True
+    wiring = evidence.get(Wiring)
+    cut_off = wiring is not None and any(cut.feeds_layers for cut in wiring.cuts)
+    return cut_off and share > HALF_OF_THE_MODEL and _is_far_above_zero(evidence)

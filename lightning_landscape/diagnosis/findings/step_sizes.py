@@ -81,10 +81,8 @@ def weights_shrunk(evidence: Evidence) -> Finding | None:
     rate = max((group.learning_rate or 0.0 for group in groups if group.scales_decay), default=0.0)
     why, also = "", ""
     if rate:
-        why = (
-            " The optimizer divides the decay by the same root as the gradient, so each step can move every weight by "
-        )
-        why += f"the learning rate of {rate:g} towards 0."
+        why = " The optimizer divides the decay by the same root as the gradient, so one step can move every weight "
+        why += f"towards 0 by the learning rate of {rate:g}."
         also = f", and a smaller learning rate, such as {rate / 10:g}; `torch.optim.AdamW` does not scale the decay"
     decisive = lost or gone or (restart is not None and restart.gain >= GAIN_OF_RESTART)
     return Finding(
