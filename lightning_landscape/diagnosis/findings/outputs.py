@@ -85,7 +85,7 @@ def _sentences(evidence: Evidence, outputs: Outputs) -> list[str]:
     activity = evidence.get(Activity)
     if outputs.same_from is not None and outputs.same_from not in layers:
         sentences.append(f"The samples are the same from {outputs.same_from} on.")
-    if activity is not None and activity.dead >= UNITS_DEAD:
+    if activity is not None and _dead(evidence):
         sentences.append(f"In {activity.dead_layer} {activity.dead:.0%} of the units are zero on all samples.")
     if _lowered_by_sameness(evidence, outputs):
         sentences.append("The loss uses no targets, and identical outputs have lowered it.")
@@ -160,11 +160,16 @@ def _data_allow(evidence: Evidence) -> bool:
 
 
 def _cause_of_collapse(evidence: Evidence, outputs: Outputs) -> tuple[Cause, str]:
-    """Return `learning_rate_too_large` with what shows it, in a sentence; `flat_region` where nothing does."""
+    """Return `learning_rate_too_large` with what shows it, in a sentence; `flat_region` where nothing does.
+
+    Where a layer is dead, only its first steps can show that the rate killed it: any later event may have.
+    """
     updates, trials, rise = evidence.get(UpdateStatistics), evidence.get(Trials), rise_of_first_steps(evidence)
     too_large = Cause.LEARNING_RATE_TOO_LARGE
     if rise > RISE_OF_FIRST_STEPS:
         return too_large, f"The first steps had raised the loss {rise:.2g}-fold."
+    if _dead(evidence):
+        return Cause.FLAT_REGION, ""
     if updates is not None and (updates.travelled or 0.0) > TRAVEL_LARGE:
         return (
             too_large,
@@ -175,6 +180,12 @@ def _cause_of_collapse(evidence: Evidence, outputs: Outputs) -> tuple[Cause, str
     if outputs.moved is not None and outputs.moved > MOVED_FAR:
         return too_large, f"The steps have moved the weights by {outputs.moved:.2g} times their initial norm."
     return Cause.FLAT_REGION, ""
+
+
+def _dead(evidence: Evidence) -> bool:
+    """Return whether nearly all units of a layer are zero on every sample."""
+    activity = evidence.get(Activity)
+    return activity is not None and activity.dead >= UNITS_DEAD
 
 
 def _advice(evidence: Evidence, outputs: Outputs) -> str:
@@ -218,12 +229,12 @@ def saturated_softmax(evidence: Evidence) -> Finding | None:
 
     It is a note until the trials have shown no way out, and until it is known that the data are not to blame.
     """
-    outputs, activity = evidence.get(Outputs), evidence.get(Activity)
+    outputs = evidence.get(Outputs)
     if outputs is None or evidence.get(Plateau) is None or outputs.saturated_softmax < ACTIVATIONS_SATURATED:
         return None
     if has_learned(evidence) or share_of_start(evidence) <= SHARE_OF_START_HIGH:
         return None
-    if activity is not None and activity.dead >= UNITS_DEAD:
+    if _dead(evidence):
         return None
     start = outputs.softmax_at_start
     before = "" if start is None else f" (at the initial weights, in {start:.0%})"
