@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from lightning_landscape.diagnosis.findings import FINDERS, step_sizes
 from lightning_landscape.diagnosis.findings import parts as finders
 from lightning_landscape.evidence import (
+    Activity,
     Clipping,
     Evidence,
     GradientScale,
@@ -23,6 +24,7 @@ from lightning_landscape.evidence import (
     Plateau,
     Restart,
     Schedule,
+    StartingPoint,
     Trend,
     Trials,
     UpdateStatistics,
@@ -266,6 +268,7 @@ SHRUNK = replace(HEAD, name="body", share=0.8, norm=0.09)
 GROWN = replace(HEAD, name="body", share=0.8, norm=10.1)
 LOST = LossLevel(start=2.3, best=1.0, now=2.3)
 BETTER = Restart(gain=0.1, seeds=2, steps=300)
+ALIVE = Activity(dead=0.1, dead_layer="relu", saturated=0.0, saturated_layer=None, layers=1, samples=64)
 
 
 def test_shrunk_weights_explain_a_plateau_with_a_restart_a_lost_loss_or_if_nothing_is_left():
@@ -294,12 +297,20 @@ def test_weights_are_not_shrunk_without_decay_after_learning_or_if_unknown(readi
 
 
 def test_grown_weights_explain_a_plateau_if_smaller_steps_or_a_restart_help():
-    assert weight(step_sizes.weights_blown_up, parts(GROWN)) == "note"
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), BETTER) == "evidence"
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), ALIVE) == "note"
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), ALIVE, BETTER) == "evidence"
     assert weight(step_sizes.weights_blown_up, parts(GROWN), trials(learning_rate_x01=0.0)) == "note"
     smaller = Trials({"learning rate x0.1": 0.16}, steps=40, relative_gradient=1.0, decay_pull=0.0, samples=64)
     assert weight(step_sizes.weights_blown_up, parts(GROWN), smaller) == "evidence"
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), LossLevel(2.3, 2.3, 2.8)) == "evidence"
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), ALIVE, LossLevel(2.3, 2.3, 2.8)) == "evidence"
+
+
+def test_grown_weights_explain_nothing_where_a_layer_is_dead_or_before_that_is_known():
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), BETTER) == "note"
+    dead = replace(ALIVE, dead=1.0)
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), BETTER, dead) == "note"
+    killed_at_once = (StartingPoint(2.3, 2.3), LossLevel(5.0, 2.3, 2.3))
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), BETTER, dead, *killed_at_once) == "evidence"
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.findings.parts import described
-from lightning_landscape.diagnosis.learning import has_fallen, has_learned, share_of_start
+from lightning_landscape.diagnosis.learning import has_fallen, has_learned, rise_of_first_steps, share_of_start
 from lightning_landscape.diagnosis.thresholds import (
     GAIN_CLEAR,
     GAIN_LARGE,
     GAIN_OF_RESTART,
     RISE_FROM_BEST,
+    RISE_OF_FIRST_STEPS,
     SHARE_OF_PEAK_SMALL,
     SHARE_OF_START_RISEN,
     TRAVEL_SMALL,
+    UNITS_DEAD,
 )
 from lightning_landscape.evidence import (
+    Activity,
     Cause,
     Clipping,
     Evidence,
     Finding,
     GradientScale,
+    InputUse,
     KeptGradients,
     LossLevel,
     Parts,
@@ -99,7 +103,8 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
     """Return `weights-blown-up` if most weights have grown tenfold and the loss has not fallen.
 
     Weights before a normalisation layer may grow without harm, so other evidence must show that the steps were too
-    large: a loss above its start, smaller steps that lower it, or a restart that does.
+    large: a loss above its start, smaller steps that lower it, or a restart that does. Where a layer is dead, that is
+    what holds the run back, unless its first steps have killed it.
     """
     parts, trials, restart = evidence.get(Parts), evidence.get(Trials), evidence.get(Restart)
     if parts is None or not _on_plateau(evidence, parts) or has_fallen(evidence):
@@ -110,6 +115,10 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
     larger = 0.0 if trials is None else trials.gain("learning rate x10")
     if share <= MOST_OF_THE_MODEL or (larger > GAIN_CLEAR and larger >= smaller):
         return None
+    activity = evidence.get(Activity)
+    dead = activity is not None and activity.dead >= UNITS_DEAD and rise_of_first_steps(evidence) <= RISE_OF_FIRST_STEPS
+    # A network without activation functions has no `Activity`; the probes after that of `Activity` have run then.
+    examined = activity is not None or evidence.get(InputUse) is not None or trials is not None
     risen = share_of_start(evidence) > SHARE_OF_START_RISEN
     better = smaller > GAIN_CLEAR or (restart is not None and restart.gain >= GAIN_OF_RESTART)
     largest, rate = max(part.norm_ratio or 0.0 for part in grown), max(part.learning_rate or 0.0 for part in grown)
@@ -119,7 +128,7 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
         f"The weights of {described(grown)} have grown to {largest:.3g} times their initial norm (threshold "
         f"{BLOWN_UP:g}), and the loss has not fallen.",
         f"a learning rate of {rate / 10:.1g} in place of {rate:.1g}, or a warm-up.",
-        "evidence" if risen or better else "note",
+        "evidence" if (risen or better) and examined and not dead else "note",
     )
 
 
