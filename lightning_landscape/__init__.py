@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lightning_landscape.errors import LandscapeWarning as LandscapeWarning
     from lightning_landscape.evidence import Cause as Cause
     from lightning_landscape.evidence import Evidence as Evidence
+    from lightning_landscape.evidence import Finding as Finding
     from lightning_landscape.evidence import Measurements as Measurements
     from lightning_landscape.evidence import RunComparison as RunComparison
     from lightning_landscape.evidence import Verdict as Verdict
@@ -57,6 +58,7 @@ _HOMES = {
     "RunComparison": "lightning_landscape.evidence",
     "Cause": "lightning_landscape.evidence",
     "Evidence": "lightning_landscape.evidence",
+    "Finding": "lightning_landscape.evidence",
     "Measurements": "lightning_landscape.evidence",
     "Verdict": "lightning_landscape.evidence",
     "Remedy": "lightning_landscape.remedies",

@@ -41,7 +41,7 @@ def test_the_table_of_the_page_equals_the_table_of_the_code():
         f"{facts.title} |"
         for cause, facts in CAUSES.items()
     }
-    assert {line for line in page.splitlines() if line.startswith("| [LL")} == rows
+    assert {line for line in page.splitlines() if re.match(r"\| \[LL\d+\]", line)} == rows
 
 
 def test_each_cause_is_the_verdict_of_a_detector_and_no_section_says_that_causes_are_not_told_apart():
@@ -55,3 +55,36 @@ def _detectors(source: str) -> str:
     """Return the source of all functions that return a verdict."""
     functions = [part for part in re.split(r"^(?=def )", source, flags=re.M) if part.startswith("def ")]
     return "".join(part for part in functions if "return verdict_of(" in part)
+
+
+PAGES = {path.stem: path.read_text("utf-8") for path in (ROOT / "docs" / "findings").glob("*.md")}
+SECTIONS_OF_FINDINGS = {
+    (page, code, name)
+    for page, text in PAGES.items()
+    for code, name in re.findall(r"^### `(LL2\d\d) ([a-z-]+)`$", text, re.M)
+}
+SOURCES = "".join(
+    path.read_text("utf-8") for path in (ROOT / "lightning_landscape" / "diagnosis" / "findings").glob("*.py")
+)
+NAMES = {"".join(names) for names in re.findall(r'Finding\(\s*"([a-z-]+)"|"(not-finite[a-z-]*)"', SOURCES)}
+
+
+def test_every_finding_has_a_section_and_every_section_a_finding():
+    assert len(NAMES) > 30
+    assert {name for _, _, name in SECTIONS_OF_FINDINGS} == NAMES
+    assert len(SECTIONS_OF_FINDINGS) == len(NAMES)
+
+
+def test_the_table_of_findings_links_to_the_section_of_each():
+    page = (ROOT / "docs" / "causes.md").read_text("utf-8")
+    rows = re.findall(r"^\| \[(LL2\d\d) ([a-z-]+)\]\(findings/(\w+)\.md#(\S+)\) \|", page, re.M)
+    assert {(of, code, name) for code, name, of, _ in rows} == SECTIONS_OF_FINDINGS
+    assert all(anchor == f"{code.lower()}-{name}" for code, name, _, anchor in rows)
+
+
+@pytest.mark.parametrize(("page", "code", "name"), sorted(SECTIONS_OF_FINDINGS))
+def test_the_section_of_a_finding_has_a_failing_and_a_mended_example_and_says_what_to_do(page, code, name):
+    section = re.search(rf"^### `{code} {name}`$(.*?)(?=^##|\Z)", PAGES[page], re.M | re.S)[1]
+    assert "broken" in section
+    assert "mended" in section
+    assert re.search(r"^To do: ", section, re.M)

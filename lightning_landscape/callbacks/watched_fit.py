@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from lightning_landscape.callbacks.views import HasNotes, report_of
 from lightning_landscape.errors import LandscapeWarning
-from lightning_landscape.evidence import Verdict
+from lightning_landscape.evidence import Finding, Verdict
 from lightning_landscape.evidence.readings_log import ReadingsLog
 from lightning_landscape.examination import saved_state
 from lightning_landscape.examination.examination import Examination
@@ -197,6 +197,11 @@ class ReportingCallback(Callback):
     def verdict(self) -> Verdict | None:
         """The latest verdict; None before the first."""
         return next(reversed(self.verdicts), None)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found in the code, the data or the settings at the latest look, those that weigh most first."""
+        return self._reported_fit.state.findings.latest
 
     @property
     def remedy_outcomes(self) -> tuple[RemedyOutcome, ...]:

@@ -38,6 +38,7 @@ def test_the_warning_comes_after_the_first_step_and_once(mistaken, tmp_path):
     with pytest.warns(LandscapeWarning, match=r"\[LL202 mistake\] step 0: The head is wrong"):
         fit(Net(), monitor, steps=30)
     assert len(mistaken) == 1
+    assert monitor.findings == (CERTAIN,)
     assert "[LL202 mistake] The head is wrong. mend the head." in monitor.report
     assert monitor.report.to_dict()["verdicts"] == []
     assert '"event": "finding"' in (tmp_path / "events.jsonl").read_text()
