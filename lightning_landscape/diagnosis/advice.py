@@ -32,6 +32,13 @@ HOW_TO = {
     ALONG_CURVATURE: "`remedies.Perturb(direction='lambda_min')`",
 }
 """how a user can repeat a trial on the run itself, for trials that do not say it"""
+TRIED = {
+    Cause.LEARNING_RATE_TOO_SMALL: "learning rate x10",
+    Cause.SLOW: "learning rate x10",
+    Cause.LEARNING_RATE_TOO_LARGE: "learning rate x0.1",
+    Cause.SADDLE_POINT: "a perturbation",
+}
+"""the trial of what the general advice for a cause proposes"""
 UNCHANGED = 0.005
 """change of the loss, over the loss, below which it is said to be unchanged: it would be rounded to 0%"""
 LONG_RATIO = 10.0
@@ -50,7 +57,12 @@ def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None) -> 
         for name, gain in ranked(evidence)
         if name in WORDS and name not in NOT_ADVISED and gain - own > GAIN_ADVISED
     ]
-    return f"{'; '.join(helpful[:3])} (measured on a copy of the weights)." if helpful else CAUSES[cause].advice
+    if helpful:
+        return f"{'; '.join(helpful[:3])} (measured on a copy of the weights)."
+    tried, gain = TRIED.get(cause), gains(evidence).get(TRIED.get(cause, ""), 0.0)
+    if tried is None or gain - own >= -GAIN_ADVISED:
+        return CAUSES[cause].advice
+    return f"{CAUSES[cause].advice} But {WORDS[tried]}, as tried on a copy, {change(gain)}."
 
 
 def gains(evidence: Evidence) -> dict[str, float]:

@@ -126,3 +126,20 @@ def test_no_advice_names_a_logger_that_the_run_may_not_have(cause):
     all_trials = Evidence(trials(adam=0.9, line_search=0.8, this_optimizer=0.0), curvature(0.5))
     for evidence in (Evidence(), all_trials):
         assert not any(name in advice(cause, evidence) for name in ("TensorBoard", "W&B", "MLflow", "Comet"))
+
+
+@pytest.mark.parametrize(
+    ("cause", "tried"),
+    [
+        (Cause.LEARNING_RATE_TOO_SMALL, "learning rate x10"),
+        (Cause.SLOW, "learning rate x10"),
+        (Cause.LEARNING_RATE_TOO_LARGE, "learning rate x0.1"),
+        (Cause.SADDLE_POINT, "a perturbation"),
+    ],
+)
+def test_general_advice_says_so_if_a_trial_of_it_has_raised_the_loss(cause, tried):
+    evidence = Evidence(Trials({"this optimizer": 0.0, tried: -0.4}, 40, 0.01, 0.0, 64, 8))
+    text = advice(cause, evidence)
+    assert text == f"{CAUSES[cause].advice} But {WORDS[tried]}, as tried on a copy, raises the loss by 40%."
+    harmless = Evidence(Trials({"this optimizer": 0.0, tried: -0.1}, 40, 0.01, 0.0, 64, 8))
+    assert advice(cause, harmless) == CAUSES[cause].advice
