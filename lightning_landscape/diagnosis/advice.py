@@ -59,8 +59,9 @@ def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None) -> 
     ]
     if helpful:
         return f"{'; '.join(helpful[:3])} (measured on a copy of the weights)."
-    tried, gain = TRIED.get(cause), gains(evidence).get(TRIED.get(cause, ""), 0.0)
-    if tried is None or gain - own >= -GAIN_ADVISED:
+    tried = TRIED.get(cause, "")
+    gain = gains(evidence).get(tried)
+    if gain is None or gain - own >= -GAIN_ADVISED:
         return CAUSES[cause].advice
     return f"{CAUSES[cause].advice} But {WORDS[tried]}, as tried on a copy, {change(gain)}."
 
