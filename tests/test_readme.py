@@ -35,8 +35,15 @@ def blocks(*languages):
 def raised_by(block):
     """Return the traceback of the block as a program, with the line of the page; empty if nothing is raised."""
     padding = "\n" * block.line
+    earlier = {}
+    if block.page.parent.name == "findings":  # all blocks of such a page share what its first block defines
+        for before in (param.values[0] for param in blocks("python")):
+            if before.page == block.page and before.line < block.line:
+                exec(before.source, earlier)
     try:
-        exec(compile(padding + block.source, block.page, "exec", dont_inherit=True), {"__name__": "__main__"})
+        exec(
+            compile(padding + block.source, block.page, "exec", dont_inherit=True), {**earlier, "__name__": "__main__"}
+        )
     except Exception:
         return traceback.format_exc()
     return ""

@@ -153,7 +153,7 @@ def timeline_figures(state: RunState) -> dict[str, Figure]:
 
 def report_of(state: RunState, *parts: HasNotes) -> Report:
     """Return the report of a run, with the notes of its state and of other parts of a monitor."""
-    notes = [note for part in (*parts, state) for note in part.notes()]
+    notes = [note for part in (state, *parts) for note in part.notes()]
     return Report(state.steps, state.progress.level, state.verdicts, notes, document_of(state, notes))
 
 

@@ -35,7 +35,7 @@ class Part:
     """|w − w₀|/|w₀|, how far they are from their initial values: exactly 0 only if all bits are equal, inf if the
     initial values were 0; None if these are unknown"""
     in_training_mode: bool = True
-    """whether their layers are in training mode; some users call `eval()` on the layers that they do not train"""
+    """whether their layers are in training mode; some users set layers that they do not train to evaluation mode"""
 
     @property
     def held(self) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -172,17 +171,30 @@ class OperationRecorder(TorchFunctionMode):
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Record in this context, in which calls of modules are noticed as well."""
-        before = register_module_forward_pre_hook(self._enter)
-        after = register_module_forward_hook(self._leave, always_call=True)
-        try:
-            with self:
-                yield
-        finally:
-            before.remove()
-            after.remove()
+        """Record in this context, in which calls of modules are noticed as well.
 
-    def _enter(self, module: nn.Module, inputs: Any) -> None:
+        A hook for all modules would do the same, but torch warns of it where a module is compiled.
+        """
+        call, enter, leave = nn.Module.__call__, self._enter, self._leave
+
+        def noticed(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            enter(module)
+            try:
+                return call(module, *args, **kwargs)
+            finally:
+                leave()
+
+        try:
+            try:
+                nn.Module.__call__ = noticed  # type: ignore[method-assign]
+                with self:
+                    yield
+            finally:
+                nn.Module.__call__ = call  # type: ignore[method-assign]
+        finally:  # again, in case Ctrl-C has come just before the first assignment
+            nn.Module.__call__ = call  # type: ignore[method-assign]
+
+    def _enter(self, module: nn.Module) -> None:
         if threading.get_ident() != self._thread:
             return
         name = self._names.get(id(module), self._stack[-1])
@@ -190,7 +202,7 @@ class OperationRecorder(TorchFunctionMode):
         if isinstance(module, torch.jit.ScriptModule):
             self.unseen.setdefault(f"the TorchScript module {as_attribute(name)}")
 
-    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+    def _leave(self) -> None:
         if threading.get_ident() == self._thread and len(self._stack) > 1:
             self._stack.pop()
 

@@ -95,7 +95,7 @@ def test_operations_are_recorded_with_their_module_and_the_source_of_their_value
 
 
 def test_nothing_is_left_behind():
-    before = dict(registry._global_forward_hooks), dict(registry._global_forward_pre_hooks)
+    before = dict(registry._global_forward_hooks), dict(registry._global_forward_pre_hooks), nn.Module.__call__
     alive = []
 
     def step(module, inputs, labels):
@@ -110,7 +110,8 @@ def test_nothing_is_left_behind():
         return trace
 
     assert probed(probe, Stepped(step, net=mlp(6, 3)), X, CLASSES).operations
-    assert (dict(registry._global_forward_hooks), dict(registry._global_forward_pre_hooks)) == before
+    after = dict(registry._global_forward_hooks), dict(registry._global_forward_pre_hooks), nn.Module.__call__
+    assert after == before
     assert not _get_current_function_mode_stack()
 
 
