@@ -6,9 +6,19 @@ import math
 
 from lightning_landscape.diagnosis.advice import change
 from lightning_landscape.diagnosis.learning import falls_by_inputs, has_learned
-from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_NONE, INPUT_USE_NONE
+from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_NONE, INPUT_USE_NONE, TARGETS_AGREE
 from lightning_landscape.diagnosis.verdicts import verdict_of
-from lightning_landscape.evidence import Cause, Evidence, InputUse, LossLevel, Restart, StartingPoint, Trials, Verdict
+from lightning_landscape.evidence import (
+    Cause,
+    Evidence,
+    InputUse,
+    LossLevel,
+    Outputs,
+    Restart,
+    StartingPoint,
+    Trials,
+    Verdict,
+)
 
 
 def constant_inputs(evidence: Evidence) -> Verdict | None:
@@ -20,11 +30,16 @@ def constant_inputs(evidence: Evidence) -> Verdict | None:
 
 
 def nothing_to_learn(evidence: Evidence) -> Verdict | None:
-    """Return `nothing_to_learn` if the model does not use its inputs, and no trial or restart shows that it could."""
+    """Return `nothing_to_learn` if the model does not use its inputs, and nothing shows that it could.
+
+    Trials or a restart show it if they lower the loss; so does a clear agreement of the targets of similar samples.
+    """
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
     if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired or not restart.trained:
         return None
-    if falls_by_inputs(evidence) or trials.best > GAIN_CLEAR:
+    outputs = evidence.get(Outputs)
+    tell_targets = outputs is not None and (outputs.targets_agree or 0.0) >= TARGETS_AGREE
+    if falls_by_inputs(evidence) or trials.best > GAIN_CLEAR or tell_targets:
         return None
     rise = f"raises the loss by {use.share:.1%}" if use.share > 0 else "does not raise the loss"
     return verdict_of(

@@ -91,6 +91,12 @@ CURVATURE_RATIO_NEGATIVE = 0.01
 INPUT_USE_NONE = 0.02
 """Below this rise, the model does not use its inputs."""
 
+# Agreement of targets: by how many standard errors similar samples have more similar targets than any two samples.
+
+TARGETS_AGREE = 5.0
+"""From this number of standard errors on, chance does not explain that similar samples have similar targets: it would
+in one of three million runs."""
+
 # Shares of units, activations and parameters, in [0, 1].
 
 UNITS_DEAD = 0.99

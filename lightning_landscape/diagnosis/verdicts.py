@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning_landscape.diagnosis.advice import advice, trials_sentence
 from lightning_landscape.diagnosis.learning import has_learned, measured_on_fixed_batches
-from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_SMALL
+from lightning_landscape.diagnosis.thresholds import GAIN_SMALL
 from lightning_landscape.evidence import CAUSES, Cause, Evidence, Finding, Plateau, Trend, Trials, Verdict
 
 HELD_BACK = (Cause.SADDLE_POINT, Cause.FLAT_REGION, Cause.POOR_MINIMUM, Cause.NOTHING_TO_LEARN)
@@ -62,6 +62,6 @@ def _may_be_noise(evidence: Evidence, cause: Cause) -> bool:
 
 
 def goes_down(evidence: Evidence) -> bool:
-    """Return whether the run's own optimizer clearly lowers the held-out loss if it only goes on."""
+    """Return whether the run's own optimizer lowers the held-out loss if it only goes on."""
     trials = evidence.get(Trials)
-    return trials is not None and trials.own > GAIN_CLEAR
+    return trials is not None and trials.own > GAIN_SMALL

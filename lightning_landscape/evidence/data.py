@@ -46,7 +46,8 @@ class BatchContents:
     """largest class index in all batches; None unless the target is one class index for each sample"""
     order: float | None = None
     """how much likelier two samples of one batch share their class than two of different batches: about 0 if the data
-    are shuffled, 1 if each batch holds one class of its own; None unless there are two classes and two batches"""
+    are shuffled, 1 if each batch holds one class of its own; for targets that are numbers, their intraclass correlation
+    in a batch; None unless there are two distinct targets and two batches"""
     inputs_vary: bool = True
     """whether the inputs of different samples differ; True where this cannot be determined"""
     first_layer: str | None = None

@@ -20,6 +20,10 @@ class KnownFindings:
         """why the wiring could not be looked at; None if it could"""
         self._announced: list[str] = []
 
+    def certain_besides(self, named: Sequence[str]) -> bool:
+        """Return whether a mistake is certain that is not among these names of findings."""
+        return any(finding.weight == "certain" and finding.name not in named for finding in self.latest)
+
     def enter(self, findings: Sequence[Finding]) -> list[Finding]:
         """Replace the findings, and return the mistakes that are certain and of which no warning was given yet."""
         self.latest = tuple(findings)

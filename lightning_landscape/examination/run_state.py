@@ -122,12 +122,12 @@ class RunState:
         mistake is certain, unless the loss clearly falls.
         """
         progress, first = self.progress, self.first_loss
-        if self._certain and progress.trend is not None and not progress.trend.falling and not progress.stalled:
-            return self.steps >= UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON)
-        if progress.trend is None or progress.level is None or progress.stalled or first is None:
+        if progress.trend is None or progress.level is None or progress.stalled or progress.trend.falling:
             return False
-        if self.steps < UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON) or progress.trend.falling:
+        if self.steps < UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON):
             return False
+        if self.findings.certain_besides(self.named_findings) or first is None:
+            return first is not None
         start = min(first, progress.level.start)
         high = LossLevel(start, progress.level.best, progress.level.now).share_of_start > HIGH
         hidden = progress.hold is None and not progress.trend.powered
@@ -137,11 +137,6 @@ class RunState:
     def named_findings(self) -> list[str]:
         """The names of the findings of all verdicts."""
         return [verdict.finding.name for verdict in self.verdicts if verdict.finding is not None]
-
-    @property
-    def _certain(self) -> bool:
-        """Whether a mistake is certain that no verdict has named yet."""
-        return any(f.weight == "certain" and f.name not in self.named_findings for f in self.findings.latest)
 
     def may_stall_within(self, steps: int) -> bool:
         """Return whether a new plateau may be found within this many steps, so that batches are worth capturing."""
@@ -196,8 +191,11 @@ class RunState:
 
     @property
     def diverged(self) -> bool:
-        """Whether the run has diverged and no verdict says so yet."""
-        return self.progress.divergence is not None and all(v.cause is not Cause.DIVERGED for v in self.verdicts)
+        """Whether a divergence was not judged yet; with several optimizers, a finite loss may grow by design."""
+        divergence = self.progress.divergence
+        if divergence is None or (divergence.finite and self.optimizer_count > 1):
+            return False
+        return all(verdict.cause is not Cause.DIVERGED for verdict in self.verdicts)
 
     def evidence(self, readings: Sequence[object] = ()) -> Evidence:
         """Return all that is known at this step, with these readings of probes."""
@@ -235,7 +233,7 @@ class RunState:
         self.document.mark(self.step, cause or without_cause)
 
     def notes(self) -> list[str]:
-        """Return the notes of the report, besides the verdicts."""
+        """Return the notes of the report."""
         return notes_of(self)
 
     def state_dict(self) -> dict[str, Any]:

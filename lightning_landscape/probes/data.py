@@ -43,6 +43,7 @@ def batch_contents(surface: LossSurface) -> BatchContents | None:
     by_path = {path: [batch[path] for batch in captured if path in batch] for path in captured[0]}
     entries = tuple(entry_contents(path, values, _is_target(path, roles)) for path, values in by_path.items())
     classes = next((found for path in by_path if _is_target(path, roles) and (found := _classes(by_path[path]))), [])
+    numbers = next((n for path in by_path if _is_target(path, roles) and (n := _numbers(by_path[path]))), [])
     layer, kind, input_size, feature_sizes = _first_layer(surface)
     return BatchContents(
         batches=len(captured),
@@ -51,7 +52,7 @@ def batch_contents(surface: LossSurface) -> BatchContents | None:
         class_shares=tuple(max(counts.values()) / counts.total() for counts in map(_counts, classes)),
         classes=len(set().union(*map(_counts, classes))),
         highest_class=int(torch.cat(classes).max()) if classes else None,
-        order=order_of_classes(classes),
+        order=order_of_classes(classes) if classes else order_of_numbers(numbers),
         inputs_vary=roles.inputs_vary,
         first_layer=layer,
         first_layer_kind=kind,
@@ -119,6 +120,41 @@ def order_of_classes(batches: Sequence[Tensor]) -> float | None:
     alike = shares @ shares.T
     between = float((alike.sum() - alike.trace()) / (len(batches) * (len(batches) - 1)))
     return (within - between) / (1 - between) if between < 1 else None
+
+
+def order_of_numbers(batches: Sequence[Tensor]) -> float | None:
+    """Return the intraclass correlation of the targets in a batch [Fisher25]_.
+
+    It is 0 on average if the samples are shuffled, and 1 if all targets of a batch are equal while batches differ.
+
+    .. [Fisher25] Statistical Methods for Research Workers, chapter VII.
+
+    >>> order_of_numbers([torch.tensor([1.0, 1.0]), torch.tensor([5.0, 5.0])])
+    1.0
+    >>> order_of_numbers([torch.tensor([1.0, 5.0]), torch.tensor([5.0, 1.0])])
+    -1.0
+
+    Args:
+        batches: the target of each sample, for each batch, of shape (samples,).
+
+    Returns:
+        the correlation, at most 1; None unless there are two batches of two samples or more, and two targets
+    """
+    batches = [values.double() for values in batches if len(values) > 1]
+    if len(batches) < 2 or not all(bool(values.isfinite().all()) for values in batches):
+        return None
+    size = sum(map(len, batches)) / len(batches)
+    means = torch.stack([values.mean() for values in batches])
+    between = size * float(means.var())
+    within = float(torch.stack([values.var() for values in batches]).mean())
+    total = between + (size - 1) * within
+    return (between - within) / total if total > 0 else None
+
+
+def _numbers(batches: Sequence[Tensor]) -> list[Tensor]:
+    """Return the target of each sample, for each batch; empty unless the entry holds one number for each sample."""
+    single = all(values.is_floating_point() and values.numel() == len(values) for values in batches)
+    return [values.detach().reshape(-1).cpu() for values in batches] if single else []
 
 
 def _counts(labels: Tensor) -> Counter[int]:

@@ -5,7 +5,7 @@ import torch
 
 from lightning_landscape.observations import Activation
 from lightning_landscape.probes import batch_contents
-from lightning_landscape.probes.data import entry_contents, order_of_classes, repeated_batches
+from lightning_landscape.probes.data import entry_contents, order_of_classes, order_of_numbers, repeated_batches
 from lightning_landscape.surface import LossSurface, Pairing, Roles, RunContext, cost_of
 
 INF, NAN = torch.inf, torch.nan
@@ -127,3 +127,13 @@ def test_the_cost_is_at_most_two_gradients_beyond_the_search_for_the_targets():
     assert cost_of(batch_contents, surface) == (1 + 3 + 4) / 3
     assert cost_of(batch_contents, LossSurface(lambda at: at, {})) == 0
     assert batch_contents(LossSurface(lambda at: at, {})) is None
+
+
+def test_sorted_targets_that_are_numbers_have_an_order_of_nearly_one_and_shuffled_ones_of_about_zero():
+    values = torch.arange(64.0)
+    assert order_of_numbers(list(values.split(8))) > 0.95
+    shuffled = values[torch.randperm(64, generator=torch.Generator().manual_seed(0))]
+    assert abs(order_of_numbers(list(shuffled.split(8)))) < 0.2
+    assert order_of_numbers([values]) is None
+    assert order_of_numbers([torch.tensor([1.0, torch.nan]), torch.tensor([1.0, 2.0])]) is None
+    assert order_of_numbers([torch.ones(4), torch.ones(4)]) is None

@@ -44,19 +44,19 @@ LOST_SHARE = 0.5
 def unshuffled(evidence: Evidence) -> Finding | None:
     """Return a finding if each batch holds nearly one class, although there are several: the data are not shuffled."""
     contents = evidence.get(BatchContents)
-    if contents is None or not contents.class_shares:
+    if contents is None:
         return None
+    ordered = contents.order is not None and contents.order >= ORDER_BY_CLASS
+    if not contents.class_shares:
+        return _sorted_targets(evidence, contents) if ordered else None
     share = sum(contents.class_shares) / len(contents.class_shares)
-    if contents.order is not None and contents.order >= ORDER_BY_CLASS:
+    if ordered:
         seen = f"together they hold {contents.classes} classes"
     elif contents.classes == 1 and contents.highest_class is not None and contents.highest_class >= 2:
         # A class index of 2 or more shows that there are others, of which no sample came.
         seen = f"all samples of {contents.batches} batches are of class {contents.highest_class}"
     else:
         return None
-    # The present batches hold the class that was learned last, so only the mean of the training losses counts.
-    level = evidence.get(LossLevel)
-    stuck = evidence.get(Plateau) is not None and (level is None or level.share_of_start > SHARE_OF_START_LOW)
     return Finding(
         "unshuffled",
         Cause.LEARNING_RATE_TOO_LARGE,
@@ -64,8 +64,31 @@ def unshuffled(evidence: Evidence) -> Finding | None:
         f"{share:.0%} of a batch on average, and {seen}. While one class comes, the model unlearns the others.",
         "let the loader change the order of the samples: `DataLoader(dataset, batch_size=..., shuffle=True)`. If the "
         "order is wanted, use a smaller learning rate.",
-        "evidence" if stuck else "note",
+        "evidence" if _stays_high(evidence) else "note",
     )
+
+
+def _sorted_targets(evidence: Evidence, contents: BatchContents) -> Finding:
+    """Return the finding for targets that are numbers and are nearly the same within a batch."""
+    return Finding(
+        "unshuffled",
+        Cause.LEARNING_RATE_TOO_LARGE,
+        f"The targets within a batch are much more alike than those of different batches (intraclass correlation "
+        f"{contents.order:.2f} over {contents.batches} batches), so the loader does not shuffle: the data seem to be "
+        "sorted. While one stretch of them comes, the model unlearns the others.",
+        "let the loader change the order of the samples: `DataLoader(dataset, batch_size=..., shuffle=True)`. If the "
+        "order is wanted, use a smaller learning rate.",
+        "evidence" if _stays_high(evidence) else "note",
+    )
+
+
+def _stays_high(evidence: Evidence) -> bool:
+    """Return whether the training loss stands still at more than a third of its start.
+
+    The present batches hold what was learned last, so only the mean of the training losses counts.
+    """
+    level = evidence.get(LossLevel)
+    return evidence.get(Plateau) is not None and (level is None or level.share_of_start > SHARE_OF_START_LOW)
 
 
 def repeated_batches(evidence: Evidence) -> Finding | None:

@@ -10,6 +10,7 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_OF_RESTART,
     RISE_OF_FIRST_STEPS,
     SHARE_OF_START_HIGH,
+    TARGETS_AGREE,
     TRAVEL_LARGE,
     UNITS_DEAD,
 )
@@ -39,9 +40,6 @@ SPREAD_SMALL = 0.1
 if no target keeps them apart, the loss has fallen, and it would be as low if they were exactly the same."""
 LOSS_UNCHANGED = 0.01
 """Outputs may be replaced by their means if that raises the loss by less than this share of it."""
-TARGETS_AGREE = 5.0
-"""From this number of standard errors on, chance does not explain that similar samples have similar targets: it would
-in one of three million runs."""
 MOVED_FAR = 1.0
 """Weights that have moved farther than this multiple of their initial norm were not shrunk by weight decay, but thrown
 far off by the steps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from lightning_landscape.diagnosis.findings.schedule import rate_of_zero
 from lightning_landscape.diagnosis.learning import has_fallen, share_of_start
 from lightning_landscape.diagnosis.thresholds import (
     GAIN_CLEAR,
@@ -80,9 +81,11 @@ def zero_learning_rate(evidence: Evidence) -> Finding | None:
     parts = evidence.get(Parts)
     if parts is None:
         return None
-    still = parts.where(
-        lambda part: _stands_still(part) and part.learning_rate == 0 and not _may_rise(parts, part, evidence)
-    )
+    all_still = parts.where(lambda part: _stands_still(part) and part.learning_rate == 0)
+    nothing_moves = not parts.where(lambda part: part.held and part.trainable and part not in all_still)
+    if all_still and nothing_moves and _on_plateau(evidence, parts):
+        return rate_of_zero(evidence)
+    still = tuple(part for part in all_still if not _may_rise(parts, part, evidence))
     if not still:
         return None
     share = sum(part.share for part in still)
@@ -142,7 +145,7 @@ def part_without_gradient(evidence: Evidence) -> Finding | None:
 
 
 def frozen_midway(evidence: Evidence) -> Finding | None:
-    """Return `frozen-midway` if a large part of the model was frozen at the time at which the loss stopped falling.
+    """Return `frozen-midway` if a large part of the model was frozen before the loss stopped falling.
 
     Training may freeze layers step by step, so a part that was frozen at several times explains nothing.
     """
@@ -152,8 +155,8 @@ def frozen_midway(evidence: Evidence) -> Finding | None:
         return None
     share, steps = sum(part.share for part in frozen), sorted({part.frozen_since or 0 for part in frozen})
     large = share > PARAMETERS_UNREACHED and len(steps) == 1 and _on_plateau(evidence, parts)
-    # A plateau begins with a window of the stall test, which is how precisely its beginning is known.
-    near = plateau is not None and trend is not None and abs(plateau.since - steps[-1]) <= trend.window
+    # The rest of the model may go on for a while. How precisely the beginning of a plateau is known, is one window.
+    near = plateau is not None and trend is not None and steps[-1] <= plateau.since + trend.window
     done = _gains_nothing(evidence) and _is_far_above_zero(evidence)
     when = f"at step {steps[0]}" if len(steps) == 1 else f"between steps {steps[0]} and {steps[-1]}"
     stopped = (

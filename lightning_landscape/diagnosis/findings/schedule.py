@@ -118,6 +118,19 @@ def wrong_interval(evidence: Evidence) -> Finding | None:
     return None
 
 
+def rate_of_zero(evidence: Evidence) -> Finding:
+    """Return `zero-learning-rate` for a run whose learning rate has been 0 from the start, with its scheduler."""
+    why = ""
+    advice = "set the learning rate in `configure_optimizers`: `torch.optim.Adam(self.parameters(), lr=1e-3)`."
+    by_epoch = [scheduler.kind for scheduler in _schedulers(evidence) if scheduler.interval == "epoch"]
+    if by_epoch:
+        why = f" `{by_epoch[0]}` begins at 0 and is stepped once per epoch, so nothing is trained until the next epoch."
+        advice = "step the schedule after every optimizer step, `{'scheduler': scheduler, 'interval': 'step'}`, in "
+        advice += "`configure_optimizers`; or let it begin above 0."
+    sentence = f"The learning rate has been 0 from the start, so the weights have not moved.{why}"
+    return Finding("zero-learning-rate", Cause.NOT_UPDATING, sentence, advice)
+
+
 def _schedulers(evidence: Evidence) -> tuple[Scheduler, ...]:
     schedulers = evidence.get(Schedulers)
     return () if schedulers is None else schedulers.schedulers

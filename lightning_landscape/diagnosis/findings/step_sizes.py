@@ -12,6 +12,7 @@ from lightning_landscape.diagnosis.thresholds import (
     RISE_OF_FIRST_STEPS,
     SHARE_OF_PEAK_SMALL,
     SHARE_OF_START_RISEN,
+    TARGETS_AGREE,
     TRAVEL_SMALL,
     UNITS_DEAD,
 )
@@ -25,6 +26,7 @@ from lightning_landscape.evidence import (
     InputUse,
     KeptGradients,
     LossLevel,
+    Outputs,
     Parts,
     Plateau,
     Restart,
@@ -67,7 +69,8 @@ def weights_shrunk(evidence: Evidence) -> Finding | None:
     """Return `weights-shrunk` if weight decay has shrunk most weights and the model has lost, or never found, its use.
 
     If nothing can be learned from the data, the weights shrink as well. So the loss must have been far lower before, a
-    restart from new initial weights must lower it, or weights must have shrunk to nothing.
+    restart from new initial weights must lower it, similar samples must have similar targets, or the weights must have
+    shrunk to nothing.
     """
     parts, level = evidence.get(Parts), evidence.get(LossLevel)
     if parts is None or not _on_plateau(evidence, parts) or has_learned(evidence):
@@ -88,7 +91,9 @@ def weights_shrunk(evidence: Evidence) -> Finding | None:
         why = " The optimizer divides the decay by the same root as the gradient, so one step can move every weight "
         why += f"towards 0 by the learning rate of {rate:g}."
         also = f", and a smaller learning rate, such as {rate / 10:g}; `torch.optim.AdamW` does not scale the decay"
-    decisive = lost or gone or (restart is not None and restart.gain >= GAIN_OF_RESTART)
+    outputs = evidence.get(Outputs)
+    learnable = outputs is not None and (outputs.targets_agree or 0.0) >= TARGETS_AGREE
+    decisive = lost or gone or learnable or (restart is not None and restart.gain >= GAIN_OF_RESTART)
     return Finding(
         "weights-shrunk",
         Cause.LEARNING_RATE_TOO_LARGE if rate else Cause.FLAT_REGION,
