@@ -126,8 +126,10 @@ class RunState:
             return False
         if self.steps < UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON):
             return False
-        if self.findings.certain_besides(self.named_findings) or first is None:
-            return first is not None
+        if first is None:
+            return False
+        if self.findings.certain_besides(self.named_findings):
+            return True
         start = min(first, progress.level.start)
         high = LossLevel(start, progress.level.best, progress.level.now).share_of_start > HIGH
         hidden = progress.hold is None and not progress.trend.powered

@@ -68,6 +68,23 @@ def test_a_long_stretch_of_one_class_is_known_by_the_index_of_the_class():
     assert "all samples of 8 batches are of class 7" in found.sentence
 
 
+def test_numbers_that_are_sorted_are_named_by_their_correlation_within_a_batch():
+    found = data.unshuffled(Evidence(PLATEAU, replace(CONTENTS, order=0.97), UNFALLEN))
+    assert (found.name, found.weight) == ("unshuffled", "evidence")
+    assert "intraclass correlation 0.97 over 8 batches" in found.sentence
+    assert weight(data.unshuffled, replace(CONTENTS, order=0.59), UNFALLEN) is None
+    assert weight(data.unshuffled, replace(CONTENTS, order=0.97), FALLEN) == "note"
+
+
+def test_an_entry_that_is_constant_shows_a_stretch_if_the_best_weights_do_worse_on_it_than_the_initial_ones():
+    stretch = replace(CONTENTS, entries=(INPUTS, replace(TARGETS, varies=False)), losses={"initial": 0.7, "best": 21.6})
+    found = data.unshuffled(Evidence(PLATEAU, stretch, UNFALLEN))
+    assert found.weight == "evidence"
+    assert "Entry 1 of the batch is the same in all samples" in found.sentence
+    for losses in ({"initial": 0.7, "best": 0.7}, {"initial": 0.7}, {}):
+        assert weight(data.unshuffled, replace(stretch, losses=losses), UNFALLEN) is None
+
+
 def test_batches_of_one_class_are_a_note_if_the_run_learns():
     assert weight(data.unshuffled, SORTED, UNFALLEN, plateau=None) == "note"
     assert weight(data.unshuffled, SORTED, FALLEN) == "note"

@@ -48,7 +48,7 @@ def unshuffled(evidence: Evidence) -> Finding | None:
         return None
     ordered = contents.order is not None and contents.order >= ORDER_BY_CLASS
     if not contents.class_shares:
-        return _sorted_targets(evidence, contents) if ordered else None
+        return _in_stretches(evidence, contents, ordered=ordered)
     share = sum(contents.class_shares) / len(contents.class_shares)
     if ordered:
         seen = f"together they hold {contents.classes} classes"
@@ -68,14 +68,31 @@ def unshuffled(evidence: Evidence) -> Finding | None:
     )
 
 
-def _sorted_targets(evidence: Evidence, contents: BatchContents) -> Finding:
-    """Return the finding for targets that are numbers and are nearly the same within a batch."""
+def _in_stretches(evidence: Evidence, contents: BatchContents, *, ordered: bool) -> Finding | None:
+    """Return the finding for targets that are numbers, or that are all the same in the captured batches.
+
+    An entry that never changes in these batches may be the target of a long stretch of one class. It is if the best
+    weights of the run, which have seen other stretches, do worse on these batches than the initial ones.
+    """
+    constant = next((entry for entry in contents.entries if not entry.varies), None)
+    initial, best = contents.losses.get("initial"), contents.losses.get("best")
+    if ordered:
+        seen = (
+            f"The targets within a batch are much more alike than those of different batches (intraclass correlation "
+            f"{contents.order:.2f} over {contents.batches} batches)"
+        )
+    elif constant is not None and initial is not None and best is not None and best > initial:
+        seen = (
+            f"Entry {constant.name} of the batch is the same in all samples of {contents.batches} batches, on which "
+            f"the best weights so far have a loss of {best:.3g} and the initial ones {initial:.3g}"
+        )
+    else:
+        return None
     return Finding(
         "unshuffled",
         Cause.LEARNING_RATE_TOO_LARGE,
-        f"The targets within a batch are much more alike than those of different batches (intraclass correlation "
-        f"{contents.order:.2f} over {contents.batches} batches), so the loader does not shuffle: the data seem to be "
-        "sorted. While one stretch of them comes, the model unlearns the others.",
+        f"{seen}, so the loader does not shuffle: the data seem to be sorted. While one stretch of them comes, the "
+        "model unlearns the others.",
         "let the loader change the order of the samples: `DataLoader(dataset, batch_size=..., shuffle=True)`. If the "
         "order is wanted, use a smaller learning rate.",
         "evidence" if _stays_high(evidence) else "note",
