@@ -47,6 +47,21 @@ def test_a_schedule_that_counts_epochs_and_is_stepped_by_steps_is_named_with_the
     assert "total_iters=self.trainer.estimated_stepping_batches" in found.advice
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "named"),
+    [
+        (Scheduler("StepLR", "step", length=10, length_name="step_size"), "StepLR with step_size=10 is stepped"),
+        (Scheduler("MultiStepLR", "step", length=25, length_name="milestones"), "MultiStepLR, whose last milestone is"),
+    ],
+)
+def test_a_scheduler_that_cuts_the_rate_is_not_told_to_do_so_at_the_end_of_the_run(scheduler, named):
+    still_falling = replace(ENDED, learning_rate=1e-12)
+    found = schedule_ended(Evidence(PLATEAU, still_falling, schedulers(scheduler), UNFALLEN))
+    assert named in found.sentence
+    assert "was 0.1 before, has been below 1% of that since then, and is 1e-12 now" in found.sentence
+    assert f"give `{scheduler.length_name}` in optimizer steps: epochs times `len(dataloader)`" in found.advice
+
+
 def test_a_schedule_that_is_stepped_by_epochs_is_told_to_last_longer():
     found = schedule_ended(Evidence(PLATEAU, ENDED, schedulers(replace(POLYNOMIAL, interval="epoch")), UNFALLEN))
     assert "'interval': 'epoch'" not in found.advice
@@ -102,7 +117,7 @@ def test_a_scheduler_that_watches_a_metric_is_called_impatient_with_its_patience
     found = impatient_plateau_scheduler(evidence)
     assert (found.cause, found.weight) == (Cause.LEARNING_RATE_TOO_SMALL, "evidence")
     assert "4 times in the first 40 steps" in found.sentence
-    assert "2 values of train_loss" in found.sentence
+    assert "with patience=2, it cuts the rate once more than 2 values of train_loss in a row" in found.sentence
     assert schedule_ended(evidence) is None
     assert impatient_plateau_scheduler(evidence.including(schedulers(POLYNOMIAL))) is None
 

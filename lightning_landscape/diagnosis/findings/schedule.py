@@ -28,6 +28,8 @@ LEAST_STRETCH_OF_RUN, LEAST_STRETCH_OF_SCHEDULE = 0.05, 0.25
 cosine cycle is there for 6% of its length"""
 EXCESS = 10.0
 """A schedule that is this many times shorter than the run's number of optimizer steps does not count these"""
+CUTS = ("step_size", "milestones")
+"""Settings that say when the rate is cut, and not how long the schedule is"""
 LONGEST_WARMUP = 10.0
 """Warm-ups that count epochs have up to about this many, so a longer one counts optimizer steps"""
 
@@ -44,19 +46,16 @@ def schedule_ended(evidence: Evidence) -> Finding | None:
     of_run = f" of {planned}" if planned is not None else ""
     sentence = (
         f"The learning-rate schedule ended after {schedule.ended_after} steps{of_run}: the learning rate was "
-        f"{schedule.usual:.3g} before and is {schedule.learning_rate:.3g} since then."
+        f"{schedule.usual:.3g} before, has been below 1% of that since then, and is {schedule.learning_rate:.3g} now."
     )
     counts_epochs = next((scheduler for scheduler in schedulers if _counts_epochs(scheduler, schedule)), None)
     if counts_epochs is not None:
         what = _with_length(counts_epochs)
         sentence += f" {what} is stepped after every optimizer step (`interval`: 'step')"
         sentence += ", so it may have been meant to count epochs." if counts_epochs.length is None else "."
-        steps = "self.trainer.estimated_stepping_batches"
-        steps = f"`{counts_epochs.length_name}={steps}`" if counts_epochs.length_name else f"it is `{steps}`"
         advice = (
             "let the scheduler count epochs, in `configure_optimizers`: `return {'optimizer': optimizer, "
-            "'lr_scheduler': {'scheduler': scheduler, 'interval': 'epoch'}}`; or give it the number of optimizer "
-            f"steps of the run: {steps}."
+            f"'lr_scheduler': {{'scheduler': scheduler, 'interval': 'epoch'}}}}`; or {_in_steps(counts_epochs)}."
         )
     else:
         advice = (
@@ -82,8 +81,9 @@ def impatient_plateau_scheduler(evidence: Evidence) -> Finding | None:
         "impatient-plateau-scheduler",
         Cause.LEARNING_RATE_TOO_SMALL,
         f"{scheduler.kind} has cut the learning rate {cuts} in the first {schedule.ended_after} steps, from "
-        f"{schedule.usual:.3g} to {schedule.learning_rate:.3g}: it cuts the rate when {scheduler.patience} values"
-        f"{metric} in a row, one per {every}, bring no new best. Noise alone can do that.",
+        f"{schedule.usual:.3g} to {schedule.learning_rate:.3g}: with patience={scheduler.patience}, it cuts the rate "
+        f"once more than {scheduler.patience} values{metric} in a row, one per {every}, are no new best. Noise alone "
+        "can do that.",
         "more patience, and a limit: `ReduceLROnPlateau(optimizer, patience=10, min_lr=1e-2 * lr)` with `'interval': "
         "'epoch'` and a monitored validation loss, in `configure_optimizers`; or a schedule that watches nothing.",
         _weight(evidence, schedule),
@@ -180,6 +180,15 @@ def _counts_epochs(scheduler: Scheduler, schedule: Schedule) -> bool:
     return EXCESS * scheduler.length * scheduler.frequency <= schedule.planned_steps
 
 
+def _in_steps(scheduler: Scheduler) -> str:
+    """Return how a scheduler is told to count the optimizer steps of the run."""
+    if scheduler.length_name in CUTS:
+        return f"give `{scheduler.length_name}` in optimizer steps: epochs times `len(dataloader)`"
+    steps = "self.trainer.estimated_stepping_batches"
+    steps = f"`{scheduler.length_name}={steps}`" if scheduler.length_name else f"it is `{steps}`"
+    return f"give it the number of optimizer steps of the run: {steps}"
+
+
 def _epochs_of_warmup(scheduler: Scheduler, schedule: Schedule, schedulers: Schedulers) -> float | None:
     """Return the epochs in which a scheduler that is stepped per epoch reaches its target; None if that is unknown.
 
@@ -202,6 +211,8 @@ def _interval(scheduler: Scheduler) -> str:
 
 def _with_length(scheduler: Scheduler) -> str:
     """Return the scheduler with the setting that says how long it is, as in "StepLR with step_size=30"."""
+    if scheduler.length_name == "milestones":
+        return f"{scheduler.kind}, whose last milestone is {scheduler.length},"
     if scheduler.length is not None:
         return f"{scheduler.kind} with {scheduler.length_name}={scheduler.length}"
     return f"{scheduler.kind} with {scheduler.warmup_name}={scheduler.warmup}" if scheduler.warmup else scheduler.kind
