@@ -21,6 +21,12 @@ ROOTS = {
 }
 """operations with an infinite slope at 0, and what to write in their place"""
 LOGARITHMS = ("log", "log2", "log10", "log1p", "xlogy", "logit")
+OTHER_LOGARITHMS = {
+    "log1p": "torch.log1p(x.clamp_min(-1 + {near}))",
+    "logit": "torch.logit(x, eps={near})",
+    "xlogy": "torch.xlogy(x, y.clamp_min({eps}))",
+}
+"""logarithms of something else than their first argument, and what to write in their place"""
 OF_LOGITS = {
     "softmax": "`F.log_softmax(x, -1)`, or `F.cross_entropy(x, target)`",
     "sigmoid": "`F.logsigmoid(x)`, or `F.binary_cross_entropy_with_logits(x, target)`",
@@ -145,6 +151,9 @@ def _advice(reading: NotFinite) -> str:
 
 def _advice_at_a_singular_point(reading: NotFinite) -> str:
     operation, eps = reading.operation, "1e-4" if reading.dtype == "float16" else "1e-8"
+    if operation in OTHER_LOGARITHMS:
+        near = "1e-3" if reading.dtype == "float16" else "1e-6"
+        return f"Keep its input where it is finite: `{OTHER_LOGARITHMS[operation].format(eps=eps, near=near)}`."
     if operation in LOGARITHMS and reading.after in OF_LOGITS:
         return f"Take the logarithm of the {reading.after} in one: {OF_LOGITS[reading.after]}."
     if operation in LOGARITHMS:
@@ -155,5 +164,6 @@ def _advice_at_a_singular_point(reading: NotFinite) -> str:
     if operation in QUOTIENTS:
         return f"Keep the divisor away from 0: `{QUOTIENTS[operation].format(eps=eps)}`."
     if operation in ON_AN_INTERVAL:
-        return f"Keep its input inside the interval: `torch.{operation}(x.clamp(-1 + 1e-6, 1 - 1e-6))`."
+        near = "1e-3" if reading.dtype == "float16" else "1e-6"
+        return f"Keep its input inside the interval: `torch.{operation}(x.clamp(-1 + {near}, 1 - {near}))`."
     return "Leave one entry of each row unmasked: `mask[mask.all(-1)] = False`, where True means masked."
