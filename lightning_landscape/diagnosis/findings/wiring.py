@@ -173,7 +173,8 @@ def _mending(cut: GraphCut | None) -> str:
         )
     if cut.operation in ("detach", "data", "item", "tolist", "numpy"):
         return (
-            f"remove this `{cut.operation}`: use the output of the layers itself, `loss = F.mse_loss(output, target)`."
+            f"remove this `{cut.operation}`: compute the loss from the output of the layers itself, `loss = "
+            "loss_function(output, target)`."
         )
     return (
         f"use a function with a slope in place of `{cut.operation}`, such as `softmax` or `F.gumbel_softmax(logits, "
@@ -193,7 +194,7 @@ def broadcast(evidence: Evidence) -> Finding | None:
         Cause.NOTHING_TO_LEARN,
         f"{function}{_in_module(found.module)} compares a prediction of shape {_shape(found.prediction)} with a target "
         f"of shape {_shape(found.target)}, and broadcasts both to {_shape(found.result)}: each prediction is compared "
-        "with all targets, so that their mean is the best prediction for any input.",
+        "with all targets, so that one and the same number is the best prediction for every input.",
         "give both the same shape: `target = target.view_as(prediction)`.",
         "certain",
     )
@@ -262,7 +263,8 @@ def _module(name: str) -> str:
 
 
 def _in_module(name: str) -> str:
-    return f" in {_module(name)}"
+    """Return where an operation is called; `forward` and other methods of the module itself are not told apart."""
+    return f" in {_module(name)}" if name else " in `training_step` (or a method that it calls)"
 
 
 def _shape(shape: Sequence[int]) -> str:
