@@ -109,6 +109,12 @@ def test_outputs_that_have_become_one_vector_are_a_collapse():
     assert diagnose(COLLAPSED).finding == finding
 
 
+def test_outputs_that_are_exactly_equal_do_not_differ_by_0():
+    equal = replace(COLLAPSED.get(Outputs).spreads[0], now=0.0)
+    words = "the outputs of net.2 are the same for all of them (they differed by 0.05 at the initial weights)"
+    assert words in collapsed(seen(spreads=(equal,))).sentence
+
+
 @pytest.mark.parametrize(
     "near_miss",
     [

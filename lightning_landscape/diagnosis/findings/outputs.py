@@ -72,8 +72,10 @@ def _sentences(evidence: Evidence, outputs: Outputs) -> list[str]:
     """Return what was measured of a collapse."""
     layers = ", ".join(dict.fromkeys(spread.layer for spread in outputs.spreads))
     if _spread_lost(outputs):
-        differ = f"the outputs of {layers} differ by {outputs.largest_spread:.1g} of their size"
-        differ += f" (by {outputs.spread_at_start:.2g} at the initial weights)"
+        at_start = f"{outputs.spread_at_start:.2g} at the initial weights"
+        differ = f"the outputs of {layers} differ by {outputs.largest_spread:.1g} of their size (by {at_start})"
+        if not outputs.largest_spread:
+            differ = f"the outputs of {layers} are the same for all of them (they differed by {at_start})"
     else:
         differ = f"the directions of the outputs of {layers} differ by {outputs.largest_direction:.1g}"
     sentences = [
