@@ -37,6 +37,8 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
     if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired or not restart.trained:
         return None
+    if use.share >= INPUT_USE_NONE:
+        return None
     outputs = evidence.get(Outputs)
     tell_targets = outputs is not None and (outputs.targets_agree or 0.0) >= TARGETS_AGREE
     if falls_by_inputs(evidence) or trials.best > GAIN_CLEAR or tell_targets:

@@ -17,6 +17,7 @@ from lightning_landscape.diagnosis.thresholds import (
     RELATIVE_GRADIENT_LARGE,
     RELATIVE_GRADIENT_NONE,
     RELATIVE_GRADIENT_SMALL,
+    SHARE_OF_PEAK_SMALL,
     SHARE_OF_START_LOW,
     SHARE_OF_START_RISEN,
     TENFOLD_RATE_OVER_OWN_GAIN,
@@ -35,6 +36,7 @@ from lightning_landscape.evidence import (
     InputUse,
     LossLevel,
     Restart,
+    Schedule,
     Symmetry,
     Trend,
     Trials,
@@ -119,11 +121,12 @@ def saddle(evidence: Evidence) -> Verdict | None:
     """Return `saddle_point` if there is a way down that the run does not find.
 
     It is found along the most negative curvature, or by Adam, and must lower the loss clearly further than the
-    run's own optimizer. If the gradient vanishes towards the input, a gain of Adam alone does not show
-    a saddle, unless the gradient is close to zero as a whole.
+    run's own optimizer, at a learning rate that has not been decayed to nothing. If the gradient vanishes towards the
+    input, a gain of Adam alone does not show a saddle, unless the gradient is close to zero as a whole.
     """
     curvature, trials, gradient = evidence.get(Curvature), evidence.get(Trials), evidence.get(GradientScale)
-    if trials is None:
+    schedule = evidence.get(Schedule)
+    if trials is None or (schedule is not None and schedule.share_of_peak < SHARE_OF_PEAK_SMALL):
         return None
     own, critical = max(0.0, trials.own), trials.relative_gradient < RELATIVE_GRADIENT_NONE
     drop = _held_out_drop(curvature)

@@ -25,6 +25,8 @@ from lightning_landscape.reporting.reporter import Reporter
 from lightning_landscape.surface import Params, Probe
 from lightning_landscape.trainer.host import Host
 
+ATTEMPTS = 3
+"""looks, at one batch each, after which the wiring is given up as one that cannot be seen"""
 NO_ANCHORS: Mapping[str, Params] = MappingProxyType({})
 
 
@@ -52,12 +54,12 @@ class FirstLook:
         self._probes, self._finders, self._limits, self._loss_fn = tuple(probes), tuple(finders), limits, loss_fn
         self._snapshots = snapshots
         self._batch = ProbeSet(max_batches=1)
-        self._looked_at = 0
+        self._looked_at = self._failed = 0
 
     def begin(self, findings: KnownFindings, groups_version: int) -> None:
         """Begin with a fit whose optimizers have been read this often; one that resumes may have been looked at."""
         self._batch.clear()
-        self._looked_at = groups_version if findings.looked else 0
+        self._looked_at, self._failed = groups_version if findings.looked else 0, 0
 
     def due(self, groups_version: int) -> bool:
         """Return whether to look once an optimizer has stepped: the optimizers have been read since the last look."""
@@ -82,6 +84,9 @@ class FirstLook:
             runner = ProbeRunner(host, guard, spending, self._loss_fn)
             runner.run(self._probes, self._batch, lambda: NO_ANCHORS, lambda probe, so_far: True, lambda probe: False)
             self._batch.clear()
+            self._failed += not runner.readings
+            if not runner.readings and self._failed < ATTEMPTS:  # the step may have no loss on this one batch
+                self._looked_at, state.findings.looked = 0, False
             state.findings.unseen = next(iter(runner.skipped.values()), None)
             state.readings.add(host.step, runner.readings)
             initial = None if self._snapshots is None else self._snapshots.point("initial")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.surface import Params
+from lightning_landscape.trainer.held_tensors import read_held_tensors
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import optimizer_coverage
-from lightning_landscape.trainer.parts import read_held_tensors, read_parts
+from lightning_landscape.trainer.parts import read_parts
 from lightning_landscape.trainer.schedules import schedulers_of
 
 

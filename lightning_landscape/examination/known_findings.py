@@ -39,7 +39,7 @@ class KnownFindings:
         """
         notes = [] if self.unseen is None else [f"the wiring could not be looked at: {self.unseen}"]
         rest = [finding for finding in self.latest if finding.name not in in_verdicts]
-        return notes + [f"[{finding.code}] {finding.sentence} {finding.advice}" for finding in rest]
+        return notes + [f"[{finding.code}] {finding.sentence} Try: {finding.advice}" for finding in rest]
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as builtins, for the checkpoint."""

@@ -102,7 +102,11 @@ def _explicit(trace: Trace, comparison: _Comparison) -> bool:
 def output_ranges(trace: Trace) -> tuple[OutputRange, ...]:
     """Return the comparisons of a prediction that has bounds with a target of which a part lies outside of them."""
     found = []
+    errors = _errors(trace, behind_layers(trace))
     for comparison in _comparisons(trace):
+        # What a mask multiplies with 0 is no target, and a marker such as -1 in its place need not be in reach.
+        if comparison.operation.setting(4, "reduction") == "none" and id(comparison.operation) not in errors:
+            continue
         function = origin(trace, comparison.prediction)
         targets = comparison.operation.target_values
         if function is None or targets is None or trace.values[comparison.target].source in ("constant", "leaf"):

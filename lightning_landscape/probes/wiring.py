@@ -35,12 +35,12 @@ def wiring_of(trace: Trace) -> Wiring:
 
 
 def squashed_twice(trace: Trace) -> tuple[SquashedTwice, ...]:
-    """Return the softmax and sigmoid functions before a loss that applies the same function itself."""
+    """Return the softmax and sigmoid functions before a loss that expects logits and applies such a function itself."""
     found = []
     for loss in _losses(trace, "cross_entropy", "log_softmax", "binary_cross_entropy_with_logits", "logsigmoid"):
         function = origin(trace, first_argument(loss))
         of_classes = loss.name in ("cross_entropy", "log_softmax")
-        if kind(function) not in (("softmax", "log_softmax") if of_classes else ("sigmoid",)):
+        if kind(function) not in ("softmax", "sigmoid", *(("log_softmax",) if of_classes else ())):
             continue
         if loss.name == "log_softmax" == kind(function):
             continue

@@ -14,14 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_landscape.evidence import HeldTensors, OptimizerGroup, Part, Parts
+from lightning_landscape.evidence import OptimizerGroup, Part, Parts
 from lightning_landscape.functional.norms import group_names, tensor_norms
 from lightning_landscape.surface import Params
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import scales_decay
-
-WITH_OWN_TENSORS = frozenset({"DeepSpeedStrategy", "FSDPStrategy"})
-"""strategies under which the optimizers hold tensors of their own, from which the module's parameters are updated"""
 
 
 @dataclass(frozen=True)
@@ -85,62 +82,9 @@ def read_parts(host: Host, initial: Params | None = None, frozen_since: Mapping[
     return Parts(tuple(parts), groups, host.step)
 
 
-@torch.no_grad()
-def read_held_tensors(
-    host: Host, initial: Params | None = None, was_parameter: Callable[[Tensor], bool] | None = None
-) -> HeldTensors | None:
-    """Return what the optimizers lack of the module, and what they hold that the module does not have.
-
-    Under a strategy whose optimizers hold tensors of their own, this cannot be told, and the function returns None.
-
-    Args:
-        host: the run, after a step.
-        initial: copies of the initial weights by name; None if there are none.
-        was_parameter: whether a tensor was a parameter of the module at the start of the run.
-    """
-    if host.strategy_names & WITH_OWN_TENSORS:
-        return None
-    named = _named_parameters(host.module)
-    held = {id(tensor): tensor for _, group in _groups(host) for tensor in group["params"]}
-    trainable = {name: p for name, p in named.items() if p.requires_grad}
-    unheld = {name: p for name, p in trainable.items() if held and id(p) not in held}
-    with_gradient = {name: p for name, p in unheld.items() if p.grad is not None}
-    own = set(map(id, host.module.parameters()))
-    outside = [tensor for key, tensor in held.items() if key not in own and tensor.grad is None]
-    outside = [tensor for tensor in outside if not nn.parameter.is_lazy(tensor)]
-    still = {name: p for name, p in with_gradient.items() if _has_not_moved(p, (initial or {}).get(name))}
-    replaced = still if _are_predecessors(outside, still.values(), was_parameter) else {}
-    groups = dict(zip(named, group_names(list(named)), strict=True))
-    total = max(1, sum(p.numel() for p in trainable.values()))
-    of_optimizers = max(1, sum(tensor.numel() for tensor in held.values() if not nn.parameter.is_lazy(tensor)))
-    return HeldTensors(
-        unheld=tuple(dict.fromkeys(groups[name] for name in unheld)),
-        unheld_share=sum(p.numel() for p in unheld.values()) / total,
-        unheld_with_gradient=sum(p.numel() for p in with_gradient.values()) / total,
-        outside=len(outside),
-        outside_share=sum(tensor.numel() for tensor in outside) / of_optimizers,
-        replaced=tuple(dict.fromkeys(groups[name] for name in replaced)),
-    )
-
-
-def _are_predecessors(outside: list[Tensor], present: Any, was_parameter: Callable[[Tensor], bool] | None) -> bool:
-    """Return whether the tensors outside the module are those that the present parameters have replaced.
-
-    They are if the module had one of them at the start, or if half of them have the shapes of present parameters.
-    Optimizers may hold other tensors, which were never in the module.
-    """
-    shapes = Counter((tuple(p.shape), p.dtype) for p in present)
-    if not outside or not shapes:
-        return False
-    if was_parameter is not None and any(map(was_parameter, outside)):
-        return True
-    equal = sum((Counter((tuple(tensor.shape), tensor.dtype) for tensor in outside) & shapes).values())
-    return 2 * equal >= len(outside) and any(len(shape) > 1 for shape, _ in shapes)
-
-
 def _measured(host: Host, initial: Params) -> list[_Parameter]:
     """Return all parameters of the module with their norms, after one transfer from the device."""
-    named = _named_parameters(host.module)
+    named = named_parameters(host.module)
     holders = _holders(host)
     evaluating = {id(p) for m in host.module.modules() if not m.training for p in m.parameters(recurse=False)}
     gradients = {name: p.grad for name, p in named.items() if p.grad is not None}
@@ -176,7 +120,7 @@ def _differences(named: Mapping[str, nn.Parameter], starts: Params) -> Iterator[
         yield name, norm
 
 
-def _named_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+def named_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters with a norm by name: not those without a shape yet, and not those of integers."""
     return {
         name: p
@@ -213,14 +157,14 @@ def _local(tensor: Any) -> Tensor:
     return local
 
 
-def _has_not_moved(parameter: Tensor, start: Tensor | None) -> bool:
+def has_not_moved(parameter: Tensor, start: Tensor | None) -> bool:
     """Return whether the parameter has its initial values, or these are unknown or of another shape."""
     if start is None or _like(start, parameter) is None:
         return True
     return torch.equal(_local(parameter), _local(start).to(device=parameter.device, dtype=parameter.dtype))
 
 
-def _groups(host: Host) -> list[tuple[int, Mapping[str, Any]]]:
+def group_settings(host: Host) -> list[tuple[int, Mapping[str, Any]]]:
     """Return the index of the optimizer and the settings of each parameter group of all optimizers."""
     return [(i, group) for i, optimizer in enumerate(host.optimizers) for group in optimizer.param_groups]
 
@@ -228,7 +172,7 @@ def _groups(host: Host) -> list[tuple[int, Mapping[str, Any]]]:
 def _holders(host: Host) -> dict[int, int]:
     """Return the index of the group that holds a parameter, by its `id`; of two groups, that with the larger rate."""
     holders: dict[int, int] = {}
-    groups = _groups(host)
+    groups = group_settings(host)
     for index, (_, group) in enumerate(groups):
         for tensor in group["params"]:
             other = holders.get(id(tensor))
@@ -240,7 +184,7 @@ def _holders(host: Host) -> dict[int, int]:
 def _optimizer_groups(host: Host, names: Mapping[int, str]) -> tuple[OptimizerGroup, ...]:
     seen: Counter[int] = Counter()
     groups = []
-    for optimizer, group in _groups(host):
+    for optimizer, group in group_settings(host):
         labels = (names[id(tensor)] for tensor in group["params"] if id(tensor) in names)
         groups.append(
             OptimizerGroup(

@@ -975,3 +975,16 @@ def test_a_way_down_that_the_runs_own_optimizer_finds_as_well_is_no_saddle(own, 
 def test_a_run_that_goes_down_by_itself_is_not_held_back_by_the_shape_of_the_loss(own, stuck):
     verdict = diagnose(BASE.including(FADING, relative_gain(this_optimizer=own), UNUSED))
     assert (verdict.cause, verdict.stuck) == (Cause.FLAT_REGION, stuck)
+
+
+def test_inputs_that_the_model_uses_are_not_said_to_tell_nothing():
+    risen = replace(UNLEARNED, now=3.0)  # what it had learned is lost
+    shown = (relative_gain(), NO_BETTER, risen, replace(MOVING, travelled=0.1))
+    assert cause(*shown, UNUSED) is Cause.NOTHING_TO_LEARN
+    assert cause(*shown, USED) is not Cause.NOTHING_TO_LEARN
+
+
+def test_a_rate_that_was_decayed_to_nothing_makes_no_saddle():
+    assert cause(relative_gain(adam=0.5), UNUSED) is Cause.SADDLE_POINT
+    decayed = replace(MIDWAY, learning_rate=0.0049)
+    assert cause(relative_gain(adam=0.5), UNUSED, decayed) is not Cause.SADDLE_POINT

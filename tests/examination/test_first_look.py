@@ -39,7 +39,7 @@ def test_the_warning_comes_after_the_first_step_and_once(mistaken, tmp_path):
         fit(Net(), monitor, steps=30)
     assert len(mistaken) == 1
     assert monitor.findings == (CERTAIN,)
-    assert "[LL202 mistake] The head is wrong. mend the head." in monitor.report
+    assert "[LL202 mistake] The head is wrong. Try: mend the head." in monitor.report
     assert monitor.report.to_dict()["verdicts"] == []
     assert '"event": "finding"' in (tmp_path / "events.jsonl").read_text()
 
@@ -62,6 +62,21 @@ def test_with_accumulated_batches_it_waits_for_the_first_step(mistaken):
 
     with pytest.warns(LandscapeWarning, match="mistake"):
         fit(Net(), Counting(), steps=3, accumulate_grad_batches=4)
+
+
+class WithoutFirstLoss(Net):
+    """A net whose step skips the first batch."""
+
+    def training_step(self, batch, batch_idx):
+        return None if batch_idx == 0 else super().training_step(batch, batch_idx)
+
+
+@pytest.mark.filterwarnings("ignore:.*training_step. returned .None.")
+def test_a_batch_without_a_loss_is_followed_by_another_look(mistaken):
+    monitor = LandscapeMonitor()
+    with pytest.warns(LandscapeWarning, match="mistake"):
+        fit(WithoutFirstLoss(), monitor, steps=10)
+    assert "could not be looked at" not in monitor.report
 
 
 class Growing(Net):

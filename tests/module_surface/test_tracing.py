@@ -134,6 +134,14 @@ def squashed(module, inputs, labels):
     return nn.CrossEntropyLoss()(probabilities.view(8, 3).float().contiguous(), labels)
 
 
+def sigmoid_before_cross_entropy(module, inputs, labels):
+    return F.cross_entropy(module.net(inputs).sigmoid(), labels)
+
+
+def softmax_before_binary_cross_entropy(module, inputs, labels):
+    return F.binary_cross_entropy_with_logits(module.net(inputs).softmax(-1), F.one_hot(labels, 3).float())
+
+
 def by_difference(module, inputs, numbers):
     return ((module.net(inputs) - numbers.squeeze(1)) ** 2).mean()
 
@@ -164,6 +172,8 @@ def through_item(module, inputs, labels):
     ("step", "parts", "expected"),
     [
         (squashed, {}, {"squashed-twice": "certain"}),
+        (sigmoid_before_cross_entropy, {}, {"squashed-twice": "certain"}),
+        (softmax_before_binary_cross_entropy, {}, {"squashed-twice": "certain"}),
         (made_in_step, {}, {"unowned-parameters": "certain"}),
         (without_gradient, {"encoder": mlp(6, 6)}, {"graph-cut": "note"}),
         (through_argmax, {"encoder": mlp(6, 6), "codes": nn.Embedding(6, 6)}, {"graph-cut": "note"}),
@@ -212,6 +222,13 @@ def byol(module, inputs):
     with torch.no_grad():
         target = module.teacher(inputs)
     return 2 - 2 * F.cosine_similarity(module.net(inputs), target).mean()
+
+
+def masked_targets(module, inputs, labels):
+    targets = torch.where(labels == 0, -1.0, labels / 2)[:, None].expand(8, 3)
+    mask = (targets >= 0).float()
+    errors = F.mse_loss(module.net(inputs).sigmoid(), targets, reduction="none")
+    return (errors * mask).sum() / mask.sum()
 
 
 def actor_critic(module, inputs, returns):
@@ -299,6 +316,7 @@ SOUND = {
         {"query": nn.Linear(6, 4), "key": nn.Linear(6, 4), "net": nn.Linear(6, 3)},
     ),
     meta_learning: ((X, CLASSES), {"net": mlp(6, 3)}),
+    masked_targets: ((X, CLASSES), {"net": mlp(6, 3)}),
     own_optimizer: (
         (X, CLASSES),
         {"net": mlp(6, 3), "hidden": HIDDEN, "second": torch.optim.SGD(HIDDEN[0].parameters(), 0.1), "manual": True},

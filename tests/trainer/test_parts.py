@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_landscape.trainer.held_tensors import read_held_tensors
 from lightning_landscape.trainer.lightning_host import LightningHost
-from lightning_landscape.trainer.parts import read_held_tensors, read_parts
+from lightning_landscape.trainer.parts import read_parts
 
 
 class Model(nn.Module):
@@ -231,3 +232,16 @@ def test_a_target_network_is_not_held_and_gets_no_gradient():
 def test_without_optimizers_nothing_is_missing():
     held = read_held_tensors(Host(reached(Model())))
     assert (held.unheld, held.unheld_share) == ((), 0.0)
+
+
+def test_a_layer_that_is_replaced_during_the_run_is_one_although_it_differs_from_the_initial_weights():
+    model = Model()
+    host, initial = trained(model, {"params": model.parameters()})
+    first = set(map(id, model.parameters()))
+    before = list(model.parameters())
+    model.body = nn.Linear(3, 4)
+    model.body(torch.ones(1, 3)).sum().backward()
+    for tensor in before:
+        tensor.grad = None
+    held = read_held_tensors(host, initial, lambda tensor: id(tensor) in first)
+    assert held.replaced == ("body",)
