@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_landscape.evidence import NotFinite
+
 RECTIFIERS = ("ReLU", "ReLU6", "Threshold")
 """classes of activation layers whose units can be dead, that is, zero on every sample"""
 BOUNDS = {
@@ -31,36 +33,6 @@ class Activation:
 
 
 @dataclass(frozen=True)
-class FirstNotFinite:
-    """The operation that made the first value that is not finite in one evaluation of a training step."""
-
-    where: str
-    """"forward" for a value of the loss, "backward" for a gradient, "batch" for an entry of the batch"""
-    operation: str
-    """name of the operation, such as "sqrt"; of the batch's entry, such as "batch[0]"; empty for weights"""
-    module: str = ""
-    """name of the submodule whose code calls the operation; of the method, where the LightningModule itself calls it"""
-    place: str = ""
-    """file and line of the call, such as "train.py, line 41"; empty where it is not known"""
-    code: str = ""
-    """the source text of that line; empty where it is not known"""
-    after: str = ""
-    """"softmax" or "sigmoid" if the operation takes the outcome of one; empty otherwise"""
-    written: bool = False
-    """whether the code itself writes the value, as in ``x.masked_fill(mask, -inf)`` or ``loss * float("nan")``"""
-    dtype: str = ""
-    """type of the values: "float32" or another one"""
-    outcome: str = "nan"
-    """the value, which is "nan", "inf" or "-inf" as text"""
-    inputs: tuple[float, ...] = ()
-    """what the operation was given at the place where it failed, in the order of its arguments; empty if not known"""
-    entries: int | None = None
-    """number of values that it was given; None where it takes no tensor"""
-    largest: float = 0.0
-    """largest absolute value of its finite inputs"""
-
-
-@dataclass(frozen=True)
 class Replay:
     """One evaluation of a training step: its gradient, or what made the first value that is not finite."""
 
@@ -68,7 +40,7 @@ class Replay:
     """the gradient, in the order of the weights"""
     finite: bool
     """whether the loss and its gradient are finite"""
-    first: FirstNotFinite | None = None
+    first: NotFinite | None = None
     """what made the first value that is not finite; None where all are finite, and where this cannot be told"""
 
 

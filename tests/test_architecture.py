@@ -47,7 +47,7 @@ ALLOWED_IMPORTS = {
     "evidence": allow("_text errors"),
     "diagnosis": allow(BASIC),
     "trace": allow("", "torch"),
-    "observations": allow("", "torch"),
+    "observations": allow(BASIC, "torch"),
     "surface": allow("errors observations trace", "torch"),
     "checkpoints": allow("errors surface", "torch"),
     "functional": allow(f"{BASIC} surface", "torch numpy"),  # surface for the type `Params`

@@ -30,25 +30,28 @@ def constant_inputs(evidence: Evidence) -> Verdict | None:
 
 
 def nothing_to_learn(evidence: Evidence) -> Verdict | None:
-    """Return `nothing_to_learn` if the model does not use its inputs, and nothing shows that it could.
+    """Return `nothing_to_learn` if the model does not use its inputs, and no trial or restart shows that it could.
 
-    Trials or a restart show it if they lower the loss; so does a clear agreement of the targets of similar samples.
+    If similar samples have similar targets nevertheless, the model itself may mix the samples of a batch.
     """
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
     if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired or not restart.trained:
         return None
-    if use.share >= INPUT_USE_NONE:
+    if use.share >= INPUT_USE_NONE or falls_by_inputs(evidence) or trials.best > GAIN_CLEAR:
         return None
     outputs = evidence.get(Outputs)
-    tell_targets = outputs is not None and (outputs.targets_agree or 0.0) >= TARGETS_AGREE
-    if falls_by_inputs(evidence) or trials.best > GAIN_CLEAR or tell_targets:
-        return None
+    agree = outputs is not None and (outputs.targets_agree or 0.0) >= TARGETS_AGREE
+    mixing = (
+        " Samples whose outputs were similar at the start do have similar targets: look for what mixes the samples of "
+        "a batch inside the model, such as `view` or `reshape` in place of `transpose`."
+    )
     rise = f"raises the loss by {use.share:.1%}" if use.share > 0 else "does not raise the loss"
     return verdict_of(
         evidence,
         Cause.NOTHING_TO_LEARN,
         f"Exchanging the targets between samples {rise} (threshold {INPUT_USE_NONE:.0%}), so the model does not use "
-        f"its inputs; the best trial {change(trials.best)}, and the best restart {change(restart.gain)}.",
+        f"its inputs; the best trial {change(trials.best)}, and the best restart {change(restart.gain)}."
+        f"{mixing if agree else ''}",
     )
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_landscape.evidence import NotFinite
 from lightning_landscape.module_surface.batches import ProbeBatch
 from lightning_landscape.module_surface.call_sites import NOWHERE, CallSite, operation_name
 from lightning_landscape.module_surface.entries import children
 from lightning_landscape.module_surface.gradient_trace import NodeRun, first_node_not_finite, nodes_of
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.value_trace import Call, ValueTrace, is_finite
-from lightning_landscape.observations import FirstNotFinite, Replay
+from lightning_landscape.observations import Replay
 from lightning_landscape.surface import Params
 
 
@@ -45,7 +46,7 @@ def _replay(measured: MeanLoss, batch: ProbeBatch, point: Params) -> Replay:
         return Replay(gradient, finite=False, first=next(filter(None, ranks.all(found)), None))
 
 
-def _first_not_finite(measured: MeanLoss, batch: ProbeBatch, point: Params) -> FirstNotFinite | None:
+def _first_not_finite(measured: MeanLoss, batch: ProbeBatch, point: Params) -> NotFinite | None:
     """Return what made the first value that is not finite in the loss, or else in its gradient."""
     evaluator = measured.evaluator
     names = {id(module): name for name, module in evaluator.isolation.modules.items()}
@@ -62,9 +63,9 @@ def _first_not_finite(measured: MeanLoss, batch: ProbeBatch, point: Params) -> F
     return None if run is None else _in_gradient(run, trace.sites.get(run.node, NOWHERE))
 
 
-def _in_loss(origin: Call) -> FirstNotFinite:
+def _in_loss(origin: Call) -> NotFinite:
     output = origin.outputs[0]
-    return FirstNotFinite(
+    return NotFinite(
         where="batch" if origin.kind == "batch" else "forward",
         operation=origin.operation,
         **origin.site._asdict(),
@@ -78,8 +79,8 @@ def _in_loss(origin: Call) -> FirstNotFinite:
     )
 
 
-def _in_gradient(run: NodeRun, site: CallSite) -> FirstNotFinite:
-    return FirstNotFinite(
+def _in_gradient(run: NodeRun, site: CallSite) -> NotFinite:
+    return NotFinite(
         where="backward",
         operation=operation_name(run.node.name()),
         **site._asdict(),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import replace
 
 import torch
 
 from lightning_landscape.evidence import NotFinite
-from lightning_landscape.observations import FirstNotFinite
 from lightning_landscape.surface import LossSurface, Params, costs
 
 MAX_BATCHES = 16
@@ -88,11 +87,11 @@ def _step_of(anchor: str) -> int | None:
 
 
 def _reading(
-    surface: LossSurface, first: FirstNotFinite | None, point: Params, step: int | None, repeated: int
+    surface: LossSurface, first: NotFinite | None, point: Params, step: int | None, repeated: int
 ) -> NotFinite | None:
     if first is None:
         return None
-    return NotFinite(**asdict(first), step=step, repeated=repeated, growth=_growth(surface, _largest(point)))
+    return replace(first, step=step, repeated=repeated, growth=_growth(surface, _largest(point)))
 
 
 def _growth(surface: LossSurface, largest: float) -> float | None:

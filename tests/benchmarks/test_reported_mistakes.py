@@ -32,12 +32,13 @@ def one_step(module, batches, settings):
         **settings,
     )
     trainer.fit(module, batches)
+    return trainer
 
 
 @pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*before.*optimizer.step", "ignore:The epoch parameter")
 @pytest.mark.parametrize(("program", "cured"), SIBLINGS, ids=lambda v: v.name if hasattr(v, "name") else str(v))
 def test_a_program_takes_a_training_step(program, cured):
-    one_step(*program.build(0, cured=cured))
+    assert one_step(*program.build(0, cured=cured)).global_step >= 1
 
 
 def test_there_are_twelve_programs_of_each_kind():

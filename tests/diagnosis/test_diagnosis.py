@@ -22,6 +22,7 @@ from lightning_landscape.evidence import (
     InputUse,
     Line,
     LossLevel,
+    Outputs,
     Plateau,
     Restart,
     Schedule,
@@ -988,3 +989,12 @@ def test_a_rate_that_was_decayed_to_nothing_makes_no_saddle():
     assert cause(relative_gain(adam=0.5), UNUSED) is Cause.SADDLE_POINT
     decayed = replace(MIDWAY, learning_rate=0.0049)
     assert cause(relative_gain(adam=0.5), UNUSED, decayed) is not Cause.SADDLE_POINT
+
+
+def test_where_similar_samples_have_similar_targets_the_model_may_mix_the_samples():
+    shown = (relative_gain(), NO_BETTER, UNUSED, replace(MOVING, travelled=0.1))
+    agreeing = Outputs((), samples=64, loss=2.3, targets_agree=5.0)
+    assert "mixes the samples of a batch inside the model" in diagnose(BASE.including(*shown, agreeing)).reason
+    verdict = diagnose(BASE.including(*shown, replace(agreeing, targets_agree=4.9)))
+    assert verdict.cause is Cause.NOTHING_TO_LEARN
+    assert "mixes the samples" not in verdict.reason

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from lightning_landscape.evidence import NotFinite
-from lightning_landscape.observations import FirstNotFinite, Replay
+from lightning_landscape.observations import Replay
 from lightning_landscape.probes import first_not_finite
 from lightning_landscape.surface import LossSurface, RunContext, cost_of
 
-FOUND = FirstNotFinite("forward", "log", inputs=(0.0,))
+FOUND = NotFinite("forward", "log", inputs=(0.0,))
 
 
 def surface(here, anchors=None, *, fails_below=0.0, batches=1, rate=0.5, seen=None, budget=None):
