@@ -93,6 +93,6 @@ class FirstLook:
             state.host_readings = host_readings(host, initial, state.frozen)
             kept = () if state.kept_gradients is None else (state.kept_gradients,)
             findings = found(Evidence(*runner.readings, *state.host_readings, *kept), self._finders)
-            for finding in state.findings.enter(findings):
+            for finding in state.findings.enter_wiring(findings):
                 reporter.finding(finding, host.step)
                 reporter.warn(finding_message(finding, host.step), LandscapeWarning)

@@ -16,6 +16,7 @@ class KnownFindings:
         """the findings, those that weigh most first"""
         self.looked = False
         """whether the wiring was looked at after the first optimizer step"""
+        self._of_wiring: tuple[Finding, ...] = ()
         self.unseen: str | None = None
         """why the wiring could not be looked at; None if it could"""
         self._announced: list[str] = []
@@ -23,6 +24,15 @@ class KnownFindings:
     def certain_besides(self, named: Sequence[str]) -> bool:
         """Return whether a mistake is certain that is not among these names of findings."""
         return any(finding.weight == "certain" and finding.name not in named for finding in self.latest)
+
+    def enter_wiring(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Do as `enter`, for findings of a look at the wiring, which hold whether the loss stands still or not."""
+        self._of_wiring = tuple(findings)
+        return self.enter(findings)
+
+    def end_plateau(self) -> None:
+        """Forget what was found on a plateau that is over: the loss falls, so it no longer holds the run back."""
+        self.latest = self._of_wiring
 
     def enter(self, findings: Sequence[Finding]) -> list[Finding]:
         """Replace the findings, and return the mistakes that are certain and of which no warning was given yet."""
@@ -45,6 +55,7 @@ class KnownFindings:
         """Return everything as builtins, for the checkpoint."""
         return {
             "latest": [finding.to_dict() for finding in self.latest],
+            "of_wiring": [finding.to_dict() for finding in self._of_wiring],
             "looked": self.looked,
             "unseen": self.unseen,
             "announced": list(self._announced),
@@ -53,5 +64,6 @@ class KnownFindings:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.latest = tuple(Finding.from_dict(finding) for finding in state["latest"])
+        self._of_wiring = tuple(Finding.from_dict(finding) for finding in state["of_wiring"])
         self.looked, self.unseen = bool(state["looked"]), state["unseen"]
         self._announced = [str(code) for code in state["announced"]]

@@ -189,6 +189,7 @@ class RunState:
         if self.judged_at is None or self.progress.stalled or self.unclear or self.progress.divergence is not None:
             return None
         self.judged_at = None
+        self.findings.end_plateau()
         return self.verdicts[-1] if self.verdicts and self.verdicts[-1].stuck else None
 
     @property

@@ -1,6 +1,7 @@
 """The look at the wiring: after the first optimizer step, again after new parameter groups, and once each."""
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -138,3 +139,16 @@ def test_known_findings_survive_a_checkpoint_and_warn_once():
 
 def test_a_first_look_without_probes_is_never_due():
     assert not FirstLook((), (), Limits("auto", None, limits_schedule=True), None).due(1)
+
+
+def test_what_was_found_on_a_plateau_is_forgotten_when_the_loss_falls_again():
+    findings = KnownFindings()
+    findings.enter_wiring([CERTAIN])
+    on_plateau = replace(CERTAIN, name="dead", weight="note")
+    findings.enter([CERTAIN, on_plateau])
+    restored = KnownFindings()
+    restored.load_state_dict(findings.state_dict())
+    for known in (findings, restored):
+        assert known.latest == (CERTAIN, on_plateau)
+        known.end_plateau()
+        assert known.latest == (CERTAIN,)
