@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lightning_landscape.module_surface.copier import attributes_of, is_immutable
 from lightning_landscape.module_surface.isolation import Isolation
-from lightning_landscape.module_surface.recorder import as_attribute
+from lightning_landscape.module_surface.operation_recorder import as_attribute
 from lightning_landscape.trainer._compat import TRAINERS, is_part_of_a_trainer
 
 _MAX_DEPTH = 6

@@ -18,7 +18,7 @@ from lightning_landscape.module_surface.evaluator import PRESENT_WEIGHTS
 from lightning_landscape.module_surface.isolation import Isolation
 from lightning_landscape.module_surface.leaves import Place, at_place, held_ids, places_of
 from lightning_landscape.module_surface.mean_loss import MeanLoss
-from lightning_landscape.module_surface.recorder import OperationRecorder, function_of, is_custom
+from lightning_landscape.module_surface.operation_recorder import OperationRecorder, function_of, is_custom
 from lightning_landscape.trace import ForeignLeaf, ParameterUse, Trace
 
 _WITHOUT_SLOPE = ("Round", "Sign", "Floor", "Ceil", "Trunc")

@@ -174,7 +174,7 @@ def is_finite(tensor: Tensor) -> bool:
         return True
     try:
         return bool(tensor.detach().isfinite().all())
-    except (RuntimeError, NotImplementedError, TypeError):
+    except (RuntimeError, NotImplementedError, TypeError):  # a type without `isfinite`, of which nothing is concluded
         return True
 
 

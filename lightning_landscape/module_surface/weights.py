@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.surface import Params
+from lightning_landscape.trainer._compat import local_shard, sharded_as
 
 
 class Weights:
@@ -151,12 +152,6 @@ def _all_finite(weights: Iterable[Tensor]) -> bool:
     return all(bool(weight.isfinite().all()) for weight in weights)
 
 
-def local_shard(weight: Tensor) -> Tensor:
-    """Return the part of a weight that this rank holds: all of it, unless the weight is sharded."""
-    detached = weight.detach()
-    return detached.to_local() if hasattr(detached, "to_local") else detached
-
-
 def snapshot(module: nn.Module, names: Mapping[str, object] | None = None) -> Params:
     """Return a copy of the trainable weights on the CPU, of which each rank copies its own shards.
 
@@ -192,17 +187,7 @@ class Anchor(Mapping[str, Tensor]):
     def __getitem__(self, key: str) -> Tensor:
         present: Any = self._present[key]
         moved = self._point[key].detach().to(device=present.device, dtype=present.dtype)
-        if not hasattr(present, "to_local") or hasattr(moved, "to_local"):
-            return moved
-        sharded: Tensor = type(present).from_local(
-            moved,
-            present.device_mesh,
-            present.placements,
-            run_check=False,
-            shape=present.shape,
-            stride=present.stride(),
-        )
-        return sharded
+        return moved if hasattr(moved, "to_local") else sharded_as(present, moved)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._present)

@@ -41,7 +41,7 @@ def batch_contents(surface: LossSurface) -> BatchContents | None:
         return None
     roles = Roles(()) if surface.pairing is None else surface.pairing.roles()
     by_path = {path: [batch[path] for batch in captured if path in batch] for path in captured[0]}
-    entries = tuple(entry_contents(path, values, _is_target(path, roles)) for path, values in by_path.items())
+    entries = tuple(entry_contents(path, values, target=_is_target(path, roles)) for path, values in by_path.items())
     classes = next((found for path in by_path if _is_target(path, roles) and (found := _classes(by_path[path]))), [])
     numbers = next((n for path in by_path if _is_target(path, roles) and (n := _numbers(by_path[path]))), [])
     layer, kind, input_size, feature_sizes = _first_layer(surface)
@@ -62,7 +62,7 @@ def batch_contents(surface: LossSurface) -> BatchContents | None:
     )
 
 
-def entry_contents(path: Path, batches: Sequence[Tensor], target: bool) -> EntryContents:  # noqa: FBT001
+def entry_contents(path: Path, batches: Sequence[Tensor], *, target: bool) -> EntryContents:
     """Return what an entry contains.
 
     Args:

@@ -189,3 +189,24 @@ def version_of(tensor: Tensor) -> int:
 def full_tensor(value: Tensor) -> Tensor:
     """Return a value that was computed from sharded tensors (FSDP2) over all ranks; any other value is unchanged."""
     return value.full_tensor() if hasattr(value, "full_tensor") else value
+
+
+def local_shard(tensor: Tensor) -> Tensor:
+    """Return the part of a tensor that this rank holds: all of it, unless the tensor is sharded (FSDP2)."""
+    detached = tensor.detach()
+    return detached.to_local() if hasattr(detached, "to_local") else detached
+
+
+def sharded_as(present: Any, local: Tensor) -> Tensor:
+    """Return a tensor that is sharded as `present`, of which this rank holds `local`; `local` if `present` is not."""
+    if not hasattr(present, "to_local"):
+        return local
+    sharded: Tensor = type(present).from_local(
+        local,
+        present.device_mesh,
+        present.placements,
+        run_check=False,
+        shape=present.shape,
+        stride=present.stride(),
+    )
+    return sharded

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lightning_landscape.evidence import OptimizerGroup, Part, Parts
 from lightning_landscape.functional.norms import group_names, tensor_norms
 from lightning_landscape.surface import Params
+from lightning_landscape.trainer._compat import local_shard, sharded_as
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import scales_decay
 
@@ -131,37 +132,21 @@ def named_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
 
 def _like(start: Tensor | None, present: Tensor) -> Tensor | None:
     """Return the initial values; None if there are none, or if they have another shape."""
-    if start is None or tuple(_local(start).shape) != tuple(_local(present).shape):
+    if start is None or tuple(local_shard(start).shape) != tuple(local_shard(present).shape):
         return None
     return start.detach()
 
 
 def _on_device_of(start: Tensor, present: Any) -> Tensor:
     """Return the initial values on the device of the present ones, and sharded as they are."""
-    local = _local(start).to(device=present.device, dtype=present.dtype)
-    if not hasattr(present, "to_local"):
-        return local
-    sharded: Tensor = type(present).from_local(
-        local,
-        present.device_mesh,
-        present.placements,
-        run_check=False,
-        shape=present.shape,
-        stride=present.stride(),
-    )
-    return sharded
-
-
-def _local(tensor: Any) -> Tensor:
-    local: Tensor = tensor.detach().to_local() if hasattr(tensor, "to_local") else tensor.detach()
-    return local
+    return sharded_as(present, local_shard(start).to(device=present.device, dtype=present.dtype))
 
 
 def has_not_moved(parameter: Tensor, start: Tensor | None) -> bool:
     """Return whether the parameter has its initial values, or these are unknown or of another shape."""
     if start is None or _like(start, parameter) is None:
         return True
-    return torch.equal(_local(parameter), _local(start).to(device=parameter.device, dtype=parameter.dtype))
+    return torch.equal(local_shard(parameter), local_shard(start).to(device=parameter.device, dtype=parameter.dtype))
 
 
 def group_settings(host: Host) -> list[tuple[int, Mapping[str, Any]]]:

@@ -173,7 +173,8 @@ class OperationRecorder(TorchFunctionMode):
     def recording(self) -> Iterator[None]:
         """Record in this context, in which calls of modules are noticed as well.
 
-        A hook for all modules would do the same, but torch warns of it where a module is compiled.
+        A hook for all modules would do the same, but torch warns of it where a module is compiled. mypy takes the
+        assignment to a method for a mistake, hence ``type: ignore``.
         """
         call, enter, leave = nn.Module.__call__, self._enter, self._leave
 
