@@ -51,6 +51,7 @@ from lightning_landscape.evidence.serialization import to_builtins as to_builtin
 from lightning_landscape.evidence.trials import Alternatives as Alternatives
 from lightning_landscape.evidence.trials import InputUse as InputUse
 from lightning_landscape.evidence.trials import Restart as Restart
+from lightning_landscape.evidence.trials import RestartedRun as RestartedRun
 from lightning_landscape.evidence.trials import StartingPoint as StartingPoint
 from lightning_landscape.evidence.trials import Symmetry as Symmetry
 from lightning_landscape.evidence.trials import Trials as Trials

@@ -7,8 +7,20 @@ A *gain* is the relative fall of the loss, (loss before − loss after)/|loss be
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+RATE_FACTORS = {
+    "this optimizer": 1.0,
+    "learning rate x0.1": 0.1,
+    "learning rate x10": 10.0,
+    "learning rate x0.01": 0.01,
+    "learning rate x100": 100.0,
+    "learning rate x1000": 1000.0,
+}
+"""names of the trials with the run's own optimizer, and the factors on its learning rate"""
+SMALLER_RATES = tuple(name for name, factor in RATE_FACTORS.items() if factor < 1)
+LARGER_RATES = tuple(name for name, factor in RATE_FACTORS.items() if factor > 1)
 
 
 @dataclass(frozen=True)
@@ -86,13 +98,35 @@ class Trials:
 
     @property
     def own_at_any_rate(self) -> float:
-        """Largest gain of the run's own optimizer at its own, ten times and a tenth of its learning rate."""
-        return max(self.own, self.gain("learning rate x0.1"), self.gain("learning rate x10"))
+        """Largest gain of the run's own optimizer at its own, at smaller and at larger learning rates."""
+        return max(self.own, self.smaller_rates, self.larger_rates)
+
+    @property
+    def smaller_rates(self) -> float:
+        """Largest gain of the run's own optimizer at a tenth or less of its rate; 0 if none of these trials was run."""
+        return self._largest(SMALLER_RATES)
+
+    @property
+    def larger_rates(self) -> float:
+        """Largest gain of the run's own optimizer at ten times its rate or more; 0 if none of these trials was run."""
+        return self._largest(LARGER_RATES)
 
     @property
     def smaller_steps(self) -> float:
-        """Larger gain of two trials that take shorter steps: a tenth of the learning rate, and averaged weights."""
-        return max(self.gain("mean of the path"), self.gain("learning rate x0.1"))
+        """Largest gain of the trials that take shorter steps: at a smaller learning rate, and with averaged weights."""
+        return self._largest(("mean of the path", *SMALLER_RATES))
+
+    @property
+    def best_rate(self) -> float | None:
+        """Factor on the learning rate with the largest gain, 1 for the run's own; None if no rate was tried.
+
+        Of equal gains, that of the factor nearest to 1 counts.
+        """
+        tried = [name for name in RATE_FACTORS if name in self.gains]
+        return RATE_FACTORS[max(tried, key=self.gains.__getitem__)] if tried else None
+
+    def _largest(self, names: Iterable[str]) -> float:
+        return max((self.gains[name] for name in names if name in self.gains), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -108,27 +142,108 @@ class Alternatives:
 
 
 @dataclass(frozen=True)
-class Restart:
-    """The best of a few short runs from re-initialised weights, evaluated on held-out batches."""
+class RestartedRun:
+    """A short run on a copy of the weights, stopped early: where one half of the held-out batches has the lowest loss.
+
+    Its gain is that on the other half of the held-out batches, over the present weights of the run.
+    """
 
     gain: float
-    """gain of the restarted run over the present weights"""
-    seeds: int
-    """number of restarted runs, one per seed"""
+    """relative fall of the held-out loss from the present weights to the step at which the run is stopped"""
     steps: int
-    """number of optimizer steps of each"""
+    """number of optimizer steps"""
+    stopped_at: int = 0
+    """number of steps after which the run is stopped; 0 if it is unknown"""
     fallen: float | None = None
-    """gain of that run over its own initial weights, on a batch that it trained on; None if it was not measured"""
+    """gain over the weights at which the run began, at the step of lowest loss, on a batch that it trained on; None if
+    it was not measured"""
+    seeds: int = 1
+    """number of such runs, one for each draw of the weights; this is the one with the largest gain"""
 
     @property
     def trained(self) -> bool:
-        """Whether the loss of the restarted run did not blow up; a run that blew up shows nothing about the data.
+        """Whether the loss of the run did not blow up; a run that blew up shows nothing about the data or the weights.
 
         The loss on a batch of the run's own must not rise by 20%. The loss on held-out batches may be higher than that,
         because the run may memorise its own batches; if only this loss was measured, it must not be twice the present
         loss.
         """
         return self.gain > -1.0 if self.fallen is None else self.gain > -math.inf and self.fallen > -0.2
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Short runs from new and from the initial weights, by what was changed: only that can be what helped.
+
+    A run that was not tried, or that is still under way, is None.
+    """
+
+    gain: float
+    """the larger gain of the two runs from new weights, `own` and `adam`"""
+    seeds: int
+    """number of runs from new weights of the kind with that gain"""
+    steps: int
+    """number of optimizer steps of each"""
+    fallen: float | None = None
+    """`RestartedRun.fallen` of the run with that gain"""
+    own: RestartedRun | None = None
+    """new weights, with the run's own optimizer at the rate of the run: shows what other initial weights are worth"""
+    adam: RestartedRun | None = None
+    """new weights, with Adam at a learning rate of 0.01: shows what the model can learn from these batches at all"""
+    tenth: RestartedRun | None = None
+    """the run's initial weights, with its own optimizer at a tenth of the rate of the run"""
+    hundredth: RestartedRun | None = None
+    """the run's initial weights, with its own optimizer at a hundredth of the rate of the run"""
+    going_on: RestartedRun | None = None
+    """the present weights, with the run's own optimizer in its present state: the gain of more steps alone"""
+    held_out_batches: int = 0
+    """number of batches that the gains are evaluated on, in two halves; with a single one, it is also the one that
+    chooses where to stop, so that gains are too high. 0 if it is unknown"""
+
+    @property
+    def trained(self) -> bool:
+        """Whether the loss of the best run from new weights did not blow up, see `RestartedRun.trained`."""
+        return RestartedRun(self.gain, self.steps, fallen=self.fallen).trained
+
+    @property
+    def own_gain(self) -> float | None:
+        """Gain of new weights with the run's own optimizer and rate; None if it was not tried or blew up."""
+        return _gain_of(self.own)
+
+    @property
+    def adam_gain(self) -> float | None:
+        """Gain of new weights with Adam at 0.01; None if it was not tried or blew up."""
+        return _gain_of(self.adam)
+
+    @property
+    def smaller_rate(self) -> RestartedRun | None:
+        """The better of the two runs from the initial weights at a smaller rate; None if none was tried."""
+        tried = [run for run in (self.tenth, self.hundredth) if run is not None]
+        return max(tried, key=lambda run: run.gain, default=None)
+
+    @property
+    def smaller_rate_gain(self) -> float | None:
+        """Largest gain of the initial weights at a smaller rate; None if it was not tried or blew up."""
+        return _gain_of(self.smaller_rate)
+
+    @property
+    def smaller_rate_factor(self) -> float | None:
+        """Factor on the learning rate of `smaller_rate`: 0.1 or 0.01; None if none was tried."""
+        better = self.smaller_rate
+        return None if better is None else 0.1 if better is self.tenth else 0.01
+
+    @property
+    def going_on_gain(self) -> float | None:
+        """Gain of the present weights if the run goes on for as many steps; None if it was not tried.
+
+        `Trials.own` is the gain of fewer steps, and is known whenever there were trials.
+        """
+        return None if self.going_on is None else self.going_on.gain
+
+
+def _gain_of(run: RestartedRun | None) -> float | None:
+    """Return the gain of a run; None if there was none or its loss blew up, which shows nothing."""
+    return None if run is None or not run.trained else run.gain
 
 
 @dataclass(frozen=True)
