@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.diagnosis import data_causes, setup_causes, surface_causes
+from lightning_landscape.diagnosis import data_causes, restarts, setup_causes, surface_causes
 from lightning_landscape.diagnosis.findings import FINDERS as FINDERS
 from lightning_landscape.diagnosis.findings import Finder as Finder
 from lightning_landscape.diagnosis.findings import by_finding as by_finding
@@ -26,13 +26,13 @@ DETECTORS: tuple[Detector, ...] = (
     setup_causes.diverged,
     by_finding,
     setup_causes.uphill,
+    restarts.smaller_rate_better,
     setup_causes.dead,
     setup_causes.not_updating,
     setup_causes.too_large,
     setup_causes.scheduled_end,
     setup_causes.motionless,
     setup_causes.balanced,
-    data_causes.unpaired_minimum,
     data_causes.constant_inputs,
     setup_causes.barely_trained,
     surface_causes.too_small,
@@ -41,7 +41,7 @@ DETECTORS: tuple[Detector, ...] = (
     surface_causes.without_slope,
     surface_causes.saddle,
     surface_causes.vanishing,
-    surface_causes.elsewhere_better,
+    restarts.elsewhere_better,
     data_causes.nothing_to_learn,
     surface_causes.slow,
     surface_causes.settled,
@@ -60,10 +60,10 @@ def needs_more_evidence(evidence: Evidence, detectors: Sequence[Detector] = DETE
     verdict = diagnose(evidence, detectors)
     if verdict is not None and verdict.finding is not None:
         return False
-    if verdict is None or surface_causes.needs_restart(evidence):
+    if verdict is None or restarts.needs_restart(evidence, verdict):
         return True
     if verdict.cause is Cause.NOT_UPDATING:
         return setup_causes.needs_trials(evidence)
     if evidence.get(Trials) is None:
-        return verdict.cause in (Cause.UNDECIDED, Cause.SETTLED, Cause.FLAT_REGION)
+        return verdict.cause in (Cause.UNDECIDED, Cause.FLAT_REGION)
     return verdict.cause in (Cause.UNDECIDED, Cause.NOTHING_TO_LEARN)

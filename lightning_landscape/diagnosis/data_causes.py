@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from lightning_landscape.diagnosis.advice import change
 from lightning_landscape.diagnosis.learning import falls_by_inputs, has_learned
-from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_NONE, INPUT_USE_NONE, TARGETS_AGREE
+from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, INPUT_USE_NONE, TARGETS_AGREE
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
     InputUse,
-    LossLevel,
     Outputs,
     Restart,
-    StartingPoint,
     Trials,
     Verdict,
 )
@@ -53,33 +49,3 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
         f"its inputs; the best trial {change(trials.best)}, and the best restart {change(restart.gain)}."
         f"{mixing if agree else ''}",
     )
-
-
-def unpaired_minimum(evidence: Evidence) -> Verdict | None:
-    """Return `settled` for a loss that depends on the inputs alone, if no trial lowers it.
-
-    If such a loss has not visibly fallen since its start, a restart must not lower it either.
-    """
-    use, trials, restart = evidence.get(InputUse), evidence.get(Trials), evidence.get(Restart)
-    if use is None or not use.unpaired or trials is None:
-        return None
-    learned = has_learned(evidence)
-    largest_gain = GAIN_CLEAR if learned else GAIN_NONE
-    if trials.best > largest_gain:
-        return None
-    if not learned and not _has_visibly_fallen(evidence) and (restart is None or restart.gain > GAIN_NONE):
-        return None
-    return verdict_of(
-        evidence,
-        Cause.SETTLED,
-        f"The loss depends on the inputs alone, and no trial lowers it by more than {trials.best:.1%} on held-out "
-        f"batches (threshold {largest_gain:.0%}).",
-    )
-
-
-def _has_visibly_fallen(evidence: Evidence) -> bool:
-    """Return whether the loss on fixed batches fell by more than one standard deviation of single batches."""
-    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
-    if start is None or level is None or level.spread is None:
-        return False
-    return math.isfinite(start.loss) and start.loss - start.now > level.spread

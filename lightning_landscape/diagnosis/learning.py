@@ -71,6 +71,22 @@ def falls_by_inputs(evidence: Evidence) -> bool:
     return use is not None and fall is not None and use.shuffled - use.loss >= fall / 2
 
 
+def way_to_go(evidence: Evidence, gain: float) -> float:
+    """Return a gain as a share of the whole way, from the start of the run to where that gain ends; in [0, 1].
+
+    1 if the run has not come down from its start. Only differences of losses are compared.
+    """
+    start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if start is not None and math.isfinite(start.loss) and math.isfinite(start.now):
+        before, now = start.loss, start.now
+    elif level is not None:
+        before, now = level.start, level.now
+    else:
+        return 1.0
+    further = max(0.0, gain) * abs(now)
+    return further / (max(0.0, before - now) + further) if further else 0.0
+
+
 def rise_of_first_steps(evidence: Evidence) -> float:
     """Return the mean of the first losses over the loss before any step.
 

@@ -34,6 +34,7 @@ from lightning_landscape.evidence import (
     GradientScale,
     InputUse,
     LossLevel,
+    Parts,
     Schedule,
     StartingPoint,
     Trend,
@@ -41,6 +42,12 @@ from lightning_landscape.evidence import (
     UpdateStatistics,
     Verdict,
 )
+
+GROWN = 3.0
+"""From this ratio to their initial norm on, weights show steps that may have been too large: two layers together pass
+on about ten times as much as at the start"""
+PART_OF_THE_MODEL = 0.1
+"""share of the model above which weights that have grown are worth a test"""
 
 
 def diverged(evidence: Evidence) -> Verdict | None:
@@ -141,7 +148,9 @@ def too_large(evidence: Evidence) -> Verdict | None:
     # All trials use the same batches, so noise cannot explain a difference of this size.
     beyond_noise = smaller - max(0.0, trials.own) > GAIN_LARGE
     too_high = SHARE_OF_START_HALFWAY if beyond_noise else SHARE_OF_START_MIDDLE
-    if updates.travelled <= TRAVEL_LARGE or share <= too_high:
+    # Steps that were far too large may have driven the weights to where they hardly move any more.
+    far = updates.travelled > TRAVEL_LARGE or (beyond_noise and smaller >= trials.best)
+    if not far or share <= too_high:
         return None
     beyond_noise = beyond_noise or share > SHARE_OF_START_RISEN
     if smaller > GAIN_CLEAR:
@@ -158,11 +167,13 @@ def too_large(evidence: Evidence) -> Verdict | None:
         beyond_noise = True
     else:
         return None
+    travel = f"Over 5% of the run the updates add up to {updates.travelled:.2g} times the norm of the weights"
+    if updates.travelled > TRAVEL_LARGE:
+        travel += f" (threshold {TRAVEL_LARGE:g})"
     return verdict_of(
         evidence,
         Cause.LEARNING_RATE_TOO_LARGE,
-        f"Over 5% of the run the updates add up to {updates.travelled:.2g} times the norm of the weights (threshold "
-        f"{TRAVEL_LARGE:g}), but the loss does not fall; {detail}.",
+        f"{travel}, but the loss does not fall; {detail}.",
         stuck=True if beyond_noise else None,
     )
 
@@ -219,6 +230,19 @@ def motionless(evidence: Evidence) -> Verdict | None:
         f"{gradient.relative:.2g}, threshold {RELATIVE_GRADIENT_NONE:g}).",
         stuck=True if returned else None,
     )
+
+
+def large_steps(evidence: Evidence) -> bool:
+    """Return whether anything suggests that the steps of the run are or were too large: then a test is worth its price.
+
+    The first steps raised the loss, the loss is above its start, a part of the weights has grown threefold, or smaller
+    steps from the present weights lower the loss clearly further.
+    """
+    parts, trials = evidence.get(Parts), evidence.get(Trials)
+    grown = parts is not None and parts.share(lambda part: (part.norm_ratio or 0.0) > GROWN) > PART_OF_THE_MODEL
+    smaller = trials is not None and trials.smaller_rates - max(0.0, trials.own) > GAIN_CLEAR
+    risen = share_of_start(evidence) > SHARE_OF_START_RISEN or rise_of_first_steps(evidence) > RISE_OF_FIRST_STEPS
+    return grown or smaller or risen
 
 
 def balanced(evidence: Evidence) -> Verdict | None:

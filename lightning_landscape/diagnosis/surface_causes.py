@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.learning import falls_by_inputs, has_learned, high_share_of_start, share_of_start
+from lightning_landscape.diagnosis.proof import lasts, proven, too_early, untested
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
-    CURVATURE_RATIO_NEGATIVE,
     FIRST_TO_LAST_VANISHED,
     GAIN_CLEAR,
     GAIN_LARGE,
     GAIN_NONE,
     GAIN_OF_RESTART,
-    GAIN_OF_RESTART_AFTER_LEARNING,
     GAIN_SMALL,
     GAIN_WAY_DOWN,
     RELATIVE_GRADIENT_LARGE,
     RELATIVE_GRADIENT_NONE,
     RELATIVE_GRADIENT_SMALL,
     SHARE_OF_PEAK_SMALL,
-    SHARE_OF_START_LOW,
     SHARE_OF_START_RISEN,
     TENFOLD_RATE_OVER_OWN_GAIN,
     TRAVEL_LARGE,
@@ -64,7 +62,7 @@ def too_small(evidence: Evidence) -> Verdict | None:
         return None
     if max(gain, tenfold) >= least_gain:
         detail = f"larger steps on a copy lower the loss by {max(gain, tenfold):.0%} (threshold {least_gain:.0%})"
-    elif updates.travelled < TRAVEL_NONE and not learned and not _is_saturated(evidence):
+    elif updates.travelled < TRAVEL_NONE and not learned and not is_saturated(evidence):
         detail = f"updates below {TRAVEL_NONE:g} times the weights cannot lower the loss, whatever the data are"
     else:
         return None
@@ -170,94 +168,65 @@ def vanishing(evidence: Evidence) -> Verdict | None:
     )
 
 
-def elsewhere_better(evidence: Evidence) -> Verdict | None:
-    """Return `poor_minimum` or `saddle_point` if a restart does better than any trial from the present weights.
-
-    The run is at a minimum if it has learned, or if the loss bends upward and the gradient is small; else it is at a
-    saddle at which the curvature shows no way down.
-    """
-    restart, trials, curvature = evidence.get(Restart), evidence.get(Trials), evidence.get(Curvature)
-    level = evidence.get(LossLevel)
-    if restart is None or trials is None or level is None:
-        return None
-    learned = has_learned(evidence)
-    least_gain = GAIN_OF_RESTART_AFTER_LEARNING if learned else GAIN_OF_RESTART
-    if restart.gain < least_gain or (learned and share_of_start(evidence) < SHARE_OF_START_LOW):
-        return None
-    bends_upward = (
-        curvature is not None
-        and curvature.lambda_min > -CURVATURE_RATIO_NEGATIVE * curvature.lambda_max > float("-inf")
-    )
-    at_minimum = learned or (bends_upward and trials.relative_gradient < RELATIVE_GRADIENT_SMALL)
-    return verdict_of(
-        evidence,
-        Cause.POOR_MINIMUM if at_minimum else Cause.SADDLE_POINT,
-        f"Of {restart.seeds} runs from re-initialised weights, the best lowers the loss by {restart.gain:.0%} in "
-        f"{restart.steps} steps (threshold {least_gain:.0%}); no way down was found from the present weights.",
-    )
-
-
 def slow(evidence: Evidence) -> Verdict | None:
     """Return `slow` if the run has learned and Adam still lowers the loss a lot, but no obstacle was found."""
     trials, trend = evidence.get(Trials), evidence.get(Trend)
-    if trials is None or trend is None or not has_learned(evidence) or trials.gain("adam") <= GAIN_LARGE:
+    if trials is None or trend is None or not has_learned(evidence) or too_early(evidence):
+        return None
+    if trials.gain("adam") <= GAIN_LARGE:
         return None
     gain = f"{trials.gain('adam'):.0%} (threshold {GAIN_LARGE:.0%})"
     reason = f"{trials.steps} steps of Adam on a copy lower the held-out loss by {gain}, and no obstacle was found."
-    return verdict_of(evidence, Cause.SLOW, f"{reason} {_forecast(trend)}")
-
-
-def _forecast(trend: Trend) -> str:
-    """Return a sentence that says in how many steps the loss will have fallen by a further 1%."""
-    steps = trend.steps_to_fall(0.01)
-    if steps is None:
-        return "At present the loss does not fall at all."
-    fewest, expected, most = steps
-    interval = f"at least {fewest:.0f}" if most == float("inf") else f"between {fewest:.0f} and {most:.0f}"
-    return f"At its present rate, the loss falls by a further 1% in {expected:.0f} steps ({interval})."
+    return verdict_of(evidence, Cause.SLOW, reason)
 
 
 def settled(evidence: Evidence) -> Verdict | None:
-    """Return `settled` if the run has learned and its loss no longer falls by more than the noise hides."""
+    """Return `settled` if the run has learned, and everything that could show it stuck was tested and did not.
+
+    A loss of the inputs alone that never fell is settled where no trial and no restart lowers it at all.
+    """
     level, trend = evidence.get(LossLevel), evidence.get(Trend)
-    if level is None or trend is None or not has_learned(evidence):
+    trials, restart = evidence.get(Trials), evidence.get(Restart)
+    if level is None or trend is None or too_early(evidence) or untested(evidence):
         return None
-    now = "stays there" if trend.powered else "does not fall by more than the noise hides"
+    use, best = evidence.get(InputUse), 0.0 if trials is None or restart is None else max(trials.best, restart.gain)
+    at_floor = use is not None and use.unpaired and best <= GAIN_NONE
+    if not has_learned(evidence) and not at_floor:
+        return None
+    now = "stays there" if proven(evidence) else "does not fall by more than the noise hides"
     return verdict_of(
         evidence,
         Cause.SETTLED,
-        f"The loss came from {level.start:.4g} to {level.now:.4g} and {now}. It may be at a minimum, at the noise "
-        "floor, or in balance with the weight decay; this run alone cannot show whether a lower minimum exists.",
+        f"The loss came from {level.start:.4g} to {level.now:.4g} and {now}. Neither other learning rates nor new "
+        f"initial weights come clearly lower, and every part of the model moves. This run cannot show whether a larger "
+        f"model or other data would.",
     )
 
 
 def undecided(evidence: Evidence) -> Verdict | None:
-    """Return `undecided` for any stalled run: this detector comes last, after all that look for a cause."""
+    """Return `undecided` for any stalled run: this detector comes last, after all that look for a cause.
+
+    It is an alarm where the loss has stood still near its start for a tenth of the run, or where what had been learned
+    is lost, and going on does not help.
+    """
     level, trend = evidence.get(LossLevel), evidence.get(Trend)
     if level is None or trend is None:
         return None
-    probes = {"trials on a copy": Trials, "the use of the inputs": InputUse, "a restart": Restart}
-    missing = [name for name, kind in probes.items() if evidence.get(kind) is None]
-    reason = f"The loss started at {level.start:.4g} and is at {level.now:.4g}; no measurement shows why it stalls."
+    share, updates, missing = share_of_start(evidence), evidence.get(UpdateStatistics), untested(evidence)
+    lost = share > SHARE_OF_START_RISEN and updates is not None and (updates.travelled or 0.0) > TRAVEL_LARGE
+    stays_high = lasts(evidence) and share > high_share_of_start(evidence) and not falls_by_inputs(evidence)
+    reason = f"The loss came from {level.start:.4g} and stands at {level.now:.4g}; no measurement shows why."
     if missing:
-        reason += f" Not measured: {', '.join(missing)}."
-    restart, updates = evidence.get(Restart), evidence.get(UpdateStatistics)
+        reason += f" Not tested: {'; '.join(missing)}."
+    elif too_early(evidence):
+        reason += " Less than a tenth of the run has passed, so this may be a pause."
+    restart = evidence.get(Restart)
     if restart is not None and not restart.trained:
         reason += f" The loss blew up in the restart of {restart.steps} steps, so the restart shows nothing."
-    share = share_of_start(evidence)
-    lost = share > SHARE_OF_START_RISEN and updates is not None and (updates.travelled or 0.0) > TRAVEL_LARGE
-    stays_high = trend.powered and share > high_share_of_start(evidence) and not falls_by_inputs(evidence)
     return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=(stays_high or lost) and not goes_down(evidence))
 
 
-def needs_restart(evidence: Evidence) -> bool:
-    """Return whether only a restart can show that duplicate or saturated units hold the run back."""
-    symmetry = evidence.get(Symmetry)
-    duplicates = symmetry is not None and symmetry.share > UNITS_DUPLICATE
-    return evidence.get(Restart) is None and (duplicates or _is_saturated(evidence))
-
-
-def _is_saturated(evidence: Evidence) -> bool:
+def is_saturated(evidence: Evidence) -> bool:
     """Return whether nearly all outputs of a layer lie at the bounds of its activation."""
     activity = evidence.get(Activity)
     return activity is not None and activity.saturated >= ACTIVATIONS_SATURATED

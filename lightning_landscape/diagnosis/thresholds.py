@@ -19,7 +19,7 @@ SHARE_OF_START_MIDDLE = 0.8
 SHARE_OF_START_HALFWAY = 0.6
 """Above this share, large updates have lowered the loss too little if smaller steps clearly lower it further."""
 SHARE_OF_START_LOW = 0.3
-"""Below this share, a run is not called stuck in a poor minimum, even if a restart does better."""
+"""Below this share, a run that has risen since is still far below its start."""
 
 # Changes of the loss that are no share of the start.
 
@@ -40,8 +40,9 @@ FIRST_LOSSES = 10
 
 GAIN_LARGE = 0.4
 """A run that has learned and still gains more than this from Adam was far from done."""
-GAIN_OF_RESTART_AFTER_LEARNING = 0.3
-"""From this gain on, a restart shows that a run that has learned is in a poor minimum."""
+GAIN_OF_RESTART_AFTER_LEARNING = 0.2
+"""From this gain on, over that of going on, a restart shows that a run that has learned stands where it need not. It
+leaves room for the noise of a loss on a few held-out batches, and for the luck of one draw of the weights."""
 GAIN_CLEAR = 0.15
 """A larger gain is not due to chance."""
 GAIN_ADVISED = 0.15
@@ -96,6 +97,19 @@ INPUT_USE_NONE = 0.02
 TARGETS_AGREE = 5.0
 """From this number of standard errors on, chance does not explain that similar samples have similar targets: it would
 in one of three million runs."""
+
+# Way to go: the fall of a trial as a share of the whole fall, from the start of the run to the end of that trial.
+
+WAY_TO_GO_SMALL = 0.1
+"""If less than this share of the way is left, the run is nearly there, however large the rest is beside the loss."""
+
+# Time, as a share of the planned run and in optimizer steps.
+
+LENGTH_UNDECIDED = 0.1
+"""A loss must stand still for this share of the run before that alone is an alarm, and nothing is called settled or
+slow before this share has passed: many runs pause for less."""
+STEPS_EARLY = 200
+"""the same for runs of unknown length, in optimizer steps"""
 
 # Shares of units, activations and parameters, in [0, 1].
 

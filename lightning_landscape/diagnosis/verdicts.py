@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lightning_landscape.diagnosis.advice import advice, trials_sentence
 from lightning_landscape.diagnosis.learning import has_learned, measured_on_fixed_batches
+from lightning_landscape.diagnosis.proof import proven
 from lightning_landscape.diagnosis.thresholds import GAIN_SMALL
 from lightning_landscape.evidence import CAUSES, Cause, Evidence, Finding, Plateau, Trend, Trials, Verdict
 
@@ -54,8 +55,8 @@ def _may_be_noise(evidence: Evidence, cause: Cause) -> bool:
     It may if the stall test lacks the power to see a fall, and if besides the run has learned, or its own optimizer
     still lowers the held-out loss, or only noisy training losses show that it has not learned.
     """
-    trend, trials = evidence.get(Trend), evidence.get(Trials)
-    if cause is Cause.DIVERGED or trend is None or trend.powered:
+    trials = evidence.get(Trials)
+    if cause is Cause.DIVERGED or evidence.get(Trend) is None or proven(evidence):
         return False
     still_gains = trials is not None and (trials.own > GAIN_SMALL or not measured_on_fixed_batches(evidence))
     return has_learned(evidence) or still_gains

@@ -103,17 +103,17 @@ CAUSES: Mapping[Cause, CauseFacts] = {
     ),
     Cause.SETTLED: CauseFacts(
         "LL210", 9, "settled", "quiet",
-        "nothing has to be done. Whether a lower minimum exists, only other seeds (a restart, `compare_runs`) or a "
-        "target loss would tell.",
+        "if the loss is low enough, stop here or decay the learning rate. If it should be lower, what was tried cannot "
+        "help: look for more or better data, a larger model, or another loss.",
         step_size_may_help=False,
     ),
     Cause.SCHEDULED_END: CauseFacts(
         "LL211", 10, "the learning-rate schedule has come to its end", "quiet",
-        "nothing has to be done; a longer schedule would let the loss fall further.",
+        "if the loss should fall further, a longer schedule.",
         step_size_may_help=False,
     ),
     Cause.SLOW: CauseFacts(
-        "LL212", 11, "slow, but still falling", "quiet",
+        "LL212", 11, "slow: the loss could still fall a lot", "quiet",
         "more steps, or a larger learning rate (Smith 2017).",
     ),
     Cause.UNDECIDED: CauseFacts(

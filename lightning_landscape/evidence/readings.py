@@ -15,6 +15,8 @@ class Plateau:
     """the latest optimizer step"""
     since: int
     """optimizer step at which the plateau began"""
+    proven: bool = False
+    """whether a test with enough power has shown at any time that the loss does not fall; else noise may hide a fall"""
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,6 @@ class Trend:
     def falling(self) -> bool:
         """Whether the loss fell by more than the threshold, and the error bar excludes that it did not fall at all."""
         return self.progress - self.margin > 0 and self.progress > self.threshold
-
-    def steps_to_fall(self, share: float) -> tuple[float, float, float] | None:
-        """Return the optimizer steps until the loss has fallen by a further `share` of its level.
-
-        The three numbers are the fewest, the expected and the most steps if the fitted line continues; the last one is
-        inf if the loss may not be falling at all. None if the fitted line does not fall.
-        """
-        if self.progress <= 0:
-            return None
-        goal, smallest_fall = share * self.level * self.window, self.progress - self.margin
-        most = goal / smallest_fall if smallest_fall > 0 else math.inf
-        return goal / self.largest_fall, goal / self.progress, most
 
     def sentence(self) -> str:
         """Return what the test found, in one sentence that names the smallest fall that it would have detected."""

@@ -221,7 +221,7 @@ class RunState:
             left_by_decay=self.coverage.left_by_decay,
         )
         return Evidence(
-            Plateau(self.step, self.step if since is None else since),
+            Plateau(self.step, self.step if since is None else since, progress.proven),
             *(reading for reading in known if reading is not None),
             updates,
             *self.host_readings,

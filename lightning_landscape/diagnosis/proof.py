@@ -1,0 +1,50 @@
+"""How much is known of a loss that stands still: for how long it does, and what was not tested yet."""
+
+from __future__ import annotations
+
+from lightning_landscape.diagnosis.thresholds import LENGTH_UNDECIDED, STEPS_EARLY
+from lightning_landscape.evidence import Evidence, Parts, Plateau, Restart, Schedule, Trend, Trials
+
+
+def too_early(evidence: Evidence) -> bool:
+    """Return whether less than a tenth of the run has passed; of a run of unknown length, fewer than 200 steps.
+
+    Many runs pause in their first steps, and a loss that has just come down from a bad start looks flat beside it.
+    """
+    schedule = evidence.get(Schedule)
+    if schedule is not None and schedule.elapsed is not None:
+        return schedule.elapsed < LENGTH_UNDECIDED
+    plateau = evidence.get(Plateau)
+    steps = schedule.steps if schedule is not None and schedule.steps else plateau.step if plateau is not None else 0
+    return steps < STEPS_EARLY
+
+
+def lasts(evidence: Evidence) -> bool:
+    """Return whether the loss has stood still for a tenth of the run, and a test with enough power has shown it.
+
+    Of a run of unknown length, for a tenth of the steps so far, and at least 200.
+    """
+    plateau, schedule = evidence.get(Plateau), evidence.get(Schedule)
+    if plateau is None or not proven(evidence):
+        return False
+    planned = None if schedule is None else schedule.planned_steps
+    least = LENGTH_UNDECIDED * planned if planned else max(STEPS_EARLY, LENGTH_UNDECIDED * plateau.step)
+    return plateau.step - plateau.since >= least
+
+
+def proven(evidence: Evidence) -> bool:
+    """Return whether noise cannot be what hides a fall of the loss."""
+    plateau, trend = evidence.get(Plateau), evidence.get(Trend)
+    return (plateau is not None and plateau.proven) or (trend is not None and trend.powered)
+
+
+def untested(evidence: Evidence) -> list[str]:
+    """Return what has to be tested before a loss that stands still may be called settled, and was not."""
+    restart = evidence.get(Restart)
+    tests = {
+        "whether every part of the model moves": evidence.get(Parts) is not None,
+        "smaller and larger learning rates": evidence.get(Trials) is not None,
+        "new initial weights": restart is not None and (restart.own is not None or restart.adam is not None),
+        "the initial weights at a smaller learning rate": restart is not None and restart.smaller_rate is not None,
+    }
+    return [name for name, tested in tests.items() if not tested]

@@ -1,0 +1,99 @@
+"""Detectors that compare a run with short runs from other weights or at other rates, and credit what was changed."""
+
+from __future__ import annotations
+
+from lightning_landscape.diagnosis.learning import has_learned, way_to_go
+from lightning_landscape.diagnosis.proof import proven
+from lightning_landscape.diagnosis.setup_causes import large_steps
+from lightning_landscape.diagnosis.surface_causes import is_saturated
+from lightning_landscape.diagnosis.thresholds import (
+    CURVATURE_RATIO_NEGATIVE,
+    GAIN_LARGE,
+    GAIN_OF_RESTART,
+    GAIN_OF_RESTART_AFTER_LEARNING,
+    RELATIVE_GRADIENT_SMALL,
+    UNITS_DUPLICATE,
+    WAY_TO_GO_SMALL,
+)
+from lightning_landscape.diagnosis.verdicts import verdict_of
+from lightning_landscape.evidence import Cause, Curvature, Evidence, LossLevel, Restart, Symmetry, Trials, Verdict
+
+
+def smaller_rate_better(evidence: Evidence) -> Verdict | None:
+    """Return `learning_rate_too_large` if the run's initial weights do better at a smaller learning rate.
+
+    In a few steps they must come clearly below the present loss, further than new weights at the run's own rate and
+    further than going on. Then neither the initial weights nor the number of steps hold the run back.
+    """
+    restart = evidence.get(Restart)
+    if restart is None or restart.smaller_rate is None or restart.smaller_rate_gain is None:
+        return None
+    gain, others = restart.smaller_rate_gain, max(going_on(evidence), restart.own_gain or 0.0)
+    if gain - others < GAIN_OF_RESTART_AFTER_LEARNING or way_to_go(evidence, gain) < WAY_TO_GO_SMALL:
+        return None
+    steps, factor = restart.smaller_rate.steps, restart.smaller_rate_factor
+    rate = "a tenth" if factor == 0.1 else "a hundredth"
+    return verdict_of(
+        evidence,
+        Cause.LEARNING_RATE_TOO_LARGE,
+        f"From its initial weights, the run's own optimizer at {rate} of the learning rate comes {gain:.0%} below the "
+        f"present loss in {steps} steps; neither going on nor new weights at the run's own rate lower it by more than "
+        f"{others:.0%} (threshold for the difference {GAIN_OF_RESTART_AFTER_LEARNING:.0%}).",
+        stuck=True if proven(evidence) or gain > GAIN_LARGE else None,
+    )
+
+
+def elsewhere_better(evidence: Evidence) -> Verdict | None:
+    """Return `poor_minimum` or `saddle_point` if new initial weights do clearly better than going on.
+
+    The run is at a minimum if it has learned, or if the loss bends upward and the gradient is small; else it is at a
+    saddle at which the curvature shows no way down. After learning, the plateau must be proven, since a run that is
+    only slow is overtaken as well, and the difference must be a visible part of what there is to gain.
+    """
+    restart, trials, curvature = evidence.get(Restart), evidence.get(Trials), evidence.get(Curvature)
+    if restart is None or trials is None or evidence.get(LossLevel) is None:
+        return None
+    learned = has_learned(evidence)
+    least_gain = GAIN_OF_RESTART_AFTER_LEARNING if learned else GAIN_OF_RESTART
+    advantage = restart.gain - (going_on(evidence) if learned else 0.0)
+    if advantage < least_gain:
+        return None
+    if learned and (way_to_go(evidence, restart.gain) < WAY_TO_GO_SMALL or not proven(evidence)):
+        return None
+    bends_upward = (
+        curvature is not None
+        and curvature.lambda_min > -CURVATURE_RATIO_NEGATIVE * curvature.lambda_max > float("-inf")
+    )
+    at_minimum = learned or (bends_upward and trials.relative_gradient < RELATIVE_GRADIENT_SMALL)
+    of_adam = restart.own_gain is None or restart.own_gain < restart.gain
+    optimizer = "Adam at a learning rate of 0.01" if of_adam else "the run's own optimizer and rate"
+    runs = f"Of {restart.seeds} runs" if restart.seeds > 1 else "A run"
+    best = ", the best comes" if restart.seeds > 1 else " comes"
+    return verdict_of(
+        evidence,
+        Cause.POOR_MINIMUM if at_minimum else Cause.SADDLE_POINT,
+        f"{runs} from new initial weights with {optimizer}{best} {restart.gain:.0%} below the present loss in "
+        f"{restart.steps} steps (threshold {least_gain:.0%}); no way down was found from the present weights.",
+    )
+
+
+def going_on(evidence: Evidence) -> float:
+    """Return the gain of the run's own optimizer if it only goes on, by trials and by restarts; never negative."""
+    trials, restart = evidence.get(Trials), evidence.get(Restart)
+    gains = (trials.own if trials is not None else 0.0, restart.going_on_gain if restart is not None else None)
+    return max(0.0, *(gain for gain in gains if gain is not None))
+
+
+def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:
+    """Return whether only a restart can show that the verdict is right, or that the learning rate is to blame instead.
+
+    Duplicate and saturated units may be of no harm. Units that are dead, gradients that vanish and saddles may come
+    from steps that were too large, if the weights or the loss show large steps.
+    """
+    if evidence.get(Restart) is not None:
+        return False
+    symmetry = evidence.get(Symmetry)
+    duplicates = symmetry is not None and symmetry.share > UNITS_DUPLICATE
+    if duplicates or is_saturated(evidence):
+        return True
+    return verdict.cause in (Cause.FLAT_REGION, Cause.SADDLE_POINT) and large_steps(evidence)
