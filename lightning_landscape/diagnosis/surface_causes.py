@@ -226,6 +226,15 @@ def undecided(evidence: Evidence) -> Verdict | None:
     return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=(stays_high or lost) and not goes_down(evidence))
 
 
+def needs_curvature(evidence: Evidence) -> bool:
+    """Return whether the curvature can still change the verdict.
+
+    After a run has learned, only a large gain of Adam makes a saddle, and curvature then shows whether it is one.
+    """
+    trials = evidence.get(Trials)
+    return not has_learned(evidence) or (trials is not None and trials.gain("adam") - max(0.0, trials.own) > GAIN_LARGE)
+
+
 def is_saturated(evidence: Evidence) -> bool:
     """Return whether nearly all outputs of a layer lie at the bounds of its activation."""
     activity = evidence.get(Activity)

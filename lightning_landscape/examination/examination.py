@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.diagnosis import FINDERS, Detector, found
+from lightning_landscape.diagnosis import FINDERS, Detector, found, needs_curvature
 from lightning_landscape.evidence import Plane, Verdict
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.captures import Captures
@@ -26,7 +26,7 @@ from lightning_landscape.examination.snapshots import Snapshots, weights_of
 from lightning_landscape.examination.spending import LEAST_MEASUREMENT, Underway, batches_for
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.examination.verdicts import Verdicts
-from lightning_landscape.probes import EXAMINATION, FIRST_LOOK
+from lightning_landscape.probes import EXAMINATION, FIRST_LOOK, HessianExtremes
 from lightning_landscape.surface import Probe
 from lightning_landscape.trainer.host import Host
 
@@ -232,7 +232,9 @@ class Examination:
             return True
         if probe in self._probes:
             needed = probe in FIRST_LOOK or probe not in EXAMINATION
-            return needed or self._verdicts.open(state.evidence(readings))
+            evidence = state.evidence(readings)
+            helps = not isinstance(probe, HessianExtremes) or needs_curvature(evidence)
+            return needed or (helps and self._verdicts.open(evidence))
         self._follows_alarm = probe in self._follow_up and self._raises_new_alarm(state, readings)
         return self._follows_alarm or probe not in self._follow_up
 
