@@ -24,7 +24,9 @@ from lightning_landscape.evidence import (
     LossLevel,
     Outputs,
     Plateau,
+    Parts,
     Restart,
+    RestartedRun,
     Schedule,
     StartingPoint,
     Symmetry,
@@ -63,7 +65,9 @@ NOTHING_GAINED = Trials(
     decay_pull=0.0,
     samples=64,
 )
-NO_BETTER = Restart(gain=0.0, seeds=2, steps=300)
+NO_BETTER = Restart(
+    gain=0.0, seeds=2, steps=300, fallen=0.5, own=RestartedRun(0.0, 100), tenth=RestartedRun(0.0, 60)
+)
 TWINS = Symmetry(share=0.75, layer="net.0")
 NOISY = replace(STALLED, progress=-1.0, margin=1.0)
 """a trend that is too noisy to tell whether the loss falls"""
@@ -105,6 +109,16 @@ def cause(*changed):
     return verdict.cause if verdict is not None else None
 
 
+TESTED = (Parts((), (), step=300), NOTHING_GAINED, NO_BETTER)
+"""the readings that a verdict `settled` needs beside those of `BASE`: nothing that was tried does better"""
+
+
+def cause_when_tested(*changed):
+    """Return the cause that is found in these readings if everything else was tested and shows nothing."""
+    kinds = {type(reading) for reading in changed}
+    return cause(*(reading for reading in TESTED if type(reading) not in kinds), *changed)
+
+
 def test_a_stalled_run_without_any_other_evidence_is_undecided():
     assert cause() is Cause.UNDECIDED
 
@@ -144,7 +158,7 @@ def test_a_run_is_not_updating_if_over_30_percent_of_the_parameters_are_not_trai
 
 @pytest.mark.parametrize("field", ["not_in_optimizer", "no_grad_share"])
 def test_untrained_parameters_are_no_fault_of_a_run_that_has_learned(field):
-    assert cause(LEARNED, replace(MOVING, **{field: 1.0})) is Cause.SETTLED
+    assert cause_when_tested(LEARNED, replace(MOVING, **{field: 1.0})) is Cause.SETTLED
 
 
 @pytest.mark.parametrize(("relative", "found"), [(1e-3, Cause.UNDECIDED), (1.001e-3, Cause.NOT_UPDATING)])
@@ -189,8 +203,8 @@ def test_a_learning_rate_below_5_percent_of_its_peak_in_the_last_40_percent_of_t
     ],
 )
 def test_a_dead_or_saturated_layer_makes_the_region_flat(activity, found):
-    assert cause(activity) is found
-    assert cause(activity, LEARNED) is Cause.SETTLED
+    assert cause_when_tested(activity) is found
+    assert cause_when_tested(activity, LEARNED) is Cause.SETTLED
 
 
 @pytest.mark.parametrize(
@@ -204,8 +218,8 @@ def test_a_dead_or_saturated_layer_makes_the_region_flat(activity, found):
     ],
 )
 def test_a_gradient_that_vanishes_towards_the_input_makes_the_region_flat(groups, found):
-    assert cause(replace(EVEN, groups=groups)) is found
-    assert cause(replace(EVEN, groups=groups), LEARNED) is Cause.SETTLED
+    assert cause_when_tested(replace(EVEN, groups=groups)) is found
+    assert cause_when_tested(replace(EVEN, groups=groups), LEARNED) is Cause.SETTLED
 
 
 def test_a_gradient_that_is_zero_everywhere_does_not_vanish_towards_the_input():
@@ -214,19 +228,19 @@ def test_a_gradient_that_is_zero_everywhere_does_not_vanish_towards_the_input():
 
 @pytest.mark.parametrize(("now", "found"), [(0.85 * 2.3, Cause.SETTLED), (0.8501 * 2.3, Cause.UNDECIDED)])
 def test_a_run_whose_training_loss_fell_by_15_percent_has_settled(now, found):
-    assert cause(LossLevel(2.3, now, now)) is found
+    assert cause_when_tested(LossLevel(2.3, now, now)) is found
 
 
 @pytest.mark.parametrize(("now", "found"), [(0.9 * 2.3, Cause.SETTLED), (0.9001 * 2.3, Cause.UNDECIDED)])
 def test_a_run_whose_loss_on_fixed_batches_fell_by_10_percent_has_settled(now, found):
-    assert cause(LossLevel(2.3, now, now), StartingPoint(2.3, now)) is found
+    assert cause_when_tested(LossLevel(2.3, now, now), StartingPoint(2.3, now)) is found
 
 
 def test_if_the_first_steps_blew_the_loss_up_the_very_first_loss_is_its_start():
     blown_up = LossLevel(start=20.0, best=2.2, now=2.3, first=2.3)
-    assert cause(blown_up) is Cause.UNDECIDED
-    assert cause(replace(blown_up, first=None)) is Cause.SETTLED
-    assert cause(replace(blown_up, first=10.1)) is Cause.SETTLED  # the first losses are less than twice the very first
+    assert cause_when_tested(blown_up) is Cause.UNDECIDED
+    assert cause_when_tested(replace(blown_up, first=None)) is Cause.SETTLED
+    assert cause_when_tested(replace(blown_up, first=10.1)) is Cause.SETTLED  # the first losses are less than twice the very first
 
 
 @pytest.mark.parametrize(("now", "travelled", "stuck"), [(1.21, 0.31, True), (1.19, 0.31, False), (1.21, 0.29, False)])
@@ -255,9 +269,9 @@ def test_the_loss_of_the_initial_weights_on_fixed_batches_takes_precedence_over_
     assert has_learned(BASE.including(UNLEARNED, StartingPoint(loss=1.0, now=0.9)))
     assert not has_learned(BASE.including(LEARNED, StartingPoint(loss=1.0, now=0.9001)))
     assert not has_learned(BASE.including(LEARNED, USED, StartingPoint(loss=1.0, now=1.2001)))
-    assert cause(replace(MOVING, not_in_optimizer=1.0), StartingPoint(loss=1.0, now=0.9)) is Cause.SETTLED
+    assert cause_when_tested(replace(MOVING, not_in_optimizer=1.0), StartingPoint(loss=1.0, now=0.9)) is Cause.SETTLED
     assert (
-        cause(replace(MOVING, not_in_optimizer=1.0), LEARNED, StartingPoint(loss=1.0, now=0.9001)) is Cause.NOT_UPDATING
+        cause_when_tested(replace(MOVING, not_in_optimizer=1.0), LEARNED, StartingPoint(loss=1.0, now=0.9001)) is Cause.NOT_UPDATING
     )
     assert diagnose(BASE.including(StartingPoint(loss=1.0, now=0.9001))).stuck
 
@@ -276,7 +290,7 @@ def test_without_targets_the_use_of_inputs_does_not_show_whether_a_run_has_learn
 
 @pytest.mark.parametrize(("pull", "found"), [(0.2999, Cause.UNDECIDED), (0.3, Cause.SETTLED), (1.0, Cause.SETTLED)])
 def test_a_run_whose_weight_decay_balances_the_gradient_has_settled(pull, found):
-    assert cause(relative_gain(decay_pull=pull)) is found
+    assert cause_when_tested(relative_gain(decay_pull=pull)) is found
 
 
 @pytest.mark.parametrize(("gain", "slow"), [(0.15, False), (0.41, True)])
@@ -296,7 +310,7 @@ def test_a_loss_without_targets_that_fell_and_that_no_trial_lowers_has_settled(g
     ],
 )
 def test_a_loss_without_targets_that_did_not_fall_has_settled_only_if_trials_gain_almost_nothing(gain, restart, found):
-    assert cause(UNPAIRED, relative_gain(adam=gain), restart) is found
+    assert cause_when_tested(UNPAIRED, relative_gain(adam=gain), restart) is found
 
 
 def test_a_loss_without_targets_that_did_not_fall_is_called_settled_only_after_a_restart():
@@ -320,12 +334,12 @@ def test_a_loss_without_targets_fell_if_it_fell_by_more_than_batches_differ_what
 ):
     point = StartingPoint(loss=start, now=start - 0.4 if math.isfinite(start) else 104.0)
     level = LossLevel(point.now, point.now, point.now, spread=spread)
-    assert cause(UNPAIRED, relative_gain(), level, point) is found
+    assert cause_when_tested(UNPAIRED, relative_gain(), level, point) is found
 
 
 def test_a_run_without_targets_never_has_nothing_to_learn():
-    assert cause(UNPAIRED, NOTHING_GAINED, replace(NO_BETTER, gain=-0.5)) is Cause.SETTLED
-    assert cause(UNPAIRED, relative_gain(adam=0.1), replace(NO_BETTER, gain=-0.5)) is Cause.UNDECIDED
+    assert cause_when_tested(UNPAIRED, NOTHING_GAINED, replace(NO_BETTER, gain=-0.5)) is Cause.SETTLED
+    assert cause_when_tested(UNPAIRED, relative_gain(adam=0.1), replace(NO_BETTER, gain=-0.5)) is Cause.UNDECIDED
 
 
 @pytest.mark.parametrize("level", [UNLEARNED, LEARNED])
@@ -388,13 +402,13 @@ def test_large_updates_without_progress_mean_that_the_learning_rate_is_too_large
     [(0.5001, 0.1, Cause.SADDLE_POINT), (0.5, 0.1, Cause.SETTLED), (0.5001, 0.0999, Cause.SETTLED)],
 )
 def test_duplicate_units_make_a_saddle_if_a_restart_does_better(share, gain, found):
-    assert cause(LEARNED, replace(TWINS, share=share), replace(NO_BETTER, gain=gain)) is found
-    assert cause(LEARNED, replace(TWINS, share=share)) is Cause.SETTLED
+    assert cause_when_tested(LEARNED, replace(TWINS, share=share), replace(NO_BETTER, gain=gain)) is found
+    assert cause_when_tested(LEARNED, replace(TWINS, share=share)) is Cause.SETTLED
 
 
 @pytest.mark.parametrize(("gain", "found"), [(0.1, Cause.FLAT_REGION), (0.0999, Cause.SETTLED)])
 def test_a_saturated_layer_of_a_run_that_has_learned_counts_if_a_restart_does_better(gain, found):
-    assert cause(LEARNED, replace(ACTIVE, saturated=0.9), replace(NO_BETTER, gain=gain)) is found
+    assert cause_when_tested(LEARNED, replace(ACTIVE, saturated=0.9), replace(NO_BETTER, gain=gain)) is found
 
 
 @pytest.mark.parametrize(
@@ -415,17 +429,17 @@ def test_a_saturated_layer_of_a_run_that_has_learned_counts_if_a_restart_does_be
     ],
 )
 def test_a_way_down_that_the_run_does_not_find_makes_a_saddle(changed, found):
-    assert cause(*changed) is found
+    assert cause_when_tested(*changed) is found
 
 
 def test_negative_curvature_alone_is_no_alarm():
     nowhere = curved(drop=0.0)
     assert nowhere.descent.drop > 1
-    assert cause(LEARNED, relative_gain(), nowhere) is Cause.SETTLED
-    assert cause(relative_gain(), replace(nowhere, descent=None)) is Cause.UNDECIDED
-    assert cause(relative_gain(), replace(nowhere, loss=0.0)) is Cause.UNDECIDED
+    assert cause_when_tested(LEARNED, relative_gain(), nowhere) is Cause.SETTLED
+    assert cause_when_tested(relative_gain(), replace(nowhere, descent=None)) is Cause.UNDECIDED
+    assert cause_when_tested(relative_gain(), replace(nowhere, loss=0.0)) is Cause.UNDECIDED
     on_one_half_only = replace(nowhere, descent=replace(nowhere.descent, held_out=None))
-    assert cause(relative_gain(), on_one_half_only) is Cause.UNDECIDED
+    assert cause_when_tested(relative_gain(), on_one_half_only) is Cause.UNDECIDED
 
 
 @pytest.mark.parametrize(
@@ -454,16 +468,16 @@ def test_if_only_a_restart_does_better_the_curvature_tells_a_minimum_from_a_sadd
     ],
 )
 def test_a_run_that_has_learned_is_in_a_poor_minimum_if_a_restart_does_much_better(gain, now, found):
-    assert cause(LossLevel(1.0, now, now), relative_gain(), replace(NO_BETTER, gain=gain)) is found
+    assert cause_when_tested(LossLevel(1.0, now, now), relative_gain(), replace(NO_BETTER, gain=gain)) is found
 
 
 @pytest.mark.parametrize(("shuffled", "found"), [(2.0398, Cause.NOTHING_TO_LEARN), (2.0402, Cause.SETTLED)])
 def test_there_is_nothing_to_learn_if_neither_the_run_nor_a_restart_uses_the_inputs(shuffled, found):
     tried = [replace(UNUSED, shuffled=shuffled), relative_gain(), NO_BETTER]
-    assert cause(*tried) is found
+    assert cause_when_tested(*tried) is found
     for missing in range(3):
         kept = tried[:missing] + tried[missing + 1 :]
-        assert cause(*kept) is (Cause.UNDECIDED if missing == 0 or shuffled < 2.04 else Cause.SETTLED)
+        assert cause_when_tested(*kept) is (Cause.UNDECIDED if missing == 0 or shuffled < 2.04 else Cause.SETTLED)
 
 
 def test_the_reason_of_undecided_names_what_was_not_measured():
@@ -589,7 +603,7 @@ TRAVEL_SMALL = replace(MOVING, travelled=0.001)
     ],
 )
 def test_of_two_causes_the_one_in_the_training_setup_is_named(both, found):
-    assert cause(*both) is found
+    assert cause_when_tested(*both) is found
 
 
 def test_of_several_causes_the_first_in_the_list_is_named():
@@ -711,7 +725,7 @@ def test_a_learning_rate_that_is_too_large_is_an_alarm_in_noise_if_shorter_steps
 @pytest.mark.parametrize(("now", "expected"), [(0.61, Cause.LEARNING_RATE_TOO_LARGE), (0.59, Cause.SETTLED)])
 def test_much_better_shorter_steps_count_from_60_percent_of_the_start(now, expected):
     level = LossLevel(start=2.3, best=1.0, now=now * 2.3)
-    assert cause(USED, level, MOVING, smaller_steps(0.9)) is expected
+    assert cause_when_tested(USED, level, MOVING, smaller_steps(0.9)) is expected
 
 
 @pytest.mark.parametrize(("first", "expected"), [(2.1, Cause.LEARNING_RATE_TOO_LARGE), (1.9, Cause.SETTLED)])
@@ -729,8 +743,8 @@ def test_a_run_with_over_90_percent_frozen_parameters_and_no_gain_is_not_updatin
 
 
 def test_a_frozen_body_is_no_fault_if_the_head_learns():
-    assert cause(replace(MOVING, frozen=0.99), USED, LEARNED, NOTHING_GAINED) is Cause.SETTLED
-    assert cause(replace(MOVING, frozen=0.99), UNUSED, relative_gain(adam=0.5)) is Cause.SADDLE_POINT
+    assert cause_when_tested(replace(MOVING, frozen=0.99), USED, LEARNED, NOTHING_GAINED) is Cause.SETTLED
+    assert cause_when_tested(replace(MOVING, frozen=0.99), UNUSED, relative_gain(adam=0.5)) is Cause.SADDLE_POINT
 
 
 @pytest.mark.parametrize(("own", "stuck"), [(0.021, False), (0.019, True)])
@@ -770,8 +784,8 @@ def test_a_gradient_of_exactly_zero_is_a_flat_region_even_if_the_inputs_are_used
     verdict = diagnose(BASE.including(NOISY, USED, nothing))
     assert (verdict.cause, verdict.stuck) == (Cause.FLAT_REGION, True)
     assert "exactly zero on all 64 samples" in verdict.reason
-    assert cause(USED, replace(nothing, relative_gradient=1e-12)) is Cause.SETTLED
-    assert cause(nothing, curved(drop=0.0)) is not Cause.FLAT_REGION  # there is curvature
+    assert cause_when_tested(USED, replace(nothing, relative_gradient=1e-12)) is Cause.SETTLED
+    assert cause_when_tested(nothing, curved(drop=0.0)) is not Cause.FLAT_REGION  # there is curvature
 
 
 @pytest.mark.parametrize(("adam", "kappa", "found"), [
@@ -876,9 +890,9 @@ def test_a_rise_in_the_first_steps_counts_only_if_the_spread_of_single_batches_d
 ):
     level = LossLevel(start=2.3 + 3.75, best=2.2, now=2.2, start_spread=spread)
     started = StartingPoint(loss=2.3, now=2.2, batches=batches)
-    assert cause(NOISY, USED, level, MOVING, NOTHING_GAINED, started) is found
+    assert cause_when_tested(NOISY, USED, level, MOVING, NOTHING_GAINED, started) is found
     killed = Cause.LEARNING_RATE_TOO_LARGE if found is Cause.LEARNING_RATE_TOO_LARGE else Cause.FLAT_REGION
-    assert cause(replace(ACTIVE, dead=1.0), UNUSED, level, started) is killed
+    assert cause_when_tested(replace(ACTIVE, dead=1.0), UNUSED, level, started) is killed
 
 
 def test_one_hard_batch_among_the_first_does_not_mean_that_the_learning_rate_is_too_large():
@@ -886,7 +900,7 @@ def test_one_hard_batch_among_the_first_does_not_mean_that_the_learning_rate_is_
         progress = Progress(horizon=1000)
         for step, loss in enumerate(losses + [1.0] * 40):
             progress.update(StepRecord(step, 0, loss, learning_rate=0.1, stepped=True))
-        return cause(progress.level, NOISY, USED, MOVING, NOTHING_GAINED, StartingPoint(1.0, now=0.99, batches=8))
+        return cause_when_tested(progress.level, NOISY, USED, MOVING, NOTHING_GAINED, StartingPoint(1.0, now=0.99, batches=8))
 
     assert found([0.9, 1.1, 0.8, 1.0, 18.0, 0.9, 1.2, 0.8, 1.1, 0.9]) is Cause.SETTLED
     assert found([1.0, 1.2, 2.0, 3.5, 3.0, 2.8, 3.1, 2.9, 3.0, 2.8]) is Cause.LEARNING_RATE_TOO_LARGE
@@ -901,8 +915,8 @@ def test_weights_that_do_not_move_because_their_decay_cancels_the_gradient_have_
     changed = [replace(STILL, left_by_decay=left), replace(EVEN, relative=relative)]
     verdict = diagnose(BASE.including(*changed))
     assert (verdict.cause, verdict.stuck) == (found, found is Cause.NOT_UPDATING)
-    assert cause(*changed, relative_gain(decay_pull=1.0, adam=0.5)) is found
-    assert cause(replace(MOVING, left_by_decay=left)) is Cause.UNDECIDED  # the weights move
+    assert cause_when_tested(*changed, relative_gain(decay_pull=1.0, adam=0.5)) is found
+    assert cause_when_tested(replace(MOVING, left_by_decay=left)) is Cause.UNDECIDED  # the weights move
 
 
 APART = [replace(MOVING, not_in_optimizer=0.5), replace(MOVING, no_grad_share=0.5)]
