@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -58,6 +58,10 @@ class RunContext:
     optimizer_copy: Callable[[float], OptimizerStep] | None = None
     """takes a factor for the learning rate, and returns the step of a copy of the run's optimizer with its present
     state; None where the optimizer cannot be copied"""
+    fresh_optimizer: Callable[[float], OptimizerStep] | None = None
+    """takes a factor for the learning rate, and returns the step of a copy of the run's optimizer with an empty state.
+    Factor 1 is the rate that the run has used most, not one that was decayed since; None where the optimizer cannot be
+    copied"""
     reinitialize: Callable[[int], Params] | None = None
     """takes a seed, and returns new initial weights, drawn as the layers' ``reset_parameters`` draws them; None where
     weights cannot be drawn"""
@@ -93,6 +97,9 @@ class RunContext:
     """number of samples in one batch, the harmonic mean where batches differ; 0 where unknown"""
     held_out_batches: int = 1
     """number of batches that `LossSurface.held_out` averages over"""
+    kept: MutableMapping[str, Any] | None = None
+    """what probes keep for the next diagnosis of the same plateau, each under a name of its own: builtins and tensors
+    on the CPU, which go into checkpoints; None where nothing can be kept"""
     gradient_budget: int | None = None
     """number of gradients of one batch that the probe may compute; None for no limit"""
 
@@ -128,6 +135,8 @@ class LossSurface:
     batch_losses: tuple[Callable[[Params], Tensor], ...] = ()
     """the loss on each single batch that `loss` averages over, for optimizer steps on one batch at a time as in
     training; empty where `loss` cannot be split"""
+    held_out_losses: tuple[Callable[[Params], Tensor], ...] = ()
+    """the loss on each single batch that `held_out` averages over; empty where it cannot be split"""
     run: RunContext = field(default_factory=RunContext)
     """the run's optimizer, initialization and activations, and the gradients that the probe may compute"""
     pairing: Pairing | None = None

@@ -218,7 +218,7 @@ class Monitor(ReportingCallback):
         if probes and can_probe and not examination.within_budget(host, state):
             probes, stalled = (), False
         readings = self._probe(host, probes) if probes and can_probe else []
-        if examination.replay.may_judge(state) or (stalled and ready and examination.underway is None):
+        if examination.replay.may_judge(state) or (stalled and ready and examination.memory.underway is None):
             self.judge(readings)
         self._end_check()
         if readings and examination.limits.may_draw(state.steps, verdict=state.judged_at == state.steps):
@@ -268,7 +268,7 @@ class Monitor(ReportingCallback):
             self._enter(self._recorder.drain(), 0)
             self._state.progress.finish()
             # A plateau is not judged without the readings of its probes; advice would come too late for this run.
-            underway = self._examination.underway
+            underway = self._examination.memory.underway
             stalled = self._state.stalled and (underway is not None or not self._examination.due_probes(self._state))
             if self._state.diverged or stalled:
                 self.judge(() if underway is None else underway.readings)

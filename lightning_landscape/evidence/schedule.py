@@ -29,6 +29,14 @@ class Schedule:
     """the last step, as the loggers count, at which the rate was at least half of `usual`; None without an end"""
 
     @property
+    def typical(self) -> float:
+        """The rate that a run from new weights would use: the present one, or a larger one that was usual before.
+
+        That is the median of the rate so far or, if the rate has come to an end, what was usual before that.
+        """
+        return max(self.learning_rate, self.median or 0.0, self.usual or 0.0)
+
+    @property
     def share_of_peak(self) -> float:
         """Present learning rate over its peak, in [0, 1]; 1 if it was never above zero."""
         return self.learning_rate / self.peak if self.peak > 0 else 1.0

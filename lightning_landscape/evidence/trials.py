@@ -155,8 +155,8 @@ class RestartedRun:
     stopped_at: int = 0
     """number of steps after which the run is stopped; 0 if it is unknown"""
     fallen: float | None = None
-    """gain over the weights at which the run began, at the step of lowest loss, on a batch that it trained on; None if
-    it was not measured"""
+    """gain over the weights at which the run began, after its last step, on a batch that it trained on; None if it was
+    not measured"""
     seeds: int = 1
     """number of such runs, one for each draw of the weights; this is the one with the largest gain"""
 
@@ -164,11 +164,13 @@ class RestartedRun:
     def trained(self) -> bool:
         """Whether the loss of the run did not blow up; a run that blew up shows nothing about the data or the weights.
 
-        The loss on a batch of the run's own must not rise by 20%. The loss on held-out batches may be higher than that,
-        because the run may memorise its own batches; if only this loss was measured, it must not be twice the present
-        loss.
+        The loss on a batch of the run's own must not rise by 20%, unless the run was stopped before that with a gain of
+        over 5%. The loss on held-out batches may be higher than that, because the run may memorise its own batches; if
+        only this loss was measured, it must not be twice the present loss.
         """
-        return self.gain > -1.0 if self.fallen is None else self.gain > -math.inf and self.fallen > -0.2
+        if self.fallen is None:
+            return self.gain > -1.0
+        return self.gain > -math.inf and (self.fallen > -0.2 or self.gain > 0.05)
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,8 @@ class Restart:
     held_out_batches: int = 0
     """number of batches that the gains are evaluated on, in two halves; with a single one, it is also the one that
     chooses where to stop, so that gains are too high. 0 if it is unknown"""
+    left: tuple[str, ...] = ()
+    """names of the fields above whose run was needed, but not covered by the gradient budget so far"""
 
     @property
     def trained(self) -> bool:

@@ -18,6 +18,7 @@ from lightning_landscape.examination.host_readings import check_host
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import own_scalars
+from lightning_landscape.examination.plateau_memory import PlateauMemory, known
 from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
 from lightning_landscape.examination.replay import Replay
 from lightning_landscape.examination.run_state import RunState
@@ -92,8 +93,8 @@ class Examination:
         """probes that could not run, and why"""
         self.schedule.forget()
         self.limits.forget()
-        self.underway: Underway | None = None
-        """the diagnosis that continues at the next check; None where there is none"""
+        self.memory = PlateauMemory()
+        """what is kept of a diagnosis for the next check or the next diagnosis"""
         self.captures.forget()
         self._follows_alarm = False  # whether the present check runs follow-up probes
         self._last_pictured: int | None = None  # the step of the latest alarm with a picture of the plane
@@ -125,8 +126,8 @@ class Examination:
         A diagnosis that would continue at the next check is given up if the loss falls again.
         """
         trend = state.progress.trend
-        if not self._probes or (not state.stalled and trend is not None and trend.falling):
-            self.underway = None
+        falls = not state.stalled and trend is not None and trend.falling
+        self.memory.plan(gives_up=falls or not self._probes, judged=state.judged_at is not None)
         due = self._scheduled and self.schedule.due(state.steps + ahead)
         soon = bool(self._probes) and state.may_stall_within(ahead)
         for_probes = bool(self.due_probes(state) or due or soon or self.captures_always)
@@ -199,11 +200,12 @@ class Examination:
         self.captures.end_probes()
         replays, diagnosing = self.replay.due(state), any(probe in self._probes for probe in probes)
         names = tuple(map(name_of, probes))
-        begun = self.underway if self.underway is not None and self.underway.probes == names else None
-        budget, earlier, done = (None, (), 0) if begun is None else (begun.budget, begun.readings, begun.done)
+        budget, earlier, done = self.memory.begin(names, diagnosing=diagnosing)
         reason = ProbeReason.REPLAY if replays else reason or state.probe_reason
         spending = self.limits.spending(reason, state.steps, budget)
-        runner = ProbeRunner(host, guard, spending, self._loss_fn, [*earlier], done=done)
+        schedule, kept = state.progress.schedule, self.memory.kept(host.module) if diagnosing else None
+        rate = None if schedule is None else schedule.typical
+        runner = ProbeRunner(host, guard, spending, self._loss_fn, rate, kept, [*earlier], done=done)
         runner.run(
             probes,
             self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
@@ -216,8 +218,10 @@ class Examination:
         self.limits.note(runner.left_out, runner.measured)
         self.skipped.update(self._snapshots.skipped)
         self._enter(readings[len(earlier) :], state)
-        self.underway = Underway(spending.budget, runner.done, tuple(readings), names) if runner.waiting else None
-        if self.underway is None and not replays:
+        if diagnosing:
+            underway = Underway(spending.budget, runner.done, tuple(readings), names) if runner.waiting else None
+            self.memory.end(underway, readings, runner.left_out.keys() & names)
+        if self.memory.underway is None and not replays:
             loss = None if state.progress.level is None else state.progress.level.now
             self._snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up))
         return readings
@@ -233,7 +237,7 @@ class Examination:
         if probe in self._probes:
             needed = probe in FIRST_LOOK or probe not in EXAMINATION
             evidence = state.evidence(readings)
-            helps = not isinstance(probe, HessianExtremes) or needs_curvature(evidence)
+            helps = not known(probe, readings) and (not isinstance(probe, HessianExtremes) or needs_curvature(evidence))
             return needed or (helps and self._verdicts.open(evidence))
         self._follows_alarm = probe in self._follow_up and self._raises_new_alarm(state, readings)
         return self._follows_alarm or probe not in self._follow_up
@@ -263,7 +267,7 @@ class Examination:
             "pictured": self._last_pictured,
             "snapshots": self._snapshots.state_dict(),
             "account": self.limits.state_dict(),
-            "underway": None if self.underway is None else self.underway.to_dict(),
+            **self.memory.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -274,5 +278,4 @@ class Examination:
         self._snapshots.load_state_dict(state["snapshots"])
         self.limits.load_state_dict(state["account"])
         # A diagnosis that was begun with another effort is begun again.
-        underway = None if self.limits.account.effort is None else state["underway"]
-        self.underway = None if underway is None else Underway.from_dict(underway)
+        self.memory.load_state_dict(state, limited=self.limits.account.effort is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
@@ -41,12 +41,16 @@ class ProbeRunner:
         guard: counts failures.
         spending: what the probes may compute.
         loss_fn: computes the loss in place of `training_step`.
+        typical_rate: the learning rate of trials that begin anew; None for the present one.
+        kept: what probes keep for the next diagnosis of the same plateau; None where nothing can be kept.
     """
 
     host: Host
     guard: Guard
     spending: Spending
     loss_fn: Callable[..., Any] | None = None
+    typical_rate: float | None = None
+    kept: MutableMapping[str, Any] | None = None
     readings: list[object] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     """what could not be measured, and why"""
@@ -115,7 +119,14 @@ class ProbeRunner:
         with self.guard(SURFACE):
             try:
                 surface = host_surface(
-                    self.host, batches, anchors=points, loss_fn=self.loss_fn, ranks=ranks, meter=self.spending.meter
+                    self.host,
+                    batches,
+                    anchors=points,
+                    loss_fn=self.loss_fn,
+                    ranks=ranks,
+                    meter=self.spending.meter,
+                    typical_rate=self.typical_rate,
+                    kept=self.kept,
                 )
                 with surface as opened:
                     self.spending.charge()

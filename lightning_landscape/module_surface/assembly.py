@@ -32,6 +32,11 @@ def assemble(
         anchors={name: Anchor(name, point, here) for name, point in anchors.items()},
         held_out=None if held_out is None else differentiable(held_out),
         batch_losses=tuple(differentiable(replace(measured, batches=(batch,))) for batch in measured.batches),
+        held_out_losses=(
+            ()
+            if held_out is None
+            else tuple(differentiable(replace(held_out, batches=(batch,))) for batch in held_out.batches)
+        ),
         run=replace(
             run,
             samples=measured.samples,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.module_surface.activations import watch_activations
@@ -17,7 +17,12 @@ from lightning_landscape.module_surface.finiteness import replays_of
 from lightning_landscape.module_surface.isolation import Isolation, isolated
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.meter import Meter
-from lightning_landscape.module_surface.optimizer_copy import decay_of, optimizer_copy, reinitialization
+from lightning_landscape.module_surface.optimizer_copy import (
+    decay_of,
+    fresh_optimizer,
+    optimizer_copy,
+    reinitialization,
+)
 from lightning_landscape.module_surface.outputs import see_outputs
 from lightning_landscape.module_surface.tracing import trace_step
 from lightning_landscape.module_surface.training_step import LossFn, TrainingStep
@@ -82,6 +87,8 @@ def host_surface(
     mode: Mode = "as_trained",
     ranks: Ranks | None = None,
     meter: Meter | None = None,
+    typical_rate: float | None = None,
+    kept: MutableMapping[str, Any] | None = None,
 ) -> Iterator[LossSurface]:
     """Open the loss surface of a run, as `module_surface` does, in any training loop that implements `Host`.
 
@@ -93,6 +100,8 @@ def host_surface(
         mode: "as_trained" or "eval".
         ranks: synchronises the ranks; None for a new one.
         meter: counts the evaluations; None for a new one.
+        typical_rate: the learning rate of runs that begin anew, unless the present one is larger; None for that.
+        kept: what probes keep for the next diagnosis; None where nothing can be kept.
 
     Yields:
         the surface
@@ -106,6 +115,7 @@ def host_surface(
             decay, decoupled = decay_of(host)
             run = RunContext(
                 optimizer_copy=optimizer_copy(host) if weights_type is Weights else None,
+                fresh_optimizer=fresh_optimizer(host, typical_rate) if weights_type is Weights else None,
                 reinitialize=reinitialization(evaluator) if weights_type is Weights else None,
                 frozen_since=lambda name: evaluator.weights.frozen_since(name, anchors[name]),
                 activations=functools.partial(watch_activations, measured),
@@ -114,6 +124,7 @@ def host_surface(
                 outputs=functools.partial(see_outputs, measured),
                 weight_decay=decay,
                 decoupled_decay=decoupled,
+                kept=kept,
             )
             yield assemble(measured, held_out if held_out.batches else None, anchors, run)
         ranks.meet(Status.CLOSING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,18 +28,57 @@ def optimizer_copy(host: Host) -> Callable[[float], OptimizerStep] | None:
     It takes a factor for the learning rate, and returns the step of a new copy. It is None if the run has several
     optimizers, if the user steps the optimizer, or if the optimizer evaluates the loss itself, as LBFGS does.
     """
+    optimizer = _copyable(host)
+    if optimizer is None:
+        return None
+    parameters = _trainable(host)
+    return lambda factor: _CopiedOptimizer(optimizer, parameters, _clipping(host), lambda rate, i: rate * factor)
+
+
+def fresh_optimizer(host: Host, typical_rate: float | None = None) -> Callable[[float], OptimizerStep] | None:
+    """Return a function like that of `optimizer_copy`, whose copies have an empty state, for runs that begin anew.
+
+    Args:
+        host: the run.
+        typical_rate: the rate at factor 1 of the parameter group with the largest present rate; the others keep their
+            ratio to it. Smaller than the present rate, it is not used. None for the present rate.
+    """
+    optimizer = _copyable(host)
+    if optimizer is None:
+        return None
+    parameters, rates = _trainable(host), _typical_rates(optimizer, typical_rate)
+    return lambda factor: _CopiedOptimizer(
+        optimizer, parameters, _clipping(host), lambda rate, i: _like(rate, rates[i] * factor), fresh=True
+    )
+
+
+def _copyable(host: Host) -> Optimizer | None:
+    """Return the optimizer of the run; None if there is not exactly one that can be copied."""
     if len(host.optimizers) != 1 or not host.automatic_optimization:
         return None
     optimizer = host.optimizers[0]
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        return None
-    parameters = {name: p for name, p in host.module.named_parameters() if p.requires_grad}
+    return None if closure is not None and closure.default is inspect.Parameter.empty else optimizer
 
-    def copy_with_factor(factor: float) -> OptimizerStep:
-        return _CopiedOptimizer(optimizer, parameters, factor, _clipping(host))
 
-    return copy_with_factor
+def _trainable(host: Host) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in host.module.named_parameters() if p.requires_grad}
+
+
+def _typical_rates(optimizer: Optimizer, typical: float | None) -> list[float]:
+    """Return the rate of each parameter group in a run whose largest rate is `typical`, but no smaller than now.
+
+    Where all rates are 0 now, their ratios are those of the rates with which the schedule began.
+    """
+    now = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
+    if typical is None or max(now) >= typical:
+        return now
+    known = now if max(now) > 0 else [float(group.get("initial_lr", 0.0)) for group in optimizer.param_groups]
+    return [rate / max(known) * typical for rate in known] if max(known) > 0 else [typical] * len(now)
+
+
+def _like(rate: float | Tensor, value: float) -> float | Tensor:
+    return torch.full_like(rate, value) if isinstance(rate, Tensor) else value
 
 
 class _CopiedOptimizer:
@@ -51,19 +90,22 @@ class _CopiedOptimizer:
     Args:
         original: the optimizer.
         parameters: the trainable parameters of the module by their names.
-        factor: factor on the learning rate of each parameter group.
         clip_gradients: clips the gradients before each step.
+        new_rate: takes the learning rate of a parameter group and the index of the group, and returns the rate to use.
+        fresh: whether the copy begins with an empty state.
     """
 
     def __init__(
         self,
         original: Optimizer,
         parameters: Mapping[str, nn.Parameter],
-        factor: float,
         clip_gradients: ClipGradients,
+        new_rate: Callable[[float | Tensor, int], float | Tensor],
+        *,
+        fresh: bool = False,
     ) -> None:
-        self._original, self._parameters, self._factor = original, parameters, factor
-        self._clip_gradients = clip_gradients
+        self._original, self._parameters, self._new_rate = original, parameters, new_rate
+        self._clip_gradients, self._fresh = clip_gradients, fresh
         self._leaves: dict[str, nn.Parameter] = {}
 
     def __call__(self, point: Params, gradient: Sequence[Tensor]) -> None:
@@ -84,10 +126,12 @@ class _CopiedOptimizer:
         for name in ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"):
             if (hooks := getattr(self._original, name, None)) is not None:
                 memo[id(hooks)] = OrderedDict()
+        if self._fresh:
+            memo[id(self._original.state)] = defaultdict(dict)
         copied = copy.deepcopy(self._original, memo)
         _make_finite(copied.state.values())
-        for group in copied.param_groups:
-            group["lr"] = group["lr"] * self._factor
+        for i, group in enumerate(copied.param_groups):
+            group["lr"] = self._new_rate(group["lr"], i)
         return copied
 
 

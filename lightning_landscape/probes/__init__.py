@@ -10,9 +10,9 @@ from lightning_landscape.probes.line import LossLine as LossLine
 from lightning_landscape.probes.noise import gradient_noise as gradient_noise
 from lightning_landscape.probes.outputs import outputs as outputs
 from lightning_landscape.probes.path import PathPlane as PathPlane
+from lightning_landscape.probes.restarts import Restarts as Restarts
 from lightning_landscape.probes.symmetry import symmetry as symmetry
 from lightning_landscape.probes.trials import CopyTrials as CopyTrials
-from lightning_landscape.probes.trials import RedrawnRestart as RedrawnRestart
 from lightning_landscape.probes.trials import input_use as input_use
 from lightning_landscape.probes.trials import starting_point as starting_point
 from lightning_landscape.probes.wiring import wiring as wiring
@@ -20,7 +20,7 @@ from lightning_landscape.surface import Probe
 
 EXAMINATION: tuple[Probe, ...] = (
     *(wiring, starting_point, activity, outputs, symmetry, batch_contents, input_use),
-    *(CopyTrials(), HessianExtremes(), RedrawnRestart()),
+    *(CopyTrials(), HessianExtremes(), Restarts()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""
 

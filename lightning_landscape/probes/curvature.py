@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ FIXED_GRADIENTS = 5
 BUDGET_SHARE = 0.5
 """largest share of the gradient budget for the products: more batches would make them more precise, but other probes
 follow"""
+RESERVED = 190
+"""gradients that are left for a restart of 100 steps and one of 60, with their evaluations, which decide more often"""
 TRIAL_STEPS = 40
 """steps of that trial, with the run's own optimizer from the lowest point along the direction"""
 
@@ -41,6 +44,8 @@ class HessianExtremes:
     and, on a single batch, fewer products.
     """
 
+    reading: ClassVar[type] = Curvature
+    """class of its reading"""
     iterations: int = 20
     tolerance: float = 1e-2
     """relative; it stops when both eigenvalues are known to this tolerance, or when the largest is and the smallest is
@@ -113,11 +118,15 @@ class HessianExtremes:
         return max(min(MIN_PRODUCTS, self.iterations), affordable)
 
     def _on_affordable_batches(self, surface: LossSurface) -> LossSurface:
-        """Return the surface on as many batches as `BUDGET_SHARE` of the gradient budget allows, but at least one."""
-        if surface.run.gradient_budget is None:
+        """Return the surface on as many batches as the gradient budget allows, but at least one.
+
+        At most `BUDGET_SHARE` of it may be used, and `RESERVED` gradients must be left.
+        """
+        budget = surface.run.gradient_budget
+        if budget is None:
             return surface
         cost_per_batch = FIXED_GRADIENTS + 2 * self.iterations
-        return surface.on_first(max(1, int(BUDGET_SHARE * surface.run.gradient_budget / cost_per_batch)))
+        return surface.on_first(max(1, int(min(BUDGET_SHARE * budget, budget - RESERVED) / cost_per_batch)))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lightning_landscape.surface import Params
+from lightning_landscape.surface import LossSurface, Params
 
 
 @torch.no_grad()
@@ -24,6 +24,11 @@ def gradient_at(loss: Callable[[Params], Tensor], point: Params) -> dict[str, Te
         value = loss(leaves)
     gradient = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, gradient, strict=True))
+
+
+def batch_loss(surface: LossSurface, index: int) -> Callable[[Params], Tensor]:
+    """Return the loss on one batch, counting the batches in turn; `surface.loss` where it cannot be split."""
+    return surface.batch_losses[index % len(surface.batch_losses)] if surface.batch_losses else surface.loss
 
 
 def norm(params: Params) -> float:

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from lightning_landscape.evidence import InputUse, Restart, StartingPoint, Trials
+from lightning_landscape.evidence import InputUse, StartingPoint, Trials
 from lightning_landscape.functional.interpolation import interpolate
-from lightning_landscape.probes.evaluation import gradient_at, loss_value, norm, relative_gain, relative_gradient
+from lightning_landscape.probes.evaluation import (
+    batch_loss,
+    gradient_at,
+    loss_value,
+    norm,
+    relative_gain,
+    relative_gradient,
+)
+from lightning_landscape.probes.rates import FIRST_RATES, OWN_RATE, RATE_FACTORS, next_rate
 from lightning_landscape.surface import LossSurface, OptimizerStep, Params, costs
 
 ADAM_LEARNING_RATE = 1e-2
 """learning rate of trials with Adam, large enough that 40 steps move the weights noticeably"""
-FACTORS = {"learning rate x0.1": 0.1, "this optimizer": 1.0, "learning rate x10": 10.0}
-"""names of the trials with the run's own optimizer, and the factors on its learning rate"""
 MIN_STEPS = 8
 """smallest number of steps of a trial; after fewer, gains are too small to compare"""
 LINE_SEARCH = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 """step lengths of the line search, as shares of the weights' norm"""
-MIN_RESTART_STEPS = 100
-"""smallest number of steps of a restart; after fewer, its loss cannot be compared with that of the run"""
-CLEAR_GAIN = 0.3
-"""relative gain of a restart after which no further seed is tried"""
 
 
 @costs(lambda surface: surface.loss_cost(2))
@@ -78,13 +81,16 @@ def input_use(surface: LossSurface) -> InputUse | None:
 
 @dataclass(frozen=True)
 class CopyTrials:
-    """Try on copies of the weights: the run's own optimizer at three learning rates, Adam, and a line search.
+    """Try on copies of the weights: the run's own optimizer at several learning rates, Adam, and a line search.
 
-    The mean of the points that the run's optimizer passes at its own learning rate is evaluated as well. The four
-    trials take `steps` gradients of one batch each; where the gradient budget is smaller, they are shorter, but at
+    The own optimizer is tried at its rate, at a tenth and at ten times of it, and outward from there while that is
+    informative; see `rates.next_rate`. The mean of the points that it passes at its own rate is evaluated as well. A
+    trial takes `steps` gradients of one batch; where the gradient budget is smaller, the trials are shorter, but at
     least 8 steps long.
     """
 
+    reading: ClassVar[type] = Trials
+    """class of its reading"""
     steps: int = 40
 
     def __post_init__(self) -> None:
@@ -99,17 +105,24 @@ class CopyTrials:
         before = loss_value(held_out, surface.here)
         gradient = gradient_at(surface.loss, surface.here)
         gradient_norm, weight_norm = norm(gradient), norm(surface.here)
-        steps = self._steps(surface)
-        results = {
-            "adam": run_trial(surface, surface.here, adam(surface), steps)[0],
-            "line search": _line_search(surface, gradient, gradient_norm, weight_norm),
+        steps, further = self._steps(surface), self._further(surface)
+
+        def gain(point: Params) -> float:
+            return relative_gain(before, loss_value(held_out, point))
+
+        gains = {
+            "adam": gain(run_trial(surface, surface.here, adam(surface), steps)[0]),
+            "line search": gain(_line_search(surface, gradient, gradient_norm, weight_norm)),
         }
-        if surface.run.optimizer_copy is not None:
-            for name, factor in FACTORS.items():
-                last, mean = run_trial(surface, surface.here, surface.run.optimizer_copy(factor), steps)
-                results |= {name: last, "mean of the path": mean} if factor == 1.0 else {name: last}
+        optimizer_copy, name = surface.run.optimizer_copy, next_rate({})
+        while optimizer_copy is not None and name is not None:
+            last, mean = run_trial(surface, surface.here, optimizer_copy(RATE_FACTORS[name]), steps)
+            gains |= {name: gain(last), "mean of the path": gain(mean)} if name == OWN_RATE else {name: gain(last)}
+            name = next_rate(gains)
+            if name is not None and name not in FIRST_RATES:
+                name, further = (name, further - 1) if further else (None, 0)
         return Trials(
-            gains={name: relative_gain(before, loss_value(held_out, point)) for name, point in results.items()},
+            gains=gains,
             steps=steps,
             relative_gradient=relative_gradient(gradient_norm, weight_norm, before),
             decay_pull=_decay_pull(surface, gradient_norm, weight_norm),
@@ -118,17 +131,29 @@ class CopyTrials:
         )
 
     def cost(self, surface: LossSurface) -> float:
-        """Return the cost on this surface, in gradients of one batch."""
-        trials, fixed = _number_of_trials(surface), _fixed_cost(surface)
-        return fixed + trials * self._steps(surface)
+        """Return the largest cost on this surface, in gradients of one batch."""
+        return self._least_cost(surface) + self._further(surface) * self._cost_of_further_rate(surface)
 
     def _steps(self, surface: LossSurface) -> int:
         affordable = surface.steps_within_budget(self.steps, _number_of_trials(surface), _fixed_cost(surface))
         return max(min(MIN_STEPS, self.steps), affordable)
 
+    def _least_cost(self, surface: LossSurface) -> float:
+        return _fixed_cost(surface) + _number_of_trials(surface) * self._steps(surface)
+
+    def _further(self, surface: LossSurface) -> int:
+        """Return the number of further learning rates that the gradient budget allows."""
+        if surface.held_out is None or surface.run.optimizer_copy is None:
+            return 0
+        rates = len(RATE_FACTORS) - len(FIRST_RATES)
+        return surface.steps_within_budget(rates, self._cost_of_further_rate(surface), self._least_cost(surface))
+
+    def _cost_of_further_rate(self, surface: LossSurface) -> float:
+        return self._steps(surface) + surface.held_out_cost(1)
+
 
 def _number_of_trials(surface: LossSurface) -> int:
-    return 1 if surface.run.optimizer_copy is None else 1 + len(FACTORS)
+    return 1 if surface.run.optimizer_copy is None else 1 + len(FIRST_RATES)
 
 
 def _fixed_cost(surface: LossSurface) -> float:
@@ -148,65 +173,11 @@ def run_trial(
     point = {name: weight.detach().clone() for name, weight in start.items()}
     mean = {name: torch.zeros_like(weight) for name, weight in point.items()}
     for i in range(steps):
-        gradients = [gradient_at(_batch_loss(surface, i * batches + k), point).values() for k in range(batches)]
+        gradients = [gradient_at(batch_loss(surface, i * batches + k), point).values() for k in range(batches)]
         optimizer_step(point, list(gradients[0]) if batches == 1 else _mean_by_parameter(gradients))
         for name, weight in point.items():
             mean[name] += weight / steps
     return point, mean
-
-
-@dataclass(frozen=True)
-class RedrawnRestart:
-    """Train with Adam from new initial weights, to see whether the same batches allow a lower loss.
-
-    It takes `seeds` · `steps` gradients of one batch, more than any other probe, so it runs last. It stops at the first
-    seed whose relative gain exceeds 30%. Where the gradient budget is smaller, there are fewer seeds and fewer steps,
-    but at least one seed and 100 steps.
-    """
-
-    seeds: int = 2
-    steps: int = 300
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1 or self.steps < 1:
-            raise ValueError(f"seeds and steps must be at least 1, got {self.seeds} and {self.steps}")
-
-    def __call__(self, surface: LossSurface) -> Restart | None:
-        """Return the largest gain of any seed; None where weights cannot be drawn or there are no held-out batches."""
-        held_out = surface.held_out
-        if surface.run.reinitialize is None or held_out is None:
-            return None
-        seeds, steps = self._seeds_and_steps(surface)
-        before, first_batch = loss_value(held_out, surface.here), _batch_loss(surface, 0)
-        gains: list[tuple[float, float]] = []
-        for seed in range(seeds):
-            start = surface.run.reinitialize(seed)
-            last, _ = run_trial(surface, start, adam(surface), steps)
-            gain = relative_gain(before, loss_value(held_out, last))
-            gains.append((gain, relative_gain(loss_value(first_batch, start), loss_value(first_batch, last))))
-            if gain > CLEAR_GAIN:
-                break
-        gain, fallen = max(gains)
-        return Restart(gain, len(gains), steps, fallen)
-
-    def cost(self, surface: LossSurface) -> float:
-        """Return the largest cost on this surface, in gradients of one batch; 0 where it returns None."""
-        if surface.run.reinitialize is None or surface.held_out is None:
-            return 0.0
-        seeds, steps = self._seeds_and_steps(surface)
-        return seeds * (steps + _evaluation_cost(surface)) + surface.held_out_cost(1)
-
-    def _seeds_and_steps(self, surface: LossSurface) -> tuple[int, int]:
-        """Return the number of seeds, and the number of steps for each, that the gradient budget allows."""
-        before, after = surface.held_out_cost(1), _evaluation_cost(surface)
-        affordable = surface.steps_within_budget(self.steps, fixed=before + after)
-        steps = max(min(MIN_RESTART_STEPS, self.steps), affordable)
-        return max(1, surface.steps_within_budget(self.seeds, steps + after, before)), steps
-
-
-def _evaluation_cost(surface: LossSurface) -> float:
-    """Return the cost of evaluating a restart: once on the held-out batches, and twice on the first batch."""
-    return surface.held_out_cost(1) + 2 / 3
 
 
 def adam(surface: LossSurface) -> OptimizerStep:
@@ -258,11 +229,6 @@ def _decay_pull(surface: LossSurface, gradient_norm: float, weight_norm: float) 
     number_of_weights = sum(weight.numel() for weight in surface.here.values())
     gradient_step = number_of_weights**0.5 if surface.run.decoupled_decay else gradient_norm
     return surface.run.weight_decay * weight_norm / gradient_step if gradient_step else 0.0
-
-
-def _batch_loss(surface: LossSurface, index: int) -> Callable[[Params], Tensor]:
-    """Return the loss on one batch, counting the batches in turn; `surface.loss` where it cannot be split."""
-    return surface.batch_losses[index % len(surface.batch_losses)] if surface.batch_losses else surface.loss
 
 
 def _mean_by_parameter(gradients: Iterable[Iterable[Tensor]]) -> list[Tensor]:

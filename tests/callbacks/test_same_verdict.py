@@ -203,7 +203,7 @@ class RecordDiagnosis(L.Callback):
 
     def on_train_batch_end(self, trainer, *args):
         monitor = next(callback for callback in trainer.callbacks if isinstance(callback, LandscapeMonitor))
-        if monitor._examination.underway is not None:
+        if monitor._examination.memory.underway is not None:
             self.steps.append(trainer.global_step)
 
 

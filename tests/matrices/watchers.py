@@ -17,7 +17,7 @@ from lightning_landscape.examination.examination import Examination
 from lightning_landscape.probes import (
     CopyTrials,
     HessianExtremes,
-    RedrawnRestart,
+    Restarts,
     activity,
     input_use,
     starting_point,
@@ -27,7 +27,7 @@ from lightning_landscape.recording.recorder import StepRecorder
 
 ALL_PROBES = (
     *(starting_point, activity, symmetry, input_use),
-    *(CopyTrials(steps=2), HessianExtremes(iterations=2), RedrawnRestart(seeds=1, steps=2)),
+    *(CopyTrials(steps=2), HessianExtremes(iterations=2), Restarts(seeds=1, steps=2)),
 )
 
 

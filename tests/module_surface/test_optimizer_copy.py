@@ -16,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from lightning_landscape.evidence import Restart
 from lightning_landscape.module_surface.optimizer_copy import decay_of, optimizer_copy
-from lightning_landscape.probes import CopyTrials, RedrawnRestart
+from lightning_landscape.probes import CopyTrials, Restarts
 from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.module_surface.observers import Prober
 from tests.zoo import SPECIMENS, Specimen, train
@@ -265,7 +265,7 @@ def test_weights_are_drawn_by_seed_and_nothing_else_changes():
 
 @pytest.mark.parametrize("name", ["Perceptron", "Convolutional", "HiddenState"])
 def test_trials_and_restarts_leave_no_trace_in_the_run(name: str):
-    prober = Prober(lambda surface: [CopyTrials(steps=3)(surface), RedrawnRestart(seeds=2, steps=3)(surface)])
+    prober = Prober(lambda surface: [CopyTrials(steps=3)(surface), Restarts(seeds=2, steps=3)(surface)])
     assert train(SPECIMENS[name], prober) == train(SPECIMENS[name])
     assert not prober.refusals
     trials, restart = prober.readings[-1]

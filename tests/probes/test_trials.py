@@ -18,7 +18,6 @@ from lightning_landscape.probes.symmetry import duplicate_share, symmetry
 from lightning_landscape.probes.trials import (
     ADAM_LEARNING_RATE,
     CopyTrials,
-    RedrawnRestart,
     adam,
     input_use,
     run_trial,
@@ -121,7 +120,6 @@ def test_gains_are_those_on_the_held_out_batches():
 
 def test_without_held_out_batches_there_is_no_reading():
     assert CopyTrials()(LossSurface(bowl, at(3.0))) is None
-    assert RedrawnRestart()(LossSurface(bowl, at(3.0), run=RunContext(reinitialize=lambda seed: at(0.0)))) is None
 
 
 def test_a_trial_takes_the_batches_in_turn():
@@ -169,6 +167,31 @@ def test_the_runs_own_optimizer_is_tried_at_three_rates_and_the_mean_of_its_poin
     assert found.gains["mean of the path"] == pytest.approx(1 - ((0.95 + 0.95**2) / 2) ** 2)
 
 
+@pytest.mark.parametrize(
+    ("rate", "tried"),
+    [
+        (
+            0.1,
+            {"learning rate x0.1", "learning rate x10"},
+        ),  # ten times is best
+        (1e-5, {"learning rate x0.1", "learning rate x10", "learning rate x100", "learning rate x1000"}),
+        (1e-3, {"learning rate x0.1", "learning rate x10", "learning rate x100"}),
+        (10.0, {"learning rate x0.1", "learning rate x10", "learning rate x0.01"}),
+    ],
+)
+def test_rates_are_tried_outward_until_one_helps_or_breaks(rate, tried):
+    found = CopyTrials(steps=40)(surface(bowl, at(1.0), optimizer_copy=descend(rate)))
+    assert {name for name in found.gains if name.startswith("learning rate")} == tried
+
+
+def test_further_rates_are_left_out_where_the_budget_does_not_cover_them():
+    known = {"optimizer_copy": descend(1e-5), "gradient_budget": 4 * 40 + 10}
+    found = CopyTrials(steps=40)(surface(bowl, at(1.0), **known))
+    assert "learning rate x100" not in found.gains
+    assert found.steps == 40
+    assert cost_of(CopyTrials(steps=40), surface(bowl, at(1.0), **known)) <= 170
+
+
 def test_the_mean_of_oscillating_steps_is_better_than_the_last_point():
     found = CopyTrials(steps=40)(surface(bowl, at(1.0), optimizer_copy=descend(1.99)))
     assert found.gains["mean of the path"] > 0.99
@@ -190,7 +213,6 @@ def test_no_trial_changes_the_weights_or_the_random_state():
     here, state = at(3.0, 4.0), torch.get_rng_state()
     everything = surface(bowl, here, optimizer_copy=descend(0.1), reinitialize=lambda seed: here)
     assert CopyTrials()(everything) == CopyTrials()(everything)
-    assert RedrawnRestart(steps=5)(everything) == RedrawnRestart(steps=5)(everything)
     assert here["w"].tolist() == [3.0, 4.0]
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -209,53 +231,10 @@ def test_trials_call_no_hooks_of_the_users_optimizers_and_leave_no_gradients_beh
     assert last["w"].requires_grad is here["w"].requires_grad is False
 
 
-def two_valleys(params) -> Tensor:
-    w = params["w"][0]
-    return 1.5 + (w**2 - 1) ** 2 + 0.3 * w
-
-
-def test_a_restart_reaches_the_other_valley_and_the_best_seed_counts():
-    poor = at(0.96)
-    found = RedrawnRestart(seeds=2, steps=300)(
-        surface(two_valleys, poor, reinitialize=lambda seed: at(0.5 if seed == 0 else -0.5))
-    )
-    expected = 1 - float(two_valleys(at(-1.0352))) / float(two_valleys(poor))
-    assert found.gain == pytest.approx(expected, abs=1e-3)
-    assert (found.seeds, found.steps) == (2, 300)
-    none = RedrawnRestart(seeds=1, steps=300)(surface(two_valleys, poor, reinitialize=lambda seed: at(0.5)))
-    assert none.gain == pytest.approx(0.0, abs=1e-3)
-
-
-def test_a_restart_reports_whether_the_loss_of_its_own_batch_fell():
-    def cliff(params):
-        return torch.where(params["w"].sum() < 0.995, 9.0, 1.0) + 0.1 * params["w"].sum()
-
-    def steep(params):
-        return 2 * params["w"].sum()
-
-    falls = RedrawnRestart(seeds=1, steps=50)(
-        LossSurface(bowl, at(0.1), held_out=steep, run=RunContext(reinitialize=lambda seed: at(1.0)))
-    )
-    assert falls.gain < -1
-    assert falls.fallen > 0.5
-    assert falls.trained
-    blows_up = RedrawnRestart(seeds=2, steps=50)(
-        LossSurface(cliff, at(0.1), held_out=cliff, run=RunContext(reinitialize=lambda seed: at(1.0)))
-    )
-    assert blows_up.fallen < -5
-    assert not blows_up.trained
-
-
-def test_where_weights_cannot_be_drawn_there_is_no_restart():
-    assert RedrawnRestart()(surface(bowl, at(1.0))) is None
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (lambda: CopyTrials(steps=0), "at least 1, got 0"),
-        (lambda: RedrawnRestart(seeds=0), "at least 1, got 0 and 300"),
-        (lambda: RedrawnRestart(steps=0), "at least 1, got 2 and 0"),
     ],
 )
 def test_bad_settings_are_refused_at_construction(settings, message):

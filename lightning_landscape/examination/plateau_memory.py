@@ -1,0 +1,98 @@
+"""What the diagnosis of a plateau keeps for the next check or the next diagnosis, so that it goes on where it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from lightning_landscape.evidence import Curvature, Evidence, Restart, Trials
+from lightning_landscape.examination.snapshots import weights_of
+from lightning_landscape.examination.spending import Budget, Underway
+from lightning_landscape.surface import Probe
+
+MAX_BYTES = 64 * 2**20
+"""most bytes of the weights of a model of which something is kept, since they go into the user's checkpoints"""
+EXPENSIVE = (Trials, Curvature)
+"""readings that the next diagnosis takes over if the budget did not cover all probes of the last one"""
+
+
+class PlateauMemory:
+    """The diagnosis that is under way, the unfinished work of probes, and expensive readings of the last diagnosis."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget everything."""
+        self.underway: Underway | None = None
+        """the diagnosis that continues at the next check; None where there is none"""
+        self._kept: dict[str, Any] = {}
+        self._readings: tuple[object, ...] = ()
+
+    def plan(self, *, gives_up: bool, judged: bool) -> None:
+        """Forget a diagnosis that is given up, and all work on a plateau that has ended.
+
+        Args:
+            gives_up: whether the loss falls again, or there are no probes any more.
+            judged: whether a plateau has been diagnosed and has not ended.
+        """
+        if gives_up or (self.underway is None and not judged):
+            self.forget()
+
+    def begin(self, names: tuple[str, ...], *, diagnosing: bool) -> tuple[Budget | None, tuple[object, ...], int]:
+        """Return the budget, the readings and the number of probes with which the probes of this check begin.
+
+        The budget is None for a new one.
+
+        Args:
+            names: names of the probes.
+            diagnosing: whether they diagnose a plateau.
+        """
+        begun = self.underway if self.underway is not None and self.underway.probes == names else None
+        if begun is not None:
+            return begun.budget, begun.readings, begun.done
+        return None, self._readings if diagnosing else (), 0
+
+    def kept(self, module: nn.Module) -> dict[str, Any] | None:
+        """Return what probes keep, which they may change; None for a model that is too large."""
+        size = sum(weight.numel() * weight.element_size() for weight in weights_of(module).values())
+        return self._kept if size <= MAX_BYTES else None
+
+    def end(self, underway: Underway | None, readings: Sequence[object], left_out: Collection[str]) -> None:
+        """Take the results of a diagnosis.
+
+        Args:
+            underway: the diagnosis if it continues at the next check, else None.
+            readings: all of its readings so far.
+            left_out: names of its probes that the budget did not cover.
+        """
+        unfinished = bool(left_out) or any(isinstance(reading, Restart) and reading.left for reading in readings)
+        self.underway = underway
+        self._readings = tuple(reading for reading in readings if unfinished and isinstance(reading, EXPENSIVE))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return builtins and tensors, for the checkpoint."""
+        return {
+            "underway": None if self.underway is None else self.underway.to_dict(),
+            "kept": self._kept,
+            "taken_over": Evidence(*self._readings).to_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], *, limited: bool) -> None:
+        """Continue from what `state_dict` returned.
+
+        Args:
+            state: that.
+            limited: whether an effort limits the diagnoses; if not yet, a diagnosis that was under way begins again.
+        """
+        self.underway = Underway.from_dict(state["underway"]) if limited and state["underway"] is not None else None
+        self._kept = dict(state.get("kept", {}))  # version 0.1 had neither
+        self._readings = tuple(Evidence.from_dict(state.get("taken_over", {})))
+
+
+def known(probe: Probe, readings: Sequence[object]) -> bool:
+    """Return whether these readings contain one of the class that the probe declares as its `reading`."""
+    kind = getattr(probe, "reading", None)
+    return any(type(reading) is kind for reading in readings)
