@@ -5,22 +5,45 @@ from __future__ import annotations
 import math
 
 from lightning_landscape.diagnosis.thresholds import GAIN_ADVISED
-from lightning_landscape.evidence import CAUSES, Alternatives, Cause, Curvature, Evidence, Finding, Restart, Trials
+from lightning_landscape.evidence import (
+    CAUSES,
+    Alternatives,
+    Cause,
+    Curvature,
+    Evidence,
+    Finding,
+    Restart,
+    RestartedRun,
+    Trials,
+)
 
-ALONG_CURVATURE, RESTARTED = "along the most negative curvature", "re-initialised weights"
-"""names for two further trials, beside those of `Trials` and `Alternatives`"""
+ALONG_CURVATURE = "along the most negative curvature"
+"""name of a further trial, beside those of `Trials` and `Alternatives`"""
+RESTARTS = {
+    "own": "new weights",
+    "adam": "new weights, adam",
+    "tenth": "initial weights, learning rate x0.1",
+    "hundredth": "initial weights, learning rate x0.01",
+}
+"""names of the runs of `Restart`, by its fields"""
 WORDS = {
     "this optimizer": "the run's own optimizer",
     "adam": "Adam at a learning rate of 0.01",
     "line search": "a line search along the gradient",
+    "learning rate x0.01": "a hundredth of the learning rate",
     "learning rate x0.1": "a tenth of the learning rate",
     "learning rate x3": "three times the learning rate",
     "learning rate x10": "ten times the learning rate",
+    "learning rate x100": "a hundred times the learning rate",
+    "learning rate x1000": "a thousand times the learning rate",
     "mean of the path": "averaging the weights",
     "batch x4": "a batch four times as large",
     "a perturbation": "a random perturbation",
     ALONG_CURVATURE: "a step along the most negative curvature",
-    RESTARTED: "another initialisation",
+    RESTARTS["own"]: "another initialisation",
+    RESTARTS["adam"]: "Adam at a learning rate of 0.01 from new weights",
+    RESTARTS["tenth"]: "a tenth of the learning rate from the initial weights",
+    RESTARTS["hundredth"]: "a hundredth of the learning rate from the initial weights",
 }
 """every trial in words"""
 NOT_ADVISED = ("this optimizer", "line search")
@@ -55,7 +78,7 @@ def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None) -> 
     helpful = [
         f"{_instruction(name)}, which {change(gain)} in {_steps(name, evidence)} steps"
         for name, gain in ranked(evidence)
-        if name in WORDS and name not in NOT_ADVISED and gain - own > GAIN_ADVISED
+        if name in WORDS and name not in NOT_ADVISED and gain - _unchanged(name, evidence) > GAIN_ADVISED
     ]
     if helpful:
         return f"{'; '.join(helpful[:3])} (measured on a copy of the weights)."
@@ -69,13 +92,11 @@ def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None) -> 
 def gains(evidence: Evidence) -> dict[str, float]:
     """Return the gain of every trial, by its name."""
     trials, alternatives = evidence.get(Trials), evidence.get(Alternatives)
-    curvature, restart = evidence.get(Curvature), evidence.get(Restart)
+    curvature = evidence.get(Curvature)
     by_name = {**(trials.gains if trials else {}), **(alternatives.gains if alternatives else {})}
     if curvature is not None and curvature.followed is not None:
         by_name[ALONG_CURVATURE] = curvature.followed
-    if restart is not None:
-        by_name[RESTARTED] = restart.gain
-    return by_name
+    return by_name | {name: run.gain for name, run in _restarts(evidence).items()}
 
 
 def ranked(evidence: Evidence) -> list[tuple[str, float]]:
@@ -85,17 +106,18 @@ def ranked(evidence: Evidence) -> list[tuple[str, float]]:
 
 def trials_sentence(evidence: Evidence) -> str:
     """Return a sentence with the result of every trial, the best first; empty if there were no trials."""
-    trials, restart = evidence.get(Trials), evidence.get(Restart)
+    trials, restarts = evidence.get(Trials), _restarts(evidence)
     if trials is None:
         return ""
-    short_trials = [(WORDS.get(name, name), gain) for name, gain in ranked(evidence) if name != RESTARTED]
+    short_trials = [(WORDS.get(name, name), gain) for name, gain in ranked(evidence) if name not in restarts]
     results = [f"{name} {change(gain)}" for name, gain in short_trials if not abs(gain) < UNCHANGED]
     unchanged = [name for name, gain in short_trials if abs(gain) < UNCHANGED]
     if unchanged:
         names = " and ".join(filter(None, (", ".join(unchanged[:-1]), unchanged[-1])))
         results.append(f"{names} {'leave' if len(unchanged) > 1 else 'leaves'} the loss as it is")
-    if restart is not None:
-        results.append(f"{WORDS[RESTARTED]} {change(restart.gain)} in {restart.steps} steps")
+    results += [
+        f"{WORDS[name]} {change(run.gain)} in {run.stopped_at or run.steps} steps" for name, run in restarts.items()
+    ]
     batches = f"{trials.batches} batch{'es' * (trials.batches > 1)}"
     setting = f"{trials.steps} steps each on {batches}, evaluated on held-out batches"
     return f"In trials on a copy of the weights ({setting}), {'; '.join(results)}."
@@ -130,10 +152,30 @@ def _instruction(name: str) -> str:
     return f"{WORDS[name]} ({HOW_TO[name]})" if name in HOW_TO else WORDS[name]
 
 
+def _restarts(evidence: Evidence) -> dict[str, RestartedRun]:
+    """Return the runs from new and from the initial weights by their names; version 0.1 knew those with Adam only."""
+    restart = evidence.get(Restart)
+    if restart is None:
+        return {}
+    runs = {"own": restart.own, "adam": restart.adam, "tenth": restart.tenth, "hundredth": restart.hundredth}
+    by_name = {RESTARTS[kind]: run for kind, run in runs.items() if run is not None}
+    return by_name or {RESTARTS["adam"]: RestartedRun(restart.gain, restart.steps, seeds=restart.seeds)}
+
+
+def _unchanged(name: str, evidence: Evidence) -> float:
+    """Return the gain of the unchanged run, with which that of a trial is compared; never negative.
+
+    For a run from other weights, it is that of going on for as many steps, if it was measured.
+    """
+    restart, own = evidence.get(Restart), max(0.0, gains(evidence).get("this optimizer", 0.0))
+    going_on = restart.going_on_gain if restart is not None and name in RESTARTS.values() else None
+    return max(own, going_on or 0.0)
+
+
 def _steps(name: str, evidence: Evidence) -> int:
     """Return the number of optimizer steps of a trial; 40 if it is unknown."""
-    restart, trials, alternatives = evidence.get(Restart), evidence.get(Trials), evidence.get(Alternatives)
-    if name == RESTARTED and restart is not None:
-        return restart.steps
+    trials, alternatives, restarted = evidence.get(Trials), evidence.get(Alternatives), _restarts(evidence).get(name)
+    if restarted is not None:
+        return restarted.stopped_at or restarted.steps
     source = alternatives if alternatives is not None and name in alternatives.gains else trials
     return 40 if source is None else source.steps

@@ -67,7 +67,7 @@ class Restarts:
             runs.setdefault(course.kind, []).append(course.result())
             course = None
         _keep(surface, runs, course)
-        return _reading(runs, course, len(judge.losses))
+        return _reading(runs, self._needed(surface, runs), len(judge.losses))
 
     def cost(self, surface: LossSurface) -> float:
         """Return the largest cost on this surface, in gradients of one batch; 0 where it returns None."""
@@ -119,6 +119,15 @@ class Restarts:
         going_on = (GOING_ON,) if gain > NOTICEABLE_GAIN else ()
         return next((kind for kind in (*first, *going_on, OWN, ADAM) if kind in open_kinds), None)
 
+    def _needed(self, surface: LossSurface, runs: Mapping[str, Sequence[RestartedRun]]) -> tuple[str, ...]:
+        """Return the kinds of runs without which the question is not settled, and which are not complete."""
+        own, most = runs.get(OWN, ()), max((run.gain for of_kind in runs.values() for run in of_kind), default=0.0)
+        if most > CLEAR_GAIN:
+            return ()
+        unmoved, trained = bool(own) and abs(own[0].fallen or 0.0) < UNMOVED, bool(own) and own[0].trained
+        needed = (OWN, *(() if unmoved else (TENTH,)), *(() if trained and not unmoved else (ADAM,)))
+        return tuple(kind for kind in needed if kind in self._possible(surface) and kind not in runs)
+
     def _most_runs(self, kind: str) -> int:
         return self.seeds if kind in (OWN, ADAM) else 1
 
@@ -150,14 +159,13 @@ def _optimizer(course: Course, surface: LossSurface) -> OptimizerStep:
     return copied(FACTORS.get(course.kind, 1.0))
 
 
-def _reading(runs: Mapping[str, Sequence[RestartedRun]], course: Course | None, held_out: int) -> Restart | None:
+def _reading(runs: Mapping[str, Sequence[RestartedRun]], left: tuple[str, ...], held_out: int) -> Restart | None:
     """Return the reading of the complete runs; None if none from new weights is complete."""
     best = {kind: _best(of_kind) for kind, of_kind in runs.items()}
     redrawn = [best[kind] for kind in (OWN, ADAM) if kind in best]
     if not redrawn:
         return None
     top = max(redrawn, key=lambda run: (run.trained, run.gain))
-    left = () if course is None or course.kind in best else (course.kind,)
     return Restart(top.gain, top.seeds, top.steps, top.fallen, **best, held_out_batches=held_out, left=left)
 
 

@@ -6,9 +6,29 @@ import math
 
 import pytest
 
-from lightning_landscape.diagnosis.advice import HOW_TO, NOT_ADVISED, WORDS, advice, change, ranked, trials_sentence
+from lightning_landscape.diagnosis.advice import (
+    HOW_TO,
+    NOT_ADVISED,
+    RESTARTS,
+    WORDS,
+    advice,
+    change,
+    ranked,
+    trials_sentence,
+)
 from lightning_landscape.diagnosis.thresholds import GAIN_ADVISED
-from lightning_landscape.evidence import CAUSES, Alternatives, Cause, Curvature, Evidence, Restart, Trials, Verdict
+from lightning_landscape.evidence import (
+    CAUSES,
+    Alternatives,
+    Cause,
+    Curvature,
+    Evidence,
+    Restart,
+    RestartedRun,
+    Trials,
+    Verdict,
+)
+from lightning_landscape.evidence.trials import RATE_FACTORS
 
 
 def trials(**gains: float) -> Trials:
@@ -28,13 +48,53 @@ def test_trials_that_gained_are_advised_the_best_first_with_their_steps():
     evidence = Evidence(
         trials(adam=0.5, this_optimizer=0.0, line_search=0.9),
         Alternatives({"a perturbation": 0.3, "batch x4": 0.01}, steps=20, batches=8),
-        Restart(gain=0.8, seeds=1, steps=300),
+        Restart(0.8, 1, 300, own=RestartedRun(0.8, 300, 300)),
     )
     assert advice(Cause.SADDLE_POINT, evidence) == (
         "another initialisation, which lowers the loss by 80% in 300 steps; Adam at a learning rate of 0.01, which "
         "lowers the loss by 50% in 40 steps; a random perturbation (`remedies.Perturb()`), which lowers the loss by "
         "30% in 20 steps (measured on a copy of the weights)."
     )
+
+
+def test_only_new_weights_with_the_optimizer_of_the_run_are_advised_as_another_initialisation():
+    better = RestartedRun(0.8, 300, 120)
+    adam = advice(Cause.POOR_MINIMUM, Evidence(trials(this_optimizer=0.0), Restart(0.8, 1, 300, adam=better)))
+    assert adam.startswith(
+        "Adam at a learning rate of 0.01 from new weights, which lowers the loss by 80% in 120 steps"
+    )
+    assert "initialisation" not in adam
+    worse = Restart(0.8, 1, 300, own=RestartedRun(0.05, 100, 100), adam=better)
+    assert "initialisation" not in advice(Cause.POOR_MINIMUM, Evidence(trials(this_optimizer=0.0), worse))
+    before_kinds = Restart(gain=0.8, seeds=1, steps=300)
+    assert advice(Cause.POOR_MINIMUM, Evidence(before_kinds)).startswith("Adam at a learning rate of 0.01 from new")
+
+
+def test_a_smaller_rate_from_the_initial_weights_is_advised_as_that():
+    restart = Restart(-0.5, 1, 100, own=RestartedRun(-0.5, 100, 12), tenth=RestartedRun(0.4, 60, 60))
+    text = advice(Cause.LEARNING_RATE_TOO_LARGE, Evidence(trials(this_optimizer=0.0), restart))
+    assert text.startswith("a tenth of the learning rate from the initial weights, which lowers the loss by 40% in 60")
+
+
+def test_a_restart_is_not_advised_where_going_on_for_as_long_gains_as_much():
+    own, on = RestartedRun(0.5, 100, 100), RestartedRun(0.4, 100, 100)
+    evidence = Evidence(trials(this_optimizer=0.1), Restart(0.5, 1, 100, own=own, going_on=on))
+    assert advice(Cause.POOR_MINIMUM, evidence) == CAUSES[Cause.POOR_MINIMUM].advice
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        ("x0.01", "a hundredth"),
+        ("x0.1", "a tenth"),
+        ("x10", "ten times"),
+        ("x100", "a hundred"),
+        ("x1000", "a thousand"),
+    ],
+)
+def test_every_rate_of_the_ladder_has_words(rate, words):
+    evidence = Evidence(Trials({"this optimizer": 0.0, f"learning rate {rate}": 0.7}, 40, 0.01, 0.0, 64))
+    assert advice(Cause.LEARNING_RATE_TOO_SMALL, evidence).startswith(words)
 
 
 @pytest.mark.parametrize(("excess", "advised"), [(-1e-6, False), (1e-6, True)])
@@ -55,12 +115,13 @@ def test_a_cause_that_no_step_removes_is_not_answered_with_a_step(cause):
 
 
 def test_the_result_of_every_trial_is_given_with_steps_and_batches():
-    evidence = Evidence(trials(adam=0.5, this_optimizer=-0.02), Restart(gain=0.1, seeds=2, steps=300), curvature(0.3))
+    restart = Restart(0.1, 2, 300, own=RestartedRun(0.1, 300, 150), tenth=RestartedRun(-0.2, 60, 60))
+    evidence = Evidence(trials(adam=0.5, this_optimizer=-0.02), restart, curvature(0.3))
     assert trials_sentence(evidence) == (
         "In trials on a copy of the weights (40 steps each on 8 batches, evaluated on held-out batches), Adam at a "
         "learning rate of 0.01 lowers the loss by 50%; a step along the most negative curvature lowers the loss by "
-        "30%; the run's own optimizer raises the loss by 2%; another initialisation lowers the loss by 10% in 300 "
-        "steps."
+        "30%; the run's own optimizer raises the loss by 2%; another initialisation lowers the loss by 10% in 150 "
+        "steps; a tenth of the learning rate from the initial weights raises the loss by 20% in 60 steps."
     )
     assert trials_sentence(Evidence()) == ""
 
@@ -107,7 +168,7 @@ def test_a_change_of_the_loss_is_given_in_words(gain, words):
 
 
 def test_every_trial_has_words():
-    assert set(WORDS) >= {"adam", "learning rate x3", "batch x4", "a perturbation", "re-initialised weights"}
+    assert set(WORDS) >= {"adam", "learning rate x3", "batch x4", "a perturbation", *RATE_FACTORS, *RESTARTS.values()}
     assert set(WORDS) >= {*HOW_TO, *NOT_ADVISED}
     assert all(not text.endswith(".") for text in WORDS.values())
 
