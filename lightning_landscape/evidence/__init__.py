@@ -5,6 +5,8 @@ their type, so a reading class of your own needs no registration. A `Verdict` is
 imports the standard library only: no torch, no Lightning and no TensorBoard.
 """
 
+from lightning_landscape.evidence.before import BeforeAndAfter as BeforeAndAfter
+from lightning_landscape.evidence.before import WeightHistory as WeightHistory
 from lightning_landscape.evidence.causes import CAUSES as CAUSES
 from lightning_landscape.evidence.causes import TONES as TONES
 from lightning_landscape.evidence.causes import Cause as Cause

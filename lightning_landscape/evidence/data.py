@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class EntryContents:
 
 @dataclass(frozen=True)
 class BatchContents:
-    """What the captured batches contain, and the loss of earlier weights on them."""
+    """What the captured batches contain."""
 
     batches: int
     """number of batches"""
@@ -59,5 +58,3 @@ class BatchContents:
     feature_sizes: tuple[float, float] | None = None
     """smallest and largest root mean square of one of its input features that is not always 0; None where there are
     fewer than two"""
-    losses: Mapping[str, float] = field(default_factory=dict)
-    """mean loss of earlier weights on the latest batches, by the name of the anchor: "initial" and "best" """

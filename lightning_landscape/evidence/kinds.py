@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from lightning_landscape.evidence import (
+    before,
     comparison,
     curvature,
     data,
@@ -22,7 +23,10 @@ from lightning_landscape.evidence import (
 )
 from lightning_landscape.evidence.serialization import from_builtins, refilled
 
-MODULES = (comparison, curvature, data, finiteness, measurements, outputs, parts, readings, schedule, trials, wiring)
+MODULES = (
+    *(before, comparison, curvature, data, finiteness, measurements, outputs),
+    *(parts, readings, schedule, trials, wiring),
+)
 """the modules of the reading classes"""
 OURS: Mapping[str, type] = {
     name: kind

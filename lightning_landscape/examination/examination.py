@@ -159,19 +159,17 @@ class Examination:
         return self._verdicts.reached(evidence, guard)
 
     def check_host(self, host: Host, state: RunState) -> None:
-        """Note what was frozen since the last check, and read the run itself if it is going to be judged.
-
-        The weights are copied from time to time while the loss is finite, so that a replay can begin with recent ones.
-        """
-        if self.replay.needs_recent_weights(state):
-            self._snapshots.take_recent(host.module, state.step)
-        check_host(host, state, self._snapshots.point("initial"))
+        """Note what was frozen, copy the weights while the loss is finite, and read the run if it is to be judged."""
+        if (self._probes or self.replay.probes) and state.progress.divergence is None and state.progress.finite:
+            self._snapshots.take_recent(host.module, state.step, state.recent_losses)
+        check_host(host, state, self._snapshots)
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""
         if self.replay.due(state) or self.limits.cover(host, state.probe_reason, state.steps, LEAST_MEASUREMENT):
             return True
         self.schedule.enter(state.steps)
+        self._copy_weights(host, state)
         if state.stalled:
             state.postpone()
         return False
@@ -222,9 +220,13 @@ class Examination:
             underway = Underway(spending.budget, runner.done, tuple(readings), names) if runner.waiting else None
             self.memory.end(underway, readings, runner.left_out.keys() & names)
         if self.memory.underway is None and not replays:
-            loss = None if state.progress.level is None else state.progress.level.now
-            self._snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up))
+            self._copy_weights(host, state)
         return readings
+
+    def _copy_weights(self, host: Host, state: RunState) -> None:
+        """Copy the present weights for later measurements."""
+        loss = None if state.progress.level is None else state.progress.level.now
+        self._snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up))
 
     def _is_due(self, probe: Probe, state: RunState, readings: Sequence[object]) -> bool:
         """Return whether this probe should still run, after the readings of those before it.

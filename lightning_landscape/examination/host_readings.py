@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from lightning_landscape.evidence import WeightHistory
 from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.run_state import RunState
+from lightning_landscape.examination.snapshots import Snapshots, weights_of
 from lightning_landscape.surface import Params
 from lightning_landscape.trainer.held_tensors import read_held_tensors
 from lightning_landscape.trainer.host import Host
@@ -32,16 +34,35 @@ def read_optimizers(host: Host, state: RunState) -> None:
     state.frozen.check(host.module, state.step)
 
 
-def check_host(host: Host, state: RunState, initial: Params | None) -> None:
+def check_host(host: Host, state: RunState, snapshots: Snapshots) -> None:
     """Note what was frozen since the last check, and read the run itself if it is going to be judged.
 
     Args:
         host: the run.
         state: the state of the run.
-        initial: the initial weights by name; None where they are unknown.
+        snapshots: earlier weights of the run.
     """
     state.frozen.check(host.module, state.step)
     if state.stalled or state.diverged:
         read_optimizers(host, state)
         state.kept_gradients = host.from_first_rank(state.kept_gradients)
-        state.host_readings = host_readings(host, initial, state.frozen)
+        history = host.from_first_rank(weight_history(host, state, snapshots))
+        state.host_readings = (*host_readings(host, snapshots.point("initial"), state.frozen), history)
+
+
+def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightHistory:
+    """Return where the weights have been since the plateau began, or in the last steps where there is none."""
+    best_step, best_loss = snapshots.best or (None, None)
+    weights = weights_of(host.module)
+    trainable = [weights[name] for name in weights if host.module.get_parameter(name).requires_grad]
+    found = snapshots.samples.reach(trainable, state.progress.since or 0)
+    samples, since, reach = found or (0, None, None)
+    return WeightHistory(
+        best_step=best_step,
+        best_loss=best_loss,
+        since=since,
+        steps=0 if since is None else state.step - since,
+        samples=samples,
+        reach=reach,
+        step_length=state.progress.update_ratio,
+    )

@@ -34,10 +34,6 @@ class Replay:
         waits = bool(self.probes) and not self._captures.for_replay and _lacks_verdict(state)
         return state.diverged and not waits
 
-    def needs_recent_weights(self, state: RunState) -> bool:
-        """Return whether the present weights may be those with which a replay begins."""
-        return bool(self.probes) and state.progress.divergence is None and state.progress.finite
-
 
 def _lacks_verdict(state: RunState) -> bool:
     """Return whether the loss has stopped being finite and no verdict says so yet."""

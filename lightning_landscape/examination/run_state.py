@@ -29,6 +29,7 @@ from lightning_landscape.examination.verdicts import is_lower
 from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
 from lightning_landscape.tracking.loss_history import FIRST_HORIZON
+from lightning_landscape.tracking.mean_loss import MeanLoss
 from lightning_landscape.tracking.progress import Progress, StepRecord
 from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
 
@@ -79,6 +80,7 @@ class RunState:
         """the latest readings of the optimizers, the schedulers and the parameters"""
         self.kept_gradients: KeptGradients | None = None
         """an optimizer whose gradients are never zeroed"""
+        self.recent_losses = MeanLoss()  # since the weights were last copied
         self.frozen = FrozenSince()
         self.findings = KnownFindings()
 
@@ -89,6 +91,7 @@ class RunState:
         self.gradients.update(record)
         if record.optimizer == 0:
             self.progress.update(record)
+            self.recent_losses.add(record.loss)
             self.first_loss = record.loss if self.first_loss is None else self.first_loss
             self.document.update(record.step, record.loss, record.grad_norm)
             self.no_grad_share = self.no_grad_share if record.no_grad_share is None else record.no_grad_share
@@ -250,15 +253,11 @@ class RunState:
             "remedy_outcomes": [to_builtins(outcome) for outcome in self.remedy_outcomes],
             "findings": self.findings.state_dict(),
             "frozen": self.frozen.state_dict(),
+            "recent_losses": self.recent_losses.state_dict(),
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
-            "first_loss": self.first_loss,
-            "steps": self.steps,
-            "step": self.step,
-            "judged_at": self.judged_at,
-            "judged_proven": self.judged_proven,
-            "judgements": self.judgements,
-            "no_grad_share": self.no_grad_share,
+            **{name: getattr(self, name) for name in ("first_loss", "steps", "step", "no_grad_share")},
+            **{name: getattr(self, name) for name in ("judged_at", "judged_proven", "judgements")},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -273,6 +272,7 @@ class RunState:
         if "findings" in state:  # version 0.1 had none
             self.findings.load_state_dict(state["findings"])
             self.frozen.load_state_dict(state["frozen"])
+        self.recent_losses.load_state_dict(state.get("recent_losses", {"sum": 0.0, "count": 0}))
         self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from lightning_landscape.checkpoints import read_weights
 from lightning_landscape.errors import CheckpointError
+from lightning_landscape.examination.weight_samples import WeightSamples
 from lightning_landscape.surface import Params
+from lightning_landscape.tracking.mean_loss import MeanLoss
 
 NAMES = ("initial", "previous", "best")
 """the anchors that are copied during the run; any other name is the path of a checkpoint file"""
@@ -21,8 +23,8 @@ PATH_BYTES = 8 * 2**20
 RECENT_STEPS = 40
 """fewest steps between two copies of recent weights; a replay of a loss that is not finite takes at most as many"""
 RECENT_BYTES = 2 * 2**20
-"""most bytes of the recent weights, whose copy must take well below a percent of 40 steps; larger models are replayed
-from an anchor"""
+"""bytes of weights whose copy takes well below a percent of 40 steps; larger ones are copied more seldom, so that this
+share stays the same"""
 
 
 class Snapshots:
@@ -44,6 +46,13 @@ class Snapshots:
         self._steps: dict[str, int] = {}
         self._path: dict[int, dict[str, Tensor]] = {}
         self._recent: tuple[int, dict[str, Tensor]] | None = None
+        self.samples = WeightSamples()
+        """a few entries of the recent weights over the last copies"""
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The step of the anchor "best", and the mean training loss of the steps after it; None if there is none."""
+        return None if self._best_loss is None or "best" not in self._steps else (self._steps["best"], self._best_loss)
 
     def has(self, name: str) -> bool:
         """Return whether this anchor was copied during the run."""
@@ -69,12 +78,14 @@ class Snapshots:
 
     def take_best(self, loss: float, module: nn.Module, step: int = 0) -> None:
         """Copy the weights as "best" if no loss so far was lower."""
-        if "best" in self.names and (self._best_loss is None or loss < self._best_loss):
+        if self._is_lowest(loss):
             self._best_loss = loss
             self.take("best", module, step)
 
     def take_all(self, module: nn.Module, step: int, loss: float | None, *, on_path: bool) -> None:
         """Copy the weights as "previous", as "best" if no loss so far was lower, and as a point of the path.
+
+        The weights of all but very large models are copied as "best" by `take_recent`, which does it more often.
 
         Args:
             module: the module with the weights.
@@ -83,7 +94,7 @@ class Snapshots:
             on_path: whether to add the weights to the path.
         """
         self.take("previous", module, step)
-        if loss is not None:
+        if loss is not None and not self._keeps_recent(weights_of(module)):
             self.take_best(loss, module, step)
         if on_path:
             self.add_to_path(module, step)
@@ -103,15 +114,39 @@ class Snapshots:
             self._path = {key: self._path[key] for key in reversed(kept)}
 
     @torch.no_grad()
-    def take_recent(self, module: nn.Module, step: int) -> None:
-        """Copy the weights as the recent ones, if these are old enough, and the weights are finite and not large."""
-        if self._recent is not None and step - self._recent[0] < RECENT_STEPS:
-            return
+    def take_recent(self, module: nn.Module, step: int, losses: MeanLoss) -> None:
+        """Copy the weights as the recent ones, if these are old enough and the weights are finite and not very large.
+
+        The recent weights of before become "best" if the mean loss of the steps after them was the lowest so far: what
+        damages the weights shows in the losses after it only.
+
+        Args:
+            module: the module with the weights.
+            step: the optimizer step.
+            losses: the training losses since the last copy; a new copy resets them.
+        """
         weights = weights_of(module)
+        size = _bytes(weights)
+        if not self._keeps_recent(weights):
+            return
+        if self._recent is not None and step - self._recent[0] < RECENT_STEPS * max(1, -(-size // RECENT_BYTES)):
+            return
         # A sum is finite only if all weights are, and is computed faster than one test for each of them.
-        if _bytes(weights) <= RECENT_BYTES and all(bool(weight.sum().isfinite()) for weight in weights.values()):
-            kept = {} if self._recent is None else self._recent[1]
-            self._recent = step, {key: _copied(weight, kept.get(key)) for key, weight in weights.items()}
+        if not all(bool(weight.sum().isfinite()) for weight in weights.values()):
+            return
+        kept = {} if self._recent is None else self._recent[1]
+        if self._recent is not None and self._is_lowest(losses.mean):
+            kept = self._points.get("best", {})
+            self._best_loss, (self._steps["best"], self._points["best"]) = losses.mean, self._recent
+        self._recent = step, {key: _copied(weight, kept.get(key)) for key, weight in weights.items()}
+        self.samples.add(step, [self._recent[1][name] for name in weights if module.get_parameter(name).requires_grad])
+        losses.reset()
+
+    def _is_lowest(self, loss: float | None) -> bool:
+        return loss is not None and "best" in self.names and (self._best_loss is None or loss < self._best_loss)
+
+    def _keeps_recent(self, weights: Params) -> bool:
+        return _bytes(weights) <= self.max_saved_bytes
 
     def points(self, like: Params, *, by_step: bool = False) -> dict[str, Params]:
         """Return the points that belong to the model with the parameters `like`, by name.
@@ -144,7 +179,7 @@ class Snapshots:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles keep: no weights, since the next fit begins with its own."""
-        return {**vars(self), "_points": {}, "_path": {}, "_recent": None}
+        return {**vars(self), "_points": {}, "_path": {}, "_recent": None, "samples": WeightSamples()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the path, and the anchors if they are small enough for the user's checkpoint."""
@@ -156,6 +191,7 @@ class Snapshots:
             "steps": dict(self._steps),
             "trail": {step: dict(point) for step, point in self._path.items()},
             "recent": None if self._recent is None else [self._recent[0], dict(self._recent[1])],
+            "samples": self.samples.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -166,6 +202,7 @@ class Snapshots:
         self._path = {step: dict(point) for step, point in state.get("trail", {}).items()}
         recent = state.get("recent")
         self._recent = None if recent is None else (int(recent[0]), dict(recent[1]))
+        self.samples.load_state_dict(state.get("samples", {}))
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:

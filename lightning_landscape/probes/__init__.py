@@ -2,6 +2,7 @@
 
 from lightning_landscape.probes.activity import activity as activity
 from lightning_landscape.probes.alternatives import TryAlternatives as TryAlternatives
+from lightning_landscape.probes.before import before_and_after as before_and_after
 from lightning_landscape.probes.curvature import HessianExtremes as HessianExtremes
 from lightning_landscape.probes.curvature import HessianSpectrum as HessianSpectrum
 from lightning_landscape.probes.data import batch_contents as batch_contents
@@ -19,7 +20,7 @@ from lightning_landscape.probes.wiring import wiring as wiring
 from lightning_landscape.surface import Probe
 
 EXAMINATION: tuple[Probe, ...] = (
-    *(wiring, starting_point, activity, outputs, symmetry, batch_contents, input_use),
+    *(wiring, starting_point, activity, before_and_after, outputs, symmetry, batch_contents, input_use),
     *(CopyTrials(), HessianExtremes(), Restarts()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""

@@ -1,4 +1,4 @@
-"""What the captured batches contain: sizes, constant and repeated values, the order of the classes, changed data."""
+"""What the captured batches contain: sizes, constant and repeated values, the order of the classes."""
 
 from __future__ import annotations
 
@@ -11,31 +11,23 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.evidence import BatchContents, EntryContents
-from lightning_landscape.functional.interpolation import interpolate
-from lightning_landscape.probes.evaluation import loss_value
-from lightning_landscape.surface import LossSurface, Roles, costs, mean
+from lightning_landscape.surface import LossSurface, Roles, costs
 
 Path: TypeAlias = tuple[Any, ...]
-ANCHORS = ("initial", "best")
-"""the earlier weights whose loss on the present batches shows whether the data have changed"""
-LATEST = 2
-"""number of the latest batches on which their losses are taken"""
 MAX_VALUES = 2**20
 """largest number of values of an entry in one batch that are looked at"""
 
 
 def _cost(surface: LossSurface) -> float:
-    """Return the forward passes of the first layer's input, the roles and the earlier weights, in gradients."""
+    """Return the forward passes of the first layer's input and the roles, in gradients."""
     if surface.run.entries is None:
         return 0.0
-    roles = 0 if surface.pairing is None else surface.pairing.tries
-    anchors = sum(name in surface.anchors for name in ANCHORS)
-    return (1 + roles + anchors * min(LATEST, surface.batches)) / 3
+    return (1 + (0 if surface.pairing is None else surface.pairing.tries)) / 3
 
 
 @costs(_cost)
 def batch_contents(surface: LossSurface) -> BatchContents | None:
-    """Return what the captured batches contain, and the loss of earlier weights on them; None without batches."""
+    """Return what the captured batches contain; None without batches."""
     captured = [] if surface.run.entries is None else [batch for batch in surface.run.entries() if batch]
     if not captured:
         return None
@@ -58,7 +50,6 @@ def batch_contents(surface: LossSurface) -> BatchContents | None:
         first_layer_kind=kind,
         input_size=input_size,
         feature_sizes=feature_sizes,
-        losses={name: _loss_of(surface, name) for name in ANCHORS if name in surface.anchors},
     )
 
 
@@ -230,12 +221,3 @@ def _first_layer(surface: LossSurface) -> tuple[str | None, str, float, tuple[fl
 
 def _root_mean_square(values: Tensor) -> float:
     return float(values.square().mean().sqrt()) if values.numel() else 0.0
-
-
-def _loss_of(surface: LossSurface, anchor: str) -> float:
-    """Return the mean loss of earlier weights on the latest batches."""
-    point = interpolate(surface.anchors[anchor], surface.here, 0.0)
-    if surface.run.frozen_since is not None:
-        point |= surface.run.frozen_since(anchor)
-    losses = surface.batch_losses[-LATEST:]
-    return loss_value((lambda at: mean([loss(at) for loss in losses])) if losses else surface.loss, point)

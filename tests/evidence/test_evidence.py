@@ -14,6 +14,7 @@ from lightning_landscape.evidence import (
     Activity,
     Alternatives,
     BatchContents,
+    BeforeAndAfter,
     BestConstant,
     Cause,
     Clipping,
@@ -52,6 +53,7 @@ from lightning_landscape.evidence import (
     Trials,
     UpdateStatistics,
     Verdict,
+    WeightHistory,
     Wiring,
     checked,
     to_builtins,
@@ -120,8 +122,11 @@ READINGS = (
         8,
         (EntryContents("0", target=False, size=1.0, mean_size=0.8, spread=1.0, values=512, not_finite=3),),
         class_shares=(0.5, 1.0),
-        losses={"best": 0.3},
     ),
+    BeforeAndAfter(
+        2.2, 0.3, 2.3, error=0.1, batches=8, moved=math.inf, dead=1.0, dead_layer="net.1", norms={"net": 2.0}
+    ),
+    WeightHistory(best_step=90, best_loss=0.3, since=90, steps=113, samples=3, reach=0.1, step_length=0.001),
     Outputs((OutputSpread("net.2", 0.001, 0.9),), 128, 2.3, 2.3, best_constant=BestConstant("mse_loss", 2.3, 2.3)),
     OutputSpread("net.2", now=0.001),
     BestConstant("cross_entropy", loss=2.3, constant=2.25),
@@ -162,6 +167,20 @@ class OfTheirOwn:
 )
 def test_a_loss_has_stalled_if_the_test_rules_out_a_fall_of_the_threshold(trend, stalled):
     assert trend.stalled is stalled
+
+
+def test_the_share_that_was_lost_is_that_of_the_gain_over_the_initial_weights():
+    assert BeforeAndAfter(now=2.2, best=0.3, start=2.3).lost_share == pytest.approx(0.95)
+    assert BeforeAndAfter(now=-7.8, best=-9.7, start=-7.7).lost_share == pytest.approx(0.95)
+    assert BeforeAndAfter(now=2.2, best=2.5, start=2.3).lost_share is None
+    assert BeforeAndAfter(now=2.2, best=0.3).lost_share is None
+
+
+def test_the_reach_of_the_weights_is_counted_in_lengths_of_a_step():
+    history = WeightHistory(90, 0.3, since=90, steps=100, samples=3, reach=0.1, step_length=0.001)
+    assert history.reach_in_steps == pytest.approx(100.0)
+    assert replace(history, step_length=0.0).reach_in_steps is None
+    assert replace(history, reach=None).reach_in_steps is None
 
 
 @pytest.mark.parametrize(("predicted", "bounded"), [(0.0071, True), (0.0073, False), (0.0, True), (None, False)])

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lightning_landscape.examination.snapshots import PATH_BYTES, PATH_POINTS, RECENT_BYTES, Snapshots, weights_of
+from lightning_landscape.tracking.mean_loss import MeanLoss
 
 NAMES = ("initial", "previous", "best")
 
@@ -90,23 +91,63 @@ def by_step(snapshots, width=2):
     return {name: float(point["weight"][0, 0]) for name, point in points.items()}
 
 
+def losses(*values):
+    recent = MeanLoss()
+    for value in values:
+        recent.add(value)
+    return recent
+
+
 def test_recent_weights_are_copied_every_40_steps_and_offered_to_replays_only():
     snapshots = snapshots_of_run([3])
     for step in (9, 19, 49, 59):
-        snapshots.take_recent(module(float(step)), step)
+        snapshots.take_recent(module(float(step)), step, losses())
     assert by_step(snapshots) == {"step 0": 0.0, "step 3": 3.0, "step 49": 49.0}
     assert "step 49" not in path(snapshots)
 
 
-def test_recent_weights_are_finite_and_those_of_large_models_are_not_copied():
-    snapshots = Snapshots(NAMES)
-    snapshots.take_recent(module(float("nan")), 9)
-    snapshots.take_recent(module(1.0, width=RECENT_BYTES), 19)
+def test_larger_weights_are_copied_more_seldom_and_only_finite_ones():
+    snapshots, width = Snapshots(NAMES), 2 * RECENT_BYTES // 4
+    snapshots.take_recent(module(float("nan")), 9, losses())
     assert by_step(snapshots) == {}
+    for step in (9, 49, 88):
+        snapshots.take_recent(module(float(step), width), step, losses())
+    assert by_step(snapshots, width) == {"step 9": 9.0}
+    snapshots.take_recent(module(89.0, width), 89, losses())
+    assert by_step(snapshots, width) == {"step 89": 89.0}
+
+
+def test_very_large_weights_are_best_only_where_all_weights_are_copied():
+    snapshots = Snapshots(NAMES, max_saved_bytes=7)
+    snapshots.take_recent(module(1.0), 9, losses(1.0))
+    assert by_step(snapshots) == {}
+    snapshots.take_all(module(2.0), 19, 0.5, on_path=False)
+    assert snapshots.best == (19, 0.5)
 
 
 def test_recent_weights_survive_a_checkpoint():
     snapshots, resumed = snapshots_of_run([]), Snapshots(NAMES)
-    snapshots.take_recent(module(9.0), 9)
+    snapshots.take_recent(module(9.0), 9, losses())
     resumed.load_state_dict(snapshots.state_dict())
     assert by_step(resumed) == by_step(snapshots) == {"step 0": 0.0, "step 9": 9.0}
+
+
+def test_the_best_weights_are_those_before_the_lowest_losses():
+    snapshots = Snapshots(NAMES)
+    # The losses are those of the 40 steps before: the weights of step 79 are followed by the lowest of them.
+    for step, before in ((39, [5.0]), (79, [3.0, 2.0]), (119, [1.0]), (159, [7.0]), (199, [2.0])):
+        snapshots.take_recent(module(float(step)), step, losses(*before))
+    assert snapshots.best == (79, 1.0)
+    assert path(snapshots)["best"] == 79.0
+    resumed = Snapshots(NAMES)
+    resumed.load_state_dict(snapshots.state_dict())
+    assert resumed.best == (79, 1.0)
+
+
+def test_a_mean_loss_begins_anew_with_each_copy():
+    snapshots, recent = Snapshots(NAMES), losses(5.0)
+    snapshots.take_recent(module(1.0), 9, recent)
+    assert recent.mean is None
+    recent.add(2.0)
+    snapshots.take_recent(module(1.0), 19, recent)  # too early
+    assert recent.mean == 2.0

@@ -10,6 +10,7 @@ from lightning_landscape.diagnosis.findings import data, of_divergence
 from lightning_landscape.evidence import (
     Activity,
     BatchContents,
+    BeforeAndAfter,
     Cause,
     Divergence,
     EntryContents,
@@ -77,12 +78,13 @@ def test_numbers_that_are_sorted_are_named_by_their_correlation_within_a_batch()
 
 
 def test_an_entry_that_is_constant_shows_a_stretch_if_the_best_weights_do_worse_on_it_than_the_initial_ones():
-    stretch = replace(CONTENTS, entries=(INPUTS, replace(TARGETS, varies=False)), losses={"initial": 0.7, "best": 21.6})
-    found = data.unshuffled(Evidence(PLATEAU, stretch, UNFALLEN))
+    stretch = replace(CONTENTS, entries=(INPUTS, replace(TARGETS, varies=False)))
+    found = data.unshuffled(Evidence(PLATEAU, stretch, UNFALLEN, BeforeAndAfter(now=0.7, best=21.6, start=0.7)))
     assert found.weight == "evidence"
     assert "Entry 1 of the batch is the same in all samples" in found.sentence
-    for losses in ({"initial": 0.7, "best": 0.7}, {"initial": 0.7}, {}):
-        assert weight(data.unshuffled, replace(stretch, losses=losses), UNFALLEN) is None
+    assert weight(data.unshuffled, stretch, UNFALLEN) is None
+    for before in (BeforeAndAfter(now=0.7, best=0.7, start=0.7), BeforeAndAfter(now=0.7, best=21.6)):
+        assert data.unshuffled(Evidence(PLATEAU, stretch, UNFALLEN, before)) is None
 
 
 def test_batches_of_one_class_are_a_note_if_the_run_learns():
@@ -187,7 +189,7 @@ def test_one_batch_again_and_again_is_a_note():
 # Changed data
 
 LOST = LossLevel(2.3, 0.3, 2.2, start_spread=0.1, spread=0.1)
-CHANGED = replace(CONTENTS, losses={"initial": 2.3, "best": 6.0})
+CHANGED = BeforeAndAfter(now=2.2, best=6.0, start=2.3)
 
 
 def test_data_have_changed_if_the_best_earlier_weights_do_worse_on_them_than_the_initial_ones():
@@ -199,25 +201,24 @@ def test_data_have_changed_if_the_best_earlier_weights_do_worse_on_them_than_the
 @pytest.mark.parametrize("offset", [500.0, -500.0])
 def test_a_constant_in_the_loss_does_not_matter(offset):
     level = LossLevel(2.3 + offset, 0.3 + offset, 2.2 + offset, start_spread=0.1, spread=0.1)
-    contents = replace(CHANGED, losses={"initial": 2.3 + offset, "best": 6.0 + offset})
-    assert weight(data.data_changed, contents, level) == "evidence"
+    before = BeforeAndAfter(now=2.2 + offset, best=6.0 + offset, start=2.3 + offset)
+    assert weight(data.data_changed, before, level) == "evidence"
 
 
 @pytest.mark.parametrize(
-    ("losses", "level"),
+    ("before", "level"),
     [
-        ({"initial": 2.3, "best": 0.4}, LOST),  # the weights are damaged
-        ({"initial": 2.3, "best": 2.25}, LOST),  # the best weights were copied before the run had learned
-        ({"initial": 2.3}, LOST),
-        ({"best": 6.0}, LOST),
-        ({"initial": 2.3, "best": 6.0}, replace(LOST, now=0.5)),  # little was lost
-        ({"initial": 2.3, "best": 6.0}, replace(LOST, now=9.0)),  # targets that grow, as in reinforcement learning
-        ({"initial": 2.3, "best": 6.0}, replace(LOST, spread=1.0)),  # noise
-        ({"initial": 2.3, "best": 6.0}, replace(LOST, spread=None)),
+        (replace(CHANGED, best=0.4), LOST),  # the weights are damaged
+        (replace(CHANGED, best=2.25), LOST),  # the best weights were copied before the run had learned
+        (replace(CHANGED, start=None), LOST),
+        (CHANGED, replace(LOST, now=0.5)),  # little was lost
+        (CHANGED, replace(LOST, now=9.0)),  # targets that grow, as in reinforcement learning
+        (CHANGED, replace(LOST, spread=1.0)),  # noise
+        (CHANGED, replace(LOST, spread=None)),
     ],
 )
-def test_data_have_not_changed_where_other_reasons_are_possible(losses, level):
-    assert weight(data.data_changed, replace(CHANGED, losses=losses), level) is None
+def test_data_have_not_changed_where_other_reasons_are_possible(before, level):
+    assert weight(data.data_changed, before, level) is None
 
 
 # The runs of the docs

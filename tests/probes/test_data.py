@@ -108,23 +108,11 @@ def test_the_first_layer_has_the_sizes_of_its_features():
     assert reading.feature_sizes == (pytest.approx(3.0), pytest.approx(100.0))
 
 
-def test_the_losses_of_earlier_weights_are_those_on_the_latest_batches():
-    anchors = {
-        "initial": {"w": torch.tensor([1.0, 3.0])},
-        "best": {"w": torch.zeros(2)},
-        "step 9": {"w": torch.ones(2)},
-    }
-    losses = tuple(lambda at, k=k: k * at["w"].sum() for k in range(4))
-    reading = contents(([0.1, 0.2], [0, 1]), anchors=anchors, batch_losses=losses)
-    assert reading.losses == {"initial": 10.0, "best": 0.0}
-
-
-def test_the_cost_is_at_most_two_gradients_beyond_the_search_for_the_targets():
+def test_the_cost_is_one_forward_pass_beyond_the_search_for_the_targets():
     run = RunContext(entries=lambda: [])
-    anchors = {name: {} for name in ("initial", "previous", "best")}
     pairing = Pairing((), lambda: Roles(()), lambda paths: (), tries=3)
-    surface = LossSurface(lambda at: at, {}, anchors=anchors, batch_losses=(id,) * 8, pairing=pairing, run=run)
-    assert cost_of(batch_contents, surface) == (1 + 3 + 4) / 3
+    surface = LossSurface(lambda at: at, {}, batch_losses=(id,) * 8, pairing=pairing, run=run)
+    assert cost_of(batch_contents, surface) == (1 + 3) / 3
     assert cost_of(batch_contents, LossSurface(lambda at: at, {})) == 0
     assert batch_contents(LossSurface(lambda at: at, {})) is None
 

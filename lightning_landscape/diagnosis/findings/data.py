@@ -15,6 +15,7 @@ from lightning_landscape.diagnosis.thresholds import (
 from lightning_landscape.evidence import (
     Activity,
     BatchContents,
+    BeforeAndAfter,
     Cause,
     Divergence,
     EntryContents,
@@ -75,7 +76,8 @@ def _in_stretches(evidence: Evidence, contents: BatchContents, *, ordered: bool)
     weights of the run, which have seen other stretches, do worse on these batches than the initial ones.
     """
     constant = next((entry for entry in contents.entries if not entry.varies), None)
-    initial, best = contents.losses.get("initial"), contents.losses.get("best")
+    before = evidence.get(BeforeAndAfter)
+    initial, best = (None, None) if before is None else (before.start, before.best)
     if ordered:
         seen = (
             f"The targets within a batch are much more alike than those of different batches (intraclass correlation "
@@ -224,10 +226,10 @@ def data_changed(evidence: Evidence) -> Finding | None:
     The best earlier weights then do worse on the present batches than the initial weights, which know nothing, although
     the loss had been far below its start. All conditions are differences of losses.
     """
-    contents, level = evidence.get(BatchContents), evidence.get(LossLevel)
-    if contents is None or level is None or level.spread is None or level.start_spread is None:
+    before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
+    if before is None or before.start is None or level is None or level.spread is None or level.start_spread is None:
         return None
-    initial, best = contents.losses.get("initial", math.nan), contents.losses.get("best", math.nan)
+    initial, best = before.start, before.best
     gained, lost = level.start - level.best, level.now - level.best
     if gained <= FALL_IN_STANDARD_DEVIATIONS * max(level.spread, level.start_spread):
         return None

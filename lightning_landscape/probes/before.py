@@ -1,0 +1,120 @@
+"""The best weights so far and the present ones on the present batches: have the data changed, or the weights?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from lightning_landscape.evidence import BeforeAndAfter
+from lightning_landscape.functional.interpolation import interpolate
+from lightning_landscape.functional.norms import group_names, tensor_norms
+from lightning_landscape.observations import BOUNDS, RECTIFIERS, Activation
+from lightning_landscape.probes.activity import dead_share, saturated_share
+from lightning_landscape.probes.evaluation import loss_value
+from lightning_landscape.surface import LossSurface, Params, costs
+
+LATEST = 8
+"""most batches on which the losses are compared, the latest ones"""
+
+
+def _cost(surface: LossSurface) -> float:
+    """Return the forward passes at three points, and of the activations at two of them, in gradients."""
+    if "best" not in surface.anchors:
+        return 0.0
+    points = 2 + ("initial" in surface.anchors)
+    return points * len(_losses(surface)) / 3 + (0.0 if surface.run.activations is None else surface.loss_cost(2))
+
+
+@costs(_cost)
+def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
+    """Return the losses, activations and norms of the best weights so far and the present ones; None without the best.
+
+    All losses are taken on the latest batches, one by one, so that their differences have an error.
+    """
+    if "best" not in surface.anchors:
+        return None
+    best = point_of(surface, "best")
+    start = point_of(surface, "initial") if "initial" in surface.anchors else None
+    losses = _losses(surface)
+    at_best, now = ([loss_value(loss, point) for loss in losses] for point in (best, surface.here))
+    dead, saturated = _grown_shares(surface, best)
+    norms, norms_at_best = _norms(surface.here), _norms({name: best[name] for name in surface.here})
+    difference = tensor_norms([surface.here[name].detach() - best[name] for name in surface.here])
+    size = math.hypot(*norms_at_best.values())
+    return BeforeAndAfter(
+        now=_mean(now),
+        best=_mean(at_best),
+        start=None if start is None else _mean([loss_value(loss, start) for loss in losses]),
+        error=_standard_error([a - b for a, b in zip(now, at_best, strict=True)]),
+        batches=len(losses),
+        moved=math.hypot(*difference.tolist()) / size if size else math.inf,
+        dead=dead[1],
+        dead_at_best=dead[2],
+        dead_layer=dead[0],
+        saturated=saturated[1],
+        saturated_at_best=saturated[2],
+        saturated_layer=saturated[0],
+        norms=norms,
+        norms_at_best=norms_at_best,
+        norms_at_start={} if start is None else _norms({name: start[name] for name in surface.here}),
+    )
+
+
+def point_of(surface: LossSurface, anchor: str) -> dict[str, Tensor]:
+    """Return the weights of an anchor, with those that have been frozen since."""
+    point = interpolate(surface.anchors[anchor], surface.here, 0.0)
+    return point if surface.run.frozen_since is None else point | dict(surface.run.frozen_since(anchor))
+
+
+def _losses(surface: LossSurface) -> Sequence[Callable[[Params], Tensor]]:
+    return surface.batch_losses[-LATEST:] or (surface.loss,)
+
+
+def _grown_shares(surface: LossSurface, best: Params) -> tuple[tuple[str | None, float, float], ...]:
+    """Return for dead and for saturated units the layer whose share has grown most, with its share now and at best."""
+    if surface.run.activations is None:
+        return (None, 0.0, 0.0), (None, 0.0, 0.0)
+    now = surface.run.activations(surface.here)
+    shares = _dead(now), _saturated(now)
+    # A second evaluation is needed only where there are such units.
+    at_best = surface.run.activations(best) if any(any(of.values()) for of in shares) else {}
+    return _most_grown(shares[0], _dead(at_best)), _most_grown(shares[1], _saturated(at_best))
+
+
+def _dead(layers: Mapping[str, Activation]) -> dict[str, float]:
+    return {name: dead_share(layer.values) for name, layer in layers.items() if layer.kind in RECTIFIERS}
+
+
+def _saturated(layers: Mapping[str, Activation]) -> dict[str, float]:
+    bounded = {name: layer for name, layer in layers.items() if layer.kind in BOUNDS}
+    return {name: saturated_share(layer.values, *BOUNDS[layer.kind]) for name, layer in bounded.items()}
+
+
+def _most_grown(now: Mapping[str, float], before: Mapping[str, float]) -> tuple[str | None, float, float]:
+    grown = [name for name in now if name in before and now[name] > before[name]]
+    layer = max(grown, key=lambda name: now[name] - before[name], default=None)
+    return (None, 0.0, 0.0) if layer is None else (layer, now[layer], before[layer])
+
+
+def _norms(point: Params) -> dict[str, float]:
+    """Return the norm of each group of parameters; for sharded weights, every rank must call this."""
+    squares: dict[str, float] = {}
+    norms = tensor_norms([weight.detach() for weight in point.values()]).tolist()
+    for group, norm in zip(group_names(list(point)), norms, strict=True):
+        squares[group] = squares.get(group, 0.0) + norm * norm
+    return {group: math.sqrt(square) for group, square in squares.items()}
+
+
+def _mean(losses: Sequence[float]) -> float:
+    return sum(losses) / len(losses)
+
+
+def _standard_error(differences: Sequence[float]) -> float | None:
+    """Return the standard error of the mean of these numbers; None for a single one, and if one is not finite."""
+    n = len(differences)
+    if n < 2 or not all(map(math.isfinite, differences)):
+        return None
+    mean = _mean(differences)
+    return math.sqrt(sum((x - mean) ** 2 for x in differences) / (n - 1) / n)
