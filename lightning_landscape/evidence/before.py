@@ -79,6 +79,11 @@ class WeightHistory:
     """largest distance of a sample from the present weights, over the norm of these; None if there is no sample"""
     step_length: float | None = None
     """mean of |Δw|/|w| of a single step; None if it was not measured"""
+    fastest_step: int | None = None
+    """optimizer step after the best weights at which the weights had moved fastest; None if it is unknown"""
+    fastest: float | None = None
+    """how fast, over the median speed of the weights until the best ones: large after a spike of the learning rate or
+    of the gradient; None if it is unknown"""
 
     @property
     def reach_in_steps(self) -> float | None:

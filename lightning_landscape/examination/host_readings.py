@@ -57,6 +57,7 @@ def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightH
     trainable = [weights[name] for name in weights if host.module.get_parameter(name).requires_grad]
     found = snapshots.samples.reach(trainable, state.progress.since or 0)
     samples, since, reach = found or (0, None, None)
+    fastest_step, fastest = (None if best_step is None else snapshots.samples.fastest(best_step)) or (None, None)
     return WeightHistory(
         best_step=best_step,
         best_loss=best_loss,
@@ -65,4 +66,6 @@ def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightH
         samples=samples,
         reach=reach,
         step_length=state.progress.update_ratio,
+        fastest_step=fastest_step,
+        fastest=fastest,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import torch
@@ -14,25 +15,36 @@ MOST_ENTRIES = 1024
 """most entries of a sample, evenly spaced over all weights; of smaller models, all entries"""
 MOST_SAMPLES = 32
 """most samples that are kept, the latest ones"""
+MOST_SPEEDS = 256
+"""number of speeds at which they are thinned: of two neighbours, the larger is kept"""
+FEWEST_SPEEDS = 3
+"""number of speeds whose median can be compared with a later one"""
 
 
 class WeightSamples:
-    """Samples of the trainable weights after some optimizer steps, the latest `MOST_SAMPLES`.
+    """Samples of the trainable weights after some optimizer steps, and the speed from each to the next.
 
     >>> samples = WeightSamples()
     >>> for step, value in enumerate([1.0, 2.0, 1.0]):
     ...     samples.add(step, [torch.tensor([value])])
     >>> samples.reach([torch.tensor([1.0])], since=0)
-    (3, 2, 1.0)
+    (3, 0, 1.0)
     """
 
     def __init__(self) -> None:
         self._samples: dict[int, Tensor] = {}
+        self._speeds: list[tuple[int, float]] = []
 
     def add(self, step: int, weights: Sequence[Tensor]) -> None:
         """Add a sample of these weights after this optimizer step; samples of other sizes are dropped."""
         sample = sample_of(weights)
         self._samples = {s: kept for s, kept in self._samples.items() if kept.shape == sample.shape}
+        if self._samples:
+            last = next(reversed(self._samples))
+            self._speeds.append((step, float((sample - self._samples[last]).norm()) / max(1, step - last)))
+        if len(self._speeds) > MOST_SPEEDS:
+            pairs = zip(self._speeds[::2], self._speeds[1::2], strict=False)
+            self._speeds = [max(pair, key=lambda speed: speed[1]) for pair in pairs]
         self._samples[step] = sample
         for first in list(self._samples)[:-MOST_SAMPLES]:
             del self._samples[first]
@@ -55,13 +67,27 @@ class WeightSamples:
             return None
         return len(samples), min(samples), max(float((sample - kept).norm()) for kept in samples.values()) / norm
 
+    def fastest(self, since: int) -> tuple[int, float] | None:
+        """Return when the weights moved fastest after a step, and how fast, over the median speed until that step.
+
+        None if there are fewer than `FEWEST_SPEEDS` before, none after, or the weights did not move before.
+        """
+        before = [speed for step, speed in self._speeds if step <= since]
+        after = [(step, speed) for step, speed in self._speeds if step > since]
+        if len(before) < FEWEST_SPEEDS or not after or not median(before):
+            return None
+        step, speed = max(after, key=lambda pair: pair[1])
+        return step, speed / median(before)
+
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins and tensors."""
-        return {"steps": list(self._samples), "values": list(self._samples.values())}
+        speeds = [list(speed) for speed in self._speeds]
+        return {"steps": list(self._samples), "values": list(self._samples.values()), "speeds": speeds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned; an empty state begins anew."""
         self._samples = dict(zip(map(int, state.get("steps", ())), state.get("values", ()), strict=True))
+        self._speeds = [(int(step), float(speed)) for step, speed in state.get("speeds", ())]
 
 
 def sample_of(weights: Sequence[Tensor]) -> Tensor:

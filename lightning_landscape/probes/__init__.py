@@ -20,7 +20,7 @@ from lightning_landscape.probes.wiring import wiring as wiring
 from lightning_landscape.surface import Probe
 
 EXAMINATION: tuple[Probe, ...] = (
-    *(wiring, starting_point, activity, before_and_after, outputs, symmetry, batch_contents, input_use),
+    *(wiring, starting_point, before_and_after, activity, outputs, symmetry, batch_contents, input_use),
     *(CopyTrials(), HessianExtremes(), Restarts()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""

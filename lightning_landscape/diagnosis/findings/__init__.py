@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.diagnosis.findings import data, finiteness, outputs, parts, schedule, step_sizes, wiring
+from lightning_landscape.diagnosis.findings import (
+    data,
+    finiteness,
+    history,
+    outputs,
+    parts,
+    schedule,
+    step_sizes,
+    wiring,
+)
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import WEIGHTS, Cause, Evidence, Finding, Verdict
 
@@ -38,10 +47,13 @@ FINDERS: tuple[Finder, ...] = (
     parts.frozen_midway,
     parts.zero_learning_rate,
     parts.lost_updates,
+    history.weights_put_back,
     parts.part_without_gradient,
     parts.unheld_parameters,
     step_sizes.clipped_too_tight,
     step_sizes.weights_shrunk,
+    history.units_died,
+    history.lost_midway,
     step_sizes.weights_blown_up,
     outputs.collapsed,
     outputs.saturated_softmax,

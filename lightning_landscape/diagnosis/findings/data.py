@@ -9,6 +9,7 @@ from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FALL_IN_STANDARD_DEVIATIONS,
     GAIN_OF_RESTART,
+    RISE_IN_STANDARD_ERRORS,
     SHARE_OF_START_LOW,
     UNITS_DEAD,
 )
@@ -227,11 +228,14 @@ def data_changed(evidence: Evidence) -> Finding | None:
     the loss had been far below its start. All conditions are differences of losses.
     """
     before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
-    if before is None or before.start is None or level is None or level.spread is None or level.start_spread is None:
+    if before is None or before.start is None or level is None or level.start_spread is None:
+        return None
+    noise = level.spread if before.error is None else before.error
+    if noise is None or before.best - before.start <= RISE_IN_STANDARD_ERRORS * noise:
         return None
     initial, best = before.start, before.best
     gained, lost = level.start - level.best, level.now - level.best
-    if gained <= FALL_IN_STANDARD_DEVIATIONS * max(level.spread, level.start_spread):
+    if gained <= FALL_IN_STANDARD_DEVIATIONS * level.start_spread:
         return None
     # A loss far above its start has not only lost what it knew: its targets may grow, as in reinforcement learning.
     if not LOST_SHARE * gained <= lost <= (1 + LOST_SHARE) * gained or not best - initial >= LOST_SHARE * gained:

@@ -1,0 +1,137 @@
+"""Finders that compare the present weights with earlier ones: what was learned is lost, or the weights are put back."""
+
+from __future__ import annotations
+
+from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, RISE_IN_STANDARD_ERRORS, TRAVEL_LARGE
+from lightning_landscape.evidence import (
+    BeforeAndAfter,
+    Cause,
+    Evidence,
+    Finding,
+    LossLevel,
+    Trend,
+    Trials,
+    UpdateStatistics,
+    WeightHistory,
+)
+
+LOST_SHARE = 0.5
+"""From this share of what had been gained on, the run has lost it"""
+DEAD = 0.9
+"""From this share of dead units on, a layer passes little on; it has died if less than half as many of its units were dead
+at the best weights"""
+TOO_FAST = 3.0
+"""Weights that move this many times as fast as before have taken larger steps than before"""
+FEW_STEPS = 3.0
+"""Weights that have never been farther from the present ones than this many lengths of a step are where they were: each
+of the two may be up to one step away from the weights that are put back"""
+MANY_STEPS = 100
+"""A random walk of this many steps reaches 10 lengths of a step"""
+
+
+def units_died(evidence: Evidence) -> Finding | None:
+    """Return `units-died` if the run has lost what it had learned, since the units of a layer died."""
+    before = evidence.get(BeforeAndAfter)
+    if before is None or not _lost(evidence, before) or not _died(before):
+        return None
+    large = _steps_were_large(evidence)
+    return Finding(
+        "units-died",
+        Cause.LEARNING_RATE_TOO_LARGE if large else Cause.FLAT_REGION,
+        f"In {before.dead_layer}, {before.dead:.0%} of the units are zero on all samples; at {_best(evidence)}, "
+        f"{before.dead_at_best:.0%} of them were. {_compared(before)}{large}",
+        "continue from a checkpoint of that time, with a smaller learning rate or gradient clipping, as in "
+        "`Trainer(gradient_clip_val=1.0)`; units of `nn.LeakyReLU()` cannot die.",
+        "evidence" if _stays(evidence) else "note",
+    )
+
+
+def lost_midway(evidence: Evidence) -> Finding | None:
+    """Return `lost-midway` if the weights have lost what the run had learned, and the data have not changed."""
+    before = evidence.get(BeforeAndAfter)
+    if before is None or not _lost(evidence, before) or _died(before):
+        return None
+    return Finding(
+        "lost-midway",
+        Cause.LEARNING_RATE_TOO_LARGE,
+        f"The run has lost what it had learned at {_best(evidence)}. {_compared(before)}{_steps_were_large(evidence)}",
+        "continue from a checkpoint of that time, with a smaller learning rate or gradient clipping, as in "
+        "`Trainer(gradient_clip_val=1.0)`.",
+        "evidence" if _stays(evidence) else "note",
+    )
+
+
+def weights_put_back(evidence: Evidence) -> Finding | None:
+    """Return `weights-put-back` if the weights take many steps and stay where they are, but a copy of them does not.
+
+    Weights at a minimum, or that jump to and fro, stay near as well, but the same optimizer then lowers the loss of a
+    copy no further.
+    """
+    history, trials, trend = evidence.get(WeightHistory), evidence.get(Trials), evidence.get(Trend)
+    if history is None or trials is None or trend is None or history.reach_in_steps is None:
+        return None
+    if history.steps < MANY_STEPS or history.reach_in_steps > FEW_STEPS or not trend.stalled:
+        return None
+    if trials.own <= GAIN_CLEAR:
+        return None
+    return Finding(
+        "weights-put-back",
+        Cause.NOT_UPDATING,
+        f"In {history.steps} steps the weights were never farther from the present ones than "
+        f"{history.reach_in_steps:.2g} lengths of a step (threshold {FEW_STEPS:g}), while {trials.steps} steps of the "
+        f"same optimizer lower the loss of a copy by {trials.own:.0%} (threshold {GAIN_CLEAR:.0%}). So something puts "
+        "the weights back after each step.",
+        "look for what writes to the weights besides the optimizer: `load_state_dict`, `p.data = ...` or "
+        "`p.copy_(...)` in a hook or a callback, and averaged weights that are not exchanged back.",
+    )
+
+
+def _lost(evidence: Evidence, before: BeforeAndAfter) -> bool:
+    """Return whether most of what the best weights had gained is lost on today's batches, beyond chance."""
+    share, level = before.lost_share, evidence.get(LossLevel)
+    if share is None or share < LOST_SHARE or level is None:
+        return False
+    error = before.error if before.error is not None else level.spread
+    return error is not None and before.lost > RISE_IN_STANDARD_ERRORS * error
+
+
+def _died(before: BeforeAndAfter) -> bool:
+    return before.dead >= DEAD and before.dead_at_best < before.dead / 2
+
+
+def _stays(evidence: Evidence) -> bool:
+    """Return whether the run does not find its way back: its own optimizer gains little, or the loss has stalled."""
+    trials, trend = evidence.get(Trials), evidence.get(Trend)
+    if trials is None:
+        return False
+    return trials.own <= GAIN_CLEAR or (trend is not None and trend.stalled and trend.powered)
+
+
+def _steps_were_large(evidence: Evidence) -> str:
+    """Return why the steps were too large, in a sentence; empty if they were not."""
+    history, trials, updates = evidence.get(WeightHistory), evidence.get(Trials), evidence.get(UpdateStatistics)
+    if history is not None and history.fastest is not None and history.fastest > TOO_FAST:
+        return (
+            f" Before step {history.fastest_step} the weights moved {history.fastest:.3g} times as fast as before "
+            f"(threshold {TOO_FAST:g})."
+        )
+    if trials is not None and trials.smaller_steps > GAIN_CLEAR:
+        return f" Smaller steps lower the loss of a copy by {trials.smaller_steps:.0%} (threshold {GAIN_CLEAR:.0%})."
+    if updates is not None and updates.travelled is not None and updates.travelled > TRAVEL_LARGE:
+        return (
+            f" Over 5% of the run the updates add up to {updates.travelled:.2g} times the norm of the weights "
+            f"(threshold {TRAVEL_LARGE:g})."
+        )
+    return ""
+
+
+def _best(evidence: Evidence) -> str:
+    history = evidence.get(WeightHistory)
+    return "its best" if history is None or history.best_step is None else f"step {history.best_step}"
+
+
+def _compared(before: BeforeAndAfter) -> str:
+    return (
+        f"On the present batches, the weights of that time have a loss of {before.best:.3g} and the present ones one "
+        f"of {before.now:.3g}, so the weights have changed and not the data."
+    )
