@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.learning import has_learned, way_to_go
-from lightning_landscape.diagnosis.proof import proven
+from lightning_landscape.diagnosis.proof import proven, too_early
 from lightning_landscape.diagnosis.setup_causes import large_steps
 from lightning_landscape.diagnosis.surface_causes import is_saturated
 from lightning_landscape.diagnosis.thresholds import (
@@ -11,11 +11,12 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_LARGE,
     GAIN_OF_RESTART,
     GAIN_OF_RESTART_AFTER_LEARNING,
+    GAIN_OF_RESTART_IN_NOISE,
     RELATIVE_GRADIENT_SMALL,
     UNITS_DUPLICATE,
     WAY_TO_GO_SMALL,
 )
-from lightning_landscape.diagnosis.verdicts import verdict_of
+from lightning_landscape.diagnosis.verdicts import goes_down, verdict_of
 from lightning_landscape.evidence import Cause, Curvature, Evidence, LossLevel, Restart, Symmetry, Trials, Verdict
 
 
@@ -47,8 +48,9 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     """Return `poor_minimum` or `saddle_point` if new initial weights do clearly better than going on.
 
     The run is at a minimum if it has learned, or if the loss bends upward and the gradient is small; else it is at a
-    saddle at which the curvature shows no way down. After learning, the plateau must be proven, since a run that is
-    only slow is overtaken as well, and the difference must be a visible part of what there is to gain.
+    saddle at which the curvature shows no way down. After learning, the difference must be a visible part of what there
+    is to gain. A run that is only slow is overtaken by Adam as well, but not by its own optimizer at its own rate; so
+    the plateau must be proven, or the run's own optimizer must do better by far.
     """
     restart, trials, curvature = evidence.get(Restart), evidence.get(Trials), evidence.get(Curvature)
     if restart is None or trials is None or evidence.get(LossLevel) is None:
@@ -58,7 +60,10 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     advantage = restart.gain - (going_on(evidence) if learned else 0.0)
     if advantage < least_gain:
         return None
-    if learned and (way_to_go(evidence, restart.gain) < WAY_TO_GO_SMALL or not proven(evidence)):
+    by_far = (restart.own_gain or 0.0) - going_on(evidence) >= GAIN_OF_RESTART_IN_NOISE
+    if learned and (too_early(evidence) or way_to_go(evidence, restart.gain) < WAY_TO_GO_SMALL):
+        return None
+    if learned and not by_far and not proven(evidence):
         return None
     bends_upward = (
         curvature is not None
@@ -74,6 +79,7 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
         Cause.POOR_MINIMUM if at_minimum else Cause.SADDLE_POINT,
         f"{runs} from new initial weights with {optimizer}{best} {restart.gain:.0%} below the present loss in "
         f"{restart.steps} steps (threshold {least_gain:.0%}); no way down was found from the present weights.",
+        stuck=True if learned and by_far and not goes_down(evidence) else None,
     )
 
 

@@ -43,6 +43,9 @@ GAIN_LARGE = 0.4
 GAIN_OF_RESTART_AFTER_LEARNING = 0.2
 """From this gain on, over that of going on, a restart shows that a run that has learned stands where it need not. It
 leaves room for the noise of a loss on a few held-out batches, and for the luck of one draw of the weights."""
+GAIN_OF_RESTART_IN_NOISE = 0.3
+"""From this gain on, over that of going on, a restart with the run's own optimizer at its own rate shows the same where
+noise hides whether the loss still falls."""
 GAIN_CLEAR = 0.15
 """A larger gain is not due to chance."""
 GAIN_ADVISED = 0.15
