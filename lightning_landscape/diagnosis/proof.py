@@ -41,13 +41,13 @@ def proven(evidence: Evidence) -> bool:
 def untested(evidence: Evidence) -> list[str]:
     """Return what has to be tested before a loss that stands still may be called settled, and was not."""
     restart = evidence.get(Restart)
-    own = None if restart is None else restart.own
+    own, smaller = (None, None) if restart is None else (restart.own, restart.smaller_rate)
     # At a smaller rate, a run that does not come down at its own rate in as many steps moves even less.
     unmoved = own is not None and own.fallen is not None and abs(own.fallen) < UNMOVED
     tests = {
         "whether every part of the model moves": evidence.get(Parts) is not None,
         "smaller and larger learning rates": evidence.get(Trials) is not None,
         "new initial weights": restart is not None and (restart.own is not None or restart.adam is not None),
-        "the initial weights at a smaller learning rate": unmoved or (restart is not None and restart.smaller_rate is not None),
+        "the initial weights at a smaller learning rate": unmoved or smaller is not None,
     }
     return [name for name, tested in tests.items() if not tested]

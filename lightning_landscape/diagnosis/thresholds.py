@@ -107,8 +107,8 @@ WAY_TO_GO_SMALL = 0.1
 """If less than this share of the way is left, the run is nearly there, however large the rest is beside the loss."""
 
 UNMOVED = 0.02
-"""If a run from new weights changes the loss of its own batches by a smaller share than this, its rate is not too large:
-a smaller one would change it even less."""
+"""If a run from new weights changes the loss of its own batches by a smaller share than this, its rate is not too
+large: a smaller one would change it even less."""
 
 # Time, as a share of the planned run and in optimizer steps.
 
