@@ -40,14 +40,14 @@ def proven(evidence: Evidence) -> bool:
 
 def untested(evidence: Evidence) -> list[str]:
     """Return what has to be tested before a loss that stands still may be called settled, and was not."""
-    restart = evidence.get(Restart)
-    own, smaller = (None, None) if restart is None else (restart.own, restart.smaller_rate)
+    restart = evidence.get(Restart) or Restart(gain=0.0, seeds=0, steps=0)
+    redrawn = restart.own_gain is not None or restart.adam_gain is not None
     # At a smaller rate, a run that does not come down at its own rate in as many steps moves even less.
-    unmoved = own is not None and own.fallen is not None and abs(own.fallen) < UNMOVED
+    unmoved = restart.own is not None and restart.own.fallen is not None and abs(restart.own.fallen) < UNMOVED
     tests = {
         "whether every part of the model moves": evidence.get(Parts) is not None,
         "smaller and larger learning rates": evidence.get(Trials) is not None,
-        "new initial weights": restart is not None and (restart.own is not None or restart.adam is not None),
-        "the initial weights at a smaller learning rate": unmoved or smaller is not None,
+        "new initial weights": redrawn,
+        "the initial weights at a smaller learning rate": unmoved or restart.smaller_rate_gain is not None,
     }
     return [name for name, tested in tests.items() if not tested]
