@@ -7,14 +7,25 @@ import math
 from lightning_landscape.diagnosis.thresholds import (
     FALL_IN_STANDARD_DEVIATIONS,
     FIRST_LOSSES,
+    GAIN_CLEAR,
     INPUT_USE_NONE,
     RISE_IN_STANDARD_ERRORS,
     RISE_OF_FIRST_STEPS,
     SHARE_OF_START_HIGH,
     SHARE_OF_START_HIGH_IN_NOISE,
+    SHARE_OF_START_LOW,
     SHARE_OF_START_RISEN,
 )
-from lightning_landscape.evidence import Evidence, InputUse, LossLevel, StartingPoint, UpdateStatistics
+from lightning_landscape.evidence import (
+    Evidence,
+    InputUse,
+    LossLevel,
+    Parts,
+    Plateau,
+    StartingPoint,
+    Trials,
+    UpdateStatistics,
+)
 
 
 def share_of_start(evidence: Evidence) -> float:
@@ -111,6 +122,27 @@ def measured_on_fixed_batches(evidence: Evidence) -> bool:
 def high_share_of_start(evidence: Evidence) -> float:
     """Return the share of the starting loss above which a run has learned nothing, given how that was measured."""
     return SHARE_OF_START_HIGH if measured_on_fixed_batches(evidence) else SHARE_OF_START_HIGH_IN_NOISE
+
+
+def on_plateau(evidence: Evidence, parts: Parts | None = None) -> bool:
+    """Return whether the loss has stopped falling, and the parts were read on the plateau and not before it."""
+    plateau = evidence.get(Plateau)
+    return plateau is not None and (parts is None or parts.step > plateau.since)
+
+
+def gains_nothing(evidence: Evidence) -> bool:
+    """Return whether the run's own optimizer lowers the loss of a copy at no learning rate that was tried.
+
+    Without trials, only weights that do not move at all show it.
+    """
+    updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
+    at_rest = updates is not None and updates.travelled == 0
+    return at_rest if trials is None else trials.own_at_any_rate <= GAIN_CLEAR
+
+
+def is_far_above_zero(evidence: Evidence) -> bool:
+    """Return whether the loss has not fallen, or has stopped above a third of its start."""
+    return not has_fallen(evidence) or share_of_start(evidence) > SHARE_OF_START_LOW
 
 
 def _clear_fall(evidence: Evidence) -> float | None:

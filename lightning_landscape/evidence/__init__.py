@@ -30,6 +30,7 @@ from lightning_landscape.evidence.outputs import OutputSpread as OutputSpread
 from lightning_landscape.evidence.parts import Clipping as Clipping
 from lightning_landscape.evidence.parts import HeldTensors as HeldTensors
 from lightning_landscape.evidence.parts import KeptGradients as KeptGradients
+from lightning_landscape.evidence.parts import LostGradients as LostGradients
 from lightning_landscape.evidence.parts import OptimizerGroup as OptimizerGroup
 from lightning_landscape.evidence.parts import Part as Part
 from lightning_landscape.evidence.parts import Parts as Parts

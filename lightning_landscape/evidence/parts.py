@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -119,6 +119,16 @@ class KeptGradients:
     """index of the optimizer"""
     steps: int
     """number of first steps that were observed"""
+
+
+@dataclass(frozen=True)
+class LostGradients:
+    """Groups of parameters that had a gradient at nearly every step before, and have had none at all since."""
+
+    last: Mapping[str, int]
+    """the last optimizer step at which the group had a gradient, by its name"""
+    measured: int
+    """fewest measured steps since then"""
 
 
 @dataclass(frozen=True)

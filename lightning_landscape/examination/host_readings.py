@@ -55,7 +55,9 @@ def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightH
     best_step, best_loss = snapshots.best or (None, None)
     weights = weights_of(host.module)
     trainable = [weights[name] for name in weights if host.module.get_parameter(name).requires_grad]
-    found = snapshots.samples.reach(trainable, state.progress.since or 0)
+    progress = state.progress
+    window = 0 if progress.trend is None else progress.trend.window
+    found = snapshots.samples.reach(trainable, state.step - window if progress.since is None else progress.since)
     samples, since, reach = found or (0, None, None)
     fastest_step, fastest = (None if best_step is None else snapshots.samples.fastest(best_step)) or (None, None)
     return WeightHistory(
@@ -65,7 +67,7 @@ def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightH
         steps=0 if since is None else state.step - since,
         samples=samples,
         reach=reach,
-        step_length=state.progress.update_ratio,
+        step_length=progress.update_ratio,
         fastest_step=fastest_step,
         fastest=fastest,
     )

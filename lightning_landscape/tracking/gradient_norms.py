@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from lightning_landscape._thinning import merge_columns, merge_pairs
-from lightning_landscape.evidence import Clipping, GradientScale
+from lightning_landscape.evidence import Clipping, GradientScale, LostGradients
 from lightning_landscape.tracking.progress import StepRecord
 
 COLUMNS = 200
@@ -20,6 +20,10 @@ VANISHED = 1e-4
 """norm of the first group over that of the last, both medians; below this ratio the gradient vanishes"""
 EXPLODED = 100.0
 """norm over the median of earlier norms; the gradient explodes if three norms in a row are above this ratio"""
+SILENT_STEPS = 8
+"""number of measured steps without any gradient from which on a group counts as having lost it"""
+EARLIER_COLUMNS = 3
+"""number of columns with a gradient before; in nearly all columns until then there must have been one"""
 EARLIER_STEPS = 10
 """number of earlier norms and losses that are needed to tell whether a gradient explodes"""
 
@@ -83,6 +87,22 @@ class GradientNorms:
         """Return the share of the gradient that clipping leaves, over the last `RECENT` measured steps, or None."""
         left = self._left_by_clipping
         return Clipping(median(left), max(left), len(left)) if left else None
+
+    def lost(self) -> LostGradients | None:
+        """Return which groups had a gradient before and have had none at all since; None if there are none."""
+        steps, columns = self.steps, self.history
+        last: dict[str, int] = {}
+        silent = SILENT_STEPS
+        for i, name in enumerate(self.groups):
+            had = [bool(column[i]) for column in columns]
+            count = len(had) - next((j for j, present in enumerate(reversed(had)) if present), len(had))
+            without = (len(had) - count) * self._span + sum(not column[i] for column in self._run)
+            if count < EARLIER_COLUMNS or sum(had) < 0.9 * count or any(column[i] for column in self._run):
+                continue
+            if without >= SILENT_STEPS:
+                last[name] = steps[count - 1]
+                silent = without if len(last) == 1 else min(silent, without)
+        return LostGradients(last, silent) if last else None
 
     @property
     def vanishing(self) -> GradientScale | None:

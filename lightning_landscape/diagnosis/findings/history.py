@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, RISE_IN_STANDARD_ERRORS, TRAVEL_LARGE
+import math
+
+from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_SMALL, RISE_IN_STANDARD_ERRORS, TRAVEL_LARGE
 from lightning_landscape.evidence import (
     BeforeAndAfter,
     Cause,
@@ -18,15 +20,20 @@ from lightning_landscape.evidence import (
 LOST_SHARE = 0.5
 """From this share of what had been gained on, the run has lost it"""
 DEAD = 0.9
-"""From this share of dead units on, a layer passes little on; it has died if less than half as many of its units were dead
+"""From this share of dead units on, a layer passes little on; it has died if less than half as many units were dead
 at the best weights"""
 TOO_FAST = 3.0
 """Weights that move this many times as fast as before have taken larger steps than before"""
 FEW_STEPS = 3.0
 """Weights that have never been farther from the present ones than this many lengths of a step are where they were: each
 of the two may be up to one step away from the weights that are put back"""
-MANY_STEPS = 100
-"""A random walk of this many steps reaches 10 lengths of a step"""
+OF_RANDOM_WALK = 1 / 3
+"""If the weights are put back after several steps, they come that far only; a random walk reaches the root of its number
+of steps, in lengths of a step"""
+AS_FAST = 3.0
+"""A copy whose loss falls this many times as fast as that of the run can have fallen is not held where it is"""
+MANY_STEPS = 50
+"""A random walk of this many steps reaches 7 lengths of a step"""
 
 
 def units_died(evidence: Evidence) -> Finding | None:
@@ -64,23 +71,25 @@ def lost_midway(evidence: Evidence) -> Finding | None:
 def weights_put_back(evidence: Evidence) -> Finding | None:
     """Return `weights-put-back` if the weights take many steps and stay where they are, but a copy of them does not.
 
-    Weights at a minimum, or that jump to and fro, stay near as well, but the same optimizer then lowers the loss of a
-    copy no further.
+    Weights at a minimum, or that jump to and fro, stay near as well. At a minimum the same optimizer lowers the loss of
+    a copy no further, and where weights jump, smaller steps or the mean of the path lower it at least as much.
     """
     history, trials, trend = evidence.get(WeightHistory), evidence.get(Trials), evidence.get(Trend)
-    if history is None or trials is None or trend is None or history.reach_in_steps is None:
+    if history is None or trials is None or trend is None or history.reach_in_steps is None or not trend.level:
         return None
-    if history.steps < MANY_STEPS or history.reach_in_steps > FEW_STEPS or not trend.stalled:
+    most = max(FEW_STEPS, OF_RANDOM_WALK * math.sqrt(history.steps))
+    if history.steps < MANY_STEPS or history.reach_in_steps > most or not trend.stalled:
         return None
-    if trials.own <= GAIN_CLEAR:
+    of_run = max(0.0, trend.largest_fall) / trend.level / trend.window
+    if trials.own <= max(GAIN_SMALL, trials.smaller_steps, AS_FAST * of_run * trials.steps):
         return None
     return Finding(
         "weights-put-back",
         Cause.NOT_UPDATING,
         f"In {history.steps} steps the weights were never farther from the present ones than "
-        f"{history.reach_in_steps:.2g} lengths of a step (threshold {FEW_STEPS:g}), while {trials.steps} steps of the "
-        f"same optimizer lower the loss of a copy by {trials.own:.0%} (threshold {GAIN_CLEAR:.0%}). So something puts "
-        "the weights back after each step.",
+        f"{history.reach_in_steps:.2g} lengths of a step (threshold {most:.2g}), while {trials.steps} steps of the "
+        f"same optimizer lower the loss of a copy by {trials.own:.0%} (threshold {GAIN_SMALL:.0%}). So something puts "
+        "the weights back.",
         "look for what writes to the weights besides the optimizer: `load_state_dict`, `p.data = ...` or "
         "`p.copy_(...)` in a hook or a callback, and averaged weights that are not exchanged back.",
     )

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lightning_landscape.diagnosis.findings.schedule import rate_of_zero
-from lightning_landscape.diagnosis.learning import has_fallen, share_of_start
-from lightning_landscape.diagnosis.thresholds import (
-    GAIN_CLEAR,
-    GAIN_LARGE,
-    PARAMETERS_UNREACHED,
-    SHARE_OF_START_LOW,
-)
+from lightning_landscape.diagnosis.learning import gains_nothing, has_fallen, is_far_above_zero, on_plateau
+from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_LARGE, PARAMETERS_UNREACHED
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
@@ -20,11 +15,8 @@ from lightning_landscape.evidence import (
     OptimizerGroup,
     Part,
     Parts,
-    Plateau,
     Schedule,
-    Trend,
     Trials,
-    UpdateStatistics,
     Wiring,
 )
 
@@ -62,7 +54,7 @@ def unheld_parameters(evidence: Evidence) -> Finding | None:
     if held is None or held.replaced or not held.unheld:
         return None
     large = held.unheld_with_gradient > PARAMETERS_UNREACHED
-    explains = large and _on_plateau(evidence) and _gains_nothing(evidence) and not has_fallen(evidence)
+    explains = large and on_plateau(evidence) and gains_nothing(evidence) and not has_fallen(evidence)
     return Finding(
         "unheld-parameters",
         Cause.NOT_UPDATING,
@@ -83,7 +75,7 @@ def zero_learning_rate(evidence: Evidence) -> Finding | None:
         return None
     all_still = parts.where(lambda part: _stands_still(part) and part.learning_rate == 0)
     nothing_moves = not parts.where(lambda part: part.held and part.trainable and part not in all_still)
-    if all_still and nothing_moves and _on_plateau(evidence, parts):
+    if all_still and nothing_moves and on_plateau(evidence, parts):
         return rate_of_zero(evidence)
     still = tuple(part for part in all_still if not _may_rise(parts, part, evidence))
     if not still:
@@ -102,7 +94,7 @@ def zero_learning_rate(evidence: Evidence) -> Finding | None:
 def lost_updates(evidence: Evidence) -> Finding | None:
     """Return `lost-updates` if parameters have a gradient and a learning rate, but have not moved by a single bit."""
     parts = evidence.get(Parts)
-    if parts is None or not _on_plateau(evidence, parts):
+    if parts is None or not on_plateau(evidence, parts):
         return None
     still = parts.where(lambda part: _stands_still(part) and bool(part.learning_rate) and bool(part.grad_norm))
     if not still or not parts.where(lambda part: part.held and part.trainable and not part.unmoved):
@@ -141,34 +133,6 @@ def part_without_gradient(evidence: Evidence) -> Finding | None:
         "look between them and the loss for `.detach()`, `torch.no_grad()`, `.item()` or `argmax`, and for outputs "
         "that the loss does not use. If they are not to be trained, say so with `requires_grad_(False)`.",
         "evidence" if not meant and _cannot_go_on_without(evidence, parts, share) else "note",
-    )
-
-
-def frozen_midway(evidence: Evidence) -> Finding | None:
-    """Return `frozen-midway` if a large part of the model was frozen before the loss stopped falling.
-
-    Training may freeze layers step by step, so a part that was frozen at several times explains nothing.
-    """
-    parts, plateau, trend = evidence.get(Parts), evidence.get(Plateau), evidence.get(Trend)
-    frozen = () if parts is None else parts.where(lambda part: part.frozen_since is not None)
-    if parts is None or not frozen:
-        return None
-    share, steps = sum(part.share for part in frozen), sorted({part.frozen_since or 0 for part in frozen})
-    large = share > PARAMETERS_UNREACHED and len(steps) == 1 and _on_plateau(evidence, parts)
-    # The rest of the model may go on for a while. How precisely the beginning of a plateau is known, is one window.
-    near = plateau is not None and trend is not None and steps[-1] <= plateau.since + trend.window
-    done = _gains_nothing(evidence) and _is_far_above_zero(evidence)
-    when = f"at step {steps[0]}" if len(steps) == 1 else f"between steps {steps[0]} and {steps[-1]}"
-    stopped = (
-        f", and the loss stopped falling at step {plateau.since}" if plateau is not None and large and near else ""
-    )
-    return Finding(
-        "frozen-midway",
-        Cause.NOT_UPDATING,
-        f"The parameters of {described(frozen)} were trainable at the start, and were frozen {when}{stopped}.",
-        "look for `freeze()`, `requires_grad_(False)` or `requires_grad = False` in the hooks of the run, for example "
-        "in a validation, and undo it with `self.unfreeze()` or `requires_grad_(True)`.",
-        "evidence" if large and near and done else "note",
     )
 
 
@@ -218,27 +182,6 @@ def _may_rise(parts: Parts, part: Part, evidence: Evidence) -> bool:
     return schedule is None or schedule.elapsed is None or schedule.elapsed < HALF_OF_THE_RUN
 
 
-def _on_plateau(evidence: Evidence, parts: Parts | None = None) -> bool:
-    """Return whether the loss has stopped falling, and the parts were read on the plateau and not before it."""
-    plateau = evidence.get(Plateau)
-    return plateau is not None and (parts is None or parts.step > plateau.since)
-
-
-def _gains_nothing(evidence: Evidence) -> bool:
-    """Return whether the run's own optimizer lowers the loss of a copy at no learning rate that was tried.
-
-    Without trials, only weights that do not move at all show it.
-    """
-    updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
-    at_rest = updates is not None and updates.travelled == 0
-    return at_rest if trials is None else trials.own_at_any_rate <= GAIN_CLEAR
-
-
-def _is_far_above_zero(evidence: Evidence) -> bool:
-    """Return whether the loss has not fallen, or has stopped above a third of its start."""
-    return not has_fallen(evidence) or share_of_start(evidence) > SHARE_OF_START_LOW
-
-
 def _holds_back(evidence: Evidence, parts: Parts, share: float) -> bool:
     """Return whether it explains the plateau that this share of the model, which has a gradient, stands still.
 
@@ -246,12 +189,12 @@ def _holds_back(evidence: Evidence, parts: Parts, share: float) -> bool:
     parameters, must lower the loss of a copy: clearly where most of the model stands still and the loss is far above
     zero, else by a lot.
     """
-    if share <= PARAMETERS_UNREACHED or not _on_plateau(evidence, parts) or not _gains_nothing(evidence):
+    if share <= PARAMETERS_UNREACHED or not on_plateau(evidence, parts) or not gains_nothing(evidence):
         return False
     trials = evidence.get(Trials)
     if trials is None or not has_fallen(evidence):
         return not has_fallen(evidence)
-    clear = share > HALF_OF_THE_MODEL and _is_far_above_zero(evidence)
+    clear = share > HALF_OF_THE_MODEL and is_far_above_zero(evidence)
     return trials.gain("adam") - max(0.0, trials.own_at_any_rate) > (GAIN_CLEAR if clear else GAIN_LARGE)
 
 
@@ -263,7 +206,7 @@ def _cannot_go_on_without(evidence: Evidence, parts: Parts, share: float) -> boo
     parameters that it does not use at all may be meant for other steps.
     """
     trials = evidence.get(Trials)
-    if share <= PARAMETERS_UNREACHED or not _on_plateau(evidence, parts) or not _gains_nothing(evidence):
+    if share <= PARAMETERS_UNREACHED or not on_plateau(evidence, parts) or not gains_nothing(evidence):
         return False
     if trials is not None and trials.best > GAIN_CLEAR:
         return False
@@ -271,4 +214,4 @@ def _cannot_go_on_without(evidence: Evidence, parts: Parts, share: float) -> boo
         return True
     wiring = evidence.get(Wiring)
     cut_off = wiring is not None and any(cut.feeds_layers for cut in wiring.cuts)
-    return cut_off and share > HALF_OF_THE_MODEL and _is_far_above_zero(evidence)
+    return cut_off and share > HALF_OF_THE_MODEL and is_far_above_zero(evidence)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.findings.parts import described
-from lightning_landscape.diagnosis.learning import has_fallen, has_learned, rise_of_first_steps, share_of_start
+from lightning_landscape.diagnosis.learning import (
+    has_fallen,
+    has_learned,
+    on_plateau,
+    rise_of_first_steps,
+    share_of_start,
+)
 from lightning_landscape.diagnosis.thresholds import (
     GAIN_CLEAR,
     GAIN_LARGE,
@@ -73,7 +79,7 @@ def weights_shrunk(evidence: Evidence) -> Finding | None:
     shrunk to nothing.
     """
     parts, level = evidence.get(Parts), evidence.get(LossLevel)
-    if parts is None or not _on_plateau(evidence, parts) or has_learned(evidence):
+    if parts is None or not on_plateau(evidence, parts) or has_learned(evidence):
         return None
     shrunk = parts.where(lambda p: p.trainable and p.held and p.norm_ratio is not None and p.norm_ratio < SHRUNK)
     groups = [parts.groups[part.group] for part in shrunk if part.group is not None]
@@ -112,7 +118,7 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
     what holds the run back, unless its first steps have killed it.
     """
     parts, trials, restart = evidence.get(Parts), evidence.get(Trials), evidence.get(Restart)
-    if parts is None or not _on_plateau(evidence, parts) or has_fallen(evidence):
+    if parts is None or not on_plateau(evidence, parts) or has_fallen(evidence):
         return None
     grown = parts.where(lambda p: p.trainable and p.held and p.norm_ratio is not None and p.norm_ratio > BLOWN_UP)
     share = sum(part.share for part in grown)
@@ -162,12 +168,6 @@ def clipped_too_tight(evidence: Evidence) -> Finding | None:
         f"a looser clip{limit}, or a larger learning rate.",
         "evidence" if gain >= least_gain and not decayed else "note",
     )
-
-
-def _on_plateau(evidence: Evidence, parts: Parts) -> bool:
-    """Return whether the loss has stopped falling, and the parts were read on the plateau and not before it."""
-    plateau = evidence.get(Plateau)
-    return plateau is not None and parts.step > plateau.since
 
 
 def _ratio(ratio: float) -> str:
