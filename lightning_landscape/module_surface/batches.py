@@ -94,13 +94,13 @@ class ProbeSet:
 
         Args:
             batches: largest number of batches.
-            samples: number of samples after which no batch is added, except that there are always two if possible;
-                None for no such limit.
+            samples: number of samples after which no batch is added, except that there are always four if possible,
+                two of them held out; None for no such limit.
         """
         selected = ProbeSet(batches, self.max_bytes)
         selected_samples = 0
         for batch in reversed(self._batches):
-            enough = samples is not None and len(selected) >= 2 and selected_samples >= samples
+            enough = samples is not None and len(selected) >= 4 and selected_samples >= samples
             if len(selected) == batches or enough:
                 break
             selected._batches.appendleft(batch)

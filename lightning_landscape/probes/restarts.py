@@ -34,10 +34,10 @@ class Restarts:
     """Run from new weights and from the initial weights, in the order in which the results can settle the question.
 
     First from new weights with the run's own optimizer and rate. If that does not clearly help: from the initial
-    weights at a tenth of the rate, and at a hundredth if a tenth does not train; from new weights with Adam at a
-    learning rate of 0.01; and from further new weights. If one of them helps, the run goes on from the present weights
-    for as many steps, for comparison. Each run is stopped where one half of the held-out batches has the lowest loss,
-    and its gain is that on the other half.
+    weights at a tenth of the rate, and at a hundredth if a tenth does not train; from other new weights; and from new
+    weights with Adam at a learning rate of 0.01, earlier if the run's own optimizer does not train. If one of them
+    helps, the run goes on from the present weights for as many steps, for comparison. Each run is stopped where one
+    half of the held-out batches has the lowest loss, and its gain is that on the other half.
 
     This takes more than any other probe, so it runs last. Where the gradient budget is smaller, runs are shorter, but
     at least 100 steps long, and 60 from the initial weights. Where `RunContext.kept` is given, a run that the budget
@@ -112,10 +112,10 @@ class Restarts:
         if gain > CLEAR_GAIN:
             return GOING_ON if GOING_ON in open_kinds else None
         own, tenth = runs.get(OWN, ()), runs.get(TENTH, ())
-        unmoved = bool(own) and abs(own[0].fallen or 0.0) < UNMOVED
+        trains = bool(own) and own[0].trained and not _unmoved(own)
         hundredth = (HUNDREDTH,) if tenth and (not tenth[0].trained or tenth[0].gain > NOTICEABLE_GAIN) else ()
-        smaller = () if unmoved else (TENTH, *hundredth)
-        first = [kind for kind in (OWN, *smaller, ADAM) if kind not in runs]
+        smaller = () if _unmoved(own) else (TENTH, *hundredth)
+        first = [kind for kind in (OWN, *smaller, *(() if trains else (ADAM,))) if kind not in runs]
         going_on = (GOING_ON,) if gain > NOTICEABLE_GAIN else ()
         return next((kind for kind in (*first, *going_on, OWN, ADAM) if kind in open_kinds), None)
 
@@ -124,8 +124,8 @@ class Restarts:
         own, most = runs.get(OWN, ()), max((run.gain for of_kind in runs.values() for run in of_kind), default=0.0)
         if most > CLEAR_GAIN:
             return ()
-        unmoved, trained = bool(own) and abs(own[0].fallen or 0.0) < UNMOVED, bool(own) and own[0].trained
-        needed = (OWN, *(() if unmoved else (TENTH,)), *(() if trained and not unmoved else (ADAM,)))
+        trains = bool(own) and own[0].trained and not _unmoved(own)
+        needed = (OWN, *(() if _unmoved(own) else (TENTH,)), *(() if trains else (ADAM,)))
         return tuple(kind for kind in needed if kind in self._possible(surface) and kind not in runs)
 
     def _most_runs(self, kind: str) -> int:
@@ -133,6 +133,11 @@ class Restarts:
 
     def _most_steps(self, kind: str) -> int:
         return max(1, self.steps // 2) if kind in (TENTH, HUNDREDTH) else self.steps
+
+
+def _unmoved(runs: Sequence[RestartedRun]) -> bool:
+    """Return whether the first of these runs has hardly changed the loss on a batch of its own."""
+    return bool(runs) and abs(runs[0].fallen or 0.0) < UNMOVED
 
 
 def _cost_of_run(steps: int, evaluation: float) -> float:

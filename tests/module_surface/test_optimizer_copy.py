@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from lightning_landscape.evidence import Restart
-from lightning_landscape.module_surface.optimizer_copy import decay_of, optimizer_copy
+from lightning_landscape.module_surface.optimizer_copy import decay_of, fresh_optimizer, optimizer_copy
 from lightning_landscape.probes import CopyTrials, Restarts
 from lightning_landscape.trainer.lightning_host import LightningHost
 from tests.module_surface.observers import Prober
@@ -115,6 +115,49 @@ def test_a_copied_optimizer_goes_where_the_original_would_have_gone(name: str, c
     really_step(module, optimizer, later, value, algorithm)
     for n, weight in point.items():
         assert torch.equal(weight, module.get_parameter(n)), n
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_fresh_optimizer_goes_where_a_new_one_of_the_same_kind_would_go(name: str):
+    module, other = network(), network()
+    used, new = OPTIMIZERS[name](module), OPTIMIZERS[name](other)
+    really_step(module, used, gradients(module, 3, seed=1), None, None)
+    step, later = fresh_optimizer(host_of(module, used))(1.0), gradients(other, 5, seed=2)
+    point = {n: p.detach().clone() for n, p in other.named_parameters() if p.requires_grad}
+    for gradient in later:
+        step(point, list(gradient.values()))
+    really_step(other, new, later, None, None)
+    for n, weight in point.items():
+        assert torch.equal(weight, other.get_parameter(n)), n
+
+
+def rates_of_fresh(module: nn.Module, optimizer: Any, typical: float | None, factor: float = 1.0) -> list[float]:
+    """Return how far one step of plain descent moves the first weight of each layer, for a gradient of 1."""
+    point = {n: torch.zeros_like(p) for n, p in module.named_parameters() if p.requires_grad}
+    ones = [torch.ones_like(weight) for weight in point.values()]
+    fresh_optimizer(host_of(module, optimizer), typical)(factor)(point, ones)
+    return [-float(point[f"{layer}.weight"].flatten()[0]) for layer in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("now", "typical", "expected"),
+    [
+        ((0.03, 0.1), None, (0.03, 0.1)),
+        ((0.03, 0.1), 0.05, (0.03, 0.1)),  # in a warm-up, the present rate is larger than the median
+        ((0.0003, 0.001), 0.1, (0.03, 0.1)),  # decayed
+        ((0.0, 0.0), 0.1, (0.03, 0.1)),  # decayed to nothing: the schedule began with these rates
+        ((0.0, 0.1), 0.1, (0.0, 0.1)),  # a group that does not learn by the user's choice
+    ],
+)
+def test_a_fresh_optimizer_has_the_typical_rate_of_the_run_and_keeps_the_ratios_of_the_groups(now, typical, expected):
+    module = network()
+    optimizer = torch.optim.SGD(two_groups(module), lr=0.1)
+    for group, rate in zip(optimizer.param_groups, now, strict=True):
+        group["initial_lr"], group["lr"] = group["lr"], rate
+    assert rates_of_fresh(module, optimizer, typical) == pytest.approx(expected)
+    tenth = tuple(0.1 * rate for rate in expected)
+    assert rates_of_fresh(module, optimizer, typical, factor=0.1) == pytest.approx(tenth)
+    assert tuple(group["lr"] for group in optimizer.param_groups) == now
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.Adagrad, torch.optim.RMSprop])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_landscape.probes import CopyTrials, LossLine, RedrawnRestart, TryAlternatives
+from lightning_landscape.probes import CopyTrials, LossLine, Restarts, TryAlternatives
 from lightning_landscape.probes.alternatives import PERTURBATION, perturbed
-from lightning_landscape.probes.trials import MIN_RESTART_STEPS, MIN_STEPS
+from lightning_landscape.probes.course import STOPS
+from lightning_landscape.probes.restarts import ADAM, LEAST_STEPS
+from lightning_landscape.probes.trials import MIN_STEPS
 from lightning_landscape.surface import LossSurface, RunContext, cost_of
 
 
@@ -96,23 +98,13 @@ def test_trials_are_shortened_to_the_gradient_budget_but_not_below_a_minimum(gra
     [
         (CopyTrials(), 4 * MIN_STEPS + 1 + 7 / 3 + 7 / 3),
         (TryAlternatives(), 2 * 40 + 3 / 3),
-        (RedrawnRestart(), MIN_RESTART_STEPS + 2 / 3 + 2 / 3),
+        (Restarts(), LEAST_STEPS[ADAM] + 2 / 3 + len(STOPS) * 2 / 3),
         (LossLine("there", points=11), 12 / 3),
     ],
 )
 def test_the_cost_is_never_below_that_of_the_shortest_measurement_however_small_the_budget(probe, least):
     known = {"anchors": {"there": {"w": torch.zeros(2)}}, "reinitialize": lambda seed: {"w": torch.zeros(2)}}
     assert cost_of(probe, surface(bowl, 2.0, 1.0, gradient_budget=1, **known)) == pytest.approx(least)
-
-
-def test_after_a_restart_with_a_clear_gain_no_further_seed_is_tried():
-    def reinitialize(seed):
-        return {"w": torch.full((1,), float(seed))}
-
-    better = surface(bowl, 30.0, reinitialize=reinitialize)
-    assert RedrawnRestart(seeds=3, steps=5)(better).seeds == 1
-    no_better = surface(bowl, 0.0, reinitialize=reinitialize)
-    assert RedrawnRestart(seeds=3, steps=5)(no_better).seeds == 3
 
 
 def test_steps_within_the_budget_depend_on_the_cost_of_a_step():

@@ -83,3 +83,14 @@ def test_a_state_of_an_older_version_keeps_its_peak():
     assert resumed.schedule.peak == 0.1
     assert resumed.schedule.learning_rate == 0.05
     assert resumed.schedule.steps == 40
+
+
+def test_the_typical_rate_is_the_present_one_unless_it_was_decayed():
+    def typical(rate):
+        return after([rate(step) for step in range(1000)]).typical
+
+    assert typical(lambda step: 0.1) == 0.1
+    assert typical(lambda step: 0.1 * step / 1000) == pytest.approx(0.0999)  # a warm-up
+    assert typical(lambda step: 0.1 if step < 600 else 1e-4) == 0.1
+    assert typical(lambda step: 0.1 if step < 40 else 0.0) == 0.1  # it came to an end before half of the run
+    assert typical(lambda step: 5.0 if 500 < step < 510 else 0.1) == 0.1  # a spike

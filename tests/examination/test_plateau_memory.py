@@ -1,0 +1,86 @@
+"""What a diagnosis keeps for the next one of the same plateau."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_landscape.evidence import Curvature, InputUse, Restart, RestartedRun, Trials
+from lightning_landscape.examination.plateau_memory import MAX_BYTES, PlateauMemory, known
+from lightning_landscape.examination.spending import Budget, Underway
+from lightning_landscape.probes import CopyTrials, HessianExtremes, Restarts, starting_point
+
+TRIALS = Trials({"adam": 0.1}, steps=8, relative_gradient=0.1, decay_pull=0.0, samples=64)
+USE = InputUse(loss=1.0, shuffled=2.0, moved=1.0, varied=True)
+UNDERWAY = Underway(Budget(60, 20.0), 2, (USE,), ("a", "b", "c"))
+
+
+def test_a_diagnosis_that_the_budget_covered_is_made_anew():
+    memory = PlateauMemory()
+    memory.end(None, [USE, TRIALS], left_out=())
+    assert memory.begin(("a",), diagnosing=True) == (None, (), 0)
+
+
+@pytest.mark.parametrize(
+    ("readings", "left_out"),
+    [
+        ([USE, TRIALS], {"Restarts"}),
+        ([USE, TRIALS, Restart(0.0, 1, 100, own=RestartedRun(0.0, 100), left=("tenth",))], ()),
+    ],
+)
+def test_after_a_diagnosis_that_was_not_covered_the_next_one_takes_the_trials_over(readings, left_out):
+    memory = PlateauMemory()
+    memory.end(None, readings, left_out)
+    assert memory.begin(("a",), diagnosing=True) == (None, (TRIALS,), 0)
+    assert memory.begin(("a",), diagnosing=False) == (None, (), 0)
+
+
+def test_probes_with_a_reading_that_was_taken_over_are_known():
+    assert known(CopyTrials(), [TRIALS])
+    assert not known(CopyTrials(), [USE])
+    assert not known(HessianExtremes(), [TRIALS])
+    assert not known(Restarts(), [TRIALS])
+    assert not known(starting_point, [TRIALS])
+    assert (CopyTrials.reading, HessianExtremes.reading) == (Trials, Curvature)
+
+
+def test_everything_is_forgotten_when_the_plateau_ends_or_the_loss_falls():
+    for gives_up, judged, forgets in [(True, True, True), (False, False, True), (False, True, False)]:
+        memory = PlateauMemory()
+        memory.kept(nn.Linear(1, 1))["restarts"] = {"runs": {}}
+        memory.end(None, [TRIALS], left_out={"Restarts"})
+        memory.plan(gives_up=gives_up, judged=judged)
+        assert (memory.kept(nn.Linear(1, 1)) == {}) is forgets
+        assert (memory.begin(("a",), diagnosing=True)[1] == ()) is forgets
+
+
+def test_during_a_first_diagnosis_in_slices_nothing_is_forgotten():
+    memory = PlateauMemory()
+    memory.kept(nn.Linear(1, 1))["restarts"] = {"runs": {}}
+    memory.end(UNDERWAY, [USE], left_out=())
+    memory.plan(gives_up=False, judged=False)
+    assert memory.kept(nn.Linear(1, 1)) != {}
+    assert memory.begin(("a", "b", "c"), diagnosing=True) == (UNDERWAY.budget, (USE,), 2)
+    assert memory.begin(("a", "b"), diagnosing=True) == (None, (), 0)
+
+
+def test_of_a_large_model_nothing_is_kept():
+    with torch.device("meta"):
+        large, small = nn.Linear(MAX_BYTES // 4, 1), nn.Linear(MAX_BYTES // 4 - 1, 1)
+    assert PlateauMemory().kept(large) is None
+    assert PlateauMemory().kept(small) == {}
+
+
+def test_a_loaded_memory_goes_on_as_the_original_and_an_older_state_is_empty():
+    memory = PlateauMemory()
+    memory.kept(nn.Linear(1, 1))["restarts"] = {"runs": {"own": [{"gain": 0.1}]}, "course": None}
+    memory.end(UNDERWAY, [TRIALS], left_out={"Restarts"})
+    loaded, older = PlateauMemory(), PlateauMemory()
+    loaded.load_state_dict(memory.state_dict(), limited=True)
+    assert loaded.state_dict() == memory.state_dict()
+    assert loaded.begin(("a",), diagnosing=True) == (None, (TRIALS,), 0)
+    older.load_state_dict({"underway": UNDERWAY.to_dict()}, limited=True)
+    assert (older.underway, older.begin(("x",), diagnosing=True)) == (UNDERWAY, (None, (), 0))
+    older.load_state_dict({"underway": UNDERWAY.to_dict()}, limited=False)
+    assert older.underway is None
