@@ -31,6 +31,7 @@ from lightning_landscape.evidence import (
     KeptGradients,
     Line,
     LossLevel,
+    LostGradients,
     Measurements,
     NotFinite,
     OptimizerGroup,
@@ -136,6 +137,7 @@ READINGS = (
     GROUP,
     HeldTensors(("net.2",), 0.5, 0.25, outside=2, outside_share=0.5, replaced=("net.2",)),
     KeptGradients(optimizer=0, steps=4),
+    LostGradients({"net.2": 90}, measured=20),
     Clipping(median=0.5, largest=1.0, steps=50),
     RunComparison(("a", "b"), (0.5, 0.4), ((0.0, 0.1), (0.1, 0.0)), samples=64, points=11, notes=("Mind the gap.",)),
     Wiring(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lightning_landscape.diagnosis.findings import FINDERS, step_sizes
+from lightning_landscape.diagnosis.findings import FINDERS, midway, step_sizes
 from lightning_landscape.diagnosis.findings import parts as finders
 from lightning_landscape.evidence import (
     Activity,
@@ -18,6 +18,7 @@ from lightning_landscape.evidence import (
     HeldTensors,
     KeptGradients,
     LossLevel,
+    LostGradients,
     OptimizerGroup,
     Part,
     Parts,
@@ -255,7 +256,7 @@ def test_parts_that_have_moved_or_are_not_trained_need_no_gradient(part):
 @pytest.mark.parametrize(("since", "near"), [(-11, False), (-10, True), (250, True)])
 def test_freezing_explains_a_plateau_that_begins_afterwards_or_within_a_window_before_it(since, near):
     readings = parts(FROZEN), NOTHING, HALF, replace(PLATEAU, since=since)
-    assert weight(finders.frozen_midway, *readings) == ("evidence" if near else "note")
+    assert weight(midway.frozen_midway, *readings) == ("evidence" if near else "note")
 
 
 @pytest.mark.parametrize(
@@ -269,11 +270,56 @@ def test_freezing_explains_a_plateau_that_begins_afterwards_or_within_a_window_b
     ],
 )
 def test_freezing_is_a_note_otherwise(readings):
-    assert weight(finders.frozen_midway, *readings) == "note"
+    assert weight(midway.frozen_midway, *readings) == "note"
+
+
+@pytest.mark.parametrize(("since", "explains"), [(100, True), (190, True), (191, False)])
+def test_a_loss_that_has_fallen_a_lot_must_have_stopped_when_the_part_was_frozen(since, explains):
+    low = replace(HALF, now=0.5)  # 22% of its start
+    readings = parts(FROZEN), NOTHING, low, replace(PLATEAU, since=since)
+    assert weight(midway.frozen_midway, *readings) == ("evidence" if explains else "note")
+
+
+SILENT = replace(HEAD, name="body", share=0.8, reached=False, grad_norm=None)
+LOST = LostGradients({"body": 90}, measured=20)
+
+
+@pytest.mark.parametrize("part", [SILENT, replace(SILENT, reached=True, grad_norm=0.0)])
+def test_a_part_whose_gradient_was_lost_when_the_loss_stopped_falling_is_named(part):
+    found = midway.detached_midway(BASE.including(parts(part), LOST, NOTHING, HALF))
+    assert (found.name, found.weight) == ("detached-midway", "evidence")
+    assert "`body` (80% of the model)" in found.sentence
+    assert "step 90" in found.sentence
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        (parts(SILENT), LOST, trials(this_optimizer=0.2), HALF),
+        (parts(SILENT), LOST, NOTHING, SOLVED),
+        (parts(replace(SILENT, share=0.3)), LOST, NOTHING, HALF),
+        (parts(SILENT), replace(LOST, last={"body": 201}), NOTHING, HALF),  # the plateau had begun long before
+    ],
+)
+def test_a_lost_gradient_is_a_note_otherwise(readings):
+    assert weight(midway.detached_midway, *readings) == "note"
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        (parts(SILENT), NOTHING, HALF),
+        (parts(replace(SILENT, trainable=False)), LOST, NOTHING, HALF),  # that is `frozen-midway`
+        (parts(replace(SILENT, reached=True, grad_norm=0.1)), LOST, NOTHING, HALF),  # it is trained again
+        (parts(replace(SILENT, group=None)), LOST, NOTHING, HALF),
+    ],
+)
+def test_a_part_that_is_not_silent_any_more_or_is_not_to_be_trained_is_not_mentioned(readings):
+    assert midway.detached_midway(BASE.including(*readings)) is None
 
 
 def test_what_was_frozen_from_the_start_is_not_mentioned():
-    assert finders.frozen_midway(BASE.including(parts(replace(FROZEN, frozen_since=None)), NOTHING)) is None
+    assert midway.frozen_midway(BASE.including(parts(replace(FROZEN, frozen_since=None)), NOTHING)) is None
 
 
 # Weights, gradients and steps of the wrong size.
@@ -371,7 +417,7 @@ def test_gradients_that_are_never_zeroed_are_a_certain_mistake():
 def test_without_readings_nothing_is_found():
     called = [
         *(finders.stale_optimizer, finders.unheld_parameters, finders.zero_learning_rate, finders.lost_updates),
-        *(finders.part_without_gradient, finders.frozen_midway, step_sizes.gradients_not_zeroed),
+        *(finders.part_without_gradient, midway.frozen_midway, midway.detached_midway, step_sizes.gradients_not_zeroed),
         *(step_sizes.weights_shrunk, step_sizes.weights_blown_up, step_sizes.clipped_too_tight),
     ]
     assert set(called) <= set(FINDERS)

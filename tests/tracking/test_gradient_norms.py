@@ -232,3 +232,32 @@ def test_clipping_is_the_share_of_the_gradient_that_is_left_over_the_latest_step
     older = {name: value for name, value in norms.state_dict().items() if name != "left_by_clipping"}
     restored.load_state_dict(older)
     assert restored.clipping() is None
+
+
+def groups_of(*groups):
+    return watched([record(10 * i, groups=each) for i, each in enumerate(groups)])
+
+
+def test_a_group_has_lost_its_gradient_if_it_had_one_at_every_step_before_and_none_since():
+    for none in (None, 0.0):
+        lost = groups_of(*[(0.3, 0.4)] * 10, *[(none, 0.4)] * 8).lost()
+        assert (lost.last, lost.measured) == ({"first": 90}, 8)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [(0.3, 0.4)] * 18,
+        [(None, 0.4)] * 18,  # it never had one
+        [*[(0.3, 0.4)] * 10, *[(None, 0.4)] * 7],  # too few steps
+        [*[(0.3, 0.4), (None, 0.4)] * 9, *[(None, 0.4)] * 8],  # it is trained in turns
+        [*[(0.3, 0.4)] * 10, *[(None, 0.4)] * 8, (0.3, 0.4)],  # it has one again
+    ],
+)
+def test_no_gradient_is_lost_otherwise(groups):
+    assert groups_of(*groups).lost() is None
+
+
+def test_a_long_run_loses_a_gradient_at_the_right_step():
+    lost = groups_of(*[(0.3, 0.4)] * (5 * COLUMNS), *[(None, 0.4)] * (2 * COLUMNS)).lost()
+    assert lost.last["first"] == pytest.approx(50 * COLUMNS, rel=0.03)

@@ -28,8 +28,8 @@ FEW_STEPS = 3.0
 """Weights that have never been farther from the present ones than this many lengths of a step are where they were: each
 of the two may be up to one step away from the weights that are put back"""
 OF_RANDOM_WALK = 1 / 3
-"""If the weights are put back after several steps, they come that far only; a random walk reaches the root of its number
-of steps, in lengths of a step"""
+"""If the weights are put back after several steps, they come this far only, as a share of a random walk, which reaches
+the root of the number of steps in lengths of a step"""
 AS_FAST = 3.0
 """A copy whose loss falls this many times as fast as that of the run can have fallen is not held where it is"""
 MANY_STEPS = 50

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.findings.parts import described
-from lightning_landscape.diagnosis.learning import gains_nothing, is_far_above_zero, on_plateau
+from lightning_landscape.diagnosis.learning import gains_nothing, is_far_above_zero, on_plateau, share_of_start
 from lightning_landscape.diagnosis.thresholds import PARAMETERS_UNREACHED
 from lightning_landscape.evidence import Cause, Evidence, Finding, LostGradients, Parts, Plateau, Trend
+
+SOLVED = 0.1
+"""Below this share of its start, a loss may stop falling without anything being wrong, as in `LossLevel.solved`"""
 
 
 def frozen_midway(evidence: Evidence) -> Finding | None:
@@ -66,4 +69,6 @@ def _ended_with(evidence: Evidence, step: int) -> bool:
     plateau, trend = evidence.get(Plateau), evidence.get(Trend)
     if plateau is None or trend is None or step > plateau.since + trend.window or not gains_nothing(evidence):
         return False
-    return is_far_above_zero(evidence) or step >= plateau.since - trend.window
+    if is_far_above_zero(evidence):
+        return True
+    return share_of_start(evidence) > SOLVED and step >= plateau.since - trend.window
