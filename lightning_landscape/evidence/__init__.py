@@ -41,7 +41,6 @@ from lightning_landscape.evidence.readings import GradientScale as GradientScale
 from lightning_landscape.evidence.readings import Line as Line
 from lightning_landscape.evidence.readings import LossLevel as LossLevel
 from lightning_landscape.evidence.readings import Plateau as Plateau
-from lightning_landscape.evidence.readings import Trend as Trend
 from lightning_landscape.evidence.readings import UpdateStatistics as UpdateStatistics
 from lightning_landscape.evidence.readings_log import ReadingsLog as ReadingsLog
 from lightning_landscape.evidence.schedule import Schedule as Schedule
@@ -51,6 +50,7 @@ from lightning_landscape.evidence.serialization import checked as checked
 from lightning_landscape.evidence.serialization import from_builtins as from_builtins
 from lightning_landscape.evidence.serialization import shown as shown
 from lightning_landscape.evidence.serialization import to_builtins as to_builtins
+from lightning_landscape.evidence.trend import Trend as Trend
 from lightning_landscape.evidence.trials import Alternatives as Alternatives
 from lightning_landscape.evidence.trials import InputUse as InputUse
 from lightning_landscape.evidence.trials import Restart as Restart

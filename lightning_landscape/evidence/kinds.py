@@ -18,6 +18,7 @@ from lightning_landscape.evidence import (
     parts,
     readings,
     schedule,
+    trend,
     trials,
     wiring,
 )
@@ -25,7 +26,7 @@ from lightning_landscape.evidence.serialization import from_builtins, refilled
 
 MODULES = (
     *(before, comparison, curvature, data, finiteness, measurements, outputs),
-    *(parts, readings, schedule, trials, wiring),
+    *(parts, readings, schedule, trend, trials, wiring),
 )
 """the modules of the reading classes"""
 OURS: Mapping[str, type] = {

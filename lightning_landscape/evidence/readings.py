@@ -6,6 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+BELOW_FLOOR = -0.05
+"""height above a measured floor, over the height of the start, down to which a loss agrees with that floor: the lowest
+possible losses of single batches differ"""
+
 
 @dataclass(frozen=True)
 class Plateau:
@@ -17,89 +21,6 @@ class Plateau:
     """optimizer step at which the plateau began"""
     proven: bool = False
     """whether a test with enough power has shown at any time that the loss does not fall; else noise may hide a fall"""
-
-
-@dataclass(frozen=True)
-class Trend:
-    """The fall of the loss over the last `window` optimizer steps, with its error bar, as the stall test needs it.
-
-    The test is an equivalence test: the loss has stalled if even the largest fall that the noise allows is smaller than
-    `tolerance * level`. To find no significant trend would not be enough, since noise can hide a fall.
-    """
-
-    window: int
-    """length of the window in optimizer steps"""
-    level: float
-    """absolute value of the mean loss in the window, in units of the loss; never negative"""
-    progress: float
-    """fall of the fitted line over the window, in units of the loss; negative if the loss rose"""
-    margin: float
-    """2.5 standard errors of `progress`, in units of the loss; never negative"""
-    tolerance: float
-    """share of `level` by which the loss must fall over the window to count as progress, for example 0.012"""
-    predicted: float | None = None
-    """Σ|g·Δw| over the window, in units of the loss: it bounds the first-order fall; None if it was not measured"""
-
-    @property
-    def threshold(self) -> float:
-        """The smallest fall over the window that counts as progress, in units of the loss."""
-        return self.tolerance * self.level
-
-    @property
-    def largest_fall(self) -> float:
-        """Upper end of the confidence interval for the fall over the window, in units of the loss."""
-        return self.progress + self.margin
-
-    @property
-    def bounded(self) -> bool:
-        """Whether the updates were too small to lower the loss by 30% of the threshold; this holds for any noise."""
-        return (
-            self.predicted is not None
-            and self.predicted < 0.3 * self.threshold
-            and self.progress - self.margin < self.threshold
-        )
-
-    @property
-    def stalled(self) -> bool:
-        """Whether the test rules out that the loss fell by `threshold` over the window."""
-        return self.largest_fall < self.threshold or self.bounded
-
-    @property
-    def powered(self) -> bool:
-        """Whether the noise is low enough for the test to detect a fall of twice the threshold."""
-        return self.margin < 2 * self.threshold or self.bounded
-
-    @property
-    def falling(self) -> bool:
-        """Whether the loss fell by more than the threshold, and the error bar excludes that it did not fall at all."""
-        return self.progress - self.margin > 0 and self.progress > self.threshold
-
-    def sentence(self) -> str:
-        """Return what the test found, in one sentence that names the smallest fall that it would have detected."""
-        if self.level == 0:
-            return f"The training loss averages zero over {self.window} steps, so its fall cannot be given in percent."
-        detectable = f"(a fall of {max(self.tolerance, self.margin / self.level):.1%} would have been seen)"
-        if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
-            if self.predicted == 0:
-                return f"The weights have not moved in {self.window} steps."
-            most = f"{self.predicted / self.level:.1e} of its value"
-            return f"The updates of {self.window} steps could not lower the training loss by more than {most}."
-        if not self.stalled:
-            return self._sentence_without_stall()
-        if self.largest_fall <= 0:
-            return f"The training loss has not fallen at all in {self.window} steps {detectable}."
-        most = f"{self.largest_fall / self.level:.1%}"
-        return f"The training loss has not fallen by more than {most} in {self.window} steps {detectable}."
-
-    def _sentence_without_stall(self) -> str:
-        """Return the sentence for a loss that is falling, or that is too noisy to tell."""
-        if self.falling:
-            fall, error = self.progress / self.level, self.margin / self.level
-            return f"The training loss has fallen by {fall:.1%} in {self.window} steps (give or take {error:.1%})."
-        return (
-            f"The training loss may have fallen by up to {self.largest_fall / self.level:.1%} in {self.window} steps; "
-            f"it is too noisy to tell whether it has fallen by {self.tolerance:.1%}, which would count as progress."
-        )
 
 
 @dataclass(frozen=True)
@@ -119,24 +40,30 @@ class LossLevel:
     steady rise or fall does not count; None if it was not measured"""
     spread: float | None = None
     """standard deviation of the single losses behind `now`; None if it was not measured"""
+    floor: float = 0.0
+    """the lowest possible loss, from which shares are measured"""
+    floor_measured: bool = True
+    """whether `floor` was measured or is 0 by definition; else it is assumed from how far the loss fell and scatters"""
 
     @property
     def share_of_start(self) -> float:
-        """Present loss over starting loss, in [0, inf]: below 1 if the loss fell, above 1 if it rose.
-
-        If the loss is negative at both ends, the inverse ratio keeps that meaning. If its sign changed, there is no
-        ratio: the value is 0 after a fall and inf after a rise.
-        """
-        if self.now * self.start > 0:
-            return self.now / self.start if self.start > 0 else self.start / self.now
-        if self.now == self.start:
+        """Present over starting height above the floor, in [0, inf]: below 1 if the loss fell, above 1 if it rose."""
+        now, start = self.now - self.floor, self.start - self.floor
+        if now * start > 0:
+            return now / start if start > 0 else start / now
+        if now == start:
             return 1.0
-        return 0.0 if self.now < self.start else math.inf
+        return 0.0 if now < start else math.inf
+
+    def is_below(self, earlier: float, share: float) -> bool:
+        """Return whether the present loss is below an earlier one by more than this share of its height."""
+        return earlier - self.now > share * abs(earlier - self.floor)
 
     @property
     def solved(self) -> bool:
-        """Whether a positive loss has come down below a tenth of its starting value."""
-        return 0 <= self.now < 0.1 * self.start
+        """Whether the loss has come down below a tenth of its starting height above a floor that was measured."""
+        start = self.start - self.floor
+        return self.floor_measured and BELOW_FLOOR * start <= self.now - self.floor < 0.1 * start
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def _update_schedulers(host: Host, optimizer: Optimizer, before: Sequence[float 
 
 def _is_lower(state: RunState, level: float | None) -> bool:
     now = state.progress.level
-    return level is None or (now is not None and now.now < level - ESCAPED * abs(level))
+    return level is None or (now is not None and now.is_below(level, ESCAPED))
 
 
 def _announce(outcome: RemedyOutcome, step: int, reporter: Reporter) -> None:

@@ -10,7 +10,6 @@ from lightning_landscape.evidence import (
     Cause,
     Evidence,
     KeptGradients,
-    LossLevel,
     Plateau,
     ReadingsLog,
     UpdateStatistics,
@@ -134,7 +133,7 @@ class RunState:
         if self.findings.certain_besides(self.named_findings):
             return True
         start = min(first, progress.level.start)
-        high = LossLevel(start, progress.level.best, progress.level.now).share_of_start > HIGH
+        high = replace(progress.level, start=start).share_of_start > HIGH
         hidden = progress.hold is None and not progress.trend.powered
         return high and (hidden or progress.hold == "solved")
 

@@ -77,6 +77,6 @@ def _checked_verdict(detector: Detector, evidence: Evidence) -> Verdict | None:
 
 
 def is_lower(verdict: Verdict, last: Verdict) -> bool:
-    """Return whether the loss fell by more than 3% between the verdicts; False where it was not measured."""
+    """Return whether the loss fell by more than 3% of its height between the verdicts; False if it was not measured."""
     now, before = verdict.evidence.get(LossLevel), last.evidence.get(LossLevel)
-    return now is not None and before is not None and before.now - now.now > TOLERANCE * abs(before.now)
+    return now is not None and before is not None and now.is_below(before.now, TOLERANCE)

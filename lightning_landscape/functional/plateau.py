@@ -1,8 +1,8 @@
 """Rules for the beginning and the end of a plateau, and for losses that are flat without being a plateau.
 
 A plateau is a stretch of steps for which a statistical test rules out a relevant fall of the loss. All rules work on
-means over blocks of steps, `lightning_landscape.functional.trend.Block`, and no decision depends on the unit of the
-loss. The *level* of a window is its mean loss.
+means over blocks of steps, `lightning_landscape.functional.trend.Block`. The *height* of a loss is its distance from a
+*floor*, and all shares are shares of heights, so no decision depends on the unit of the loss or on a constant in it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ TOLERANCE = WINDOWS[-1][1]
 """relevant fall over the longest window, as a share of the level"""
 
 
-def examine(blocks: Sequence[Block]) -> list[Trend]:
+def examine(blocks: Sequence[Block], floor: float = 0.0) -> list[Trend]:
     """Return the trend over each of `WINDOWS` that the blocks fill, shortest first, all ending at the last block."""
-    return [fit_trend(blocks[-count:], tolerance) for count, tolerance in WINDOWS if count <= len(blocks)]
+    return [fit_trend(blocks[-count:], tolerance, floor) for count, tolerance in WINDOWS if count <= len(blocks)]
 
 
 def stalled_windows(trends: Sequence[Trend]) -> list[int]:
@@ -56,29 +56,32 @@ def mean_error(trend: Trend) -> float:
     return trend.margin / sqrt(12)
 
 
-def rise_since_start(start: Block, now: float, latest: Trend, steps: int) -> Trend | None:
+def rise_since_start(start: Block, now: float, latest: Trend, steps: int, floor: float = 0.0) -> Trend | None:
     """Return the change from the first losses to the latest window if it is a significant rise, else None.
 
     A loss may be so noisy that no trend within a window can be seen, and still lie clearly above its start. The first
     losses are too few to estimate the autocorrelation of their noise. The error of their mean is therefore scaled from
-    that of the latest window, in proportion to the level of the loss.
+    that of the latest window, in proportion to the height of the loss above its floor.
 
     Args:
         start: the first losses of the run.
         now: mean loss of the latest window.
         latest: the trend in that window.
         steps: length of the run so far, in optimizer steps.
+        floor: the loss from which heights are measured.
     """
     if now <= start.mean or latest.level == 0:
         return None
     scatter = STANDARD_ERRORS * sqrt(start.m2) / start.n
-    proportional = mean_error(latest) * sqrt(latest.window / start.n) * abs(start.mean) / latest.level
+    proportional = mean_error(latest) * sqrt(latest.window / start.n) * abs(start.mean - floor) / latest.level
     margin = hypot(max(scatter, proportional), mean_error(latest))
-    rise = Trend(steps, abs(now), start.mean - now, margin, TOLERANCE)
+    rise = Trend(steps, abs(now - floor), start.mean - now, margin, TOLERANCE, floor=floor)
     return rise if rise.largest_fall < 0 else None
 
 
-def has_ended(trends: Sequence[Trend], now: float, rise: Trend | None, level: float, error: float) -> bool:
+def has_ended(
+    trends: Sequence[Trend], now: float, rise: Trend | None, level: float, error: float, floor: float = 0.0
+) -> bool:
     """Return whether a plateau is over: the loss falls significantly, or is significantly more than 3% below its level.
 
     In a noisy run a single window shows a fall by chance every now and then. The loss therefore counts as falling only
@@ -91,16 +94,17 @@ def has_ended(trends: Sequence[Trend], now: float, rise: Trend | None, level: fl
         rise: of the loss since the start of the run; None if it is not significant.
         level: mean loss at the beginning of the plateau.
         error: half the width of the confidence interval for `level`.
+        floor: the loss from which heights are measured.
     """
     if rise is not None:
         return len(trends) > 1 and trends[-1].falling
     falling = sum(trend.falling for trend in trends)
     if 2 * falling > len(trends) and not any(trend.stalled for trend in trends):
         return True
-    return now + hypot(error, mean_error(trends[0])) < level - TOLERANCE * abs(level)
+    return now + hypot(error, mean_error(trends[0])) < level - TOLERANCE * abs(level - floor)
 
 
-def has_shifted_up(blocks: Sequence[Block]) -> bool:
+def has_shifted_up(blocks: Sequence[Block], floor: float = 0.0) -> bool:
     """Return whether the loss has jumped: at some cut, all later means exceed all earlier ones, by 30% on average.
 
     A jump comes from a change of the data or the loss, and is not a trend.
@@ -109,30 +113,34 @@ def has_shifted_up(blocks: Sequence[Block]) -> bool:
     for cut in range(1, len(means)):
         earlier, later = means[:cut], means[cut:]
         before = sum(earlier) / len(earlier)
-        if min(later) > max(earlier) and sum(later) / len(later) - before > 0.3 * abs(before):
+        if min(later) > max(earlier) and sum(later) / len(later) - before > 0.3 * abs(before - floor):
             return True
     return False
 
 
-def is_far_above(start: Block, now: float) -> bool:
-    """Return whether the loss has risen by more than twice its start, or, near zero, by twice the scatter there."""
-    return now - start.mean > 2 * max(abs(start.mean), sqrt(start.m2 / start.n))
+def is_far_above(start: Block, now: float, floor: float = 0.0) -> bool:
+    """Return whether the loss has risen by more than twice its start, or, near its floor, twice the scatter there."""
+    return now - start.mean > 2 * _size(start, floor)
 
 
-def is_lost(start: Block, recent: Sequence[Block]) -> bool:
+def _size(start: Block, floor: float) -> float:
+    return max(abs(start.mean - floor), sqrt(start.m2 / start.n))
+
+
+def is_lost(start: Block, recent: Sequence[Block], floor: float = 0.0) -> bool:
     """Return whether a loss far above its start will not recover: it grows over 8 blocks, or is out of reach."""
-    return is_out_of_reach(start, recent[-2:]) or (len(recent) == 8 and is_growing(recent))
+    return is_out_of_reach(start, recent[-2:], floor) or (len(recent) == 8 and is_growing(recent, floor))
 
 
-def is_out_of_reach(start: Block, latest: Sequence[Block]) -> bool:
+def is_out_of_reach(start: Block, latest: Sequence[Block], floor: float = 0.0) -> bool:
     """Return whether the loss of each block exceeds its start 10,000-fold, from which a run does not recover."""
-    return all(block.mean - start.mean > 1e4 * max(abs(start.mean), sqrt(start.m2 / start.n)) for block in latest)
+    return all(block.mean - start.mean > 1e4 * _size(start, floor) for block in latest)
 
 
-def is_growing(blocks: Sequence[Block]) -> bool:
+def is_growing(blocks: Sequence[Block], floor: float = 0.0) -> bool:
     """Return whether the loss grows by 10% from each quarter of the blocks to the next, and by more than its noise."""
     quarters = fold(blocks, 4)
     first, last = quarters[0], quarters[-1]
-    steady = all(b.mean - a.mean > 0.1 * abs(a.mean) for a, b in pairwise(quarters))
+    steady = all(b.mean - a.mean > 0.1 * abs(a.mean - floor) for a, b in pairwise(quarters))
     error = sqrt(first.m2 / (first.n * first.n) + last.m2 / (last.n * last.n))
     return steady and len(quarters) == 4 and last.mean - first.mean > STANDARD_ERRORS * error

@@ -102,7 +102,7 @@ def _edges(length: int, count: int) -> list[int]:
     return [length * i // count for i in range(count + 1)]
 
 
-def fit_trend(blocks: Sequence[Block], tolerance: float) -> Trend:
+def fit_trend(blocks: Sequence[Block], tolerance: float, floor: float = 0.0) -> Trend:
     r"""Compute the fall of the loss over the blocks, with the error bar for an equivalence test [Schuirmann87]_.
 
     A line is fitted to the block means by least squares. The standard error of its slope is the largest of three
@@ -115,19 +115,19 @@ def fit_trend(blocks: Sequence[Block], tolerance: float) -> Trend:
       autocorrelation :math:`\varphi`. That is computed from the von Neumann ratio [vonNeumann41]_ as
       :math:`\varphi = 1 - \overline{d^2}/2\sigma^2` and corrected for its bias about a fitted line [Kendall54]_.
 
-    `Trend.margin` is 2.5 standard errors of the fall. If the loss is multiplied by a constant, all fields in units of
-    the loss are multiplied by it (exactly for powers of two) and no decision changes. The sign of the loss has no
-    influence either. An added constant does change `Trend.level`, and with it how large a fall of 1% is. A fall from
-    2.00 to 1.96 is one of 2%; with 100 added to both losses it is one of 0.04%:
+    `Trend.margin` is 2.5 standard errors of the fall. If the losses and the floor are multiplied by a constant, all
+    fields in units of the loss are multiplied by it (exactly for powers of two) and no decision changes. Nor does one
+    change if a constant is added to the losses and to the floor:
 
     >>> falling = [summarize([2.0 - 0.004 * i]) for i in range(11)]
     >>> offset = [summarize([102.0 - 0.004 * i]) for i in range(11)]
-    >>> fit_trend(falling, tolerance=0.012).stalled, fit_trend(offset, tolerance=0.012).stalled
-    (False, True)
+    >>> fit_trend(falling, tolerance=0.012).stalled, fit_trend(offset, tolerance=0.012, floor=100.0).stalled
+    (False, False)
 
     Args:
         blocks: at least 3 blocks in the order of the run.
         tolerance: share of the level by which the loss must fall over the window to count as progress.
+        floor: the loss from which `Trend.level` is measured.
 
     Raises:
         ValueError: if there are fewer than 3 blocks.
@@ -151,7 +151,7 @@ def fit_trend(blocks: Sequence[Block], tolerance: float) -> Trend:
         inflation = _variance_inflation(1 - sum(d2) / sum(pairs) / (2 * variance), window)
         error = max(error, sqrt(12 * variance / window * inflation) / window)
     bound = sum(predicted) / sum(sampled) * window if sum(sampled) >= FEWEST_PREDICTIONS else None
-    return Trend(window, abs(mean), -slope * window, STANDARD_ERRORS * error * window, tolerance, bound)
+    return Trend(window, abs(mean - floor), -slope * window, STANDARD_ERRORS * error * window, tolerance, bound, floor)
 
 
 def _fit_line(sizes: Sequence[int], means: Sequence[float]) -> tuple[float, float, float]:

@@ -7,6 +7,8 @@ from math import ceil, isfinite, sqrt
 from typing import Any, NamedTuple
 
 from lightning_landscape.evidence import LossLevel
+from lightning_landscape.evidence.readings import BELOW_FLOOR
+from lightning_landscape.functional.loss_floor import assumed_floor
 from lightning_landscape.functional.trend import Block, mean_loss, merge
 
 MAX_BLOCKS = 40
@@ -56,6 +58,8 @@ class LossHistory:
         """number of complete blocks so far, including those that are no longer kept"""
         self.start = Block(0, 0.0, 0.0, 0.0, 0)
         """summary of the first losses"""
+        self.first: float | None = None
+        """the first loss of all; None before it, and where an older version has not stored it"""
         self.recorded: list[RecordedBlock] = []
         """the latest complete blocks, oldest first"""
         self._last = 0.0
@@ -89,7 +93,9 @@ class LossHistory:
         n, difference = self._n, 0.0
         if n == 0:
             self._step = step
-        if self.count:
+        if self.count == 0:
+            self.first = loss
+        else:
             difference = loss - self._last
             self._d2 += difference * difference
             self._pairs += 1
@@ -142,22 +148,39 @@ class LossHistory:
         """Return the last `count` complete blocks, or all if there are fewer, oldest first."""
         return [recorded.block for recorded in self.recorded[-count:]]
 
-    def level(self, count: int, before: LossLevel | None) -> LossLevel:
+    def level(self, count: int, before: LossLevel | None, floor: float | None = None) -> LossLevel:
         """Return the levels of the loss, with the last `count` blocks as the present.
 
         Args:
             count: number of blocks.
             before: the levels after the block before, of which the lowest is kept; None if there are none yet.
+            floor: the lowest possible loss; None if it is not known. It is then assumed, and so it is if the loss is
+                clearly lower.
         """
         start, recent = self.start, self.blocks(count)
         now, merged = mean_loss(recent), merge(recent)
+        best = min(now, before.best) if before else now
+        measured = floor is not None and best - floor >= BELOW_FLOOR * (self.start.mean - floor)
         return LossLevel(
             start.mean,
-            min(now, before.best) if before else now,
+            best,
             now,
+            floor=floor if floor is not None and measured else self._assumed_floor(best),
+            floor_measured=measured,
             start_spread=sqrt(start.d2 / (2 * start.pairs)) if start.pairs else None,
             spread=sqrt(merged.m2 / merged.n),
         )
+
+    def _assumed_floor(self, best: float) -> float:
+        """Return the floor that the losses suggest; 0 where they suggest none.
+
+        The run begins at the first loss if that is below the mean of the first losses, which may have blown up.
+        """
+        pairs = sum(recorded.block.pairs for recorded in self.recorded)
+        scatter = sqrt(sum(recorded.block.d2 for recorded in self.recorded) / (2 * pairs)) if pairs else 0.0
+        start = self.start.mean if self.first is None else min(self.first, self.start.mean)
+        floor = assumed_floor(best, start - best, scatter)
+        return 0.0 if floor is None else floor
 
     def movement(self, count: int) -> tuple[float, float] | None:
         """Return the means of |Δw|/max(|w|, 1) and of |Δw|/|w| per step over the last `count` blocks.
@@ -175,7 +198,7 @@ class LossHistory:
         """Return what was observed, as builtins."""
         state = {name: getattr(self, name) for name in _OBSERVED}
         blocks = [[list(recorded.block), *recorded[1:]] for recorded in self.recorded]
-        return {**state, "start": list(self.start), "width": self.width, "stretches": blocks}
+        return {**state, "start": list(self.start), "first": self.first, "width": self.width, "stretches": blocks}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what was observed; the horizon of this history does not change.
@@ -185,7 +208,7 @@ class LossHistory:
         """
         for name in _OBSERVED:
             setattr(self, name, state[name])
-        self.start = Block(*state["start"])
+        self.start, self.first = Block(*state["start"]), state.get("first")
         self.recorded = [RecordedBlock(Block(*block), *rest) for block, *rest in state["stretches"]]
         self._fit_width()
         self._regroup(state["width"])

@@ -92,14 +92,12 @@ class Progress:
         """why a stalled loss is not counted as a plateau now; None if no such reason was found"""
         self.divergence: Divergence | None = None
         """the divergence of the loss; None if there is none, also after the loss has fallen below 3 times its start"""
-        self._history = LossHistory(horizon)
-        self._records = 0
-        self._rates = LearningRates()
-        self._idle = 0
-        self._not_finite = self._not_finite_since = 0
-        self._not_finite_loss = 0.0
-        self._began = 0
-        self._plateau_level = self._plateau_error = 0.0
+        self.floor: float | None = 0.0
+        """the lowest possible loss; None if it is not known, so that it is assumed from the losses"""
+        self._history, self._rates = LossHistory(horizon), LearningRates()
+        self._records = self._idle = 0
+        self._not_finite, self._not_finite_since, self._not_finite_loss = 0, 0, 0.0
+        self._began, self._plateau_level, self._plateau_error = 0, 0.0, 0.0
 
     def update(self, record: StepRecord) -> None:
         """Add one optimizer step."""
@@ -176,7 +174,7 @@ class Progress:
         state = {name: getattr(self, name) for name in _OBSERVED}
         readings = {name: getattr(self, name) for name in _READINGS}
         state |= {name: None if reading is None else asdict(reading) for name, reading in readings.items()}
-        return {**state, "rates": self._rates.state_dict(), "history": self._history.state_dict()}
+        return {**state, "floor": self.floor, "rates": self._rates.state_dict(), "history": self._history.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what was observed; the horizon does not change, as in `LossHistory.load_state_dict`."""
@@ -184,6 +182,7 @@ class Progress:
             setattr(self, name, state[name])
         for name, reading in _READINGS.items():
             setattr(self, name, None if state[name] is None else reading(**state[name]))
+        self.floor = state.get("floor", 0.0)  # version 0.1 measured all losses from 0
         self._history.load_state_dict(state["history"])
         if "rates" in state:
             self._rates.load_state_dict(state["rates"])
@@ -202,35 +201,36 @@ class Progress:
     def _end_block(self) -> None:
         """Update the levels after every block, and the divergence and the plateau after every second block."""
         history = self._history
-        self.level = history.level(SHORT_WINDOW, self.level)
+        self.level = history.level(SHORT_WINDOW, self.level, self.floor)
         if history.closed % 2 == 0:
-            self._update_divergence()
-            trends = plateau.examine(history.blocks())
+            self._update_divergence(self.level.floor)
+            trends = plateau.examine(history.blocks(), self.level.floor)
             if trends:
                 self._update_plateau(trends, self.level)
 
-    def _update_divergence(self) -> None:
+    def _update_divergence(self, floor: float) -> None:
         """Begin a divergence if the loss is far above its start and keeps growing; end it if the loss comes back."""
         start, recent = self._history.start, self._history.blocks(8)
         now = mean_loss(recent[-2:])
-        if not plateau.is_far_above(start, now):
+        if not plateau.is_far_above(start, now, floor):
             self.divergence = None
-        elif self.divergence is None and plateau.is_lost(start, recent):
+        elif self.divergence is None and plateau.is_lost(start, recent, floor):
             first = self._history.recorded[-len(recent)]
             self.divergence = Divergence(first.step, finite=True, start=start.mean, now=now)
 
     def _update_plateau(self, trends: Sequence[Trend], level: LossLevel) -> None:
         """Begin, prove or end the plateau."""
         history = self._history
-        rise = plateau.rise_since_start(history.start, level.now, trends[0], history.count)
+        rise = plateau.rise_since_start(history.start, level.now, trends[0], history.count, level.floor)
         stalled = [(plateau.WINDOWS[i][0], trends[i]) for i in plateau.stalled_windows(trends)]
         # A rise of more than twice its margin shows that the loss has not fallen, however noisy the windows are.
         proof = any(trend.powered for _, trend in stalled) or (rise is not None and rise.progress < -2 * rise.margin)
-        if rise is not None and self._stays_up(trends):
+        if rise is not None and self._stays_up(trends, level.floor):
             stalled.append((SHORT_WINDOW, rise))
         self.trend = stalled[-1][1] if stalled else trends[min(1, len(trends) - 1)]
         self.hold = None
-        if self.stalled and plateau.has_ended(trends, level.now, rise, self._plateau_level, self._plateau_error):
+        began = self._plateau_level, self._plateau_error
+        if self.stalled and plateau.has_ended(trends, level.now, rise, *began, level.floor):
             self.since, self.proven = None, False
         if stalled and not self.stalled:
             self.hold = self._reason_to_hold([size for size, _ in stalled], level)
@@ -239,11 +239,11 @@ class Progress:
         if stalled and self.stalled:
             self.proven = self.proven or proof
 
-    def _stays_up(self, trends: Sequence[Trend]) -> bool:
+    def _stays_up(self, trends: Sequence[Trend], floor: float) -> bool:
         """Return whether a loss above its start stays there, and has not just risen in a step, as with new data."""
         longest = trends[-1]
         comes_down = any(trend.falling for trend in trends) or longest.progress >= longest.threshold
-        return not comes_down and not plateau.has_shifted_up(self._history.blocks(SHORT_WINDOW))
+        return not comes_down and not plateau.has_shifted_up(self._history.blocks(SHORT_WINDOW), floor)
 
     def _begin(self, size: int, trend: Trend) -> None:
         """Begin a plateau with the last `size` blocks, which have this trend."""
@@ -261,8 +261,8 @@ class Progress:
             return "learning-rate warm-up"
         if level.solved:
             return "solved"
-        below_start = level.now < level.start - 0.03 * abs(level.start)
-        if below_start and all(plateau.has_shifted_up(self._history.blocks(size)) for size in sizes):
+        below_start = level.now < level.start - 0.03 * (level.start - level.floor)
+        if below_start and all(plateau.has_shifted_up(self._history.blocks(size), level.floor) for size in sizes):
             return "level shift"
         return None
 

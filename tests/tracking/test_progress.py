@@ -30,9 +30,10 @@ def fed(losses, horizon=HORIZON, progress=None, **known):
     return progress
 
 
-def watched(losses, horizon=HORIZON):
+def watched(losses, horizon=HORIZON, floor=0.0):
     """Return the steps at which a plateau began, those at which one was proven, and the progress at the end."""
     progress, begun, proven = Progress(horizon), [], []
+    progress.floor = floor
     for step, loss in enumerate(losses.tolist()):
         before, sure = progress.since, progress.proven
         progress.update(record(step, loss))
@@ -280,17 +281,26 @@ def test_the_unit_of_the_loss_changes_no_decision(unit):
         assert watched(losses)[:2] == watched(losses * unit)[:2]
 
 
-def test_negative_losses_give_the_same_plateaus_as_positive_ones():
-    noise = 0.003 * np.random.default_rng(7).standard_normal(HORIZON)
-    slope = 0.8 * np.arange(HORIZON) / HORIZON
-    assert watched(-1 + noise)[0][0] == watched(1 + noise)[0][0] == 39
-    assert watched(-1 - slope + noise)[0] == watched(2 - slope + noise)[0] == []
+@pytest.mark.parametrize("constant", [1000.0, -1000.0, -1.5])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_constant_in_the_loss_changes_no_decision(constant, known):
+    noise = 0.01 * np.random.default_rng(7).standard_normal(HORIZON)
+    for loss in (1 + noise, 2 - np.arange(HORIZON) / HORIZON + noise, 1 + np.exp(-np.arange(HORIZON) / 60) + noise):
+        plain, moved = (watched(loss + c, floor=c if known else None) for c in (0.0, constant))
+        assert plain[:2] == moved[:2]
 
 
-def test_an_offset_can_hide_a_fall_since_thresholds_are_shares_of_the_loss():
-    fall = np.linspace(2.0, 1.0, HORIZON)
-    assert watched(fall)[0] == []
-    assert watched(fall + 1000)[0] == [39]
+@pytest.mark.parametrize("floor", [0.0, None])
+def test_a_loss_that_stands_still_has_stalled_and_one_that_falls_has_not_whether_its_floor_is_known_or_not(floor):
+    noise = 0.01 * np.random.default_rng(8).standard_normal(HORIZON)
+    assert watched(1 + noise, floor=floor)[0] != []
+    assert watched(2 - np.arange(HORIZON) / HORIZON + noise, floor=floor)[0] == []
+
+
+def test_a_loss_clearly_below_its_floor_has_another_one():
+    progress = watched(np.linspace(1.0, -3.0, HORIZON))[2]
+    assert not progress.level.floor_measured
+    assert progress.level.floor < progress.level.best
 
 
 # An unknown horizon
