@@ -102,6 +102,8 @@ class RunContext:
     on the CPU, which go into checkpoints; None where nothing can be kept"""
     gradient_budget: int | None = None
     """number of gradients of one batch that the probe may compute; None for no limit"""
+    restart_order: tuple[str, ...] = ("own", "tenth", "hundredth", "adam")
+    """kinds of restarts, named like the fields of `Restart`, those first that can decide most after what is known"""
 
 
 @dataclass(frozen=True)

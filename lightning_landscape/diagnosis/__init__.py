@@ -17,6 +17,7 @@ from lightning_landscape.diagnosis.findings import FINDERS as FINDERS
 from lightning_landscape.diagnosis.findings import Finder as Finder
 from lightning_landscape.diagnosis.findings import by_finding as by_finding
 from lightning_landscape.diagnosis.findings import found as found
+from lightning_landscape.diagnosis.restarts import restart_order as restart_order
 from lightning_landscape.diagnosis.surface_causes import needs_curvature as needs_curvature
 from lightning_landscape.diagnosis.verdicts import verdict_of as verdict_of
 from lightning_landscape.evidence import Cause, Evidence, Trials, Verdict

@@ -28,10 +28,13 @@ def constant_inputs(evidence: Evidence) -> Verdict | None:
 def nothing_to_learn(evidence: Evidence) -> Verdict | None:
     """Return `nothing_to_learn` if the model does not use its inputs, and no trial or restart shows that it could.
 
-    If similar samples have similar targets nevertheless, the model itself may mix the samples of a batch.
+    That restart must use Adam, which needs the fewest steps. If similar samples have similar targets nevertheless, the
+    model itself may mix the samples of a batch.
     """
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
-    if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired or not restart.trained:
+    if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired:
+        return None
+    if restart.adam_gain is None:
         return None
     if use.share >= INPUT_USE_NONE or falls_by_inputs(evidence) or trials.best > GAIN_CLEAR:
         return None

@@ -103,3 +103,15 @@ def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:
     if duplicates or is_saturated(evidence):
         return True
     return verdict.cause in (Cause.FLAT_REGION, Cause.SADDLE_POINT) and large_steps(evidence)
+
+
+def restart_order(evidence: Evidence) -> tuple[str, ...]:
+    """Return the kinds of restarts, named like the fields of `Restart`, those first that can decide most.
+
+    If the run has learned, its own optimizer from new weights shows whether it is in a poor minimum. If not, the first
+    question is whether anything can be learned at all, for which Adam needs the fewest steps. Where the steps may have
+    been too large, a smaller rate comes before that.
+    """
+    if has_learned(evidence):
+        return ("own", "tenth", "hundredth", "adam")
+    return ("tenth", "hundredth", "adam", "own") if large_steps(evidence) else ("adam", "own", "tenth", "hundredth")

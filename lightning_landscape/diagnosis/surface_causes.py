@@ -189,7 +189,9 @@ def settled(evidence: Evidence) -> Verdict | None:
     trials, restart = evidence.get(Trials), evidence.get(Restart)
     if level is None or trend is None or too_early(evidence) or untested(evidence):
         return None
-    use, best = evidence.get(InputUse), 0.0 if trials is None or restart is None else max(trials.best, restart.gain)
+    if trials is None or restart is None or _larger_steps(trials) > GAIN_OF_RESTART:
+        return None
+    use, best = evidence.get(InputUse), max(trials.best, restart.gain)
     at_floor = use is not None and use.unpaired and best <= GAIN_NONE
     if not has_learned(evidence) and not at_floor:
         return None
@@ -201,6 +203,11 @@ def settled(evidence: Evidence) -> Verdict | None:
         f"initial weights come clearly lower, and every part of the model moves. This run cannot show whether a larger "
         f"model or other data would.",
     )
+
+
+def _larger_steps(trials: Trials) -> float:
+    """Return by how much the best trial with larger steps beats going on; smaller steps only show the noise floor."""
+    return max(trials.gain("adam"), trials.larger_rates) - max(0.0, trials.own)
 
 
 def undecided(evidence: Evidence) -> Verdict | None:

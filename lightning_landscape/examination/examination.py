@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.diagnosis import FINDERS, Detector, found, needs_curvature
+from lightning_landscape.diagnosis import FINDERS, Detector, found, needs_curvature, restart_order
 from lightning_landscape.evidence import Plane, Verdict
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.captures import Captures
@@ -175,12 +175,7 @@ class Examination:
         return False
 
     def run(
-        self,
-        host: Host,
-        probes: Sequence[Probe],
-        guard: Guard,
-        state: RunState,
-        reason: ProbeReason | None = None,
+        self, host: Host, probes: Sequence[Probe], guard: Guard, state: RunState, reason: ProbeReason | None = None
     ) -> list[object]:
         """Run probes and return their readings; none if the surface cannot be opened, with the reason in `skipped`.
 
@@ -203,7 +198,8 @@ class Examination:
         spending = self.limits.spending(reason, state.steps, budget)
         schedule, kept = state.progress.schedule, self.memory.kept(host.module) if diagnosing else None
         rate = None if schedule is None else schedule.typical
-        runner = ProbeRunner(host, guard, spending, self._loss_fn, rate, kept, [*earlier], done=done)
+        runner = ProbeRunner(host, guard, spending, self._loss_fn, rate, kept, readings=[*earlier], done=done)
+        runner.restart_order = lambda so_far: restart_order(state.evidence(so_far))
         runner.run(
             probes,
             self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, SupportsFloat, TypeGuard
 
@@ -43,6 +43,7 @@ class ProbeRunner:
         loss_fn: computes the loss in place of `training_step`.
         typical_rate: the learning rate of trials that begin anew; None for the present one.
         kept: what probes keep for the next diagnosis of the same plateau; None where nothing can be kept.
+        restart_order: takes the readings so far, and returns `RunContext.restart_order`; None for the usual order.
     """
 
     host: Host
@@ -51,6 +52,7 @@ class ProbeRunner:
     loss_fn: Callable[..., Any] | None = None
     typical_rate: float | None = None
     kept: MutableMapping[str, Any] | None = None
+    restart_order: Callable[[Sequence[object]], tuple[str, ...]] | None = None
     readings: list[object] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     """what could not be measured, and why"""
@@ -149,6 +151,9 @@ class ProbeRunner:
             try:
                 left = self.host.from_first_rank(self.spending.left(follow_up=self._is_follow_up(probe)))
                 surface = surface.with_budget(left)
+                if self.restart_order is not None:
+                    order = self.restart_order(self.readings)
+                    surface = replace(surface, run=replace(surface.run, restart_order=order))
                 with ranks.together():
                     price = _checked_price(cost_of(probe, surface))
                 price = self.host.from_first_rank(price)

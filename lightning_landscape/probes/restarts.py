@@ -33,11 +33,11 @@ SHARE_OF_FIRST_RUN = 0.6
 class Restarts:
     """Run from new weights and from the initial weights, in the order in which the results can settle the question.
 
-    First from new weights with the run's own optimizer and rate. If that does not clearly help: from the initial
-    weights at a tenth of the rate, and at a hundredth if a tenth does not train; from other new weights; and from new
-    weights with Adam at a learning rate of 0.01, earlier if the run's own optimizer does not train. If one of them
-    helps, the run goes on from the present weights for as many steps, for comparison. Each run is stopped where one
-    half of the held-out batches has the lowest loss, and its gain is that on the other half.
+    Runs begin at new weights, with the run's own optimizer and rate or with Adam at a learning rate of 0.01, or at the
+    initial weights, at a tenth of the rate, and at a hundredth if a tenth does not train or helps.
+    `RunContext.restart_order` says which come first; further new weights come last. If one of them helps, the run goes
+    on from the present weights for as many steps, for comparison. Each run is stopped where one half of the held-out
+    batches has the lowest loss, and its gain is that on the other half.
 
     This takes more than any other probe, so it runs last. Where the gradient budget is smaller, runs are shorter, but
     at least 100 steps long, and 60 from the initial weights. Where `RunContext.kept` is given, a run that the budget
@@ -77,7 +77,8 @@ class Restarts:
         before = Judge.cost_on(surface)
         all_runs = [self._most_steps(kind) for kind in possible for _ in range(self._most_runs(kind))]
         most = before + sum(_cost_of_run(steps, before) for steps in all_runs)
-        least = before + _cost_of_run(min(self.steps, LEAST_STEPS[possible[0]]), before)
+        first = next((kind for kind in surface.run.restart_order if kind in possible), possible[0])
+        least = before + _cost_of_run(min(self.steps, LEAST_STEPS[first]), before)
         if surface.run.kept is not None:
             least = before + 1 / 3 + cost_of_steps(min(self.steps, LEAST_PART), before + 1 / 3)
         budget = surface.run.gradient_budget
@@ -112,21 +113,13 @@ class Restarts:
         if gain > CLEAR_GAIN:
             return GOING_ON if GOING_ON in open_kinds else None
         own, tenth = runs.get(OWN, ()), runs.get(TENTH, ())
-        trains = bool(own) and own[0].trained and not _unmoved(own)
-        hundredth = (HUNDREDTH,) if tenth and (not tenth[0].trained or tenth[0].gain > NOTICEABLE_GAIN) else ()
-        smaller = () if _unmoved(own) else (TENTH, *hundredth)
-        first = [kind for kind in (OWN, *smaller, *(() if trains else (ADAM,))) if kind not in runs]
+        unmoved = bool(own) and abs(own[0].fallen or 0.0) < UNMOVED
+        useless = {TENTH, HUNDREDTH} if unmoved else set()
+        if not tenth or (tenth[0].trained and tenth[0].gain <= NOTICEABLE_GAIN):
+            useless.add(HUNDREDTH)
+        first = [kind for kind in surface.run.restart_order if kind not in runs and kind not in useless]
         going_on = (GOING_ON,) if gain > NOTICEABLE_GAIN else ()
         return next((kind for kind in (*first, *going_on, OWN, ADAM) if kind in open_kinds), None)
-
-    def _needed(self, surface: LossSurface, runs: Mapping[str, Sequence[RestartedRun]]) -> tuple[str, ...]:
-        """Return the kinds of runs without which the question is not settled, and which are not complete."""
-        own, most = runs.get(OWN, ()), max((run.gain for of_kind in runs.values() for run in of_kind), default=0.0)
-        if most > CLEAR_GAIN:
-            return ()
-        trains = bool(own) and own[0].trained and not _unmoved(own)
-        needed = (OWN, *(() if _unmoved(own) else (TENTH,)), *(() if trains else (ADAM,)))
-        return tuple(kind for kind in needed if kind in self._possible(surface) and kind not in runs)
 
     def _most_runs(self, kind: str) -> int:
         return self.seeds if kind in (OWN, ADAM) else 1

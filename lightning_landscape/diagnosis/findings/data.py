@@ -74,17 +74,18 @@ def _in_stretches(evidence: Evidence, contents: BatchContents, *, ordered: bool)
     """Return the finding for targets that are numbers, or that are all the same in the captured batches.
 
     An entry that never changes in these batches may be the target of a long stretch of one class. It is if the best
-    weights of the run, which have seen other stretches, do worse on these batches than the initial ones.
+    weights of the run, which have seen other stretches, do worse on these batches than the initial ones, beyond chance.
     """
     constant = next((entry for entry in contents.entries if not entry.varies), None)
     before = evidence.get(BeforeAndAfter)
     initial, best = (None, None) if before is None else (before.start, before.best)
+    chance = math.inf if before is None or before.error is None else RISE_IN_STANDARD_ERRORS * before.error
     if ordered:
         seen = (
             f"The targets within a batch are much more alike than those of different batches (intraclass correlation "
             f"{contents.order:.2f} over {contents.batches} batches)"
         )
-    elif constant is not None and initial is not None and best is not None and best > initial:
+    elif constant is not None and initial is not None and best is not None and best - initial > chance:
         seen = (
             f"Entry {constant.name} of the batch is the same in all samples of {contents.batches} batches, on which "
             f"the best weights so far have a loss of {best:.3g} and the initial ones {initial:.3g}"

@@ -44,7 +44,7 @@ def units_died(evidence: Evidence) -> Finding | None:
     large = _steps_were_large(evidence)
     return Finding(
         "units-died",
-        Cause.LEARNING_RATE_TOO_LARGE if large else Cause.FLAT_REGION,
+        Cause.FLAT_REGION,
         f"In {before.dead_layer}, {before.dead:.0%} of the units are zero on all samples; at {_best(evidence)}, "
         f"{before.dead_at_best:.0%} of them were. {_compared(before)}{large}",
         "continue from a checkpoint of that time, with a smaller learning rate or gradient clipping, as in "
