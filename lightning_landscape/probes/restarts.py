@@ -26,7 +26,8 @@ UNMOVED = 0.02
 """change of the loss on a batch of its own, as a share, below which a run shows that the rate may be too small: a
 smaller one cannot help then"""
 SHARE_OF_FIRST_RUN = 0.6
-"""largest share of the gradient budget for the first run, so that enough is left for the second"""
+"""largest share of the gradient budget for the first run, so that enough is left for the second; Adam may take all of
+it, because nothing is said of the data after too short a run"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Restarts:
         most = self._most_steps(kind)
         if kind == GOING_ON:
             most = max(run.stopped_at for of_kind in runs.values() for run in of_kind)
-        share = 1.0 if runs else SHARE_OF_FIRST_RUN
+        share = 1.0 if runs or kind == ADAM else SHARE_OF_FIRST_RUN
         affordable = share * budget - _cost_of_run(0, judge.cost)
         return Course(kind, len(runs.get(kind, ())), int(min(most, max(LEAST_STEPS[kind], affordable))))
 
@@ -112,14 +113,26 @@ class Restarts:
         gain = max((run.gain for kind in runs if kind != GOING_ON for run in runs[kind] if run.trained), default=0.0)
         if gain > CLEAR_GAIN:
             return GOING_ON if GOING_ON in open_kinds else None
-        own, tenth = runs.get(OWN, ()), runs.get(TENTH, ())
-        unmoved = bool(own) and abs(own[0].fallen or 0.0) < UNMOVED
-        useless = {TENTH, HUNDREDTH} if unmoved else set()
+        going_on = (GOING_ON,) if gain > NOTICEABLE_GAIN else ()
+        wanted = (*self._needed(surface, runs), *going_on, OWN, ADAM)
+        return next((kind for kind in wanted if kind in open_kinds), None)
+
+    def _needed(self, surface: LossSurface, runs: Mapping[str, Sequence[RestartedRun]]) -> tuple[str, ...]:
+        """Return the kinds of runs without which the question is not settled, and which are not complete.
+
+        A smaller rate cannot help where the run's own hardly moves new weights, and a hundredth of it is tried only if a
+        tenth does not train or helps. Adam is not needed where the run has learned and its own optimizer trains.
+        """
+        own, tenth, order = runs.get(OWN, ()), runs.get(TENTH, ()), surface.run.restart_order
+        if max((run.gain for of_kind in runs.values() for run in of_kind), default=0.0) > CLEAR_GAIN:
+            return ()
+        useless = {TENTH, HUNDREDTH} if _unmoved(own) else set()
         if not tenth or (tenth[0].trained and tenth[0].gain <= NOTICEABLE_GAIN):
             useless.add(HUNDREDTH)
-        first = [kind for kind in surface.run.restart_order if kind not in runs and kind not in useless]
-        going_on = (GOING_ON,) if gain > NOTICEABLE_GAIN else ()
-        return next((kind for kind in (*first, *going_on, OWN, ADAM) if kind in open_kinds), None)
+        if own and own[0].trained and not _unmoved(own) and order.index(OWN) < order.index(ADAM):
+            useless.add(ADAM)
+        possible = self._possible(surface)
+        return tuple(kind for kind in order if kind in possible and kind not in runs and kind not in useless)
 
     def _most_runs(self, kind: str) -> int:
         return self.seeds if kind in (OWN, ADAM) else 1
