@@ -71,6 +71,7 @@ def test_a_constant_in_the_loss_does_not_matter():
         replace(DAMAGED, now=0.3),
         replace(DAMAGED, error=0.8),  # chance
         replace(DAMAGED, start=None),
+        replace(DAMAGED, now=0.5, best=0.3, start=0.5),  # hardly anything had been gained
         replace(DAMAGED, now=1e-4, best=1e-5),  # a run that has converged, and swings
     ],
 )

@@ -281,12 +281,12 @@ def test_a_loss_that_has_fallen_a_lot_must_have_stopped_when_the_part_was_frozen
 
 
 SILENT = replace(HEAD, name="body", share=0.8, reached=False, grad_norm=None)
-LOST = LostGradients({"body": 90}, measured=20)
+SINCE_90 = LostGradients({"body": 90}, measured=20)
 
 
 @pytest.mark.parametrize("part", [SILENT, replace(SILENT, reached=True, grad_norm=0.0)])
 def test_a_part_whose_gradient_was_lost_when_the_loss_stopped_falling_is_named(part):
-    found = midway.detached_midway(BASE.including(parts(part), LOST, NOTHING, HALF))
+    found = midway.detached_midway(BASE.including(parts(part), SINCE_90, NOTHING, HALF))
     assert (found.name, found.weight) == ("detached-midway", "evidence")
     assert "`body` (80% of the model)" in found.sentence
     assert "step 90" in found.sentence
@@ -295,10 +295,10 @@ def test_a_part_whose_gradient_was_lost_when_the_loss_stopped_falling_is_named(p
 @pytest.mark.parametrize(
     "readings",
     [
-        (parts(SILENT), LOST, trials(this_optimizer=0.2), HALF),
-        (parts(SILENT), LOST, NOTHING, SOLVED),
-        (parts(replace(SILENT, share=0.3)), LOST, NOTHING, HALF),
-        (parts(SILENT), replace(LOST, last={"body": 201}), NOTHING, HALF),  # the plateau had begun long before
+        (parts(SILENT), SINCE_90, trials(this_optimizer=0.2), HALF),
+        (parts(SILENT), SINCE_90, NOTHING, SOLVED),
+        (parts(replace(SILENT, share=0.3)), SINCE_90, NOTHING, HALF),
+        (parts(SILENT), replace(SINCE_90, last={"body": 201}), NOTHING, HALF),  # the plateau had begun long before
     ],
 )
 def test_a_lost_gradient_is_a_note_otherwise(readings):
@@ -309,9 +309,9 @@ def test_a_lost_gradient_is_a_note_otherwise(readings):
     "readings",
     [
         (parts(SILENT), NOTHING, HALF),
-        (parts(replace(SILENT, trainable=False)), LOST, NOTHING, HALF),  # that is `frozen-midway`
-        (parts(replace(SILENT, reached=True, grad_norm=0.1)), LOST, NOTHING, HALF),  # it is trained again
-        (parts(replace(SILENT, group=None)), LOST, NOTHING, HALF),
+        (parts(replace(SILENT, trainable=False)), SINCE_90, NOTHING, HALF),  # that is `frozen-midway`
+        (parts(replace(SILENT, reached=True, grad_norm=0.1)), SINCE_90, NOTHING, HALF),  # it is trained again
+        (parts(replace(SILENT, group=None)), SINCE_90, NOTHING, HALF),
     ],
 )
 def test_a_part_that_is_not_silent_any_more_or_is_not_to_be_trained_is_not_mentioned(readings):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import math
 
-from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_SMALL, RISE_IN_STANDARD_ERRORS, TRAVEL_LARGE
+from lightning_landscape.diagnosis.thresholds import (
+    FALL_IN_STANDARD_DEVIATIONS,
+    GAIN_CLEAR,
+    GAIN_SMALL,
+    RISE_IN_STANDARD_ERRORS,
+    TRAVEL_LARGE,
+)
 from lightning_landscape.evidence import (
     BeforeAndAfter,
     Cause,
@@ -96,12 +102,13 @@ def weights_put_back(evidence: Evidence) -> Finding | None:
 
 
 def _lost(evidence: Evidence, before: BeforeAndAfter) -> bool:
-    """Return whether most of what the best weights had gained is lost on today's batches, beyond chance."""
+    """Return whether the best weights had clearly gained, and most of that is lost on the present batches."""
     share, level = before.lost_share, evidence.get(LossLevel)
-    if share is None or share < LOST_SHARE or level is None:
+    if share is None or share < LOST_SHARE or level is None or level.start_spread is None:
         return False
     error = before.error if before.error is not None else level.spread
-    return error is not None and before.lost > RISE_IN_STANDARD_ERRORS * error
+    clear = before.lost / share > FALL_IN_STANDARD_DEVIATIONS * level.start_spread
+    return clear and error is not None and before.lost > RISE_IN_STANDARD_ERRORS * error
 
 
 def _died(before: BeforeAndAfter) -> bool:
