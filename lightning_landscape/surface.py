@@ -87,6 +87,11 @@ class RunContext:
     outputs: Callable[[Params], SeenOutputs] | None = None
     """takes a point, evaluates the loss of the first two batches there, and returns what is seen of the outputs; None
     where there is no module"""
+    lowest_loss: Callable[[Params], float | None] | None = None
+    """takes a point, and returns the lowest loss of the first batch if the outputs of the layers next to the loss could
+    take any values; None where that was not found, or where there is no module"""
+    floor: float | None = None
+    """the lowest possible loss, from which shares of a loss are measured; None where it was not looked for"""
     weight_decay: float = 0.0
     """weight decay of the run's optimizer; the largest where it has several"""
     decoupled_decay: bool = False
@@ -164,6 +169,14 @@ class LossSurface:
             return self
         run = replace(self.run, samples=round(self.run.batch_samples * len(losses)))
         return replace(self, loss=lambda point: mean([loss(point) for loss in losses]), batch_losses=losses, run=run)
+
+    def height(self, loss: float) -> float:
+        """Return the distance of a loss from the floor; never negative."""
+        return abs(loss - (self.run.floor or 0.0))
+
+    def with_floor(self, floor: float | None) -> LossSurface:
+        """Return the same surface with another `RunContext.floor`; None where it was not looked for."""
+        return replace(self, run=replace(self.run, floor=floor))
 
     def with_budget(self, gradients: int | None) -> LossSurface:
         """Return the same surface with another `RunContext.gradient_budget`; None for no limit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from lightning_landscape.diagnosis.thresholds import (
     FALL_IN_STANDARD_DEVIATIONS,
@@ -36,16 +37,21 @@ def share_of_start(evidence: Evidence) -> float:
     """
     start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
     if start is not None and math.isfinite(start.loss) and math.isfinite(start.now):
-        return LossLevel(start.loss, start.now, start.now).share_of_start
+        return LossLevel(start.loss, start.now, start.now, floor=floor_of(evidence)).share_of_start
     if level is None:
         return 1.0
     # If the loss blew up in the first steps, the mean of the first losses does not show where the run began.
-    blown_up = level.first is not None and level.start > RISE_OF_FIRST_STEPS * level.first > 0
-    return (
-        LossLevel(level.first, level.best, level.now).share_of_start
-        if blown_up and level.first
-        else level.share_of_start
-    )
+    if level.first is None:
+        return level.share_of_start
+    first = replace(level, start=level.first)
+    blown_up = level.start - level.floor > RISE_OF_FIRST_STEPS * (level.first - level.floor) > 0
+    return first.share_of_start if blown_up else level.share_of_start
+
+
+def floor_of(evidence: Evidence) -> float:
+    """Return the lowest possible loss, from which shares of a loss are measured; 0 if it is not known."""
+    level = evidence.get(LossLevel)
+    return 0.0 if level is None else level.floor
 
 
 def has_learned(evidence: Evidence) -> bool:
@@ -101,17 +107,17 @@ def way_to_go(evidence: Evidence, gain: float) -> float:
 def rise_of_first_steps(evidence: Evidence) -> float:
     """Return the mean of the first losses over the loss before any step.
 
-    1 if one of them is unknown, if the loss before any step is not positive, or if chance explains the difference: the
-    two are means over different batches.
+    Both are heights above the floor. 1 if one of them is unknown, if the loss before any step is not above the floor,
+    or if chance explains the difference: the two are means over different batches.
     """
     start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
-    if start is None or level is None or not 0 < start.loss < math.inf:
+    if start is None or level is None or not level.floor < start.loss < math.inf:
         return 1.0
     if level.start_spread is not None and start.batches:
         standard_error = level.start_spread * math.sqrt(1 / FIRST_LOSSES + 1 / start.batches)
         if level.start - start.loss <= RISE_IN_STANDARD_ERRORS * standard_error:
             return 1.0
-    return level.start / start.loss
+    return (level.start - level.floor) / (start.loss - level.floor)
 
 
 def measured_on_fixed_batches(evidence: Evidence) -> bool:

@@ -157,7 +157,7 @@ def too_large(evidence: Evidence) -> Verdict | None:
         detail = f"shorter steps on a copy lower it by {smaller:.0%} (threshold {GAIN_CLEAR:.0%})"
     elif share > SHARE_OF_START_RISEN:
         detail = f"it is above its start (ratio {share:.3g}, threshold {SHARE_OF_START_RISEN:g})"
-    elif level.best > 0 and level.now > RISE_FROM_BEST * level.best:
+    elif level.risen_from_best > RISE_FROM_BEST:
         detail = f"it has risen from {level.best:.3g} to {level.now:.3g} (threshold {RISE_FROM_BEST:g}-fold)"
     elif share > SHARE_OF_START_HIGH and (rise := rise_of_first_steps(evidence)) > RISE_OF_FIRST_STEPS:
         detail = (

@@ -78,7 +78,7 @@ def too_small(evidence: Evidence) -> Verdict | None:
 def without_slope(evidence: Evidence) -> Verdict | None:
     """Return `flat_region` if the gradient is exactly zero, the loss is not, and there is no curvature either."""
     trials, level = evidence.get(Trials), evidence.get(LossLevel)
-    if trials is None or level is None or trials.relative_gradient != 0 or trials.best > 0 or level.now == 0:
+    if trials is None or level is None or trials.relative_gradient != 0 or trials.best > 0 or level.now == level.floor:
         return None
     curvature = evidence.get(Curvature)
     if curvature is not None and not curvature.degenerate:
@@ -250,6 +250,4 @@ def is_saturated(evidence: Evidence) -> bool:
 
 def _held_out_drop(curvature: Curvature | None) -> float:
     """Return the relative fall of the held-out loss along the most negative curvature; 0 if it was not measured."""
-    if curvature is None or curvature.descent is None or not curvature.loss:
-        return 0.0
-    return (curvature.descent.held_out_drop or 0.0) / abs(curvature.loss)
+    return 0.0 if curvature is None else curvature.held_out_drop

@@ -39,6 +39,7 @@ from lightning_landscape.evidence.readings import Divergence as Divergence
 from lightning_landscape.evidence.readings import GradientNoise as GradientNoise
 from lightning_landscape.evidence.readings import GradientScale as GradientScale
 from lightning_landscape.evidence.readings import Line as Line
+from lightning_landscape.evidence.readings import LossFloor as LossFloor
 from lightning_landscape.evidence.readings import LossLevel as LossLevel
 from lightning_landscape.evidence.readings import Plateau as Plateau
 from lightning_landscape.evidence.readings import UpdateStatistics as UpdateStatistics

@@ -61,7 +61,7 @@ class Curvature:
     gradient_norm: float
     """norm of the gradient on the measured batches"""
     relative_gradient: float
-    """κ = |g|·max(|w|, 1)/|loss|, the relative change of the loss per relative change of the weights; inf at loss 0"""
+    """κ = |g|·max(|w|, 1)/(loss − floor): relative change of the loss per relative step of the weights; inf at the floor"""
     products: int
     """number of Hessian-vector products that were computed"""
     method: str
@@ -78,6 +78,15 @@ class Curvature:
     followed: float | None = None
     """relative fall of the held-out loss by a step to the lowest point of `descent` and up to 40 steps of the run's own
     optimizer from there; None if `descent` shows no way down, or the optimizer cannot be copied"""
+    floor: float = 0.0
+    """the lowest possible loss, from which relative falls are measured"""
+
+    @property
+    def held_out_drop(self) -> float:
+        """Relative fall of the held-out loss at the lowest point of `descent`; 0 if it was not measured."""
+        height = abs(self.loss - self.floor)
+        fall = None if self.descent is None else self.descent.held_out_drop
+        return fall / height if fall is not None and height else 0.0
 
     @property
     def degenerate(self) -> bool:

@@ -55,6 +55,12 @@ class LossLevel:
             return 1.0
         return 0.0 if now < start else math.inf
 
+    @property
+    def risen_from_best(self) -> float:
+        """Present over lowest height above the floor; 1 if the lowest loss is not above the floor."""
+        best = self.best - self.floor
+        return (self.now - self.floor) / best if best > 0 else 1.0
+
     def is_below(self, earlier: float, share: float) -> bool:
         """Return whether the present loss is below an earlier one by more than this share of its height."""
         return earlier - self.now > share * abs(earlier - self.floor)
@@ -64,6 +70,14 @@ class LossLevel:
         """Whether the loss has come down below a tenth of its starting height above a floor that was measured."""
         start = self.start - self.floor
         return self.floor_measured and BELOW_FLOOR * start <= self.now - self.floor < 0.1 * start
+
+
+@dataclass(frozen=True)
+class LossFloor:
+    """The lowest loss that the loss function allows on a batch, if the outputs of the model could take any values."""
+
+    lowest: float | None
+    """that loss; 0 if it cannot be told from 0; None if the loss has no lowest value or it was not found"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,7 @@ class GradientScale:
     norm: float
     """norm of the whole gradient, in units of the loss over units of the weights"""
     relative: float
-    """κ = |g|·max(|w|, 1)/|loss|, the relative change of the loss per relative change of the weights; inf at loss 0"""
+    """κ = |g|·max(|w|, 1)/(loss − floor): relative change of the loss per relative step of the weights; inf at the floor"""
     groups: Mapping[str, float]
     """norm for each group of parameters, in the order of the module, without the groups that received no gradient"""
 

@@ -1,6 +1,7 @@
 """Readings of trials on a copy of the weights, and of the measurements that go with them.
 
-A *gain* is the relative fall of the loss, (loss before − loss after)/|loss before|. It is negative if the loss rose and
+A *gain* is the relative fall of the loss, (loss before − loss after)/(loss before − floor), where the floor is the
+lowest possible loss. It is negative if the loss rose and
 -inf if it is no longer finite.
 """
 
@@ -45,19 +46,22 @@ class InputUse:
     """mean loss on the same batches after the targets were exchanged between samples; equal to `loss` if the batches
     have no targets"""
     moved: float
-    """largest change of the loss of a single batch by the exchange, over |`loss`|; never negative"""
+    """largest change of the loss of a single batch by the exchange, over the height of `loss` above the floor; never
+    negative"""
     varied: bool
     """whether the inputs of different samples differ"""
     targets: tuple[str, ...] = ()
     """the entries of the batch that were exchanged, by their indices, keys or attribute names"""
     paired: bool = True
     """whether the batches have targets, that is, entries that only the loss uses and not the model"""
+    floor: float = 0.0
+    """the lowest possible loss, from which shares are measured"""
 
     @property
     def share(self) -> float:
         """Relative rise of the loss by the exchange of targets; about 0 if the model does not use its inputs."""
-        rise = self.shuffled - self.loss
-        return rise / abs(self.loss) if self.loss else math.copysign(math.inf, rise) if rise else 0.0
+        rise, height = self.shuffled - self.loss, abs(self.loss - self.floor)
+        return rise / height if height else math.copysign(math.inf, rise) if rise else 0.0
 
     @property
     def unpaired(self) -> bool:
@@ -74,7 +78,7 @@ class Trials:
     steps: int
     """number of optimizer steps of each trial"""
     relative_gradient: float
-    """κ = |g|·max(|w|, 1)/|loss| on the batches of the trials, before any step; inf at loss 0"""
+    """κ = |g|·max(|w|, 1)/(loss − floor) on the batches of the trials, before any step; inf at the floor"""
     decay_pull: float
     """size of the weight-decay term over the size of the gradient; about 1 if the two are in balance"""
     samples: int

@@ -10,8 +10,8 @@ from lightning_landscape.examination.effort import FEWEST_GRADIENTS, GRADIENTS, 
 
 SHARE = 0.02
 """gradients that each optimizer step adds to the budget of scheduled measurements"""
-FIRST_LOOK = 3
-"""gradients that a look at the wiring may compute, beside the budget"""
+FIRST_LOOK = 13
+"""gradients that a look at the wiring and at the lowest possible loss may compute, beside the budget"""
 REPLAY = 60
 """gradients that a replay of a loss that is not finite may compute, beside the budget"""
 DIAGNOSES = 2

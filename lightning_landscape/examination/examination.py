@@ -16,6 +16,7 @@ from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.first_look import FirstLook
 from lightning_landscape.examination.host_readings import check_host
 from lightning_landscape.examination.limits import Limits
+from lightning_landscape.examination.loss_floor import enter_readings, floor_of
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import own_scalars
 from lightning_landscape.examination.plateau_memory import PlateauMemory, known
@@ -199,7 +200,7 @@ class Examination:
         schedule, kept = state.progress.schedule, self.memory.kept(host.module) if diagnosing else None
         rate = None if schedule is None else schedule.typical
         runner = ProbeRunner(host, guard, spending, self._loss_fn, rate, kept, readings=[*earlier], done=done)
-        runner.restart_order = lambda so_far: restart_order(state.evidence(so_far))
+        runner.floor, runner.restart_order = floor_of(state), lambda so_far: restart_order(state.evidence(so_far))
         runner.run(
             probes,
             self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
@@ -249,7 +250,7 @@ class Examination:
 
     def _enter(self, readings: Sequence[object], state: RunState) -> None:
         """Add new readings and their scalars to the state of the run."""
-        state.readings.add(state.step, readings)
+        enter_readings(state, state.step, readings)
         if self._follows_alarm and any(type(reading) is Plane for reading in readings):
             self._last_pictured = state.step
         self._follows_alarm = False

@@ -16,6 +16,7 @@ from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.host_readings import host_readings
 from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.limits import Limits
+from lightning_landscape.examination.loss_floor import enter_readings, floor_of
 from lightning_landscape.examination.probe_runner import ProbeRunner
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.snapshots import Snapshots
@@ -81,14 +82,14 @@ class FirstLook:
         self._looked_at, state.findings.looked = groups_version, True
         with guard("looking at the wiring"):
             spending = self._limits.spending(ProbeReason.FIRST_LOOK, state.steps, None)
-            runner = ProbeRunner(host, guard, spending, self._loss_fn)
+            runner = ProbeRunner(host, guard, spending, self._loss_fn, floor=floor_of(state))
             runner.run(self._probes, self._batch, lambda: NO_ANCHORS, lambda probe, so_far: True, lambda probe: False)
             self._batch.clear()
             self._failed += not runner.readings
             if not runner.readings and self._failed < ATTEMPTS:  # the step may have no loss on this one batch
                 self._looked_at, state.findings.looked = 0, False
             state.findings.unseen = next(iter(runner.skipped.values()), None)
-            state.readings.add(host.step, runner.readings)
+            enter_readings(state, host.step, runner.readings)
             initial = None if self._snapshots is None else self._snapshots.point("initial")
             state.host_readings = host_readings(host, initial, state.frozen)
             kept = () if state.kept_gradients is None else (state.kept_gradients,)

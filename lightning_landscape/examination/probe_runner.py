@@ -14,7 +14,7 @@ from typing import Any, SupportsFloat, TypeGuard
 import torch
 
 from lightning_landscape.errors import LandscapeError, OverBudgetError, SurfaceError
-from lightning_landscape.evidence import Evidence, Measurements, checked
+from lightning_landscape.evidence import Evidence, LossFloor, Measurements, checked
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.spending import Spending
@@ -60,6 +60,9 @@ class ProbeRunner:
     """probes that the budget did not cover: the reason, and the setting with which they would run"""
     measured: set[str] = field(default_factory=set)
     """names of the probes that have run"""
+    floor: float | None = None
+    floor: float | None = None
+    """the lowest possible loss; None where it was not looked for"""
     done: int = 0
     """number of probes that have run or were left out"""
     waiting: bool = False
@@ -150,7 +153,7 @@ class ProbeRunner:
         with self.guard(name):
             try:
                 left = self.host.from_first_rank(self.spending.left(follow_up=self._is_follow_up(probe)))
-                surface = surface.with_budget(left)
+                surface = surface.with_budget(left).with_floor(self.floor)
                 if self.restart_order is not None:
                     order = self.restart_order(self.readings)
                     surface = replace(surface, run=replace(surface.run, restart_order=order))
@@ -172,6 +175,7 @@ class ProbeRunner:
             else:
                 self.measured.add(name)
                 self.readings += [] if reading is None else [reading]
+                self.floor = reading.lowest if isinstance(reading, LossFloor) else self.floor
 
     def _covers(self, probe: Probe, name: str, price: float | None, left: int | None) -> bool:
         """Return whether the budget covers the probe; if not, it waits for the next check or is left out."""

@@ -212,7 +212,8 @@ class RunState:
         trend = progress.opening if progress.stalled else progress.trend
         level = None if progress.level is None else replace(progress.level, first=self.first_loss)
         wiring = self.readings.latest(Wiring)  # of the first look, which holds until it is read again
-        measured = (self.gradients.scale(), self.gradients.clipping(), self.gradients.lost(), self.kept_gradients)
+        floor = 0.0 if level is None else level.floor
+        measured = (self.gradients.scale(floor), self.gradients.clipping(), self.gradients.lost(), self.kept_gradients)
         known = (wiring, trend, level, progress.divergence, progress.schedule, *measured)
         updates = UpdateStatistics(
             update_ratio=progress.update_ratio,

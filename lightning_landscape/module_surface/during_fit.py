@@ -15,6 +15,7 @@ from lightning_landscape.module_surface.batches import ProbeBatch, ProbeSet
 from lightning_landscape.module_surface.evaluator import Evaluator, Mode
 from lightning_landscape.module_surface.finiteness import replays_of
 from lightning_landscape.module_surface.isolation import Isolation, isolated
+from lightning_landscape.module_surface.lowest_loss import lowest_loss
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.module_surface.optimizer_copy import (
@@ -122,6 +123,7 @@ def host_surface(
                 trace=functools.partial(trace_step, measured, host.optimizers) if weights_type is Weights else None,
                 replays=replays_of(measured, held_out) if weights_type is Weights else (),
                 outputs=functools.partial(see_outputs, measured),
+                lowest_loss=functools.partial(lowest_loss, measured),
                 weight_decay=decay,
                 decoupled_decay=decoupled,
                 kept=kept,

@@ -7,6 +7,7 @@ from lightning_landscape.probes.curvature import HessianExtremes as HessianExtre
 from lightning_landscape.probes.curvature import HessianSpectrum as HessianSpectrum
 from lightning_landscape.probes.data import batch_contents as batch_contents
 from lightning_landscape.probes.finiteness import first_not_finite as first_not_finite
+from lightning_landscape.probes.floor import loss_floor as loss_floor
 from lightning_landscape.probes.line import LossLine as LossLine
 from lightning_landscape.probes.noise import gradient_noise as gradient_noise
 from lightning_landscape.probes.outputs import outputs as outputs
@@ -20,10 +21,10 @@ from lightning_landscape.probes.wiring import wiring as wiring
 from lightning_landscape.surface import Probe
 
 EXAMINATION: tuple[Probe, ...] = (
-    *(wiring, starting_point, before_and_after, activity, outputs, symmetry, batch_contents, input_use),
+    *(wiring, loss_floor, starting_point, before_and_after, activity, outputs, symmetry, batch_contents, input_use),
     *(CopyTrials(), HessianExtremes(), Restarts()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""
 
-FIRST_LOOK: tuple[Probe, ...] = (wiring,)
-"""probes that run on one batch after the first optimizer step, to find mistakes in the wiring"""
+FIRST_LOOK: tuple[Probe, ...] = (wiring, loss_floor)
+"""probes that run on one batch after the first optimizer step: for mistakes in the wiring, and for the stall test"""

@@ -47,7 +47,8 @@ class TryAlternatives:
         }
         if self._with_larger_batch(surface):
             results["batch x4"] = run_trial(surface, here, optimizer_copy(1.0), steps, MORE_BATCHES)[0]
-        gains = {name: relative_gain(before, loss_value(held_out, point)) for name, point in results.items()}
+        scale = surface.height(before)
+        gains = {name: relative_gain(before, loss_value(held_out, point), scale) for name, point in results.items()}
         return Alternatives(gains, steps, surface.batches)
 
     def cost(self, surface: LossSurface) -> float:

@@ -34,6 +34,7 @@ class Judge:
         self.cost = self.cost_on(surface)
         """the cost of evaluating one point, in gradients of one batch"""
         self._before = self._on_halves(surface.here)
+        self._heights = tuple(map(surface.height, self._before))
 
     @staticmethod
     def cost_on(surface: LossSurface) -> float:
@@ -42,7 +43,7 @@ class Judge:
 
     def gains(self, point: Params) -> tuple[float, float]:
         """Return the gains of a point on the half that chooses where to stop, and on the other half."""
-        choosing, judging = map(relative_gain, self._before, self._on_halves(point))
+        choosing, judging = map(relative_gain, self._before, self._on_halves(point), self._heights)
         return choosing, judging
 
     def _on_halves(self, point: Params) -> tuple[float, float]:
@@ -125,7 +126,7 @@ class Course:
             budget -= cost_of_steps(stop - self.taken, evaluation)
             self.taken = stop
             self.stops.append((stop, *judge.gains(self.point)))
-            self.fallen = relative_gain(self.began, loss_value(first_batch, self.point))
+            self.fallen = relative_gain(self.began, loss_value(first_batch, self.point), surface.height(self.began))
         return budget
 
     @property

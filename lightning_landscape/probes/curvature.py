@@ -69,7 +69,7 @@ class HessianExtremes:
         if extremes.lambda_min < 0:
             descent = losses_along(surface, extremes.v_min, distances_from(surface.here))
         followed = None
-        if descent is not None and (descent.held_out_drop or 0.0) > WORTHWHILE_FALL * abs(extremes.loss):
+        if descent is not None and (descent.held_out_drop or 0.0) > WORTHWHILE_FALL * surface.height(extremes.loss):
             followed = _gain_from(surface, extremes.v_min, descent.distance)
         return Curvature(
             lambda_min=extremes.lambda_min,
@@ -79,7 +79,7 @@ class HessianExtremes:
             error=extremes.error,
             loss=extremes.loss,
             gradient_norm=gradient_norm,
-            relative_gradient=relative_gradient(gradient_norm, weight_norm, extremes.loss),
+            relative_gradient=relative_gradient(gradient_norm, weight_norm, surface.height(extremes.loss)),
             products=extremes.products,
             method=str(extremes.method),
             reason=extremes.reason,
@@ -87,6 +87,7 @@ class HessianExtremes:
             samples=surface.run.samples,
             descent=descent,
             followed=followed,
+            floor=surface.run.floor or 0.0,
         )
 
     def extremes(self, surface: LossSurface) -> Extremes:
@@ -208,4 +209,5 @@ def _gain_from(surface: LossSurface, direction: Params, distance: float) -> floa
         return None
     start = {name: weight + distance * direction[name].to(weight) for name, weight in surface.here.items()}
     last, _ = run_trial(surface, start, surface.run.optimizer_copy(1.0), steps)
-    return relative_gain(loss_value(surface.held_out, surface.here), loss_value(surface.held_out, last))
+    before = loss_value(surface.held_out, surface.here)
+    return relative_gain(before, loss_value(surface.held_out, last), surface.height(before))

@@ -43,17 +43,24 @@ def norm(params: Params) -> float:
 def relative_gradient(gradient_norm: float, weight_norm: float, loss: float) -> float:
     """Return κ = |g|·max(|w|, 1)/|loss|, the relative change of the loss per relative step; inf for a loss of 0.
 
+    `loss` is the height of the loss above its floor.
+
     >>> relative_gradient(gradient_norm=0.1, weight_norm=10.0, loss=2.0)
     0.5
     """
     return gradient_norm * max(weight_norm, 1.0) / abs(loss) if loss else math.inf
 
 
-def relative_gain(before: float, after: float) -> float:
-    """Return the fall of the loss over its absolute value before; 0 for a loss of 0, -inf where it is not finite.
+def relative_gain(before: float, after: float, scale: float | None = None) -> float:
+    """Return the fall of the loss over a scale; 0 where the scale is 0, -inf where the fall is not finite.
+
+    The scale is the height of the loss above its floor before the fall; None for its absolute value.
 
     >>> relative_gain(before=2.0, after=1.5)
     0.25
+    >>> relative_gain(before=502.0, after=501.5, scale=2.0)
+    0.25
     """
-    gain = (before - after) / abs(before) if before else 0.0
+    scale = abs(before) if scale is None else scale
+    gain = (before - after) / scale if scale else 0.0
     return gain if math.isfinite(gain) else -math.inf

@@ -72,7 +72,8 @@ def input_use(surface: LossSurface) -> InputUse | None:
     return InputUse(
         loss=loss,
         shuffled=shuffled,
-        moved=largest_change / abs(loss) if loss else 0.0,
+        moved=largest_change / surface.height(loss) if surface.height(loss) else 0.0,
+        floor=surface.run.floor or 0.0,
         varied=roles.inputs_vary,
         targets=tuple(".".join(map(str, path)) for path in roles.targets),
         paired=bool(roles.targets),
@@ -103,12 +104,13 @@ class CopyTrials:
         if held_out is None:
             return None
         before = loss_value(held_out, surface.here)
+        height = surface.height(before)
         gradient = gradient_at(surface.loss, surface.here)
         gradient_norm, weight_norm = norm(gradient), norm(surface.here)
         steps, further = self._steps(surface), self._further(surface)
 
         def gain(point: Params) -> float:
-            return relative_gain(before, loss_value(held_out, point))
+            return relative_gain(before, loss_value(held_out, point), height)
 
         gains = {
             "adam": gain(run_trial(surface, surface.here, adam(surface), steps)[0]),
@@ -124,7 +126,7 @@ class CopyTrials:
         return Trials(
             gains=gains,
             steps=steps,
-            relative_gradient=relative_gradient(gradient_norm, weight_norm, before),
+            relative_gradient=relative_gradient(gradient_norm, weight_norm, height),
             decay_pull=_decay_pull(surface, gradient_norm, weight_norm),
             samples=surface.run.samples,
             batches=max(1, len(surface.batch_losses)),

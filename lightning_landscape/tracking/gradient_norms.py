@@ -71,11 +71,14 @@ class GradientNorms:
         if len(self._run) == self._span:
             self._append(record.step)
 
-    def scale(self) -> GradientScale | None:
-        """Return the medians over the last `RECENT` measured steps; None before the first."""
+    def scale(self, floor: float = 0.0) -> GradientScale | None:
+        """Return the medians over the last `RECENT` measured steps, with `floor` as the lowest possible loss.
+
+        None before the first measured step.
+        """
         if not self._norms or not self._losses:
             return None
-        norm, loss = median(self._norms), abs(median(self._losses))
+        norm, loss = median(self._norms), abs(median(self._losses) - floor)
         groups = {name: self._median(i) for i, name in enumerate(self.groups)}
         return GradientScale(
             norm=norm,

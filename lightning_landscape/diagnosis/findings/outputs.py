@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.learning import has_learned, rise_of_first_steps, share_of_start
+from lightning_landscape.diagnosis.learning import floor_of, has_learned, rise_of_first_steps, share_of_start
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FALL_IN_STANDARD_DEVIATIONS,
@@ -58,7 +58,7 @@ def collapsed(evidence: Evidence) -> Finding | None:
     if outputs is None or evidence.get(Plateau) is None or not _means_do_as_well(evidence, outputs):
         return None
     use = evidence.get(InputUse)
-    solved = start is not None and LossLevel(start.loss, start.now, start.now).solved
+    solved = start is not None and LossLevel(start.loss, start.now, start.now, floor=floor_of(evidence)).solved
     if solved or (use is not None and use.paired and has_learned(evidence)):
         return None
     if not _spread_lost(outputs) and not _lowered_by_sameness(evidence, outputs):

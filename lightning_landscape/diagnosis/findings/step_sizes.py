@@ -88,7 +88,7 @@ def weights_shrunk(evidence: Evidence) -> Finding | None:
     if share <= MOST_OF_THE_MODEL or not any(decays):
         return None
     restart = evidence.get(Restart)
-    lost = level is not None and level.best > 0 and level.now > RISE_FROM_BEST * level.best
+    lost = level is not None and level.risen_from_best > RISE_FROM_BEST
     gone = sum(part.share for part in shrunk if (part.norm_ratio or 0.0) < SHRUNK_AWAY) > MOST_OF_THE_MODEL
     smallest = min(part.norm_ratio or 0.0 for part in shrunk)
     rate = max((group.learning_rate or 0.0 for group in groups if group.scales_decay), default=0.0)
