@@ -100,7 +100,7 @@ def way_to_go(evidence: Evidence, gain: float) -> float:
         before, now = level.start, level.now
     else:
         return 1.0
-    further = max(0.0, gain) * abs(now)
+    further = max(0.0, gain) * abs(now - floor_of(evidence))
     return further / (max(0.0, before - now) + further) if further else 0.0
 
 

@@ -61,7 +61,7 @@ class Curvature:
     gradient_norm: float
     """norm of the gradient on the measured batches"""
     relative_gradient: float
-    """κ = |g|·max(|w|, 1)/(loss − floor): relative change of the loss per relative step of the weights; inf at the floor"""
+    """κ = |g|·max(|w|, 1)/(loss − floor): relative change of the loss per relative step; inf at the floor"""
     products: int
     """number of Hessian-vector products that were computed"""
     method: str

@@ -120,7 +120,7 @@ class GradientScale:
     norm: float
     """norm of the whole gradient, in units of the loss over units of the weights"""
     relative: float
-    """κ = |g|·max(|w|, 1)/(loss − floor): relative change of the loss per relative step of the weights; inf at the floor"""
+    """κ = |g|·max(|w|, 1)/(loss − floor): relative change of the loss per relative step; inf at the floor"""
     groups: Mapping[str, float]
     """norm for each group of parameters, in the order of the module, without the groups that received no gradient"""
 

@@ -61,7 +61,6 @@ class ProbeRunner:
     measured: set[str] = field(default_factory=set)
     """names of the probes that have run"""
     floor: float | None = None
-    floor: float | None = None
     """the lowest possible loss; None where it was not looked for"""
     done: int = 0
     """number of probes that have run or were left out"""
