@@ -40,6 +40,8 @@ class Problem:
     """batches in each optimizer step"""
     optimized_module: nn.Module | None = None
     """the module whose parameters the optimizer gets, if that is by mistake another one than `model`"""
+    before_step: Callable[[int], object] | None = None
+    """called with the index of each optimizer step before its first batch is used; may change the model"""
 
     @property
     def trained(self) -> list[nn.Parameter]:

@@ -56,6 +56,12 @@ class Module(pl.LightningModule):
         self.model = problem.model
         self.problem = [problem]  # in a list, so that `optimized_module` does not become a submodule
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Call the hook of the problem before the first batch of an optimizer step."""
+        (problem,) = self.problem
+        if problem.before_step is not None and batch_idx % problem.accumulate == 0:
+            problem.before_step(self.trainer.global_step)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         x, y = batch
@@ -127,6 +133,8 @@ def run(problem: Problem, seed: int, steps: int) -> Iterator[Step]:
     scheduler = None if problem.schedule is None else LambdaLR(optimizer, problem.schedule)
     torch.manual_seed(20_000 + seed)
     for index in range(steps):
+        if problem.before_step is not None:
+            problem.before_step(index)
         problem.model.zero_grad()
         loss = 0.0
         for _ in range(problem.accumulate):
