@@ -178,3 +178,10 @@ def two_branches(noise: float = 0.1) -> Sample:
         return x, sign * (0.5 + x**2) + noise * torch.randn(count, 1, generator=generator)
 
     return sample
+
+
+def two_targets(count: int, generator: Generator) -> Batch:
+    """Draw six columns, and one target that is linear in them beside another that is not, with noise."""
+    x = torch.randn(count, 6, generator=generator)
+    y = torch.stack([2 * x[:, 0] - x[:, 1], torch.sin(2 * x[:, 2]) + x[:, 3].abs()], 1)
+    return x, y + 0.2 * torch.randn(y.shape, generator=generator)

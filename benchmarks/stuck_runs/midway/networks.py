@@ -47,24 +47,25 @@ class RecurrentLanguageModel(nn.Module):
 
 
 class VariationalAutoencoder(nn.Module):
-    """Pixels (samples, 64) to logits of the pixels and to means and log variances of four latent variables."""
+    """Pixels (samples, 64) to logits of the pixels, and to the weighted divergence of the latent variables."""
 
     def __init__(self, latent: int = 4) -> None:
         super().__init__()
         self.encoder, self.decoder = mlp(64, 48, 2 * latent), mlp(latent, 48, 64)
+        self.divergence_weight = 1.0
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits, means and log variances; without noise in evaluation mode."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits, and the divergence of each sample in nats; without noise in evaluation mode."""
         mean, log_variance = self.encoder(x).chunk(2, 1)
         latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp() if self.training else mean
-        return self.decoder(latent), mean, log_variance
+        divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
+        return self.decoder(latent), self.divergence_weight * divergence
 
 
-def negative_elbo(output: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
+def negative_elbo(output: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
     """Return the negative evidence lower bound of the pixels, in nats for each pixel."""
-    logits, mean, log_variance = output
-    divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean() / x.shape[1]
-    return F.binary_cross_entropy_with_logits(logits, x) + divergence
+    logits, divergence = output
+    return F.binary_cross_entropy_with_logits(logits, x) + divergence.mean() / x.shape[1]
 
 
 class GraphConvolutions(nn.Module):
@@ -144,7 +145,7 @@ def gaussian_nll(output: Tensor, y: Tensor) -> Tensor:
 
 
 class PhysicsInformed(nn.Module):
-    """A layer of tanh units u(x) and its second derivative, for u″ = f with u(0) = u(1) = 0: (samples, 1) to residuals."""
+    """A layer of tanh units u(x), for u″ = f with u(0) = u(1) = 0: (samples, 1) to u″ and the values at the ends."""
 
     def __init__(self, units: int = 24) -> None:
         super().__init__()

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
-from benchmarks.stuck_runs.data import digits, entropy
+from benchmarks.stuck_runs.data import digits
+from benchmarks.stuck_runs.midway.data import two_targets
 from benchmarks.stuck_runs.midway.mistakes import PutBack, frozen_from, grouped, shuffled, spike, switched
 from benchmarks.stuck_runs.midway.networks import (
     DetachedBody,
-    Embedded,
     MixtureDensity,
     Sinusoid,
     TwoHeads,
     convolutions,
-    gaussian_nll,
     segmenter,
 )
 from benchmarks.stuck_runs.midway.tasks import (
@@ -26,20 +24,17 @@ from benchmarks.stuck_runs.midway.tasks import (
     denoising,
     grammar_gru,
     on_branches,
-    on_citations,
     on_discs,
-    on_equation,
     on_friedman,
     on_grammar,
     on_images,
     on_oscillation,
-    on_preferences,
     on_text,
-    on_triplets,
+    standardised,
     text_gru,
 )
 from benchmarks.stuck_runs.networks import Recurrent, mlp, normal
-from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, finite, resampled, sgd, stuck
+from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, finite, sgd, stuck
 from benchmarks.stuck_runs.schedules import cosine
 from benchmarks.stuck_runs.tasks import on_digits
 
@@ -53,19 +48,13 @@ def encoder_at_rate_zero(seed: int) -> Problem:
 def recurrence_frozen(seed: int) -> Problem:
     """Return a run that freezes embedding and recurrent layer of a language model soon after the beginning."""
     model = text_gru()
-    return on_text(model, adam(1e-2), 8, floor=1.6, before_step=frozen_from(model.layer, 60))
+    return on_text(model, adam(1e-2), floor=1.6, before_step=frozen_from(model.layer, 40))
 
 
 def features_detached(seed: int) -> Problem:
     """Return a run of two targets whose shared features are detached before both heads."""
-
-    def sample(count: int, generator: Generator) -> Batch:
-        x = torch.randn(count, 6, generator=generator)
-        y = torch.stack([2 * x[:, 0] - x[:, 1], torch.sin(2 * x[:, 2]) + x[:, 3].abs()], 1)
-        return x, y + 0.2 * torch.randn(y.shape, generator=generator)
-
     model = DetachedBody(mlp(6, 12).append(nn.ReLU()), nn.Linear(12, 1), nn.Linear(12, 1))
-    return endless(model, F.mse_loss, sample, 32, adam(1e-2), trivial=3.0, floor=0.04, evaluation_samples=4096)
+    return endless(model, F.mse_loss, two_targets, 32, adam(1e-2), trivial=3.0, floor=0.04, evaluation_samples=4096)
 
 
 def put_back_every_epoch(seed: int) -> Problem:
@@ -86,14 +75,15 @@ def cosine_too_short(seed: int) -> Problem:
     return on_images(convolutions(8, 4), adam(2e-3), schedule=lambda step: 1e-3 + factor(step))
 
 
-def impatient_plateaus(seed: int) -> Problem:
+def impatient_plateaus(seed: int, patience: int = 40) -> Problem:
     """Return a run whose learning rate is divided by ten at every little pause of the loss."""
-    return denoising(mlp(20, 64, 64, 20), sgd(0.3, momentum=0.9), schedule=lambda step: 0.1 ** min(5, step // 40))
+    model, optimizer = mlp(20, 64, 64, 20), sgd(0.1, momentum=0.9)
+    return denoising(model, optimizer, schedule=lambda step: 0.1 ** min(5, step // patience))
 
 
 def momentum_bounces(seed: int) -> Problem:
     """Return a run of regression whose learning rate is so large that the loss stops far above its lowest value."""
-    return on_friedman(mlp(10, 32, 1, activation="tanh"), sgd(0.35, momentum=0.9), 8)
+    return on_friedman(mlp(10, 32, 1, activation="tanh"), sgd(0.05, momentum=0.9), 8)
 
 
 def multiplied_at_milestones(seed: int) -> Problem:
@@ -104,7 +94,9 @@ def multiplied_at_milestones(seed: int) -> Problem:
 
 def warmed_too_far(seed: int) -> Problem:
     """Return a run whose warm-up rises to a learning rate at which nothing more is learnt."""
-    return on_digits(mlp(20, 32, 32, 10), by(torch.optim.RMSprop, lr=0.3), schedule=lambda step: min(1.0, (step / 300) ** 3))
+    return on_digits(
+        mlp(20, 32, 32, 10), by(torch.optim.RMSprop, lr=0.3), schedule=lambda step: min(1.0, (step / 300) ** 3)
+    )
 
 
 def overwhelming_decay(seed: int) -> Problem:
@@ -114,7 +106,7 @@ def overwhelming_decay(seed: int) -> Problem:
 
 def units_killed(seed: int) -> Problem:
     """Return a run that learns to segment until a spike of the learning rate turns its units off."""
-    return on_discs(segmenter(4), sgd(0.1, momentum=0.9), floor=0.02, schedule=spike(150, 4, 300.0))
+    return on_discs(segmenter(), adam(5e-3), floor=0.02, schedule=spike(150, 3, 300.0))
 
 
 def saturated_by_a_spike(seed: int) -> Problem:
@@ -122,9 +114,7 @@ def saturated_by_a_spike(seed: int) -> Problem:
     x, y = digits()
     model = mlp(20, 24, 10, activation="tanh").append(nn.Sigmoid())
     targets = F.one_hot(y, 10).float()
-    return finite(
-        model, F.mse_loss, (x, targets), 32, sgd(1.0, 0.9), trivial=0.09, floor=0.0, schedule=spike(200, 3, 1000.0)
-    )
+    return finite(model, F.mse_loss, (x, targets), 32, sgd(1.0), trivial=0.09, floor=0.0, schedule=spike(200, 2, 3e4))
 
 
 def labels_shuffled_later(seed: int) -> Problem:
@@ -149,7 +139,9 @@ def inputs_turn_constant(seed: int) -> Problem:
     return replace(
         problem,
         batch=switched(400, problem.batch, lambda generator, step: blank(problem.batch(generator, step))),
-        evaluation_data=lambda step: problem.evaluation_data(step) if step < 400 else blank(problem.evaluation_data(step)),
+        evaluation_data=lambda step: (
+            problem.evaluation_data(step) if step < 400 else blank(problem.evaluation_data(step))
+        ),
     )
 
 
@@ -177,31 +169,46 @@ def components_alike(seed: int) -> Problem:
 
 
 def frequency(seed: int, start: float = 5.6) -> Problem:
-    """Return a run that fits offset and amplitude of a wave, at a frequency from which the right one is out of reach."""
+    """Return a run that fits offset and amplitude of a wave, at a frequency too far from the right one."""
     x = torch.linspace(-4, 4, 256)[:, None]
     y = 1.5 + torch.sin(3 * x + 0.4) + 0.05 * torch.randn(256, 1, generator=Generator().manual_seed(seed))
     return finite(Sinusoid(start), F.mse_loss, (x, y), 64, sgd(0.02), trivial=2.8, floor=2.5e-3)
 
 
-def embeddings_collapse(seed: int) -> Problem:
-    """Return a run of metric learning whose embeddings collapse to one point when the learning rate spikes."""
-    model = Embedded(mlp(20, 32, 8))
-    return on_triplets(model, sgd(0.02, momentum=0.9), schedule=spike(150, 5, 100.0))
+def posterior_collapse(seed: int, final: float = 8.0) -> Problem:
+    """Return a run of a variational autoencoder, the weight of whose divergence is warmed up far beyond one."""
+    problem = by_variational_autoencoder(adam(3e-3))
+
+    def anneal(step: int) -> None:
+        problem.model.divergence_weight = min(final, max(1.0, final * step / 400))
+
+    return replace(problem, before_step=anneal)
 
 
 def unstable_later(seed: int) -> Problem:
     """Return a run whose linear warm-up never ends, and crosses the largest stable learning rate in mid-run."""
-    return on_friedman(mlp(10, 1), sgd(1.0), 64, schedule=lambda step: 2e-3 * step)
+    x, y = standardised("diabetes")
+    residual = float(((y - x @ torch.linalg.lstsq(x, y).solution) ** 2).mean())
+    return finite(
+        mlp(10, 1), F.mse_loss, (x, y), 64, sgd(1.0), trivial=1.0, floor=residual, schedule=lambda step: 1e-3 * step
+    )
 
 
 STALLED = (
     stuck("encoder_at_rate_zero", 800, "not_updating", encoder_at_rate_zero),
-    stuck("recurrence_frozen_early", 600, "not_updating", recurrence_frozen),
+    stuck("recurrence_frozen_early", 900, "not_updating", recurrence_frozen),
     stuck("features_detached", 1000, "not_updating", features_detached),
     stuck("checkpoint_put_back", 1200, "not_updating", put_back_every_epoch),
     stuck("decay_meant_for_epochs", 800, "learning_rate_too_small", decayed_by_batches, "not_updating"),
     stuck("cosine_too_short", 600, "learning_rate_too_small", cosine_too_short),
-    stuck("impatient_plateaus", 1000, "learning_rate_too_small", impatient_plateaus, "not_updating"),
+    stuck(
+        "impatient_plateaus",
+        1000,
+        "learning_rate_too_small",
+        impatient_plateaus,
+        "not_updating",
+        cure=lambda seed: impatient_plateaus(seed, 900),
+    ),
     stuck("momentum_bounces", 1200, "learning_rate_too_large", momentum_bounces),
     stuck("multiplied_at_milestones", 900, "learning_rate_too_large", multiplied_at_milestones, "flat_region"),
     stuck("warmed_too_far", 1000, "learning_rate_too_large", warmed_too_far, "flat_region"),
@@ -210,9 +217,11 @@ STALLED = (
     stuck("saturated_by_a_spike", 900, "flat_region", saturated_by_a_spike),
     stuck("labels_shuffled_later", 1000, "nothing_to_learn", labels_shuffled_later),
     stuck("inputs_turn_constant", 1200, "nothing_to_learn", inputs_turn_constant),
-    stuck("one_of_two_targets", 1500, "saddle_point", one_of_two_targets),
+    stuck("one_of_two_targets", 1500, "saddle_point", one_of_two_targets, "flat_region"),
     stuck("components_alike", 1200, "saddle_point", components_alike),
     stuck("frequency_out_of_reach", 1000, "poor_minimum", frequency, cure=lambda seed: frequency(seed, 3.1)),
-    stuck("embeddings_collapse", 500, "saddle_point", embeddings_collapse, "flat_region"),
+    stuck(
+        "posterior_collapse", 900, "poor_minimum", posterior_collapse, cure=lambda seed: posterior_collapse(seed, 1.0)
+    ),
     stuck("warm_up_without_end", 1000, "diverged", unstable_later, "learning_rate_too_large"),
 )
