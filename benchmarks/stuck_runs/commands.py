@@ -46,6 +46,11 @@ def chosen_runs(options: Namespace, default_splits: Sequence[str]) -> list[Run]:
     return [(name, seed) for name in names if name in (options.names or names) for seed in options.seeds]
 
 
+def scored_runs(options: Namespace, labels: dict[Run, Label]) -> list[Run]:
+    """Return the chosen runs whose label was measured and is not ambiguous; a long run may have one for seed 0 only."""
+    return [run for run in chosen_runs(options, ["open"]) if run in labels and labels[run].label != "ambiguous"]
+
+
 def label_run(run: Run) -> Label:
     """Measure the label of a run."""
     name, seed = run
@@ -70,7 +75,7 @@ def label(options: Namespace) -> None:
 def score(options: Namespace) -> None:
     """Train every chosen run that is not labelled as ambiguous with the monitor, and print the tables."""
     labels = load_labels()
-    runs = [run for run in chosen_runs(options, ["open"]) if labels[run].label != "ambiguous"]
+    runs = scored_runs(options, labels)
     jobs = [Job(name, seed, options.mode, options.only_monitor) for name, seed in runs]
     results = []
     for _, result in run_in_processes(watch, jobs, options.jobs):
@@ -84,7 +89,7 @@ def score(options: Namespace) -> None:
 def ablate(options: Namespace) -> None:
     """Train every chosen run that is not labelled as ambiguous once for each hidden signal, and print the table."""
     labels = load_labels()
-    runs = [run for run in chosen_runs(options, ["open"]) if labels[run].label != "ambiguous"]
+    runs = scored_runs(options, labels)
     jobs = [Job(*run, options.mode, only_monitor=True, hidden=signal) for signal in ABLATIONS for run in runs]
     results: dict[str, list[RunResult]] = {signal: [] for signal in ABLATIONS}
     for job, result in run_in_processes(watch, jobs, options.jobs):

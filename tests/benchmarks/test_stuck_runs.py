@@ -1,6 +1,7 @@
 """The labels, scores and published rules of `benchmarks.stuck_runs` have the values that were computed by hand."""
 
 import math
+from dataclasses import replace
 
 import lightning.pytorch as pl
 import pytest
@@ -41,6 +42,8 @@ def test_the_splits_have_their_sizes_and_share_no_configuration():
     assert sum(not c.stuck for c in SPLITS["held_out"]) >= 18
     assert sum(c.stuck for c in SPLITS["fresh"]) >= 14
     assert sum(not c.stuck for c in SPLITS["fresh"]) >= 10
+    assert sum(c.stuck for c in SPLITS["midway"]) >= 20
+    assert sum(not c.stuck for c in SPLITS["midway"]) >= 20
 
 
 def test_causes_are_those_of_the_library_and_each_has_stuck_runs_in_every_split():
@@ -72,13 +75,23 @@ class Losses(pl.Callback):
         self.seen.append(float(outputs["loss"]))
 
 
-@pytest.mark.parametrize("name", ["wine_with_dropout", "clipped_to_nothing", "long_warmup", "optimizer_of_a_copy"])
+SAME = ["wine_with_dropout", "clipped_to_nothing", "long_warmup", "optimizer_of_a_copy", "recurrence_frozen_early"]
+
+
+@pytest.mark.parametrize("name", SAME)
 @pytest.mark.parametrize("horizon_known", [True, False])
 def test_lightning_trains_the_same_run(name, horizon_known):
     losses = Losses()
     with silence():
         fit(CONFIGURATIONS[name].problem(1), 1, 120, losses, horizon_known=horizon_known)
     assert losses.seen == pytest.approx([step.loss for step in run(CONFIGURATIONS[name].problem(1), 1, 120)], rel=1e-4)
+
+
+def test_the_hook_of_a_problem_is_called_once_before_each_optimizer_step():
+    seen, problem = [], CONFIGURATIONS["accumulated_batches"].problem(1)
+    with silence():
+        fit(replace(problem, before_step=seen.append), 1, 10)
+    assert seen == list(range(10))
 
 
 def test_lightning_accumulates_the_same_batches():

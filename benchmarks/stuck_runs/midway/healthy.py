@@ -187,12 +187,12 @@ def product_of_signs(seed: int) -> Problem:
     """Return a run whose loss waits for a tenth of the run before it falls."""
 
     def sample(count: int, generator: Generator) -> Batch:
-        x = torch.randn(count, 6, generator=generator)
+        x = torch.randn(count, 10, generator=generator)
         return x, ((x[:, 0] * x[:, 1]) > 0).float()[:, None]
 
     loss = F.binary_cross_entropy_with_logits
     return endless(
-        mlp(6, 32, 1), loss, sample, 64, adam(1.5e-3), trivial=math.log(2), floor=0.0, evaluation_samples=4096
+        mlp(10, 32, 1), loss, sample, 64, adam(1.5e-3), trivial=math.log(2), floor=0.0, evaluation_samples=4096
     )
 
 
@@ -252,7 +252,7 @@ HEALTHY = (
     healthy("four_labels_in_ten_wrong", 1200, "noise floor", wrong_labels, future=1.5),
     healthy("accumulated_tumours", 400, "noisy", accumulated_tumours),
     healthy("two_targets", 1500, "improving", two_tasks),
-    healthy("product_of_signs", 1000, "late", product_of_signs),
+    healthy("product_of_signs", 1500, "late", product_of_signs),
     healthy("cyclic_convolutions", 600, "schedule", cyclic_convolutions),
     healthy("equation_without_data", 3000, "slow", slow_equation),
     healthy("clipped_text", 600, "improving", clipped_text, future=1.5),

@@ -46,7 +46,7 @@ def encoder_at_rate_zero(seed: int) -> Problem:
 
 
 def recurrence_frozen(seed: int) -> Problem:
-    """Return a run that freezes embedding and recurrent layer of a language model soon after the beginning."""
+    """Return a run that freezes the recurrent layer of a language model soon after the beginning."""
     model = text_gru()
     return on_text(model, adam(1e-2), floor=1.6, before_step=frozen_from(model.layer, 40))
 
@@ -72,7 +72,7 @@ def decayed_by_batches(seed: int) -> Problem:
 def cosine_too_short(seed: int) -> Problem:
     """Return a run of a small convolutional network whose cosine ends after an eighth of the run at a thousandth."""
     factor = cosine(75)
-    return on_images(convolutions(8, 4), adam(2e-3), schedule=lambda step: 1e-3 + factor(step))
+    return on_images(convolutions(8, 4), adam(6e-3), schedule=lambda step: 1e-3 + factor(step))
 
 
 def impatient_plateaus(seed: int, patience: int = 40) -> Problem:
@@ -88,8 +88,7 @@ def momentum_bounces(seed: int) -> Problem:
 
 def multiplied_at_milestones(seed: int) -> Problem:
     """Return a run whose learning rate is multiplied by ten at each milestone, instead of divided."""
-    schedule = {0: 1.0, 1: 10.0, 2: 100.0}
-    return on_grammar(grammar_gru(), adam(5e-3), schedule=lambda step: schedule[min(2, step // 150)])
+    return on_grammar(grammar_gru(), adam(5e-3), schedule=lambda step: 10.0 ** min(2, step // 150))
 
 
 def warmed_too_far(seed: int) -> Problem:
