@@ -55,13 +55,14 @@ def factorised(size: int, rank: int, deviation: float) -> nn.Sequential:
 
 
 class CausalAttention(nn.Module):
-    """A layer of causal attention by operations of which each can be differentiated twice."""
+    """Layers of causal attention by operations of which each can be differentiated twice."""
 
-    def __init__(self, tokens: int, length: int, width: int) -> None:
+    def __init__(self, tokens: int, length: int, width: int, layers: int = 1) -> None:
         super().__init__()
         self.embedding = nn.Embedding(tokens, width)
         self.position = nn.Parameter(torch.randn(length, width) * 0.08)
-        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.qkv = nn.ModuleList([nn.Linear(width, 3 * width, bias=False) for _ in range(layers)])
+        self.out = nn.ModuleList([nn.Linear(width, width, bias=False) for _ in range(layers)])
         self.head = nn.Linear(width, tokens)
         nn.init.normal_(self.embedding.weight, std=0.32)
         self.register_buffer("mask", torch.triu(torch.full((length, length), -1e4), 1))
@@ -69,9 +70,11 @@ class CausalAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, (samples, tokens, length), as `cross_entropy` needs them, for tokens (samples, length)."""
         h = self.embedding(x) + self.position
-        q, k, v = self.qkv(h).chunk(3, -1)
-        weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]) + self.mask, -1)
-        return self.head(h + self.out(weights @ v)).transpose(1, 2)
+        for qkv, out in zip(self.qkv, self.out, strict=True):
+            q, k, v = qkv(h).chunk(3, -1)
+            weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]) + self.mask, -1)
+            h = h + out(weights @ v)
+        return self.head(h).transpose(1, 2)
 
 
 class Mixture(nn.Module):
@@ -121,3 +124,41 @@ class Recurrent(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the predictions, (samples, 1)."""
         return self.head(self.layer(x)[0][:, -1])
+
+
+class Square(nn.Module):
+    """The function x ↦ (w·x)², which does not depend on the sign of w."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the squares, (samples, 1), of inputs (samples, inputs)."""
+        return (x @ self.weight) ** 2
+
+
+class Completion(nn.Module):
+    """Entries of a low-rank matrix: rows and columns (samples, 2) to entries (samples, 1)."""
+
+    def __init__(self, size: int, rank: int, deviation: float) -> None:
+        super().__init__()
+        self.rows, self.columns = nn.Embedding(size, rank), nn.Embedding(size, rank)
+        for factor in (self.rows, self.columns):
+            nn.init.normal_(factor.weight, std=deviation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the inner products of the embeddings, (samples, 1)."""
+        return (self.rows(x[:, 0]) * self.columns(x[:, 1])).sum(1, keepdim=True)
+
+
+class Wave(nn.Module):
+    """The function x ↦ sin(wx + b)."""
+
+    def __init__(self, frequency: float, phase: float = 0.0) -> None:
+        super().__init__()
+        self.frequency, self.phase = nn.Parameter(torch.tensor(frequency)), nn.Parameter(torch.tensor(phase))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the values, in the shape of `x`."""
+        return torch.sin(self.frequency * x + self.phase)

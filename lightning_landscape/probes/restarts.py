@@ -120,8 +120,8 @@ class Restarts:
     def _needed(self, surface: LossSurface, runs: Mapping[str, Sequence[RestartedRun]]) -> tuple[str, ...]:
         """Return the kinds of runs without which the question is not settled, and which are not complete.
 
-        A smaller rate cannot help where the run's own hardly moves new weights, and a hundredth is tried only if a tenth
-        does not train or helps. Adam is not needed where the run has learned and its own optimizer trains.
+        A smaller rate cannot help where the run's own hardly moves new weights, and a hundredth is tried only if a
+        tenth does not train or helps. Adam is not needed where the run has learned and its own optimizer trains.
         """
         own, tenth, order = runs.get(OWN, ()), runs.get(TENTH, ()), surface.run.restart_order
         if max((run.gain for of_kind in runs.values() for run in of_kind), default=0.0) > CLEAR_GAIN:

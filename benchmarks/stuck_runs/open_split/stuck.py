@@ -31,12 +31,12 @@ def three_linear_layers(seed: int) -> Problem:
     return through_a_saddle(model, weights, 32, 0.06)
 
 
-def committee(seed: int) -> Problem:
+def committee(seed: int, inputs: int = 30, size: int = 8) -> Problem:
     """Return a run on the plateau of a soft committee machine on which all hidden units are alike [Saad95]_.
 
     .. [Saad95] On-line learning in soft committee machines, Physical Review E 52.
     """
-    inputs, units = 30, 3
+    units = 3
     teacher, _ = torch.linalg.qr(torch.randn(inputs, units, generator=Generator().manual_seed(seed + 21)))
 
     def sample(count: int, generator: Generator) -> Batch:
@@ -44,7 +44,7 @@ def committee(seed: int) -> Problem:
         return x, torch.erf(x @ teacher / math.sqrt(2)).sum(1, keepdim=True)
 
     student = Committee(1e-2 * torch.randn(inputs, units))
-    return endless(student, F.mse_loss, sample, 8, sgd(0.02), evaluation_samples=2048, trivial=1.0, floor=0.0)
+    return endless(student, F.mse_loss, sample, size, sgd(0.02), evaluation_samples=2048, trivial=1.0, floor=0.0)
 
 
 def xor(seed: int) -> Problem:

@@ -109,44 +109,6 @@ class Tied(nn.Module):
         return x @ self.weight.T @ self.weight
 
 
-class Square(nn.Module):
-    """The function x ↦ (w·x)², which does not depend on the sign of w."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the squares, (samples, 1), of inputs (samples, inputs)."""
-        return (x @ self.weight) ** 2
-
-
-class Completion(nn.Module):
-    """Entries of a low-rank matrix: rows and columns (samples, 2) to entries (samples, 1)."""
-
-    def __init__(self, size: int, rank: int, deviation: float) -> None:
-        super().__init__()
-        self.rows, self.columns = nn.Embedding(size, rank), nn.Embedding(size, rank)
-        for factor in (self.rows, self.columns):
-            nn.init.normal_(factor.weight, std=deviation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the inner products of the embeddings, (samples, 1)."""
-        return (self.rows(x[:, 0]) * self.columns(x[:, 1])).sum(1, keepdim=True)
-
-
-class Wave(nn.Module):
-    """The function x ↦ sin(wx + b)."""
-
-    def __init__(self, frequency: float) -> None:
-        super().__init__()
-        self.frequency, self.phase = nn.Parameter(torch.tensor(frequency)), nn.Parameter(torch.tensor(0.0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the values, in the shape of `x`."""
-        return torch.sin(self.frequency * x + self.phase)
-
-
 class Bump(nn.Module):
     """The function x ↦ a·exp(−(x − m)²/2)."""
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from benchmarks.stuck_runs.networks import Wave
 from benchmarks.stuck_runs.problem import Batch, Problem, endless, finite, sgd, stuck
 from benchmarks.stuck_runs.seen import networks
 
@@ -18,7 +19,7 @@ def wave(frequency: float) -> Problem:
         x = 6 * torch.rand(count, 1, generator=generator) - 3
         return x, torch.sin(3 * x) + 0.1 * torch.randn(count, 1, generator=generator)
 
-    return endless(networks.Wave(frequency), F.mse_loss, sample, 32, sgd(0.05), evaluation_samples=4096, trivial=0.5)
+    return endless(Wave(frequency), F.mse_loss, sample, 32, sgd(0.05), evaluation_samples=4096, trivial=0.5)
 
 
 def bump(centre: float) -> Problem:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Generator, nn
 
 from benchmarks.stuck_runs.data import digits, entropy, gaussian_weights, table
-from benchmarks.stuck_runs.networks import mlp
+from benchmarks.stuck_runs.networks import Completion, Square, mlp
 from benchmarks.stuck_runs.problem import Batch, Problem, endless, finite, sgd, stuck
 from benchmarks.stuck_runs.seen import networks
 from benchmarks.stuck_runs.tasks import on_digits
@@ -22,7 +22,7 @@ def phase_retrieval(seed: int) -> Problem:
         x = torch.randn(count, 12, generator=generator)
         return x, (x @ weights) ** 2
 
-    model = networks.Square(1e-4 * torch.randn(12, 1))
+    model = Square(1e-4 * torch.randn(12, 1))
     return endless(model, F.mse_loss, sample, 16, sgd(1.2e-3), evaluation_samples=4096, trivial=2.0, floor=0.0)
 
 
@@ -41,7 +41,7 @@ def matrix_completion(seed: int) -> Problem:
     matrix = torch.randn(16, 2, generator=generator) @ torch.randn(2, 16, generator=generator)
     cells = torch.cartesian_prod(torch.arange(16), torch.arange(16))
     data = cells, matrix.reshape(-1, 1)
-    model = networks.Completion(16, 2, 1e-6)
+    model = Completion(16, 2, 1e-6)
     trivial = float((matrix**2).mean())
     return finite(model, F.mse_loss, data, 64, sgd(0.15), trivial=trivial, floor=0.0)
 
