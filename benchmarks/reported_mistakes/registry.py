@@ -12,19 +12,22 @@ import torch
 
 PROGRAMS: dict[str, Program] = {}
 
-MODULES = (
-    "wiring",
-    "rates",
-    "regularisation",
-    "shapes",
-    "data_mistakes",
-    "losses",
-    "healthy_structures",
-    "healthy_settings",
-    "healthy_pairs",
-    "healthy_generators",
-)
-"""the modules of this package that hold programs"""
+SPLITS = {
+    "unread": (
+        "wiring",
+        "rates",
+        "regularisation",
+        "shapes",
+        "data_mistakes",
+        "losses",
+        "healthy_structures",
+        "healthy_settings",
+        "healthy_pairs",
+        "healthy_generators",
+    ),
+    "reports": ("reports.outputs", "reports.rates", "reports.wiring", "reports.batches", "reports.objectives"),
+}
+"""the modules of this package that hold the programs of each split"""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ class Program:
     steps: int
     """how many optimizer steps a run takes; those of both optimizers are counted in manual optimization"""
     kind: str
-    """``"failing"`` or ``"healthy"``"""
+    """``"failing"``, ``"healthy"``, or ``"passing"``: it stands still for a while, and then goes on by itself"""
     mistake: str
-    """the mistake in one sentence; for a healthy program, what looks suspicious"""
+    """the mistake in one sentence; for another program, what looks suspicious"""
     fix: str
-    """what mends the mistake; for a healthy program, why nothing has to be mended"""
+    """what mends the mistake; for another program, why nothing has to be mended"""
     causes: tuple[str, ...]
-    """the causes that are true of a failing program"""
+    """the causes that are true of a failing program, or of the standstill of a passing one"""
     words: tuple[str, ...]
     """lower-case strings, any of which would lead a reader to the fix"""
     source: str
@@ -65,6 +68,11 @@ def healthy(steps, *, suspicious, fine, source):
     return _register(steps, "healthy", suspicious, fine, (), (), source)
 
 
+def passing(steps, *, suspicious, fine, causes, source):
+    """Return a decorator that registers a program that needs no alarm, but of which an alarm may name these causes."""
+    return _register(steps, "passing", suspicious, fine, causes, (), source)
+
+
 def _register(steps, kind, mistake, fix, causes, words, source):
     def register(function):
         name = function.__name__
@@ -76,8 +84,9 @@ def _register(steps, kind, mistake, fix, causes, words, source):
     return register
 
 
-def load_programs():
-    """Import all modules that hold programs and return the register."""
-    for module in MODULES:
-        importlib.import_module(f"benchmarks.reported_mistakes.{module}")
-    return PROGRAMS
+def load_programs(*splits):
+    """Import the modules of these splits, or of all, and return their programs by name."""
+    modules = {f"{__package__}.{name}" for split in splits or SPLITS for name in SPLITS[split]}
+    for module in modules:
+        importlib.import_module(module)
+    return {name: program for name, program in PROGRAMS.items() if program.function.__module__ in modules}

@@ -73,7 +73,7 @@ HEADER = f"{'name':34s} seed {'kind':8s} {'said':24s} {'cause':6s} {'alarm':>6s}
 def row(s):
     """Return the line of the table for one score."""
     failing = s.kind == "failing"
-    cause = ("right" if s.cause_right else "wrong" if s.alarmed else "-") if failing else ""
+    cause = ("right" if s.cause_right else "wrong" if s.alarmed else "-") if s.kind != "healthy" else ""
     step = "" if s.alarm_step is None else str(s.alarm_step)
     words = (", ".join(s.words) or "none") if failing else ""
     said = f"{s.said:24s} {cause:6s} {step:>6s} {s.warnings:6d} {words} {s.error or ''}"
@@ -84,6 +84,7 @@ def totals(scores):
     """Return the numbers of the last line."""
     failing = [s for s in scores if s.kind == "failing"]
     healthy = [s for s in scores if s.kind == "healthy"]
+    passing = [s for s in scores if s.kind == "passing"]
     return {
         "failing": len(failing),
         "failing_found": sum(s.found for s in failing),
@@ -92,6 +93,8 @@ def totals(scores):
         "healthy": len(healthy),
         "healthy_alarmed": sum(s.alarmed for s in healthy),
         "healthy_warned": sum(s.warnings > 0 for s in healthy),
+        "passing": len(passing),
+        "passing_wrong_cause": sum(s.alarmed and not s.cause_right for s in passing),
         "errors": sum(s.error is not None for s in scores),
     }
 
