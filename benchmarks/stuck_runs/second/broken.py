@@ -82,11 +82,14 @@ def batch_of_nan(seed: int) -> Problem:
     """Return a run that learns until a batch of NaN at step 600 makes every weight NaN."""
     draw = resampled(digits(), 32)
 
-    def batch(generator: Generator, step: int) -> Batch:
-        x, y = draw(generator, step)
-        return (torch.full_like(x, math.nan) if step == 600 else x), y
+    def spoilt(data: Batch, step: int) -> Batch:
+        return (torch.full_like(data[0], math.nan), data[1]) if step == 600 else data
 
-    return replace(on_digits(mlp(20, 24, 10), adam(1e-3)), batch=batch)
+    return replace(
+        on_digits(mlp(20, 24, 10), adam(1e-3)),
+        batch=lambda generator, step: spoilt(draw(generator, step), step),
+        evaluation_data=lambda step: spoilt(digits(), step),
+    )
 
 
 def half_the_frequency(seed: int) -> Problem:
