@@ -27,6 +27,8 @@ class ProbeReason(Enum):
     """the first diagnosis of a plateau; it begins in any case, with what is left of the budget"""
     REPEATED_DIAGNOSIS = auto()
     """a later diagnosis of the same plateau; it can wait"""
+    UNFINISHED_DIAGNOSIS = auto()
+    """a repeated diagnosis that goes on with what the budget of the last one did not cover"""
     FOLLOW_UP = auto()
     """after an alarm, to show the plateau and to try changes"""
     FIRST_LOOK = auto()
@@ -37,15 +39,22 @@ class ProbeReason(Enum):
     """to measure a direction for a remedy of the user; this is neither limited nor counted"""
 
 
+LEAST_SECOND = 125
+"""gradients that a diagnosis may use to finish an earlier one: enough for a restart of 100 steps"""
+
 BESIDE = {ProbeReason.FIRST_LOOK: FIRST_LOOK, ProbeReason.REPLAY: REPLAY}
 """gradients that probes may compute for these reasons, beside the budget"""
+
+
+REPEATED = (ProbeReason.REPEATED_DIAGNOSIS, ProbeReason.UNFINISHED_DIAGNOSIS)
 
 
 class Account:
     """How many gradients of one batch the probes of a run have computed, and how many more they may compute.
 
     - The first diagnosis of a run may compute `Effort.gradients`; all diagnoses together may compute twice that.
-    - Each later diagnosis, and the probes that follow an alarm, may use half of what is then left.
+    - Each later diagnosis, and the probes that follow an alarm, may use half of what is then left; a diagnosis that
+      finishes an earlier one may use up to 125 of it in any case.
     - Scheduled measurements may compute 2% of the steps taken so far. Diagnoses may also use what is left of it.
 
     Without an effort nothing is limited.
@@ -68,14 +77,16 @@ class Account:
             return max(0, int(earned))
         if not self._diagnoses:
             return first
-        return max(0, int(max((total - self._diagnoses) / 2, min(first, earned))))
+        left = total - self._diagnoses
+        least = min(left, LEAST_SECOND) if reason is ProbeReason.UNFINISHED_DIAGNOSIS else 0
+        return max(0, int(max(left / 2, least, min(first, earned))))
 
     def can_afford(self, reason: ProbeReason, steps: int, price: int) -> bool:
         """Return whether probes at this price may begin now; a first diagnosis always may."""
         allowance = self.allowance(reason, steps)
         if allowance is None or reason is ProbeReason.DIAGNOSIS:
             return True
-        return allowance >= (FEWEST_GRADIENTS if reason is ProbeReason.REPEATED_DIAGNOSIS else price)
+        return allowance >= (FEWEST_GRADIENTS if reason in REPEATED else price)
 
     def slice(self, steps: int) -> int | None:
         """Return the gradients that one check of a diagnosis may compute; None where it is not spread over checks."""

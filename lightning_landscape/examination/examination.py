@@ -19,7 +19,7 @@ from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.loss_floor import enter_readings, floor_of
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import own_scalars
-from lightning_landscape.examination.plateau_memory import PlateauMemory, known
+from lightning_landscape.examination.plateau_memory import PlateauMemory
 from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
 from lightning_landscape.examination.replay import Replay
 from lightning_landscape.examination.run_state import RunState
@@ -126,9 +126,7 @@ class Examination:
 
         A diagnosis that would continue at the next check is given up if the loss falls again.
         """
-        trend = state.progress.trend
-        falls = not state.stalled and trend is not None and trend.falling
-        self.memory.plan(gives_up=falls or not self._probes, judged=state.judged_at is not None)
+        self.memory.plan(state, diagnoses=bool(self._probes))
         due = self._scheduled and self.schedule.due(state.steps + ahead)
         soon = bool(self._probes) and state.may_stall_within(ahead)
         for_probes = bool(self.due_probes(state) or due or soon or self.captures_always)
@@ -167,7 +165,8 @@ class Examination:
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""
-        if self.replay.due(state) or self.limits.cover(host, state.probe_reason, state.steps, LEAST_MEASUREMENT):
+        reason = self.memory.reason(state.probe_reason)
+        if self.replay.due(state) or self.limits.cover(host, reason, state.steps, LEAST_MEASUREMENT):
             return True
         self.schedule.enter(state.steps)
         self._copy_weights(host, state)
@@ -195,7 +194,7 @@ class Examination:
         replays, diagnosing = self.replay.due(state), any(probe in self._probes for probe in probes)
         names = tuple(map(name_of, probes))
         budget, earlier, done = self.memory.begin(names, diagnosing=diagnosing)
-        reason = ProbeReason.REPLAY if replays else reason or state.probe_reason
+        reason = ProbeReason.REPLAY if replays else reason or self.memory.reason(state.probe_reason)
         spending = self.limits.spending(reason, state.steps, budget)
         schedule, kept = state.progress.schedule, self.memory.kept(host.module) if diagnosing else None
         rate = None if schedule is None else schedule.typical
@@ -236,8 +235,8 @@ class Examination:
         if probe in self._probes:
             needed = probe in FIRST_LOOK or probe not in EXAMINATION
             evidence = state.evidence(readings)
-            helps = not known(probe, readings) and (not isinstance(probe, HessianExtremes) or needs_curvature(evidence))
-            return needed or (helps and self._verdicts.open(evidence))
+            helps = not isinstance(probe, HessianExtremes) or needs_curvature(evidence)
+            return needed or (helps and not self.memory.skips(probe) and self._verdicts.open(evidence))
         self._follows_alarm = probe in self._follow_up and self._raises_new_alarm(state, readings)
         return self._follows_alarm or probe not in self._follow_up
 

@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 
 from lightning_landscape.evidence import Curvature, Evidence, Restart, Trials
+from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.snapshots import weights_of
 from lightning_landscape.examination.spending import Budget, Underway
 from lightning_landscape.surface import Probe
@@ -31,14 +33,16 @@ class PlateauMemory:
         self._kept: dict[str, Any] = {}
         self._readings: tuple[object, ...] = ()
 
-    def plan(self, *, gives_up: bool, judged: bool) -> None:
-        """Forget a diagnosis that is given up, and all work on a plateau that has ended.
+    def plan(self, state: RunState, *, diagnoses: bool) -> None:
+        """Forget everything if the loss falls again, or if no plateau is being diagnosed.
 
         Args:
-            gives_up: whether the loss falls again, or there are no probes any more.
-            judged: whether a plateau has been diagnosed and has not ended.
+            state: the state of the run.
+            diagnoses: whether there are probes for diagnoses.
         """
-        if gives_up or (self.underway is None and not judged):
+        trend = state.progress.trend
+        falls = not state.stalled and trend is not None and trend.falling
+        if falls or not diagnoses or (self.underway is None and state.judged_at is None):
             self.forget()
 
     def begin(self, names: tuple[str, ...], *, diagnosing: bool) -> tuple[Budget | None, tuple[object, ...], int]:
@@ -55,6 +59,18 @@ class PlateauMemory:
             return begun.budget, begun.readings, begun.done
         return None, self._readings if diagnosing else (), 0
 
+    def reason(self, reason: ProbeReason) -> ProbeReason:
+        """Return the reason for which probes run, which is to finish the last diagnosis if something of it is left."""
+        repeated = reason is ProbeReason.REPEATED_DIAGNOSIS
+        return ProbeReason.UNFINISHED_DIAGNOSIS if repeated and self._readings else reason
+
+    def skips(self, probe: Probe) -> bool:
+        """Return whether a diagnosis that goes on with an earlier one skips this probe, since that one has run it.
+
+        All expensive probes that declare their class of `reading` are skipped, to leave the budget for the others.
+        """
+        return bool(self._readings) and getattr(probe, "reading", None) in EXPENSIVE
+
     def kept(self, module: nn.Module) -> dict[str, Any] | None:
         """Return what probes keep, which they may change; None for a model that is too large."""
         size = sum(weight.numel() * weight.element_size() for weight in weights_of(module).values())
@@ -70,7 +86,8 @@ class PlateauMemory:
         """
         unfinished = bool(left_out) or any(isinstance(reading, Restart) and reading.left for reading in readings)
         self.underway = underway
-        self._readings = tuple(reading for reading in readings if unfinished and isinstance(reading, EXPENSIVE))
+        if underway is None:
+            self._readings = tuple(reading for reading in readings if unfinished and isinstance(reading, EXPENSIVE))
 
     def state_dict(self) -> dict[str, Any]:
         """Return builtins and tensors, for the checkpoint."""
@@ -90,9 +107,3 @@ class PlateauMemory:
         self.underway = Underway.from_dict(state["underway"]) if limited and state["underway"] is not None else None
         self._kept = dict(state.get("kept", {}))  # version 0.1 had neither
         self._readings = tuple(Evidence.from_dict(state.get("taken_over", {})))
-
-
-def known(probe: Probe, readings: Sequence[object]) -> bool:
-    """Return whether these readings contain one of the class that the probe declares as its `reading`."""
-    kind = getattr(probe, "reading", None)
-    return any(type(reading) is kind for reading in readings)

@@ -143,6 +143,16 @@ def test_the_first_diagnosis_may_use_its_full_budget_and_all_together_twice_as_m
     assert sum(allowances) <= 1000
 
 
+@pytest.mark.parametrize(("first", "second"), [(500, 250), (250, 125), (125, 125), (62, 62)])
+def test_a_diagnosis_that_finishes_an_earlier_one_may_use_enough_for_a_restart(first, second):
+    account = new_account(first)
+    account.spend(ProbeReason.DIAGNOSIS, first)
+    assert account.allowance(ProbeReason.UNFINISHED_DIAGNOSIS, 100) == second
+    assert account.can_afford(ProbeReason.UNFINISHED_DIAGNOSIS, 100, 5)
+    account.spend(ProbeReason.UNFINISHED_DIAGNOSIS, first)
+    assert account.allowance(ProbeReason.UNFINISHED_DIAGNOSIS, 100) in (0, 2), "what the 100 steps have earned"
+
+
 def test_gradients_that_a_diagnosis_does_not_use_are_left_for_the_next():
     account = new_account()
     account.spend(ProbeReason.DIAGNOSIS, 100)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from lightning_landscape.evidence import Curvature, InputUse, Restart, RestartedRun, Trials
-from lightning_landscape.examination.plateau_memory import MAX_BYTES, PlateauMemory, known
+from lightning_landscape.evidence import InputUse, Restart, RestartedRun, Trials
+from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.plateau_memory import MAX_BYTES, PlateauMemory
 from lightning_landscape.examination.spending import Budget, Underway
 from lightning_landscape.probes import CopyTrials, HessianExtremes, Restarts, starting_point
 
 TRIALS = Trials({"adam": 0.1}, steps=8, relative_gradient=0.1, decay_pull=0.0, samples=64)
 USE = InputUse(loss=1.0, shuffled=2.0, moved=1.0, varied=True)
+
+
+def state(*, falling: bool, judged: bool) -> Any:
+    """The state of a run whose loss falls or not, and that has been judged or not."""
+    progress = SimpleNamespace(trend=SimpleNamespace(falling=falling))
+    return SimpleNamespace(progress=progress, stalled=not falling, judged_at=100 if judged else None)
+
+
 UNDERWAY = Underway(Budget(60, 20.0), 2, (USE,), ("a", "b", "c"))
 
 
@@ -36,21 +48,24 @@ def test_after_a_diagnosis_that_was_not_covered_the_next_one_takes_the_trials_ov
     assert memory.begin(("a",), diagnosing=False) == (None, (), 0)
 
 
-def test_probes_with_a_reading_that_was_taken_over_are_known():
-    assert known(CopyTrials(), [TRIALS])
-    assert not known(CopyTrials(), [USE])
-    assert not known(HessianExtremes(), [TRIALS])
-    assert not known(Restarts(), [TRIALS])
-    assert not known(starting_point, [TRIALS])
-    assert (CopyTrials.reading, HessianExtremes.reading) == (Trials, Curvature)
+def test_a_diagnosis_that_goes_on_skips_the_expensive_probes_and_runs_the_others():
+    first, memory = PlateauMemory(), PlateauMemory()
+    memory.end(None, [USE, TRIALS], left_out={"Restarts"})
+    assert [memory.skips(probe) for probe in (CopyTrials(), HessianExtremes(), Restarts(), starting_point)] == [
+        *(True, True, False, False)
+    ]
+    assert not first.skips(CopyTrials())
+    assert memory.reason(ProbeReason.REPEATED_DIAGNOSIS) is ProbeReason.UNFINISHED_DIAGNOSIS
+    assert first.reason(ProbeReason.REPEATED_DIAGNOSIS) is ProbeReason.REPEATED_DIAGNOSIS
+    assert memory.reason(ProbeReason.SCHEDULE) is ProbeReason.SCHEDULE
 
 
 def test_everything_is_forgotten_when_the_plateau_ends_or_the_loss_falls():
-    for gives_up, judged, forgets in [(True, True, True), (False, False, True), (False, True, False)]:
+    for falling, judged, forgets in [(True, True, True), (False, False, True), (False, True, False)]:
         memory = PlateauMemory()
         memory.kept(nn.Linear(1, 1))["restarts"] = {"runs": {}}
         memory.end(None, [TRIALS], left_out={"Restarts"})
-        memory.plan(gives_up=gives_up, judged=judged)
+        memory.plan(state(falling=falling, judged=judged), diagnoses=True)
         assert (memory.kept(nn.Linear(1, 1)) == {}) is forgets
         assert (memory.begin(("a",), diagnosing=True)[1] == ()) is forgets
 
@@ -59,7 +74,7 @@ def test_during_a_first_diagnosis_in_slices_nothing_is_forgotten():
     memory = PlateauMemory()
     memory.kept(nn.Linear(1, 1))["restarts"] = {"runs": {}}
     memory.end(UNDERWAY, [USE], left_out=())
-    memory.plan(gives_up=False, judged=False)
+    memory.plan(state(falling=False, judged=False), diagnoses=True)
     assert memory.kept(nn.Linear(1, 1)) != {}
     assert memory.begin(("a", "b", "c"), diagnosing=True) == (UNDERWAY.budget, (USE,), 2)
     assert memory.begin(("a", "b"), diagnosing=True) == (None, (), 0)
@@ -75,7 +90,8 @@ def test_of_a_large_model_nothing_is_kept():
 def test_a_loaded_memory_goes_on_as_the_original_and_an_older_state_is_empty():
     memory = PlateauMemory()
     memory.kept(nn.Linear(1, 1))["restarts"] = {"runs": {"own": [{"gain": 0.1}]}, "course": None}
-    memory.end(UNDERWAY, [TRIALS], left_out={"Restarts"})
+    memory.end(None, [TRIALS], left_out={"Restarts"})
+    memory.end(UNDERWAY, [TRIALS, USE], left_out=())  # the next diagnosis, in slices
     loaded, older = PlateauMemory(), PlateauMemory()
     loaded.load_state_dict(memory.state_dict(), limited=True)
     assert loaded.state_dict() == memory.state_dict()
