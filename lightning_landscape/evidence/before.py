@@ -32,7 +32,7 @@ class BeforeAndAfter:
     dead_at_best: float = 0.0
     """share of dead units in this layer at the best weights, in [0, 1]"""
     dead_layer: str | None = None
-    """the layer whose share has grown most; None if it has grown in no layer"""
+    """the layer whose share has grown most; None if it has grown in no layer, or the best weights are not better"""
     saturated: float = 0.0
     """share of saturated outputs in `saturated_layer` at the present weights, in [0, 1]"""
     saturated_at_best: float = 0.0

@@ -15,12 +15,14 @@ from lightning_landscape.probes.activity import dead_share, saturated_share
 from lightning_landscape.probes.evaluation import loss_value
 from lightning_landscape.surface import LossSurface, Params, costs
 
-LATEST = 8
+LATEST = 4
 """most batches on which the losses are compared, the latest ones"""
+NONE_GROWN = None, 0.0, 0.0
+"""no layer with a share that has grown"""
 
 
 def _cost(surface: LossSurface) -> float:
-    """Return the forward passes at three points, and of the activations at two of them, in gradients."""
+    """Return the most forward passes, at three points and of the activations at two of them, in gradients."""
     if "best" not in surface.anchors:
         return 0.0
     points = 2 + ("initial" in surface.anchors)
@@ -31,7 +33,8 @@ def _cost(surface: LossSurface) -> float:
 def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
     """Return the losses, activations and norms of the best weights so far and the present ones; None without the best.
 
-    All losses are taken on the latest batches, one by one, so that their differences have an error.
+    All losses are taken on the latest batches, one by one, so that their differences have an error. Activations are
+    compared only where the best weights do better by more than that error.
     """
     if "best" not in surface.anchors:
         return None
@@ -39,7 +42,9 @@ def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
     start = point_of(surface, "initial") if "initial" in surface.anchors else None
     losses = _losses(surface)
     at_best, now = ([loss_value(loss, point) for loss in losses] for point in (best, surface.here))
-    dead, saturated = _grown_shares(surface, best)
+    error = _standard_error([a - b for a, b in zip(now, at_best, strict=True)])
+    worse = not _mean(now) - _mean(at_best) <= (error or 0.0)  # also if it is not finite
+    dead, saturated = _grown_shares(surface, best) if worse else (NONE_GROWN, NONE_GROWN)
     norms, norms_at_best = _norms(surface.here), _norms({name: best[name] for name in surface.here})
     difference = tensor_norms([surface.here[name].detach() - best[name] for name in surface.here])
     size = math.hypot(*norms_at_best.values())
@@ -47,7 +52,7 @@ def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
         now=_mean(now),
         best=_mean(at_best),
         start=None if start is None else _mean([loss_value(loss, start) for loss in losses]),
-        error=_standard_error([a - b for a, b in zip(now, at_best, strict=True)]),
+        error=error,
         batches=len(losses),
         moved=math.hypot(*difference.tolist()) / size if size else math.inf,
         dead=dead[1],
@@ -75,7 +80,7 @@ def _losses(surface: LossSurface) -> Sequence[Callable[[Params], Tensor]]:
 def _grown_shares(surface: LossSurface, best: Params) -> tuple[tuple[str | None, float, float], ...]:
     """Return for dead and for saturated units the layer whose share has grown most, with its share now and at best."""
     if surface.run.activations is None:
-        return (None, 0.0, 0.0), (None, 0.0, 0.0)
+        return NONE_GROWN, NONE_GROWN
     now = surface.run.activations(surface.here)
     shares = _dead(now), _saturated(now)
     # A second evaluation is needed only where there are such units.
@@ -95,7 +100,7 @@ def _saturated(layers: Mapping[str, Activation]) -> dict[str, float]:
 def _most_grown(now: Mapping[str, float], before: Mapping[str, float]) -> tuple[str | None, float, float]:
     grown = [name for name in now if name in before and now[name] > before[name]]
     layer = max(grown, key=lambda name: now[name] - before[name], default=None)
-    return (None, 0.0, 0.0) if layer is None else (layer, now[layer], before[layer])
+    return NONE_GROWN if layer is None else (layer, now[layer], before[layer])
 
 
 def _norms(point: Params) -> dict[str, float]:

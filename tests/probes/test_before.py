@@ -55,6 +55,13 @@ def test_the_layer_that_died_since_the_best_weights_is_named_with_its_shares():
     assert healthy.dead_layer is None
 
 
+def test_activations_are_not_compared_if_the_best_weights_are_not_better():
+    def activations(point):
+        raise AssertionError("too expensive")
+
+    assert before_and_after(surface([1.0], {"best": [4.0]}, activations=activations)).dead_layer is None
+
+
 def test_the_price_covers_every_evaluation():
     calls = []
     counted = surface([4.0], {"initial": [3.0], "best": [1.0]}, batches=range(10))
