@@ -86,7 +86,7 @@ def _register(steps, kind, mistake, fix, causes, words, source):
 
 def load_programs(*splits):
     """Import the modules of these splits, or of all, and return their programs by name."""
-    modules = {f"{__package__}.{name}" for split in splits or SPLITS for name in SPLITS[split]}
+    modules = [f"{__package__}.{name}" for split in splits or SPLITS for name in SPLITS[split]]
     for module in modules:
         importlib.import_module(module)
     return {name: program for name, program in PROGRAMS.items() if program.function.__module__ in modules}
