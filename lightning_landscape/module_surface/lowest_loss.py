@@ -19,6 +19,8 @@ AT_REST, PRECISION = 4, 2e-3
 """the search ends if its last steps, of this number, have added less than this share to the fall of the loss"""
 WIDENINGS, WIDER = 7, 8.0
 """how often the first step of all outputs is widened, at most, while the loss falls further, and by which factor"""
+SMALLEST = 1e-4
+"""size of outputs below which they count as 0, since a widened step could not lead from there to values of about 1"""
 MAX_VALUES = 2**24
 """largest number of values in all outputs next to the loss of a batch; the search keeps a few numbers for each"""
 BOUNDED = 0.02
@@ -73,10 +75,10 @@ class _Free:
 
     @classmethod
     def beside(cls, output: Tensor) -> _Free:
-        """Return zeros to add to this output, which first move by its root mean square, or by 1 if that is 0."""
+        """Return zeros to add to this output, which first move by its root mean square, or by `SMALLEST` if it is 0."""
         size = float(output.float().square().mean().sqrt())
         zeros = torch.zeros_like(output, dtype=torch.float32)
-        sizes = torch.full_like(zeros, size if 0 < size < math.inf else 1.0)
+        sizes = torch.full_like(zeros, max(size, SMALLEST) if size < math.inf else 1.0)
         return cls(zeros, sizes, zeros.clone(), torch.zeros_like(zeros, dtype=torch.bool))
 
     def turn(self, gradient: Tensor) -> None:

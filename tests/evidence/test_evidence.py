@@ -30,6 +30,7 @@ from lightning_landscape.evidence import (
     InputUse,
     KeptGradients,
     Line,
+    LossFloor,
     LossLevel,
     LostGradients,
     Measurements,
@@ -127,6 +128,7 @@ READINGS = (
     BeforeAndAfter(
         2.2, 0.3, 2.3, error=0.1, batches=8, moved=math.inf, dead=1.0, dead_layer="net.1", norms={"net": 2.0}
     ),
+    LossFloor(lowest=500.0),
     WeightHistory(best_step=90, best_loss=0.3, since=90, steps=113, samples=3, reach=0.1, step_length=0.001),
     Outputs((OutputSpread("net.2", 0.001, 0.9),), 128, 2.3, 2.3, best_constant=BestConstant("mse_loss", 2.3, 2.3)),
     OutputSpread("net.2", now=0.001),
@@ -374,7 +376,7 @@ def test_a_reading_whose_class_is_not_imported_is_kept_as_it_was_stored_and_noth
     assert set(sys.modules) == known
     assert list(back) == [FLAT]
     assert back.to_dict() == data
-    assert back.including(Plateau(1, 1)).to_dict() == data | {"Plateau": {"step": 1, "since": 1}}
+    assert back.including(Plateau(1, 1)).to_dict() == data | {"Plateau": {"step": 1, "since": 1, "proven": False}}
     assert back != Evidence(FLAT)
 
 

@@ -118,9 +118,9 @@ def test_the_batch_time_excludes_loading_validation_and_checks():
 # The account.
 
 
-def test_a_look_at_the_wiring_may_compute_three_gradients_whatever_the_effort():
+def test_a_look_at_the_wiring_and_at_the_lowest_loss_may_compute_13_gradients_whatever_the_effort():
     account = Account()
-    assert account.allowance(ProbeReason.FIRST_LOOK, 0) == 3
+    assert account.allowance(ProbeReason.FIRST_LOOK, 0) == 13
     account.spend(ProbeReason.FIRST_LOOK, 1.0)
     account.load_state_dict(account.state_dict(), "auto")
     assert account.spent == 1.0

@@ -139,13 +139,14 @@ def test_a_verdict_without_alarm_soon_after_the_same_one_is_not_new_although_the
 
 def test_an_escape_from_a_plateau_with_an_alarm_is_reported_once():
     watcher = Watcher().feed([*flat(2.3, 800), *fall(2.3, 0.3, 1600)])
-    assert watcher.causes == ["undecided", "escaped"]
+    assert watcher.causes == ["undecided", "undecided", "escaped"]  # quiet until a tenth of the run has passed
+    assert watcher.alarms == ["undecided"]
     assert watcher.state.judged_at is None
 
 
 def test_an_escape_from_a_plateau_without_an_alarm_is_not_reported():
     watcher = Watcher().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *fall(1.2, 0.3, 1000)])
-    assert watcher.causes == ["settled"]
+    assert watcher.causes == ["undecided"]  # without probes, too little is tested to call a loss settled
 
 
 def test_a_second_plateau_far_from_the_first_has_its_own_verdict():
@@ -261,7 +262,7 @@ def test_a_divergence_is_reported_once_and_replaces_no_alarm():
 
 def test_a_divergence_replaces_no_verdict_without_alarm():
     watcher = Watcher().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *[math.nan] * 100])
-    assert [v.cause for v in watcher.state.verdicts] == [Cause.SETTLED, Cause.DIVERGED]
+    assert [v.cause for v in watcher.state.verdicts] == [Cause.UNDECIDED, Cause.DIVERGED]
 
 
 def test_the_trend_in_the_evidence_is_that_at_the_beginning_of_the_plateau():

@@ -213,7 +213,7 @@ def test_a_constant_in_the_loss_does_not_matter(offset):
         (replace(CHANGED, start=None), LOST),
         (CHANGED, replace(LOST, now=0.5)),  # little was lost
         (CHANGED, replace(LOST, now=9.0)),  # targets that grow, as in reinforcement learning
-        (CHANGED, replace(LOST, spread=1.0)),  # noise
+        (CHANGED, replace(LOST, spread=1.5)),  # noise
         (CHANGED, replace(LOST, spread=None)),
     ],
 )

@@ -79,7 +79,7 @@ def _in_stretches(evidence: Evidence, contents: BatchContents, *, ordered: bool)
     constant = next((entry for entry in contents.entries if not entry.varies), None)
     before = evidence.get(BeforeAndAfter)
     initial, best = (None, None) if before is None else (before.start, before.best)
-    chance = math.inf if before is None or before.error is None else RISE_IN_STANDARD_ERRORS * before.error
+    chance = RISE_IN_STANDARD_ERRORS * (_noise(evidence) or 0.0)
     if ordered:
         seen = (
             f"The targets within a batch are much more alike than those of different batches (intraclass correlation "
@@ -231,7 +231,7 @@ def data_changed(evidence: Evidence) -> Finding | None:
     before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
     if before is None or before.start is None or level is None or level.start_spread is None:
         return None
-    noise = level.spread if before.error is None else before.error
+    noise = _noise(evidence)
     if noise is None or before.best - before.start <= RISE_IN_STANDARD_ERRORS * noise:
         return None
     initial, best = before.start, before.best
@@ -251,6 +251,14 @@ def data_changed(evidence: Evidence) -> Finding | None:
         "from that step on? Are inputs and targets shuffled together?",
         _on_plateau(evidence),
     )
+
+
+def _noise(evidence: Evidence) -> float | None:
+    """Return the standard error of a difference of losses of two weights on the captured batches; None if unknown."""
+    before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
+    if before is not None and before.error is not None:
+        return before.error
+    return None if level is None else level.spread
 
 
 def _on_plateau(evidence: Evidence) -> Weight:
