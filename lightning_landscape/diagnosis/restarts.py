@@ -98,9 +98,7 @@ def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:
     """
     if evidence.get(Restart) is not None:
         return False
-    symmetry = evidence.get(Symmetry)
-    duplicates = symmetry is not None and symmetry.share > UNITS_DUPLICATE
-    if duplicates or is_saturated(evidence):
+    if _units_are_useless(evidence):
         return True
     return verdict.cause in (Cause.FLAT_REGION, Cause.SADDLE_POINT) and large_steps(evidence)
 
@@ -108,10 +106,18 @@ def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:
 def restart_order(evidence: Evidence) -> tuple[str, ...]:
     """Return the kinds of restarts, named like the fields of `Restart`, those first that can decide most.
 
-    If the run has learned, its own optimizer from new weights shows whether it is in a poor minimum. If not, the first
-    question is whether anything can be learned at all, for which Adam needs the fewest steps. Where the steps may have
-    been too large, a smaller rate comes before that.
+    If the run has learned, its own optimizer from new weights shows whether it is in a poor minimum. If not, or if most
+    of its units are useless, the first question is whether the model can learn more at all, for which Adam needs the
+    fewest steps. Where nothing was learned and the steps may have been too large, a smaller rate comes before that.
     """
-    if has_learned(evidence):
+    if has_learned(evidence) and not _units_are_useless(evidence):
         return ("own", "tenth", "hundredth", "adam")
-    return ("tenth", "hundredth", "adam", "own") if large_steps(evidence) else ("adam", "own", "tenth", "hundredth")
+    if not has_learned(evidence) and large_steps(evidence):
+        return ("tenth", "hundredth", "adam", "own")
+    return ("adam", "own", "tenth", "hundredth")
+
+
+def _units_are_useless(evidence: Evidence) -> bool:
+    """Return whether most units of a layer are duplicates of others, or lie at the bounds of their activation."""
+    symmetry = evidence.get(Symmetry)
+    return is_saturated(evidence) or (symmetry is not None and symmetry.share > UNITS_DUPLICATE)
