@@ -6,7 +6,7 @@ from math import nan
 import pytest
 
 from lightning_landscape.diagnosis import DETECTORS, diagnose
-from lightning_landscape.diagnosis.findings import data, of_divergence
+from lightning_landscape.diagnosis.findings import data, history, of_divergence
 from lightning_landscape.evidence import (
     Activity,
     BatchContents,
@@ -193,7 +193,7 @@ CHANGED = BeforeAndAfter(now=2.2, best=6.0, start=2.3)
 
 
 def test_data_have_changed_if_the_best_earlier_weights_do_worse_on_them_than_the_initial_ones():
-    found = data.data_changed(Evidence(PLATEAU, CHANGED, LOST))
+    found = history.data_changed(Evidence(PLATEAU, CHANGED, LOST))
     assert (found.cause, found.weight) == (Cause.NOTHING_TO_LEARN, "evidence")
     assert "from 2.3 to 0.3 and is 2.2" in found.sentence
 
@@ -202,7 +202,7 @@ def test_data_have_changed_if_the_best_earlier_weights_do_worse_on_them_than_the
 def test_a_constant_in_the_loss_does_not_matter(offset):
     level = LossLevel(2.3 + offset, 0.3 + offset, 2.2 + offset, start_spread=0.1, spread=0.1)
     before = BeforeAndAfter(now=2.2 + offset, best=6.0 + offset, start=2.3 + offset)
-    assert weight(data.data_changed, before, level) == "evidence"
+    assert weight(history.data_changed, before, level) == "evidence"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_constant_in_the_loss_does_not_matter(offset):
     ],
 )
 def test_data_have_not_changed_where_other_reasons_are_possible(before, level):
-    assert weight(data.data_changed, before, level) is None
+    assert weight(history.data_changed, before, level) is None
 
 
 # The runs of the docs

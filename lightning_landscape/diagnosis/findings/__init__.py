@@ -41,7 +41,7 @@ FINDERS: tuple[Finder, ...] = (
     data.not_finite_inputs,
     data.constant_inputs,
     data.unshuffled,
-    data.data_changed,
+    history.data_changed,
     data.target_scale,
     data.input_scale,
     data.repeated_batches,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from lightning_landscape.diagnosis.findings.history import noise_of
 from lightning_landscape.diagnosis.learning import has_fallen, has_learned
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
-    FALL_IN_STANDARD_DEVIATIONS,
+    FIRST_TO_LAST_VANISHED,
     GAIN_OF_RESTART,
     RISE_IN_STANDARD_ERRORS,
     SHARE_OF_START_LOW,
@@ -22,6 +23,7 @@ from lightning_landscape.evidence import (
     EntryContents,
     Evidence,
     Finding,
+    GradientScale,
     LossLevel,
     Plateau,
     Restart,
@@ -79,7 +81,7 @@ def _in_stretches(evidence: Evidence, contents: BatchContents, *, ordered: bool)
     constant = next((entry for entry in contents.entries if not entry.varies), None)
     before = evidence.get(BeforeAndAfter)
     initial, best = (None, None) if before is None else (before.start, before.best)
-    chance = RISE_IN_STANDARD_ERRORS * (_noise(evidence) or 0.0)
+    chance = RISE_IN_STANDARD_ERRORS * (noise_of(evidence) or 0.0)
     if ordered:
         seen = (
             f"The targets within a batch are much more alike than those of different batches (intraclass correlation "
@@ -195,6 +197,8 @@ def input_scale(evidence: Evidence) -> Finding | None:
     """Return a finding if the first layer receives numbers far above 1 that are not normalised, and nothing is learned.
 
     Numbers of that size drive the activations into their flat parts or, if they do not, make every step too large.
+    Where something was learned nevertheless, the activations must be flat, and either no gradient reaches the first
+    layer or a restart does better.
     """
     contents, activity = evidence.get(BatchContents), evidence.get(Activity)
     if contents is None or contents.first_layer is None or "Norm" in contents.first_layer_kind:
@@ -202,8 +206,10 @@ def input_scale(evidence: Evidence) -> Finding | None:
     if contents.input_size < LARGE:
         return None
     flat = _flat_part(activity) if activity is not None else ""
-    restart = evidence.get(Restart)
-    held_back = bool(flat) and restart is not None and restart.gain >= GAIN_OF_RESTART
+    restart, gradient = evidence.get(Restart), evidence.get(GradientScale)
+    better_elsewhere = restart is not None and restart.gain >= GAIN_OF_RESTART
+    vanishes = gradient is not None and gradient.first_to_last < FIRST_TO_LAST_VANISHED
+    held_back = bool(flat) and (better_elsewhere or vanishes)
     if (has_learned(evidence) or (has_fallen(evidence) and not flat)) and not held_back:
         return None
     uneven = ""
@@ -220,45 +226,6 @@ def input_scale(evidence: Evidence) -> Finding | None:
         "or begin the model with `nn.BatchNorm1d(features)`.",
         _on_plateau(evidence),
     )
-
-
-def data_changed(evidence: Evidence) -> Finding | None:
-    """Return a finding if the loss has risen because the data have changed, and not because the weights are damaged.
-
-    The best earlier weights then do worse on the present batches than the initial weights, which know nothing, although
-    the loss had been far below its start. All conditions are differences of losses.
-    """
-    before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
-    if before is None or before.start is None or level is None or level.start_spread is None:
-        return None
-    noise = _noise(evidence)
-    if noise is None or before.best - before.start <= RISE_IN_STANDARD_ERRORS * noise:
-        return None
-    initial, best = before.start, before.best
-    gained, lost = level.start - level.best, level.now - level.best
-    if gained <= FALL_IN_STANDARD_DEVIATIONS * level.start_spread:
-        return None
-    # A loss far above its start has not only lost what it knew: its targets may grow, as in reinforcement learning.
-    if not LOST_SHARE * gained <= lost <= (1 + LOST_SHARE) * gained or not best - initial >= LOST_SHARE * gained:
-        return None
-    return Finding(
-        "data-changed",
-        Cause.NOTHING_TO_LEARN,
-        f"The data have changed: the loss had come from {level.start:.3g} to {level.best:.3g} and is {level.now:.3g} "
-        f"now, and on the present batches the best earlier weights have a loss of {best:.3g}, more than the initial "
-        f"weights ({initial:.3g}). So the weights are not damaged, but targets no longer belong to their inputs.",
-        "look at a batch from before and from now: what does the data set, the sampler or a transform do differently "
-        "from that step on? Are inputs and targets shuffled together?",
-        _on_plateau(evidence),
-    )
-
-
-def _noise(evidence: Evidence) -> float | None:
-    """Return the standard error of a difference of losses of two weights on the captured batches; None if unknown."""
-    before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
-    if before is not None and before.error is not None:
-        return before.error
-    return None if level is None else level.spread
 
 
 def _on_plateau(evidence: Evidence) -> Weight:

@@ -1,4 +1,4 @@
-"""Finders that compare the present weights with earlier ones: what was learned is lost, or the weights are put back."""
+"""Finders that compare present and earlier weights: learning was lost, the data changed, or weights are put back."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lightning_landscape.evidence import (
     Evidence,
     Finding,
     LossLevel,
+    Plateau,
     Trend,
     Trials,
     UpdateStatistics,
@@ -99,6 +100,45 @@ def weights_put_back(evidence: Evidence) -> Finding | None:
         "look for what writes to the weights besides the optimizer: `load_state_dict`, `p.data = ...` or "
         "`p.copy_(...)` in a hook or a callback, and averaged weights that are not exchanged back.",
     )
+
+
+def data_changed(evidence: Evidence) -> Finding | None:
+    """Return a finding if the loss has risen because the data have changed, and not because the weights are damaged.
+
+    The best earlier weights then do worse on the present batches than the initial weights, which know nothing, although
+    the loss had been far below its start. All conditions are differences of losses.
+    """
+    before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
+    if before is None or before.start is None or level is None or level.start_spread is None:
+        return None
+    noise = noise_of(evidence)
+    if noise is None or before.best - before.start <= RISE_IN_STANDARD_ERRORS * noise:
+        return None
+    initial, best = before.start, before.best
+    gained, lost = level.start - level.best, level.now - level.best
+    if gained <= FALL_IN_STANDARD_DEVIATIONS * level.start_spread:
+        return None
+    # A loss far above its start has not only lost what it knew: its targets may grow, as in reinforcement learning.
+    if not LOST_SHARE * gained <= lost <= (1 + LOST_SHARE) * gained or not best - initial >= LOST_SHARE * gained:
+        return None
+    return Finding(
+        "data-changed",
+        Cause.NOTHING_TO_LEARN,
+        f"The data have changed: the loss had come from {level.start:.3g} to {level.best:.3g} and is {level.now:.3g} "
+        f"now, and on the present batches the best earlier weights have a loss of {best:.3g}, more than the initial "
+        f"weights ({initial:.3g}). So the weights are not damaged, but targets no longer belong to their inputs.",
+        "look at a batch from before and from now: what does the data set, the sampler or a transform do differently "
+        "from that step on? Are inputs and targets shuffled together?",
+        "evidence" if evidence.get(Plateau) is not None else "note",
+    )
+
+
+def noise_of(evidence: Evidence) -> float | None:
+    """Return the standard error of a difference of losses of two weights on the captured batches; None if unknown."""
+    before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
+    if before is not None and before.error is not None:
+        return before.error
+    return None if level is None else level.spread
 
 
 def _lost(evidence: Evidence, before: BeforeAndAfter) -> bool:
