@@ -29,7 +29,6 @@ from lightning_landscape.evidence import (
     Evidence,
     Finding,
     GradientScale,
-    InputUse,
     KeptGradients,
     LossLevel,
     Outputs,
@@ -114,8 +113,9 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
     """Return `weights-blown-up` if most weights have grown tenfold and the loss has not fallen.
 
     Weights before a normalisation layer may grow without harm, so other evidence must show that the steps were too
-    large: a loss above its start, smaller steps that lower it, or a restart that does. Where a layer is dead, that is
-    what holds the run back, unless its first steps have killed it.
+    large: a loss above its start, smaller steps that lower it, or a restart that does. And the trials must have shown
+    that the run does not recover by itself. Where a layer is dead, that is what holds the run back, unless its first
+    steps have killed it.
     """
     parts, trials, restart = evidence.get(Parts), evidence.get(Trials), evidence.get(Restart)
     if parts is None or not on_plateau(evidence, parts) or has_fallen(evidence):
@@ -128,10 +128,9 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
         return None
     activity = evidence.get(Activity)
     dead = activity is not None and activity.dead >= UNITS_DEAD and rise_of_first_steps(evidence) <= RISE_OF_FIRST_STEPS
-    # A network without activation functions has no `Activity`; the probes after that of `Activity` have run then.
-    examined = activity is not None or evidence.get(InputUse) is not None or trials is not None
     risen = share_of_start(evidence) > SHARE_OF_START_RISEN
     better = smaller > GAIN_CLEAR or (restart is not None and restart.gain >= GAIN_OF_RESTART)
+    recovers = trials is None or trials.own > GAIN_CLEAR
     largest, rate = max(part.norm_ratio or 0.0 for part in grown), max(part.learning_rate or 0.0 for part in grown)
     return Finding(
         "weights-blown-up",
@@ -139,7 +138,7 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
         f"The weights of {described(grown)} have grown to {largest:.3g} times their initial norm (threshold "
         f"{BLOWN_UP:g}), and the loss has not fallen.",
         f"a learning rate of {rate / 10:.1g} in place of {rate:.1g}, or a warm-up.",
-        "evidence" if (risen or better) and examined and not dead else "note",
+        "evidence" if (risen or better) and not dead and not recovers else "note",
     )
 
 
