@@ -82,6 +82,7 @@ GROUP = OptimizerGroup(0, 0, learning_rate=0.1, base_rate=None, weight_decay=0.0
 READINGS = (
     Plateau(step=203, since=90),
     replace(FLAT, predicted=0.5),
+    LossFloor(0.5),
     LossLevel(start=2.3, best=2.2, now=2.25),
     Divergence(step=7, finite=False, start=2.3, now=math.inf),
     Schedule(learning_rate=0.01, peak=0.1, elapsed=None),
