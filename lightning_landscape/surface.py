@@ -89,7 +89,7 @@ class RunContext:
     where there is no module"""
     lowest_loss: Callable[[Params], float | None] | None = None
     """takes a point, and returns the lowest loss of the first batch if the outputs of the layers next to the loss could
-    take any values; None where that was not found, or where there is no module"""
+    take any values; -inf if it has no lowest value; None where that was not found, or where there is no module"""
     floor: float | None = None
     """the lowest possible loss, from which shares of a loss are measured; None where it was not looked for"""
     weight_decay: float = 0.0

@@ -77,7 +77,12 @@ class LossFloor:
     """The lowest loss that the loss function allows on a batch, if the outputs of the model could take any values."""
 
     lowest: float | None
-    """that loss; 0 if it cannot be told from 0; None if the loss has no lowest value or it was not found"""
+    """that loss; 0 if it cannot be told from 0; -inf if the loss has no lowest value; None if it was not found"""
+
+    @property
+    def known(self) -> float | None:
+        """That loss; None if it has no lowest value or it was not found."""
+        return None if self.lowest is None or math.isinf(self.lowest) else self.lowest
 
 
 @dataclass(frozen=True)

@@ -21,4 +21,4 @@ def floor_of(state: RunState) -> float | None:
     looked, level = state.readings.latest(LossFloor), state.progress.level
     if looked is None:
         return None
-    return looked.lowest if level is None else level.floor
+    return looked.known if level is None else level.floor

@@ -174,7 +174,7 @@ class ProbeRunner:
             else:
                 self.measured.add(name)
                 self.readings += [] if reading is None else [reading]
-                self.floor = reading.lowest if isinstance(reading, LossFloor) else self.floor
+                self.floor = reading.known if isinstance(reading, LossFloor) else self.floor
 
     def _covers(self, probe: Probe, name: str, price: float | None, left: int | None) -> bool:
         """Return whether the budget covers the probe; if not, it waits for the next check or is left out."""

@@ -25,6 +25,14 @@ MAX_VALUES = 2**24
 """largest number of values in all outputs next to the loss of a batch; the search keeps a few numbers for each"""
 BOUNDED = 0.02
 """largest share of the fall that the last sixth of the search may add; a loss without a lowest value adds more"""
+NEVER_BELOW_ZERO = frozenset({
+    *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "ctc_loss", "soft_margin_loss", "multi_margin_loss"),
+    *("margin_ranking_loss", "hinge_embedding_loss", "cosine_embedding_loss", "multilabel_margin_loss"),
+    *("triplet_margin_loss", "triplet_margin_with_distance_loss"),
+})
+"""names of loss functions whose lowest value is 0, whatever their targets are"""
+BINARY_LOSSES = frozenset({"binary_cross_entropy", "binary_cross_entropy_with_logits"})
+"""names of loss functions whose lowest value is 0 if all targets are 0 or 1"""
 RESOLUTION = 100
 """a fall of fewer roundings of the loss than this is none"""
 NEGLIGIBLE = 0.01
@@ -32,33 +40,48 @@ NEGLIGIBLE = 0.01
 
 
 def lowest_loss(measured: MeanLoss, point: Params) -> float | None:
-    """Return the lowest loss of the first batch with free outputs of the layers next to the loss.
+    """Return the lowest loss of the first batch if the outputs of the model could take any values.
 
-    Each output is moved against the sign of its gradient. Its step doubles until the sign changes, and is halved at
-    each change from then on, so neither the size of the gradient nor an added constant matters, and outputs that are
-    far from their best values get there as well [Riedmiller93]_. The weights stay at `point`.
+    Losses of torch whose lowest value is 0 are set to 0 wherever they are called. If the loss then still depends on
+    outputs of the layers next to it, these are free: each is moved against the sign of its gradient. Its step doubles
+    until the sign changes, and is halved at each change from then on, so neither the size of the gradient nor an added
+    constant matters, and outputs that are far from their best values get there as well [Riedmiller93]_. The weights
+    stay at `point`.
 
-    None where the loss does not depend on outputs of layers, where free outputs do not lower it, where it has no
-    lowest value, such as a Gaussian likelihood with a free variance, and where there are too many outputs.
+    Returns:
+        that loss; -inf if it has no lowest value, such as a Gaussian likelihood with a free variance; None where the
+        loss does not depend on outputs of layers, where free outputs do not lower it, and where there are too many.
 
     .. [Riedmiller93] A direct adaptive method for faster backpropagation learning: the RPROP algorithm.
     """
     search = _Search(measured, point)
-    search.find_outputs()
-    losses = search.losses() if search.free else None
-    return None if losses is None else _lowest_of(losses)
-
-
-def _lowest_of(losses: list[float]) -> float | None:
-    """Return the lowest loss of a search; None if it has not come down, or has not come to an end."""
+    before = search.find_outputs()
+    losses = search.losses()
     finite = [loss for loss in losses if math.isfinite(loss)]
-    if not finite or not math.isfinite(losses[0]):
+    if not finite or not math.isfinite(before):
         return None
     lowest = min(finite)
-    fall, late = losses[0] - lowest, min(finite[: 5 * len(losses) // 6]) - lowest
-    if not fall > RESOLUTION * torch.finfo(torch.float32).eps * abs(losses[0]) or late > BOUNDED * fall:
+    fall, late = before - lowest, min(finite[: max(1, 5 * len(losses) // 6)]) - lowest
+    if not fall > RESOLUTION * torch.finfo(torch.float32).eps * abs(before):
         return None
+    if late > BOUNDED * fall:
+        return -math.inf
     return 0.0 if abs(lowest) < NEGLIGIBLE * fall else lowest
+
+
+def _lowest_values(operation: Operation) -> Tensor | None:
+    """Return the lowest values of a call of a loss function of torch, if they are 0; else None."""
+    output = operation.output
+    target = operation.argument(1, "target")
+    binary = isinstance(target, Tensor) and bool(((target == 0) | (target == 1)).all())
+    classes = isinstance(target, Tensor) and not target.is_floating_point()
+    smoothed = bool(operation.keywords.get("label_smoothing"))
+    at_zero = (
+        operation.name in NEVER_BELOW_ZERO
+        or (operation.name == "cross_entropy" and classes and not smoothed)
+        or (operation.name in BINARY_LOSSES and binary)
+    )
+    return torch.zeros_like(output) if at_zero and output.is_floating_point() else None
 
 
 @dataclass
@@ -102,8 +125,8 @@ class _Search:
     point: Params
     free: dict[int, _Free] = field(default_factory=dict)
 
-    def find_outputs(self) -> None:
-        """Find the outputs of the layers next to the loss."""
+    def find_outputs(self) -> float:
+        """Find the outputs of the layers next to the loss, and return the loss."""
         layers: dict[int, Tensor] = {}
         last: frozenset[int] = frozenset()
 
@@ -117,19 +140,20 @@ class _Search:
 
         evaluator = self.measured.evaluator
         with evaluator.temporary_weights(), followed_operations(evaluator, watch, finish, {}):
-            evaluator.loss_without_graph(self.measured.batches[0], self.point)
+            loss = evaluator.loss_without_graph(self.measured.batches[0], self.point)
         outputs = [(index, output) for index, output in layers.items() if index in last]
         size = torch.tensor(float(sum(output.numel() for _, output in outputs)), device=evaluator.ranks.device)
         if evaluator.ranks.mean(size) <= MAX_VALUES:
             self.free = {index: _Free.beside(output) for index, output in outputs}
+        return float(evaluator.ranks.mean(at_least_float32(loss.detach())))
 
-    def losses(self) -> list[float] | None:
-        """Return the losses of the search; None if the loss does not depend on the free outputs."""
+    def losses(self) -> list[float]:
+        """Return the losses of the search; there is one only if the loss does not depend on the free outputs."""
         loss, slopes = self._evaluate()
-        if slopes is None:
-            return None
-        self._turn(slopes)
         losses = [loss]
+        if slopes is None:
+            return losses
+        self._turn(slopes)
         for _ in range(WIDENINGS):  # outputs of 1e-5 may have to become 1
             self._move()
             losses.append(self._evaluate()[0])
@@ -171,6 +195,9 @@ class _Search:
         leaves = {index: free.added.requires_grad_() for index, free in self.free.items()}
 
         def watch(operation: Operation) -> Tensor | None:
+            known = _lowest_values(operation)
+            if known is not None:
+                return known
             if operation.index not in leaves or operation.output.shape != leaves[operation.index].shape:
                 return None
             with torch.enable_grad():
@@ -182,6 +209,8 @@ class _Search:
             with followed_operations(evaluator, watch, lambda _: None, {}):
                 loss = at_least_float32(evaluator.loss(self.measured.batches[0], self.point))
             slopes = None
-            if loss.requires_grad:
+            if loss.requires_grad and leaves:
                 slopes = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+                sloping = torch.tensor(float(any(bool(slope.any()) for slope in slopes)), device=loss.device)
+                slopes = slopes if float(evaluator.ranks.mean(sloping)) > 0 else None
         return float(evaluator.ranks.mean(loss.detach())), slopes  # the ranks have to agree when the search ends

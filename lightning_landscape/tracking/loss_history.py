@@ -154,33 +154,35 @@ class LossHistory:
         Args:
             count: number of blocks.
             before: the levels after the block before, of which the lowest is kept; None if there are none yet.
-            floor: the lowest possible loss; None if it is not known. It is then assumed, and so it is if the loss is
-                clearly lower.
+            floor: the lowest possible loss; None if it was not found, -inf if there is none. It is then assumed, and so
+                it is if the loss is clearly lower.
         """
         start, recent = self.start, self.blocks(count)
         now, merged = mean_loss(recent), merge(recent)
         best = min(now, before.best) if before else now
-        measured = floor is not None and best - floor >= BELOW_FLOOR * (self.start.mean - floor)
+        known = floor is not None and isfinite(floor)
+        measured = floor is not None and known and best - floor >= BELOW_FLOOR * (self.start.mean - floor)
         return LossLevel(
             start.mean,
             best,
             now,
-            floor=floor if floor is not None and measured else self._assumed_floor(best),
+            floor=floor if floor is not None and measured else self._assumed_floor(best, positive=floor is None),
             floor_measured=measured,
             start_spread=sqrt(start.d2 / (2 * start.pairs)) if start.pairs else None,
             spread=sqrt(merged.m2 / merged.n),
         )
 
-    def _assumed_floor(self, best: float) -> float:
+    def _assumed_floor(self, best: float, *, positive: bool) -> float:
         """Return the floor that the losses suggest; 0 where they suggest none.
 
-        The run begins at the first loss if that is below the mean of the first losses, which may have blown up.
+        The run begins at the first loss if that is below the mean of the first losses, which may have blown up. Where
+        the loss may have a lowest value, a `positive` loss is taken to stay above 0.
         """
         pairs = sum(recorded.block.pairs for recorded in self.recorded)
         scatter = sqrt(sum(recorded.block.d2 for recorded in self.recorded) / (2 * pairs)) if pairs else 0.0
         start = self.start.mean if self.first is None else min(self.first, self.start.mean)
         floor = assumed_floor(best, start - best, scatter)
-        return 0.0 if floor is None else floor
+        return 0.0 if floor is None or (positive and floor < 0 <= best) else floor
 
     def movement(self, count: int) -> tuple[float, float] | None:
         """Return the means of |Δw|/max(|w|, 1) and of |Δw|/|w| per step over the last `count` blocks.

@@ -93,7 +93,7 @@ class Progress:
         self.divergence: Divergence | None = None
         """the divergence of the loss; None if there is none, also after the loss has fallen below 3 times its start"""
         self.floor: float | None = 0.0
-        """the lowest possible loss; None if it is not known, so that it is assumed from the losses"""
+        """the lowest possible loss; None if it was not found, -inf if there is none: one is then assumed"""
         self._history, self._rates = LossHistory(horizon), LearningRates()
         self._records = self._idle = 0
         self._not_finite, self._not_finite_since, self._not_finite_loss = 0, 0, 0.0

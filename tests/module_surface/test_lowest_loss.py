@@ -50,7 +50,30 @@ def test_outputs_that_begin_tiny_get_to_targets_that_are_not():
 
 def test_a_likelihood_with_a_free_variance_has_no_lowest_loss():
     likelihood = nn.GaussianNLLLoss(eps=1e-30)
-    assert lowest(lambda out, x, y: likelihood(out[:, :1], x[:, :1], out[:, 1:].exp()), 2) is None
+    assert lowest(lambda out, x, y: likelihood(out[:, :1], x[:, :1], out[:, 1:].exp()), 2) == -math.inf
+
+
+def test_outputs_that_cannot_reach_the_targets_do_not_raise_the_lowest_value_of_a_loss_function():
+    """The loss function can be 0; that the network cannot get there is what a verdict may have to say."""
+    dead = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    nn.init.constant_(dead[0].bias, -100.0)
+    for offset in (0.0, 500.0):
+        found = lowest(lambda out, x, y, offset=offset: functional.cross_entropy(out, y) + offset, net=dead)
+        assert found == pytest.approx(offset, abs=1e-3)
+
+
+def test_the_lowest_value_of_a_sum_is_that_of_its_parts():
+    def loss(out, x, y):
+        return functional.mse_loss(out[:, :1], x[:, :1]).sqrt() + (out[:, 1:] - 3.0).square().mean() + 2.0
+
+    assert lowest(loss, 2) == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_penalty_on_the_weights_belongs_to_the_lowest_loss():
+    net = nn.Linear(4, 1)
+    penalty = float(net.weight.detach().square().sum())
+    step = Step(lambda self, x, y: functional.mse_loss(self.net(x), x[:, :1]) + self.net.weight.square().sum(), net=net)
+    assert probed(loss_floor, step).lowest == pytest.approx(penalty, rel=1e-3)
 
 
 def test_a_loss_of_the_weights_alone_has_none():
