@@ -190,7 +190,7 @@ class _Contrastive(Recipe):
         return -((likelihood * partners).sum(1) / partners.sum(1).clamp(min=1)).mean()
 
     def configure_optimizers(self):
-        optimizer = torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)
         return [optimizer], [{"scheduler": CosineAnnealingLR(optimizer, 700), "interval": "step"}]
 
 
