@@ -178,7 +178,8 @@ def diffusion_looks_flat(seed, cured):
 class _Contrastive(Recipe):
     def __init__(self):
         super().__init__()
-        self.net = embedding(32)
+        # Without BatchNorm all embeddings may become one vector.
+        self.net = embedding(32, nn.Sequential(nn.BatchNorm1d(64), nn.ReLU()))
 
     def loss_of(self, batch):
         views, y = batch
@@ -190,7 +191,7 @@ class _Contrastive(Recipe):
         return -((likelihood * partners).sum(1) / partners.sum(1).clamp(min=1)).mean()
 
     def configure_optimizers(self):
-        optimizer = torch.optim.SGD(self.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
         return [optimizer], [{"scheduler": CosineAnnealingLR(optimizer, 700), "interval": "step"}]
 
 
