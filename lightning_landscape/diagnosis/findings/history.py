@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from lightning_landscape.diagnosis.proof import too_early
 from lightning_landscape.diagnosis.thresholds import (
     FALL_IN_STANDARD_DEVIATIONS,
     GAIN_CLEAR,
@@ -156,9 +157,12 @@ def _died(before: BeforeAndAfter) -> bool:
 
 
 def _stays(evidence: Evidence) -> bool:
-    """Return whether the run does not find its way back: its own optimizer gains little, or the loss has stalled."""
+    """Return whether the run does not find its way back: its own optimizer gains little, or the loss has stalled.
+
+    In the first tenth of a run, many losses go up and down.
+    """
     trials, trend = evidence.get(Trials), evidence.get(Trend)
-    if trials is None:
+    if trials is None or too_early(evidence):
         return False
     return trials.own <= GAIN_CLEAR or (trend is not None and trend.stalled and trend.powered)
 
