@@ -280,6 +280,7 @@ def test_a_loss_that_has_fallen_a_lot_must_have_stopped_when_the_part_was_frozen
     assert weight(midway.frozen_midway, *readings) == ("evidence" if explains else "note")
 
 
+ALIVE = Activity(dead=0.1, dead_layer="relu", saturated=0.0, saturated_layer=None, layers=1, samples=64)
 SILENT = replace(HEAD, name="body", share=0.8, reached=False, grad_norm=None)
 SINCE_90 = LostGradients({"body": 90}, measured=20)
 
@@ -303,6 +304,12 @@ def test_a_part_whose_gradient_was_lost_when_the_loss_stopped_falling_is_named(p
 )
 def test_a_lost_gradient_is_a_note_otherwise(readings):
     assert weight(midway.detached_midway, *readings) == "note"
+
+
+def test_dead_units_give_a_gradient_of_zeros_and_are_not_detached():
+    zeros, dead = replace(SILENT, reached=True, grad_norm=0.0), replace(ALIVE, dead=1.0)
+    assert midway.detached_midway(BASE.including(parts(zeros), SINCE_90, NOTHING, HALF, dead)) is None
+    assert midway.detached_midway(BASE.including(parts(SILENT), SINCE_90, NOTHING, HALF, dead)) is not None
 
 
 @pytest.mark.parametrize(
@@ -329,7 +336,6 @@ SHRUNK = replace(HEAD, name="body", share=0.8, norm=0.09)
 GROWN = replace(HEAD, name="body", share=0.8, norm=10.1)
 LOST = LossLevel(start=2.3, best=1.0, now=2.3)
 BETTER = Restart(gain=0.1, seeds=2, steps=300)
-ALIVE = Activity(dead=0.1, dead_layer="relu", saturated=0.0, saturated_layer=None, layers=1, samples=64)
 
 
 def test_shrunk_weights_explain_a_plateau_with_a_restart_a_lost_loss_or_if_nothing_is_left():

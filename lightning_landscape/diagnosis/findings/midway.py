@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lightning_landscape.diagnosis.findings.parts import described
 from lightning_landscape.diagnosis.learning import gains_nothing, is_far_above_zero, on_plateau, share_of_start
-from lightning_landscape.diagnosis.thresholds import PARAMETERS_UNREACHED
-from lightning_landscape.evidence import Cause, Evidence, Finding, LostGradients, Parts, Plateau, Trend
+from lightning_landscape.diagnosis.thresholds import PARAMETERS_UNREACHED, UNITS_DEAD
+from lightning_landscape.evidence import Activity, Cause, Evidence, Finding, LostGradients, Part, Parts, Plateau, Trend
 
 SOLVED = 0.1
 """Below this share of its start, a loss may stop falling without anything being wrong, as in `LossLevel.solved`"""
@@ -38,12 +38,20 @@ def frozen_midway(evidence: Evidence) -> Finding | None:
 def detached_midway(evidence: Evidence) -> Finding | None:
     """Return `detached-midway` if a large part of the model no longer gets a gradient since the loss stopped falling.
 
-    Parts may be trained in turns, so each must have had a gradient at nearly every step before, and none since.
+    Parts may be trained in turns, so each must have had a gradient at nearly every step before, and none since. Where
+    units are dead, a gradient of zeros is no sign of a cut.
     """
     parts, lost, plateau = evidence.get(Parts), evidence.get(LostGradients), evidence.get(Plateau)
     if parts is None or lost is None or plateau is None:
         return None
-    silent = parts.where(lambda p: p.name in lost.last and p.held and p.trainable and not p.unmoved and not p.grad_norm)
+    activity = evidence.get(Activity)
+    dead = activity is not None and activity.dead >= UNITS_DEAD
+
+    def is_silent(part: Part) -> bool:
+        held = part.name in lost.last and part.held and part.trainable and not part.unmoved
+        return held and (part.grad_norm is None or (part.grad_norm == 0 and not dead))
+
+    silent = parts.where(is_silent)
     if not silent or not parts.where(lambda part: part.held and part.trainable and bool(part.grad_norm)):
         return None
     share, step = sum(part.share for part in silent), max(lost.last[part.name] for part in silent)
