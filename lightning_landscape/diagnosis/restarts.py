@@ -34,12 +34,14 @@ def smaller_rate_better(evidence: Evidence) -> Verdict | None:
         return None
     steps, factor = restart.smaller_rate.steps, restart.smaller_rate_factor
     rate = "a tenth" if factor == 0.1 else "a hundredth"
+    compared = "going on does not lower it by more than"
+    if restart.own_gain is not None:
+        compared = "neither going on nor new weights at the run's own rate lower it by more than"
     return verdict_of(
         evidence,
         Cause.LEARNING_RATE_TOO_LARGE,
         f"From its initial weights, the run's own optimizer at {rate} of the learning rate comes {gain:.0%} below the "
-        f"present loss in {steps} steps; neither going on nor new weights at the run's own rate lower it by more than "
-        f"{others:.0%} (threshold for the difference {GAIN_OF_RESTART_AFTER_LEARNING:.0%}).",
+        f"present loss in {steps} steps; {compared} {others:.0%} (threshold for the difference {GAIN_OF_RESTART_AFTER_LEARNING:.0%}).",
         stuck=True if proven(evidence) or gain > GAIN_LARGE else None,
     )
 
@@ -93,14 +95,14 @@ def going_on(evidence: Evidence) -> float:
 def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:
     """Return whether only a restart can show that the verdict is right, or that the learning rate is to blame instead.
 
-    Duplicate and saturated units may be of no harm. Units that are dead, gradients that vanish and saddles may come
-    from steps that were too large, if the weights or the loss show large steps.
+    Duplicate and saturated units may be of no harm. Units that are dead, gradients that vanish, saddles, and a loss
+    that Adam lowers may all come from steps that are too large, if the weights or the loss show large steps.
     """
     if evidence.get(Restart) is not None:
         return False
     if _units_are_useless(evidence):
         return True
-    return verdict.cause in (Cause.FLAT_REGION, Cause.SADDLE_POINT) and large_steps(evidence)
+    return verdict.cause in (Cause.FLAT_REGION, Cause.SADDLE_POINT, Cause.SLOW) and large_steps(evidence)
 
 
 def restart_order(evidence: Evidence) -> tuple[str, ...]:
@@ -108,13 +110,14 @@ def restart_order(evidence: Evidence) -> tuple[str, ...]:
 
     If the run has learned, its own optimizer from new weights shows whether it is in a poor minimum. If not, or if most
     of its units are useless, the first question is whether the model can learn more at all, for which Adam needs the
-    fewest steps. Where nothing was learned and the steps may have been too large, a smaller rate comes before that.
+    fewest steps. Where the steps may be too large, a smaller rate comes before that.
     """
-    if has_learned(evidence) and not _units_are_useless(evidence):
-        return ("own", "tenth", "hundredth", "adam")
-    if not has_learned(evidence) and large_steps(evidence):
-        return ("tenth", "hundredth", "adam", "own")
-    return ("adam", "own", "tenth", "hundredth")
+    learned = has_learned(evidence) and not _units_are_useless(evidence)
+    first = ("own", "adam") if learned else ("adam", "own")
+    smaller = ("tenth", "hundredth")
+    if large_steps(evidence):
+        return (*smaller, *first)
+    return ("own", *smaller, "adam") if learned else (*first, *smaller)
 
 
 def _units_are_useless(evidence: Evidence) -> bool:

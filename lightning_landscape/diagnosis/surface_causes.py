@@ -181,13 +181,14 @@ def slow(evidence: Evidence) -> Verdict | None:
 
 
 def settled(evidence: Evidence) -> Verdict | None:
-    """Return `settled` if the run has learned, and everything that could show it stuck was tested and did not.
+    """Return `settled` if the run has learned and stopped, and everything that could show it stuck was tested.
 
+    No test shows it stuck then, and noise does not hide whether the loss still falls.
     A loss of the inputs alone that never fell is settled where no trial and no restart lowers it at all.
     """
     level, trend = evidence.get(LossLevel), evidence.get(Trend)
     trials, restart = evidence.get(Trials), evidence.get(Restart)
-    if level is None or trend is None or too_early(evidence) or untested(evidence):
+    if level is None or trend is None or too_early(evidence) or untested(evidence) or not proven(evidence):
         return None
     if trials is None or restart is None or _larger_steps(trials) > GAIN_OF_RESTART:
         return None
@@ -195,13 +196,12 @@ def settled(evidence: Evidence) -> Verdict | None:
     at_floor = use is not None and use.unpaired and best <= GAIN_NONE
     if not has_learned(evidence) and not at_floor:
         return None
-    now = "stays there" if proven(evidence) else "does not fall by more than the noise hides"
     return verdict_of(
         evidence,
         Cause.SETTLED,
-        f"The loss came from {level.start:.4g} to {level.now:.4g} and {now}. Neither other learning rates nor new "
-        f"initial weights come clearly lower, and every part of the model moves. This run cannot show whether a larger "
-        f"model or other data would.",
+        f"The loss came from {level.start:.4g} to {level.now:.4g} and stays there. Neither other learning rates nor "
+        "new initial weights come clearly lower, and every part of the model moves. This run cannot show whether a "
+        "larger model or other data would.",
     )
 
 
@@ -227,6 +227,8 @@ def undecided(evidence: Evidence) -> Verdict | None:
         reason += f" Not tested: {'; '.join(missing)}."
     elif too_early(evidence):
         reason += " Less than a tenth of the run has passed, so this may be a pause."
+    elif not proven(evidence):
+        reason += " Noise hides whether the loss still falls."
     restart = evidence.get(Restart)
     if restart is not None and not restart.trained:
         reason += f" The loss blew up in the restart of {restart.steps} steps, so the restart shows nothing."

@@ -185,7 +185,7 @@ class Restart:
     """
 
     gain: float
-    """the larger gain of the two runs from new weights, `own` and `adam`"""
+    """the larger gain of the two runs from new weights, `own` and `adam`; -inf if none of them is complete"""
     seeds: int
     """number of runs from new weights of the kind with that gain"""
     steps: int
@@ -211,7 +211,7 @@ class Restart:
     @property
     def trained(self) -> bool:
         """Whether the loss of the best run from new weights did not blow up, see `RestartedRun.trained`."""
-        return RestartedRun(self.gain, self.steps, fallen=self.fallen).trained
+        return not self.seeds or RestartedRun(self.gain, self.steps, fallen=self.fallen).trained
 
     @property
     def own_gain(self) -> float | None:

@@ -34,8 +34,8 @@ from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
 
 HIGH = 0.7
 """share of its start above which the loss is diagnosed although noise hides whether it falls"""
-UNCLEAR = 0.1
-"""share of the run after which the loss is diagnosed although noise hides whether it falls"""
+UNCLEAR, UNCLEAR_BUT_LOW = 0.1, 0.2
+"""shares of the run after which a loss near its start, or any, is diagnosed although noise hides whether it falls"""
 
 
 class RunState:
@@ -117,25 +117,24 @@ class RunState:
 
     @property
     def unclear(self) -> bool:
-        """Whether the loss is diagnosed after a long time, although it shows no plateau by itself.
+        """Whether the loss is diagnosed after a long time, although it shows no plateau.
 
-        It is if the loss is still near its start: noise may hide the trend, or the first losses may have been very
-        large. Trials can then show whether the run is stuck, and only clear evidence raises an alarm. It also is if a
-        mistake is certain, unless the loss clearly falls.
+        It is if noise hides the trend, sooner if the loss is still near its start, or if the first losses were very
+        large. Trials and restarts can then show whether the run is stuck, and only clear evidence raises an alarm. It
+        also is if a mistake is certain, unless the loss clearly falls.
         """
         progress, first = self.progress, self.first_loss
         if progress.trend is None or progress.level is None or progress.stalled or progress.trend.falling:
             return False
-        if self.steps < UNCLEAR * (progress.horizon or 2 * FIRST_HORIZON):
-            return False
-        if first is None:
+        passed = self.steps / (progress.horizon or 2 * FIRST_HORIZON)
+        if passed < UNCLEAR or first is None:
             return False
         if self.findings.certain_besides(self.named_findings):
             return True
         start = min(first, progress.level.start)
         high = replace(progress.level, start=start).share_of_start > HIGH
         hidden = progress.hold is None and not progress.trend.powered
-        return high and (hidden or progress.hold == "solved")
+        return (hidden and (high or passed >= UNCLEAR_BUT_LOW)) or (high and progress.hold == "solved")
 
     @property
     def named_findings(self) -> list[str]:

@@ -171,11 +171,11 @@ def _optimizer(course: Course, surface: LossSurface) -> OptimizerStep:
 
 
 def _reading(runs: Mapping[str, Sequence[RestartedRun]], left: tuple[str, ...], held_out: int) -> Restart | None:
-    """Return the reading of the complete runs; None if none from new weights is complete."""
+    """Return the reading of the complete runs; None if none is complete."""
     best = {kind: _best(of_kind) for kind, of_kind in runs.items()}
-    redrawn = [best[kind] for kind in (OWN, ADAM) if kind in best]
-    if not redrawn:
+    if not best:
         return None
+    redrawn = [best[kind] for kind in (OWN, ADAM) if kind in best] or [RestartedRun(-math.inf, steps=0, seeds=0)]
     top = max(redrawn, key=lambda run: (run.trained, run.gain))
     return Restart(top.gain, top.seeds, top.steps, top.fallen, **best, held_out_batches=held_out, left=left)
 

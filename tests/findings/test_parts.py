@@ -364,20 +364,23 @@ def test_weights_are_not_shrunk_without_decay_after_learning_or_if_unknown(readi
 
 
 def test_grown_weights_explain_a_plateau_if_smaller_steps_or_a_restart_help():
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), ALIVE) == "note"
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), ALIVE, BETTER) == "evidence"
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), trials(learning_rate_x01=0.0)) == "note"
+    grown = parts(GROWN)
+    assert weight(step_sizes.weights_blown_up, grown, ALIVE, NOTHING) == "note"
+    assert weight(step_sizes.weights_blown_up, grown, ALIVE, BETTER) == "note"  # before the trials
+    assert weight(step_sizes.weights_blown_up, grown, ALIVE, BETTER, NOTHING) == "evidence"
     smaller = Trials({"learning rate x0.1": 0.16}, steps=40, relative_gradient=1.0, decay_pull=0.0, samples=64)
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), smaller) == "evidence"
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), ALIVE, LossLevel(2.3, 2.3, 2.8)) == "evidence"
+    assert weight(step_sizes.weights_blown_up, grown, smaller) == "evidence"
+    risen = LossLevel(2.3, 2.3, 2.8)
+    assert weight(step_sizes.weights_blown_up, grown, ALIVE, NOTHING, risen) == "evidence"
+    recovering = trials(this_optimizer=0.16)
+    assert weight(step_sizes.weights_blown_up, grown, ALIVE, recovering, risen) == "note"
 
 
-def test_grown_weights_explain_nothing_where_a_layer_is_dead_or_before_that_is_known():
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), BETTER) == "note"
+def test_grown_weights_explain_nothing_where_a_layer_is_dead():
     dead = replace(ALIVE, dead=1.0)
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), BETTER, dead) == "note"
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), BETTER, dead, NOTHING) == "note"
     killed_at_once = (StartingPoint(2.3, 2.3), LossLevel(5.0, 2.3, 2.3))
-    assert weight(step_sizes.weights_blown_up, parts(GROWN), BETTER, dead, *killed_at_once) == "evidence"
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), BETTER, dead, NOTHING, *killed_at_once) == "evidence"
 
 
 @pytest.mark.parametrize(

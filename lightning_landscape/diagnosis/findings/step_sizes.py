@@ -129,7 +129,8 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
     activity = evidence.get(Activity)
     dead = activity is not None and activity.dead >= UNITS_DEAD and rise_of_first_steps(evidence) <= RISE_OF_FIRST_STEPS
     risen = share_of_start(evidence) > SHARE_OF_START_RISEN
-    better = smaller > GAIN_CLEAR or (restart is not None and restart.gain >= GAIN_OF_RESTART)
+    restarted = 0.0 if restart is None else max(restart.gain, restart.smaller_rate_gain or 0.0)
+    better = smaller > GAIN_CLEAR or restarted >= GAIN_OF_RESTART
     recovers = trials is None or trials.own > GAIN_CLEAR
     largest, rate = max(part.norm_ratio or 0.0 for part in grown), max(part.learning_rate or 0.0 for part in grown)
     return Finding(
