@@ -41,7 +41,8 @@ def smaller_rate_better(evidence: Evidence) -> Verdict | None:
         evidence,
         Cause.LEARNING_RATE_TOO_LARGE,
         f"From its initial weights, the run's own optimizer at {rate} of the learning rate comes {gain:.0%} below the "
-        f"present loss in {steps} steps; {compared} {others:.0%} (threshold for the difference {GAIN_OF_RESTART_AFTER_LEARNING:.0%}).",
+        f"present loss in {steps} steps; {compared} {others:.0%} (threshold for the difference "
+        f"{GAIN_OF_RESTART_AFTER_LEARNING:.0%}).",
         stuck=True if proven(evidence) or gain > GAIN_LARGE else None,
     )
 

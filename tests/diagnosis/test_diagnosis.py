@@ -454,7 +454,7 @@ def test_if_only_a_restart_does_better_the_curvature_tells_a_minimum_from_a_sadd
         (0.1999, 0.5, [], Cause.SETTLED),
         (0.2, 0.36, [], Cause.POOR_MINIMUM),  # 0.072 of the 0.712 from the start to the end of the restart
         (0.2, 0.35, [], Cause.SETTLED),  # 0.07 of 0.72 are less than a tenth of the way
-        (0.3, 0.5, [NOISY], Cause.SETTLED),
+        (0.3, 0.5, [NOISY], Cause.UNDECIDED),
         (0.5, 0.5, [replace(MIDWAY, elapsed=0.09)], Cause.UNDECIDED),
     ],
 )
@@ -550,6 +550,12 @@ def test_undecided_is_an_alarm_only_after_a_tenth_of_the_run_without_a_fall(sinc
     planned = Schedule(learning_rate=0.1, peak=0.1, elapsed=0.5, steps=300)  # of 600 steps
     verdict = diagnose(BASE.including(Plateau(step=300, since=since), planned))
     assert (verdict.cause, verdict.stuck) == (Cause.UNDECIDED, stuck)
+
+
+def test_nothing_is_settled_while_noise_hides_whether_the_loss_falls():
+    verdict = diagnose(BASE.including(LEARNED, NOISY, *TESTED))
+    assert (verdict.cause, verdict.stuck) == (Cause.UNDECIDED, False)
+    assert "Noise hides whether the loss still falls." in verdict.reason
 
 
 def test_a_plateau_that_was_proven_later_counts_as_proven():
@@ -825,7 +831,7 @@ def test_much_better_shorter_steps_count_from_60_percent_of_the_start(now, expec
     assert cause_when_tested(USED, level, MOVING, smaller_steps(0.9)) is expected
 
 
-@pytest.mark.parametrize(("first", "expected"), [(2.1, Cause.LEARNING_RATE_TOO_LARGE), (1.9, Cause.SETTLED)])
+@pytest.mark.parametrize(("first", "expected"), [(2.1, Cause.LEARNING_RATE_TOO_LARGE), (1.9, Cause.UNDECIDED)])
 def test_first_steps_that_blew_the_loss_up_mean_that_the_learning_rate_is_too_large(first, expected):
     level = LossLevel(start=2.3 * first, best=2.2, now=2.2)
     changed = [NOISY, USED, level, MOVING, *TESTED, StartingPoint(loss=2.3, now=2.2)]
@@ -965,10 +971,10 @@ def test_a_restart_that_blew_up_does_not_show_that_there_is_nothing_to_learn(gai
 @pytest.mark.parametrize(
     ("spread", "batches", "found"),
     [
-        (8.0, 16, Cause.SETTLED),  # 2.5 standard errors of 8 * sqrt(1/10 + 1/16) are 8.06
+        (8.0, 16, Cause.UNDECIDED),  # 2.5 standard errors of 8 * sqrt(1/10 + 1/16) are 8.06
         (3.7, 16, Cause.LEARNING_RATE_TOO_LARGE),  # here they are 3.73
-        (3.8, 16, Cause.SETTLED),
-        (3.7, 3, Cause.SETTLED),
+        (3.8, 16, Cause.UNDECIDED),
+        (3.7, 3, Cause.UNDECIDED),
         (8.0, 0, Cause.LEARNING_RATE_TOO_LARGE),
         (None, 16, Cause.LEARNING_RATE_TOO_LARGE),
     ],
@@ -992,7 +998,7 @@ def test_one_hard_batch_among_the_first_does_not_mean_that_the_learning_rate_is_
             progress.level, NOISY, USED, MOVING, NOTHING_GAINED, StartingPoint(1.0, now=0.99, batches=8)
         )
 
-    assert found([0.9, 1.1, 0.8, 1.0, 18.0, 0.9, 1.2, 0.8, 1.1, 0.9]) is Cause.SETTLED
+    assert found([0.9, 1.1, 0.8, 1.0, 18.0, 0.9, 1.2, 0.8, 1.1, 0.9]) is Cause.UNDECIDED
     assert found([1.0, 1.2, 2.0, 3.5, 3.0, 2.8, 3.1, 2.9, 3.0, 2.8]) is Cause.LEARNING_RATE_TOO_LARGE
 
 

@@ -129,7 +129,6 @@ READINGS = (
     BeforeAndAfter(
         2.2, 0.3, 2.3, error=0.1, batches=8, moved=math.inf, dead=1.0, dead_layer="net.1", norms={"net": 2.0}
     ),
-    LossFloor(lowest=500.0),
     WeightHistory(best_step=90, best_loss=0.3, since=90, steps=113, samples=3, reach=0.1, step_length=0.001),
     Outputs((OutputSpread("net.2", 0.001, 0.9),), 128, 2.3, 2.3, best_constant=BestConstant("mse_loss", 2.3, 2.3)),
     OutputSpread("net.2", now=0.001),
