@@ -144,6 +144,11 @@ def test_an_escape_from_a_plateau_with_an_alarm_is_reported_once():
     assert watcher.state.judged_at is None
 
 
+@pytest.mark.parametrize(("stands", "alarms"), [(160, []), (800, ["undecided"])])
+def test_a_pause_of_less_than_a_tenth_of_the_run_is_no_alarm_without_a_cause(stands, alarms):
+    assert Watcher().feed([*flat(2.3, stands), *fall(2.3, 0.3, 1600)]).alarms == alarms
+
+
 def test_an_escape_from_a_plateau_without_an_alarm_is_not_reported():
     watcher = Watcher().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *fall(1.2, 0.3, 1000)])
     assert watcher.causes == ["undecided"]  # without probes, too little is tested to call a loss settled
