@@ -1,4 +1,4 @@
-"""Runs that learned something and stand still, beside healthy twins: `settled` is not said of a run that can do better."""
+"""Runs that learned something and stand still, beside healthy twins: `settled` is not said where more can be had."""
 
 import lightning as L
 import pytest
