@@ -36,6 +36,14 @@ def parser() -> ArgumentParser:
         help="default arguments, default arguments and a run of unknown length, or no probes",
     )
     options.add_argument("--only-monitor", action="store_true", help="leave out the rules and the runs without monitor")
+    options.add_argument(
+        "--hide",
+        nargs="+",
+        choices=ABLATIONS,
+        metavar="SIGNAL",
+        default=ABLATIONS,
+        help="for ablate; default: each in turn",
+    )
     options.add_argument("--save", type=Path, help="write the alarms and verdicts of every run to this file, as JSON")
     return options
 
@@ -90,8 +98,8 @@ def ablate(options: Namespace) -> None:
     """Train every chosen run that is not labelled as ambiguous once for each hidden signal, and print the table."""
     labels = load_labels()
     runs = scored_runs(options, labels)
-    jobs = [Job(*run, options.mode, only_monitor=True, hidden=signal) for signal in ABLATIONS for run in runs]
-    results: dict[str, list[RunResult]] = {signal: [] for signal in ABLATIONS}
+    jobs = [Job(*run, options.mode, only_monitor=True, hidden=signal) for signal in options.hide for run in runs]
+    results: dict[str, list[RunResult]] = {signal: [] for signal in options.hide}
     for job, result in run_in_processes(watch, jobs, options.jobs):
         results[job.hidden].append(result)
         print(f"{sum(map(len, results.values()))} of {len(jobs)}", end="\r", file=sys.stderr)

@@ -14,7 +14,7 @@ HIDDEN_READINGS: Mapping[str, tuple[str, ...]] = {
     "nothing": (),
     "shuffled inputs": ("InputUse",),
     "trials": ("Trials",),
-    "restart from new initial weights": ("Restart",),
+    "restarts from new and from initial weights": ("Restart",),
     "curvature": ("Curvature",),
     "trials, restart and curvature": ("Trials", "Restart", "Curvature"),
     "loss of the initial weights": ("StartingPoint",),
@@ -22,14 +22,18 @@ HIDDEN_READINGS: Mapping[str, tuple[str, ...]] = {
     "gradient by layer": ("GradientScale",),
     "size of the updates": ("UpdateStatistics",),
     "learning-rate schedule": ("Schedule",),
+    "earlier weights": ("BeforeAndAfter", "WeightHistory", "LostGradients"),
+    "parts of the model": ("Parts",),
 }
 """signals, with the names of the reading classes that are left out of the evidence"""
 REPLACED_PARTS: Mapping[str, tuple[str, str, Any]] = {
+    "initial weights at a smaller rate": ("examination.examination", "restart_order", lambda evidence: ("own", "adam")),
+    "lowest possible loss": ("module_surface.during_fit", "lowest_loss", lambda measured, point: 0.0),
     "standard error of the trend": ("functional.trend", "STANDARD_ERRORS", 0.0),
     "first-order bound on the decrease": ("functional.trend", "FEWEST_PREDICTIONS", 10**9),
     "test for a jump of the loss": ("functional.plateau", "has_shifted_up", lambda blocks: False),
 }
-"""parts of the stall test: the module, the name of a constant or function in it, and the replacement"""
+"""parts of the restarts and of the stall test: the module, the name of what is in it, and the replacement"""
 ABLATIONS = (*HIDDEN_READINGS, *REPLACED_PARTS)
 
 
