@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.learning import falls_by_inputs, has_learned, high_share_of_start, share_of_start
+from lightning_landscape.diagnosis.learning import (
+    falls_by_inputs,
+    has_learned,
+    high_share_of_start,
+    share_of_start,
+    way_to_go,
+)
 from lightning_landscape.diagnosis.proof import lasts, proven, too_early, untested
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
@@ -23,6 +29,7 @@ from lightning_landscape.diagnosis.thresholds import (
     TRAVEL_NONE,
     TRAVEL_SMALL,
     UNITS_DUPLICATE,
+    WAY_TO_GO_SMALL,
 )
 from lightning_landscape.diagnosis.verdicts import goes_down, verdict_of
 from lightning_landscape.evidence import (
@@ -132,7 +139,8 @@ def saddle(evidence: Evidence) -> Verdict | None:
     if has_learned(evidence):
         least_gain = GAIN_LARGE
         near_critical = by_curvature or trials.relative_gradient < RELATIVE_GRADIENT_SMALL
-        way_down = trials.gain("adam") - own > least_gain and near_critical
+        visible = way_to_go(evidence, trials.gain("adam")) >= WAY_TO_GO_SMALL
+        way_down = trials.gain("adam") - own > least_gain and near_critical and visible
     else:
         # At a critical point the run's own steps are tiny, so a smaller gain of other steps is evidence enough.
         least_gain = GAIN_WAY_DOWN if critical else GAIN_CLEAR
@@ -169,11 +177,14 @@ def vanishing(evidence: Evidence) -> Verdict | None:
 
 
 def slow(evidence: Evidence) -> Verdict | None:
-    """Return `slow` if the run has learned and Adam still lowers the loss a lot, but no obstacle was found."""
+    """Return `slow` if the run has learned and Adam still lowers the loss a lot, but no obstacle was found.
+
+    The fall must be a visible part of the way from the start, since the rest of a small loss is soon halved.
+    """
     trials, trend = evidence.get(Trials), evidence.get(Trend)
     if trials is None or trend is None or not has_learned(evidence) or too_early(evidence):
         return None
-    if trials.gain("adam") <= GAIN_LARGE:
+    if trials.gain("adam") <= GAIN_LARGE or way_to_go(evidence, trials.gain("adam")) < WAY_TO_GO_SMALL:
         return None
     gain = f"{trials.gain('adam'):.0%} (threshold {GAIN_LARGE:.0%})"
     reason = f"{trials.steps} steps of Adam on a copy lower the held-out loss by {gain}, and no obstacle was found."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lightning_landscape.evidence import WeightHistory
 from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.run_state import RunState
-from lightning_landscape.examination.snapshots import Snapshots, weights_of
+from lightning_landscape.examination.snapshots import Snapshots, trainable_in, weights_of
 from lightning_landscape.surface import Params
 from lightning_landscape.trainer.held_tensors import read_held_tensors
 from lightning_landscape.trainer.host import Host
@@ -54,7 +54,7 @@ def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightH
     """Return where the weights have been since the plateau began, or in the last steps where there is none."""
     best_step, best_loss = snapshots.best or (None, None)
     weights = weights_of(host.module)
-    trainable = [weights[name] for name in weights if host.module.get_parameter(name).requires_grad]
+    trainable = [weights[name] for name in trainable_in(host.module, weights)]
     progress = state.progress
     window = 0 if progress.trend is None else progress.trend.window
     found = snapshots.samples.reach(trainable, state.step - window if progress.since is None else progress.since)

@@ -139,7 +139,7 @@ class Snapshots:
             kept = self._points.get("best", {})
             self._best_loss, (self._steps["best"], self._points["best"]) = losses.mean, self._recent
         self._recent = step, {key: _copied(weight, kept.get(key)) for key, weight in weights.items()}
-        self.samples.add(step, [self._recent[1][name] for name in weights if module.get_parameter(name).requires_grad])
+        self.samples.add(step, [self._recent[1][name] for name in trainable_in(module, weights)])
         losses.reset()
 
     def _is_lowest(self, loss: float | None) -> bool:
@@ -212,6 +212,11 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
         for name, parameter in module.named_parameters()
         if not isinstance(parameter, nn.UninitializedParameter)
     }
+
+
+def trainable_in(module: nn.Module, weights: Params) -> list[str]:
+    """Return the names of those weights that require a gradient."""
+    return [name for name, parameter in module.named_parameters() if parameter.requires_grad and name in weights]
 
 
 def _bytes(weights: Params) -> int:

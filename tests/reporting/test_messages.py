@@ -61,8 +61,11 @@ def test_the_markdown_has_a_table_of_the_numbers():
         "| LossLevel.start | 2.3 |",
         "| LossLevel.best | 2.2 |",
         "| LossLevel.now | 2.25 |",
+        "| LossLevel.floor | 0 |",
+        "| LossLevel.floor_measured | True |",
         "| Plateau.step | 203 |",
         "| Plateau.since | 90 |",
+        "| Plateau.proven | False |",
     ]
 
 

@@ -51,14 +51,16 @@ def collapsed(evidence: Evidence) -> Finding | None:
     """Return the finding "collapsed" if the outputs next to the loss have become one vector for all samples.
 
     It is a note until the trials have shown no way out, and until it is known that the data are not to blame: a run
-    whose inputs tell nothing about its targets rightly predicts one constant. Nothing is found if a positive loss is
-    below a tenth of its start, since constant outputs have then solved the task.
+    whose inputs tell nothing about its targets rightly predicts one constant. Nothing is found if the loss is below a
+    tenth of its start, since constant outputs have then solved the task; but a loss that compares outputs with each
+    other is lowest where they are all the same.
     """
     outputs, start = evidence.get(Outputs), evidence.get(StartingPoint)
     if outputs is None or evidence.get(Plateau) is None or not _means_do_as_well(evidence, outputs):
         return None
     use = evidence.get(InputUse)
-    solved = start is not None and LossLevel(start.loss, start.now, start.now, floor=floor_of(evidence)).solved
+    level = None if start is None else LossLevel(start.loss, start.now, start.now, floor=floor_of(evidence))
+    solved = level is not None and level.solved and not (use is not None and use.unpaired)
     if solved or (use is not None and use.paired and has_learned(evidence)):
         return None
     if not _spread_lost(outputs) and not _lowered_by_sameness(evidence, outputs):
