@@ -8,6 +8,7 @@ from lightning_landscape.diagnosis.setup_causes import large_steps
 from lightning_landscape.diagnosis.surface_causes import is_saturated
 from lightning_landscape.diagnosis.thresholds import (
     CURVATURE_RATIO_NEGATIVE,
+    GAIN_CLEAR,
     GAIN_LARGE,
     GAIN_OF_RESTART,
     GAIN_OF_RESTART_AFTER_LEARNING,
@@ -17,19 +18,34 @@ from lightning_landscape.diagnosis.thresholds import (
     WAY_TO_GO_SMALL,
 )
 from lightning_landscape.diagnosis.verdicts import goes_down, verdict_of
-from lightning_landscape.evidence import Cause, Curvature, Evidence, LossLevel, Restart, Symmetry, Trials, Verdict
+from lightning_landscape.evidence import (
+    BeforeAndAfter,
+    Cause,
+    Curvature,
+    Evidence,
+    LossLevel,
+    Restart,
+    Symmetry,
+    Trials,
+    Verdict,
+)
 
 
 def smaller_rate_better(evidence: Evidence) -> Verdict | None:
     """Return `learning_rate_too_large` if the run's initial weights do better at a smaller learning rate.
 
     In a few steps they must come clearly below the present loss, further than new weights at the run's own rate and
-    further than going on. Then neither the initial weights nor the number of steps hold the run back.
+    further than going on. Then neither the initial weights nor the number of steps hold the run back. They must have
+    come down by training: where the data have changed, initial weights are better than present ones as they are.
     """
     restart = evidence.get(Restart)
     if restart is None or restart.smaller_rate is None or restart.smaller_rate_gain is None:
         return None
     gain, others = restart.smaller_rate_gain, max(going_on(evidence), restart.own_gain or 0.0)
+    before, fallen = evidence.get(BeforeAndAfter), restart.smaller_rate.fallen
+    data_changed = before is not None and before.start is not None and before.best > before.start
+    if data_changed or (fallen is not None and fallen < GAIN_CLEAR):
+        return None
     if gain - others < GAIN_OF_RESTART_AFTER_LEARNING or way_to_go(evidence, gain) < WAY_TO_GO_SMALL:
         return None
     steps, factor = restart.smaller_rate.steps, restart.smaller_rate_factor

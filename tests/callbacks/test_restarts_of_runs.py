@@ -17,7 +17,7 @@ from lightning_landscape.evidence import Cause, Evidence, Restart, Trials, Verdi
 from lightning_landscape.examination.effort import Effort
 
 pytestmark = pytest.mark.slow
-STEPS = 768
+STEPS = 1664
 EPOCH = 256
 """batches of an epoch"""
 GRADIENTS = 125
@@ -75,6 +75,6 @@ def test_a_restart_goes_on_at_later_diagnoses_and_within_the_budget_of_all_diagn
     assert len(trials) == 1, "later diagnoses take the trials over"
     assert restarts, "the restart is complete in the end"
     assert restarts[0][0] > trials[0][0], "the first diagnosis did not cover it"
-    assert restarts[-1][1].own.steps >= 100
+    assert restarts[-1][1].adam.steps >= 100
     spent = straight._examination.limits.account.spent
     assert spent <= 2 * GRADIENTS + 0.02 * STEPS + 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.learning import floor_of, has_learned, rise_of_first_steps, share_of_start
+from lightning_landscape.diagnosis.learning import floor_of, has_learned, rise_of_first_steps, share_of_start, way_to_go
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FALL_IN_STANDARD_DEVIATIONS,
@@ -13,6 +13,7 @@ from lightning_landscape.diagnosis.thresholds import (
     TARGETS_AGREE,
     TRAVEL_LARGE,
     UNITS_DEAD,
+    WAY_TO_GO_SMALL,
 )
 from lightning_landscape.evidence import (
     Activity,
@@ -145,7 +146,11 @@ def _means_do_as_well(evidence: Evidence, outputs: Outputs) -> bool:
 def _weight_of(evidence: Evidence) -> Weight:
     """Return "evidence" if the run cannot leave this state by itself and the data would allow it to learn."""
     trials = evidence.get(Trials)
-    return "evidence" if trials is not None and trials.best <= GAIN_CLEAR and _data_allow(evidence) else "note"
+    if trials is None or not _data_allow(evidence):
+        return "note"
+    # Near the lowest possible loss, a large share of what is left is next to nothing.
+    stays = trials.best <= GAIN_CLEAR or way_to_go(evidence, trials.best) < WAY_TO_GO_SMALL
+    return "evidence" if stays else "note"
 
 
 def _data_allow(evidence: Evidence) -> bool:

@@ -131,7 +131,7 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
     risen = share_of_start(evidence) > SHARE_OF_START_RISEN
     restarted = 0.0 if restart is None else max(restart.gain, restart.smaller_rate_gain or 0.0)
     better = smaller > GAIN_CLEAR or restarted >= GAIN_OF_RESTART
-    recovers = trials is None or trials.own > GAIN_CLEAR
+    recovers = trials is None or trials.own > max(GAIN_CLEAR, smaller)
     largest, rate = max(part.norm_ratio or 0.0 for part in grown), max(part.learning_rate or 0.0 for part in grown)
     return Finding(
         "weights-blown-up",
