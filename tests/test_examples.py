@@ -90,7 +90,7 @@ def test_each_monitor_alone_logs_its_own_scalars_and_pictures(tmp_path):
         "GradientNormMonitor": gradient | ratio,
         "PlateauMonitor": progress | ratio,
         "LossInterpolationMonitor": line,
-        "LandscapeMonitor": gradient | progress | ratio | line | {"landscape/overhead"},
+        "LandscapeMonitor": gradient | progress | ratio | line | {"landscape/overhead", "landscape/noise_scale"},
     }
     assert "[LL110]" in err
     assert err.count("On the line from initial to the present weights the loss goes from") >= 1

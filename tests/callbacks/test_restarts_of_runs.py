@@ -17,10 +17,10 @@ from lightning_landscape.evidence import Cause, Evidence, Restart, Trials, Verdi
 from lightning_landscape.examination.effort import Effort
 
 pytestmark = pytest.mark.slow
-STEPS = 1664
+STEPS = 768
 EPOCH = 256
 """batches of an epoch"""
-GRADIENTS = 125
+GRADIENTS = 250
 
 
 def open_question(evidence: Evidence) -> Verdict:
@@ -62,9 +62,9 @@ def train(monitor: LandscapeMonitor, steps: int) -> None:
 
 @pytest.fixture
 def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every run choose the effort of one with batches of 80 ms."""
+    """Let every run choose the effort of one with batches of 40 ms."""
     chosen = Effort.chosen
-    monkeypatch.setattr(Effort, "chosen", lambda setting, seconds: chosen(setting, 0.08))
+    monkeypatch.setattr(Effort, "chosen", lambda setting, seconds: chosen(setting, 0.04))
 
 
 @pytest.mark.usefixtures("small_budget")
