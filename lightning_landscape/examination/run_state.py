@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lightning_landscape.diagnosis.thresholds import TRAVEL_LARGE
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
@@ -35,7 +36,7 @@ from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
 HIGH = 0.7
 """share of its start above which the loss is diagnosed although noise hides whether it falls"""
 UNCLEAR, UNCLEAR_BUT_LOW = 0.1, 0.2
-"""shares of the run after which a loss near its start, or any, is diagnosed although noise hides whether it falls"""
+"""shares of the run after which noise may hide its fall: of a loss near its start, and of one with large steps"""
 
 
 class RunState:
@@ -60,16 +61,14 @@ class RunState:
         """codes of the messages that are shown once per fit and have been shown"""
         self.first_loss: float | None = None
         """the loss before the first step"""
-        self.steps = 0
-        """number of optimizer steps so far"""
-        self.step = 0
-        """the loggers' x of the latest step"""
+        self.steps = self.step = 0
+        """number of optimizer steps so far, and the loggers' x of the latest one"""
         self.judged_at: int | None = None
-        """`steps` at the last diagnosis of the present plateau; None before the first"""
+        """`steps` at the last diagnosis of this plateau; None before the first"""
         self.judgements = 0
         """number of diagnoses of the present plateau; each doubles the time to the next"""
-        self.judged_proven = False
-        """whether the plateau was proven at its last diagnosis"""
+        self.judged_proven = self.judged_stalled = False
+        """whether there was a plateau at the last diagnosis, and whether it was proven"""
         self.optimizer_count = 1
         """number of optimizers that step; with several, only a divergence is judged"""
         self.no_grad_share = 0.0
@@ -108,7 +107,8 @@ class RunState:
             return True
         alarmed = bool(self.verdicts) and self.verdicts[-1].stuck and self.verdicts[-1].cause is not Cause.UNDECIDED
         again = self.steps - self.judged_at >= self._patience * 2 ** (self.judgements - 1)
-        return not alarmed and (again or (self.progress.proven and not self.judged_proven))
+        now, before = (self.progress.stalled, self.progress.proven), (self.judged_stalled, self.judged_proven)
+        return not alarmed and (again or now > before)  # a clearer case than at the last diagnosis
 
     @property
     def _patience(self) -> int:
@@ -119,14 +119,13 @@ class RunState:
     def unclear(self) -> bool:
         """Whether the loss is diagnosed after a long time, although it shows no plateau.
 
-        It is if noise hides the trend, sooner if the loss is still near its start, or if the first losses were very
-        large. Trials and restarts can then show whether the run is stuck, and only clear evidence raises an alarm. It
-        also is if a mistake is certain, unless the loss clearly falls.
+        It is if noise hides the trend while the loss is near its start or the weights move far, if the first losses
+        were very large, and if a mistake is certain, unless the loss clearly falls. Only clear evidence alarms then.
         """
         progress, first = self.progress, self.first_loss
+        passed = self.steps / (progress.horizon or 2 * FIRST_HORIZON)
         if progress.trend is None or progress.level is None or progress.stalled or progress.trend.falling:
             return False
-        passed = self.steps / (progress.horizon or 2 * FIRST_HORIZON)
         if passed < UNCLEAR or first is None:
             return False
         if self.findings.certain_besides(self.named_findings):
@@ -134,7 +133,8 @@ class RunState:
         start = min(first, progress.level.start)
         high = replace(progress.level, start=start).share_of_start > HIGH
         hidden = progress.hold is None and not progress.trend.powered
-        return (hidden and (high or passed >= UNCLEAR_BUT_LOW)) or (high and progress.hold == "solved")
+        far = passed >= UNCLEAR_BUT_LOW and (progress.travelled or 0.0) > TRAVEL_LARGE
+        return (hidden and (high or far)) or (high and progress.hold == "solved")
 
     @property
     def named_findings(self) -> list[str]:
@@ -151,14 +151,14 @@ class RunState:
     @property
     def probe_reason(self) -> ProbeReason:
         """The reason for which probes would run now."""
-        if not self.stalled:
-            return ProbeReason.SCHEDULE
-        return ProbeReason.DIAGNOSIS if self.judged_at is None else ProbeReason.REPEATED_DIAGNOSIS
+        first = ProbeReason.DIAGNOSIS if self.judged_at is None else ProbeReason.REPEATED_DIAGNOSIS
+        return first if self.stalled else ProbeReason.SCHEDULE
 
     def postpone(self) -> None:
         """Leave the present plateau without a verdict until its next diagnosis is due."""
         self.judgements = 1 if self.judged_at is None else self.judgements + 1
-        self.judged_at, self.judged_proven = self.steps, self.progress.proven
+        self.judged_at = self.steps
+        self.judged_proven, self.judged_stalled = self.progress.proven, self.progress.stalled
 
     def judge(self, verdict: Verdict) -> bool:
         """Add the verdict of a diagnosis, and return whether it is new.
@@ -256,7 +256,7 @@ class RunState:
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
             **{name: getattr(self, name) for name in ("first_loss", "steps", "step", "no_grad_share")},
-            **{name: getattr(self, name) for name in ("judged_at", "judged_proven", "judgements")},
+            **{name: getattr(self, name) for name in ("judged_at", "judged_proven", "judged_stalled", "judgements")},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -276,4 +276,5 @@ class RunState:
         self.announced_codes = [str(code) for code in state["announced_codes"]]
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]
         self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
+        self.judged_stalled = bool(state.get("judged_stalled", True))
         self.judgements, self.no_grad_share = int(state["judgements"]), float(state["no_grad_share"])
