@@ -38,6 +38,12 @@ def proven(evidence: Evidence) -> bool:
     return (plateau is not None and plateau.proven) or (trend is not None and trend.powered)
 
 
+def stands_still(evidence: Evidence) -> float:
+    """Return the share of the model that an optimizer trains and that still has its initial values, in [0, 1]."""
+    parts = evidence.get(Parts)
+    return 0.0 if parts is None else parts.share(lambda part: part.trainable and part.held and part.unmoved)
+
+
 def untested(evidence: Evidence) -> list[str]:
     """Return what has to be tested before a loss that stands still may be called settled, and was not."""
     restart = evidence.get(Restart) or Restart(gain=0.0, seeds=0, steps=0)

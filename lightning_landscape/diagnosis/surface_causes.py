@@ -9,7 +9,7 @@ from lightning_landscape.diagnosis.learning import (
     share_of_start,
     way_to_go,
 )
-from lightning_landscape.diagnosis.proof import lasts, proven, too_early, untested
+from lightning_landscape.diagnosis.proof import lasts, proven, stands_still, too_early, untested
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FIRST_TO_LAST_VANISHED,
@@ -19,6 +19,7 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_OF_RESTART,
     GAIN_SMALL,
     GAIN_WAY_DOWN,
+    PARAMETERS_STILL,
     RELATIVE_GRADIENT_LARGE,
     RELATIVE_GRADIENT_NONE,
     RELATIVE_GRADIENT_SMALL,
@@ -194,14 +195,16 @@ def slow(evidence: Evidence) -> Verdict | None:
 def settled(evidence: Evidence) -> Verdict | None:
     """Return `settled` if the run has learned and stopped, and everything that could show it stuck was tested.
 
-    No test shows it stuck then, and noise does not hide whether the loss still falls.
-    A loss of the inputs alone that never fell is settled where no trial and no restart lowers it at all.
+    No test shows it stuck then, no part stands still, and noise does not hide whether the loss still falls. A loss of
+    the inputs alone that never fell is settled where no trial and no restart lowers it at all.
     """
     level, trend = evidence.get(LossLevel), evidence.get(Trend)
     trials, restart = evidence.get(Trials), evidence.get(Restart)
     if level is None or trend is None or too_early(evidence) or untested(evidence) or not proven(evidence):
         return None
     if trials is None or restart is None or _larger_steps(trials) > GAIN_OF_RESTART:
+        return None
+    if stands_still(evidence) > PARAMETERS_STILL:
         return None
     use, best = evidence.get(InputUse), max(trials.best, restart.gain)
     at_floor = use is not None and use.unpaired and best <= GAIN_NONE
@@ -237,6 +240,8 @@ def undecided(evidence: Evidence) -> Verdict | None:
     reason = f"The loss came from {level.start:.4g} and stands at {level.now:.4g}; no measurement shows why."
     if missing:
         reason += f" Not tested: {'; '.join(missing)}."
+    elif stands_still(evidence) > PARAMETERS_STILL:
+        reason += f" {stands_still(evidence):.0%} of the model still has its initial values, although it is trained."
     elif too_early(evidence):
         reason += " Less than a tenth of the run has passed, so this may be a pause."
     elif not proven(evidence):

@@ -131,6 +131,10 @@ PARAMETERS_UNREACHED = 0.3
 PARAMETERS_FROZEN = 0.9
 """Above this share of parameters with `requires_grad=False`, hardly anything is trained."""
 
+PARAMETERS_STILL = 0.01
+"""Above this share of parameters that should move and do not, a loss is not called settled; less may be a bias that is
+of no use, such as one before a normalisation layer."""
+
 # Learning-rate schedule: shares of the peak learning rate and of the planned run, in [0, 1].
 
 SHARE_OF_PEAK_SMALL = 0.05

@@ -116,6 +116,19 @@ def cause(*changed):
     return verdict.cause if verdict is not None else None
 
 
+BODY = Part(
+    name="body",
+    share=1.0,
+    trainable=True,
+    frozen_since=None,
+    group=0,
+    learning_rate=0.1,
+    reached=True,
+    grad_norm=0.1,
+    norm=10.0,
+    initial_norm=10.0,
+    distance=3.0,
+)
 TESTED = (Parts((), (), step=300), NOTHING_GAINED, NO_BETTER)
 """the readings that a verdict `settled` needs beside those of `BASE`: nothing that was tried does better"""
 
@@ -521,6 +534,23 @@ def test_a_run_has_settled_only_if_everything_was_tested(missing):
     assert diagnose(BASE.including(LEARNED, *TESTED)).cause is Cause.SETTLED
 
 
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"share": 0.0101}, Cause.UNDECIDED),
+        ({"share": 0.01}, Cause.SETTLED),
+        ({"distance": 1e-9}, Cause.SETTLED),
+        ({"group": None}, Cause.SETTLED),
+        ({"trainable": False}, Cause.SETTLED),
+    ],
+)
+def test_nothing_is_settled_while_a_part_that_is_trained_has_its_initial_values(changed, found):
+    part = replace(BODY, **{"share": 0.5, "distance": 0.0, **changed})
+    verdict = diagnose(BASE.including(LEARNED, *TESTED[1:], Parts((part,), (), step=300)))
+    assert (verdict.cause, verdict.stuck) == (found, False)
+    assert ("still has its initial values" in verdict.reason) is (found is Cause.UNDECIDED)
+
+
 def test_a_smaller_rate_needs_no_test_if_the_runs_own_rate_hardly_moves_new_weights():
     still = replace(NO_BETTER, tenth=None, own=RestartedRun(0.0, 100, fallen=0.0199))
     assert cause_when_tested(LEARNED, still) is Cause.SETTLED
@@ -610,21 +640,9 @@ def test_more_expensive_probes_run_only_while_they_can_change_the_verdict():
     assert not open_(replace(ACTIVE, saturated=0.9), relative_gain(), NO_BETTER)
     assert open_(LEARNED, relative_gain())
     assert not open_(LEARNED, *TESTED)
-    grown = Part(
-        name="body",
-        share=1.0,
-        trainable=True,
-        frozen_since=None,
-        group=0,
-        learning_rate=0.1,
-        reached=True,
-        grad_norm=0.1,
-        norm=31.0,
-        initial_norm=10.0,
-        distance=3.0,
-    )
+    grown = replace(BODY, norm=31.0)
     assert open_(relative_gain(adam=0.5), Parts((grown,), (), step=300))  # the steps may have been too large
-    assert not open_(relative_gain(adam=0.5), Parts((replace(grown, norm=29.0),), (), step=300))
+    assert not open_(relative_gain(adam=0.5), Parts((replace(BODY, norm=29.0),), (), step=300))
     assert open_(relative_gain())
     assert not open_(relative_gain(adam=0.5))
     assert open_(relative_gain(adam=0.5), TWINS)
