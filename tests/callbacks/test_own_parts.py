@@ -120,7 +120,7 @@ class NotData:
 def test_an_additional_probe_changes_no_verdict_and_removes_no_measurement():
     default, extended = monitor_with(), monitor_with(probes=[*EXAMINATION, scale])
     before, after = fit(default), fit(extended)
-    assert default.verdicts[0].cause is Cause.SETTLED
+    assert default.verdicts[0].cause is Cause.UNDECIDED
     assert causes(extended) == causes(default)
     assert [verdict.reason for verdict in extended.verdicts] == [verdict.reason for verdict in default.verdicts]
     assert extended._state.readings.lines().keys() == default._state.readings.lines().keys()
@@ -183,7 +183,7 @@ def test_a_users_probe_runs_even_if_the_default_detectors_already_have_a_verdict
 
     monitor = monitor_with(probes=[*EXAMINATION, counting])
     fit(monitor)
-    assert monitor.verdict.cause is Cause.SETTLED
+    assert monitor.verdict.cause is Cause.UNDECIDED
     assert calls
 
 
@@ -364,7 +364,7 @@ def test_a_reading_that_a_checkpoint_cannot_store_is_warned_of_with_the_name_of_
     assert "any_value failed" in str(warning.message)
     assert "AnyValue.value" in str(warning.message)
     assert "NotData" in str(warning.message)
-    assert monitor.verdict.cause is Cause.SETTLED
+    assert monitor.verdict.cause is Cause.UNDECIDED
 
 
 def classes_with_library_names():
