@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning_landscape.diagnosis.learning import has_learned, way_to_go
 from lightning_landscape.diagnosis.proof import proven, too_early
-from lightning_landscape.diagnosis.setup_causes import large_steps
+from lightning_landscape.diagnosis.setup_causes import large_steps, steps_do_harm
 from lightning_landscape.diagnosis.surface_causes import is_saturated
 from lightning_landscape.diagnosis.thresholds import (
     CURVATURE_RATIO_NEGATIVE,
@@ -129,10 +129,11 @@ def restart_order(evidence: Evidence) -> tuple[str, ...]:
     of its units are useless, the first question is whether the model can learn more at all, for which Adam needs the
     fewest steps. Where the steps may be too large, a smaller rate comes before that.
     """
-    learned = has_learned(evidence) and not _units_are_useless(evidence)
+    useless = _units_are_useless(evidence)
+    learned = has_learned(evidence) and not useless
     first = ("own", "adam") if learned else ("adam", "own")
     smaller = ("tenth", "hundredth")
-    if large_steps(evidence):
+    if steps_do_harm(evidence) or (not learned and not useless and large_steps(evidence)):
         return (*smaller, *first)
     return ("own", *smaller, "adam") if learned else (*first, *smaller)
 

@@ -235,14 +235,19 @@ def motionless(evidence: Evidence) -> Verdict | None:
 def large_steps(evidence: Evidence) -> bool:
     """Return whether anything suggests that the steps of the run are or were too large: then a test is worth its price.
 
-    The first steps raised the loss, the loss is above its start, a part of the weights has grown threefold, or smaller
-    steps from the present weights lower the loss clearly further.
+    A part of the weights has grown threefold, or the steps do harm.
     """
-    parts, trials = evidence.get(Parts), evidence.get(Trials)
+    parts = evidence.get(Parts)
     grown = parts is not None and parts.share(lambda part: (part.norm_ratio or 0.0) > GROWN) > PART_OF_THE_MODEL
+    return grown or steps_do_harm(evidence)
+
+
+def steps_do_harm(evidence: Evidence) -> bool:
+    """Return whether the steps raised the loss above its start, or smaller ones from here lower it clearly further."""
+    trials = evidence.get(Trials)
     smaller = trials is not None and trials.smaller_rates - max(0.0, trials.own) > GAIN_CLEAR
     risen = share_of_start(evidence) > SHARE_OF_START_RISEN or rise_of_first_steps(evidence) > RISE_OF_FIRST_STEPS
-    return grown or smaller or risen
+    return smaller or risen
 
 
 def balanced(evidence: Evidence) -> Verdict | None:
