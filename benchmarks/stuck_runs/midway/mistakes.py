@@ -26,7 +26,7 @@ def frozen_from(module: nn.Module, step: int) -> Callable[[int], object]:
 
 
 class PutBack:
-    """A hook that keeps the weights of the first step, or of a later one, and puts them back every so many steps."""
+    """A hook that copies the weights at one step, and loads this copy again at regular intervals."""
 
     def __init__(self, model: nn.Module, start: int, every: int = 100) -> None:
         self.model, self.start, self.every = model, start, every
