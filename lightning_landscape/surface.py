@@ -108,7 +108,8 @@ class RunContext:
     gradient_budget: int | None = None
     """number of gradients of one batch that the probe may compute; None for no limit"""
     restart_order: tuple[str, ...] = ("own", "tenth", "hundredth", "adam")
-    """kinds of restarts, named like the fields of `Restart`, those first that can decide most after what is known"""
+    """kinds of restarts, named like the fields of `Restart`, those first that can decide most after what is known;
+    "usual_rate" only if the learning-rate schedule has come to an end"""
 
 
 @dataclass(frozen=True)

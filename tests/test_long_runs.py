@@ -11,7 +11,7 @@ from benchmarks.soak import LIMITS, ResourceUse, all_monitors, excessive_growth,
 from lightning_landscape import GradientNormMonitor, LandscapeMonitor, PlateauMonitor
 from lightning_landscape.evidence import Cause, Line, Verdict
 from lightning_landscape.examination.run_state import RunState
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 
 NO_RESOURCES = dataclasses.asdict(ResourceUse(0, 0, 0, 0, 0, 0, 0))
 

@@ -18,7 +18,7 @@ from lightning_landscape.callbacks.views import (
 )
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.probes import CopyTrials, HessianExtremes, HessianSpectrum
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ from lightning_landscape.callbacks.views import gradient_figures, gradient_scala
 from lightning_landscape.errors import GradientWarning
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.tracking.gradient_norms import EXPLODED, VANISHED
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ from lightning_landscape.evidence import Line, Verdict
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.probes.line import LossLine
 from lightning_landscape.reporting.messages import message
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

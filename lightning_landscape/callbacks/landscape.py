@@ -39,7 +39,7 @@ from lightning_landscape.probes import FIRST_LOOK, PathPlane, TryAlternatives, f
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -32,7 +32,7 @@ from lightning_landscape.remedies import Remedy
 from lightning_landscape.reporting.messages import NO_STEPS, category, message
 from lightning_landscape.reporting.reporter import Reporter
 from lightning_landscape.surface import Probe
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.lightning_host import LightningHost
 
@@ -212,9 +212,11 @@ class Monitor(ReportingCallback):
         state, examination = self._state, self._examination
         probes = examination.due_probes(state)
         state.kept_gradients = self._recorder.zeroing.kept
-        examination.check_host(host, state)
         can_probe = examination.can_probe(state)
         stalled, ready = state.stalled, can_probe or not probes
+        if can_probe and not probes:  # a plateau that this begins is diagnosed at the next check
+            examination.test_stall(host, state, self._guard)
+        examination.check_host(host, state)
         if probes and can_probe and not examination.within_budget(host, state):
             probes, stalled = (), False
         readings = self._probe(host, probes) if probes and can_probe else []

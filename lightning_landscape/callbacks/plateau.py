@@ -12,7 +12,7 @@ from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 
 
 class PlateauMonitor(Monitor):

@@ -12,7 +12,8 @@ from lightning_landscape.functional.noise import gradient_noise_scale
 from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.run_document import heat_map
 from lightning_landscape.tracking.gradient_norms import GradientNorms
-from lightning_landscape.tracking.progress import Progress, StepRecord
+from lightning_landscape.tracking.progress import Progress
+from lightning_landscape.tracking.step_record import StepRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

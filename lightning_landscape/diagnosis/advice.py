@@ -24,6 +24,7 @@ RESTARTS = {
     "adam": "new weights, adam",
     "tenth": "initial weights, learning rate x0.1",
     "hundredth": "initial weights, learning rate x0.01",
+    "usual_rate": "usual learning rate",
 }
 """names of the runs of `Restart`, by its fields"""
 WORDS = {
@@ -44,6 +45,7 @@ WORDS = {
     RESTARTS["adam"]: "Adam at a learning rate of 0.01 from new weights",
     RESTARTS["tenth"]: "a tenth of the learning rate from the initial weights",
     RESTARTS["hundredth"]: "a hundredth of the learning rate from the initial weights",
+    RESTARTS["usual_rate"]: "the learning rate from before the schedule ended",
 }
 """every trial in words"""
 NOT_ADVISED = ("this optimizer", "line search")
@@ -157,7 +159,7 @@ def _restarts(evidence: Evidence) -> dict[str, RestartedRun]:
     restart = evidence.get(Restart)
     if restart is None:
         return {}
-    runs = {"own": restart.own, "adam": restart.adam, "tenth": restart.tenth, "hundredth": restart.hundredth}
+    runs = {kind: getattr(restart, kind) for kind in RESTARTS}
     by_name = {RESTARTS[kind]: run for kind, run in runs.items() if run is not None}
     return by_name or {RESTARTS["adam"]: RestartedRun(restart.gain, restart.steps, seeds=restart.seeds)}
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from lightning_landscape.diagnosis.thresholds import (
+    CONSTANT_TOLERANCE,
     FALL_IN_STANDARD_DEVIATIONS,
     FIRST_LOSSES,
     GAIN_CLEAR,
@@ -21,8 +22,10 @@ from lightning_landscape.evidence import (
     Evidence,
     InputUse,
     LossLevel,
+    Outputs,
     Parts,
     Plateau,
+    Restart,
     StartingPoint,
     Trials,
     UpdateStatistics,
@@ -55,13 +58,27 @@ def floor_of(evidence: Evidence) -> float:
 
 
 def has_learned(evidence: Evidence) -> bool:
-    """Return whether the model uses its inputs or, if that was not measured, whether the loss is below its start."""
+    """Return whether the model uses its inputs or, if that was not measured, whether the loss is below its start.
+
+    It has not learned if a prediction that ignores the inputs would do as well.
+    """
     use, share = evidence.get(InputUse), share_of_start(evidence)
-    if share > SHARE_OF_START_RISEN:
+    if share > SHARE_OF_START_RISEN or beats_constant(evidence) is False:
         return False
     if use is None or use.unpaired:
         return share <= high_share_of_start(evidence)
     return use.share >= INPUT_USE_NONE
+
+
+def beats_constant(evidence: Evidence) -> bool | None:
+    """Return whether the predictions are better than the best one that ignores the inputs.
+
+    None if it was not measured, or if that constant leaves nothing to predict. It is fitted to the few samples on which
+    both are compared, so it is a little better there than elsewhere.
+    """
+    outputs = evidence.get(Outputs)
+    best = None if outputs is None else outputs.best_constant
+    return None if best is None or best.constant <= 0 else best.loss < (1 - CONSTANT_TOLERANCE) * best.constant
 
 
 def has_fallen(evidence: Evidence) -> bool:
@@ -144,6 +161,13 @@ def gains_nothing(evidence: Evidence) -> bool:
     updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
     at_rest = updates is not None and updates.travelled == 0
     return at_rest if trials is None else trials.own_at_any_rate <= GAIN_CLEAR
+
+
+def going_on(evidence: Evidence) -> float:
+    """Return the gain of the run's own optimizer if it only goes on, by trials and by restarts; never negative."""
+    trials, restart = evidence.get(Trials), evidence.get(Restart)
+    gains = (trials.own if trials is not None else 0.0, restart.going_on_gain if restart is not None else None)
+    return max(0.0, *(gain for gain in gains if gain is not None))
 
 
 def is_far_above_zero(evidence: Evidence) -> bool:

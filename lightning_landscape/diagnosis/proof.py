@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.thresholds import LENGTH_UNDECIDED, STEPS_EARLY, UNMOVED
+from lightning_landscape.diagnosis.thresholds import ELAPSED_LATE, LENGTH_UNDECIDED, STEPS_EARLY, UNMOVED
 from lightning_landscape.evidence import Evidence, Parts, Plateau, Restart, Schedule, Trend, Trials
+
+LEAST_STRETCH_OF_RUN, LEAST_STRETCH_OF_SCHEDULE = 0.05, 0.25
+"""A rate that has been at its end for less than these shares, of the run and of the time before, may rise again: a
+cosine cycle is there for 6% of its length"""
+
+
+def schedule_ended_early(evidence: Evidence) -> bool:
+    """Return whether the rate came to its end long before the run does, and has stayed there.
+
+    In a run of unknown length, it must have stayed there for longer than it had lasted.
+    """
+    schedule = evidence.get(Schedule)
+    if schedule is None or schedule.ended_after is None:
+        return False
+    since_then, share = schedule.steps - schedule.ended_after, schedule.ended_at_share
+    if share is None or schedule.planned_steps is None:
+        return since_then > schedule.ended_after
+    least = min(LEAST_STRETCH_OF_RUN * schedule.planned_steps, LEAST_STRETCH_OF_SCHEDULE * schedule.ended_after)
+    return share < ELAPSED_LATE and since_then >= least
 
 
 def too_early(evidence: Evidence) -> bool:
@@ -56,4 +75,6 @@ def untested(evidence: Evidence) -> list[str]:
         "new initial weights": redrawn,
         "the initial weights at a smaller learning rate": unmoved or restart.smaller_rate_gain is not None,
     }
+    if schedule_ended_early(evidence):
+        tests["the learning rate from before the schedule ended"] = restart.usual_rate is not None
     return [name for name, tested in tests.items() if not tested]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.learning import has_learned, way_to_go
-from lightning_landscape.diagnosis.proof import proven, too_early
+from lightning_landscape.diagnosis.learning import going_on, has_learned, way_to_go
+from lightning_landscape.diagnosis.proof import proven, schedule_ended_early, too_early
 from lightning_landscape.diagnosis.setup_causes import large_steps, steps_do_harm
 from lightning_landscape.diagnosis.surface_causes import is_saturated
 from lightning_landscape.diagnosis.thresholds import (
@@ -102,13 +102,6 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     )
 
 
-def going_on(evidence: Evidence) -> float:
-    """Return the gain of the run's own optimizer if it only goes on, by trials and by restarts; never negative."""
-    trials, restart = evidence.get(Trials), evidence.get(Restart)
-    gains = (trials.own if trials is not None else 0.0, restart.going_on_gain if restart is not None else None)
-    return max(0.0, *(gain for gain in gains if gain is not None))
-
-
 def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:
     """Return whether only a restart can show that the verdict is right, or that the learning rate is to blame instead.
 
@@ -125,17 +118,20 @@ def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:
 def restart_order(evidence: Evidence) -> tuple[str, ...]:
     """Return the kinds of restarts, named like the fields of `Restart`, those first that can decide most.
 
-    If the run has learned, its own optimizer from new weights shows whether it is in a poor minimum. If not, or if most
-    of its units are useless, the first question is whether the model can learn more at all, for which Adam needs the
-    fewest steps. Where the steps may be too large, a smaller rate comes before that.
+    If the schedule has ended early, the first question is what its usual rate would do. If the run has learned, its own
+    optimizer from new weights shows whether it is in a poor minimum. If not, or if most of its units are useless, the
+    question is whether the model can learn more at all, for which Adam needs the fewest steps. Where the steps may be
+    too large, a smaller rate comes before that.
     """
     useless = _units_are_useless(evidence)
     learned = has_learned(evidence) and not useless
-    first = ("own", "adam") if learned else ("adam", "own")
+    first: tuple[str, ...] = ("own", "adam") if learned else ("adam", "own")
     smaller = ("tenth", "hundredth")
+    if schedule_ended_early(evidence):
+        first = ("usual_rate", *first)
     if steps_do_harm(evidence) or (not learned and not useless and large_steps(evidence)):
         return (*smaller, *first)
-    return ("own", *smaller, "adam") if learned else (*first, *smaller)
+    return (*first[:-1], *smaller, "adam") if learned else (*first, *smaller)
 
 
 def _units_are_useless(evidence: Evidence) -> bool:

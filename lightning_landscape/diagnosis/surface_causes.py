@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.learning import (
+    beats_constant,
     falls_by_inputs,
     has_learned,
     high_share_of_start,
@@ -236,7 +237,8 @@ def undecided(evidence: Evidence) -> Verdict | None:
     share, updates, missing = share_of_start(evidence), evidence.get(UpdateStatistics), untested(evidence)
     lost = share > SHARE_OF_START_RISEN and updates is not None and (updates.travelled or 0.0) > TRAVEL_LARGE
     learned = has_learned(evidence) or falls_by_inputs(evidence)
-    stays_high = lasts(evidence) and share > high_share_of_start(evidence) and not learned
+    high = share > high_share_of_start(evidence) or beats_constant(evidence) is False
+    stays_high = lasts(evidence) and high and not learned
     reason = f"The loss came from {level.start:.4g} and stands at {level.now:.4g}; no measurement shows why."
     if missing:
         reason += f" Not tested: {'; '.join(missing)}."

@@ -95,6 +95,9 @@ CURVATURE_RATIO_NEGATIVE = 0.01
 INPUT_USE_NONE = 0.02
 """Below this rise, the model does not use its inputs."""
 
+CONSTANT_TOLERANCE = 0.02
+"""A loss above the best constant's, less this share, is no better than a constant."""
+
 # Agreement of targets: by how many standard errors similar samples have more similar targets than any two samples.
 
 TARGETS_AGREE = 5.0

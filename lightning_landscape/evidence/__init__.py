@@ -44,6 +44,7 @@ from lightning_landscape.evidence.readings import LossLevel as LossLevel
 from lightning_landscape.evidence.readings import Plateau as Plateau
 from lightning_landscape.evidence.readings import UpdateStatistics as UpdateStatistics
 from lightning_landscape.evidence.readings_log import ReadingsLog as ReadingsLog
+from lightning_landscape.evidence.same_batches import SameBatches as SameBatches
 from lightning_landscape.evidence.schedule import Schedule as Schedule
 from lightning_landscape.evidence.schedule import Scheduler as Scheduler
 from lightning_landscape.evidence.schedule import Schedulers as Schedulers

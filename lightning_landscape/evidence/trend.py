@@ -28,6 +28,8 @@ class Trend:
     """Σ|g·Δw| over the window, in units of the loss: it bounds the first-order fall; None if it was not measured"""
     floor: float = 0.0
     """the lowest possible loss: measured, 0, or assumed as explained in `functional.loss_floor`"""
+    batches: int | None = None
+    """number of batches on which earlier and present weights were compared; None for the losses of training"""
 
     @property
     def threshold(self) -> float:
@@ -79,6 +81,8 @@ class Trend:
                 f"The training loss averages {where} over {self.window} steps, so its fall cannot be given in percent."
             )
         detectable = f"(a fall of {max(self.tolerance, self.margin / self.level):.1%} would have been seen)"
+        if self.batches is not None:
+            detectable = f"on the same {self.batches} batches {detectable}"
         if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
             if self.predicted == 0:
                 return f"The weights have not moved in {self.window} steps."

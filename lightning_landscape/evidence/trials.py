@@ -200,6 +200,8 @@ class Restart:
     """the run's initial weights, with its own optimizer at a tenth of the rate of the run"""
     hundredth: RestartedRun | None = None
     """the run's initial weights, with its own optimizer at a hundredth of the rate of the run"""
+    usual_rate: RestartedRun | None = None
+    """the present weights, with the run's own optimizer at the rate that was usual before the schedule ended"""
     going_on: RestartedRun | None = None
     """the present weights, with the run's own optimizer in its present state: the gain of more steps alone"""
     held_out_batches: int = 0
@@ -222,6 +224,11 @@ class Restart:
     def adam_gain(self) -> float | None:
         """Gain of new weights with Adam at 0.01; None if it was not tried or blew up."""
         return _gain_of(self.adam)
+
+    @property
+    def usual_rate_gain(self) -> float | None:
+        """Gain of the present weights at the usual rate; None if it was not tried or blew up."""
+        return _gain_of(self.usual_rate)
 
     @property
     def smaller_rate(self) -> RestartedRun | None:

@@ -17,12 +17,18 @@ REPLAY = 60
 DIAGNOSES = 2
 """all diagnoses of a run together may compute this many times as much as the first one"""
 
+STALL_TESTS = 8
+"""tests whether the loss stands still may compute one gradient for this many of the first diagnosis, and beyond that
+what scheduled measurements leave"""
+
 
 class ProbeReason(Enum):
     """Why probes run."""
 
     SCHEDULE = auto()
     """a scheduled measurement; it can wait"""
+    STALL_TEST = auto()
+    """a test on the same batches whether the loss stands still; it shares the budget of scheduled measurements"""
     DIAGNOSIS = auto()
     """the first diagnosis of a plateau; it begins in any case, with what is left of the budget"""
     REPEATED_DIAGNOSIS = auto()
@@ -55,7 +61,8 @@ class Account:
     - The first diagnosis of a run may compute `Effort.gradients`; all diagnoses together may compute twice that.
     - Each later diagnosis, and the probes that follow an alarm, may use half of what is then left; a diagnosis that
       finishes an earlier one may use up to 125 of it in any case.
-    - Scheduled measurements may compute 2% of the steps taken so far. Diagnoses may also use what is left of it.
+    - Scheduled measurements may compute 2% of the steps taken so far. Diagnoses may also use what is left of it, and
+      so may tests whether the loss stands still, which may compute an eighth of a diagnosis in any case.
 
     Without an effort nothing is limited.
     """
@@ -75,6 +82,8 @@ class Account:
         earned = SHARE * steps - self._scheduled - max(0.0, self._diagnoses - total)
         if reason is ProbeReason.SCHEDULE:
             return max(0, int(earned))
+        if reason is ProbeReason.STALL_TEST:
+            return max(0, int(earned + first / STALL_TESTS))
         if not self._diagnoses:
             return first
         left = total - self._diagnoses
@@ -94,7 +103,7 @@ class Account:
 
     def spend(self, reason: ProbeReason, gradients: float) -> None:
         """Count gradients that probes have computed."""
-        if reason is ProbeReason.SCHEDULE:
+        if reason in (ProbeReason.SCHEDULE, ProbeReason.STALL_TEST):
             self._scheduled += gradients
         elif reason in BESIDE:
             self._first_look += gradients

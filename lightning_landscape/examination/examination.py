@@ -26,9 +26,10 @@ from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
 from lightning_landscape.examination.snapshots import Snapshots, weights_of
 from lightning_landscape.examination.spending import LEAST_MEASUREMENT, Underway, batches_for
+from lightning_landscape.examination.stall_test import StallTest
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.examination.verdicts import Verdicts
-from lightning_landscape.probes import EXAMINATION, FIRST_LOOK, HessianExtremes
+from lightning_landscape.probes import EXAMINATION, FIRST_LOOK, HessianExtremes, same_batches
 from lightning_landscape.surface import Probe
 from lightning_landscape.trainer.host import Host
 
@@ -85,6 +86,7 @@ class Examination:
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
         self._snapshots = Snapshots(anchors)
         finders = FINDERS if self._verdicts.uses_findings else ()
+        self._stall_test = StallTest((same_batches,) if self._probes else (), self.limits, loss_fn)
         self.first_look = FirstLook(first_look, finders, self.limits, loss_fn, self._snapshots)
         self.forget()
 
@@ -97,6 +99,7 @@ class Examination:
         self.memory = PlateauMemory()
         """what is kept of a diagnosis for the next check or the next diagnosis"""
         self.captures.forget()
+        self._stall_test.forget()
         self._follows_alarm = False  # whether the present check runs follow-up probes
         self._last_pictured: int | None = None  # the step of the latest alarm with a picture of the plane
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
@@ -127,7 +130,7 @@ class Examination:
         A diagnosis that would continue at the next check is given up if the loss falls again.
         """
         self.memory.plan(state, diagnoses=bool(self._probes))
-        due = self._scheduled and self.schedule.due(state.steps + ahead)
+        due = (self._scheduled and self.schedule.due(state.steps + ahead)) or self._stall_test.due(state, ahead)
         soon = bool(self._probes) and state.may_stall_within(ahead)
         for_probes = bool(self.due_probes(state) or due or soon or self.captures_always)
         self.captures.plan(for_probes=for_probes, for_replay=self.replay.begins(state))
@@ -161,7 +164,14 @@ class Examination:
         """Note what was frozen, copy the weights while the loss is finite, and read the run if it is to be judged."""
         if (self._probes or self.replay.probes) and state.progress.divergence is None and state.progress.finite:
             self._snapshots.take_recent(host.module, state.step, state.recent_losses)
+            self._stall_test.take(host.module, state)
         check_host(host, state, self._snapshots)
+
+    def test_stall(self, host: Host, state: RunState, guard: Guard) -> None:
+        """Test on the captured batches whether the loss stands still, where that is due and noise hides it."""
+        if self._stall_test.due(state):
+            self.skipped.update(self._stall_test(host, self.probe_set, state, guard))
+            self.captures.end_probes()
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""
@@ -263,6 +273,7 @@ class Examination:
             **self.schedule.state_dict(),
             **self.captures.state_dict(),
             "pictured": self._last_pictured,
+            "stall_test": self._stall_test.state_dict(),
             "snapshots": self._snapshots.state_dict(),
             "account": self.limits.state_dict(),
             **self.memory.state_dict(),
@@ -274,6 +285,7 @@ class Examination:
         self.captures.load_state_dict(state)
         self._last_pictured = state["pictured"]
         self._snapshots.load_state_dict(state["snapshots"])
+        self._stall_test.load_state_dict(state.get("stall_test", {}))  # version 0.1 had none
         self.limits.load_state_dict(state["account"])
         # A diagnosis that was begun with another effort is begun again.
         self.memory.load_state_dict(state, limited=self.limits.account.effort is not None)

@@ -13,6 +13,9 @@ from lightning_landscape.examination.stopwatch import Brake, Stopwatch
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.trainer.host import Host
 
+NAMES = {ProbeReason.SCHEDULE: "scheduled lines", ProbeReason.STALL_TEST: "a test whether the loss stands still"}
+"""what is left out where the budget of scheduled measurements is used up"""
+
 
 class Limits:
     """The effort of a run, the account of the gradients that its probes compute, and the brake.
@@ -60,8 +63,8 @@ class Limits:
 
     def cover(self, host: Host, reason: ProbeReason, steps: int, price: int) -> bool:
         """Return whether probes at this price may begin now, the same on every rank; if not, a note says so."""
-        scheduled = reason is ProbeReason.SCHEDULE
-        what = "scheduled lines" if scheduled else "another diagnosis"
+        scheduled = reason in (ProbeReason.SCHEDULE, ProbeReason.STALL_TEST)
+        what = NAMES.get(reason, "another diagnosis")
         if self._unlimited(reason) or host.from_first_rank(self.account.can_afford(reason, steps, price)):
             self.left_out.pop(what, None)
             return True

@@ -17,7 +17,10 @@ from lightning_landscape.surface import Probe
 MAX_BYTES = 64 * 2**20
 """most bytes of the weights of a model of which something is kept, since they go into the user's checkpoints"""
 EXPENSIVE = (Trials, Curvature)
-"""readings that the next diagnosis takes over if the budget did not cover all probes of the last one"""
+"""readings that the next diagnosis takes over if the budget did not cover all probes of the last one; runs from other
+weights are taken over in any case"""
+MOVED = 0.1
+"""change of the height of the loss, as a share, from which on a diagnosis takes nothing over"""
 
 
 class PlateauMemory:
@@ -32,9 +35,11 @@ class PlateauMemory:
         """the diagnosis that continues at the next check; None where there is none"""
         self._kept: dict[str, Any] = {}
         self._readings: tuple[object, ...] = ()
+        self._unfinished = False
+        self._height: float | None = None  # of the loss above its floor, at the diagnosis from which these are
 
     def plan(self, state: RunState, *, diagnoses: bool) -> None:
-        """Forget everything if the loss falls again, or if no plateau is being diagnosed.
+        """Forget everything if the loss falls again, or is no longer where it was at the last diagnosis.
 
         Args:
             state: the state of the run.
@@ -42,7 +47,11 @@ class PlateauMemory:
         """
         trend = state.progress.trend
         falls = not state.stalled and trend is not None and trend.falling
-        if falls or not diagnoses or (self.underway is None and state.judged_at is None):
+        if self._readings and self._height is None:
+            self._height = _height(state)
+        now, before = _height(state), self._height
+        moved = now is not None and before is not None and abs(now - before) > MOVED * before
+        if falls or moved or not diagnoses:
             self.forget()
 
     def begin(self, names: tuple[str, ...], *, diagnosing: bool) -> tuple[Budget | None, tuple[object, ...], int]:
@@ -62,14 +71,14 @@ class PlateauMemory:
     def reason(self, reason: ProbeReason) -> ProbeReason:
         """Return the reason for which probes run, which is to finish the last diagnosis if something of it is left."""
         repeated = reason is ProbeReason.REPEATED_DIAGNOSIS
-        return ProbeReason.UNFINISHED_DIAGNOSIS if repeated and self._readings else reason
+        return ProbeReason.UNFINISHED_DIAGNOSIS if repeated and self._unfinished else reason
 
     def skips(self, probe: Probe) -> bool:
         """Return whether a diagnosis that goes on with an earlier one skips this probe, since that one has run it.
 
         All expensive probes that declare their class of `reading` are skipped, to leave the budget for the others.
         """
-        return bool(self._readings) and getattr(probe, "reading", None) in EXPENSIVE
+        return self._unfinished and bool(self._readings) and getattr(probe, "reading", None) in EXPENSIVE
 
     def kept(self, module: nn.Module) -> dict[str, Any] | None:
         """Return what probes keep, which they may change; None for a model that is too large."""
@@ -87,7 +96,9 @@ class PlateauMemory:
         unfinished = bool(left_out) or any(isinstance(reading, Restart) and reading.left for reading in readings)
         self.underway = underway
         if underway is None:
-            self._readings = tuple(reading for reading in readings if unfinished and isinstance(reading, EXPENSIVE))
+            self._unfinished, self._height = unfinished, None
+            kept = (*EXPENSIVE, Restart) if unfinished else (Restart,)
+            self._readings = tuple(reading for reading in readings if isinstance(reading, kept))
 
     def state_dict(self) -> dict[str, Any]:
         """Return builtins and tensors, for the checkpoint."""
@@ -95,6 +106,8 @@ class PlateauMemory:
             "underway": None if self.underway is None else self.underway.to_dict(),
             "kept": self._kept,
             "taken_over": Evidence(*self._readings).to_dict(),
+            "unfinished": self._unfinished,
+            "height": self._height,
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, limited: bool) -> None:
@@ -107,3 +120,9 @@ class PlateauMemory:
         self.underway = Underway.from_dict(state["underway"]) if limited and state["underway"] is not None else None
         self._kept = dict(state.get("kept", {}))  # version 0.1 had neither
         self._readings = tuple(Evidence.from_dict(state.get("taken_over", {})))
+        self._unfinished, self._height = bool(state.get("unfinished", self._readings)), state.get("height")
+
+
+def _height(state: RunState) -> float | None:
+    level = state.progress.level
+    return None if level is None else level.now - level.floor

@@ -30,13 +30,17 @@ from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
 from lightning_landscape.tracking.loss_history import FIRST_HORIZON
 from lightning_landscape.tracking.mean_loss import MeanLoss
-from lightning_landscape.tracking.progress import Progress, StepRecord
+from lightning_landscape.tracking.progress import Progress
+from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
 
 HIGH = 0.7
 """share of its start above which the loss is diagnosed although noise hides whether it falls"""
-UNCLEAR, UNCLEAR_BUT_LOW = 0.1, 0.2
-"""shares of the run after which noise may hide its fall: of a loss near its start, and of one with large steps"""
+UNCLEAR, UNCLEAR_BUT_LOW, UNCLEAR_UNTESTED = 0.1, 0.2, 0.4
+"""shares of the run after which it is diagnosed although noise hides whether the loss falls: a loss near its start, one
+with large steps, and one with large steps that has not been tested on the same batches yet"""
+TRAVEL_VERY_LARGE = 0.5
+"""weights that move by half of their norm within 5% of the run do not settle, so no test is waited for"""
 
 
 class RunState:
@@ -132,8 +136,11 @@ class RunState:
             return True
         start = min(first, progress.level.start)
         high = replace(progress.level, start=start).share_of_start > HIGH
-        hidden = progress.hold is None and not progress.trend.powered
-        far = passed >= UNCLEAR_BUT_LOW and (progress.travelled or 0.0) > TRAVEL_LARGE
+        tested = progress.on_same_batches
+        hidden = progress.noise_hides and not (tested is not None and tested.falling)
+        travelled = progress.travelled or 0.0
+        waits = tested is None and travelled < TRAVEL_VERY_LARGE
+        far = passed >= (UNCLEAR_UNTESTED if waits else UNCLEAR_BUT_LOW) and travelled > TRAVEL_LARGE
         return (hidden and (high or far)) or (high and progress.hold == "solved")
 
     @property
@@ -177,6 +184,8 @@ class RunState:
             lower = verdict.stuck and is_lower(verdict, last)
             near = verdict.since - last.step < self._patience and not lower
             if last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
+                return False
+            if last.stuck and verdict.cause is Cause.UNDECIDED and near:
                 return False
             if not first and verdict.cause is not Cause.DIVERGED and (not last.stuck or last.cause is Cause.UNDECIDED):
                 if last.stuck > verdict.stuck:

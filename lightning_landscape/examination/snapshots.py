@@ -103,7 +103,7 @@ class Snapshots:
     def add_to_path(self, module: nn.Module, step: int) -> None:
         """Copy the weights as a point of the path; where it has too many points, every second one is removed."""
         weights = weights_of(module)
-        most = min(PATH_POINTS, PATH_BYTES // max(1, _bytes(weights)))
+        most = min(PATH_POINTS, PATH_BYTES // max(1, size_of(weights)))
         if most < 1 or any(point.keys() != weights.keys() for point in self._path.values()):
             self._path = {}
         if most < 1:
@@ -126,7 +126,7 @@ class Snapshots:
             losses: the training losses since the last copy; a new copy resets them.
         """
         weights = weights_of(module)
-        size = _bytes(weights)
+        size = size_of(weights)
         if not self._keeps_recent(weights):
             return
         if self._recent is not None and step - self._recent[0] < RECENT_STEPS * max(1, -(-size // RECENT_BYTES)):
@@ -146,7 +146,7 @@ class Snapshots:
         return loss is not None and "best" in self.names and (self._best_loss is None or loss < self._best_loss)
 
     def _keeps_recent(self, weights: Params) -> bool:
-        return _bytes(weights) <= self.max_saved_bytes
+        return size_of(weights) <= self.max_saved_bytes
 
     def points(self, like: Params, *, by_step: bool = False) -> dict[str, Params]:
         """Return the points that belong to the model with the parameters `like`, by name.
@@ -183,7 +183,7 @@ class Snapshots:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the path, and the anchors if they are small enough for the user's checkpoint."""
-        size = sum(map(_bytes, self._points.values()))
+        size = sum(map(size_of, self._points.values()))
         points = self._points if size <= self.max_saved_bytes else {}
         return {
             "points": {name: dict(point) for name, point in points.items()},
@@ -219,7 +219,8 @@ def trainable_in(module: nn.Module, weights: Params) -> list[str]:
     return [name for name, parameter in module.named_parameters() if parameter.requires_grad and name in weights]
 
 
-def _bytes(weights: Params) -> int:
+def size_of(weights: Params) -> int:
+    """Return the bytes of all weights together."""
     return sum(weight.numel() * weight.element_size() for weight in weights.values())
 
 

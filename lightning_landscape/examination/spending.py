@@ -104,7 +104,7 @@ class Spending:
         self.meter, self.budget = meter, budget or Budget(None if unlimited else account.allowance(reason, steps))
         self._account, self._reason, self._steps, self._brake = account, reason, steps, brake
         self._follow_up: Budget | None = None
-        unsliced = reason in (ProbeReason.SCHEDULE, ProbeReason.REMEDY, *BESIDE)
+        unsliced = reason in (ProbeReason.SCHEDULE, ProbeReason.STALL_TEST, ProbeReason.REMEDY, *BESIDE)
         self._slice = None if unsliced else account.slice(steps)
         self._charged = meter.gradients
 

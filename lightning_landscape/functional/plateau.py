@@ -22,6 +22,15 @@ TOLERANCE = WINDOWS[-1][1]
 """relevant fall over the longest window, as a share of the level"""
 
 
+def tolerance_over(share: float) -> float:
+    """Return the relevant fall over a share of the run, relative to the level: the line through `WINDOWS`.
+
+    >>> round(tolerance_over(0.05), 3), round(tolerance_over(0.2), 3)
+    (0.012, 0.03)
+    """
+    return 0.006 + 0.12 * share
+
+
 def examine(blocks: Sequence[Block], floor: float = 0.0) -> list[Trend]:
     """Return the trend over each of `WINDOWS` that the blocks fill, shortest first, all ending at the last block."""
     return [fit_trend(blocks[-count:], tolerance, floor) for count, tolerance in WINDOWS if count <= len(blocks)]

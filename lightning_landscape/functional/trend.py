@@ -154,6 +154,45 @@ def fit_trend(blocks: Sequence[Block], tolerance: float, floor: float = 0.0) -> 
     return Trend(window, abs(mean - floor), -slope * window, STANDARD_ERRORS * error * window, tolerance, bound, floor)
 
 
+def trend_on_same_batches(
+    steps: Sequence[int], losses: Sequence[Sequence[float]], tolerance: float, floor: float = 0.0
+) -> Trend:
+    """Compute the fall of the loss from earlier weights to later ones, all evaluated on the same batches.
+
+    A line is fitted to the losses on each batch. The variance of the mean slope is the sum of two parts: the scatter
+    of the slopes between batches, widened as Student's t for few batches, and the scatter of the mean losses about
+    their line, since the weights themselves move to and fro.
+
+    >>> noisy = [[1.0, 9.0, 4.0], [1.0, 9.0, 4.0], [1.0, 9.0, 4.0]]
+    >>> trend_on_same_batches([0, 50, 100], noisy, tolerance=0.02).stalled
+    True
+
+    Args:
+        steps: the optimizer steps after which the weights were copied, at least 3, ascending.
+        losses: loss of each of these weights on each batch, shape (len(steps), batches).
+        tolerance: share of the level by which the loss must fall over the window to count as progress.
+        floor: the loss from which `Trend.level` is measured.
+
+    Raises:
+        ValueError: if there are fewer than 3 steps or 2 batches.
+    """
+    batches = len(losses[0]) if losses else 0
+    if len(steps) < 3 or batches < 2:
+        raise ValueError(f"a trend needs at least 3 steps and 2 batches, got {len(steps)} and {batches}")
+    window, middle = steps[-1] - steps[0], sum(steps) / len(steps)
+    x = [step - middle for step in steps]
+    spread = _dot(x, x)
+    slopes = [_dot(x, [row[batch] for row in losses]) / spread for batch in range(batches)]
+    slope = sum(slopes) / batches
+    means = [sum(row) / batches for row in losses]
+    mean = sum(means) / len(means)
+    between = sum((s - slope) ** 2 for s in slopes) / (batches - 1) / batches
+    between *= (batches - 1) / max(1, batches - 3)
+    about = sum((m - mean - slope * a) ** 2 for m, a in zip(means, x, strict=True)) / (len(steps) - 2) / spread
+    margin = STANDARD_ERRORS * sqrt(between + about) * window
+    return Trend(window, abs(mean - floor), -slope * window, margin, tolerance, floor=floor, batches=batches)
+
+
 def _fit_line(sizes: Sequence[int], means: Sequence[float]) -> tuple[float, float, float]:
     """Fit a line through the means of blocks of these sizes by least squares.
 

@@ -13,6 +13,7 @@ from lightning_landscape.probes.noise import gradient_noise as gradient_noise
 from lightning_landscape.probes.outputs import outputs as outputs
 from lightning_landscape.probes.path import PathPlane as PathPlane
 from lightning_landscape.probes.restarts import Restarts as Restarts
+from lightning_landscape.probes.same_batches import same_batches as same_batches
 from lightning_landscape.probes.symmetry import symmetry as symmetry
 from lightning_landscape.probes.trials import CopyTrials as CopyTrials
 from lightning_landscape.probes.trials import input_use as input_use

@@ -12,11 +12,12 @@ from lightning_landscape.probes.course import LEAST_PART, STOPS, Course, Judge, 
 from lightning_landscape.probes.trials import adam
 from lightning_landscape.surface import LossSurface, OptimizerStep, Params
 
-OWN, ADAM, TENTH, HUNDREDTH, GOING_ON = "own", "adam", "tenth", "hundredth", "going_on"
+OWN, ADAM, TENTH, HUNDREDTH = "own", "adam", "tenth", "hundredth"
+USUAL_RATE, GOING_ON = "usual_rate", "going_on"
 """the kinds of runs, named like the fields of `Restart`"""
 FACTORS = {OWN: 1.0, TENTH: 0.1, HUNDREDTH: 0.01}
 """factors on the rate of the run"""
-LEAST_STEPS = {OWN: 100, ADAM: 100, TENTH: 60, HUNDREDTH: 60, GOING_ON: 40}
+LEAST_STEPS = {OWN: 100, ADAM: 100, TENTH: 60, HUNDREDTH: 60, USUAL_RATE: 60, GOING_ON: 40}
 """smallest number of steps of a run; after fewer, its loss cannot be compared with that of the run"""
 CLEAR_GAIN = 0.3
 """gain after which no other change is tried"""
@@ -36,9 +37,10 @@ class Restarts:
 
     Runs begin at new weights, with the run's own optimizer and rate or with Adam at a learning rate of 0.01, or at the
     initial weights, at a tenth of the rate, and at a hundredth if a tenth does not train or helps.
-    `RunContext.restart_order` says which come first; further new weights come last. If one of them helps, the run goes
-    on from the present weights for as many steps, for comparison. Each run is stopped where one half of the held-out
-    batches has the lowest loss, and its gain is that on the other half.
+    `RunContext.restart_order` says which come first, and whether one begins at the present weights with the rate that
+    was usual before the schedule ended; further new weights come last. If one of them helps, the run goes on from the
+    present weights for as many steps, for comparison. Each run is stopped where one half of the held-out batches has
+    the lowest loss, and its gain is that on the other half.
 
     This takes more than any other probe, so it runs last. Where the gradient budget is smaller, runs are shorter, but
     at least 100 steps long, and 60 from the initial weights. Where `RunContext.kept` is given, a run that the budget
@@ -91,6 +93,7 @@ class Restarts:
         kinds = [OWN] if own and drawn else []
         kinds += [TENTH, HUNDREDTH] if own and "initial" in surface.anchors else []
         kinds += [ADAM] if drawn else []
+        kinds += [USUAL_RATE] if own and USUAL_RATE in surface.run.restart_order else []
         return [*kinds, GOING_ON] if kinds and surface.run.optimizer_copy is not None else kinds
 
     def _next(
@@ -138,7 +141,7 @@ class Restarts:
         return self.seeds if kind in (OWN, ADAM) else 1
 
     def _most_steps(self, kind: str) -> int:
-        return max(1, self.steps // 2) if kind in (TENTH, HUNDREDTH) else self.steps
+        return max(1, self.steps // 2) if kind in (TENTH, HUNDREDTH, USUAL_RATE) else self.steps
 
 
 def _unmoved(runs: Sequence[RestartedRun]) -> bool:
@@ -153,7 +156,7 @@ def _cost_of_run(steps: int, evaluation: float) -> float:
 
 def _start(course: Course, surface: LossSurface) -> Params:
     """Return the weights at which a run begins."""
-    if course.kind == GOING_ON:
+    if course.kind in (GOING_ON, USUAL_RATE):
         return surface.here
     if course.kind in (TENTH, HUNDREDTH):
         return interpolate(surface.anchors["initial"], surface.here, 0.0)

@@ -20,7 +20,7 @@ from lightning_landscape.recording.optimizer_record import NO_OPTIMIZER, Optimiz
 from lightning_landscape.recording.step_buffer import to_records
 from lightning_landscape.recording.updates import stacked
 from lightning_landscape.recording.zeroing import Zeroing
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer._compat import unscales_gradients
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizers import count_parameters, learning_rate_of

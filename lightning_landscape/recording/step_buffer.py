@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.recording.optimizer_record import PendingStep
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer._compat import flattened
 from lightning_landscape.trainer.host import Host
 

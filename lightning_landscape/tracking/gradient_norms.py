@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning_landscape._thinning import merge_columns, merge_pairs
 from lightning_landscape.evidence import Clipping, GradientScale, LostGradients
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 
 COLUMNS = 200
 """columns at which the history is shortened: neighbours are merged, and each column covers twice as many steps"""

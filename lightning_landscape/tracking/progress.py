@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import nan
-from typing import Any, NamedTuple
+from typing import Any
 
 from lightning_landscape.evidence import Divergence, LossLevel, Schedule, Trend
 from lightning_landscape.functional import plateau
-from lightning_landscape.functional.trend import mean_loss
+from lightning_landscape.functional.trend import mean_loss, trend_on_same_batches
 from lightning_landscape.tracking.learning_rates import LearningRates
-from lightning_landscape.tracking.loss_history import LossHistory
+from lightning_landscape.tracking.loss_history import BLOCKS_PER_RUN, LossHistory
+from lightning_landscape.tracking.step_record import StepRecord
 
 SHORT_WINDOW = plateau.WINDOWS[0][0]
 """number of blocks in the shortest window"""
@@ -19,35 +20,6 @@ OVERFLOW = 1e150
 """a loss of this size counts as infinite, because its square overflows"""
 NOT_FINITE_IN_A_ROW = 3
 """number of successive losses that are not finite that counts as a divergence"""
-
-
-class StepRecord(NamedTuple):
-    """The numbers that were measured at one optimizer step; None if a number was not measured at this step."""
-
-    step: int
-    """position of this step's `train_loss` on the x axis of the loggers, from 0"""
-    optimizer: int
-    """index of the optimizer among the trainer's optimizers"""
-    loss: float | None
-    """mean training loss over the micro-batches of this step; it may be NaN or inf"""
-    learning_rate: float
-    """learning rate of this step, or of the last step before it at which more than the loss was read"""
-    stepped: bool
-    """whether the weights could move: False if a GradScaler skipped the step, or if there was no gradient at all"""
-    grad_norm: float | None = None
-    """global norm of the accumulated, unscaled gradient before clipping"""
-    grad_norm_clipped: float | None = None
-    """global norm of the gradient after clipping, as the optimizer used it"""
-    group_norms: tuple[float | None, ...] | None = None
-    """`grad_norm` of each group of parameters in `StepRecorder.groups`; None for a group without gradient"""
-    no_grad_share: float | None = None
-    """share of the parameters with `requires_grad=True` that received no gradient, in [0, 1]"""
-    update_norm: float | None = None
-    """|Δw|; like |w| and g·Δw, it is estimated from an eighth of the entries of large tensors"""
-    weight_norm: float | None = None
-    """|w| before this step"""
-    predicted: float | None = None
-    """|g·Δw| with the gradient before clipping: the first-order change of the loss"""
 
 
 class Progress:
@@ -90,6 +62,8 @@ class Progress:
         """whether a test with enough power has shown the present plateau; else noise may only look like a plateau"""
         self.hold: str | None = None
         """why a stalled loss is not counted as a plateau now; None if no such reason was found"""
+        self.on_same_batches: Trend | None = None
+        """the latest trend from earlier weights to later ones on the same batches; None if there was no such test"""
         self.divergence: Divergence | None = None
         """the divergence of the loss; None if there is none, also after the loss has fallen below 3 times its start"""
         self.floor: float | None = 0.0
@@ -132,6 +106,38 @@ class Progress:
             start = self._history.start.mean if self._history.count else nan
             self.divergence = Divergence(self._not_finite_since, finite=False, start=start, now=self._not_finite_loss)
 
+    def enter_same_batches(self, steps: Sequence[int], losses: Sequence[Sequence[float]]) -> None:
+        """Begin, prove or end the plateau by the losses of earlier weights and the present ones on the same batches.
+
+        Args:
+            steps: the optimizer steps of these weights as the loggers count, at least 3, ascending.
+            losses: the finite losses of these weights, shape (len(steps), batches).
+        """
+        history, level = self._history, self.level
+        if level is None:
+            return
+        share = (steps[-1] - steps[0]) / self.assumed_horizon
+        trend = trend_on_same_batches(steps, losses, plateau.tolerance_over(share), level.floor)
+        self.on_same_batches = trend
+        if trend.falling:
+            self.since, self.proven = None, False
+        elif trend.stalled:
+            size = min(len(history.recorded), max(SHORT_WINDOW, round(share * BLOCKS_PER_RUN)))
+            if not self.stalled and self._reason_to_hold([size], level) is None:
+                self._begin(size, trend)
+            self.proven = self.stalled
+
+    @property
+    def noise_hides(self) -> bool:
+        """Whether the noise of single batches hides if the loss falls, and nothing else explains that it may not."""
+        trend = self.trend
+        return trend is not None and not trend.powered and not trend.falling and self.hold is None
+
+    @property
+    def assumed_horizon(self) -> int:
+        """Number of optimizer steps of the run, or the number that is assumed where it is unknown."""
+        return self._history.assumed_horizon
+
     def judges_within(self, steps: int) -> bool:
         """Return whether a plateau can begin, become `proven` or end within the next `steps` optimizer steps."""
         blocks = 1 + (steps - self._history.left) // self._history.width
@@ -161,7 +167,7 @@ class Progress:
     def travelled(self) -> float | None:
         """Σ|Δw|/max(|w|, 1) over 5% of the run, from the mean over the latest steps; None if it was not measured."""
         updates = self._history.movement(SHORT_WINDOW)
-        return None if updates is None else 0.05 * self._history.assumed_horizon * updates[0]
+        return None if updates is None else 0.05 * self.assumed_horizon * updates[0]
 
     @property
     def update_ratio(self) -> float | None:
@@ -181,7 +187,8 @@ class Progress:
         for name in _OBSERVED:
             setattr(self, name, state[name])
         for name, reading in _READINGS.items():
-            setattr(self, name, None if state[name] is None else reading(**state[name]))
+            value = state.get(name)  # version 0.1 had no test on the same batches
+            setattr(self, name, None if value is None else reading(**value))
         self.floor = state.get("floor", 0.0)  # version 0.1 measured all losses from 0
         self._history.load_state_dict(state["history"])
         if "rates" in state:
@@ -275,6 +282,7 @@ _OBSERVED = (
 _READINGS: Mapping[str, type[Trend | LossLevel | Divergence]] = {
     "trend": Trend,
     "opening": Trend,
+    "on_same_batches": Trend,
     "level": LossLevel,
     "divergence": Divergence,
 }

@@ -36,7 +36,8 @@ from lightning_landscape.evidence import (
     UpdateStatistics,
     Verdict,
 )
-from lightning_landscape.tracking.progress import Progress, StepRecord
+from lightning_landscape.tracking.progress import Progress
+from lightning_landscape.tracking.step_record import StepRecord
 
 PLATEAU = Plateau(step=300, since=100)
 STALLED = Trend(window=100, level=2.3, progress=0.0, margin=0.01, tolerance=0.012)

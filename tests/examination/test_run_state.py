@@ -23,7 +23,7 @@ from lightning_landscape.errors import DivergenceWarning
 from lightning_landscape.evidence import Cause, Evidence, InputUse, LossLevel, Trend, Trials, Verdict
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.recording.step_buffer import averaged_over_ranks
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer.lightning_host import LightningHost
 
 HORIZON = 4000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 from tests.module_surface.sharded_ranks import Classifier, records_of
 from tests.ranks import TIMEOUT_SECONDS
 

@@ -15,7 +15,8 @@ from lightning_landscape.recording.intervals import Intervals
 from lightning_landscape.recording.optimizer_record import PendingStep
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.tracking.loss_history import LossHistory
-from lightning_landscape.tracking.progress import SHORT_WINDOW, StepRecord
+from lightning_landscape.tracking.progress import SHORT_WINDOW
+from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer.lightning_host import LightningHost
 
 

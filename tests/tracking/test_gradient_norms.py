@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lightning_landscape.evidence import Clipping
 from lightning_landscape.tracking.gradient_norms import COLUMNS, EXPLODED, RECENT, VANISHED, GradientNorms
-from lightning_landscape.tracking.progress import StepRecord
+from lightning_landscape.tracking.step_record import StepRecord
 
 
 def record(step, norm=1.0, loss=2.0, *, groups=(0.6, 0.8), optimizer=0, stepped=True, weights=None):

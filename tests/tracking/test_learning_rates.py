@@ -6,7 +6,8 @@ from math import cos, pi
 import pytest
 
 from lightning_landscape.tracking.learning_rates import MAX_RATES, LearningRates
-from lightning_landscape.tracking.progress import Progress, StepRecord
+from lightning_landscape.tracking.progress import Progress
+from lightning_landscape.tracking.step_record import StepRecord
 
 
 def after(rates, elapsed=0.5):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_landscape.tracking.progress import Progress, StepRecord
+from lightning_landscape.tracking.progress import Progress
+from lightning_landscape.tracking.step_record import StepRecord
 
 HORIZON = 800
 ATTRIBUTES = (

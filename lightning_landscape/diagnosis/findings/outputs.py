@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.learning import floor_of, has_learned, rise_of_first_steps, share_of_start, way_to_go
+from lightning_landscape.diagnosis.learning import (
+    beats_constant,
+    floor_of,
+    has_learned,
+    rise_of_first_steps,
+    share_of_start,
+    way_to_go,
+)
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FALL_IN_STANDARD_DEVIATIONS,
@@ -44,8 +51,6 @@ LOSS_UNCHANGED = 0.01
 MOVED_FAR = 1.0
 """Weights that have moved farther than this multiple of their initial norm were not shrunk by weight decay, but thrown
 far off by the steps."""
-CONSTANT_TOLERANCE = 0.02
-"""A loss above the best constant's, less this share, is no better than a constant."""
 
 
 def collapsed(evidence: Evidence) -> Finding | None:
@@ -217,9 +222,7 @@ def constant_prediction(evidence: Evidence) -> Finding | None:
     """Return the note "constant-prediction" if the loss is not below that of the best constant prediction."""
     outputs, plateau = evidence.get(Outputs), evidence.get(Plateau)
     best = None if outputs is None else outputs.best_constant
-    if outputs is None or plateau is None or best is None or best.constant <= 0:
-        return None
-    if best.loss < (1 - CONSTANT_TOLERANCE) * best.constant:
+    if plateau is None or best is None or beats_constant(evidence) is not False:
         return None
     return Finding(
         "constant-prediction",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
-from lightning_landscape.diagnosis.learning import has_fallen, share_of_start
-from lightning_landscape.diagnosis.thresholds import ELAPSED_LATE, GAIN_CLEAR, GAIN_SMALL, SHARE_OF_START_LOW
+from lightning_landscape.diagnosis.learning import going_on, has_fallen, share_of_start, way_to_go
+from lightning_landscape.diagnosis.proof import schedule_ended_early
+from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_OF_RESTART, GAIN_SMALL, SHARE_OF_START_LOW
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
     Finding,
     Plateau,
+    Restart,
     Schedule,
     Scheduler,
     Schedulers,
@@ -23,9 +25,8 @@ SHARE_BEFORE_A_PLATEAU_SHOWS = 0.1
 cannot be told from one that had just begun to fall"""
 SHARE_OF_TARGET_LOW = 0.5
 """A warm-up that has brought the rate to this share of its target has done its work"""
-LEAST_STRETCH_OF_RUN, LEAST_STRETCH_OF_SCHEDULE = 0.05, 0.25
-"""A rate that has been at its end for less than these shares, of the run and of the time before, may rise again: a
-cosine cycle is there for 6% of its length"""
+WAY_TO_GO_NONE = 0.05
+"""If a short run at the usual rate gains a smaller part of the way than this, hardly anything is left to gain"""
 EXCESS = 10.0
 """A schedule that is this many times shorter than the run's number of optimizer steps does not count these"""
 CUTS = ("step_size", "milestones")
@@ -40,7 +41,8 @@ def schedule_ended(evidence: Evidence) -> Finding | None:
     A scheduler that watches a metric is left to `impatient_plateau_scheduler`.
     """
     schedule, schedulers = evidence.get(Schedule), _schedulers(evidence)
-    if schedule is None or not _ended_early(schedule) or any(scheduler.watches_metric for scheduler in schedulers):
+    watches_metric = any(scheduler.watches_metric for scheduler in schedulers)
+    if schedule is None or watches_metric or not schedule_ended_early(evidence):
         return None
     planned = schedule.planned_steps
     of_run = f" of {planned}" if planned is not None else ""
@@ -70,7 +72,7 @@ def impatient_plateau_scheduler(evidence: Evidence) -> Finding | None:
     """Return a finding if a scheduler that watches a metric has cut the rate to nothing although much was left."""
     schedule = evidence.get(Schedule)
     scheduler = next((scheduler for scheduler in _schedulers(evidence) if scheduler.watches_metric), None)
-    if schedule is None or scheduler is None or schedule.usual is None or not _ended_early(schedule):
+    if schedule is None or scheduler is None or schedule.usual is None or not schedule_ended_early(evidence):
         return None
     cuts = "several times"
     if scheduler.factor and 0 < scheduler.factor < 1 and schedule.learning_rate > 0:
@@ -136,25 +138,11 @@ def _schedulers(evidence: Evidence) -> tuple[Scheduler, ...]:
     return () if schedulers is None else schedulers.schedulers
 
 
-def _ended_early(schedule: Schedule) -> bool:
-    """Return whether the rate came to its end long before the run does, and has stayed there.
-
-    In a run of unknown length, it must have stayed there for longer than it had lasted.
-    """
-    if schedule.ended_after is None:
-        return False
-    since_then, share = schedule.steps - schedule.ended_after, schedule.ended_at_share
-    if share is None or schedule.planned_steps is None:
-        return since_then > schedule.ended_after
-    least = min(LEAST_STRETCH_OF_RUN * schedule.planned_steps, LEAST_STRETCH_OF_SCHEDULE * schedule.ended_after)
-    return share < ELAPSED_LATE and since_then >= least
-
-
 def _weight(evidence: Evidence, schedule: Schedule) -> Weight:
     """Return "evidence" if the end of the rate explains the plateau, else "note".
 
     It explains nothing if the loss had stopped falling before the rate declined. Nor does it if the loss has come down
-    and no trial on a copy lowers it further: such a run may have converged.
+    and neither a trial on a copy nor going on at the usual rate lowers it further: such a run may have converged.
     """
     plateau, trials = evidence.get(Plateau), evidence.get(Trials)
     if plateau is None:
@@ -166,7 +154,13 @@ def _weight(evidence: Evidence, schedule: Schedule) -> Weight:
         return "note"
     if has_fallen(evidence):
         more_to_gain = trials is not None and trials.best - max(0.0, trials.own) > GAIN_CLEAR
-        return "evidence" if more_to_gain and share_of_start(evidence) > SHARE_OF_START_LOW else "note"
+        if more_to_gain and share_of_start(evidence) > SHARE_OF_START_LOW:
+            return "evidence"
+        restart = evidence.get(Restart)
+        gain = 0.0 if restart is None else restart.usual_rate_gain or 0.0
+        # A short run at the usual rate shows only a part of what the steps that are left would gain.
+        at_usual_rate = gain - going_on(evidence) > GAIN_OF_RESTART and way_to_go(evidence, gain) > WAY_TO_GO_NONE
+        return "evidence" if at_usual_rate else "note"
     nothing_helps = trials is not None and trials.best < GAIN_SMALL
     return "note" if nothing_helps and not at_once else "evidence"
 

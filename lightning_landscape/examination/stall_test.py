@@ -1,0 +1,106 @@
+"""Test on the same batches whether the loss stands still, where the noise of single batches hides it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_landscape.evidence import SameBatches
+from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.fault_guard import Guard
+from lightning_landscape.examination.limits import Limits
+from lightning_landscape.examination.probe_runner import ProbeRunner
+from lightning_landscape.examination.run_state import RunState
+from lightning_landscape.examination.snapshots import size_of, weights_of
+from lightning_landscape.module_surface.batches import ProbeSet
+from lightning_landscape.surface import Probe
+from lightning_landscape.trainer.host import Host
+
+COPIES = 2
+"""copies of earlier weights that are compared with the present ones"""
+SPACING = 0.075
+"""share of the run between two copies, so that they reach back 15%, and between two tests"""
+BATCHES = 6
+"""most batches on which they are compared; their differences scatter so little that more would not help much"""
+MAX_BYTES = 64 * 2**20
+"""most bytes of all copies together, since they go into the user's checkpoints; without them there is no test"""
+
+
+class StallTest:
+    """Keeps copies of earlier weights while noise hides the trend of the loss, and compares them on the same batches.
+
+    Args:
+        probes: the probe that makes the comparison; none for no tests.
+        limits: count the gradients that it computes.
+        loss_fn: computes the loss in place of `training_step`.
+    """
+
+    def __init__(self, probes: Sequence[Probe], limits: Limits, loss_fn: Callable[..., Any] | None) -> None:
+        self._probes, self._limits, self._loss_fn = tuple(probes), limits, loss_fn
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all that was observed."""
+        self._copies: dict[int, dict[str, Tensor]] = {}
+        self._tested_at = 0
+
+    @torch.no_grad()
+    def take(self, module: nn.Module, state: RunState) -> None:
+        """Copy the weights if noise hides the trend and the last copy is old enough; else, if it does not, drop all."""
+        weights = weights_of(module)
+        large = (COPIES + 1) * size_of(weights) > MAX_BYTES
+        if not self._probes or large or not self._is_needed(state):
+            self._copies = {}
+            return
+        spacing, names = _spacing(state), weights.keys()
+        if self._copies and state.step - max(self._copies) < spacing:
+            return
+        kept = {s: copy for s, copy in self._copies.items() if copy.keys() == names}
+        kept = {s: copy for s, copy in kept.items() if state.step - s <= (COPIES + 1) * spacing}
+        kept[state.step] = {name: weight.detach().to("cpu", copy=True) for name, weight in weights.items()}
+        self._copies = dict(sorted(kept.items())[-COPIES:])
+
+    def due(self, state: RunState, ahead: int = 0) -> bool:
+        """Return whether to test after this many further steps: the copies reach back far enough."""
+        if len(self._copies) < COPIES or not self._is_needed(state):
+            return False
+        spacing = _spacing(state)
+        old_enough = state.step + ahead - min(self._copies) >= COPIES * spacing
+        return old_enough and state.steps + ahead - self._tested_at >= spacing
+
+    def __call__(self, host: Host, batches: ProbeSet, state: RunState, guard: Guard) -> dict[str, str]:
+        """Compare the copies with the present weights, enter the result into the state, and return what was skipped."""
+        self._tested_at = state.steps
+        if not self._limits.cover(host, ProbeReason.STALL_TEST, state.steps, BATCHES):
+            return {}
+        points = {f"step {step}": copy for step, copy in self._copies.items() if step < state.step}
+        steps = [*(step for step in self._copies if step < state.step), state.step]
+        spending = self._limits.spending(ProbeReason.STALL_TEST, state.steps, None)
+        runner = ProbeRunner(host, guard, spending, self._loss_fn)
+        latest = batches.latest(BATCHES)
+        runner.run(self._probes, latest, lambda: points, lambda probe, so_far: True, lambda probe: False)
+        for reading in runner.readings:
+            if isinstance(reading, SameBatches) and all(map(math.isfinite, sum(reading.losses, ()))):
+                state.progress.enter_same_batches(steps[-len(reading.points) :], reading.losses)
+        return runner.skipped
+
+    def _is_needed(self, state: RunState) -> bool:
+        progress = state.progress
+        return progress.noise_hides and progress.divergence is None and state.optimizer_count == 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was observed, in builtins and tensors."""
+        return {"tested_at": self._tested_at, "copies": {step: dict(copy) for step, copy in self._copies.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self._tested_at = int(state.get("tested_at", 0))
+        self._copies = {int(step): dict(copy) for step, copy in state.get("copies", {}).items()}
+
+
+def _spacing(state: RunState) -> int:
+    return max(1, int(SPACING * state.progress.assumed_horizon))
