@@ -84,6 +84,15 @@ class WeightHistory:
     fastest: float | None = None
     """how fast, over the median speed of the weights until the best ones: large after a spike of the learning rate or
     of the gradient; None if it is unknown"""
+    best_rate: float | None = None
+    """learning rate of the step of the best weights; None if it is unknown"""
+    rate: float | None = None
+    """learning rate of the latest step; None if it is unknown"""
+
+    @property
+    def rate_has_risen(self) -> float:
+        """Learning rate now over that at the best weights; 1 if one of them is unknown or 0."""
+        return self.rate / self.best_rate if self.rate and self.best_rate else 1.0
 
     @property
     def reach_in_steps(self) -> float | None:

@@ -70,4 +70,6 @@ def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightH
         step_length=progress.update_ratio,
         fastest_step=fastest_step,
         fastest=fastest,
+        best_rate=None if best_step is None else progress.learning_rate_at(best_step),
+        rate=progress.learning_rate_at(state.step),
     )

@@ -71,6 +71,11 @@ class LearningRates:
             declining_since=None if end is None or usual is None else self._last_above(0.5 * usual, end),
         )
 
+    def at(self, step: int) -> float | None:
+        """Return the rate of the last step that is kept up to this one, as the loggers count; None if there is none."""
+        kept = zip(reversed(self._steps), reversed(self._rates), strict=True)
+        return next((rate for at, rate in kept if at <= step), None)
+
     def _last_above(self, rate: float, end: int) -> int:
         """Return the last step, of the first `end` that are kept, at which the rate was at least `rate`."""
         return next(self._steps[i] for i in reversed(range(end)) if self._rates[i] >= rate)

@@ -163,6 +163,10 @@ class Progress:
         """The learning rate now and over the run; None before the first step."""
         return self._rates.schedule(None if self.horizon is None else min(1.0, self._records / self.horizon))
 
+    def learning_rate_at(self, step: int) -> float | None:
+        """Return the learning rate of an earlier step, as the loggers count; None if it is unknown."""
+        return self._rates.at(step)
+
     @property
     def travelled(self) -> float | None:
         """Σ|Δw|/max(|w|, 1) over 5% of the run, from the mean over the latest steps; None if it was not measured."""

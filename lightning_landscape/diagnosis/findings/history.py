@@ -25,8 +25,11 @@ from lightning_landscape.evidence import (
     WeightHistory,
 )
 
-LOST_SHARE = 0.5
-"""From this share of what had been gained on, the run has lost it"""
+LOST_SHARE, LOST_TO_THE_RATE = 0.5, 0.2
+"""From this share of what had been gained on, the run has lost it; less is enough where the learning rate has risen"""
+RISEN = 2.0
+"""From this ratio on, the learning rate has risen: the noise of the steps, which keeps the loss above its lowest value,
+is proportional to it"""
 DEAD = 0.9
 """From this share of dead units on, a layer passes little on; it has died if less than half as many units were dead
 at the best weights"""
@@ -63,15 +66,19 @@ def units_died(evidence: Evidence) -> Finding | None:
 
 def lost_midway(evidence: Evidence) -> Finding | None:
     """Return `lost-midway` if the weights have lost what the run had learned, and the data have not changed."""
-    before = evidence.get(BeforeAndAfter)
-    if before is None or not _lost(evidence, before) or _died(before):
+    before, history = evidence.get(BeforeAndAfter), evidence.get(WeightHistory)
+    risen = history is not None and history.rate_has_risen >= RISEN
+    if before is None or not _lost(evidence, before, LOST_TO_THE_RATE if risen else LOST_SHARE) or _died(before):
         return None
+    then = "gradient clipping, as in `Trainer(gradient_clip_val=1.0)`"
+    if history is not None and risen:
+        then = f"a schedule that does not rise above the {history.best_rate:.2g} of that time"
     return Finding(
         "lost-midway",
         Cause.LEARNING_RATE_TOO_LARGE,
-        f"The run has lost what it had learned at {_best(evidence)}. {_compared(before)}{_steps_were_large(evidence)}",
-        "continue from a checkpoint of that time, with a smaller learning rate or gradient clipping, as in "
-        "`Trainer(gradient_clip_val=1.0)`.",
+        f"The run has lost {min(1.0, before.lost_share or 1.0):.0%} of what it had learned at {_best(evidence)}. "
+        f"{_compared(before)}{_steps_were_large(evidence)}",
+        f"continue from a checkpoint of that time, with a smaller learning rate or {then}.",
         "evidence" if _stays(evidence) else "note",
     )
 
@@ -142,10 +149,10 @@ def noise_of(evidence: Evidence) -> float | None:
     return None if level is None else level.spread
 
 
-def _lost(evidence: Evidence, before: BeforeAndAfter) -> bool:
-    """Return whether the best weights had clearly gained, and most of that is lost on the present batches."""
+def _lost(evidence: Evidence, before: BeforeAndAfter, least: float = LOST_SHARE) -> bool:
+    """Return whether the best weights had clearly gained, and this share of it is lost on the present batches."""
     share, level = before.lost_share, evidence.get(LossLevel)
-    if share is None or share < LOST_SHARE or level is None or level.start_spread is None:
+    if share is None or share < least or level is None or level.start_spread is None:
         return False
     error = before.error if before.error is not None else level.spread
     clear = before.lost / share > FALL_IN_STANDARD_DEVIATIONS * level.start_spread
@@ -170,6 +177,8 @@ def _stays(evidence: Evidence) -> bool:
 def _steps_were_large(evidence: Evidence) -> str:
     """Return why the steps were too large, in a sentence; empty if they were not."""
     history, trials, updates = evidence.get(WeightHistory), evidence.get(Trials), evidence.get(UpdateStatistics)
+    if history is not None and history.rate_has_risen >= RISEN:
+        return f" The learning rate was {history.best_rate:.2g} then, and is {history.rate:.2g} now."
     if history is not None and history.fastest is not None and history.fastest > TOO_FAST:
         return (
             f" Before step {history.fastest_step} the weights moved {history.fastest:.3g} times as fast as before "

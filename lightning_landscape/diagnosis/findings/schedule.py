@@ -6,7 +6,7 @@ import math
 
 from lightning_landscape.diagnosis.learning import going_on, has_fallen, share_of_start, way_to_go
 from lightning_landscape.diagnosis.proof import schedule_ended_early
-from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_OF_RESTART, GAIN_SMALL, SHARE_OF_START_LOW
+from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_SMALL, SHARE_OF_START_LOW
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
@@ -159,7 +159,7 @@ def _weight(evidence: Evidence, schedule: Schedule) -> Weight:
         restart = evidence.get(Restart)
         gain = 0.0 if restart is None else restart.usual_rate_gain or 0.0
         # A short run at the usual rate shows only a part of what the steps that are left would gain.
-        at_usual_rate = gain - going_on(evidence) > GAIN_OF_RESTART and way_to_go(evidence, gain) > WAY_TO_GO_NONE
+        at_usual_rate = gain - going_on(evidence) > GAIN_SMALL and way_to_go(evidence, gain) > WAY_TO_GO_NONE
         return "evidence" if at_usual_rate else "note"
     nothing_helps = trials is not None and trials.best < GAIN_SMALL
     return "note" if nothing_helps and not at_once else "evidence"
