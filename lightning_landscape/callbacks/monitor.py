@@ -214,9 +214,7 @@ class Monitor(ReportingCallback):
         state.kept_gradients = self._recorder.zeroing.kept
         can_probe = examination.can_probe(state)
         stalled, ready = state.stalled, can_probe or not probes
-        if can_probe and not probes:  # a plateau that this begins is diagnosed at the next check
-            examination.test_stall(host, state, self._guard)
-        examination.check_host(host, state)
+        examination.check_host(host, state, self._guard, tests=can_probe and not probes)
         if probes and can_probe and not examination.within_budget(host, state):
             probes, stalled = (), False
         readings = self._probe(host, probes) if probes and can_probe else []

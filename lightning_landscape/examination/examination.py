@@ -9,11 +9,12 @@ from torch import nn
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.diagnosis import FINDERS, Detector, found, needs_curvature, restart_order
-from lightning_landscape.evidence import Plane, Verdict
+from lightning_landscape.evidence import Verdict
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.captures import Captures
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.first_look import FirstLook
+from lightning_landscape.examination.follow_up import FollowUp
 from lightning_landscape.examination.host_readings import check_host
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.loss_floor import enter_readings, floor_of
@@ -44,7 +45,7 @@ class Examination:
             user's own always run.
         scheduled: run every `every_n_steps` steps, after a checkpoint, and at the end of a diagnosis.
         first_look: run on one batch after the first optimizer step, to find mistakes in the wiring.
-        replay: run once when the loss is not finite any more, on batches captured after that, to find the reason.
+        replay: run once when the loss is not finite any more, on batches after that, to find the reason.
         follow_up: run after the others, once for each plateau with an alarm, to show the plateau and to try changes.
         every_n_steps: optimizer steps between two scheduled measurements; None for a tenth of the run.
         anchors: names of the anchors: "initial", "previous", "best", or paths of checkpoint files.
@@ -81,9 +82,10 @@ class Examination:
         self.schedule = Schedule(every_n_steps)
         self.limits = Limits(effort, share, limits_schedule=every_n_steps is None)
         self.captures_always = captures_always
-        self._probes, self._scheduled, self._follow_up = tuple(probes), tuple(scheduled), tuple(follow_up)
+        self._probes, self._scheduled = tuple(probes), tuple(scheduled)
         self._loss_fn = loss_fn
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
+        self._follow_up = FollowUp(follow_up, self._verdicts)
         self._snapshots = Snapshots(anchors)
         finders = FINDERS if self._verdicts.uses_findings else ()
         self._stall_test = StallTest((same_batches,) if self._probes else (), self.limits, loss_fn)
@@ -94,14 +96,10 @@ class Examination:
         """Forget all that was observed."""
         self.skipped: dict[str, str] = {}
         """probes that could not run, and why"""
-        self.schedule.forget()
-        self.limits.forget()
+        for part in (self.schedule, self.limits, self.captures, self._stall_test, self._follow_up):
+            part.forget()
         self.memory = PlateauMemory()
         """what is kept of a diagnosis for the next check or the next diagnosis"""
-        self.captures.forget()
-        self._stall_test.forget()
-        self._follows_alarm = False  # whether the present check runs follow-up probes
-        self._last_pictured: int | None = None  # the step of the latest alarm with a picture of the plane
         self._snapshots.load_state_dict({"points": {}, "best_loss": None})
 
     def notes(self) -> list[str]:
@@ -111,7 +109,7 @@ class Examination:
     @property
     def given(self) -> tuple[object, ...]:
         """The user's objects, which shallow copies of a monitor share."""
-        return self._probes, self._scheduled, self._follow_up, self._loss_fn
+        return self._probes, self._scheduled, self._follow_up.probes, self._loss_fn
 
     def begin(self, module: nn.Module, horizon: int | None, stopwatch: Stopwatch, clock: Clock = SYSTEM_CLOCK) -> None:
         """Copy the initial weights, unless this run was resumed; and take its length and clock."""
@@ -150,7 +148,7 @@ class Examination:
         if self.replay.due(state):
             return self.replay.probes
         if state.stalled and (self._probes or self._scheduled):
-            return distinct((*self._probes, *self._follow_up, *self._scheduled))
+            return distinct((*self._probes, *self._follow_up.probes, *self._scheduled))
         return distinct(self._scheduled) if self.schedule.due(state.steps) else ()
 
     def verdict(self, state: RunState, readings: Sequence[object], guard: Guard) -> Verdict | None:
@@ -160,18 +158,17 @@ class Examination:
             guard.attempt("finding mistakes", lambda: state.findings.enter(found(evidence)))
         return self._verdicts.reached(evidence, guard)
 
-    def check_host(self, host: Host, state: RunState) -> None:
-        """Note what was frozen, copy the weights while the loss is finite, and read the run if it is to be judged."""
+    def check_host(self, host: Host, state: RunState, guard: Guard, *, tests: bool) -> None:
+        """Test whether the loss stands still if that is due, copy the weights, and read the run if it is to be judged.
+
+        A plateau that the test begins is diagnosed at the next check.
+        """
+        if tests and self._stall_test.due(state):
+            self.skipped.update(self._stall_test(host, self.captures, state, guard))
         if (self._probes or self.replay.probes) and state.progress.divergence is None and state.progress.finite:
             self._snapshots.take_recent(host.module, state.step, state.recent_losses)
             self._stall_test.take(host.module, state)
         check_host(host, state, self._snapshots)
-
-    def test_stall(self, host: Host, state: RunState, guard: Guard) -> None:
-        """Test on the captured batches whether the loss stands still, where that is due and noise hides it."""
-        if self._stall_test.due(state):
-            self.skipped.update(self._stall_test(host, self.probe_set, state, guard))
-            self.captures.end_probes()
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""
@@ -189,8 +186,8 @@ class Examination:
     ) -> list[object]:
         """Run probes and return their readings; none if the surface cannot be opened, with the reason in `skipped`.
 
-        Afterwards the present weights are the anchor "previous", and "best" if the loss has never been lower. Where a
-        diagnosis continues at the next check, it is `underway`, and the next call returns its readings so far as well.
+        Afterwards the present weights are the anchor "previous", and "best" if the loss has never been lower. The next
+        call returns the readings of a diagnosis that continues at the next check as well.
 
         Args:
             host: the run.
@@ -232,7 +229,7 @@ class Examination:
     def _copy_weights(self, host: Host, state: RunState) -> None:
         """Copy the present weights for later measurements."""
         loss = None if state.progress.level is None else state.progress.level.now
-        self._snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up))
+        self._snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up.probes))
 
     def _is_due(self, probe: Probe, state: RunState, readings: Sequence[object]) -> bool:
         """Return whether this probe should still run, after the readings of those before it.
@@ -247,22 +244,12 @@ class Examination:
             evidence = state.evidence(readings)
             helps = not isinstance(probe, HessianExtremes) or needs_curvature(evidence)
             return needed or (helps and not self.memory.skips(probe) and self._verdicts.open(evidence))
-        self._follows_alarm = probe in self._follow_up and self._raises_new_alarm(state, readings)
-        return self._follows_alarm or probe not in self._follow_up
-
-    def _raises_new_alarm(self, state: RunState, readings: Sequence[object]) -> bool:
-        """Return whether these readings raise an alarm on a plateau that began long after the last pictured alarm."""
-        verdict = self._verdicts.likely(state.evidence(readings))
-        if verdict is None or not verdict.stuck:
-            return False
-        return self._last_pictured is None or verdict.since - self._last_pictured >= self.schedule.interval(state.steps)
+        return probe not in self._follow_up.probes or self._follow_up.due(state, readings, self.schedule)
 
     def _enter(self, readings: Sequence[object], state: RunState) -> None:
         """Add new readings and their scalars to the state of the run."""
         enter_readings(state, state.step, readings)
-        if self._follows_alarm and any(type(reading) is Plane for reading in readings):
-            self._last_pictured = state.step
-        self._follows_alarm = False
+        self._follow_up.enter(readings, state)
         scalars, refused = own_scalars(readings)
         state.scalars.update(scalars)
         self.skipped.update(refused)
@@ -272,7 +259,7 @@ class Examination:
         return {
             **self.schedule.state_dict(),
             **self.captures.state_dict(),
-            "pictured": self._last_pictured,
+            **self._follow_up.state_dict(),
             "stall_test": self._stall_test.state_dict(),
             "snapshots": self._snapshots.state_dict(),
             "account": self.limits.state_dict(),
@@ -283,7 +270,7 @@ class Examination:
         """Continue from what `state_dict` returned."""
         self.schedule.load_state_dict(state)
         self.captures.load_state_dict(state)
-        self._last_pictured = state["pictured"]
+        self._follow_up.load_state_dict(state)
         self._snapshots.load_state_dict(state["snapshots"])
         self._stall_test.load_state_dict(state.get("stall_test", {}))  # version 0.1 had none
         self.limits.load_state_dict(state["account"])

@@ -47,7 +47,7 @@ class PlateauMemory:
         """
         trend = state.progress.trend
         falls = not state.stalled and trend is not None and trend.falling
-        if self._readings and self._height is None:
+        if self._height is None and (self._readings or self._kept):
             self._height = _height(state)
         now, before = _height(state), self._height
         moved = now is not None and before is not None and abs(now - before) > MOVED * before

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lightning_landscape.diagnosis.thresholds import TRAVEL_LARGE
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
@@ -25,22 +24,14 @@ from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.run_notes import notes_of
+from lightning_landscape.examination.unclear import is_unclear
 from lightning_landscape.examination.verdicts import is_lower
 from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
-from lightning_landscape.tracking.loss_history import FIRST_HORIZON
 from lightning_landscape.tracking.mean_loss import MeanLoss
 from lightning_landscape.tracking.progress import Progress
 from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
-
-HIGH = 0.7
-"""share of its start above which the loss is diagnosed although noise hides whether it falls"""
-UNCLEAR, UNCLEAR_BUT_LOW, UNCLEAR_UNTESTED = 0.1, 0.2, 0.4
-"""shares of the run after which it is diagnosed although noise hides whether the loss falls: a loss near its start, one
-with large steps, and one with large steps that has not been tested on the same batches yet"""
-TRAVEL_VERY_LARGE = 0.5
-"""weights that move by half of their norm within 5% of the run do not settle, so no test is waited for"""
 
 
 class RunState:
@@ -121,27 +112,9 @@ class RunState:
 
     @property
     def unclear(self) -> bool:
-        """Whether the loss is diagnosed after a long time, although it shows no plateau.
-
-        It is if noise hides the trend while the loss is near its start or the weights move far, if the first losses
-        were very large, and if a mistake is certain, unless the loss clearly falls. Only clear evidence alarms then.
-        """
-        progress, first = self.progress, self.first_loss
-        passed = self.steps / (progress.horizon or 2 * FIRST_HORIZON)
-        if progress.trend is None or progress.level is None or progress.stalled or progress.trend.falling:
-            return False
-        if passed < UNCLEAR or first is None:
-            return False
-        if self.findings.certain_besides(self.named_findings):
-            return True
-        start = min(first, progress.level.start)
-        high = replace(progress.level, start=start).share_of_start > HIGH
-        tested = progress.on_same_batches
-        hidden = progress.noise_hides and not (tested is not None and tested.falling)
-        travelled = progress.travelled or 0.0
-        waits = tested is None and travelled < TRAVEL_VERY_LARGE
-        far = passed >= (UNCLEAR_UNTESTED if waits else UNCLEAR_BUT_LOW) and travelled > TRAVEL_LARGE
-        return (hidden and (high or far)) or (high and progress.hold == "solved")
+        """Whether the loss is diagnosed although it shows no plateau, see `is_unclear`."""
+        certain = self.findings.certain_besides(self.named_findings)
+        return is_unclear(self.progress, self.steps, self.first_loss, certain=certain)
 
     @property
     def named_findings(self) -> list[str]:

@@ -11,19 +11,21 @@ from torch import Tensor, nn
 
 from lightning_landscape.evidence import SameBatches
 from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.captures import Captures
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.probe_runner import ProbeRunner
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.snapshots import size_of, weights_of
-from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.surface import Probe
 from lightning_landscape.trainer.host import Host
 
-COPIES = 2
+COPIES = 3
 """copies of earlier weights that are compared with the present ones"""
-SPACING = 0.075
-"""share of the run between two copies, so that they reach back 15%, and between two tests"""
+SPACING = 0.05
+"""share of the run between two copies, so that they reach back 15%"""
+BETWEEN_TESTS = 0.075
+"""share of the run between two tests"""
 BATCHES = 6
 """most batches on which they are compared; their differences scatter so little that more would not help much"""
 MAX_BYTES = 64 * 2**20
@@ -54,9 +56,9 @@ class StallTest:
         weights = weights_of(module)
         large = (COPIES + 1) * size_of(weights) > MAX_BYTES
         if not self._probes or large or not self._is_needed(state):
-            self._copies = {}
+            self._copies, state.progress.on_same_batches = {}, None
             return
-        spacing, names = _spacing(state), weights.keys()
+        spacing, names = _steps(SPACING, state), weights.keys()
         if self._copies and state.step - max(self._copies) < spacing:
             return
         kept = {s: copy for s, copy in self._copies.items() if copy.keys() == names}
@@ -68,20 +70,20 @@ class StallTest:
         """Return whether to test after this many further steps: the copies reach back far enough."""
         if len(self._copies) < COPIES or not self._is_needed(state):
             return False
-        spacing = _spacing(state)
-        old_enough = state.step + ahead - min(self._copies) >= COPIES * spacing
-        return old_enough and state.steps + ahead - self._tested_at >= spacing
+        old_enough = state.step + ahead - min(self._copies) >= COPIES * _steps(SPACING, state)
+        return old_enough and state.steps + ahead - self._tested_at >= _steps(BETWEEN_TESTS, state)
 
-    def __call__(self, host: Host, batches: ProbeSet, state: RunState, guard: Guard) -> dict[str, str]:
+    def __call__(self, host: Host, captures: Captures, state: RunState, guard: Guard) -> dict[str, str]:
         """Compare the copies with the present weights, enter the result into the state, and return what was skipped."""
         self._tested_at = state.steps
+        captures.end_probes()
         if not self._limits.cover(host, ProbeReason.STALL_TEST, state.steps, BATCHES):
             return {}
         points = {f"step {step}": copy for step, copy in self._copies.items() if step < state.step}
         steps = [*(step for step in self._copies if step < state.step), state.step]
         spending = self._limits.spending(ProbeReason.STALL_TEST, state.steps, None)
         runner = ProbeRunner(host, guard, spending, self._loss_fn)
-        latest = batches.latest(BATCHES)
+        latest = captures.batches.latest(BATCHES)
         runner.run(self._probes, latest, lambda: points, lambda probe, so_far: True, lambda probe: False)
         for reading in runner.readings:
             if isinstance(reading, SameBatches) and all(map(math.isfinite, sum(reading.losses, ()))):
@@ -102,5 +104,5 @@ class StallTest:
         self._copies = {int(step): dict(copy) for step, copy in state.get("copies", {}).items()}
 
 
-def _spacing(state: RunState) -> int:
-    return max(1, int(SPACING * state.progress.assumed_horizon))
+def _steps(share: float, state: RunState) -> int:
+    return max(1, int(share * state.progress.assumed_horizon))

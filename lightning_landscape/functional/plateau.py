@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import hypot, sqrt
 
-from lightning_landscape.evidence import Trend
+from lightning_landscape.evidence import LossLevel, Trend
 from lightning_landscape.functional.trend import COARSE, STANDARD_ERRORS, Block, fit_trend, fold
 
 WINDOWS = ((10, 0.012), (20, 0.018), (40, 0.030))
@@ -125,6 +125,27 @@ def has_shifted_up(blocks: Sequence[Block], floor: float = 0.0) -> bool:
         if min(later) > max(earlier) and sum(later) / len(later) - before > 0.3 * abs(before - floor):
             return True
     return False
+
+
+def reason_to_hold(
+    blocks: Sequence[Block], sizes: Sequence[int], learning_rates: Sequence[float], level: LossLevel
+) -> str | None:
+    """Return why a loss that has stalled is no plateau; None if it is one.
+
+    Args:
+        blocks: the latest losses, oldest first.
+        sizes: numbers of blocks in the windows in which the loss has stalled.
+        learning_rates: of the blocks of the shortest window, and of the one before it.
+        level: levels of the loss.
+    """
+    if learning_rates[-1] > 1.2 * learning_rates[0]:
+        return "learning-rate warm-up"
+    if level.solved:
+        return "solved"
+    below_start = level.now < level.start - 0.03 * (level.start - level.floor)
+    if below_start and all(has_shifted_up(blocks[-size:], level.floor) for size in sizes):
+        return "level shift"
+    return None
 
 
 def is_far_above(start: Block, now: float, floor: float = 0.0) -> bool:

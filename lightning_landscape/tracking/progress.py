@@ -107,25 +107,19 @@ class Progress:
             self.divergence = Divergence(self._not_finite_since, finite=False, start=start, now=self._not_finite_loss)
 
     def enter_same_batches(self, steps: Sequence[int], losses: Sequence[Sequence[float]]) -> None:
-        """Begin, prove or end the plateau by the losses of earlier weights and the present ones on the same batches.
-
-        Args:
-            steps: the optimizer steps of these weights as the loggers count, at least 3, ascending.
-            losses: the finite losses of these weights, shape (len(steps), batches).
-        """
-        history, level = self._history, self.level
-        if level is None:
+        """Begin, prove or end the plateau by `trend_on_same_batches`, whose arguments these are."""
+        if (level := self.level) is None:
             return
-        share = (steps[-1] - steps[0]) / self.assumed_horizon
-        trend = trend_on_same_batches(steps, losses, plateau.tolerance_over(share), level.floor)
-        self.on_same_batches = trend
+        share, before = (steps[-1] - steps[0]) / self.assumed_horizon, self.on_same_batches
+        trend = self.on_same_batches = trend_on_same_batches(steps, losses, plateau.tolerance_over(share), level.floor)
         if trend.falling:
             self.since, self.proven = None, False
         elif trend.stalled:
-            size = min(len(history.recorded), max(SHORT_WINDOW, round(share * BLOCKS_PER_RUN)))
+            size = min(len(self._history.recorded), max(SHORT_WINDOW, round(share * BLOCKS_PER_RUN)))
             if not self.stalled and self._reason_to_hold([size], level) is None:
                 self._begin(size, trend)
-            self.proven = self.stalled
+            # Weights that move to and fro look like a plateau in one test of twenty, and in two in a row very seldom.
+            self.proven = self.stalled and (self.proven or (before is not None and before.stalled))
 
     @property
     def noise_hides(self) -> bool:
@@ -256,6 +250,10 @@ class Progress:
         comes_down = any(trend.falling for trend in trends) or longest.progress >= longest.threshold
         return not comes_down and not plateau.has_shifted_up(self._history.blocks(SHORT_WINDOW), floor)
 
+    def _reason_to_hold(self, sizes: Sequence[int], level: LossLevel) -> str | None:
+        rates = [recorded.learning_rate for recorded in self._history.recorded[-SHORT_WINDOW - 1 :]]
+        return plateau.reason_to_hold(self._history.blocks(), sizes, rates, level)
+
     def _begin(self, size: int, trend: Trend) -> None:
         """Begin a plateau with the last `size` blocks, which have this trend."""
         blocks = self._history.blocks(size)
@@ -264,18 +262,6 @@ class Progress:
         self.opening = trend
         self._plateau_level = mean_loss(blocks)
         self._plateau_error = plateau.mean_error(trend)
-
-    def _reason_to_hold(self, sizes: Sequence[int], level: LossLevel) -> str | None:
-        """Return why a loss that has stalled in windows of these numbers of blocks is no plateau; None if it is one."""
-        blocks = self._history.recorded
-        if blocks[-1].learning_rate > 1.2 * blocks[-min(len(blocks), SHORT_WINDOW + 1)].learning_rate:
-            return "learning-rate warm-up"
-        if level.solved:
-            return "solved"
-        below_start = level.now < level.start - 0.03 * (level.start - level.floor)
-        if below_start and all(plateau.has_shifted_up(self._history.blocks(size), level.floor) for size in sizes):
-            return "level shift"
-        return None
 
 
 _OBSERVED = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_landscape.evidence import InputUse, Restart, RestartedRun, Trials
+from lightning_landscape.evidence import InputUse, LossLevel, Restart, RestartedRun, Trials
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.plateau_memory import MAX_BYTES, PlateauMemory
 from lightning_landscape.examination.spending import Budget, Underway
@@ -19,32 +20,32 @@ TRIALS = Trials({"adam": 0.1}, steps=8, relative_gradient=0.1, decay_pull=0.0, s
 USE = InputUse(loss=1.0, shuffled=2.0, moved=1.0, varied=True)
 
 
-def state(*, falling: bool, judged: bool) -> Any:
-    """The state of a run whose loss falls or not, and that has been judged or not."""
-    progress = SimpleNamespace(trend=SimpleNamespace(falling=falling))
-    return SimpleNamespace(progress=progress, stalled=not falling, judged_at=100 if judged else None)
+def state(*, falling: bool = False, loss: float = 2.0) -> Any:
+    """The state of a run whose loss falls or not, and is at this height above a floor of 1."""
+    progress = SimpleNamespace(trend=SimpleNamespace(falling=falling), level=LossLevel(3.0, loss, loss, floor=1.0))
+    return SimpleNamespace(progress=progress, stalled=not falling)
 
 
 UNDERWAY = Underway(Budget(60, 20.0), 2, (USE,), ("a", "b", "c"))
 
 
-def test_a_diagnosis_that_the_budget_covered_is_made_anew():
-    memory = PlateauMemory()
-    memory.end(None, [USE, TRIALS], left_out=())
-    assert memory.begin(("a",), diagnosing=True) == (None, (), 0)
+RESTART = Restart(0.0, 1, 100, own=RestartedRun(0.0, 100))
+UNFINISHED = replace(RESTART, left=("tenth",))
 
 
 @pytest.mark.parametrize(
-    ("readings", "left_out"),
+    ("readings", "left_out", "taken_over"),
     [
-        ([USE, TRIALS], {"Restarts"}),
-        ([USE, TRIALS, Restart(0.0, 1, 100, own=RestartedRun(0.0, 100), left=("tenth",))], ()),
+        ([USE, TRIALS], (), ()),
+        ([USE, TRIALS, RESTART], (), (RESTART,)),  # where new weights lead does not depend on the present ones
+        ([USE, TRIALS], {"Restarts"}, (TRIALS,)),
+        ([USE, TRIALS, UNFINISHED], (), (TRIALS, UNFINISHED)),
     ],
 )
-def test_after_a_diagnosis_that_was_not_covered_the_next_one_takes_the_trials_over(readings, left_out):
+def test_the_next_diagnosis_takes_restarts_over_and_the_trials_if_something_was_left_out(readings, left_out, taken_over):
     memory = PlateauMemory()
     memory.end(None, readings, left_out)
-    assert memory.begin(("a",), diagnosing=True) == (None, (TRIALS,), 0)
+    assert memory.begin(("a",), diagnosing=True) == (None, taken_over, 0)
     assert memory.begin(("a",), diagnosing=False) == (None, (), 0)
 
 
@@ -60,21 +61,30 @@ def test_a_diagnosis_that_goes_on_skips_the_expensive_probes_and_runs_the_others
     assert memory.reason(ProbeReason.SCHEDULE) is ProbeReason.SCHEDULE
 
 
-def test_everything_is_forgotten_when_the_plateau_ends_or_the_loss_falls():
-    for falling, judged, forgets in [(True, True, True), (False, False, True), (False, True, False)]:
-        memory = PlateauMemory()
-        memory.kept(nn.Linear(1, 1))["restarts"] = {"runs": {}}
-        memory.end(None, [TRIALS], left_out={"Restarts"})
-        memory.plan(state(falling=falling, judged=judged), diagnoses=True)
-        assert (memory.kept(nn.Linear(1, 1)) == {}) is forgets
-        assert (memory.begin(("a",), diagnosing=True)[1] == ()) is forgets
+@pytest.mark.parametrize(
+    ("later", "forgets"),
+    [
+        (state(falling=True), True),
+        (state(loss=2.05), False),
+        (state(loss=1.8), True),  # noise hid that it fell
+        (state(loss=2.2), True),
+    ],
+)
+def test_everything_is_forgotten_when_the_loss_falls_or_is_somewhere_else(later, forgets):
+    memory = PlateauMemory()
+    memory.kept(nn.Linear(1, 1))["restarts"] = {"runs": {}}
+    memory.end(None, [TRIALS], left_out={"Restarts"})
+    memory.plan(state(), diagnoses=True)
+    memory.plan(later, diagnoses=True)
+    assert (memory.kept(nn.Linear(1, 1)) == {}) is forgets
+    assert (memory.begin(("a",), diagnosing=True)[1] == ()) is forgets
 
 
 def test_during_a_first_diagnosis_in_slices_nothing_is_forgotten():
     memory = PlateauMemory()
     memory.kept(nn.Linear(1, 1))["restarts"] = {"runs": {}}
     memory.end(UNDERWAY, [USE], left_out=())
-    memory.plan(state(falling=False, judged=False), diagnoses=True)
+    memory.plan(state(), diagnoses=True)
     assert memory.kept(nn.Linear(1, 1)) != {}
     assert memory.begin(("a", "b", "c"), diagnosing=True) == (UNDERWAY.budget, (USE,), 2)
     assert memory.begin(("a", "b"), diagnosing=True) == (None, (), 0)

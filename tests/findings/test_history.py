@@ -60,6 +60,23 @@ def test_what_was_learned_is_lost_if_the_best_weights_are_still_good():
     assert "a loss of 0.3 and the present ones one of 2.2" in found.sentence
 
 
+RAISED = replace(BASE.get(WeightHistory), best_rate=0.01, rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("now", "rate", "is_found"),
+    [(0.9, 0.1, True), (0.6, 0.1, False), (0.9, 0.015, False), (0.9, None, False)],
+)
+def test_a_smaller_loss_counts_if_the_learning_rate_has_risen_since(now, rate, is_found):
+    found = history.lost_midway(BASE.including(replace(DAMAGED, now=now), NOTHING, replace(RAISED, rate=rate)))
+    assert (found is not None) is is_found
+    if found is not None:
+        assert (found.cause, found.weight) == (Cause.LEARNING_RATE_TOO_LARGE, "evidence")
+        assert "has lost 30% of what it had learned" in found.sentence
+        assert "The learning rate was 0.01 then, and is 0.1 now." in found.sentence
+        assert "does not rise above the 0.01 of that time" in found.advice
+
+
 def test_a_constant_in_the_loss_does_not_matter():
     shifted = replace(DAMAGED, now=-497.8, best=-499.7, start=-497.7)
     assert history.lost_midway(BASE.including(shifted, NOTHING)).weight == "evidence"

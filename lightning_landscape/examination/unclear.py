@@ -1,0 +1,44 @@
+"""When a loss that shows no plateau is diagnosed all the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lightning_landscape.diagnosis.thresholds import TRAVEL_LARGE
+from lightning_landscape.tracking.loss_history import FIRST_HORIZON
+from lightning_landscape.tracking.progress import Progress
+
+HIGH = 0.7
+"""share of its start above which the loss is diagnosed although noise hides whether it falls"""
+UNCLEAR, UNCLEAR_BUT_LOW, UNCLEAR_UNTESTED = 0.1, 0.2, 0.4
+"""shares of the run after which it is diagnosed although noise hides whether the loss falls: a loss near its start, one
+with large steps, and one with large steps that has not been tested on the same batches yet"""
+TRAVEL_VERY_LARGE = 0.5
+"""weights that move by half of their norm within 5% of the run do not settle, so no test is waited for"""
+
+
+def is_unclear(progress: Progress, steps: int, first_loss: float | None, *, certain: bool) -> bool:
+    """Return whether a run is diagnosed after a long time, although its loss shows no plateau.
+
+    It is if noise hides the trend while the loss is near its start or the weights move far, if the first losses were
+    very large, and if a mistake is certain, unless the loss clearly falls. Only clear evidence alarms then.
+
+    Args:
+        progress: of the run.
+        steps: number of optimizer steps so far.
+        first_loss: the loss before the first step; None before it.
+        certain: whether a mistake is certain that no verdict names yet.
+    """
+    trend, level = progress.trend, progress.level
+    passed = steps / (progress.horizon or 2 * FIRST_HORIZON)
+    if trend is None or level is None or progress.stalled or trend.falling or passed < UNCLEAR or first_loss is None:
+        return False
+    if certain:
+        return True
+    high = replace(level, start=min(first_loss, level.start)).share_of_start > HIGH
+    tested = progress.on_same_batches
+    hidden = progress.noise_hides and not (tested is not None and tested.falling)
+    travelled = progress.travelled or 0.0
+    waits = tested is None and travelled < TRAVEL_VERY_LARGE
+    far = passed >= (UNCLEAR_UNTESTED if waits else UNCLEAR_BUT_LOW) and travelled > TRAVEL_LARGE
+    return (hidden and (high or far)) or (high and progress.hold == "solved")
