@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.stuck_runs.fifth import FIFTH
 from benchmarks.stuck_runs.fresh import FRESH
 from benchmarks.stuck_runs.held_out import HELD_OUT
 from benchmarks.stuck_runs.midway import MIDWAY
@@ -17,6 +18,10 @@ SPLITS: dict[str, tuple[Configuration, ...]] = {
     "held_out": HELD_OUT,
     "fresh": FRESH,
     "midway": MIDWAY,
+    "fifth": FIFTH,
 }
-"""`open`, `seen`, `second` and `held_out` are for developing the verdicts; nothing may be tuned on `fresh`, `midway`"""
+"""`open`, `seen`, `second` and `held_out` are for developing the verdicts.
+
+Nothing may be tuned on `fresh`, `midway` or `fifth`.
+"""
 CONFIGURATIONS = {configuration.name: configuration for split in SPLITS.values() for configuration in split}

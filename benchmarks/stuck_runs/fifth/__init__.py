@@ -5,6 +5,8 @@ from __future__ import annotations
 from benchmarks.stuck_runs.fifth.from_the_start import FROM_THE_START
 from benchmarks.stuck_runs.fifth.healthy import HEALTHY
 from benchmarks.stuck_runs.fifth.longer import LONGER
+from benchmarks.stuck_runs.fifth.settled import SETTLED
+from benchmarks.stuck_runs.fifth.spoiled import SPOILED
 from benchmarks.stuck_runs.fifth.stalled import STALLED
 
-FIFTH = (*HEALTHY, *FROM_THE_START, *STALLED, *LONGER)
+FIFTH = (*HEALTHY, *SETTLED, *FROM_THE_START, *STALLED, *SPOILED, *LONGER)

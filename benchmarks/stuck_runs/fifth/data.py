@@ -221,12 +221,12 @@ def moons(scale: float = 1.0, noise: float = 0.08) -> Sample:
 def arm_positions(count: int, generator: Generator) -> Batch:
     """Draw the position of the hand of an arm with two joints, (samples, 2), and the angles of the joints."""
     shoulder = math.pi * (torch.rand(count, generator=generator) - 0.5)
-    elbow = 1.2 * (2.0 * torch.randint(0, 2, (count,), generator=generator) - 1) * (
-        0.5 + torch.rand(count, generator=generator)
+    elbow = (
+        1.2
+        * (2.0 * torch.randint(0, 2, (count,), generator=generator) - 1)
+        * (0.5 + torch.rand(count, generator=generator))
     )
-    hand = torch.stack(
-        [shoulder.cos() + (shoulder + elbow).cos(), shoulder.sin() + (shoulder + elbow).sin()], 1
-    )
+    hand = torch.stack([shoulder.cos() + (shoulder + elbow).cos(), shoulder.sin() + (shoulder + elbow).sin()], 1)
     return hand, torch.stack([shoulder, elbow], 1) + 0.05 * torch.randn(count, 2, generator=generator)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmarks.stuck_runs.data import digits, entropy, table
+from benchmarks.stuck_runs.data import entropy, table
 from benchmarks.stuck_runs.fifth.data import WORDS, measured_levels
 from benchmarks.stuck_runs.fifth.mistakes import EveryNth
 from benchmarks.stuck_runs.fifth.networks import BagOfWords, RowReader, WordEncoder
@@ -43,7 +43,7 @@ def raw_wines(seed: int, *, standardise: bool = False) -> Problem:
 
 
 def bumps_far_away(seed: int, distance: float = 12.0) -> Problem:
-    """Return a run of a network of Gaussian bumps, whose centres start far from the data, so that all bumps are zero."""
+    """Return a run of a network of Gaussian bumps, whose centres start far from the data, so that all are zero."""
     centres = torch.randn(40, 20, generator=Generator().manual_seed(seed))
     return on_digits(Bumps(distance * F.normalize(centres, dim=1), 10), adam(5e-3))
 
@@ -105,9 +105,9 @@ def cubic_hunters(seed: int) -> Problem:
             a, b = x.unbind(1)
             return torch.stack([a, b, a * a, a * b, b * b, a**3, a * a * b, a * b * b, b**3], 1)
 
-    model = nn.Sequential(Cubes(), nn.Linear(9, 2))
-    nn.init.zeros_(model[1].weight)
-    return on_hunters(model, sgd(0.5))
+    linear = nn.Linear(9, 2)
+    nn.init.zeros_(linear.weight)
+    return on_hunters(nn.Sequential(Cubes(), linear), sgd(0.5))
 
 
 FROM_THE_START = (

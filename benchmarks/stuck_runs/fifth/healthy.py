@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from benchmarks.stuck_runs.data import digits, gaussian_weights
-from benchmarks.stuck_runs.fifth.data import WORDS, neighbouring_words
+from benchmarks.stuck_runs.data import digits
+from benchmarks.stuck_runs.fifth.data import WORDS
 from benchmarks.stuck_runs.fifth.mistakes import unfrozen_from
 from benchmarks.stuck_runs.fifth.networks import (
     AngleMixture,
@@ -19,46 +19,28 @@ from benchmarks.stuck_runs.fifth.networks import (
     FactorisationMachine,
     RowReader,
     Sets,
-    SkipGram,
-    WordEncoder,
-    negative_sampling,
     residual,
 )
-from benchmarks.stuck_runs.fifth.physics import (
-    Documents,
-    EchoState,
-    Neighbourhood,
-    Oscillator,
-    Views,
-    convolution_in_time,
-    diffusion_network,
-    listwise,
-)
-from benchmarks.stuck_runs.fifth.schedules import linear_after_warm_up, one_cycle, restarts
+from benchmarks.stuck_runs.fifth.physics import EchoState, Neighbourhood, Oscillator
+from benchmarks.stuck_runs.fifth.schedules import linear_after_warm_up, restarts
 from benchmarks.stuck_runs.fifth.tables import circuits, multilabel, rare_class, wine_neighbours
 from benchmarks.stuck_runs.fifth.tasks import (
-    diffusion,
     flow_of_moons,
     on_arm,
-    on_clicks,
     on_crossed_columns,
     on_hunters,
-    on_masked_words,
     on_modules,
     on_oscillator,
-    on_patients,
     on_ratings,
     on_rows,
     on_seasons,
     on_sets,
-    on_shifted_digits,
     on_turns,
-    on_views,
 )
 from benchmarks.stuck_runs.networks import mlp
-from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, endless, finite, healthy, sgd
+from benchmarks.stuck_runs.problem import Batch, Problem, adam, by, finite, healthy, sgd
 from benchmarks.stuck_runs.schedules import cosine, milestones
-from benchmarks.stuck_runs.tasks import on_digits, pretrained
+from benchmarks.stuck_runs.tasks import pretrained
 
 
 def rows_by_gru(seed: int) -> Problem:
@@ -70,26 +52,6 @@ def turned_by_convolutions(seed: int) -> Problem:
     """Return a run of convolutions with BatchNorm and Nesterov momentum, and steps of the learning rate."""
     optimizer = by(torch.optim.SGD, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4)
     return on_turns(residual(6, 4, 1), optimizer, 32, schedule=milestones(400, 600))
-
-
-def rolled_diffusion(seed: int) -> Problem:
-    """Return a run of denoising diffusion with small batches, most of whose loss is noise that cannot be removed."""
-    return diffusion(diffusion_network(), adam(2e-3), 32, schedule=cosine(2000))
-
-
-def two_views(seed: int) -> Problem:
-    """Return a run of contrastive learning with weight decay and a one-cycle schedule."""
-    return on_views(Views(mlp(20, 48, 16)), adam(5e-3, 0.05), schedule=one_cycle(900))
-
-
-def hazards(seed: int) -> Problem:
-    """Return a run of survival analysis, whose loss hardly falls although it reaches its lowest value."""
-    return on_patients(mlp(8, 16, 1, dropout=0.1), sgd(0.02, 0.9), schedule=cosine(900))
-
-
-def clicks_by_adagrad(seed: int) -> Problem:
-    """Return a run that predicts clicks by Adagrad, and settles slowly near the noise of the clicks."""
-    return on_clicks(by(torch.optim.Adagrad, lr=0.1), 64, floor=None, schedule=cosine(1500))
 
 
 def ratings_in_small_batches(seed: int) -> Problem:
@@ -133,32 +95,9 @@ def student(seed: int) -> Problem:
     return finite(mlp(20, 12, 10), loss, (x, targets), 64, adam(5e-3), schedule=cosine(1200))
 
 
-def smoothed(seed: int) -> Problem:
-    """Return a run with label smoothing, whose loss ends at the entropy of the smoothed labels."""
-
-    def loss(logits: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(logits, y, label_smoothing=0.2)
-
-    return finite(mlp(20, 48, 10, dropout=0.1), loss, digits(), 64, adam(3e-3), schedule=one_cycle(1000))
-
-
-def words_in_context(seed: int) -> Problem:
-    """Return a run of word2vec with negative sampling in batches of 48, which is very noisy."""
-    optimizer = by(torch.optim.Adam, lr=5e-3)
-    return endless(
-        SkipGram(WORDS), negative_sampling, neighbouring_words(), 48, optimizer, evaluation_samples=8192,
-        schedule=lambda step: max(0.02, 1 - step / 1500),
-    )
-
-
 def frozen_reservoir(seed: int) -> Problem:
     """Return a run of an echo state network, whose recurrent weights are random and frozen on purpose."""
     return on_seasons(EchoState(), adam(1e-2), schedule=cosine(800))
-
-
-def forecast_by_convolutions(seed: int) -> Problem:
-    """Return a run of dilated convolutions that reaches the noise of a series early."""
-    return on_seasons(convolution_in_time(), adam(4e-3), 32, schedule=cosine(1000))
 
 
 def unfrozen_gradually(seed: int) -> Problem:
@@ -166,9 +105,7 @@ def unfrozen_gradually(seed: int) -> Problem:
     x, y = digits()
     body = pretrained((20, 32, 5), (x[y < 5], y[y < 5]), 40)
     model = nn.Sequential(body[0], nn.ReLU(), nn.Linear(32, 5))
-    problem = finite(
-        model, F.cross_entropy, (x[y >= 5], y[y >= 5] - 5), 32, adam(2e-3), trivial=math.log(5), floor=0.0
-    )
+    problem = finite(model, F.cross_entropy, (x[y >= 5], y[y >= 5] - 5), 32, adam(2e-3), trivial=math.log(5), floor=0.0)
     return replace(problem, before_step=unfrozen_from(model[0], 200))
 
 
@@ -207,35 +144,6 @@ def hunted(seed: int) -> Problem:
     return on_hunters(mlp(2, 24, 2, activation="tanh"), adam(1e-2), clip=1.0)
 
 
-def summed_costs(seed: int) -> Problem:
-    """Return a run of Gamma regression, whose loss is a sum over the batch, and is in the hundreds."""
-    weights = gaussian_weights(6, seed, 0.4)
-
-    def sample(count: int, generator: Generator) -> Batch:
-        x = torch.randn(count, 6, generator=generator)
-        draws = -torch.log(torch.rand(count, 3, generator=generator)).sum(1, keepdim=True) / 3
-        return x, torch.exp(1 + x @ weights) * draws
-
-    def loss(output: Tensor, y: Tensor) -> Tensor:
-        return 64 * (output + y * torch.exp(-output)).mean()
-
-    return endless(mlp(6, 1), loss, sample, 64, adam(2e-3), evaluation_samples=8192, schedule=linear_after_warm_up(10, 800))
-
-
-def ranked_lists(seed: int) -> Problem:
-    """Return a run that ranks lists of documents."""
-
-    def sample(count: int, generator: Generator) -> Batch:
-        x = torch.randn(count, 8, 6, generator=generator)
-        y = 2 * torch.tanh(x[:, :, 0] + x[:, :, 1] * x[:, :, 2])
-        return x, y + 0.3 * torch.randn(y.shape, generator=generator)
-
-    return endless(
-        Documents(mlp(6, 24, 1)), listwise, sample, 16, adam(5e-3), trivial=math.log(8), evaluation_samples=2048,
-        schedule=cosine(1000),
-    )
-
-
 def shapes_of_sets(seed: int) -> Problem:
     """Return a run that tells shapes apart by their points with RMSprop."""
     return on_sets(Sets(2, 3), by(torch.optim.RMSprop, lr=1e-3), 24, schedule=cosine(1000))
@@ -268,26 +176,17 @@ def robust_circuits(seed: int) -> Problem:
 HEALTHY = (
     healthy("rows_by_gru", 1000, "improving", rows_by_gru),
     healthy("turned_by_convolutions", 800, "schedule", turned_by_convolutions, future=1.5),
-    healthy("rolled_diffusion", 2000, "noise floor", rolled_diffusion, future=1.5),
-    healthy("two_views_of_digits", 900, "noise floor", two_views, future=1.5),
-    healthy("hazards_of_patients", 900, "noise floor", hazards, future=1.5),
-    healthy("clicks_by_adagrad", 1500, "noise floor", clicks_by_adagrad, future=1.5),
     healthy("ratings_in_small_batches", 2500, "noisy", ratings_in_small_batches),
     healthy("flow_below_zero", 900, "negative", flow_below_zero, future=1.5),
     healthy("angles_of_an_arm", 1500, "negative", angles, future=1.5),
     healthy("restarted_cosine", 1000, "schedule", restarted_labels, future=1.5),
     healthy("slow_oscillator", 2500, "slow", slow_oscillator),
     healthy("distilled_student", 1200, "improving", student, future=1.5),
-    healthy("smoothed_labels", 1000, "noise floor", smoothed, future=1.5),
-    healthy("words_in_context", 1500, "noisy", words_in_context, future=1.5),
     healthy("frozen_reservoir", 800, "frozen", frozen_reservoir, future=1.5),
-    healthy("forecast_by_convolutions", 1000, "noise floor", forecast_by_convolutions, future=1.5),
     healthy("unfrozen_gradually", 800, "frozen", unfrozen_gradually),
     healthy("harder_and_harder", 1200, "curriculum", harder_and_harder, future=1.5),
     healthy("focal_loss", 1000, "improving", rare, future=1.5),
     healthy("hunters_and_prey", 800, "improving", hunted),
-    healthy("costs_in_the_hundreds", 800, "offset", summed_costs, future=1.5),
-    healthy("ranked_lists", 1000, "noise floor", ranked_lists, future=1.5),
     healthy("shapes_of_sets", 1000, "noisy", shapes_of_sets, future=1.5),
     healthy("wines_by_neighbours", 600, "minimum", wines_by_neighbours, future=2.0),
     healthy("pause_before_products", 1500, "late", pause_before_products),

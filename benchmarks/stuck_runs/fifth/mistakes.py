@@ -15,7 +15,9 @@ Changes = Callable[[Batch, Generator], Batch]
 """makes another batch of a batch, with a generator"""
 
 
-def parts(kind: Callable[..., Optimizer], *groups: tuple[Iterable[nn.Module], float], **settings: Any) -> MakesOptimizer:
+def parts(
+    kind: Callable[..., Optimizer], *groups: tuple[Iterable[nn.Module], float], **settings: Any
+) -> MakesOptimizer:
     """Return a function that makes an optimizer of these modules only, each group with its learning rate."""
 
     def make(_: Iterable[nn.Parameter]) -> Optimizer:

@@ -227,3 +227,15 @@ def angle_loss(output: tuple[Tensor, Tensor, Tensor], y: Tensor) -> Tensor:
     squares = ((y[:, None] - means) / log_deviations.exp()) ** 2
     each = torch.log_softmax(logits, 1) - (0.5 * squares + log_deviations).sum(2) - math.log(2 * math.pi)
     return -torch.logsumexp(each, 1).mean()
+
+
+class SeriesReader(nn.Module):
+    """A network on the last values of a series: (samples, 1, length) to (samples, 1)."""
+
+    def __init__(self, length: int = 24) -> None:
+        super().__init__()
+        self.network = mlp(length, 32, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the predictions."""
+        return self.network(x[:, 0])

@@ -111,6 +111,7 @@ class Neighbourhood(nn.Module):
 
     def __init__(self, means: Tensor, width: int = 16) -> None:
         super().__init__()
+        self.means: Tensor
         self.register_buffer("means", means)
         self.first, self.second = nn.Linear(26, width), nn.Linear(2 * width, 3)
 
@@ -129,6 +130,8 @@ class EchoState(nn.Module):
     def __init__(self, width: int = 80, radius: float = 0.9) -> None:
         super().__init__()
         weight = torch.randn(width, width)
+        self.weight: Tensor
+        self.inputs: Tensor
         self.register_buffer("weight", weight * radius / torch.linalg.eigvals(weight).abs().max())
         self.register_buffer("inputs", 0.5 * torch.randn(width))
         self.head = nn.Linear(width, 1)

@@ -116,9 +116,7 @@ def on_crossed_columns(model: nn.Module, optimizer: MakesOptimizer, size: int = 
 def on_moons(model: nn.Module, optimizer: MakesOptimizer, size: int = 64, scale: float = 1.0, **rest: Any) -> Problem:
     """Return a run that classifies points of two moons."""
     rest = {"trivial": math.log(2)} | rest
-    return endless(
-        model, F.cross_entropy, moons(scale, 0.15), size, optimizer, **{"evaluation_samples": 4096} | rest
-    )
+    return endless(model, F.cross_entropy, moons(scale, 0.15), size, optimizer, **{"evaluation_samples": 4096} | rest)
 
 
 def flow_of_moons(optimizer: MakesOptimizer, size: int = 64, scale: float = 0.1, **rest: Any) -> Problem:
