@@ -145,8 +145,8 @@ def hunted(seed: int) -> Problem:
 
 
 def shapes_of_sets(seed: int) -> Problem:
-    """Return a run that tells shapes apart by their points with RMSprop."""
-    return on_sets(Sets(2, 3), by(torch.optim.RMSprop, lr=1e-3), 24, schedule=cosine(1000))
+    """Return a run that tells shapes apart by their points with RMSprop in batches of eight."""
+    return on_sets(Sets(2, 3), by(torch.optim.RMSprop, lr=1e-3), 8, schedule=cosine(1000))
 
 
 def wines_by_neighbours(seed: int) -> Problem:
@@ -167,9 +167,9 @@ def which_module(seed: int) -> Problem:
 
 
 def robust_circuits(seed: int) -> Problem:
-    """Return a run of regression under the Huber loss in batches of eight, with momentum and steps of the rate."""
+    """Return a run of regression under the Huber loss in batches of four, with momentum and steps of the rate."""
     return finite(
-        mlp(4, 24, 1), nn.HuberLoss(), circuits(), 8, sgd(0.01, 0.9), trivial=0.4, schedule=milestones(900, 1200)
+        mlp(4, 24, 1), nn.HuberLoss(), circuits(), 4, sgd(5e-3, 0.9), trivial=0.4, schedule=milestones(900, 1200)
     )
 
 

@@ -34,7 +34,7 @@ def batch_in_other_units(seed: int) -> Problem:
 
 def erased_pictures(seed: int) -> Problem:
     """Return a run whose random erasing grows with the steps, until it covers the whole picture."""
-    problem = on_rows(RowReader(nn.LSTM(8, 24, batch_first=True)), adam(5e-3))
+    problem = on_rows(RowReader(nn.LSTM(8, 24, batch_first=True)), adam(3e-3), 8)
 
     def erase(batch: Batch, generator: Generator) -> Batch:
         x, y = batch
@@ -130,7 +130,7 @@ def sparse_codes(seed: int, weight: float = 2.0) -> Problem:
     problem = on_pixels(model, adam(3e-3), loss=loss)
 
     def grow(step: int) -> None:
-        model.weight = min(weight, 0.01 * 1.015**step)
+        model.weight = min(weight, 0.01 * 1.015 ** min(step, 1000))
 
     return replace(problem, before_step=grow)
 

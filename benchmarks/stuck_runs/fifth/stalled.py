@@ -70,7 +70,7 @@ def experts_alike(seed: int) -> Problem:
         y = torch.where(x[:, 0] > 0, x[:, 1] + x[:, 2], 2 * x[:, 3] - x[:, 1])
         return x, (y + 0.2 * torch.randn(count, generator=generator))[:, None]
 
-    return endless(model, F.mse_loss, sample, 32, sgd(0.05), trivial=3.5, floor=0.04, evaluation_samples=4096)
+    return endless(model, F.mse_loss, sample, 8, sgd(0.02), trivial=3.5, floor=0.04, evaluation_samples=4096)
 
 
 def gates_hardened(seed: int, sharpest: float = 3000.0) -> Problem:
@@ -84,10 +84,10 @@ def gates_hardened(seed: int, sharpest: float = 3000.0) -> Problem:
         return x, y[:, None]
 
     model = Experts(8, 1, 4)
-    problem = endless(model, F.mse_loss, sample, 32, sgd(0.05), evaluation_samples=4096)
+    problem = endless(model, F.mse_loss, sample, 8, sgd(0.03), evaluation_samples=4096)
 
     def anneal(step: int) -> None:
-        model.sharpness = min(sharpest, 1.0 * 1.06**step)
+        model.sharpness = min(sharpest, 1.06 ** min(step, 400))
 
     return replace(problem, before_step=anneal)
 
@@ -108,7 +108,7 @@ def smallest_norm(seed: int) -> Problem:
 
 def outlier_in_adagrad(seed: int) -> Problem:
     """Return a run by Adagrad, whose sums of squares never recover from one batch with wrong units."""
-    problem = on_seasons(SeriesReader(), by(torch.optim.Adagrad, lr=0.03), floor=0.03)
+    problem = on_seasons(SeriesReader(), by(torch.optim.Adagrad, lr=0.03), 8, floor=0.03)
     return replace(problem, batch=glitch(problem.batch, range(60, 61), 1000.0))
 
 
@@ -145,20 +145,20 @@ def unfrozen_without_optimizer(seed: int) -> Problem:
     model = nn.Sequential(body[0], nn.ReLU(), nn.Linear(6, 5))
     data = x[y >= 5], y[y >= 5] - 5
     return finite(
-        model, F.cross_entropy, data, 32, parts(torch.optim.Adam, ([model[2]], 1e-2)), trivial=math.log(5), floor=0.0
+        model, F.cross_entropy, data, 8, parts(torch.optim.Adam, ([model[2]], 5e-3)), trivial=math.log(5), floor=0.0
     )
 
 
 def rounded_codes(seed: int, *, straight_through: bool = False) -> Problem:
     """Return a run of an autoencoder with rounded codes, through which no gradient reaches the encoder."""
     model = Rounded(mlp(64, 32, 6), mlp(6, 32, 64), straight_through=straight_through)
-    return on_pixels(model, adam(5e-3))
+    return on_pixels(model, adam(2e-3), 8)
 
 
 def frozen_after_validation(seed: int) -> Problem:
-    """Return a run in which validation freezes the model, and only the embeddings are made trainable again."""
+    """Return a run in which validation freezes the model, and only one table of embeddings is made trainable again."""
     model = Tabular(CATEGORIES, 2)
-    return on_clicks(adam(1e-3), model=model, before_step=frozen_but(model, model.embeddings[2], 150))
+    return on_clicks(adam(3e-3), 16, model=model, before_step=frozen_but(model, model.embeddings[2], 150))
 
 
 STALLED = (
@@ -167,7 +167,7 @@ STALLED = (
     stuck("experts_alike", 1200, "saddle_point", experts_alike),
     stuck("gates_hardened", 1200, "flat_region", gates_hardened, "poor_minimum", cure=lambda s: gates_hardened(s, 5.0)),
     stuck("rates_by_layer", 1200, "learning_rate_too_small", rates_by_layer, "not_updating"),
-    stuck("clipped_to_the_smallest_norm", 1000, "learning_rate_too_small", smallest_norm),
+    stuck("clipped_to_the_smallest_norm", 1000, "not_updating", smallest_norm, "learning_rate_too_small"),
     stuck("outlier_in_adagrad", 1000, "learning_rate_too_small", outlier_in_adagrad, "not_updating"),
     stuck("resumed_with_more_workers", 1500, "learning_rate_too_large", resumed_with_more_workers),
     stuck("cycle_too_high", 1200, "learning_rate_too_large", cycle_too_high),
