@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_landscape.evidence import Trend
-from lightning_landscape.functional.trend import Block, fit_trend, fold, mean_loss, merge, summarize
+from lightning_landscape.functional.trend import (
+    Block,
+    fit_trend,
+    fold,
+    mean_loss,
+    merge,
+    summarize,
+    trend_on_same_batches,
+)
 
 losses = st.integers(-(10**5), 10**5).map(lambda thousandths: thousandths / 1000)
 
@@ -196,3 +204,48 @@ def test_the_margin_shrinks_with_longer_windows():
     noise = np.random.default_rng(5).standard_normal(1600)
     margins = [fit_trend(blocks_of(noise[:steps], 10), tolerance=0.01).margin for steps in (100, 400, 1600)]
     assert all(longer < shorter for shorter, longer in pairwise(margins))
+
+
+# Earlier and later weights on the same batches
+
+
+def losses_on_batches(rng, fall, of_batches, of_weights, points=4, batches=6):
+    """Return the losses of weights whose mean loss falls on a line, with noise of each batch and of the weights."""
+    levels, slopes = rng.normal(1.0, 0.3, batches), rng.normal(-fall, of_batches, batches)
+    jumps = rng.normal(0.0, of_weights, points)
+    return [[float(levels[b] + slopes[b] * k / (points - 1) + jumps[k]) for b in range(batches)] for k in range(points)]
+
+
+def test_the_fall_and_the_level_on_the_same_batches_are_those_of_the_mean():
+    trend = trend_on_same_batches([0, 10, 20], [[5.0, 3.0], [4.5, 2.5], [4.0, 2.0]], tolerance=0.1, floor=1.0)
+    assert (trend.window, trend.batches) == (20, 2)
+    assert trend.progress == pytest.approx(1.0)
+    assert trend.level == pytest.approx(2.5)
+    assert trend.margin == pytest.approx(0.0, abs=1e-12)
+    assert trend.falling
+
+
+def test_differences_between_batches_do_not_hide_a_loss_that_stands_still():
+    trend = trend_on_same_batches([0, 10, 20], [[100.0, 0.1, 3.0]] * 3, tolerance=0.02)
+    assert (trend.stalled, trend.powered, trend.margin) == (True, True, 0.0)
+
+
+@pytest.mark.parametrize(("of_batches", "of_weights", "most"), [(0.01, 0.0, 0.03), (0.01, 0.01, 0.06), (0.0, 0.01, 0.08)])
+def test_a_loss_that_falls_by_the_tolerance_seldom_counts_as_stalled(of_batches, of_weights, most):
+    rng, runs = np.random.default_rng(0), 2000
+    series = [losses_on_batches(rng, 0.024, of_batches, of_weights) for _ in range(runs)]
+    trends = [trend_on_same_batches([0, 50, 100, 150], losses, tolerance=0.0) for losses in series]
+    assert sum(trend.largest_fall < 0.024 for trend in trends) < most * runs
+
+
+@pytest.mark.parametrize(("steps", "losses"), [([0, 10], [[1.0, 1.0]] * 2), ([0, 10, 20], [[1.0]] * 3), ([], [])])
+def test_too_few_points_or_batches_are_refused(steps, losses):
+    with pytest.raises(ValueError, match="at least 3 steps and 2 batches, got"):
+        trend_on_same_batches(steps, losses, tolerance=0.02)
+
+
+def test_the_sentence_says_on_how_many_batches():
+    trend = trend_on_same_batches([0, 10, 20], [[2.0, 4.0]] * 3, tolerance=0.02)
+    assert trend.sentence() == (
+        "The training loss has not fallen at all in 20 steps on the same 2 batches (a fall of 2.0% would have been seen)."
+    )

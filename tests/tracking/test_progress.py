@@ -1,6 +1,7 @@
 """Plateaus, their exceptions and divergence, from hand-made records of optimizer steps."""
 
 import json
+import random
 from math import inf, isnan, nan, sqrt
 
 import numpy as np
@@ -428,3 +429,52 @@ def test_a_steady_change_does_not_count_in_the_spread_of_the_first_losses():
     assert alternating.level.start_spread == pytest.approx(2**0.5)  # successive ones differ by 2
     assert alternating.level.spread == pytest.approx(1.0)
     assert steady.level.start_spread == pytest.approx(0.01 / 2**0.5)
+
+
+# Tests on the same batches
+
+
+STILL = ([200, 250, 300, 350], [[1.0, 3.0, 2.0]] * 4)
+FALLING = ([200, 250, 300, 350], [[1.3, 3.3, 2.3], [1.2, 3.2, 2.2], [1.1, 3.1, 2.1], [1.0, 3.0, 2.0]])
+
+
+def hidden(steps=360):
+    """Return the progress of a run in which noise hides whether the loss falls."""
+    progress, rng = Progress(1000), random.Random(0)
+    for step in range(steps):
+        progress.update(StepRecord(step, 0, 2.0 + rng.gauss(0, 1.0), learning_rate=0.1, stepped=True))
+    assert progress.noise_hides and not progress.stalled
+    return progress
+
+
+def test_a_test_on_the_same_batches_begins_a_plateau_and_a_second_one_in_a_row_proves_it():
+    progress = hidden()
+    progress.enter_same_batches(*STILL)
+    assert (progress.stalled, progress.proven, progress.since) == (True, False, 210)
+    progress.enter_same_batches(*STILL)
+    assert progress.proven
+
+
+def test_a_fall_on_the_same_batches_ends_the_plateau():
+    progress = hidden()
+    for test in (STILL, STILL, FALLING):
+        progress.enter_same_batches(*test)
+    assert (progress.stalled, progress.proven) == (False, False)
+    assert progress.on_same_batches.falling
+
+
+def test_two_tests_with_another_result_between_them_prove_nothing():
+    progress = hidden()
+    unclear = ([200, 250, 300, 350], [[1.0, 3.0, 2.0], [2.0, 2.0, 2.5], [1.5, 3.5, 1.0], [1.0, 3.0, 2.0]])
+    for test in (STILL, unclear, STILL):
+        progress.enter_same_batches(*test)
+    assert (progress.stalled, progress.proven) == (True, False)
+
+
+def test_a_test_survives_a_checkpoint():
+    progress, resumed = hidden(), Progress(1000)
+    progress.enter_same_batches(*STILL)
+    resumed.load_state_dict(json.loads(json.dumps(progress.state_dict())))
+    assert resumed.state_dict() == progress.state_dict()
+    resumed.enter_same_batches(*STILL)
+    assert resumed.proven
