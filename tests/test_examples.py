@@ -15,7 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_landscape import LandscapeMonitor
-from lightning_landscape.diagnosis.surface_causes import settled
+from lightning_landscape.diagnosis.without_cause import settled
 from lightning_landscape.examination.verdicts import Verdicts
 from lightning_landscape.probes import starting_point
 from lightning_landscape.probes.line import LossLine
@@ -230,7 +230,7 @@ def test_the_command_line_takes_detectors_by_their_dotted_names(main):
     monitor = parsed(
         main,
         "--trainer.callbacks+=lightning_landscape.LandscapeMonitor",
-        '--trainer.callbacks.detectors=["lightning_landscape.diagnosis.surface_causes.settled"]',
+        '--trainer.callbacks.detectors=["lightning_landscape.diagnosis.without_cause.settled"]',
     )
     assert monitor._examination._verdicts == Verdicts((settled,))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.diagnosis import data_causes, restarts, setup_causes, surface_causes
+from lightning_landscape.diagnosis import data_causes, restarts, setup_causes, surface_causes, without_cause
 from lightning_landscape.diagnosis.findings import FINDERS as FINDERS
 from lightning_landscape.diagnosis.findings import Finder as Finder
 from lightning_landscape.diagnosis.findings import by_finding as by_finding
@@ -45,9 +45,9 @@ DETECTORS: tuple[Detector, ...] = (
     surface_causes.vanishing,
     restarts.elsewhere_better,
     data_causes.nothing_to_learn,
-    surface_causes.slow,
-    surface_causes.settled,
-    surface_causes.undecided,
+    without_cause.slow,
+    without_cause.settled,
+    without_cause.undecided,
 )
 """the detectors in the order in which they are called"""
 

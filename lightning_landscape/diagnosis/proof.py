@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.thresholds import ELAPSED_LATE, LENGTH_UNDECIDED, STEPS_EARLY, UNMOVED
+from lightning_landscape.diagnosis.learning import is_far_above_zero, on_plateau
+from lightning_landscape.diagnosis.thresholds import (
+    ELAPSED_LATE,
+    GAIN_CLEAR,
+    LENGTH_UNDECIDED,
+    PARAMETERS_UNREACHED,
+    STEPS_EARLY,
+    UNMOVED,
+)
 from lightning_landscape.evidence import Evidence, Parts, Plateau, Restart, Schedule, Trend, Trials
 
 LEAST_STRETCH_OF_RUN, LEAST_STRETCH_OF_SCHEDULE = 0.05, 0.25
@@ -61,6 +69,17 @@ def stands_still(evidence: Evidence) -> float:
     """Return the share of the model that an optimizer trains and that still has its initial values, in [0, 1]."""
     parts = evidence.get(Parts)
     return 0.0 if parts is None else parts.share(lambda part: part.trainable and part.held and part.unmoved)
+
+
+def stopped_without(evidence: Evidence) -> bool:
+    """Return whether the loss has stopped far above zero, with a large part of the model as it was initialised.
+
+    No trial with the rest of the model may lower the loss any further.
+    """
+    parts, trials = evidence.get(Parts), evidence.get(Trials)
+    if parts is None or trials is None or trials.best > GAIN_CLEAR or stands_still(evidence) <= PARAMETERS_UNREACHED:
+        return False
+    return on_plateau(evidence, parts) and is_far_above_zero(evidence)
 
 
 def untested(evidence: Evidence) -> list[str]:

@@ -1,16 +1,12 @@
-"""Detectors for causes in the shape of the loss surface, and for runs in which no cause was found."""
+"""Detectors for causes in the shape of the loss surface."""
 
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.learning import (
-    beats_constant,
-    falls_by_inputs,
     has_learned,
-    high_share_of_start,
-    share_of_start,
     way_to_go,
 )
-from lightning_landscape.diagnosis.proof import lasts, proven, stands_still, too_early, untested
+from lightning_landscape.diagnosis.proof import proven
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FIRST_TO_LAST_VANISHED,
@@ -20,32 +16,27 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_OF_RESTART,
     GAIN_SMALL,
     GAIN_WAY_DOWN,
-    PARAMETERS_STILL,
     RELATIVE_GRADIENT_LARGE,
     RELATIVE_GRADIENT_NONE,
     RELATIVE_GRADIENT_SMALL,
     SHARE_OF_PEAK_SMALL,
-    SHARE_OF_START_RISEN,
     TENFOLD_RATE_OVER_OWN_GAIN,
-    TRAVEL_LARGE,
     TRAVEL_NONE,
     TRAVEL_SMALL,
     UNITS_DUPLICATE,
     WAY_TO_GO_SMALL,
 )
-from lightning_landscape.diagnosis.verdicts import goes_down, verdict_of
+from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import (
     Activity,
     Cause,
     Curvature,
     Evidence,
     GradientScale,
-    InputUse,
     LossLevel,
     Restart,
     Schedule,
     Symmetry,
-    Trend,
     Trials,
     UpdateStatistics,
     Verdict,
@@ -55,7 +46,8 @@ from lightning_landscape.evidence import (
 def too_small(evidence: Evidence) -> Verdict | None:
     """Return `learning_rate_too_small` if the run is on a slope but its weights hardly move.
 
-    Larger steps must lower the loss; for extremely short steps the slope alone is evidence enough.
+    Larger steps must lower the loss; for extremely short steps the slope alone is evidence enough. Weights that move
+    farther count as well where the plateau is proven and the gain grows in proportion to the step.
     """
     updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
     if updates is None or trials is None or updates.travelled is None:
@@ -64,11 +56,25 @@ def too_small(evidence: Evidence) -> Verdict | None:
     learned = has_learned(evidence)
     least_gain, least_slope = GAIN_LARGE if learned else GAIN_CLEAR, RELATIVE_GRADIENT_LARGE
     low, high = TENFOLD_RATE_OVER_OWN_GAIN
-    if trials.own > 0 and low < tenfold / trials.own < high and not learned:
-        # The gain grows in proportion to the step, so the slope continues beyond the steps of the trials.
+    # If the gain grows in proportion to the step, the slope continues beyond the steps of the trials.
+    proportional = trials.own > 0 and low < tenfold / trials.own < high
+    if proportional and not learned:
         least_gain, least_slope = GAIN_NONE, RELATIVE_GRADIENT_SMALL
-    if updates.travelled >= TRAVEL_SMALL or trials.relative_gradient < least_slope:
+    if trials.relative_gradient < least_slope:
         return None
+    if updates.travelled >= TRAVEL_SMALL:
+        best = max(gain, trials.larger_rates)
+        much = best > GAIN_LARGE and way_to_go(evidence, best) >= WAY_TO_GO_SMALL
+        if not (proportional and proven(evidence) and much):
+            return None
+        return verdict_of(
+            evidence,
+            Cause.LEARNING_RATE_TOO_SMALL,
+            f"Larger steps on a copy lower the loss by up to {best:.0%} (threshold {GAIN_LARGE:.0%}), and the gain "
+            f"grows in proportion to the step: {trials.own:.1%} at the learning rate of the run, {tenfold:.1%} at ten "
+            "times of it. So the loss lies on a slope that the steps are too short to follow.",
+            stuck=True,
+        )
     if max(gain, tenfold) >= least_gain:
         detail = f"larger steps on a copy lower the loss by {max(gain, tenfold):.0%} (threshold {least_gain:.0%})"
     elif updates.travelled < TRAVEL_NONE and not learned and not is_saturated(evidence):
@@ -176,82 +182,6 @@ def vanishing(evidence: Evidence) -> Verdict | None:
         f"{gradient.groups[last]:.2g} in {last}, a ratio of {gradient.first_to_last:.1g} (threshold "
         f"{FIRST_TO_LAST_VANISHED:g}).",
     )
-
-
-def slow(evidence: Evidence) -> Verdict | None:
-    """Return `slow` if the run has learned and Adam still lowers the loss a lot, but no obstacle was found.
-
-    The fall must be a visible part of the way from the start, since the rest of a small loss is soon halved.
-    """
-    trials, trend = evidence.get(Trials), evidence.get(Trend)
-    if trials is None or trend is None or not has_learned(evidence) or too_early(evidence):
-        return None
-    if trials.gain("adam") <= GAIN_LARGE or way_to_go(evidence, trials.gain("adam")) < WAY_TO_GO_SMALL:
-        return None
-    gain = f"{trials.gain('adam'):.0%} (threshold {GAIN_LARGE:.0%})"
-    reason = f"{trials.steps} steps of Adam on a copy lower the held-out loss by {gain}, and no obstacle was found."
-    return verdict_of(evidence, Cause.SLOW, reason)
-
-
-def settled(evidence: Evidence) -> Verdict | None:
-    """Return `settled` if the run has learned and stopped, and everything that could show it stuck was tested.
-
-    No test shows it stuck then, no part stands still, and noise does not hide whether the loss still falls. A loss of
-    the inputs alone that never fell is settled where no trial and no restart lowers it at all.
-    """
-    level, trend = evidence.get(LossLevel), evidence.get(Trend)
-    trials, restart = evidence.get(Trials), evidence.get(Restart)
-    if level is None or trend is None or too_early(evidence) or untested(evidence) or not proven(evidence):
-        return None
-    if trials is None or restart is None or _larger_steps(trials) > GAIN_OF_RESTART:
-        return None
-    if stands_still(evidence) > PARAMETERS_STILL:
-        return None
-    use, best = evidence.get(InputUse), max(trials.best, restart.gain)
-    at_floor = use is not None and use.unpaired and best <= GAIN_NONE
-    if not has_learned(evidence) and not at_floor:
-        return None
-    return verdict_of(
-        evidence,
-        Cause.SETTLED,
-        f"The loss came from {level.start:.4g} to {level.now:.4g} and stays there. Neither other learning rates nor "
-        "new initial weights come clearly lower, and every part of the model moves. This run cannot show whether a "
-        "larger model or other data would.",
-    )
-
-
-def _larger_steps(trials: Trials) -> float:
-    """Return by how much the best trial with larger steps beats going on; smaller steps only show the noise floor."""
-    return max(trials.gain("adam"), trials.larger_rates) - max(0.0, trials.own)
-
-
-def undecided(evidence: Evidence) -> Verdict | None:
-    """Return `undecided` for any stalled run: this detector comes last, after all that look for a cause.
-
-    It is an alarm where the loss has stood still near its start for a tenth of the run, or where what had been learned
-    is lost, and going on does not help.
-    """
-    level, trend = evidence.get(LossLevel), evidence.get(Trend)
-    if level is None or trend is None:
-        return None
-    share, updates, missing = share_of_start(evidence), evidence.get(UpdateStatistics), untested(evidence)
-    lost = share > SHARE_OF_START_RISEN and updates is not None and (updates.travelled or 0.0) > TRAVEL_LARGE
-    learned = has_learned(evidence) or falls_by_inputs(evidence)
-    high = share > high_share_of_start(evidence) or beats_constant(evidence) is False
-    stays_high = lasts(evidence) and high and not learned
-    reason = f"The loss came from {level.start:.4g} and stands at {level.now:.4g}; no measurement shows why."
-    if missing:
-        reason += f" Not tested: {'; '.join(missing)}."
-    elif stands_still(evidence) > PARAMETERS_STILL:
-        reason += f" {stands_still(evidence):.0%} of the model still has its initial values, although it is trained."
-    elif too_early(evidence):
-        reason += " Less than a tenth of the run has passed, so this may be a pause."
-    elif not proven(evidence):
-        reason += " Noise hides whether the loss still falls."
-    restart = evidence.get(Restart)
-    if restart is not None and not restart.trained:
-        reason += f" The loss blew up in the restart of {restart.steps} steps, so the restart shows nothing."
-    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=(stays_high or lost) and not goes_down(evidence))
 
 
 def needs_curvature(evidence: Evidence) -> bool:

@@ -109,6 +109,9 @@ class HeldTensors:
     replaced: tuple[str, ...] = ()
     """names of the groups of parameters that have taken the place of these tensors in the module: they have a gradient,
     no optimizer holds them, and they have not moved"""
+    unfrozen: tuple[str, ...] = ()
+    """names of the groups of those parameters that were frozen at the start and have a gradient now, although no
+    optimizer holds them"""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ class FrozenSince:
         """the step at which a parameter that was trainable at the start was first seen frozen; without those that are
         trainable again"""
         self._trainable: list[str] = []
+        self._frozen_at_start: list[str] = []
         self._flags: list[bool] = []  # at the last call, whether each parameter required a gradient
         self._first: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
 
@@ -31,13 +32,20 @@ class FrozenSince:
         """
         if not self._first:
             self._first = weakref.WeakValueDictionary({id(p): p for p in module.parameters()})
-            self._trainable = self._trainable or [name for name, p in module.named_parameters() if p.requires_grad]
+            if not self._trainable:
+                flags_by_name = {name: p.requires_grad for name, p in module.named_parameters()}
+                self._trainable = [name for name, trainable in flags_by_name.items() if trainable]
+                self._frozen_at_start = [name for name, trainable in flags_by_name.items() if not trainable]
         flags = [p.requires_grad for p in module.parameters()]
         if flags == self._flags:
             return
         self._flags = flags
         frozen = {name for name, p in module.named_parameters() if not p.requires_grad}
         self.steps = {name: self.steps.get(name, step) for name in self._trainable if name in frozen}
+
+    def was_frozen(self, name: str) -> bool:
+        """Return whether the parameter was frozen at the start of the run; one of a new layer was not."""
+        return name in self._frozen_at_start
 
     def was_parameter(self, tensor: Tensor) -> bool:
         """Return whether the tensor was a parameter of the module at the start, or when the run was resumed."""
@@ -53,9 +61,11 @@ class FrozenSince:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins."""
-        return {"trainable": list(self._trainable), "steps": dict(self.steps)}
+        frozen = list(self._frozen_at_start)
+        return {"trainable": list(self._trainable), "frozen_at_start": frozen, "steps": dict(self.steps)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self._trainable = [str(name) for name in state["trainable"]]
+        self._frozen_at_start = [str(name) for name in state.get("frozen_at_start", ())]
         self.steps = {str(name): int(step) for name, step in state["steps"].items()}

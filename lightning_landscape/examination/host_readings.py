@@ -22,7 +22,7 @@ def host_readings(host: Host, initial: Params | None, frozen: FrozenSince) -> tu
         initial: the initial weights by name, on any device; None where they are unknown.
         frozen: which parameters were frozen since the start, and when.
     """
-    held = read_held_tensors(host, initial, frozen.was_parameter)
+    held = read_held_tensors(host, initial, frozen.was_parameter, frozen.was_frozen)
     readings = (schedulers_of(host), read_parts(host, initial, frozen.steps))
     return host.from_first_rank((*readings, *(() if held is None else (held,))))
 

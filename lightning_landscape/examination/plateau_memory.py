@@ -17,8 +17,10 @@ from lightning_landscape.surface import Probe
 MAX_BYTES = 64 * 2**20
 """most bytes of the weights of a model of which something is kept, since they go into the user's checkpoints"""
 EXPENSIVE = (Trials, Curvature)
-"""readings that the next diagnosis takes over if the budget did not cover all probes of the last one; runs from other
-weights are taken over in any case"""
+"""readings that the next diagnosis takes over if the budget did not cover all probes of the last one, or if it follows
+soon: it has less budget and would measure them worse. Runs from other weights are taken over in any case"""
+SOON = 200
+"""optimizer steps within which a diagnosis follows soon, as when a plateau is proven after it was diagnosed"""
 MOVED = 0.1
 """change of the height of the loss, as a share, from which on a diagnosis takes nothing over"""
 
@@ -36,7 +38,9 @@ class PlateauMemory:
         self._kept: dict[str, Any] = {}
         self._readings: tuple[object, ...] = ()
         self._unfinished = False
-        self._height: float | None = None  # of the loss above its floor, at the diagnosis from which these are
+        # At the diagnosis from which these are: the height of the loss above its floor, and the optimizer steps so far.
+        self._height: float | None = None
+        self._steps = self._now = 0
 
     def plan(self, state: RunState, *, diagnoses: bool) -> None:
         """Forget everything if the loss falls again, or is no longer where it was at the last diagnosis.
@@ -47,8 +51,9 @@ class PlateauMemory:
         """
         trend = state.progress.trend
         falls = not state.stalled and trend is not None and trend.falling
+        self._now = state.steps
         if self._height is None and (self._readings or self._kept):
-            self._height = _height(state)
+            self._height, self._steps = _height(state), state.steps
         now, before = _height(state), self._height
         moved = now is not None and before is not None and abs(now - before) > MOVED * before
         if falls or moved or not diagnoses:
@@ -66,7 +71,14 @@ class PlateauMemory:
         begun = self.underway if self.underway is not None and self.underway.probes == names else None
         if begun is not None:
             return begun.budget, begun.readings, begun.done
-        return None, self._readings if diagnosing else (), 0
+        return None, self._taken_over if diagnosing else (), 0
+
+    @property
+    def _taken_over(self) -> tuple[object, ...]:
+        """The readings that the next diagnosis takes over, see `EXPENSIVE`."""
+        if self._unfinished or self._now - self._steps <= SOON:
+            return self._readings
+        return tuple(reading for reading in self._readings if isinstance(reading, Restart))
 
     def reason(self, reason: ProbeReason) -> ProbeReason:
         """Return the reason for which probes run, which is to finish the last diagnosis if something of it is left."""
@@ -78,7 +90,8 @@ class PlateauMemory:
 
         All expensive probes that declare their class of `reading` are skipped, to leave the budget for the others.
         """
-        return self._unfinished and bool(self._readings) and getattr(probe, "reading", None) in EXPENSIVE
+        taken_over = self._unfinished or any(isinstance(reading, EXPENSIVE) for reading in self._taken_over)
+        return taken_over and bool(self._readings) and getattr(probe, "reading", None) in EXPENSIVE
 
     def kept(self, module: nn.Module) -> dict[str, Any] | None:
         """Return what probes keep, which they may change; None for a model that is too large."""
@@ -97,8 +110,7 @@ class PlateauMemory:
         self.underway = underway
         if underway is None:
             self._unfinished, self._height = unfinished, None
-            kept = (*EXPENSIVE, Restart) if unfinished else (Restart,)
-            self._readings = tuple(reading for reading in readings if isinstance(reading, kept))
+            self._readings = tuple(reading for reading in readings if isinstance(reading, (*EXPENSIVE, Restart)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return builtins and tensors, for the checkpoint."""
@@ -108,6 +120,7 @@ class PlateauMemory:
             "taken_over": Evidence(*self._readings).to_dict(),
             "unfinished": self._unfinished,
             "height": self._height,
+            "steps": [self._steps, self._now],
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, limited: bool) -> None:
@@ -121,6 +134,7 @@ class PlateauMemory:
         self._kept = dict(state.get("kept", {}))  # version 0.1 had neither
         self._readings = tuple(Evidence.from_dict(state.get("taken_over", {})))
         self._unfinished, self._height = bool(state.get("unfinished", self._readings)), state.get("height")
+        self._steps, self._now = map(int, state.get("steps", (0, 0)))
 
 
 def _height(state: RunState) -> float | None:

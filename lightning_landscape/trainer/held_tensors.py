@@ -21,7 +21,10 @@ WITH_OWN_TENSORS = frozenset({"DeepSpeedStrategy", "FSDPStrategy"})
 
 @torch.no_grad()
 def read_held_tensors(
-    host: Host, initial: Params | None = None, was_parameter: Callable[[Tensor], bool] | None = None
+    host: Host,
+    initial: Params | None = None,
+    was_parameter: Callable[[Tensor], bool] | None = None,
+    was_frozen: Callable[[str], bool] = lambda name: False,
 ) -> HeldTensors | None:
     """Return what the optimizers lack of the module, and what they hold that the module does not have.
 
@@ -31,6 +34,7 @@ def read_held_tensors(
         host: the run, after a step.
         initial: copies of the initial weights by name; None if there are none.
         was_parameter: whether a tensor was a parameter of the module at the start of the run.
+        was_frozen: whether the parameter of this name was frozen at the start of the run.
     """
     if host.strategy_names & WITH_OWN_TENSORS:
         return None
@@ -54,6 +58,7 @@ def read_held_tensors(
         outside=len(outside),
         outside_share=sum(tensor.numel() for tensor in outside) / of_optimizers,
         replaced=tuple(dict.fromkeys(groups[name] for name in replaced)),
+        unfrozen=tuple(dict.fromkeys(groups[name] for name in with_gradient if was_frozen(name))),
     )
 
 

@@ -42,7 +42,7 @@ UNFINISHED = replace(RESTART, left=("tenth",))
         ([USE, TRIALS, UNFINISHED], (), (TRIALS, UNFINISHED)),
     ],
 )
-def test_the_next_diagnosis_takes_restarts_over_and_the_trials_if_something_was_left_out(readings, left_out, taken_over):
+def test_the_next_diagnosis_takes_restarts_over_and_trials_if_something_was_left_out(readings, left_out, taken_over):
     memory = PlateauMemory()
     memory.end(None, readings, left_out)
     assert memory.begin(("a",), diagnosing=True) == (None, taken_over, 0)

@@ -230,7 +230,9 @@ def test_differences_between_batches_do_not_hide_a_loss_that_stands_still():
     assert (trend.stalled, trend.powered, trend.margin) == (True, True, 0.0)
 
 
-@pytest.mark.parametrize(("of_batches", "of_weights", "most"), [(0.01, 0.0, 0.03), (0.01, 0.01, 0.06), (0.0, 0.01, 0.08)])
+@pytest.mark.parametrize(
+    ("of_batches", "of_weights", "most"), [(0.01, 0.0, 0.03), (0.01, 0.01, 0.06), (0.0, 0.01, 0.08)]
+)
 def test_a_loss_that_falls_by_the_tolerance_seldom_counts_as_stalled(of_batches, of_weights, most):
     rng, runs = np.random.default_rng(0), 2000
     series = [losses_on_batches(rng, 0.024, of_batches, of_weights) for _ in range(runs)]
@@ -247,5 +249,6 @@ def test_too_few_points_or_batches_are_refused(steps, losses):
 def test_the_sentence_says_on_how_many_batches():
     trend = trend_on_same_batches([0, 10, 20], [[2.0, 4.0]] * 3, tolerance=0.02)
     assert trend.sentence() == (
-        "The training loss has not fallen at all in 20 steps on the same 2 batches (a fall of 2.0% would have been seen)."
+        "The training loss has not fallen at all in 20 steps on the same 2 batches "
+        "(a fall of 2.0% would have been seen)."
     )

@@ -443,7 +443,8 @@ def hidden(steps=360):
     progress, rng = Progress(1000), random.Random(0)
     for step in range(steps):
         progress.update(StepRecord(step, 0, 2.0 + rng.gauss(0, 1.0), learning_rate=0.1, stepped=True))
-    assert progress.noise_hides and not progress.stalled
+    assert progress.noise_hides
+    assert not progress.stalled
     return progress
 
 

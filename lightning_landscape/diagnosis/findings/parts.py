@@ -53,6 +53,17 @@ def unheld_parameters(evidence: Evidence) -> Finding | None:
     held = evidence.get(HeldTensors)
     if held is None or held.replaced or not held.unheld:
         return None
+    if held.unfrozen:
+        return Finding(
+            "unheld-parameters",
+            Cause.NOT_UPDATING,
+            f"{names(held.unfrozen)} was frozen at the start and gets a gradient now, but no optimizer holds it, so it "
+            "is not trained.",
+            "give it to the optimizer where it is unfrozen: `optimizer.add_param_group({'params': ..., 'lr': ...})`, "
+            "as Lightning's `BaseFinetuning.unfreeze_and_add_param_group` does; or pass all parameters to the "
+            "optimizer in `configure_optimizers`, also those that are still frozen.",
+            "certain",
+        )
     large = held.unheld_with_gradient > PARAMETERS_UNREACHED
     explains = large and on_plateau(evidence) and gains_nothing(evidence) and not has_fallen(evidence)
     return Finding(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightning_landscape.diagnosis.learning import has_learned, measured_on_fixed_batches
+from lightning_landscape.diagnosis.proof import stopped_without
 from lightning_landscape.evidence import Cause, Evidence, Finding, Plateau, Wiring
 from lightning_landscape.evidence.wiring import GraphCut, OutputRange, UnownedLeaf
 
@@ -143,6 +144,7 @@ def graph_cut(evidence: Evidence) -> Finding | None:
     if cut is None:
         return None
     explains = cut.feeds_layers and cut.share >= CUT_OFF and _stuck_from_the_start(evidence)
+    explains = explains or (cut.feeds_layers and cut.operation != "no_grad" and stopped_without(evidence))
     return Finding(
         "graph-cut",
         Cause.NOT_UPDATING,
