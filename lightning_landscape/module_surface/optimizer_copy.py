@@ -90,7 +90,7 @@ class _CopiedOptimizer:
     Args:
         original: the optimizer.
         parameters: the trainable parameters of the module by their names.
-        clip_gradients: clips the gradients before each step.
+        clip_gradients: clips the gradients in place before each step; None for no clipping.
         new_rate: takes the learning rate of a parameter group and the index of the group, and returns the rate to use.
         fresh: whether the copy begins with an empty state.
     """
@@ -99,7 +99,7 @@ class _CopiedOptimizer:
         self,
         original: Optimizer,
         parameters: Mapping[str, nn.Parameter],
-        clip_gradients: ClipGradients,
+        clip_gradients: ClipGradients | None,
         new_rate: Callable[[float | Tensor, int], float | Tensor],
         *,
         fresh: bool = False,
@@ -113,10 +113,13 @@ class _CopiedOptimizer:
             self._leaves = {name: nn.Parameter(weight) for name, weight in point.items()}
             self._optimizer = self._copy()
         for leaf, component in zip(self._leaves.values(), gradient, strict=True):
-            leaf.grad = component.clone()
+            leaf.grad = component if self._clip_gradients is None else component.clone()
         with torch.enable_grad():
-            self._clip_gradients([p for group in self._optimizer.param_groups for p in group["params"]])
+            if self._clip_gradients is not None:
+                self._clip_gradients([p for group in self._optimizer.param_groups for p in group["params"]])
             self._optimizer.step()
+        for leaf in self._leaves.values():
+            leaf.grad = None
 
     def _copy(self) -> Optimizer:
         """Return a copy of the optimizer that has the leaves in place of the parameters, and no hooks."""
@@ -146,9 +149,9 @@ def _make_finite(states: Iterable[Any]) -> None:
                 value.nan_to_num_(0.0, 0.0, 0.0)
 
 
-def _clipping(host: Host) -> ClipGradients:
+def _clipping(host: Host) -> ClipGradients | None:
     if host.gradient_clip is None:
-        return lambda parameters: None
+        return None
     value, algorithm = host.gradient_clip
     clip = nn.utils.clip_grad_value_ if algorithm == "value" else nn.utils.clip_grad_norm_
     return lambda parameters: clip(parameters, value)

@@ -40,16 +40,16 @@ class TryAlternatives:
         held_out, optimizer_copy = surface.held_out, surface.run.optimizer_copy
         if held_out is None or optimizer_copy is None:
             return None
-        before, here, steps = loss_value(held_out, surface.here), surface.here, self.steps
-        results = {
-            "learning rate x3": run_trial(surface, here, optimizer_copy(RATE_FACTOR), steps)[0],
-            "a perturbation": run_trial(surface, perturbed(here), optimizer_copy(1.0), steps)[0],
-        }
+        before, here = loss_value(held_out, surface.here), surface.here
+
+        def gain(start: Params, factor: float, batches: int = 1) -> float:
+            last = run_trial(surface, start, optimizer_copy(factor), self.steps, batches)
+            return relative_gain(before, loss_value(held_out, last), surface.height(before))
+
+        gains = {"learning rate x3": gain(here, RATE_FACTOR), "a perturbation": gain(perturbed(here), 1.0)}
         if self._with_larger_batch(surface):
-            results["batch x4"] = run_trial(surface, here, optimizer_copy(1.0), steps, MORE_BATCHES)[0]
-        scale = surface.height(before)
-        gains = {name: relative_gain(before, loss_value(held_out, point), scale) for name, point in results.items()}
-        return Alternatives(gains, steps, surface.batches)
+            gains["batch x4"] = gain(here, 1.0, MORE_BATCHES)
+        return Alternatives(gains, self.steps, surface.batches)
 
     def cost(self, surface: LossSurface) -> float:
         """Return the cost on this surface, in gradients of one batch; 0 where it returns None."""

@@ -208,6 +208,6 @@ def _gain_from(surface: LossSurface, direction: Params, distance: float) -> floa
     if surface.held_out is None or surface.run.optimizer_copy is None or steps < MIN_STEPS:
         return None
     start = {name: weight + distance * direction[name].to(weight) for name, weight in surface.here.items()}
-    last, _ = run_trial(surface, start, surface.run.optimizer_copy(1.0), steps)
+    last = run_trial(surface, start, surface.run.optimizer_copy(1.0), steps)
     before = loss_value(surface.held_out, surface.here)
     return relative_gain(before, loss_value(surface.held_out, last), surface.height(before))

@@ -112,14 +112,17 @@ class CopyTrials:
         def gain(point: Params) -> float:
             return relative_gain(before, loss_value(held_out, point), height)
 
+        by_line_search = gain(_line_search(surface, gradient, gradient_norm, weight_norm))
+        del gradient  # the trials take as much memory again, so they do without it
         gains = {
-            "adam": gain(run_trial(surface, surface.here, adam(surface), steps)[0]),
-            "line search": gain(_line_search(surface, gradient, gradient_norm, weight_norm)),
+            "adam": gain(run_trial(surface, surface.here, adam(surface), steps)),
+            "line search": by_line_search,
         }
         optimizer_copy, name = surface.run.optimizer_copy, next_rate({})
         while optimizer_copy is not None and name is not None:
-            last, mean = run_trial(surface, surface.here, optimizer_copy(RATE_FACTORS[name]), steps)
-            gains |= {name: gain(last), "mean of the path": gain(mean)} if name == OWN_RATE else {name: gain(last)}
+            mean = _zeros(surface.here) if name == OWN_RATE else None
+            gains[name] = gain(run_trial(surface, surface.here, optimizer_copy(RATE_FACTORS[name]), steps, mean=mean))
+            gains |= {} if mean is None else {"mean of the path": gain(mean)}
             name = next_rate(gains)
             if name is not None and name not in FIRST_RATES:
                 name, further = (name, further - 1) if further else (None, 0)
@@ -166,20 +169,34 @@ def _fixed_cost(surface: LossSurface) -> float:
 
 
 def run_trial(
-    surface: LossSurface, start: Params, optimizer_step: OptimizerStep, steps: int, batches: int = 1
-) -> tuple[Params, Params]:
-    """Take `steps` optimizer steps from a copy of `start`, and return the last point and the mean of the points.
+    surface: LossSurface,
+    start: Params,
+    optimizer_step: OptimizerStep,
+    steps: int,
+    batches: int = 1,
+    mean: Params | None = None,
+) -> Params:
+    """Take `steps` optimizer steps from a copy of `start`, and return the last point.
 
-    Each step takes the mean gradient of the next `batches` batches, which are used in turn.
+    Args:
+        surface: with the batches.
+        start: the weights at which it begins.
+        optimizer_step: the step of a new optimizer.
+        steps: number of steps.
+        batches: each step takes the mean gradient of this many batches, which are used in turn.
+        mean: zeros, to which the mean of the points after each step is added; None if it is not needed.
     """
     point = {name: weight.detach().clone() for name, weight in start.items()}
-    mean = {name: torch.zeros_like(weight) for name, weight in point.items()}
     for i in range(steps):
         gradients = [gradient_at(batch_loss(surface, i * batches + k), point).values() for k in range(batches)]
         optimizer_step(point, list(gradients[0]) if batches == 1 else _mean_by_parameter(gradients))
-        for name, weight in point.items():
-            mean[name] += weight / steps
-    return point, mean
+        for name, total in ({} if mean is None else mean).items():
+            total += point[name] / steps
+    return point
+
+
+def _zeros(like: Params) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(weight) for name, weight in like.items()}
 
 
 def adam(surface: LossSurface) -> OptimizerStep:

@@ -891,6 +891,25 @@ def test_a_gain_in_proportion_to_the_step_means_that_the_learning_rate_is_too_sm
     assert cause(TRAVEL_SMALL, replace(trials, relative_gradient=0.05)) is Cause.UNDECIDED  # the slope is too small
 
 
+@pytest.mark.parametrize(
+    ("gains", "proven", "found"),
+    [
+        ({}, True, Cause.LEARNING_RATE_TOO_SMALL),
+        ({}, False, Cause.SLOW),  # noise may hide that the loss falls
+        ({"learning rate x10": 0.005}, True, Cause.SLOW),  # not in proportion
+        ({"adam": 0.3, "line search": 0.3}, True, Cause.UNDECIDED),
+    ],
+)
+def test_a_run_that_has_learned_stands_on_a_slope_if_the_gain_grows_in_proportion_to_the_step(gains, proven, found):
+    measured = {"adam": 0.8, "line search": 0.5, "this optimizer": 0.001, "learning rate x10": 0.01, **gains}
+    trials = replace(NOTHING_GAINED, gains={**NOTHING_GAINED.gains, **measured}, relative_gradient=2.0)
+    plateau = Plateau(step=600, since=300, proven=proven)
+    noisy = replace(STALLED, margin=1.0)
+    verdict = diagnose(BASE.including(USED, LossLevel(2.3, 1.0, 1.0), trials, plateau, noisy))
+    assert verdict.cause is found
+    assert verdict.stuck is (found is Cause.LEARNING_RATE_TOO_SMALL)
+
+
 def test_a_gradient_of_exactly_zero_is_a_flat_region_even_if_the_inputs_are_used():
     nothing = replace(NOTHING_GAINED, relative_gradient=0.0)
     verdict = diagnose(BASE.including(NOISY, USED, nothing))

@@ -28,6 +28,18 @@ def test_the_first_check_at_which_a_parameter_is_frozen_is_kept_until_it_is_trai
     assert frozen.steps == {"0.weight": 10, "0.bias": 40}
 
 
+def test_what_was_frozen_at_the_start_is_known_after_it_was_unfrozen_and_in_a_resumed_run():
+    module, frozen, resumed = net(), FrozenSince(), FrozenSince()
+    module[0].requires_grad_(requires_grad=False)
+    frozen.check(module, 0)
+    module[0].requires_grad_()
+    frozen.check(module, 10)
+    resumed.load_state_dict(pickle.loads(pickle.dumps(frozen.state_dict())))
+    resumed.check(module, 20)
+    for known in (frozen, resumed):
+        assert [known.was_frozen(name) for name in ("0.weight", "1.weight", "new.weight")] == [True, False, False]
+
+
 def test_a_resumed_run_knows_what_was_trainable_at_the_start():
     module, frozen = net(), FrozenSince()
     frozen.check(module, 0)

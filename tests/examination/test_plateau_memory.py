@@ -12,7 +12,7 @@ from torch import nn
 
 from lightning_landscape.evidence import InputUse, LossLevel, Restart, RestartedRun, Trials
 from lightning_landscape.examination.account import ProbeReason
-from lightning_landscape.examination.plateau_memory import MAX_BYTES, PlateauMemory
+from lightning_landscape.examination.plateau_memory import MAX_BYTES, SOON, PlateauMemory
 from lightning_landscape.examination.spending import Budget, Underway
 from lightning_landscape.probes import CopyTrials, HessianExtremes, Restarts, starting_point
 
@@ -20,10 +20,10 @@ TRIALS = Trials({"adam": 0.1}, steps=8, relative_gradient=0.1, decay_pull=0.0, s
 USE = InputUse(loss=1.0, shuffled=2.0, moved=1.0, varied=True)
 
 
-def state(*, falling: bool = False, loss: float = 2.0) -> Any:
-    """The state of a run whose loss falls or not, and is at this height above a floor of 1."""
+def state(*, falling: bool = False, loss: float = 2.0, steps: int = 1000) -> Any:
+    """The state of a run whose loss falls or not, and is at this loss above a floor of 1."""
     progress = SimpleNamespace(trend=SimpleNamespace(falling=falling), level=LossLevel(3.0, loss, loss, floor=1.0))
-    return SimpleNamespace(progress=progress, stalled=not falling)
+    return SimpleNamespace(progress=progress, stalled=not falling, steps=steps)
 
 
 UNDERWAY = Underway(Budget(60, 20.0), 2, (USE,), ("a", "b", "c"))
@@ -45,8 +45,20 @@ UNFINISHED = replace(RESTART, left=("tenth",))
 def test_the_next_diagnosis_takes_restarts_over_and_trials_if_something_was_left_out(readings, left_out, taken_over):
     memory = PlateauMemory()
     memory.end(None, readings, left_out)
+    memory.plan(state(), diagnoses=True)
+    memory.plan(state(steps=1000 + SOON + 1), diagnoses=True)
     assert memory.begin(("a",), diagnosing=True) == (None, taken_over, 0)
     assert memory.begin(("a",), diagnosing=False) == (None, (), 0)
+
+
+def test_a_diagnosis_that_follows_soon_takes_the_trials_over_and_does_not_repeat_them():
+    memory = PlateauMemory()
+    memory.end(None, [USE, TRIALS], left_out=())
+    memory.plan(state(), diagnoses=True)
+    memory.plan(state(steps=1000 + SOON), diagnoses=True)
+    assert memory.begin(("a",), diagnosing=True) == (None, (TRIALS,), 0)
+    assert [memory.skips(probe) for probe in (CopyTrials(), Restarts(), starting_point)] == [True, False, False]
+    assert memory.reason(ProbeReason.REPEATED_DIAGNOSIS) is ProbeReason.REPEATED_DIAGNOSIS
 
 
 def test_a_diagnosis_that_goes_on_skips_the_expensive_probes_and_runs_the_others():

@@ -12,6 +12,7 @@ from lightning_landscape.diagnosis.findings import FINDERS, midway, step_sizes
 from lightning_landscape.diagnosis.findings import parts as finders
 from lightning_landscape.evidence import (
     Activity,
+    Cause,
     Clipping,
     Evidence,
     GradientScale,
@@ -106,6 +107,13 @@ def test_further_tensors_in_the_optimizer_are_no_mistake():
 def test_unheld_parameters_explain_a_plateau_if_the_others_cannot_lower_the_loss():
     assert weight(finders.unheld_parameters, UNHELD, NOTHING) == "evidence"
     assert weight(finders.unheld_parameters, UNHELD, replace(MOVING, travelled=0.0)) == "evidence"
+
+
+def test_a_part_that_is_unfrozen_and_not_given_to_the_optimizer_is_a_certain_mistake():
+    finding = finders.unheld_parameters(Evidence(replace(UNHELD, unfrozen=("body",))))
+    assert (finding.cause, finding.weight) == (Cause.NOT_UPDATING, "certain")
+    assert "`body` was frozen at the start and gets a gradient now" in finding.sentence
+    assert "add_param_group" in finding.advice
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,16 @@ def reached(module):
     return module
 
 
+def test_unheld_parameters_that_were_frozen_at_the_start_are_told_apart():
+    model = reached(Model())
+    host = Host(model, torch.optim.SGD(model.head.parameters(), lr=0.1))
+    assert read_held_tensors(host, was_frozen=lambda name: name.startswith("body")).unfrozen == ("body",)
+    assert read_held_tensors(host).unfrozen == ()
+    for parameter in model.body.parameters():
+        parameter.grad = None
+    assert read_held_tensors(host, was_frozen=lambda name: True).unfrozen == ()
+
+
 def test_an_optimizer_of_a_copy_holds_replaced_tensors():
     model = reached(Model())
     host = Host(model, torch.optim.SGD(copy.deepcopy(model).requires_grad_().parameters(), lr=0.1))
