@@ -24,10 +24,12 @@ HIDDEN_READINGS: Mapping[str, tuple[str, ...]] = {
     "learning-rate schedule": ("Schedule",),
     "earlier weights": ("BeforeAndAfter", "WeightHistory", "LostGradients"),
     "parts of the model": ("Parts",),
+    "outputs and the best constant": ("Outputs",),
 }
 """signals, with the names of the reading classes that are left out of the evidence"""
 REPLACED_PARTS: Mapping[str, tuple[str, str, Any]] = {
     "initial weights at a smaller rate": ("examination.examination", "restart_order", lambda evidence: ("own", "adam")),
+    "comparisons on the same batches": ("examination.stall_test", "COPIES", 10**9),
     "lowest possible loss": ("module_surface.during_fit", "lowest_loss", lambda measured, point: 0.0),
     "standard error of the trend": ("functional.trend", "STANDARD_ERRORS", 0.0),
     "first-order bound on the decrease": ("functional.trend", "FEWEST_PREDICTIONS", 10**9),
