@@ -19,6 +19,7 @@ from lightning_landscape.diagnosis.thresholds import (
     SHARE_OF_START_RISEN,
 )
 from lightning_landscape.evidence import (
+    BeforeAndAfter,
     Evidence,
     InputUse,
     LossLevel,
@@ -161,6 +162,25 @@ def gains_nothing(evidence: Evidence) -> bool:
     updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
     at_rest = updates is not None and updates.travelled == 0
     return at_rest if trials is None else trials.own_at_any_rate <= GAIN_CLEAR
+
+
+def best_is_worse_than_start(evidence: Evidence) -> bool:
+    """Return whether the best weights so far do worse on the present batches than the initial ones, which know nothing.
+
+    Then the data have changed. The difference must be beyond noise.
+    """
+    before, noise = evidence.get(BeforeAndAfter), noise_of(evidence)
+    if before is None or before.start is None or noise is None:
+        return False
+    return before.best - before.start > RISE_IN_STANDARD_ERRORS * noise
+
+
+def noise_of(evidence: Evidence) -> float | None:
+    """Return the standard error of a difference of losses of two weights on the captured batches; None if unknown."""
+    before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
+    if before is not None and before.error is not None:
+        return before.error
+    return None if level is None else level.spread
 
 
 def going_on(evidence: Evidence) -> float:

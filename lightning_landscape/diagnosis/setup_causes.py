@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.findings import of_divergence
-from lightning_landscape.diagnosis.learning import has_fallen, has_learned, rise_of_first_steps, share_of_start
+from lightning_landscape.diagnosis.learning import (
+    best_is_worse_than_start,
+    has_fallen,
+    has_learned,
+    rise_of_first_steps,
+    share_of_start,
+)
 from lightning_landscape.diagnosis.thresholds import (
     DECAY_PULL_BALANCED,
     ELAPSED_LATE,
@@ -137,13 +143,13 @@ def too_large(evidence: Evidence) -> Verdict | None:
     """Return `learning_rate_too_large` if the weights move far without lowering the loss, and shorter steps do better.
 
     Other evidence than shorter steps is a loss above its start, a loss far above its lowest value, or first steps that
-    raised the loss a lot.
+    raised the loss a lot. The data must not have changed.
     """
     updates, level, trials = evidence.get(UpdateStatistics), evidence.get(LossLevel), evidence.get(Trials)
     if updates is None or level is None or trials is None or updates.travelled is None:
         return None
     smaller, larger, share = trials.smaller_steps, trials.gain("learning rate x10"), share_of_start(evidence)
-    if larger > GAIN_CLEAR and larger >= smaller:
+    if (larger > GAIN_CLEAR and larger >= smaller) or best_is_worse_than_start(evidence):
         return None
     # All trials use the same batches, so noise cannot explain a difference of this size.
     beyond_noise = smaller - max(0.0, trials.own) > GAIN_LARGE

@@ -13,6 +13,7 @@ from lightning_landscape.diagnosis.learning import has_learned
 from lightning_landscape.evidence import (
     CAUSES,
     Activity,
+    BeforeAndAfter,
     Cause,
     Curvature,
     Descent,
@@ -958,6 +959,12 @@ def test_a_run_has_diverged_if_its_steps_raise_the_loss_and_a_step_against_the_g
 @pytest.mark.parametrize(("best", "found"), [(1.14, Cause.LEARNING_RATE_TOO_LARGE), (1.16, Cause.UNDECIDED)])
 def test_a_loss_that_rose_to_twice_its_lowest_value_means_that_the_learning_rate_is_too_large(best, found):
     assert cause(LossLevel(2.3, best, 2.3), NOTHING_GAINED) is found
+
+
+def test_a_loss_that_rose_since_the_data_have_changed_does_not_show_large_steps():
+    changed = BeforeAndAfter(now=2.2, best=4.0, start=2.3, error=0.1, batches=4)
+    assert cause(LossLevel(2.3, 1.0, 2.3), NOTHING_GAINED) is Cause.LEARNING_RATE_TOO_LARGE
+    assert cause(LossLevel(2.3, 1.0, 2.3), NOTHING_GAINED, changed) is not Cause.LEARNING_RATE_TOO_LARGE
 
 
 @pytest.mark.parametrize(("first", "found"), [(0.9, Cause.LEARNING_RATE_TOO_LARGE), (1.2, Cause.FLAT_REGION)])

@@ -198,6 +198,12 @@ def test_data_have_changed_if_the_best_earlier_weights_do_worse_on_them_than_the
     assert "from 2.3 to 0.3 and is 2.2" in found.sentence
 
 
+def test_just_after_the_change_the_present_batches_show_what_the_mean_of_the_last_losses_does_not():
+    found = history.data_changed(Evidence(PLATEAU, replace(CHANGED, best=2.8), replace(LOST, now=0.9)))
+    assert found.weight == "evidence"
+    assert "from 2.3 to 0.3 and is 2.2 now" in found.sentence
+
+
 @pytest.mark.parametrize("offset", [500.0, -500.0])
 def test_a_constant_in_the_loss_does_not_matter(offset):
     level = LossLevel(2.3 + offset, 0.3 + offset, 2.2 + offset, start_spread=0.1, spread=0.1)
@@ -211,7 +217,8 @@ def test_a_constant_in_the_loss_does_not_matter(offset):
         (replace(CHANGED, best=0.4), LOST),  # the weights are damaged
         (replace(CHANGED, best=2.25), LOST),  # the best weights were copied before the run had learned
         (replace(CHANGED, start=None), LOST),
-        (CHANGED, replace(LOST, now=0.5)),  # little was lost
+        (replace(CHANGED, now=0.5), replace(LOST, now=0.5)),  # little was lost
+        (replace(CHANGED, best=2.6), LOST),  # the best weights are hardly worse than the initial ones
         (CHANGED, replace(LOST, now=9.0)),  # targets that grow, as in reinforcement learning
         (CHANGED, replace(LOST, spread=1.5)),  # noise
         (CHANGED, replace(LOST, spread=None)),

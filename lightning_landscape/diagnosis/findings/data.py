@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lightning_landscape.diagnosis.findings.history import noise_of
-from lightning_landscape.diagnosis.learning import has_fallen, has_learned
+from lightning_landscape.diagnosis.learning import has_fallen, has_learned, noise_of
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FIRST_TO_LAST_VANISHED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from lightning_landscape.diagnosis.learning import best_is_worse_than_start
 from lightning_landscape.diagnosis.proof import too_early
 from lightning_landscape.diagnosis.thresholds import (
     FALL_IN_STANDARD_DEVIATIONS,
@@ -27,6 +28,8 @@ from lightning_landscape.evidence import (
 
 LOST_SHARE, LOST_TO_THE_RATE = 0.5, 0.2
 """From this share of what had been gained on, the run has lost it; less is enough where the learning rate has risen"""
+WORSE = 0.2
+"""From this share of what had been gained on, the best weights are worse than the initial ones on today's batches"""
 RISEN = 2.0
 """From this ratio on, the learning rate has risen: the noise of the steps, which keeps the loss above its lowest value,
 is proportional to it"""
@@ -119,34 +122,27 @@ def data_changed(evidence: Evidence) -> Finding | None:
     before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
     if before is None or before.start is None or level is None or level.start_spread is None:
         return None
-    noise = noise_of(evidence)
-    if noise is None or before.best - before.start <= RISE_IN_STANDARD_ERRORS * noise:
+    if not best_is_worse_than_start(evidence):
         return None
     initial, best = before.start, before.best
-    gained, lost = level.start - level.best, level.now - level.best
+    # The level is a mean over the last steps, some of which may be from before the change.
+    now = max(level.now, before.now)
+    gained, lost = level.start - level.best, now - level.best
     if gained <= FALL_IN_STANDARD_DEVIATIONS * level.start_spread:
         return None
     # A loss far above its start has not only lost what it knew: its targets may grow, as in reinforcement learning.
-    if not LOST_SHARE * gained <= lost <= (1 + LOST_SHARE) * gained or not best - initial >= LOST_SHARE * gained:
+    if not LOST_SHARE * gained <= lost <= (1 + LOST_SHARE) * gained or not best - initial >= WORSE * gained:
         return None
     return Finding(
         "data-changed",
         Cause.NOTHING_TO_LEARN,
-        f"The data have changed: the loss had come from {level.start:.3g} to {level.best:.3g} and is {level.now:.3g} "
+        f"The data have changed: the loss had come from {level.start:.3g} to {level.best:.3g} and is {now:.3g} "
         f"now, and on the present batches the best earlier weights have a loss of {best:.3g}, more than the initial "
         f"weights ({initial:.3g}). So the weights are not damaged, but targets no longer belong to their inputs.",
         "look at a batch from before and from now: what does the data set, the sampler or a transform do differently "
         "from that step on? Are inputs and targets shuffled together?",
         "evidence" if evidence.get(Plateau) is not None else "note",
     )
-
-
-def noise_of(evidence: Evidence) -> float | None:
-    """Return the standard error of a difference of losses of two weights on the captured batches; None if unknown."""
-    before, level = evidence.get(BeforeAndAfter), evidence.get(LossLevel)
-    if before is not None and before.error is not None:
-        return before.error
-    return None if level is None else level.spread
 
 
 def _lost(evidence: Evidence, before: BeforeAndAfter, least: float = LOST_SHARE) -> bool:
