@@ -61,8 +61,6 @@ def settled(evidence: Evidence) -> Verdict | None:
         return None
     if trials is None or restart is None or _larger_steps(trials) > GAIN_OF_RESTART:
         return None
-    if trials.batches < restart.held_out_batches:  # the restart is of an earlier diagnosis, which measured better
-        return None
     if stands_still(evidence) > PARAMETERS_STILL:
         return None
     use, best = evidence.get(InputUse), max(trials.best, restart.gain)

@@ -28,7 +28,7 @@ class ProbeReason(Enum):
     SCHEDULE = auto()
     """a scheduled measurement; it can wait"""
     STALL_TEST = auto()
-    """a test on the same batches whether the loss stands still; it shares the budget of scheduled measurements"""
+    """a test on the same batches whether the loss stands still; it can wait"""
     DIAGNOSIS = auto()
     """the first diagnosis of a plateau; it begins in any case, with what is left of the budget"""
     REPEATED_DIAGNOSIS = auto()
@@ -69,7 +69,7 @@ class Account:
 
     def __init__(self) -> None:
         self.effort: Effort | None = None
-        self._diagnoses = self._scheduled = self._first_look = 0.0
+        self._diagnoses = self._scheduled = self._first_look = self._stall_tests = 0.0
 
     def allowance(self, reason: ProbeReason, steps: int) -> int | None:
         """Return the gradients that probes may compute now, after this many optimizer steps; None for no limit."""
@@ -79,11 +79,12 @@ class Account:
             return None
         first = self.effort.gradients
         total = DIAGNOSES * first
-        earned = SHARE * steps - self._scheduled - max(0.0, self._diagnoses - total)
+        for_tests = first / STALL_TESTS - self._stall_tests
+        earned = SHARE * steps - self._scheduled - max(0.0, self._diagnoses - total) - max(0.0, -for_tests)
         if reason is ProbeReason.SCHEDULE:
             return max(0, int(earned))
         if reason is ProbeReason.STALL_TEST:
-            return max(0, int(earned + first / STALL_TESTS))
+            return max(0, int(max(for_tests, earned)))
         if not self._diagnoses:
             return first
         left = total - self._diagnoses
@@ -103,8 +104,10 @@ class Account:
 
     def spend(self, reason: ProbeReason, gradients: float) -> None:
         """Count gradients that probes have computed."""
-        if reason in (ProbeReason.SCHEDULE, ProbeReason.STALL_TEST):
+        if reason is ProbeReason.SCHEDULE:
             self._scheduled += gradients
+        elif reason is ProbeReason.STALL_TEST:
+            self._stall_tests += gradients
         elif reason in BESIDE:
             self._first_look += gradients
         elif reason is not ProbeReason.REMEDY:
@@ -120,7 +123,7 @@ class Account:
     @property
     def spent(self) -> float:
         """Number of gradients computed so far."""
-        return self._scheduled + self._diagnoses + self._first_look
+        return self._scheduled + self._diagnoses + self._first_look + self._stall_tests
 
     def notes(self) -> list[str]:
         """Return a note on the effort and the gradients so far; none where nothing is limited."""
@@ -133,12 +136,13 @@ class Account:
         """Return what was observed, in builtins."""
         effort = None if self.effort is None else self.effort.to_dict()
         computed = {"diagnoses": self._diagnoses, "scheduled": self._scheduled, "first_look": self._first_look}
-        return {"effort": effort, **computed}
+        return {"effort": effort, **computed, "stall_tests": self._stall_tests}
 
     def load_state_dict(self, state: Mapping[str, Any], setting: str | None) -> None:
         """Continue from what `state_dict` returned; the effort is chosen anew if it was chosen for another setting."""
         self._diagnoses, self._scheduled = float(state["diagnoses"]), float(state["scheduled"])
         self._first_look = float(state.get("first_look", 0.0))
+        self._stall_tests = float(state.get("stall_tests", 0.0))
         effort = state["effort"]
         if effort is not None and effort["setting"] == setting:
             self.effort = Effort.from_dict(effort)

@@ -224,7 +224,7 @@ class Examination:
             self.memory.end(underway, readings, runner.left_out.keys() & names)
         if self.memory.underway is None and not replays:
             self._copy_weights(host, state)
-        return readings
+        return self.memory.completed(readings) if diagnosing and self.memory.underway is None else readings
 
     def _copy_weights(self, host: Host, state: RunState) -> None:
         """Copy the present weights for later measurements."""

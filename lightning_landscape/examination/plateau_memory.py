@@ -17,10 +17,7 @@ from lightning_landscape.surface import Probe
 MAX_BYTES = 64 * 2**20
 """most bytes of the weights of a model of which something is kept, since they go into the user's checkpoints"""
 EXPENSIVE = (Trials, Curvature)
-"""readings that the next diagnosis takes over if the budget did not cover all probes of the last one, or if it follows
-soon: it has less budget and would measure them worse. Runs from other weights are taken over in any case"""
-SOON = 200
-"""optimizer steps within which a diagnosis follows soon, as when a plateau is proven after it was diagnosed"""
+"""readings that the next diagnosis takes over if the budget did not cover all probes of the last one"""
 MOVED = 0.1
 """change of the height of the loss, as a share, from which on a diagnosis takes nothing over"""
 
@@ -37,10 +34,8 @@ class PlateauMemory:
         """the diagnosis that continues at the next check; None where there is none"""
         self._kept: dict[str, Any] = {}
         self._readings: tuple[object, ...] = ()
-        self._unfinished = False
-        # At the diagnosis from which these are: the height of the loss above its floor, and the optimizer steps so far.
-        self._height: float | None = None
-        self._steps = self._now = 0
+        self._restart: Restart | None = None
+        self._height: float | None = None  # of the loss above its floor, at the diagnosis from which these are
 
     def plan(self, state: RunState, *, diagnoses: bool) -> None:
         """Forget everything if the loss falls again, or is no longer where it was at the last diagnosis.
@@ -51,9 +46,8 @@ class PlateauMemory:
         """
         trend = state.progress.trend
         falls = not state.stalled and trend is not None and trend.falling
-        self._now = state.steps
-        if self._height is None and (self._readings or self._kept):
-            self._height, self._steps = _height(state), state.steps
+        if self._height is None and (self._readings or self._kept or self._restart):
+            self._height = _height(state)
         now, before = _height(state), self._height
         moved = now is not None and before is not None and abs(now - before) > MOVED * before
         if falls or moved or not diagnoses:
@@ -71,27 +65,24 @@ class PlateauMemory:
         begun = self.underway if self.underway is not None and self.underway.probes == names else None
         if begun is not None:
             return begun.budget, begun.readings, begun.done
-        return None, self._taken_over if diagnosing else (), 0
+        return None, self._readings if diagnosing else (), 0
 
-    @property
-    def _taken_over(self) -> tuple[object, ...]:
-        """The readings that the next diagnosis takes over, see `EXPENSIVE`."""
-        if self._unfinished or self._now - self._steps <= SOON:
-            return self._readings
-        return tuple(reading for reading in self._readings if isinstance(reading, Restart))
+    def completed(self, readings: Sequence[object]) -> list[object]:
+        """Return the readings of a diagnosis, with the last restart of the same plateau if it has none of its own."""
+        restarted = any(isinstance(reading, Restart) for reading in readings)
+        return [*readings] if restarted or self._restart is None else [*readings, self._restart]
 
     def reason(self, reason: ProbeReason) -> ProbeReason:
         """Return the reason for which probes run, which is to finish the last diagnosis if something of it is left."""
         repeated = reason is ProbeReason.REPEATED_DIAGNOSIS
-        return ProbeReason.UNFINISHED_DIAGNOSIS if repeated and self._unfinished else reason
+        return ProbeReason.UNFINISHED_DIAGNOSIS if repeated and self._readings else reason
 
     def skips(self, probe: Probe) -> bool:
         """Return whether a diagnosis that goes on with an earlier one skips this probe, since that one has run it.
 
         All expensive probes that declare their class of `reading` are skipped, to leave the budget for the others.
         """
-        taken_over = self._unfinished or any(isinstance(reading, EXPENSIVE) for reading in self._taken_over)
-        return taken_over and bool(self._readings) and getattr(probe, "reading", None) in EXPENSIVE
+        return bool(self._readings) and getattr(probe, "reading", None) in EXPENSIVE
 
     def kept(self, module: nn.Module) -> dict[str, Any] | None:
         """Return what probes keep, which they may change; None for a model that is too large."""
@@ -109,8 +100,9 @@ class PlateauMemory:
         unfinished = bool(left_out) or any(isinstance(reading, Restart) and reading.left for reading in readings)
         self.underway = underway
         if underway is None:
-            self._unfinished, self._height = unfinished, None
-            self._readings = tuple(reading for reading in readings if isinstance(reading, (*EXPENSIVE, Restart)))
+            self._height = None
+            self._readings = tuple(reading for reading in readings if unfinished and isinstance(reading, EXPENSIVE))
+            self._restart = next((r for r in reversed(readings) if isinstance(r, Restart)), self._restart)
 
     def state_dict(self) -> dict[str, Any]:
         """Return builtins and tensors, for the checkpoint."""
@@ -118,9 +110,8 @@ class PlateauMemory:
             "underway": None if self.underway is None else self.underway.to_dict(),
             "kept": self._kept,
             "taken_over": Evidence(*self._readings).to_dict(),
-            "unfinished": self._unfinished,
+            "restart": Evidence(*([] if self._restart is None else [self._restart])).to_dict(),
             "height": self._height,
-            "steps": [self._steps, self._now],
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, limited: bool) -> None:
@@ -133,8 +124,8 @@ class PlateauMemory:
         self.underway = Underway.from_dict(state["underway"]) if limited and state["underway"] is not None else None
         self._kept = dict(state.get("kept", {}))  # version 0.1 had neither
         self._readings = tuple(Evidence.from_dict(state.get("taken_over", {})))
-        self._unfinished, self._height = bool(state.get("unfinished", self._readings)), state.get("height")
-        self._steps, self._now = map(int, state.get("steps", (0, 0)))
+        self._restart = Evidence.from_dict(state.get("restart", {})).get(Restart)
+        self._height = state.get("height")
 
 
 def _height(state: RunState) -> float | None:
