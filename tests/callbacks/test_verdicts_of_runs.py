@@ -80,8 +80,8 @@ def class_data() -> tuple[Tensor, Tensor]:
 def test_the_loss_at_the_starting_point_uses_the_initial_values_of_layers_that_were_frozen_during_the_run():
     class Freezes(Run):
         def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-            self.body.requires_grad_(self.global_step < 320)
-            if self.global_step == 320:  # from now on the loss stands still, so that the run is diagnosed
+            self.body.requires_grad_(self.global_step < 80)
+            if self.global_step == 80:  # from now on the loss stands still, so that the run is diagnosed
                 self.optimizers().param_groups[0]["lr"] = 1e-6
 
     body, head = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 16)), nn.Linear(16, 4)
