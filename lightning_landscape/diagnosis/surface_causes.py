@@ -47,7 +47,7 @@ def too_small(evidence: Evidence) -> Verdict | None:
     """Return `learning_rate_too_small` if the run is on a slope but its weights hardly move.
 
     Larger steps must lower the loss; for extremely short steps the slope alone is evidence enough. Weights that move
-    farther count as well where the plateau is proven and the gain grows in proportion to the step.
+    farther count as well where the run has learned, the plateau is proven and the gain grows in proportion to the step.
     """
     updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
     if updates is None or trials is None or updates.travelled is None:
@@ -65,7 +65,10 @@ def too_small(evidence: Evidence) -> Verdict | None:
     if updates.travelled >= TRAVEL_SMALL:
         best = max(gain, trials.larger_rates)
         much = best > GAIN_LARGE and way_to_go(evidence, best) >= WAY_TO_GO_SMALL
-        if not (proportional and proven(evidence) and much):
+        # Where the targets move with the model, as in reinforcement learning, the loss rises while the model learns.
+        level = evidence.get(LossLevel)
+        fallen = learned and level is not None and level.now < level.start
+        if not (fallen and proportional and proven(evidence) and much):
             return None
         return verdict_of(
             evidence,
