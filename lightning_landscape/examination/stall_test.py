@@ -54,7 +54,7 @@ class StallTest:
     def take(self, module: nn.Module, state: RunState) -> None:
         """Copy the weights if noise hides the trend and the last copy is old enough; else, if it does not, drop all."""
         weights = weights_of(module)
-        large = (COPIES + 1) * size_of(weights) > MAX_BYTES
+        large = COPIES * size_of(weights) > MAX_BYTES
         if not self._probes or large or not self._is_needed(state):
             self._copies, state.progress.on_same_batches = {}, None
             return

@@ -27,6 +27,14 @@ def parts(
     return make
 
 
+def evaluated(closure: Any) -> Any:
+    """Return the loss of an optimizer's closure, with gradients; None without a closure."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
 class ScaledHalf(torch.optim.SGD):
     """SGD with the loss scale of mixed precision, which doubles at regular intervals and is never lowered.
 
@@ -40,10 +48,7 @@ class ScaledHalf(torch.optim.SGD):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Take a step if no scaled gradient overflows, and return the closure's loss, or None without a closure."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         self.calls += 1
         if self.calls % self.interval == 0:
             self.scale *= 2
@@ -63,10 +68,7 @@ class ClippedToTheSmallest(torch.optim.SGD):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Clip and take a step, and return the closure's loss, or None without a closure."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         parameters = [p for group in self.param_groups for p in group["params"]]
         norm = float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         self.smallest = min(self.smallest, norm)
@@ -85,10 +87,7 @@ class EveryNth(torch.optim.Adam):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Take a step if it is the turn, and return the closure's loss, or None without a closure."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         self.calls += 1
         if self.calls % self.every == 0:
             super().step()
