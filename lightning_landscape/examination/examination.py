@@ -86,21 +86,20 @@ class Examination:
         self._loss_fn = loss_fn
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
         self._follow_up = FollowUp(follow_up, self._verdicts)
-        self._snapshots = Snapshots(anchors)
+        self.snapshots = Snapshots(anchors)
         finders = FINDERS if self._verdicts.uses_findings else ()
         self._stall_test = StallTest((same_batches,) if self._probes else (), self.limits, loss_fn)
-        self.first_look = FirstLook(first_look, finders, self.limits, loss_fn, self._snapshots)
+        self.first_look = FirstLook(first_look, finders, self.limits, loss_fn, self.snapshots)
         self.forget()
 
     def forget(self) -> None:
         """Forget all that was observed."""
         self.skipped: dict[str, str] = {}
         """probes that could not run, and why"""
-        for part in (self.schedule, self.limits, self.captures, self._stall_test, self._follow_up):
+        for part in (self.schedule, self.limits, self.captures, self._stall_test, self._follow_up, self.snapshots):
             part.forget()
         self.memory = PlateauMemory()
         """what is kept of a diagnosis for the next check or the next diagnosis"""
-        self._snapshots.load_state_dict({"points": {}, "best_loss": None})
 
     def notes(self) -> list[str]:
         """Return the notes of the report: on the effort, and on what was left out or skipped and why."""
@@ -115,12 +114,13 @@ class Examination:
         """Copy the initial weights, unless this run was resumed; and take its length and clock."""
         self.schedule.horizon = horizon
         self.limits.begin(stopwatch, clock)
-        if not self._snapshots.has("initial") and self.schedule.latest == 0:
-            self._snapshots.take("initial", module)
+        if not self.snapshots.has("initial") and self.schedule.latest == 0:
+            self.snapshots.take("initial", module)
 
     def end(self) -> None:
-        """Release the captured batches."""
+        """Release the captured batches, and remove the files that no checkpoint needs."""
         self.probe_set.clear()
+        self.snapshots.files.remove_all_but(())
 
     def plan(self, state: RunState, ahead: int) -> None:
         """Decide whether batches are captured for probes at the next check, `ahead` steps from now.
@@ -166,9 +166,10 @@ class Examination:
         if tests and self._stall_test.due(state):
             self.skipped.update(self._stall_test(host, self.captures, state, guard))
         if (self._probes or self.replay.probes) and state.progress.divergence is None and state.progress.finite:
-            self._snapshots.take_recent(host.module, state.step, state.recent_losses)
+            self.snapshots.relieve_memory()
+            self.snapshots.take_recent(host.module, state.step, state.recent_losses)
             self._stall_test.take(host.module, state)
-        check_host(host, state, self._snapshots)
+        check_host(host, state, self.snapshots)
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""
@@ -210,14 +211,14 @@ class Examination:
         runner.run(
             probes,
             self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
-            lambda: self._snapshots.points(weights_of(host.module), by_step=replays),
+            lambda: self.snapshots.points(weights_of(host.module), by_step=replays),
             lambda probe, so_far: self._is_due(probe, state, so_far),
             lambda probe: diagnosing and probe not in self._probes,
         )
         readings = runner.readings
         self.skipped.update(runner.skipped)
         self.limits.note(runner.left_out, runner.measured)
-        self.skipped.update(self._snapshots.skipped)
+        self.skipped.update(self.snapshots.skipped)
         self._enter(readings[len(earlier) :], state)
         if diagnosing:
             underway = Underway(spending.budget, runner.done, tuple(readings), names) if runner.waiting else None
@@ -229,7 +230,7 @@ class Examination:
     def _copy_weights(self, host: Host, state: RunState) -> None:
         """Copy the present weights for later measurements."""
         loss = None if state.progress.level is None else state.progress.level.now
-        self._snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up.probes))
+        self.snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up.probes))
 
     def _is_due(self, probe: Probe, state: RunState, readings: Sequence[object]) -> bool:
         """Return whether this probe should still run, after the readings of those before it.
@@ -261,7 +262,7 @@ class Examination:
             **self.captures.state_dict(),
             **self._follow_up.state_dict(),
             "stall_test": self._stall_test.state_dict(),
-            "snapshots": self._snapshots.state_dict(),
+            "snapshots": self.snapshots.state_dict(),
             "account": self.limits.state_dict(),
             **self.memory.state_dict(),
         }
@@ -271,7 +272,7 @@ class Examination:
         self.schedule.load_state_dict(state)
         self.captures.load_state_dict(state)
         self._follow_up.load_state_dict(state)
-        self._snapshots.load_state_dict(state["snapshots"])
+        self.snapshots.load_state_dict(state["snapshots"])
         self._stall_test.load_state_dict(state.get("stall_test", {}))  # version 0.1 had none
         self.limits.load_state_dict(state["account"])
         # A diagnosis that was begun with another effort is begun again.

@@ -12,6 +12,7 @@ from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.snapshots import weights_of
 from lightning_landscape.examination.spending import Budget, Underway
+from lightning_landscape.examination.weight_files import resolved
 from lightning_landscape.surface import Probe
 
 MAX_BYTES = 64 * 2**20
@@ -122,10 +123,19 @@ class PlateauMemory:
             limited: whether an effort limits the diagnoses; if not yet, a diagnosis that was under way begins again.
         """
         self.underway = Underway.from_dict(state["underway"]) if limited and state["underway"] is not None else None
-        self._kept = dict(state.get("kept", {}))  # version 0.1 had neither
+        self._kept = _with_weights(state.get("kept", {}))  # version 0.1 had neither
         self._readings = tuple(Evidence.from_dict(state.get("taken_over", {})))
         self._restart = Evidence.from_dict(state.get("restart", {})).get(Restart)
         self._height = state.get("height")
+
+
+def _with_weights(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what probes keep, with the weights of an unfinished restart where these are in a file."""
+    restarts = kept.get("restarts")
+    if restarts is None or restarts.get("course") is None:
+        return dict(kept)
+    course = {**restarts["course"], "point": dict(resolved(restarts["course"]["point"]))}
+    return {**kept, "restarts": {**restarts, "course": course}}
 
 
 def _height(state: RunState) -> float | None:

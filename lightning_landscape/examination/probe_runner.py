@@ -16,6 +16,7 @@ import torch
 from lightning_landscape.errors import LandscapeError, OverBudgetError, SurfaceError
 from lightning_landscape.evidence import Evidence, LossFloor, Measurements, checked
 from lightning_landscape.examination.fault_guard import Guard
+from lightning_landscape.examination.memory import for_probe, is_out_of_memory, skipped_within, why_too_large
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.spending import Spending
 from lightning_landscape.module_surface.batches import ProbeSet
@@ -153,6 +154,9 @@ class ProbeRunner:
             try:
                 left = self.host.from_first_rank(self.spending.left(follow_up=self._is_follow_up(probe)))
                 surface = surface.with_budget(left).with_floor(self.floor)
+                if reason := why_too_large(probe, surface):
+                    self.skipped[name] = reason
+                    return
                 if self.restart_order is not None:
                     order = self.restart_order(self.readings)
                     surface = replace(surface, run=replace(surface.run, restart_order=order))
@@ -174,6 +178,7 @@ class ProbeRunner:
             else:
                 self.measured.add(name)
                 self.readings += [] if reading is None else [reading]
+                self.skipped |= skipped_within(reading, surface)
                 self.floor = reading.known if isinstance(reading, LossFloor) else self.floor
 
     def _covers(self, probe: Probe, name: str, price: float | None, left: int | None) -> bool:
@@ -209,7 +214,7 @@ class ProbeRunner:
             SurfaceError: if the surface can no longer be evaluated.
         """
         try:
-            reading = probe(surface)
+            reading = probe(for_probe(probe, surface))
         except SurfaceError:
             raise
         except OverBudgetError as error:
@@ -254,15 +259,6 @@ def _checked_price(price: float | None) -> float | None:
     if price is not None and not 0 <= price < math.inf:
         raise ValueError(f"cost must return a number of gradients, 0 or more, got {price!r}")
     return price
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether this error, or one that it was raised from, says that a device or the host has no memory left."""
-    while error is not None:
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _reading_of_first_rank(ranks: Ranks, reading: object | None) -> object | None:
