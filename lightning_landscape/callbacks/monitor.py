@@ -177,6 +177,7 @@ class Monitor(ReportingCallback):
             return
         read_optimizers(host, self._state)
         self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
+        self._examination.snapshots.files.find_folder(host, self._reporter.folder)
         self._examination.begin(host.module, self._intervals.horizon, self._stopwatch, self.clock)
         self._reporter.begin(self._state.step, horizon=self._intervals.horizon, groups=self._recorder.groups)
         self._examination.first_look.begin(self._state.findings, self._recorder.groups_version)
