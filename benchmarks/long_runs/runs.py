@@ -12,6 +12,8 @@ from torch.utils.data import Dataset
 from benchmarks.long_runs import cart_pole, images, language
 
 FEWEST_STEPS = 60
+TURNS = 100
+"""most turns that a run and its twin without a monitor take each"""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class LongRun:
         return bool(self.mistake)
 
     def steps(self, minutes: float) -> int:
-        """Return the length of a run of about this many minutes."""
-        return max(FEWEST_STEPS, round(minutes * self.steps_per_minute))
+        """Return the length of a run of about this many minutes: a multiple of the turns that a pair may take."""
+        steps = max(FEWEST_STEPS, round(minutes * self.steps_per_minute))
+        return steps - steps % (TURNS if steps >= 10 * TURNS else 10)
 
 
 LANGUAGE: dict[str, Any] = {"steps_per_minute": 700, "unit": "bits per character of new text", "clip": 1.0}

@@ -15,14 +15,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from benchmarks.long_runs.curve import Curve, flat_from
-from benchmarks.long_runs.runs import RUNS
+from benchmarks.long_runs.runs import RUNS, TURNS
 from benchmarks.overhead import timing
 from benchmarks.overhead.turns import time_in_turns
 from benchmarks.stuck_runs.watching import silence
 from lightning_landscape import LandscapeMonitor
-
-ROUNDS = 100
-"""turns that a run and its twin without a monitor take each"""
 
 
 @dataclass(frozen=True)
@@ -102,16 +99,16 @@ class Result:
         return None if self.mistake_from is None else max(self.mistake_from, self.flat_from)
 
 
-class Ends(pl.Callback):
+class Losses(pl.Callback):
     """Records the loss of each step, and when the last step ended."""
 
     def __init__(self) -> None:
-        self.losses: list[float] = []
+        self.values: list[float] = []
         self.ended = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *args: Any) -> None:
         """Append the loss of this batch."""
-        self.losses.append(outputs["loss"].item())
+        self.values.append(outputs["loss"].item())
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Read the clock before the monitor ends, which stands later in the list of callbacks."""
@@ -141,17 +138,17 @@ def watch(job: Job) -> Result:
     torch.manual_seed(0)
     module, data = run.build(steps)
     before = module.quality()
-    monitor, ends, error = LandscapeMonitor(), Ends(), None
+    monitor, losses, error = LandscapeMonitor(), Losses(), None
     ratio, typical = None, ""
     with silence():
         try:
             start = time.perf_counter()
             if job.paired:
-                ratio, typical, seconds = in_turns(job, module, data, [ends, monitor])
+                ratio, typical, seconds = in_turns(job, module, data, [losses, monitor])
             else:
-                train(module, DataLoader(data, batch_size=None), run.clip, [ends, monitor], job.folder / job.name)
+                train(module, DataLoader(data, batch_size=None), run.clip, [losses, monitor], job.folder / job.name)
                 seconds = monitor._stopwatch.training
-            closing = max(0.0, time.perf_counter() - ends.ended)
+            closing = max(0.0, time.perf_counter() - losses.ended)
         except Exception as failure:  # A run that fails must not end the others.
             error, closing, seconds = f"{type(failure).__name__}: {failure}"[:500], 0.0, time.perf_counter() - start
     course = monitor.report.document.get("course", {})
@@ -163,8 +160,8 @@ def watch(job: Job) -> Result:
         monitor_seconds=monitor._stopwatch.spent + closing,
         quality=(before, module.quality()),
         mistake_from=round(run.share * steps) if run.stuck else None,
-        flat_from=flat_from(ends.losses[: round(run.until * steps)]),
-        curve=Curve.of(ends.losses),
+        flat_from=flat_from(losses.values[: round(run.until * steps)]),
+        curve=Curve.of(losses.values),
         segments=course.get("segments", []),
         verdicts=[
             Reported(v.step, v.since, v.stuck, v.code, v.cause.value, v.reason, v.advice) for v in monitor.verdicts
@@ -192,12 +189,12 @@ def in_turns(job: Job, module: pl.LightningModule, data: Any, callbacks: list[pl
     run = RUNS[job.name]
     torch.manual_seed(0)
     twin, _ = run.build(len(data))
-    rounds = min(ROUNDS, len(data) // 10)
+    turns = min(TURNS, len(data) // 10)
     fits = {
-        "bare": lambda batches: train(twin, batches, run.clip, [Ends()], job.folder / f"{job.name}_twin"),
+        "bare": lambda batches: train(twin, batches, run.clip, [Losses()], job.folder / f"{job.name}_twin"),
         "watched": lambda batches: train(module, batches, run.clip, callbacks, job.folder / job.name),
     }
-    timings = time_in_turns(fits, data, turns=rounds, turn=len(data) // rounds)
+    timings = time_in_turns(fits, data, turns=turns, turn=len(data) // turns)
     if timings.errors:
         raise RuntimeError("; ".join(timings.errors.values()))
     bare = timings.totals["bare"]

@@ -6,12 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.long_runs import commands, report
+from benchmarks.long_runs import commands, images, report
 from benchmarks.long_runs.cart_pole import driven, fallen
 from benchmarks.long_runs.curve import Curve, flat_from
 from benchmarks.long_runs.data import CHARACTERS, Batches, augmented_digits, digits, source_code
 from benchmarks.long_runs.language import SPIKE, SPIKE_STEPS, badly_joined, healthy, warm_up_and_cosine
-from benchmarks.long_runs.runs import RUNS
+from benchmarks.long_runs.runs import RUNS, TURNS
 from benchmarks.long_runs.watching import Job, Reported, Result, is_finished, load, watch
 
 KNOWN = Result(
@@ -175,6 +175,27 @@ def test_a_finished_run_is_kept_and_the_command_makes_its_table_pictures_and_pag
             assert image.width >= 640
         assert picture.stat().st_size < 60 * 1024
         assert f"(images/long_runs/{picture.name})" in page.read_text(encoding="utf-8")
+
+
+def test_a_run_that_fails_is_a_result_with_its_error_and_is_trained_again(tmp_path, monkeypatch):
+    class Broken(type(RUNS["diffusion"].build(60)[0])):
+        def training_step(self, batch, batch_idx):
+            raise ValueError("no such file")
+
+    monkeypatch.setitem(
+        RUNS, "diffusion", replace(RUNS["diffusion"], build=lambda s: (Broken(), images.pictures(s, 4)))
+    )
+    job = Job("diffusion", 0.01, tmp_path)
+    result = watch(job)
+    assert result.error == "ValueError: no such file"
+    assert "ValueError: no such file" in report.table([result])
+    assert not is_finished(job)
+
+
+@pytest.mark.parametrize("minutes", [0.01, 0.21, 0.5, 12.0, 17.3])
+def test_the_length_of_a_run_is_a_whole_number_of_turns(minutes):
+    lengths = [run.steps(minutes) for run in RUNS.values()]
+    assert all(steps % min(TURNS, steps // 10) == 0 for steps in lengths)
 
 
 @pytest.mark.slow
