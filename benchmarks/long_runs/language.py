@@ -24,7 +24,7 @@ WARM_UP = 0.03
 """share of the run in which the learning rate rises"""
 JOINT = 0.4
 """share of the run after which the two parts of the spiked schedule are joined"""
-SPIKE_STEPS, SPIKE = 40, 300.0
+SPIKE_STEPS, SPIKE = 40, 100.0
 """steps for which the joined schedule is wrong, and by which factor"""
 
 
