@@ -91,5 +91,12 @@ def page(results: Sequence[Result], images: Path, at: Path) -> str:
         run = RUNS[result.name]
         wrong = f"What is wrong: {run.mistake}." if run.stuck else "Nothing is wrong."
         verdicts = [f"Step {v.step:,}: **{v.title}**. {v.reason} {v.advice}".strip() for v in result.verdicts]
-        parts += [f"## {run.title}", wrong, *verdicts, f"![Learning curve: {run.title}]({folder}/{result.name}.png)"]
+        findings = [f"In the report: {note}" for note in result.notes if note.startswith("[")]
+        parts += [
+            f"## {run.title}",
+            wrong,
+            *verdicts,
+            *findings,
+            f"![Learning curve: {run.title}]({folder}/{result.name}.png)",
+        ]
     return "\n\n".join(parts) + "\n"
