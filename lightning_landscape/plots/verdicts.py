@@ -24,8 +24,8 @@ from lightning_landscape.plots.canvas import (
 )
 
 _COLORS = {"good": "#BFE3D7", "unsure": "#F3DFB0", "quiet": "#C9DCEB", "alarm": "#F6C9B0"}
-_LETTER = 0.0125
-"""width of a letter of the band, as a share of the width of the axes"""
+_LETTER = 0.062
+"""width of a letter of the band, in inches"""
 
 
 @figure_style()
@@ -48,8 +48,26 @@ def timeline_figure(
     """
     if not steps or len(steps) != len(losses):
         raise ValueError(f"steps and losses must have the same length, at least 1, got {len(steps)}, {len(losses)}")
-    values = np.array([np.nan if loss is None or not math.isfinite(loss) else loss for loss in losses])
     figure, axes = new_axes(height=3.4)
+    finite = draw_timeline(axes, steps, losses, segments, verdicts)
+    alarms = sum(verdict.stuck for verdict in verdicts)
+    without_alarm = "not judged" if any(state == "not_judged" for _, state in segments) else "no alarm"
+    summary = f"{alarms} alarm{'s' * (alarms != 1)}" if alarms else without_alarm
+    missing = len(steps) - finite
+    notes = [f"not finite at {missing} of {len(steps)} points"] if missing else []
+    add_texts(figure, "Training loss and verdicts", [f"to step {steps[-1]:,}", summary], notes)
+    return figure
+
+
+def draw_timeline(
+    axes: Axes,
+    steps: Sequence[int],
+    losses: Sequence[float | None],
+    segments: Sequence[Sequence[Any]],
+    verdicts: Sequence[Verdict],
+) -> int:
+    """Draw the loss, the band of states and the lines of `timeline_figure`, and return the number of finite losses."""
+    values = np.array([np.nan if loss is None or not math.isfinite(loss) else loss for loss in losses])
     axes.plot(steps, values, color=BLUE, linewidth=1.8, marker="." if len(steps) < 3 else None)
     finite = values[np.isfinite(values)]
     if finite.size and finite.min() > 0 and finite.max() > 30 * finite.min():
@@ -63,24 +81,19 @@ def timeline_figure(
     axes.tick_params(axis="x", pad=22)
     axes.grid(visible=True, axis="y")
     format_steps(axes)
-    alarms = sum(verdict.stuck for verdict in verdicts)
-    without_alarm = "not judged" if any(state == "not_judged" for _, state in segments) else "no alarm"
-    summary = f"{alarms} alarm{'s' * (alarms != 1)}" if alarms else without_alarm
-    missing = len(steps) - finite.size
-    notes = [f"not finite at {missing} of {len(steps)} points"] if missing else []
-    add_texts(figure, "Training loss and verdicts", [f"to step {steps[-1]:,}", summary], notes)
-    return figure
+    return int(finite.size)
 
 
 def _draw_band(axes: Axes, segments: Sequence[Sequence[Any]], last: int) -> None:
     """Draw the states of the run below the axes, with the name of each state that has enough room for it."""
     left, right = axes.get_xlim()
+    letter = _LETTER * axes.figure.dpi / axes.bbox.width
     ends = [*(first for first, _ in segments[1:]), last]
     for (first, state), end in zip(segments, ends, strict=True):
         color = _COLORS[TONES.get(state, "alarm")]
         axes.axvspan(first, max(end, first), -0.125, -0.03, facecolor=color, edgecolor="white", clip_on=False)
         words = state.replace("_", " ")
-        if (end - first) / (right - left) > _LETTER * (len(words) + 2):
+        if (end - first) / (right - left) > letter * (len(words) + 2):
             axes.text(
                 (first + end) / 2, -0.079, words, transform=axes.get_xaxis_transform(),
                 ha="center", va="center", fontsize=8, color=INK,
