@@ -25,7 +25,7 @@ from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
 from lightning_landscape.examination.replay import Replay
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
-from lightning_landscape.examination.snapshots import Snapshots, weights_of
+from lightning_landscape.examination.snapshots import DEFAULT_BYTES, Snapshots, weights_of
 from lightning_landscape.examination.spending import LEAST_MEASUREMENT, Underway, batches_for
 from lightning_landscape.examination.stall_test import StallTest
 from lightning_landscape.examination.stopwatch import Stopwatch
@@ -55,9 +55,10 @@ class Examination:
         effort: how much work a diagnosis may do, one of `effort.SETTINGS`; None for no limit.
         share: share of the training time after which the clock ends the probes; None for no such limit.
         detectors: reach the verdict; the first that returns one decides. None for the usual ones.
+        max_snapshot_bytes: most bytes of memory for copies of the weights, see `Snapshots`.
 
     Raises:
-        ValueError: if `every_n_steps` or `max_batches` is below 1, or `effort` is none of the settings.
+        ValueError: if one of the numbers is below 1, or `effort` is none of the settings.
     """
 
     def __init__(
@@ -76,17 +77,17 @@ class Examination:
         effort: str | None = None,
         share: float | None = None,
         detectors: Sequence[Detector] | None = None,
+        max_snapshot_bytes: int = DEFAULT_BYTES,
     ) -> None:
         self.captures = Captures(max_batches)
         self.probe_set, self.replay = self.captures.batches, Replay(replay, self.captures)
         self.schedule = Schedule(every_n_steps)
         self.limits = Limits(effort, share, limits_schedule=every_n_steps is None)
         self.captures_always = captures_always
-        self._probes, self._scheduled = tuple(probes), tuple(scheduled)
-        self._loss_fn = loss_fn
+        self._probes, self._scheduled, self._loss_fn = tuple(probes), tuple(scheduled), loss_fn
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
         self._follow_up = FollowUp(follow_up, self._verdicts)
-        self.snapshots = Snapshots(anchors)
+        self.snapshots = Snapshots(anchors, max_snapshot_bytes)
         finders = FINDERS if self._verdicts.uses_findings else ()
         self._stall_test = StallTest((same_batches,) if self._probes else (), self.limits, loss_fn)
         self.first_look = FirstLook(first_look, finders, self.limits, loss_fn, self.snapshots)

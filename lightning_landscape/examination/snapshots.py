@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightning_landscape.checkpoints import read_weights
 from lightning_landscape.errors import CheckpointError
-from lightning_landscape.examination.weight_files import StoredPoint, WeightFiles, resolved
+from lightning_landscape.examination.weight_files import StoredPoint, WeightFiles, resolved, saved
 from lightning_landscape.examination.weight_samples import WeightSamples
 from lightning_landscape.surface import Params
 from lightning_landscape.tracking.mean_loss import MeanLoss
@@ -41,9 +41,14 @@ class Snapshots:
         names: the anchors to offer: "initial", "previous", "best", or paths of checkpoint files.
         max_bytes: most bytes of memory for the anchors; what exceeds them goes into files of the run directory. Without
             such a directory, "initial" stays in memory and the others are not kept.
+
+    Raises:
+        ValueError: if `max_bytes` is below 1
     """
 
     def __init__(self, names: Sequence[str], max_bytes: int = DEFAULT_BYTES) -> None:
+        if max_bytes < 1:
+            raise ValueError(f"max_snapshot_bytes must be at least 1, got {max_bytes}")
         self.names = tuple(names)
         self.max_bytes = max_bytes
         self.files = WeightFiles()
@@ -221,7 +226,7 @@ class Snapshots:
         """Return the path and the anchors, in files or as tensors."""
         ordered = sorted(self._points, key=FIRST_TO_GO.index, reverse=True)
         return {
-            "points": {name: _saved(self._points[name]) for name in ordered},
+            "points": {name: saved(self._points[name]) for name in ordered},
             "best_loss": self._best_loss,
             "steps": dict(self._steps),
             "trail": {step: dict(point) for step, point in self._path.items()},
@@ -265,10 +270,6 @@ def trainable_in(module: nn.Module, weights: Params) -> list[str]:
 def size_of(weights: Params) -> int:
     """Return the bytes of all weights together."""
     return sum(weight.numel() * weight.element_size() for weight in weights.values())
-
-
-def _saved(point: Params) -> dict[str, Any]:
-    return {**point.reference} if isinstance(point, StoredPoint) else dict(point)
 
 
 def _copied(weight: Tensor, into: Tensor | None = None) -> Tensor:

@@ -52,6 +52,11 @@ class StoredPoint(Mapping[str, Tensor]):
         return {REFERENCE: str(self.path)}
 
 
+def saved(point: Params) -> dict[str, Any]:
+    """Return what stands for a point in a checkpoint: its tensors, or a reference to its file."""
+    return {**point.reference} if isinstance(point, StoredPoint) else dict(point)
+
+
 def resolved(value: Mapping[str, Any]) -> Params:
     """Return a point of a checkpoint, which may be a reference to a file; an empty point if that cannot be read."""
     if REFERENCE not in value:

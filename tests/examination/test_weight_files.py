@@ -49,24 +49,24 @@ def values(snapshots):
 
 @pytest.mark.parametrize(
     ("most", "stored"),
-    [(3, set()), (2, {"previous"}), (1, {"previous", "best"}), (0, {"previous", "best", "initial"})],
+    [(3.0, set()), (2.0, {"previous"}), (1.0, {"previous", "best"}), (0.5, {"previous", "best", "initial"})],
 )
 def test_anchors_beyond_the_memory_lie_in_files_and_have_the_same_values(tmp_path, most, stored):
-    snapshots = taken(most * BYTES, tmp_path)
+    snapshots = taken(int(most * BYTES), tmp_path)
     assert values(snapshots) == {"initial": 0.5, "previous": 7.0, "best": 7.0}
     assert files_in(tmp_path) == stored
     assert snapshots.skipped == {}
 
 
 def test_files_of_anchors_that_were_replaced_are_removed_and_all_of_them_at_the_end(tmp_path):
-    snapshots = taken(0, tmp_path, steps=range(1, 20))
+    snapshots = taken(1, tmp_path, steps=range(1, 20))
     assert len(list((tmp_path / FOLDER).iterdir())) == 3
     snapshots.files.remove_all_but(())
     assert files_in(tmp_path) == set()
 
 
 def test_without_a_directory_the_initial_weights_stay_in_memory_and_what_was_not_kept_is_named():
-    snapshots = taken(0, None)
+    snapshots = taken(1, None)
     assert values(snapshots) == {"initial": 0.5}
     assert set(snapshots.skipped) == {"the copy of the weights 'previous'", "the copy of the weights 'best'"}
     assert "0 MiB of memory are allowed" in snapshots.skipped["the copy of the weights 'best'"]
@@ -74,7 +74,7 @@ def test_without_a_directory_the_initial_weights_stay_in_memory_and_what_was_not
 
 def test_a_file_that_cannot_be_written_costs_no_more_than_its_anchor(tmp_path):
     (tmp_path / FOLDER).write_text("a file where the directory should be")
-    snapshots = taken(0, tmp_path)
+    snapshots = taken(1, tmp_path)
     assert values(snapshots) == {"initial": 0.5}
 
 
