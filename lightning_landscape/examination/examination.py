@@ -26,7 +26,7 @@ from lightning_landscape.examination.replay import Replay
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
 from lightning_landscape.examination.snapshots import DEFAULT_BYTES, Snapshots, weights_of
-from lightning_landscape.examination.spending import LEAST_MEASUREMENT, Underway, batches_for
+from lightning_landscape.examination.spending import LEAST_MEASUREMENT, batches_for
 from lightning_landscape.examination.stall_test import StallTest
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.examination.verdicts import Verdicts
@@ -88,8 +88,8 @@ class Examination:
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
         self._follow_up = FollowUp(follow_up, self._verdicts)
         self.snapshots = Snapshots(anchors, max_snapshot_bytes)
-        finders = FINDERS if self._verdicts.uses_findings else ()
         self._stall_test = StallTest((same_batches,) if self._probes else (), self.limits, loss_fn)
+        finders = FINDERS if self._verdicts.uses_findings else ()
         self.first_look = FirstLook(first_look, finders, self.limits, loss_fn, self.snapshots)
         self.forget()
 
@@ -174,6 +174,8 @@ class Examination:
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""
+        if self.memory.waits(host, self.limits.account.slice(state.steps)):
+            return False
         reason = self.memory.reason(state.probe_reason)
         if self.replay.due(state) or self.limits.cover(host, reason, state.steps, LEAST_MEASUREMENT):
             return True
@@ -217,13 +219,11 @@ class Examination:
             lambda probe: diagnosing and probe not in self._probes,
         )
         readings = runner.readings
-        self.skipped.update(runner.skipped)
+        self.skipped |= runner.skipped | self.snapshots.skipped
         self.limits.note(runner.left_out, runner.measured)
-        self.skipped.update(self.snapshots.skipped)
         self._enter(readings[len(earlier) :], state)
         if diagnosing:
-            underway = Underway(spending.budget, runner.done, tuple(readings), names) if runner.waiting else None
-            self.memory.end(underway, readings, runner.left_out.keys() & names)
+            self.memory.end(runner.underway(names), readings, runner.left_out.keys() & names)
         if self.memory.underway is None and not replays:
             self._copy_weights(host, state)
         return self.memory.completed(readings) if diagnosing and self.memory.underway is None else readings

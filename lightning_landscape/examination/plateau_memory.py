@@ -14,6 +14,7 @@ from lightning_landscape.examination.snapshots import weights_of
 from lightning_landscape.examination.spending import Budget, Underway
 from lightning_landscape.examination.weight_files import resolved
 from lightning_landscape.surface import Probe
+from lightning_landscape.trainer.host import Host
 
 MAX_BYTES = 64 * 2**20
 """most bytes of the weights of a model of which something is kept, since they go into the user's checkpoints"""
@@ -67,6 +68,12 @@ class PlateauMemory:
         if begun is not None:
             return begun.budget, begun.readings, begun.done
         return None, self._readings if diagnosing else (), 0
+
+    def waits(self, host: Host, gradients: int | None) -> bool:
+        """Return whether the diagnosis under way needs more gradients than a check may compute; None for no limit."""
+        return host.from_first_rank(
+            self.underway is not None and gradients is not None and gradients < self.underway.needs
+        )
 
     def completed(self, readings: Sequence[object]) -> list[object]:
         """Return the readings of a diagnosis, with the last restart of the same plateau if it has none of its own."""

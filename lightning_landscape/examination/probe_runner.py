@@ -18,7 +18,7 @@ from lightning_landscape.evidence import Evidence, LossFloor, Measurements, chec
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.memory import for_probe, is_out_of_memory, skipped_within, why_too_large
 from lightning_landscape.examination.naming import name_of
-from lightning_landscape.examination.spending import Spending
+from lightning_landscape.examination.spending import Spending, Underway
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.module_surface.during_fit import host_surface
 from lightning_landscape.surface import LossSurface, Params, Probe, cost_of
@@ -65,8 +65,8 @@ class ProbeRunner:
     """the lowest possible loss; None where it was not looked for"""
     done: int = 0
     """number of probes that have run or were left out"""
-    waiting: bool = False
-    """whether the next probe waits for the next check, which has a larger budget"""
+    needs: float | None = None
+    """gradients that the next probe needs, if it waits for a later check, which has a larger budget; None if not"""
     out_of_memory: str = ""
     """name of the probe that ran out of memory on this rank in the present attempt; empty if there is none"""
 
@@ -105,6 +105,12 @@ class ProbeRunner:
             self.guard.give_up(failed, f"out of memory on {len(batches)} batches, and on half of them")
         self._share_failures(ranks)
 
+    def underway(self, names: tuple[str, ...]) -> Underway | None:
+        """Return the diagnosis with these probes if it continues at a later check; None if it is complete."""
+        if self.needs is None:
+            return None
+        return Underway(self.spending.budget, self.done, tuple(self.readings), names, self.needs)
+
     def _attempt_on_all_ranks(self, probes: Sequence[Probe], batches: ProbeSet, points: Mapping[str, Params]) -> str:
         """Run the remaining probes; return which one ran out of memory on any rank, empty if none did."""
         ranks, self.out_of_memory = Ranks(self.host), ""
@@ -135,12 +141,12 @@ class ProbeRunner:
                 )
                 with surface as opened:
                     self.spending.charge()
-                    while (
-                        self.done < len(probes) and not self.out_of_memory and not ranks.diverged and not self.waiting
-                    ):
+                    while self.done < len(probes) and not ranks.diverged:
                         if self._is_due(probes[self.done], self.readings):
                             self._run_one(probes[self.done], opened, ranks)
-                        self.done += not self.out_of_memory and not self.waiting
+                        if self.out_of_memory or self.needs is not None:
+                            break
+                        self.done += 1
             except SurfaceError as error:
                 self.skipped[SURFACE] = str(error)
                 self.out_of_memory = SURFACE if is_out_of_memory(error) else ""
@@ -187,8 +193,8 @@ class ProbeRunner:
         if left is None or needed <= left:
             return True
         waits = self.spending.waits(needed, follow_up=self._is_follow_up(probe))
-        self.waiting = self.host.from_first_rank(waits)
-        if not self.waiting:
+        self.needs = needed if self.host.from_first_rank(waits) else None
+        if self.needs is None:
             self.left_out[name] = self.spending.why_left_out(price, left)
         return False
 
