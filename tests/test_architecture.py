@@ -45,7 +45,7 @@ ALLOWED_IMPORTS = {
     "_text": allow(),
     "_thinning": allow(),
     "evidence": allow("_text errors"),
-    "diagnosis": allow(BASIC),
+    "diagnosis": allow(f"{BASIC} _text"),
     "trace": allow("", "torch"),
     "observations": allow(BASIC, "torch"),
     "surface": allow("errors observations trace", "torch"),

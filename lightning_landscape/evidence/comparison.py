@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lightning_landscape.evidence.short_repr import short_repr
+
 TOLERANCE = 0.1
 """largest barrier within one basin, as a share of the larger loss of the two ends"""
 
@@ -34,6 +36,8 @@ class RunComparison:
     """largest barrier within one basin, as a share of the larger loss of the two ends"""
     notes: tuple[str, ...] = ()
     """limits of the comparison, in sentences"""
+
+    __repr__ = short_repr
 
     @property
     def best(self) -> str | None:

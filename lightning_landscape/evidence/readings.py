@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lightning_landscape.evidence.short_repr import short_repr
+
 BELOW_FLOOR = -0.05
 """height above a measured floor, over the height of the start, down to which a loss agrees with that floor: the lowest
 possible losses of single batches differ"""
@@ -173,6 +175,8 @@ class Line:
     """whether the loss never rises from α = 0 to α = 1"""
     samples: int
     """number of samples that the loss averages over; 0 if it is unknown"""
+
+    __repr__ = short_repr
 
     @property
     def relative_barrier(self) -> float:
