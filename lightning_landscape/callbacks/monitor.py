@@ -95,7 +95,7 @@ class Monitor(ReportingCallback):
 
     def warn(self, verdict: Verdict) -> None:
         """Warn of an alarm."""
-        self._reporter.warn(message(verdict), category(verdict))
+        self._reporter.warn(message(verdict), category(verdict), verdict.brief)
 
     def after_check(self) -> None:
         """Do nothing; a subclass may act on the state of the run after each check."""

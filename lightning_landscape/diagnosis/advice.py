@@ -161,7 +161,9 @@ def trials_sentence(evidence: Evidence) -> str:
     if trials is None:
         return ""
     short_trials = [(WORDS.get(name, name), gain) for name, gain in ranked(evidence) if name not in restarts]
-    longer_trials = {f"{WORDS[name]} in {run.stopped_at or run.steps} steps": run.gain for name, run in restarts.items()}
+    longer_trials = {
+        f"{WORDS[name]} in {run.stopped_at or run.steps} steps": run.gain for name, run in restarts.items()
+    }
     on = f"of a copy of the run on {trials.batches} batch{'es' * (trials.batches > 1)}, scored on other batches"
     if short_trials and all(abs(gain) < UNCHANGED for _, gain in short_trials) and not longer_trials:
         names = listed([name for name, _ in short_trials], most=len(short_trials))

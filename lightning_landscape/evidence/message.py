@@ -38,7 +38,7 @@ def since(verdict: Verdict) -> str:
     """
     if verdict.since >= verdict.step:
         return ""
-    return " from the start" if _never_moved(verdict) else f" since step {verdict.since}"
+    return " from the start" if verdict.since <= 0 or _never_moved(verdict) else f" since step {verdict.since}"
 
 
 def sections_of(verdict: Verdict) -> list[Section]:
@@ -65,13 +65,18 @@ def message(verdict: Verdict, code: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def short_message(verdict: Verdict, width: int) -> str:
+def short_message(verdict: Verdict, begin: str, width: int) -> str:
     """Return the message in at most `MOST_LINES` lines of this width, with as much of it as there is room for.
 
     What to try comes before the reasons, of which at least the first one is given.
+
+    Args:
+        verdict: the verdict.
+        begin: stands before the title.
+        width: columns of the terminal.
     """
     width = max(NARROWEST, min(width, WIDEST))
-    title = textwrap.wrap(title_of(verdict), width, subsequent_indent="  ")
+    title = textwrap.wrap(begin + title_of(verdict), width, subsequent_indent="  ")
     blocks = [_wrapped(section, width) for section in sections_of(verdict)]
     if len(title) + sum(map(len, blocks)) <= MOST_LINES:
         return "\n".join([*title, *(line for block in blocks for line in block)])

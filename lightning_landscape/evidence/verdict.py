@@ -10,7 +10,7 @@ from lightning_landscape.evidence.card import card
 from lightning_landscape.evidence.causes import CAUSES, Cause
 from lightning_landscape.evidence.findings import Finding
 from lightning_landscape.evidence.kinds import reading_of, short_name, stored_name
-from lightning_landscape.evidence.message import cause_in_words, message
+from lightning_landscape.evidence.message import cause_in_words, message, short_message
 from lightning_landscape.evidence.serialization import refilled, to_builtins
 
 R = TypeVar("R")
@@ -114,6 +114,10 @@ class Verdict:
     def tries(self) -> tuple[str, ...]:
         """The lines of the advice, one thing to try in each."""
         return tuple(filter(None, map(str.strip, self.advice.splitlines())))
+
+    def brief(self, begin: str = "", width: int = 100) -> str:
+        """Return the message in at most 8 lines of this width, with these words before its title."""
+        return short_message(self, begin, width)
 
     def __str__(self) -> str:
         return message(self)

@@ -76,7 +76,9 @@ def test_a_trial_at_another_rate_gives_that_rate_as_code():
         Evidence(trials(this_optimizer=0.0, learning_rate_x10=0.7), restart, schedule),
     ).splitlines()
     assert lines[0].startswith("ten times the learning rate, `lr=0.01`: lowers the loss by 70%")
-    assert lines[1].startswith("a tenth of the learning rate from the initial weights, `lr=0.01`: lowers the loss by 60%")
+    assert lines[1].startswith(
+        "a tenth of the learning rate from the initial weights, `lr=0.01`: lowers the loss by 60%"
+    )
 
 
 def test_dead_saturated_and_vanishing_each_have_their_own_advice_which_names_the_layer():
