@@ -21,7 +21,7 @@ NARROWEST, WIDEST = 40, 110
 """columns for which a message is wrapped, whatever the width of the terminal is"""
 LINES_OF_WHY = 2
 """most lines of reasons in a message that is cut off"""
-REST = "  More: `print(monitor.verdict)`, and the report."
+REST = "  All of it: `print(monitor.verdict)`"
 """the last line of a message that is cut off"""
 
 

@@ -92,13 +92,10 @@ class Limits:
     def notes(self) -> list[str]:
         """Return the notes on the effort, the gradients so far, and the measurements that were left out."""
         notes = self.account.notes()
-        by_setting: dict[str, list[str]] = {}
-        for what, (_, setting) in self.left_out.items():
-            by_setting.setdefault(setting, []).append(in_words(what))
-        parts = [
-            listed(list(dict.fromkeys(which))) + f" (to include: {setting})" * bool(setting)
-            for setting, which in by_setting.items()
-        ]
+        alike: dict[str, list[str]] = {}
+        for what, (why, setting) in self.left_out.items():
+            alike.setdefault(f"to include: {setting}" if setting else why, []).append(in_words(what))
+        parts = [f"{listed(list(dict.fromkeys(names)))} ({note})" for note, names in alike.items()]
         return [*notes, f"left out to save time: {'; '.join(parts)}"] if parts else notes
 
     def state_dict(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def closing_line(
     It says that there was no alarm and what was last said of the loss, or else why the run was not judged, and where
     the report is.
     """
-    latest = f": {verdicts[-1].title} since step {verdicts[-1].since:,}" if verdicts else ""
+    latest = f"; from step {verdicts[-1].since:,}: {verdicts[-1].title}" if verdicts else ""
     said = f"no alarm in {steps:,} step{'s' * (steps != 1)}{latest}"
     if TOO_SHORT in notes:
         said = f"too short to judge ({steps:,} step{'s' * (steps != 1)})"

@@ -92,7 +92,7 @@ def test_on_the_terminal_a_message_has_at_most_8_lines_of_its_width_and_names_wh
     assert lines[0].startswith("PlateauWarning: [LL202] step")
     assert any(line.startswith("  Try: 1. Another seed") for line in lines)
     assert any(line.startswith("  Why: The loss stands still") for line in lines)
-    assert lines[-1].startswith("  More: `print(monitor.verdict)`")
+    assert lines[-1] == "  All of it: `print(monitor.verdict)`"
 
 
 def test_a_short_message_is_printed_whole():
@@ -215,14 +215,20 @@ def test_announce_raises_a_warning_of_its_category():
     assert caught[0].filename == "lightning_landscape"
 
 
-def test_a_printed_warning_shows_its_category_and_no_path(capsys):
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", PlateauWarning)
-        announce("[LL202] stuck " + "very " * 40, PlateauWarning)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("PlateauWarning: [LL202] stuck very")
+def test_a_printed_warning_shows_its_category_and_no_path():
+    program = (
+        "import warnings\n"
+        "from lightning_landscape.reporting.terminal import announce\n"
+        "announce('[LL202] stuck ' + 'very ' * 40, UserWarning)\n"
+        "warnings.warn('another')"
+    )
+    environment = os.environ | {"COLUMNS": "80"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("UserWarning: [LL202] stuck very")
     assert lines[1].startswith("  very")
-    assert not any(".py" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == "<string>:4: UserWarning: another"
 
 
 def test_warnings_of_others_are_printed_as_usual():

@@ -56,7 +56,7 @@ def test_a_run_that_was_not_judged_is_not_called_healthy(notes, headline, line):
 
 def test_the_closing_line_names_the_last_verdict():
     line = Report(3000, LEVEL, [QUIET[Cause.SETTLED]]).line()
-    assert line.startswith("lightning_landscape: no alarm in 3,000 steps: settled since step 3; ")
+    assert line.startswith("lightning_landscape: no alarm in 3,000 steps; from step 3: settled; ")
 
 
 def test_the_repr_of_a_report_is_short():

@@ -107,7 +107,7 @@ def test_with_either_bar_a_stuck_run_prints_one_warning_and_a_table_and_a_health
         ours = [row for row in said if "[LL" in row or "Try:" in row or "landscape" in row.lower()]
         if said[0].endswith(" 1"):
             assert len(ours) == 1, ours
-            assert ours[0].startswith("lightning_landscape: no alarm in 300 steps; the training loss went from "), ours
+            assert ours[0].startswith("lightning_landscape: no alarm in 300 steps; "), ours
             continue
         titles = [i for i, row in enumerate(said) if "[LL202] step" in row]
         assert len(titles) == 1, said
