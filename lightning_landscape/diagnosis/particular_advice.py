@@ -1,4 +1,4 @@
-"""What to try against dead units, saturated units, vanishing gradients and weight decay, with the names of the layers."""
+"""What to try against dead and saturated units, vanishing gradients and weight decay, with the names of layers."""
 
 from __future__ import annotations
 

@@ -107,8 +107,8 @@ CAUSES: Mapping[Cause, CauseFacts] = {
         "LL208", 8, "diverged", "alarm",
         "a smaller learning rate, or a warm-up (Goyal 2017).\n"
         "gradient clipping (Pascanu 2013): `Trainer(gradient_clip_val=1.0)`.\n"
-        "for NaN, check the code for a logarithm, a division or a root of 0, and for float16 overflow (bfloat16 has the "
-        "wider range).",
+        "for NaN, check the code for a logarithm, a division or a root of 0, and for overflow in float16 (bfloat16 has "
+        "the wider range).",
         step_size_may_help=False,
     ),
     Cause.SETTLED: CauseFacts(

@@ -41,7 +41,7 @@ class Part:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What to call them in a sentence: by their own names if they are a few of a group, else by that of the group."""
+        """What to call them in a sentence: their own names if they are a few of a group, else the name of the group."""
         return self.parameters or (self.name,)
 
     @property

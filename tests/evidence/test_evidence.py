@@ -222,9 +222,9 @@ def test_a_loss_is_falling_if_it_fell_significantly_by_more_than_the_threshold(p
         (replace(FLAT, progress=-0.1, margin=0.09), "the test would have noticed a fall of 4.5%"),
         (
             replace(FLAT, margin=1.0, predicted=2e-5),
-            "100 steps this small can lower the training loss by less than 0.01",
+            "steps this small can lower the training loss by less than 0.01%.",
         ),
-        (replace(FLAT, margin=1.0, predicted=2e-3), "100 steps this small can lower the training loss by at most 0.1%"),
+        (replace(FLAT, margin=1.0, predicted=2e-3), "steps this small can lower the training loss by at most 0.1%."),
         (replace(FLAT, margin=1.0, predicted=0.0), "The weights have not moved in 100 steps."),
         (replace(FLAT, progress=0.1), "fell by 5% in 100 steps (give or take 1%)"),
         (replace(FLAT, margin=0.1), "the noise of 100 steps can hide a fall by 5%."),

@@ -69,7 +69,10 @@ def test_the_title_names_the_finding_after_the_cause():
 def test_weights_that_have_never_moved_are_so_from_the_start_and_not_since_the_loss_was_found_to_stand_still(
     unmoved, since
 ):
-    part = Part("net", 1.0, True, None, 0, 0.1, True, 1.0, 1.0, 1.0, 0.0 if unmoved else 0.1)
+    part = Part(
+        "net", 1.0, trainable=True, frozen_since=None, group=0, learning_rate=0.1, reached=True, grad_norm=1.0,
+        norm=1.0, initial_norm=1.0, distance=0.0 if unmoved else 0.1,
+    )  # fmt: skip
     known = Evidence(Parts((part,), (), 203))
     assert f"not updated {since}." in message(replace(VERDICT, cause=Cause.NOT_UPDATING, evidence=known))
     assert "flat region since step 90." in message(replace(VERDICT, evidence=known))
@@ -106,7 +109,7 @@ def test_a_verdict_and_its_evidence_have_short_reprs():
 
 
 def test_readings_of_many_numbers_have_reprs_on_one_line():
-    line = Line("initial", tuple(i / 10 for i in range(12)), (2.0,) * 11 + (math.nan,), 0.5, False, 8)
+    line = Line("initial", tuple(i / 10 for i in range(12)), (2.0,) * 11 + (math.nan,), 0.5, monotone=False, samples=8)
     assert repr(line) == (
         "Line(anchor='initial', alphas=<12 numbers from 0 to 1.1>, losses=<12 numbers from 2 to 2, 1 not finite>, "
         "barrier=0.5, monotone=False, samples=8)"
