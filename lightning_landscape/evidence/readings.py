@@ -169,8 +169,8 @@ class Line:
     losses: tuple[float, ...]
     """loss at each position, shape (n,); may hold NaN and inf"""
     barrier: float
-    """largest rise of the loss above the chord between α = 0 and α = 1, in units of the loss; never negative; NaN if an
-    end is not finite, inf if only a point between them is not"""
+    """largest rise of the loss above a straight line between α = 0 and α = 1, in units of the loss; never negative; NaN
+    if an end is not finite, inf if only a point between them is not"""
     monotone: bool
     """whether the loss never rises from α = 0 to α = 1"""
     samples: int

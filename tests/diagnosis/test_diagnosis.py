@@ -794,7 +794,7 @@ def test_a_reading_that_no_detector_uses_does_not_change_the_verdict():
         ),
         (
             [relative_gain(), UNUSED, NO_BETTER],
-            ["does not raise", "threshold 2%", "best trial leaves", "restart leaves"],
+            ["does not raise", "threshold 2%", "best trial leaves", "from new weights leaves"],
         ),
         (
             [LEARNED, relative_gain(adam=0.5, relative_gradient=0.2)],
@@ -1162,7 +1162,7 @@ def test_a_rate_that_was_decayed_to_nothing_makes_no_saddle():
 def test_where_similar_samples_have_similar_targets_the_model_may_mix_the_samples():
     shown = (relative_gain(), NO_BETTER, UNUSED, replace(MOVING, travelled=0.1))
     agreeing = Outputs((), samples=64, loss=2.3, targets_agree=5.0)
-    assert "mixes the samples of a batch inside the model" in diagnose(BASE.including(*shown, agreeing)).reason
+    assert "what mixes the samples of a batch" in diagnose(BASE.including(*shown, agreeing)).advice
     verdict = diagnose(BASE.including(*shown, replace(agreeing, targets_agree=4.9)))
     assert verdict.cause is Cause.NOTHING_TO_LEARN
-    assert "mixes the samples" not in verdict.reason
+    assert "mixes the samples" not in verdict.advice

@@ -122,7 +122,7 @@ def test_with_either_bar_a_stuck_run_prints_one_warning_and_a_table_and_a_health
         assert [row for row in warning if row.lstrip().startswith("Why: ")], said
         assert not [row for row in said if "site-packages" in row or ".py" in row]
         assert len([row for row in said if row.startswith("── Loss landscape ──")]) == 1, said
-        assert [row for row in said if row == "lightning_landscape: examining the loss surface …"], said
+        assert [row for row in said if row == "lightning_landscape: measuring the loss surface …"], said
         bars = [row for row in said if "it/s" in row]
         assert 1 <= len(bars) <= 2, bars  # no copy of a bar remains above a printed line
         assert not [row for row in bars if "LL202" in row or "Try" in row or "──" in row]
