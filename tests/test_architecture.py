@@ -45,7 +45,7 @@ ALLOWED_IMPORTS = {
     "_text": allow(),
     "_thinning": allow(),
     "evidence": allow("_text errors"),
-    "diagnosis": allow(BASIC),
+    "diagnosis": allow(f"{BASIC} _text"),
     "trace": allow("", "torch"),
     "observations": allow(BASIC, "torch"),
     "run_context": allow("observations trace", "torch"),
@@ -57,10 +57,12 @@ ALLOWED_IMPORTS = {
     "remedies": allow(MATHS, "torch"),
     "metrics": allow("errors functional", "torch torchmetrics"),
     "plots": allow(f"{BASIC} _files _text _thinning", "matplotlib numpy"),
-    "reporting": allow(f"{BASIC} _files _text _thinning clock plots", "torch tensorboard numpy PIL", "matplotlib"),
+    "reporting": allow(
+        f"{BASIC} _files _text _thinning clock diagnosis plots", "torch tensorboard numpy PIL rich", "matplotlib"
+    ),
     "trainer": allow(MATHS, "torch lightning pytorch_lightning"),
     "recording": allow(f"{MATHS} tracking trainer", "torch"),
-    "module_surface": allow(f"{MATHS} clock trainer", "torch lightning torchmetrics numpy"),
+    "module_surface": allow(f"{MATHS} _text clock trainer", "torch lightning torchmetrics numpy"),
     "examination": allow(
         f"{MATHS} _files _text checkpoints clock diagnosis module_surface probes remedies reporting tracking trainer",
         "torch",

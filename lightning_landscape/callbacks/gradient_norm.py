@@ -67,7 +67,8 @@ class GradientNormMonitor(Monitor):
                 f"[LL110] step {self._state.step}: the gradient vanishes in the backward pass: its norm is "
                 f"{scale.groups[first]:.2g} in {first} and "
                 f"{scale.groups[last]:.2g} in {last}, a ratio of {scale.first_to_last:.1g} (threshold {VANISHED:g}).\n"
-                "  Try: an initialisation made for the activation, normalisation layers, or residual connections.",
+                "  Try: An initialisation made for the activation, `nn.init.kaiming_normal_(layer.weight)` for ReLU; "
+                "normalisation layers; or residual connections, `x = x + layer(x)`.",
                 GradientWarning,
             )
         if self._state.gradients.exploding:
@@ -75,6 +76,6 @@ class GradientNormMonitor(Monitor):
                 "LL111",
                 f"[LL111] step {self._state.step}: the gradient explodes: it is not finite, or over {EXPLODED:g} times "
                 "its median three times in a row while the loss does not fall.\n"
-                "  Try: a smaller learning rate, a warm-up, or gradient clipping.",
+                "  Try: A smaller learning rate, a warm-up, or gradient clipping, `Trainer(gradient_clip_val=1.0)`.",
                 GradientWarning,
             )

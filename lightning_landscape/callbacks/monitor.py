@@ -95,7 +95,7 @@ class Monitor(ReportingCallback):
 
     def warn(self, verdict: Verdict) -> None:
         """Warn of an alarm."""
-        self._reporter.warn(message(verdict), category(verdict))
+        self._reporter.warn(message(verdict), category(verdict), verdict.brief)
 
     def after_check(self) -> None:
         """Do nothing; a subclass may act on the state of the run after each check."""
@@ -247,7 +247,7 @@ class Monitor(ReportingCallback):
 
     def _probe(self, host: Host, probes: Sequence[Probe]) -> list[object]:
         before, state = set(self._examination.skipped), self._state
-        with self._reporter.waiting("examining the loss surface"):
+        with self._reporter.waiting("measuring the loss surface"):
             readings = self._examination.run(host, probes, self._guard, state)
         host.publish(named(state.scalars))
         self._reporter.readings(state.step, merged(readings))

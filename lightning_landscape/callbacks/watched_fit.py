@@ -210,7 +210,7 @@ class ReportingCallback(Callback):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What was found in the code, the data or the settings at the latest look, those that weigh most first."""
+        """What was found in the code, the data or the settings at the latest check, those that weigh most first."""
         return self._reported_fit.state.findings.latest
 
     @property
@@ -246,6 +246,12 @@ class ReportingCallback(Callback):
     def _parts(self) -> tuple[HasNotes, ...]:
         """The parts that have notes for the report, besides the state."""
         return self._stopwatch, self._guard, self._examination, self._reporter
+
+    def __repr__(self) -> str:
+        state = self._reported_fit.state
+        verdict = f", {state.verdicts[-1].title} since step {state.verdicts[-1].since}" if state.verdicts else ""
+        watched = f"{state.steps} step{'s' * (state.steps != 1)} watched{verdict}" if state.steps else "no fit watched"
+        return f"<{type(self).__name__}: {watched}>"
 
     def _warn_once(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Warn, unless the warning with this code was given in this fit."""

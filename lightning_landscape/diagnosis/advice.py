@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from lightning_landscape._text import listed, ratio
 from lightning_landscape.diagnosis.thresholds import GAIN_ADVISED
 from lightning_landscape.evidence import (
     CAUSES,
@@ -12,10 +13,13 @@ from lightning_landscape.evidence import (
     Curvature,
     Evidence,
     Finding,
+    LossLevel,
     Restart,
     RestartedRun,
+    Schedule,
     Trials,
 )
+from lightning_landscape.evidence.trials import RATE_FACTORS
 
 ALONG_CURVATURE = "along the most negative curvature"
 """name of a further trial, beside those of `Trials` and `Alternatives`"""
@@ -37,7 +41,7 @@ WORDS = {
     "learning rate x10": "ten times the learning rate",
     "learning rate x100": "a hundred times the learning rate",
     "learning rate x1000": "a thousand times the learning rate",
-    "mean of the path": "averaging the weights",
+    "mean of the path": "averaged weights",
     "batch x4": "a batch four times as large",
     "a perturbation": "a random perturbation",
     ALONG_CURVATURE: "a step along the most negative curvature",
@@ -50,13 +54,24 @@ WORDS = {
 """every trial in words"""
 NOT_ADVISED = ("this optimizer", "line search")
 """trials that are no advice: the first changes nothing, and training has no line search"""
+ADAM = "torch.optim.Adam(self.parameters(), lr=0.01)"
 HOW_TO = {
-    "mean of the path": "Lightning's `WeightAveraging`",
-    "batch x4": "`accumulate_grad_batches`",
-    "a perturbation": "`remedies.Perturb()`",
-    ALONG_CURVATURE: "`remedies.Perturb(direction='lambda_min')`",
+    "adam": ADAM,
+    "mean of the path": "Trainer(callbacks=[WeightAveraging()])",
+    "batch x4": "Trainer(accumulate_grad_batches=4)",
+    "a perturbation": "LandscapeMonitor(remedies=[Perturb()])",
+    ALONG_CURVATURE: 'LandscapeMonitor(remedies=[Perturb(direction="lambda_min")])',
+    RESTARTS["own"]: "seed_everything(...)",
+    RESTARTS["adam"]: ADAM,
 }
-"""how a user can repeat a trial on the run itself, for trials that do not say it"""
+"""the code with which a user repeats a trial on the run itself; trials at another learning rate give that rate"""
+FACTORS = {
+    **RATE_FACTORS,
+    "learning rate x3": 3.0,
+    RESTARTS["tenth"]: 0.1,
+    RESTARTS["hundredth"]: 0.01,
+}
+"""the factors on the learning rate of the run, by trials"""
 TRIED = {
     Cause.LEARNING_RATE_TOO_SMALL: "learning rate x10",
     Cause.SLOW: "learning rate x10",
@@ -68,27 +83,61 @@ UNCHANGED = 0.005
 """change of the loss, over the loss, below which it is said to be unchanged: it would be rounded to 0%"""
 LONG_RATIO = 10.0
 """change of the loss, over the loss, from which on it is given as a ratio instead of in percent"""
+ABOVE_BEST = 1.05
+"""height of the loss over its lowest height from which on a settled run is told to go back to its best weights"""
 
 
-def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None) -> str:
-    """Return what to try: what mends the finding, else up to three trials that helped, else the general advice."""
+def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None, particular: str = "") -> str:
+    """Return what to try, one thing in each line.
+
+    That is what mends the finding, or else up to three trials that helped and what helps in particular; without these,
+    what helps in general.
+
+    Args:
+        cause: the named cause.
+        evidence: the readings, with the trials.
+        finding: what was found; None if nothing was.
+        particular: what helps against what a detector has seen, in lines; empty for nothing in particular.
+    """
     if finding is not None:
         return finding.advice
+    if cause is Cause.SETTLED:
+        return _for_settled(evidence, particular)
     if not CAUSES[cause].step_size_may_help:
-        return CAUSES[cause].advice
+        return particular or CAUSES[cause].advice
     own = max(0.0, gains(evidence).get("this optimizer", 0.0))
     helpful = [
-        f"{_instruction(name)}, which {change(gain)} in {_steps(name, evidence)} steps"
+        f"{_instruction(name, evidence)}: {change(gain)} in {_steps(name, evidence)} steps on a copy of the run."
         for name, gain in ranked(evidence)
         if name in WORDS and name not in NOT_ADVISED and gain - _unchanged(name, evidence) > GAIN_ADVISED
     ]
     if helpful:
-        return f"{'; '.join(helpful[:3])} (measured on a copy of the weights)."
-    tried = TRIED.get(cause, "")
+        return "\n".join(filter(None, (*helpful[:3], particular)))
+    usual, tried = particular or CAUSES[cause].advice, TRIED.get(cause, "")
     gain = gains(evidence).get(tried)
     if gain is None or gain - own >= -GAIN_ADVISED:
-        return CAUSES[cause].advice
-    return f"{CAUSES[cause].advice} But {WORDS[tried]}, as tried on a copy, {change(gain)}."
+        return usual
+    first, _, rest = usual.partition("\n")
+    return "\n".join(
+        filter(None, (f"{first} But {WORDS[tried]}, as tried on a copy of the run, {change(gain)}.", rest))
+    )
+
+
+def _for_settled(evidence: Evidence, particular: str) -> str:
+    """Return what to try with a run that has settled; it depends on whether the loss is at its best, and on the tests.
+
+    Where the loss has been lower, or nothing was tried, it is not said that the run is done.
+    """
+    level, trials = evidence.get(LossLevel), evidence.get(Trials)
+    lines = [particular] if particular else []
+    if level is not None and level.risen_from_best > ABOVE_BEST:
+        lines.append(
+            f"go back to the best weights so far, which had a loss of {level.best:.4g}: `ModelCheckpoint(monitor=...)` "
+            "keeps them; or bring the loss down to that with a smaller learning rate."
+        )
+    if trials is None:
+        lines.append("another learning rate: none was tried on a copy of this run.")
+    return "\n".join(lines) or CAUSES[Cause.SETTLED].advice
 
 
 def gains(evidence: Evidence) -> dict[str, float]:
@@ -112,17 +161,20 @@ def trials_sentence(evidence: Evidence) -> str:
     if trials is None:
         return ""
     short_trials = [(WORDS.get(name, name), gain) for name, gain in ranked(evidence) if name not in restarts]
+    longer_trials = {
+        f"{WORDS[name]} in {run.stopped_at or run.steps} steps": run.gain for name, run in restarts.items()
+    }
+    on = f"of a copy of the run on {trials.batches} batch{'es' * (trials.batches > 1)}, scored on other batches"
+    if short_trials and all(abs(gain) < UNCHANGED for _, gain in short_trials) and not longer_trials:
+        names = listed([name for name, _ in short_trials], most=len(short_trials))
+        return f"nothing changed the loss: {names}, for {trials.steps} steps each {on}."
     results = [f"{name} {change(gain)}" for name, gain in short_trials if not abs(gain) < UNCHANGED]
     unchanged = [name for name, gain in short_trials if abs(gain) < UNCHANGED]
     if unchanged:
-        names = " and ".join(filter(None, (", ".join(unchanged[:-1]), unchanged[-1])))
+        names = listed(unchanged, most=len(unchanged))
         results.append(f"{names} {'leave' if len(unchanged) > 1 else 'leaves'} the loss as it is")
-    results += [
-        f"{WORDS[name]} {change(run.gain)} in {run.stopped_at or run.steps} steps" for name, run in restarts.items()
-    ]
-    batches = f"{trials.batches} batch{'es' * (trials.batches > 1)}"
-    setting = f"{trials.steps} steps each on {batches}, evaluated on held-out batches"
-    return f"In trials on a copy of the weights ({setting}), {'; '.join(results)}."
+    results += [f"{name} {change(gain)}" for name, gain in longer_trials.items()]
+    return f"{trials.steps} steps each {on}: {'; '.join(results)}."
 
 
 def change(gain: float) -> str:
@@ -139,19 +191,21 @@ def change(gain: float) -> str:
     if abs(gain) < UNCHANGED:
         return "leaves the loss as it is"
     if gain >= LONG_RATIO:
-        return f"lowers the loss by {_ratio(gain)} times its value"
+        return f"lowers the loss by {ratio(gain)} times its value"
     if gain <= -LONG_RATIO:
-        return f"raises the loss {_ratio(1 - gain)}-fold"
+        return f"raises the loss {ratio(1 - gain)}-fold"
     return f"lowers the loss by {gain:.0%}" if gain > 0 else f"raises the loss by {-gain:.0%}"
 
 
-def _ratio(ratio: float) -> str:
-    return f"{ratio:,.0f}" if ratio < 1e6 else f"{ratio:.1e}"
-
-
-def _instruction(name: str) -> str:
-    """Return a trial in words, with how to repeat it in parentheses."""
-    return f"{WORDS[name]} ({HOW_TO[name]})" if name in HOW_TO else WORDS[name]
+def _instruction(name: str, evidence: Evidence) -> str:
+    """Return a trial in words, with the code that repeats it."""
+    schedule, code = evidence.get(Schedule), HOW_TO.get(name, "")
+    if schedule is not None and name in FACTORS:
+        rate = schedule.typical if name in RESTARTS.values() else schedule.learning_rate
+        code = f"lr={FACTORS[name] * rate:.3g}" if rate else ""
+    if schedule is not None and name == RESTARTS["usual_rate"] and schedule.usual:
+        code = f"lr={schedule.usual:.3g}"
+    return f"{WORDS[name]}, `{code}`" if code else WORDS[name]
 
 
 def _restarts(evidence: Evidence) -> dict[str, RestartedRun]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lightning_landscape._text import percent
 from lightning_landscape.diagnosis.advice import change
 from lightning_landscape.diagnosis.learning import falls_by_inputs, has_learned
 from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, INPUT_USE_NONE, TARGETS_AGREE
@@ -41,14 +42,14 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
     outputs = evidence.get(Outputs)
     agree = outputs is not None and (outputs.targets_agree or 0.0) >= TARGETS_AGREE
     mixing = (
-        " Samples whose outputs were similar at the start do have similar targets: look for what mixes the samples of "
-        "a batch inside the model, such as `view` or `reshape` in place of `transpose`."
+        "search the model for what mixes the samples of a batch, such as `view` or `reshape` in place of `transpose`: "
+        "samples whose outputs were similar at the start do have similar targets."
     )
-    rise = f"raises the loss by {use.share:.1%}" if use.share > 0 else "does not raise the loss"
+    rise = f"raises the loss by {percent(use.share)}" if use.share > 0 else "does not raise the loss"
     return verdict_of(
         evidence,
         Cause.NOTHING_TO_LEARN,
-        f"Exchanging the targets between samples {rise} (threshold {INPUT_USE_NONE:.0%}), so the model does not use "
-        f"its inputs; the best trial {change(trials.best)}, and the best restart {change(restart.gain)}."
-        f"{mixing if agree else ''}",
+        f"Shuffling the targets {rise} (threshold {INPUT_USE_NONE:.0%}): the model ignores its inputs. The best trial "
+        f"{change(trials.best)}, and the best run from new weights {change(restart.gain)}.",
+        particular=mixing if agree else "",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lightning_landscape._text import percent
 from lightning_landscape.diagnosis.findings import of_divergence
 from lightning_landscape.diagnosis.learning import (
     best_is_worse_than_start,
@@ -10,6 +11,7 @@ from lightning_landscape.diagnosis.learning import (
     rise_of_first_steps,
     share_of_start,
 )
+from lightning_landscape.diagnosis.particular_advice import against_dead_units, against_weight_decay
 from lightning_landscape.diagnosis.thresholds import (
     DECAY_PULL_BALANCED,
     ELAPSED_LATE,
@@ -86,9 +88,11 @@ def uphill(evidence: Evidence) -> Verdict | None:
     return verdict_of(
         evidence,
         Cause.DIVERGED,
-        f"The optimizer's steps raise the loss by {-trials.own:.0%}, and by {-tenth:.1%} at a tenth of the learning "
-        f"rate, but a step against the gradient lowers it by {downhill:.0%} (threshold {GAIN_WAY_DOWN:.0%}). Is a sign "
-        "wrong in the loss, the gradient or the optimizer?",
+        f"The optimizer's steps raise the loss by {percent(-trials.own)}, and by {percent(-tenth)} at a tenth of the "
+        f"learning rate, but a step against the gradient lowers it by {percent(downhill)} (threshold "
+        f"{GAIN_WAY_DOWN:.0%}).",
+        particular="check the signs of the loss, of the gradient and of the optimizer's step: one of them is wrong, as "
+        "with a score that is to grow, `loss = -score`.",
     )
 
 
@@ -106,7 +110,7 @@ def dead(evidence: Evidence) -> Verdict | None:
     if (rise := rise_of_first_steps(evidence)) > RISE_OF_FIRST_STEPS:
         reason = f"{reason}; the first steps had raised the loss {rise:.2g}-fold (threshold {RISE_OF_FIRST_STEPS:g})."
         return verdict_of(evidence, Cause.LEARNING_RATE_TOO_LARGE, reason, stuck=True)
-    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason}.")
+    return verdict_of(evidence, Cause.FLAT_REGION, f"{reason}.", particular=against_dead_units(evidence))
 
 
 def not_updating(evidence: Evidence) -> Verdict | None:
@@ -262,12 +266,12 @@ def balanced(evidence: Evidence) -> Verdict | None:
     if updates is not None and _held_by_decay(updates):
         left = f"{updates.left_by_decay:.1%} of the gradient is left after weight decay"
         reason = f"The weights do not move, because only {left} (threshold {LEFT_BY_DECAY_SMALL:.0%})."
-        return verdict_of(evidence, Cause.SETTLED, reason)
+        return verdict_of(evidence, Cause.SETTLED, reason, particular=against_weight_decay())
     if trials is None or not DECAY_PULL_BALANCED <= trials.decay_pull <= 1 / DECAY_PULL_BALANCED:
         return None
     limits = f"{DECAY_PULL_BALANCED:g} and {1 / DECAY_PULL_BALANCED:.2g}"
     reason = f"The weight decay is {trials.decay_pull:.2g} times as large as the gradient: they are in balance"
-    return verdict_of(evidence, Cause.SETTLED, f"{reason} (thresholds {limits}).")
+    return verdict_of(evidence, Cause.SETTLED, f"{reason} (thresholds {limits}).", particular=against_weight_decay())
 
 
 def _held_by_decay(updates: UpdateStatistics) -> bool:

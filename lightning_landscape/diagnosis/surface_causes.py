@@ -6,6 +6,7 @@ from lightning_landscape.diagnosis.learning import (
     has_learned,
     way_to_go,
 )
+from lightning_landscape.diagnosis.particular_advice import against_saturated_units, against_vanishing_gradients
 from lightning_landscape.diagnosis.proof import proven
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
@@ -129,8 +130,14 @@ def saturated(evidence: Evidence) -> Verdict | None:
         return None
     if has_learned(evidence) and (restart is None or restart.gain < GAIN_OF_RESTART):
         return None
-    where = f"In {activity.saturated_layer} {activity.saturated:.0%} of the outputs lie at the bounds of the activation"
-    return verdict_of(evidence, Cause.FLAT_REGION, f"{where} (threshold {ACTIVATIONS_SATURATED:.0%}).", stuck=True)
+    return verdict_of(
+        evidence,
+        Cause.FLAT_REGION,
+        f"In {activity.saturated_layer} {activity.saturated:.0%} of the outputs lie at the bounds of the activation "
+        f"(threshold {ACTIVATIONS_SATURATED:.0%}).",
+        stuck=True,
+        particular=against_saturated_units(evidence),
+    )
 
 
 def saddle(evidence: Evidence) -> Verdict | None:
@@ -184,6 +191,7 @@ def vanishing(evidence: Evidence) -> Verdict | None:
         f"The gradient vanishes on its way back: its norm is {gradient.groups[first]:.2g} in {first} and "
         f"{gradient.groups[last]:.2g} in {last}, a ratio of {gradient.first_to_last:.1g} (threshold "
         f"{FIRST_TO_LAST_VANISHED:g}).",
+        particular=against_vanishing_gradients(evidence),
     )
 
 

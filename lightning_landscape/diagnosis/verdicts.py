@@ -13,12 +13,18 @@ HELD_BACK = (Cause.SADDLE_POINT, Cause.FLAT_REGION, Cause.POOR_MINIMUM, Cause.NO
 
 
 def verdict_of(
-    evidence: Evidence, cause: Cause, reason: str, *, stuck: bool | None = None, finding: Finding | None = None
+    evidence: Evidence,
+    cause: Cause,
+    reason: str,
+    *,
+    stuck: bool | None = None,
+    finding: Finding | None = None,
+    particular: str = "",
 ) -> Verdict:
     """Return the verdict of a detector.
 
-    Its reason says what was found in the code, the data or the settings, what the stall test found, then `reason`, then
-    the gains of all trials if the verdict is an alarm.
+    Its reason says what was found in the code, the data or the settings, what the stall test found, then `reason`. The
+    gains of all trials are what was tried.
 
     Args:
         evidence: the readings that the detector used.
@@ -26,8 +32,9 @@ def verdict_of(
         reason: the measured numbers with their thresholds, in sentences.
         stuck: whether the verdict is an alarm; None if the cause and the noise of the loss decide.
         finding: what in the code, the data or the settings leads to the cause; None if nothing was found.
+        particular: what helps against what the detector has seen, one thing in each line; empty for the general advice.
     """
-    plateau, trend, trials = evidence.get(Plateau), evidence.get(Trend), evidence.get(Trials)
+    plateau, trend = evidence.get(Plateau), evidence.get(Trend)
     step, since = (plateau.step, plateau.since) if plateau is not None else (0, 0)
     if stuck is None:
         contradicted = cause in HELD_BACK and goes_down(evidence)
@@ -35,15 +42,14 @@ def verdict_of(
     lines = [finding.sentence] if finding is not None else []
     lines += [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines += [reason] if reason else []
-    if trials is not None and stuck:
-        lines.append(trials_sentence(evidence))
     return Verdict(
         cause=cause,
         step=step,
         since=since,
         stuck=stuck,
         reason="\n".join(lines),
-        advice=advice(cause, evidence, finding),
+        advice=advice(cause, evidence, finding, particular),
+        tried=trials_sentence(evidence),
         finding=finding,
         evidence=evidence,
     )

@@ -46,7 +46,8 @@ class CauseFacts:
     """the cause in words, for the first line of a warning"""
     tone: Tone
     advice: str
-    """what helps in general, where no trial has shown what helps here; docs/causes.md has the references"""
+    """what helps in general, one thing in each line, where no trial has shown what helps here; docs/causes.md has the
+    references"""
     step_size_may_help: bool = True
     """whether another optimizer, learning rate or initialisation may help, so that results of trials are advice"""
 
@@ -64,47 +65,56 @@ class CauseFacts:
 CAUSES: Mapping[Cause, CauseFacts] = {
     Cause.SADDLE_POINT: CauseFacts(
         "LL201", 1, "stuck at a saddle point", "alarm",
-        "a larger initialisation, momentum, or a small random perturbation of the weights (Dauphin 2014, Jin 2017).",
+        "a small random step of the weights (Jin 2017): `LandscapeMonitor(remedies=[Perturb()])` takes one.\n"
+        "momentum, or a larger initialisation (Dauphin 2014).",
     ),
     Cause.FLAT_REGION: CauseFacts(
         "LL202", 2, "stuck on a flat region", "alarm",
-        "an initialisation made for the activation (Glorot 2010, He 2015), normalisation layers (Ioffe 2015) or "
-        "residual connections (He 2016), or activations that do not saturate; dead units come back only by "
-        "re-initialising them.",
+        "an initialisation made for the activation (Glorot 2010, He 2015): `nn.init.kaiming_normal_(layer.weight)` for "
+        "ReLU, `nn.init.xavier_normal_(layer.weight)` for tanh.\n"
+        "normalisation layers (Ioffe 2015) such as `nn.LayerNorm(width)`, or residual connections (He 2016), "
+        "`x = x + layer(x)`.\n"
+        "activations that do not saturate.",
     ),
     Cause.POOR_MINIMUM: CauseFacts(
         "LL203", 3, "stuck in a poor minimum", "alarm",
-        "other seeds, a larger model, or a larger learning rate early in the run (Keskar 2017).",
+        "another seed: `seed_everything(...)`.\n"
+        "a larger learning rate early in the run (Keskar 2017).\n"
+        "a larger model.",
     ),
     Cause.LEARNING_RATE_TOO_SMALL: CauseFacts(
         "LL204", 4, "stuck because the learning rate is too small", "alarm",
-        "a larger learning rate (Smith 2017), or a looser gradient clip.",
+        "a learning rate ten times as large (Smith 2017).\n"
+        "a looser gradient clip, if there is one: `Trainer(gradient_clip_val=...)`.",
     ),
     Cause.LEARNING_RATE_TOO_LARGE: CauseFacts(
         "LL205", 5, "stuck because the learning rate is too large", "alarm",
-        "a smaller learning rate, a warm-up (Goyal 2017), or gradient clipping.",
+        "a tenth of the learning rate, or a warm-up (Goyal 2017).\n"
+        "gradient clipping: `Trainer(gradient_clip_val=1.0)`.",
     ),
     Cause.NOT_UPDATING: CauseFacts(
         "LL206", 6, "stuck because the weights are not updated", "alarm",
-        "look at `configure_optimizers`: does the optimizer hold `self.parameters()`, and not a copy made before? "
-        "Is part of the forward pass cut off by `detach()`, `no_grad` or `requires_grad=False`?",
+        "check `configure_optimizers`: does the optimizer hold `self.parameters()`, and not a copy made before?\n"
+        "check the forward pass: does `detach()`, `no_grad` or `requires_grad=False` cut off a part of it?",
         step_size_may_help=False,
     ),
     Cause.NOTHING_TO_LEARN: CauseFacts(
-        "LL207", 7, "stuck because the inputs do not tell the targets", "alarm",
-        "look at a batch: do the inputs vary, and do they still belong to their targets?",
+        "LL207", 7, "stuck because the inputs do not help predict the targets", "alarm",
+        "check a batch: do the inputs vary, and do they still belong to their targets?",
         step_size_may_help=False,
     ),
     Cause.DIVERGED: CauseFacts(
         "LL208", 8, "diverged", "alarm",
-        "a smaller learning rate, a warm-up (Goyal 2017), or gradient clipping (Pascanu 2013); for NaN, look for a "
-        "logarithm, a division or a root of 0, and for float16 overflow (bfloat16 has the wider range).",
+        "a smaller learning rate, or a warm-up (Goyal 2017).\n"
+        "gradient clipping (Pascanu 2013): `Trainer(gradient_clip_val=1.0)`.\n"
+        "for NaN, check the code for a logarithm, a division or a root of 0, and for overflow in float16 (bfloat16 has "
+        "the wider range).",
         step_size_may_help=False,
     ),
     Cause.SETTLED: CauseFacts(
         "LL210", 9, "settled", "quiet",
-        "if the loss is low enough, stop here or decay the learning rate. If it should be lower, what was tried cannot "
-        "help: look for more or better data, a larger model, or another loss.",
+        "if the loss is low enough, stop here or decay the learning rate.\n"
+        "if it should be lower: more or better data, a larger model, or another loss.",
         step_size_may_help=False,
     ),
     Cause.SCHEDULED_END: CauseFacts(
@@ -114,12 +124,13 @@ CAUSES: Mapping[Cause, CauseFacts] = {
     ),
     Cause.SLOW: CauseFacts(
         "LL212", 11, "slow: the loss could still fall a lot", "quiet",
-        "more steps, or a larger learning rate (Smith 2017).",
+        "a larger learning rate (Smith 2017).\n"
+        "more steps.",
     ),
     Cause.UNDECIDED: CauseFacts(
         "LL209", 12, "the loss has stopped falling, the cause is undecided", "unsure",
-        "look at the gradient norms and at the loss along the line from the initial weights: a notebook draws both "
-        "from `monitor.report`, and `LandscapeMonitor(dirpath=...)` writes them to an HTML file.",
+        "check the gradient norms and the loss along the line from the initial weights: a notebook draws both from "
+        "`monitor.report`, and `LandscapeMonitor(dirpath=...)` writes them to an HTML file.",
     ),
 }  # fmt: skip
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lightning_landscape.evidence.short_repr import short_repr
+
 TOLERANCE = 0.1
 """largest barrier within one basin, as a share of the larger loss of the two ends"""
 
@@ -24,8 +26,8 @@ class RunComparison:
     losses: tuple[float, ...]
     """loss at the end of each run, on the same batches, shape (n,); may hold NaN and inf"""
     barriers: tuple[tuple[float, ...], ...]
-    """largest rise of the loss above the chord between two ends, in units of the loss, shape (n, n), symmetric with 0
-    on the diagonal; NaN if an end is not finite, inf if only a point between them is not"""
+    """largest rise of the loss above a straight line between two ends, in units of the loss, shape (n, n), symmetric
+    with 0 on the diagonal; NaN if an end is not finite, inf if only a point between them is not"""
     samples: int
     """number of samples that the loss averages over; 0 if it is unknown"""
     points: int
@@ -34,6 +36,8 @@ class RunComparison:
     """largest barrier within one basin, as a share of the larger loss of the two ends"""
     notes: tuple[str, ...] = ()
     """limits of the comparison, in sentences"""
+
+    __repr__ = short_repr
 
     @property
     def best(self) -> str | None:

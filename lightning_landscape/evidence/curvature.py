@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lightning_landscape.evidence.short_repr import short_repr
+
 
 @dataclass(frozen=True)
 class Descent:
@@ -21,6 +23,8 @@ class Descent:
     """loss on the measured batches at each distance, shape (n,); may hold NaN and inf"""
     held_out: tuple[float, ...] | None
     """loss on the held-out batches at each distance, shape (n,); None if there are no held-out batches"""
+
+    __repr__ = short_repr
 
     @property
     def distance(self) -> float:
@@ -131,6 +135,8 @@ class Spectrum:
     samples: int
     """number of samples that the loss averages over; 0 if it is unknown"""
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -153,3 +159,5 @@ class Plane:
     square over the anchors"""
     samples: int
     """number of samples that the loss averages over; 0 if it is unknown"""
+
+    __repr__ = short_repr

@@ -20,7 +20,7 @@ class EntryContents:
     spread: float
     """standard deviation of its finite values"""
     values: int
-    """number of values that were looked at"""
+    """number of values that were checked"""
     not_finite: int = 0
     """number of these that are NaN or infinite; the ``-inf`` of a mask, which holds one other value, do not count"""
     varies: bool = True

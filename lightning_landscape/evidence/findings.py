@@ -47,6 +47,11 @@ class Finding:
         """The code of the warning, such as "LL202 squashed-twice"; docs/findings explains it."""
         return f"{CAUSES[self.cause].code} {self.name}"
 
+    @property
+    def words(self) -> str:
+        """The name with spaces, such as "squashed twice"."""
+        return self.name.replace("-", " ")
+
     def to_dict(self) -> dict[str, str]:
         """Return all fields as builtins."""
         return {

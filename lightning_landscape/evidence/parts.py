@@ -36,6 +36,13 @@ class Part:
     initial values were 0; None if these are unknown"""
     in_training_mode: bool = True
     """whether their layers are in training mode; some users set layers that they do not train to evaluation mode"""
+    parameters: tuple[str, ...] = ()
+    """names of the parameters, such as "encoder.bias", if they are a few of a larger group; else empty"""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What to call them in a sentence: their own names if they are a few of a group, else the name of the group."""
+        return self.parameters or (self.name,)
 
     @property
     def held(self) -> bool:

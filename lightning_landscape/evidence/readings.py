@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lightning_landscape.evidence.short_repr import short_repr
+
 BELOW_FLOOR = -0.05
 """height above a measured floor, over the height of the start, down to which a loss agrees with that floor: the lowest
 possible losses of single batches differ"""
@@ -167,12 +169,14 @@ class Line:
     losses: tuple[float, ...]
     """loss at each position, shape (n,); may hold NaN and inf"""
     barrier: float
-    """largest rise of the loss above the chord between α = 0 and α = 1, in units of the loss; never negative; NaN if an
-    end is not finite, inf if only a point between them is not"""
+    """largest rise of the loss above a straight line between α = 0 and α = 1, in units of the loss; never negative; NaN
+    if an end is not finite, inf if only a point between them is not"""
     monotone: bool
     """whether the loss never rises from α = 0 to α = 1"""
     samples: int
     """number of samples that the loss averages over; 0 if it is unknown"""
+
+    __repr__ = short_repr
 
     @property
     def relative_barrier(self) -> float:

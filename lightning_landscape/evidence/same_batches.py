@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lightning_landscape.evidence.short_repr import short_repr
+
 
 @dataclass(frozen=True)
 class SameBatches:
@@ -17,3 +19,5 @@ class SameBatches:
     """names of the weights, such as "step 410", oldest first; the last are the present ones"""
     losses: tuple[tuple[float, ...], ...]
     """loss of each of these weights on each batch, shape (points, batches); may hold NaN and inf"""
+
+    __repr__ = short_repr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lightning_landscape._text import percent
+
 
 @dataclass(frozen=True)
 class Trend:
@@ -66,7 +68,7 @@ class Trend:
         return self.progress - self.margin > 0 and self.progress > self.threshold
 
     def sentence(self) -> str:
-        """Return what the test found, with the smallest fall that it would have detected, and what is 100%."""
+        """Return what the test found, with the smallest fall that it would have noticed, and what is 100%."""
         above = (
             f" Percentages are shares of its height above a floor of {self.floor:.4g}."
             if self.floor and self.level
@@ -80,27 +82,35 @@ class Trend:
             return (
                 f"The training loss averages {where} over {self.window} steps, so its fall cannot be given in percent."
             )
-        detectable = f"(a fall of {max(self.tolerance, self.margin / self.level):.1%} would have been seen)"
-        if self.batches is not None:
-            detectable = f"on the same {self.batches} batches {detectable}"
         if self.largest_fall >= self.threshold and self.bounded and self.predicted is not None:
             if self.predicted == 0:
                 return f"The weights have not moved in {self.window} steps."
-            most = f"{self.predicted / self.level:.1e} of its {'height' if self.floor else 'value'}"
-            return f"The updates of {self.window} steps could not lower the training loss by more than {most}."
+            most = percent(self.predicted / self.level)
+            most = most if most.startswith("less") else f"at most {most}"
+            return f"{self.window} steps this small can lower the training loss by {most}."
         if not self.stalled:
             return self._sentence_without_stall()
+        batches = "" if self.batches is None else f" on the same {self.batches} batches"
+        noticed = percent(max(self.tolerance, self.margin / self.level))
         if self.largest_fall <= 0:
-            return f"The training loss has not fallen at all in {self.window} steps {detectable}."
-        most = f"{self.largest_fall / self.level:.1%}"
-        return f"The training loss has not fallen by more than {most} in {self.window} steps {detectable}."
+            return (
+                f"The training loss{batches} has not fallen at all in {self.window} steps; the test would have noticed "
+                f"a fall of {noticed}."
+            )
+        most = percent(self.largest_fall / self.level)
+        most = most if most.startswith("less") else f"less than {most}"
+        return (
+            f"The training loss{batches} fell by {most} in {self.window} steps; the test would have noticed {noticed}."
+        )
 
     def _sentence_without_stall(self) -> str:
         """Return the sentence for a loss that is falling, or that is too noisy to tell."""
         if self.falling:
-            fall, error = self.progress / self.level, self.margin / self.level
-            return f"The training loss has fallen by {fall:.1%} in {self.window} steps (give or take {error:.1%})."
+            fall, error = percent(self.progress / self.level), percent(self.margin / self.level)
+            return f"The training loss fell by {fall} in {self.window} steps (give or take {error})."
+        hidden = self.largest_fall / self.level
+        fall = f"a fall by {percent(hidden)}" if hidden < 1 else "any fall"
         return (
-            f"The training loss may have fallen by up to {self.largest_fall / self.level:.1%} in {self.window} steps; "
-            f"it is too noisy to tell whether it has fallen by {self.tolerance:.1%}, which would count as progress."
+            f"The training loss is too noisy to tell from it alone whether it still falls: the noise of {self.window} "
+            f"steps can hide {fall}."
         )

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from lightning_landscape.evidence.card import card
 from lightning_landscape.evidence.causes import CAUSES, Cause
 from lightning_landscape.evidence.findings import Finding
-from lightning_landscape.evidence.kinds import reading_of, stored_name
+from lightning_landscape.evidence.kinds import reading_of, short_name, stored_name
+from lightning_landscape.evidence.message import cause_in_words, message, short_message
 from lightning_landscape.evidence.serialization import refilled, to_builtins
 
 R = TypeVar("R")
@@ -47,7 +49,7 @@ class Evidence:
         return hash(frozenset(self._readings))
 
     def __repr__(self) -> str:
-        return f"Evidence({', '.join(map(repr, self))})"
+        return f"Evidence({', '.join(map(short_name, self.to_dict()))})"
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return the fields of every reading as builtins, keyed by the reading's `stored_name`."""
@@ -69,7 +71,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why the loss does not fall during one plateau: a cause, the finding behind it, the reasons, and advice."""
+    """Why the loss does not fall during one plateau: a cause, the finding behind it, the reasons, and advice.
+
+    ``print(monitor.verdict)`` prints the whole message; a notebook shows it as a card.
+    """
 
     cause: Cause
     """the named cause"""
@@ -82,7 +87,9 @@ class Verdict:
     reason: str
     """the measured numbers with their thresholds, in sentences, one or more lines"""
     advice: str = ""
-    """what to try, in words"""
+    """what to try, one thing in each line: the things that helped on a copy of the run come first"""
+    tried: str = ""
+    """what was tried on a copy of the run and what it did to the loss, in a sentence; empty if nothing was tried"""
     finding: Finding | None = None
     """what in the code, the data or the settings leads to the cause; None where nothing was found"""
     evidence: Evidence = field(default_factory=Evidence, compare=False)
@@ -94,10 +101,33 @@ class Verdict:
         return CAUSES[self.cause].code if self.finding is None else f"{CAUSES[self.cause].code} {self.finding.name}"
 
     @property
-    def title(self) -> str:
+    def cause_in_words(self) -> str:
         """The cause in words; a verdict that is no alarm says "perhaps stuck" instead of "stuck"."""
-        title = CAUSES[self.cause].title
-        return title if self.stuck or not title.startswith("stuck") else f"perhaps {title}"
+        return cause_in_words(self.cause, stuck=self.stuck)
+
+    @property
+    def title(self) -> str:
+        """The cause in words and the name of the finding, as in "stuck on a flat region: squashed twice"."""
+        return self.cause_in_words if self.finding is None else f"{self.cause_in_words}: {self.finding.words}"
+
+    @property
+    def tries(self) -> tuple[str, ...]:
+        """The lines of the advice, one thing to try in each."""
+        return tuple(filter(None, map(str.strip, self.advice.splitlines())))
+
+    def brief(self, begin: str = "", width: int = 100) -> str:
+        """Return the message in at most 8 lines of this width, with these words before its title."""
+        return short_message(self, begin, width)
+
+    def __str__(self) -> str:
+        return message(self)
+
+    def __repr__(self) -> str:
+        finding = "" if self.finding is None else f", finding={self.finding.name!r}"
+        return f"Verdict({self.cause}, step={self.step}, since={self.since}, stuck={self.stuck}{finding})"
+
+    def _repr_html_(self) -> str:
+        return card(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as builtins, as they are written to event logs and checkpoints."""
@@ -108,6 +138,7 @@ class Verdict:
             "stuck": self.stuck,
             "reason": self.reason,
             "advice": self.advice,
+            "tried": self.tried,
             "finding": None if self.finding is None else self.finding.to_dict(),
             "evidence": self.evidence.to_dict(),
         }
@@ -130,6 +161,7 @@ class Verdict:
             stuck=data["stuck"],
             reason=data["reason"],
             advice=data["advice"],
+            tried=str(data.get("tried", "")),  # version 0.1 told it in the reason
             finding=None if finding is None else Finding.from_dict(finding),
             evidence=Evidence.from_dict(data["evidence"]),
         )

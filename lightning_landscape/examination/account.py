@@ -12,7 +12,7 @@ from lightning_landscape.examination.effort import FEWEST_GRADIENTS, GRADIENTS, 
 SHARE = 0.02
 """gradients that each optimizer step adds to the budget of scheduled measurements"""
 FIRST_LOOK = 13
-"""gradients that a look at the wiring and at the lowest possible loss may compute, beside the budget"""
+"""gradients that the check of the wiring and of the lowest possible loss may compute, beside the budget"""
 REPLAY = 60
 """gradients that a replay of a loss that is not finite may compute, beside the budget"""
 DIAGNOSES = 2
@@ -39,7 +39,7 @@ class ProbeReason(Enum):
     FOLLOW_UP = auto()
     """after an alarm, to show the plateau and to try changes"""
     FIRST_LOOK = auto()
-    """a look at the wiring in the first steps; it is counted, but leaves the budget as it is"""
+    """the check of the wiring in the first steps; it is counted, but leaves the budget as it is"""
     REPLAY = auto()
     """to find what made the loss not finite; it is counted, but leaves the budget as it is"""
     REMEDY = auto()

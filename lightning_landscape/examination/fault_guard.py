@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from lightning_landscape._text import times
 from lightning_landscape.errors import LandscapeWarning, ProbeFailedWarning
-from lightning_landscape.reporting.messages import announce
+from lightning_landscape.reporting.terminal import announce
 
 log = logging.getLogger("lightning_landscape")
 

@@ -1,4 +1,4 @@
-"""Look at the wiring of a run right after its first optimizer step, before the loss can show that anything is wrong."""
+"""Check the wiring of a run right after its first optimizer step, before the loss can show that anything is wrong."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from lightning_landscape.surface import Params, Probe
 from lightning_landscape.trainer.host import Host
 
 ATTEMPTS = 3
-"""looks, at one batch each, after which the wiring is given up as one that cannot be seen"""
+"""checks, on one batch each, after which the wiring is given up as one that cannot be seen"""
 NO_ANCHORS: Mapping[str, Params] = MappingProxyType({})
 
 
 class FirstLook:
     """Runs a few cheap probes on one batch after the first optimizer step, and warns of mistakes that are certain.
 
-    It looks again after the parameter groups of the optimizers have changed.
+    It checks again after the parameter groups of the optimizers have changed.
 
     Args:
-        probes: the probes; with none of them, there is no look.
+        probes: the probes; with none of them, there is no check.
         finders: reach the findings.
         limits: count the gradients that the probes compute.
         loss_fn: computes the loss in place of `training_step`.
@@ -58,16 +58,16 @@ class FirstLook:
         self._looked_at = self._failed = 0
 
     def begin(self, findings: KnownFindings, groups_version: int) -> None:
-        """Begin with a fit whose optimizers have been read this often; one that resumes may have been looked at."""
+        """Begin with a fit whose optimizers have been read this often; one that resumes may have been checked."""
         self._batch.clear()
         self._looked_at, self._failed = groups_version if findings.looked else 0, 0
 
     def due(self, groups_version: int) -> bool:
-        """Return whether to look once an optimizer has stepped: the optimizers have been read since the last look."""
+        """Return whether to check once an optimizer has stepped: the optimizers have been read since the last check."""
         return groups_version != self._looked_at and bool(self._probes)
 
     def capture(self, module: nn.Module, batch: Any, batch_idx: int, groups_version: int) -> None:
-        """Keep a copy of the batch if it is the first one for a look that is due."""
+        """Keep a copy of the batch if it is the first one for a check that is due."""
         if self.due(groups_version) and not len(self._batch):
             self._batch.capture(module, batch, batch_idx)
 
@@ -80,7 +80,7 @@ class FirstLook:
     def __call__(self, host: Host, groups_version: int, state: RunState, guard: Guard, reporter: Reporter) -> None:
         """Run the probes on the captured batch, enter what was found into the state, and warn of it."""
         self._looked_at, state.findings.looked = groups_version, True
-        with guard("looking at the wiring"):
+        with guard("checking the wiring"):
             spending = self._limits.spending(ProbeReason.FIRST_LOOK, state.steps, None)
             runner = ProbeRunner(host, guard, spending, self._loss_fn, floor=floor_of(state))
             runner.run(self._probes, self._batch, lambda: NO_ANCHORS, lambda probe, so_far: True, lambda probe: False)

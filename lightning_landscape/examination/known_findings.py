@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightning_landscape._text import capitalised
 from lightning_landscape.evidence import Finding
+
+SAID_BY = {"graph-cut": "part-without-gradient"}
+"""findings that say of the same parameters what another one says, which is then no note"""
 
 
 class KnownFindings:
-    """The findings of the latest look or diagnosis of a run."""
+    """The findings of the latest check or diagnosis of a run."""
 
     def __init__(self) -> None:
         self.latest: tuple[Finding, ...] = ()
         """the findings, those that weigh most first"""
         self.looked = False
-        """whether the wiring was looked at after the first optimizer step"""
+        """whether the wiring was checked after the first optimizer step"""
         self._of_wiring: tuple[Finding, ...] = ()
         self.unseen: str | None = None
-        """why the wiring could not be looked at; None if it could"""
+        """why the wiring could not be checked; None if it could"""
         self._announced: list[str] = []
 
     def certain_besides(self, named: Sequence[str]) -> bool:
@@ -26,7 +30,7 @@ class KnownFindings:
         return any(finding.weight == "certain" and finding.name not in named for finding in self.latest)
 
     def enter_wiring(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Do as `enter`, for findings of a look at the wiring, which hold whether the loss stands still or not."""
+        """Do as `enter`, for findings of a check of the wiring, which hold whether the loss stands still or not."""
         self._of_wiring = tuple(findings)
         return self.enter(findings)
 
@@ -47,9 +51,10 @@ class KnownFindings:
         Args:
             in_verdicts: the names of the findings that are in a verdict.
         """
-        notes = [] if self.unseen is None else [f"the wiring could not be looked at: {self.unseen}"]
-        rest = [finding for finding in self.latest if finding.name not in in_verdicts]
-        return notes + [f"[{finding.code}] {finding.sentence} Try: {finding.advice}" for finding in rest]
+        notes = [] if self.unseen is None else [f"the wiring could not be checked: {self.unseen}"]
+        said = {SAID_BY[finding.name] for finding in self.latest if finding.name in SAID_BY}
+        rest = [finding for finding in self.latest if finding.name not in {*in_verdicts, *said}]
+        return notes + [f"[{f.code}] {f.sentence} Try: {capitalised(f.advice)}" for f in rest]
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as builtins, for the checkpoint."""

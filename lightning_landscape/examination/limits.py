@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from lightning_landscape._text import listed
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.examination.account import Account, ProbeReason
 from lightning_landscape.examination.effort import SETTINGS, Effort
+from lightning_landscape.examination.naming import in_words
 from lightning_landscape.examination.spending import Budget, Spending
 from lightning_landscape.examination.stopwatch import Brake, Stopwatch
 from lightning_landscape.module_surface.meter import Meter
 from lightning_landscape.trainer.host import Host
 
-NAMES = {ProbeReason.SCHEDULE: "scheduled lines", ProbeReason.STALL_TEST: "a test whether the loss stands still"}
+NAMES = {
+    ProbeReason.SCHEDULE: "regular lines to earlier weights",
+    ProbeReason.STALL_TEST: "a test of the loss on fixed batches",
+}
 """what is left out where the budget of scheduled measurements is used up"""
 
 
@@ -87,11 +92,11 @@ class Limits:
     def notes(self) -> list[str]:
         """Return the notes on the effort, the gradients so far, and the measurements that were left out."""
         notes = self.account.notes()
-        by_setting: dict[str, list[str]] = {}
+        alike: dict[str, list[str]] = {}
         for what, (why, setting) in self.left_out.items():
-            by_setting.setdefault(setting, []).append(f"{what} ({why})")
-        parts = ["; ".join(which) + (f": set {setting}" if setting else "") for setting, which in by_setting.items()]
-        return [*notes, f"left out: {'. '.join(parts)}"] if parts else notes
+            alike.setdefault(f"to include: {setting}" if setting else why, []).append(in_words(what))
+        parts = [f"{listed(list(dict.fromkeys(names)))} ({note})" for note, names in alike.items()]
+        return [*notes, f"left out to save time: {'; '.join(parts)}"] if parts else notes
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins."""

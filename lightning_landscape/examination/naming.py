@@ -10,6 +10,37 @@ from lightning_landscape._text import shortened
 
 LONGEST = 120
 """most characters of a name"""
+WORDS = {
+    "wiring": "the check of the wiring",
+    "loss_floor": "the lowest possible loss",
+    "starting_point": "the loss of the initial weights",
+    "before_and_after": "the comparison with the best weights",
+    "activity": "dead and saturated units",
+    "outputs": "the outputs of the model",
+    "symmetry": "duplicate units",
+    "batch_contents": "the contents of the batches",
+    "input_use": "the test whether the model uses its inputs",
+    "CopyTrials": "trials of other learning rates and of Adam",
+    "HessianExtremes": "the curvature",
+    "HessianSpectrum": "the spectrum of the curvature",
+    "Restarts": "runs from new weights",
+    "LossLine": "lines to earlier weights",
+    "gradient_noise": "the noise of the gradient",
+    "PathPlane": "the picture of the loss around the weights",
+    "TryAlternatives": "trials of averaged weights, a larger batch and a perturbation",
+    "same_batches": "a test of the loss on fixed batches",
+    "first_not_finite": "the replay of a loss that is not finite",
+}
+"""the probes of this library in words"""
+
+
+def in_words(name: str) -> str:
+    """Return what a probe measures, by its name; the name itself for a probe of the user.
+
+    >>> in_words("PathPlane(resolution=11, batches=1)"), in_words("my_probe")
+    ('the picture of the loss around the weights', 'my_probe')
+    """
+    return WORDS.get(name.partition("(")[0], name)
 
 
 def name_of(function: object) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lightning_landscape.diagnosis.thresholds import PARAMETERS_UNREACHED
 from lightning_landscape.evidence import Cause, Wiring
-from lightning_landscape.reporting.messages import NOT_JUDGED
+from lightning_landscape.reporting.messages import NO_LOSS, NOT_JUDGED, TOO_SHORT
 
 if TYPE_CHECKING:
     from lightning_landscape.examination.run_state import RunState
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def notes_of(state: RunState) -> list[str]:
     """Return the notes: on missing verdicts, warnings, findings, untrained parameters and remedies."""
-    notes = [NOT_JUDGED] if state.optimizer_count > 1 else []
+    notes = _why_not_judged(state)
     notes += [f"the warning [{code}] was given; docs/causes.md explains it" for code in state.announced_codes]
     if not state.findings.latest and all(verdict.cause is not Cause.NOT_UPDATING for verdict in state.verdicts):
         if state.coverage.outside_optimizers > PARAMETERS_UNREACHED:
@@ -25,3 +25,13 @@ def notes_of(state: RunState) -> list[str]:
     wiring = state.readings.latest(Wiring)
     notes += [wiring.unseen_sentence] if wiring is not None and wiring.unseen_sentence is not None else []
     return notes + [outcome.sentence(state.step) for outcome in state.remedy_outcomes if outcome.said]
+
+
+def _why_not_judged(state: RunState) -> list[str]:
+    """Return a note that says why the loss of the run could not be judged, in a list; empty if it could."""
+    progress = state.progress
+    if state.optimizer_count > 1:
+        return [NOT_JUDGED]
+    if not state.steps or state.verdicts or progress.trend is not None or progress.divergence is not None:
+        return []
+    return [NO_LOSS if state.first_loss is None else TOO_SHORT]

@@ -199,7 +199,7 @@ class RunState:
         # Noise may hide the trend later in a plateau, so the trend at its beginning is used until the loss falls.
         trend = progress.opening if progress.stalled else progress.trend
         level = None if progress.level is None else replace(progress.level, first=self.first_loss)
-        wiring = self.readings.latest(Wiring)  # of the first look, which holds until it is read again
+        wiring = self.readings.latest(Wiring)  # of the first check, which holds until it is read again
         floor = 0.0 if level is None else level.floor
         measured = (self.gradients.scale(floor), self.gradients.clipping(), self.gradients.lost(), self.kept_gradients)
         known = (wiring, trend, level, progress.divergence, progress.schedule, *measured)

@@ -140,7 +140,7 @@ class Spending:
         by_clock = self._by_clock()
         if by_clock is not None and by_clock <= left:
             return self._brake.reason(self.meter, self.budget.gradients)
-        needs = "" if price is None else f"needs {price:.0f} gradients of one batch, "
+        needs = "" if price is None else f"needs {price:.0f} gradient{'s' * (round(price) != 1)} of one batch, "
         setting = "every_n_steps=..." if self._reason is ProbeReason.SCHEDULE else self._account.larger_effort
         return f"{needs}{left} {'is' if left == 1 else 'are'} left", setting
 

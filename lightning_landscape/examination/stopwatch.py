@@ -17,6 +17,9 @@ TIMED_BATCHES = 100
 """number of batches at the beginning of a fit whose median time is taken"""
 PLANNED_SECONDS = 10.0
 """seconds that a diagnosis should take, however fast the steps are"""
+SHARE_FROM_SECONDS = 60.0
+"""seconds of training from which on the time of the monitor is given as a share of it: one diagnosis takes as long in a
+short run as in a long one"""
 MAX_EXCESS = 5.0
 """the brake ends probes that take this many times the planned time"""
 
@@ -105,7 +108,8 @@ class Stopwatch:
         """Return the note on the time of the monitor; nothing before the first step."""
         if not self._steps:
             return []
-        return [f"watching took {self.spent:.1f} s, {self.overhead:.1%} of the training time"]
+        share = f", {self.overhead:.1%} of the training time" if self.training >= SHARE_FROM_SECONDS else ""
+        return [f"watching and diagnosing took {self.spent:.1f} s{share}"]
 
 
 class Brake:

@@ -11,6 +11,7 @@ from lightning_landscape.evidence import Cause, Evidence, LossLevel, Verdict, sh
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.functional.plateau import TOLERANCE
+from lightning_landscape.reporting.messages import NO_DETECTORS
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Verdicts:
     def uses_findings(self) -> bool:
         """Whether verdicts come from findings as well, so that mistakes are looked for."""
         return by_finding in self.detectors
+
+    def notes(self) -> list[str]:
+        """Return the notes of the report: that nothing is judged if there is no detector."""
+        return [] if self.detectors else [NO_DETECTORS]
 
     def reached(self, evidence: Evidence, guard: Guard) -> Verdict | None:
         """Return the first verdict of a detector; an error is counted, and the next detector is called."""

@@ -56,7 +56,7 @@ def interpolate(
 
 
 def barrier_height(losses: Sequence[float], alphas: Sequence[float]) -> float:
-    """Return the loss barrier [Frankle20]_ of a path: its largest rise over the chord between its ends.
+    """Return the loss barrier [Frankle20]_ of a path: its largest rise over the straight line between its ends.
 
     The barrier is in units of the loss and never negative. It is inf if a loss between finite ends is not finite, and
     NaN if one of the ends is not finite.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from lightning_landscape._text import listed
 from lightning_landscape.errors import SurfaceError
 from lightning_landscape.module_surface.activations import watch_activations
 from lightning_landscape.module_surface.assembly import assemble
@@ -184,7 +185,7 @@ def require_copies(isolation: Isolation, training_step: TrainingStep, batches: I
     for batch in batches:
         uncopied |= batch.uncopied
     if uncopied and not training_step.has_loss_fn:
-        named = ", ".join(f"{where} ({kind})" for where, kind in uncopied.items())
+        named = listed([f"{where} ({kind})" for where, kind in uncopied.items()])
         raise SurfaceError(
             f"[LL311] training_step may change objects that cannot be copied, and so cannot be restored: {named}; give "
             "loss_fn or define landscape_loss(self, batch) that does not change them"

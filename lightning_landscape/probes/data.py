@@ -15,7 +15,7 @@ from lightning_landscape.surface import LossSurface, Roles, costs
 
 Path: TypeAlias = tuple[Any, ...]
 MAX_VALUES = 2**20
-"""largest number of values of an entry in one batch that are looked at"""
+"""largest number of values of an entry in one batch that are checked"""
 
 
 def _cost(surface: LossSurface) -> float:

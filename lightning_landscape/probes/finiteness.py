@@ -15,15 +15,17 @@ MAX_BATCHES = 16
 """most batches that are evaluated at the first weights"""
 STEPS = 40
 """most optimizer steps that are repeated from there"""
-LOOK = 1
-"""gradients of the second evaluation, which looks for the operation"""
+SEARCH = 1
+"""gradients of the second evaluation, which searches for the operation"""
 _STEP = re.compile(r"step (\d+)")
 
 
 def _cost(surface: LossSurface) -> float:
     if not surface.run.replays:
         return 0.0
-    return max(1, surface.steps_within_budget(min(MAX_BATCHES, len(surface.run.replays)) + STEPS, fixed=LOOK)) + LOOK
+    return (
+        max(1, surface.steps_within_budget(min(MAX_BATCHES, len(surface.run.replays)) + STEPS, fixed=SEARCH)) + SEARCH
+    )
 
 
 @costs(_cost)
@@ -39,7 +41,7 @@ def first_not_finite(surface: LossSurface) -> NotFinite | None:
     if start is None or not replays:
         return None
     step, point = start
-    evaluations = round(_cost(surface)) - LOOK
+    evaluations = round(_cost(surface)) - SEARCH
     point = {name: weight.detach().clone() for name, weight in point.items()}
     batches = min(MAX_BATCHES, len(replays), evaluations)
     for replay in replays[:batches]:

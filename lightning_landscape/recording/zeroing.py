@@ -21,7 +21,7 @@ from lightning_landscape.trainer.optimizers import parameters_of
 STEPS = 4
 """first steps of an optimizer that are observed, with three intervals between them"""
 WATCHED = 3
-"""most parameters of an optimizer whose gradients are looked at"""
+"""most parameters of an optimizer whose gradients are checked"""
 
 
 class Zeroing:
@@ -38,11 +38,11 @@ class Zeroing:
             watch.handle = watch.optimizer.register_step_post_hook(self._after_step)
 
     def before_backward(self) -> bool:
-        """Look at the gradients before a backward pass; return whether `kept` has been found now."""
+        """Check the gradients before a backward pass; return whether `kept` has been found now."""
         if not self._watches:
             return False
         for watch in self._watches:
-            watch.look()
+            watch.check()
         known = self.kept is not None
         self._end_decided()
         return not known and self.kept is not None
@@ -84,14 +84,14 @@ class _Watch:
         self.decided = self.kept = False
         self._steps = 0
         self._parameters: list[Tensor] = []
-        self._gradients: list[tuple[Tensor, int]] | None = None  # when last looked at, with their versions
+        self._gradients: list[tuple[Tensor, int]] | None = None  # when last checked, with their versions
         self._backward_passes = 0  # since the last step
 
-    def look(self) -> None:
-        """Before a backward pass, find out whether the gradients were zeroed since the last look or step."""
+    def check(self) -> None:
+        """Before a backward pass, find out whether the gradients were zeroed since the last check or step."""
         if self.decided or self._gradients is None:
             return
-        # Between two looks lies one backward pass, which adds to each gradient once; between step and look lies none.
+        # Between two checks lies one backward pass, which adds to each gradient once; between step and check lies none.
         unchanged, gradients = self._compared(min(1, self._backward_passes))
         self._backward_passes += 1
         self.decided = not unchanged or _any_is_zero(gradients)
@@ -105,7 +105,7 @@ class _Watch:
             self._gradients = [(p.grad, version_of(p.grad)) for p in self._parameters if p.grad is not None]
             self.decided = not self._parameters
             return
-        # Between the last look and the end of the step lie a backward pass and perhaps a clipping of the gradients.
+        # Between the last check and the end of the step lie a backward pass and perhaps a clipping of the gradients.
         unchanged, _ = self._compared(2 if self._backward_passes else 0)
         self._steps += self._backward_passes > 0
         self._backward_passes = 0

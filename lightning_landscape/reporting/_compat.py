@@ -1,8 +1,9 @@
-"""Attributes of loggers that neither Lightning nor torch documents."""
+"""Attributes of loggers and of Rich that their documentation does not describe."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -28,3 +29,11 @@ def logs_metrics_as_lightning(logger: object) -> bool:
     """Return whether `log_metrics` is that of Lightning's `TensorBoardLogger` and adds no prefix to the names."""
     method: object = getattr(logger, "log_metrics", None)
     return getattr(method, "__module__", "").endswith("loggers.tensorboard") and not getattr(logger, "_prefix", "")
+
+
+def rich_console(stream: object) -> Any:
+    """Return the console of the Rich display, such as a progress bar, that has replaced this stream; None without."""
+    proxy = getattr(sys.modules.get("rich.file_proxy"), "FileProxy", None)
+    if proxy is None or not isinstance(stream, proxy):
+        return None
+    return getattr(stream, "_FileProxy__console", None)

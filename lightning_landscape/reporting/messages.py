@@ -1,13 +1,16 @@
-"""The texts of verdicts, for warnings and for TensorBoard's Text tab, and how warnings are raised."""
+"""The texts of verdicts, findings and runs, for warnings, for TensorBoard's Text tab and for the end of a fit."""
 
 from __future__ import annotations
 
-import sys
-import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
+from lightning_landscape._text import capitalised
 from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
-from lightning_landscape.evidence import Cause, Evidence, Finding, Verdict, short_name
-from lightning_landscape.reporting.terminal import progress_bar_cleared
+from lightning_landscape.evidence import CAUSES, Cause, Finding, LossLevel, Verdict
+from lightning_landscape.evidence.card import link_to
+from lightning_landscape.evidence.message import message as message
+from lightning_landscape.reporting.numbers import evidence_rows
 
 NO_STEPS = (
     "[LL101] No optimizer step of this Trainer could be observed; perhaps the optimizer steps inside the backward "
@@ -16,27 +19,25 @@ NO_STEPS = (
 """the warning for a run in which Lightning's hooks show no optimizer step"""
 OF_A_COPY = "this report is about a run that a copy of this monitor watched; the monitor itself has watched no run"
 """a note in the report of a monitor that Lightning has copied"""
-NOT_JUDGED = "the run is not judged, because it has several optimizers, whose losses need not fall"
+NOT_JUDGED = "not judged: the run has several optimizers, whose losses need not fall"
 """a note in the report of a run with several optimizers, which gets no verdict unless it diverges"""
-
-
-def message(verdict: Verdict, code: str | None = None) -> str:
-    """Return the text of the warning: a line each for the step and the cause, the reasons, and the advice."""
-    since = "" if verdict.since >= verdict.step else f" since step {verdict.since}"
-    lines = [f"[{code or verdict.code}] step {verdict.step}: {verdict.title}{since}."]
-    lines += [f"  {line}" for line in verdict.reason.splitlines()]
-    return "\n".join([*lines, f"  Try: {verdict.advice}"] if verdict.advice else lines)
+NO_DETECTORS = "not judged: the monitor has no detectors"
+"""a note in the report of a run whose monitor reaches no verdicts"""
+NO_LOSS = "not judged: no training loss was seen; does `training_step` return the loss?"
+"""a note in the report of a run without a loss"""
+TOO_SHORT = "too short to judge: the trend of the loss could not be tested yet"
+"""a note in the report of a run that ended before the trend of its loss could be tested"""
 
 
 def finding_message(finding: Finding, step: int) -> str:
     """Return the text of the warning of a mistake that is certain: what was found at this step, and what to do."""
-    return f"[{finding.code}] step {step}: {finding.sentence}\n  Try: {finding.advice}"
+    return f"[{finding.code}] step {step}: {finding.sentence}\n  Try: {capitalised(finding.advice)}"
 
 
 def finding_markdown(finding: Finding) -> str:
     """Return the finding as Markdown."""
-    title = finding.name.replace("-", " ").capitalize()
-    return f"### {title}\n\n[{finding.code}] {finding.sentence}\n\n**Try:** {finding.advice}"
+    title = capitalised(finding.words)
+    return f"### {title}\n\n[{finding.code}] {finding.sentence}\n\n**Try:** {capitalised(finding.advice)}"
 
 
 def category(verdict: Verdict) -> type[LandscapeWarning]:
@@ -47,37 +48,72 @@ def category(verdict: Verdict) -> type[LandscapeWarning]:
 def verdict_markdown(verdict: Verdict) -> str:
     """Return the verdict as Markdown, with a table of the numbers in its evidence."""
     alarm = "**Alarm**" if verdict.stuck else "For information"
+    link = link_to(verdict)
+    code = f"[[{verdict.code}]]({link})" if link else f"[{verdict.code}]"
     lines = [
-        f"### {verdict.title.capitalize()}",
-        f"{alarm}: `{verdict.cause}` [{verdict.code}]. The verdict was reached at step {verdict.step} and holds since "
-        f"step {verdict.since}.",
-        verdict.reason,
+        f"### {capitalised(verdict.title)}",
+        f"{alarm}: `{verdict.cause}` {code}. Reported at step {verdict.step}; the loss has not fallen since step "
+        f"{verdict.since}.",
     ]
-    if verdict.advice:
-        lines.append(f"**Try:** {verdict.advice}")
+    if len(verdict.tries) > 1:
+        items = (f"{i}. {capitalised(line)}" for i, line in enumerate(verdict.tries, 1))
+        lines += ["**Try:**", "\n".join(items)]
+    elif verdict.tries:
+        lines.append(f"**Try:** {capitalised(verdict.tries[0])}")
+    lines += [f"**Why:** {verdict.reason}"] if verdict.reason else []
+    lines += [f"**Tried:** {capitalised(verdict.tried)}"] if verdict.tried else []
     rows = evidence_rows(verdict.evidence)
     if rows:
-        table = ["| reading | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+        table = ["| measured | value |", "|---|---|", *(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows)]
         lines.append("\n".join(table))
     return "\n\n".join(lines)
 
 
-def evidence_rows(evidence: Evidence) -> list[tuple[str, str]]:
-    """Return every single number or text of the readings as (name, value), in the order of the measurements."""
-    return [
-        (f"{short_name(reading)}.{name}", _cell(value))
-        for reading, fields in evidence.to_dict().items()
-        for name, value in fields.items()
-        if value is not None and not isinstance(value, (list, dict))
-    ]
+def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
+    """Return a few sentences on one line: how long the run was watched, its loss, and whether there were alarms."""
+    if steps == 0:
+        return "No optimizer step was watched."
+    sentences = [f"{steps} optimizer step{'s were' if steps > 1 else ' was'} watched."]
+    if level is not None:
+        sentences.append(f"The training loss went from {level.start:.4g} to {level.now:.4g}.")
+    alarms = sum(verdict.stuck for verdict in verdicts)
+    if alarms:
+        sentences.append(f"{alarms} alarm{'s were' if alarms > 1 else ' was'} raised.")
+    elif TOO_SHORT in notes:
+        sentences.append("The run was too short to judge.")
+    elif _not_judged(notes):
+        sentences.append("The run was not judged.")
+    elif level is not None and all(CAUSES[verdict.cause].tone == "quiet" for verdict in verdicts):
+        sentences.append("The run is healthy: no alarm was raised.")
+    else:
+        sentences.append("No alarm was raised.")
+    return " ".join(sentences)
 
 
-def announce(text: str, kind: type[Warning]) -> None:
-    """Raise a warning of this category, on a line of its own above any progress bar of tqdm."""
-    with progress_bar_cleared(sys.stderr):
-        warnings.warn(text, kind, stacklevel=2)
+def closing_line(
+    steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], notes: Sequence[str], written: Path | None
+) -> str:
+    """Return the one line that is printed at the end of a run without an alarm.
+
+    It says that there was no alarm and what was last said of the loss, or else why the run was not judged, and where
+    the report is.
+    """
+    latest = f"; from step {verdicts[-1].since:,}: {verdicts[-1].title}" if verdicts else ""
+    said = f"no alarm in {steps:,} step{'s' * (steps != 1)}{latest}"
+    if TOO_SHORT in notes:
+        said = f"too short to judge ({steps:,} step{'s' * (steps != 1)})"
+    elif reason := _not_judged(notes):
+        said = reason
+    loss = "" if level is None else f"; the training loss went from {level.start:.4g} to {level.now:.4g}"
+    report = "" if written is None else f" Report: {written}"
+    return f"lightning_landscape: {said}{loss}.{report}"
 
 
-def _cell(value: float | str) -> str:
-    """Return the value for a cell of a Markdown table."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
+def _not_judged(notes: Sequence[str]) -> str:
+    """Return the note that says why the run was not judged; empty if there is none."""
+    return next((note for note in notes if note.startswith("not judged: ")), "")
+
+
+def _cell(text: str) -> str:
+    """Return the text such that it fits into a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")

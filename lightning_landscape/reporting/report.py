@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_landscape.evidence import CAUSES, LossLevel, Verdict
-from lightning_landscape.reporting.messages import NOT_JUDGED, message, verdict_markdown
+from lightning_landscape._text import capitalised
+from lightning_landscape.evidence import LossLevel, Verdict
+from lightning_landscape.reporting.messages import closing_line, headline, message, verdict_markdown
 from lightning_landscape.reporting.page import Document, page_in_iframe, report_page
 from lightning_landscape.reporting.terminal import table
 
@@ -39,7 +40,7 @@ class Report(str):
             notes: sentences about what could not be watched, and why.
             document: what the Landscape tab draws of the run; None for a report without pictures.
         """
-        lines = [_headline(steps, level, verdicts, notes), *(message(verdict) for verdict in verdicts), *notes]
+        lines = [headline(steps, level, verdicts, notes), *(message(verdict) for verdict in verdicts), *notes]
         report = super().__new__(cls, "\n".join(lines))
         report._steps, report._level = steps, level
         report._verdicts, report._notes, report._document = tuple(verdicts), tuple(notes), document
@@ -68,16 +69,20 @@ class Report(str):
             written: the HTML file of the report, if there is one.
             width: columns of the terminal; None to look them up.
         """
-        rows = [("run", _headline(self._steps, self._level, self._verdicts, self._notes))]
+        rows = [("run", headline(self._steps, self._level, self._verdicts, self._notes))]
         if status:
             rows.append(("fit", f"The fit {status if status == 'ended' else f'was {status}'}."))
         for verdict in self._verdicts[-5:]:
             mark = "stuck" if verdict.stuck else "verdict"
             rows.append((mark, f"step {verdict.step}: {verdict.title} [{verdict.code}]"))
         if self.alarms and (advice := next(v.advice for v in reversed(self._verdicts) if v.stuck)):
-            rows.append(("try", advice))
+            rows += [("try", capitalised(line)) for line in advice.splitlines()[:1]]
         rows += [("note", note) for note in self._notes]
         return table("Loss landscape", rows + ([("report", str(written))] if written else []), width)
+
+    def line(self, written: Path | None = None) -> str:
+        """Return one line for the end of a run without an alarm; `written` is the HTML file of the report."""
+        return closing_line(self._steps, self._level, self._verdicts, self._notes, written)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report without its pictures as builtins, for JSON."""
@@ -92,7 +97,7 @@ class Report(str):
 
     def to_markdown(self) -> str:
         """Return a heading, a section for each verdict, and the notes as Markdown."""
-        parts = ["## Loss landscape", _headline(self._steps, self._level, self._verdicts, self._notes)]
+        parts = ["## Loss landscape", headline(self._steps, self._level, self._verdicts, self._notes)]
         parts += [verdict_markdown(verdict) for verdict in self._verdicts]
         return "\n\n".join([*parts, *(f"- {note}" for note in self._notes)])
 
@@ -100,26 +105,11 @@ class Report(str):
         """Return the arguments from which `copy` and `pickle` make the report again."""
         return Report, (self._steps, self._level, self._verdicts, self._notes, self._document)
 
+    def __repr__(self) -> str:
+        alarms = f"{self.alarms} alarm{'s' * (self.alarms != 1)}"
+        return f"<Report of {self._steps} steps with {alarms}; print it to read it>"
+
     def _repr_html_(self) -> str:
         if not self._document or not self._steps:
             return f"<pre>{html.escape(self)}</pre>"
         return page_in_iframe(report_page({"this run": self._document}), "Loss landscape")
-
-
-def _headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
-    """Return a few sentences on one line: how long the run was watched, its loss, and whether there were alarms."""
-    if steps == 0:
-        return "No optimizer step was watched."
-    sentences = [f"{steps} optimizer step{'s were' if steps > 1 else ' was'} watched."]
-    if level is not None:
-        sentences.append(f"The training loss went from {level.start:.4g} to {level.now:.4g}.")
-    alarms = sum(verdict.stuck for verdict in verdicts)
-    if alarms:
-        sentences.append(f"{alarms} alarm{'s were' if alarms > 1 else ' was'} raised.")
-    elif NOT_JUDGED in notes:
-        sentences.append("The run was not judged.")
-    elif level is not None and all(CAUSES[verdict.cause].tone == "quiet" for verdict in verdicts):
-        sentences.append("The run is healthy: no alarm was raised.")
-    else:
-        sentences.append("No alarm was raised.")
-    return " ".join(sentences)

@@ -1,7 +1,4 @@
-"""Send everything that a monitor reports to loggers, files and the terminal.
-
-An error of one logger or file stops neither the others nor the training.
-"""
+"""Send what a monitor reports to loggers, files and the terminal; an error of one stops nothing else."""
 
 from __future__ import annotations
 
@@ -30,10 +27,10 @@ from lightning_landscape.reporting.loggers import (
     send_record,
     send_text,
 )
-from lightning_landscape.reporting.messages import announce, finding_markdown, verdict_markdown
+from lightning_landscape.reporting.messages import finding_markdown, verdict_markdown
 from lightning_landscape.reporting.page import Document, report_page
 from lightning_landscape.reporting.report import Report
-from lightning_landscape.reporting.terminal import notice_if_slow, print_line
+from lightning_landscape.reporting.terminal import announce, notice_if_slow, print_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,19 +105,20 @@ class Reporter:
         self.event("readings", step, readings=Evidence(*readings).to_dict())
 
     def end(self, step: int, report: Report, status: str) -> None:
-        """Report that a fit is over: send the last records, write the report, and print a summary if there is an alarm.
+        """Report that a fit is over: send the last records, write the report, and print a summary or one line.
 
-        With the logging level INFO, the summary is always printed.
+        The summary is printed if there is an alarm, or with the logging level INFO.
         """
         if not self._documents_run or not report.steps:
             return
-        course = {**report.document.get("course", {}), "status": status}
-        document = {**report.document, "course": course}
+        document = {**report.document, "course": {**report.document.get("course", {}), "status": status}}
         self.records(lambda: document, step, last=True)
         self.event("end", step, status=status, **{k: v for k, v in report.to_dict().items() if k != "verdicts"})
         self.report(document)
         if report.alarms or log.isEnabledFor(logging.INFO):
             print_line(report.summary(status, self._written))
+        elif status == "ended" and log.isEnabledFor(logging.WARNING):
+            print_line(report.line(self._written))
 
     # Loggers.
 
@@ -202,11 +200,11 @@ class Reporter:
 
     # The terminal.
 
-    def warn(self, text: str, kind: type[Warning]) -> None:
-        """Raise a warning above any progress bar, and write it as an event."""
+    def warn(self, text: str, kind: type[Warning], brief: Callable[[str, int], str] | None = None) -> None:
+        """Raise a warning above any progress bar, as `announce` does, and write it as an event."""
         if not self.silent:
             self.event("warning", self._step, category=kind.__name__, text=text)
-            announce(text, kind)
+            announce(text, kind, brief)
 
     def waiting(self, work: str) -> AbstractContextManager[None]:
         """Return a context that prints a notice if the work inside is slow."""
@@ -260,7 +258,7 @@ class Reporter:
             write()
         except Exception as error:
             self._file_failures += 1
-            # The next failures have the same reason, so one warning is enough; the report gives their number.
+            # The next failures have the same reason; the report gives their number.
             level = logging.WARNING if self._file_failures == 1 else logging.DEBUG
             log.log(level, "Writing to %s failed: %s: %s", self.folder, type(error).__name__, error)
             return False

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning_landscape._text import shortened
+from lightning_landscape._text import capitalised, shortened
 from lightning_landscape._thinning import largest_norm, merge_pairs
 from lightning_landscape.evidence import TONES, Curvature, Plane, ReadingsLog, Spectrum, Verdict, to_builtins
-from lightning_landscape.reporting.messages import evidence_rows
+from lightning_landscape.evidence.card import link_to
+from lightning_landscape.reporting.numbers import evidence_rows
 
 SCHEMA = 1
 """version of the document; a tab of an older version of this library shows a note instead of drawing it"""
@@ -145,8 +146,11 @@ def _verdict_as_dict(verdict: Verdict) -> dict[str, Any]:
         "step": verdict.step,
         "since": verdict.since,
         "stuck": verdict.stuck,
-        "reason": verdict.reason[:LONGEST_TEXT],
-        "advice": verdict.advice[:LONGEST_TEXT],
+        "link": link_to(verdict),
+        "finding": None if verdict.finding is None else verdict.finding.name,
+        "reason": "\n".join(filter(None, (verdict.reason, capitalised(verdict.tried))))[:LONGEST_TEXT],
+        "advice": " ".join(verdict.tries[:1] + tuple(map(capitalised, verdict.tries[1:])))[:LONGEST_TEXT],
+        "tries": [capitalised(line)[:LONGEST_TEXT] for line in verdict.tries],
         "readings": [[name, clean(value)] for name, value in evidence_rows(verdict.evidence)],
     }
 

@@ -21,6 +21,9 @@ from lightning_landscape.trainer._compat import local_shard, sharded_as
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import scales_decay
 
+FEW = 3
+"""most parameters of a larger group that are named one by one"""
+
 
 @dataclass(frozen=True)
 class _Parameter:
@@ -62,7 +65,10 @@ def read_parts(host: Host, initial: Params | None = None, frozen_since: Mapping[
     for p in parameters:
         treated = (p.held_by, p.tensor.requires_grad, since.get(p.name), p.grad_norm is None, p.grad_norm == 0)
         alike.setdefault((p.group, *treated, p.unmoved, p.in_training_mode), []).append(p)
-    groups = _optimizer_groups(host, {id(p.tensor): p.group for p in parameters})
+    groups, sizes = (
+        _optimizer_groups(host, {id(p.tensor): p.group for p in parameters}),
+        Counter(p.group for p in parameters),
+    )
     parts = [
         Part(
             name=members[0].group,
@@ -77,6 +83,7 @@ def read_parts(host: Host, initial: Params | None = None, frozen_since: Mapping[
             initial_norm=_norm_of(members, lambda p: p.initial_norm),
             distance=_distance(members),
             in_training_mode=members[0].in_training_mode,
+            parameters=_few_of_group(members, sizes[members[0].group]),
         )
         for members in alike.values()
     ]
@@ -189,6 +196,11 @@ def _optimizer_groups(host: Host, names: Mapping[int, str]) -> tuple[OptimizerGr
 def _rate(group: Mapping[str, Any], name: str) -> float | None:
     value = group.get(name)
     return None if value is None else float(value)
+
+
+def _few_of_group(members: list[_Parameter], size: int) -> tuple[str, ...]:
+    """Return the names of the parameters if they are a few of a group of this size; else nothing."""
+    return tuple(p.name for p in members) if len(members) < size and len(members) <= FEW else ()
 
 
 def _norm_of(members: list[_Parameter], norm: Callable[[_Parameter], float | None]) -> float | None:

@@ -16,15 +16,24 @@ from lightning_landscape.diagnosis.advice import (
     ranked,
     trials_sentence,
 )
+from lightning_landscape.diagnosis.particular_advice import (
+    against_dead_units,
+    against_saturated_units,
+    against_vanishing_gradients,
+)
 from lightning_landscape.diagnosis.thresholds import GAIN_ADVISED
 from lightning_landscape.evidence import (
     CAUSES,
+    Activity,
     Alternatives,
     Cause,
     Curvature,
     Evidence,
+    GradientScale,
+    LossLevel,
     Restart,
     RestartedRun,
+    Schedule,
     Trials,
     Verdict,
 )
@@ -50,18 +59,67 @@ def test_trials_that_gained_are_advised_the_best_first_with_their_steps():
         Alternatives({"a perturbation": 0.3, "batch x4": 0.01}, steps=20, batches=8),
         Restart(0.8, 1, 300, own=RestartedRun(0.8, 300, 300)),
     )
-    assert advice(Cause.SADDLE_POINT, evidence) == (
-        "another initialisation, which lowers the loss by 80% in 300 steps; Adam at a learning rate of 0.01, which "
-        "lowers the loss by 50% in 40 steps; a random perturbation (`remedies.Perturb()`), which lowers the loss by "
-        "30% in 20 steps (measured on a copy of the weights)."
+    assert advice(Cause.SADDLE_POINT, evidence).splitlines() == [
+        "another initialisation, `seed_everything(...)`: lowers the loss by 80% in 300 steps on a copy of the run.",
+        "Adam at a learning rate of 0.01, `torch.optim.Adam(self.parameters(), lr=0.01)`: lowers the loss by 50% in 40 "
+        "steps on a copy of the run.",
+        "a random perturbation, `LandscapeMonitor(remedies=[Perturb()])`: lowers the loss by 30% in 20 steps on a copy "
+        "of the run.",
+    ]
+
+
+def test_a_trial_at_another_rate_gives_that_rate_as_code():
+    schedule = Schedule(learning_rate=1e-3, peak=0.1, elapsed=0.5, median=0.1)
+    restart = Restart(-0.5, 1, 100, tenth=RestartedRun(0.6, 60, 60))
+    lines = advice(
+        Cause.LEARNING_RATE_TOO_SMALL,
+        Evidence(trials(this_optimizer=0.0, learning_rate_x10=0.7), restart, schedule),
+    ).splitlines()
+    assert lines[0].startswith("ten times the learning rate, `lr=0.01`: lowers the loss by 70%")
+    assert lines[1].startswith(
+        "a tenth of the learning rate from the initial weights, `lr=0.01`: lowers the loss by 60%"
     )
+
+
+def test_dead_saturated_and_vanishing_each_have_their_own_advice_which_names_the_layer():
+    groups = GradientScale(1.0, 1.0, {"net.0": 1e-9, "net.2": 1.0, "net.4": 1.0})
+    units = Activity(dead=1.0, dead_layer="net.3", saturated=1.0, saturated_layer="act", layers=2, samples=160)
+    known = Evidence(groups, units)
+    assert "re-initialise `net.2`, the layer before it" in against_dead_units(known)
+    assert "`nn.LeakyReLU()` in place of `net.3`" in against_dead_units(known)
+    assert "inputs of `act`: `nn.LayerNorm(width)` before it" in against_saturated_units(known)
+    assert "for the layer before it." in against_saturated_units(known)
+    assert "between `net.0` and `net.4`" in against_vanishing_gradients(known)
+
+
+def test_what_helped_comes_before_what_helps_in_particular_and_both_before_the_general_advice():
+    evidence = Evidence(trials(adam=0.5, this_optimizer=0.0))
+    lines = advice(Cause.FLAT_REGION, evidence, particular="mend it.").splitlines()
+    assert lines[0].startswith("Adam at a learning rate of 0.01")
+    assert lines[1:] == ["mend it."]
+    assert advice(Cause.FLAT_REGION, Evidence(), particular="mend it.") == "mend it."
+
+
+@pytest.mark.parametrize(
+    ("known", "words", "not_words"),
+    [
+        ((LossLevel(2.0, 0.1, 0.2), trials(adam=0.0)), "best weights so far, which had a loss of 0.1", "stop here"),
+        ((LossLevel(2.0, 0.1, 0.1),), "none was tried on a copy of this run", "stop here"),
+        ((LossLevel(2.0, 0.1, 0.1), trials(adam=0.0)), "if the loss is low enough, stop here", "best weights"),
+    ],
+)
+def test_a_settled_run_is_called_done_only_at_its_best_and_after_tests(known, words, not_words):
+    text = advice(Cause.SETTLED, Evidence(*known))
+    assert words in text
+    assert not_words not in text
 
 
 def test_only_new_weights_with_the_optimizer_of_the_run_are_advised_as_another_initialisation():
     better = RestartedRun(0.8, 300, 120)
     adam = advice(Cause.POOR_MINIMUM, Evidence(trials(this_optimizer=0.0), Restart(0.8, 1, 300, adam=better)))
     assert adam.startswith(
-        "Adam at a learning rate of 0.01 from new weights, which lowers the loss by 80% in 120 steps"
+        "Adam at a learning rate of 0.01 from new weights, `torch.optim.Adam(self.parameters(), lr=0.01)`: lowers the "
+        "loss by 80% in 120 steps"
     )
     assert "initialisation" not in adam
     worse = Restart(0.8, 1, 300, own=RestartedRun(0.05, 100, 100), adam=better)
@@ -73,7 +131,7 @@ def test_only_new_weights_with_the_optimizer_of_the_run_are_advised_as_another_i
 def test_a_smaller_rate_from_the_initial_weights_is_advised_as_that():
     restart = Restart(-0.5, 1, 100, own=RestartedRun(-0.5, 100, 12), tenth=RestartedRun(0.4, 60, 60))
     text = advice(Cause.LEARNING_RATE_TOO_LARGE, Evidence(trials(this_optimizer=0.0), restart))
-    assert text.startswith("a tenth of the learning rate from the initial weights, which lowers the loss by 40% in 60")
+    assert text.startswith("a tenth of the learning rate from the initial weights: lowers the loss by 40% in 60")
 
 
 def test_a_restart_is_not_advised_where_going_on_for_as_long_gains_as_much():
@@ -105,7 +163,7 @@ def test_a_gain_counts_from_the_gain_of_the_unchanged_run(excess, advised):
 
 def test_the_step_along_negative_curvature_names_its_remedy():
     text = advice(Cause.SADDLE_POINT, Evidence(trials(this_optimizer=0.0), curvature(followed=0.6)))
-    assert "direction='lambda_min'" in text
+    assert 'direction="lambda_min"' in text
     assert "lowers the loss by 60%" in text
 
 
@@ -118,10 +176,10 @@ def test_the_result_of_every_trial_is_given_with_steps_and_batches():
     restart = Restart(0.1, 2, 300, own=RestartedRun(0.1, 300, 150), tenth=RestartedRun(-0.2, 60, 60))
     evidence = Evidence(trials(adam=0.5, this_optimizer=-0.02), restart, curvature(0.3))
     assert trials_sentence(evidence) == (
-        "In trials on a copy of the weights (40 steps each on 8 batches, evaluated on held-out batches), Adam at a "
-        "learning rate of 0.01 lowers the loss by 50%; a step along the most negative curvature lowers the loss by "
-        "30%; the run's own optimizer raises the loss by 2%; another initialisation lowers the loss by 10% in 150 "
-        "steps; a tenth of the learning rate from the initial weights raises the loss by 20% in 60 steps."
+        "40 steps each of a copy of the run on 8 batches, scored on other batches: Adam at a learning rate of 0.01 "
+        "lowers the loss by 50%; a step along the most negative curvature lowers the loss by 30%; the run's own "
+        "optimizer raises the loss by 2%; another initialisation in 150 steps lowers the loss by 10%; a tenth of the "
+        "learning rate from the initial weights in 60 steps raises the loss by 20%."
     )
     assert trials_sentence(Evidence()) == ""
 
@@ -129,15 +187,22 @@ def test_the_result_of_every_trial_is_given_with_steps_and_batches():
 @pytest.mark.parametrize(
     ("gains", "words"),
     [
-        ({"adam": 0.0}, "Adam at a learning rate of 0.01 leaves the loss as it is."),
+        ({"adam": 0.2, "my trial": 0.0}, "my trial leaves the loss as it is."),
         ({"adam": 0.5, "my trial": 0.0}, "lowers the loss by 50%; my trial leaves the loss as it is."),
-        ({"batch x4": 0.004, "my trial": 0.0}, "a batch four times as large and my trial leave the loss as it is."),
         ({"a": 0.0, "b": 0.0, "c": 0.0, "d": -0.1}, "d raises the loss by 10%; a, b and c leave the loss as it is."),
     ],
 )
 def test_trials_that_change_nothing_are_named_together(gains, words):
     trials = Trials(gains, steps=40, relative_gradient=0.01, decay_pull=0.0, samples=64)
     assert trials_sentence(Evidence(trials)).endswith(words)
+
+
+def test_where_nothing_changed_the_loss_one_sentence_says_so():
+    trials = Trials({"batch x4": 0.004, "my trial": 0.0}, steps=40, relative_gradient=0.01, decay_pull=0.0, samples=64)
+    assert trials_sentence(Evidence(trials)) == (
+        "nothing changed the loss: a batch four times as large and my trial, for 40 steps each of a copy of the run on "
+        "1 batch, scored on other batches."
+    )
 
 
 def test_a_trial_whose_loss_is_not_finite_ranks_last():
@@ -158,7 +223,7 @@ def test_a_trial_whose_loss_is_not_finite_ranks_last():
         (-9.9, "raises the loss by 990%"),
         (-10.0, "raises the loss 11-fold"),
         (-959.0, "raises the loss 960-fold"),
-        (-1e9, "raises the loss 1.0e+09-fold"),
+        (-1e9, "raises the loss more than a million-fold"),
         (-math.inf, "makes the loss infinite or NaN"),
         (math.nan, "makes the loss infinite or NaN"),
     ],
@@ -201,6 +266,8 @@ def test_no_advice_names_a_logger_that_the_run_may_not_have(cause):
 def test_general_advice_says_so_if_a_trial_of_it_has_raised_the_loss(cause, tried):
     evidence = Evidence(Trials({"this optimizer": 0.0, tried: -0.4}, 40, 0.01, 0.0, 64, 8))
     text = advice(cause, evidence)
-    assert text == f"{CAUSES[cause].advice} But {WORDS[tried]}, as tried on a copy, raises the loss by 40%."
+    first, *rest = CAUSES[cause].advice.splitlines()
+    but = f"But {WORDS[tried]}, as tried on a copy of the run, raises the loss by 40%."
+    assert text.splitlines() == [f"{first} {but}", *rest]
     harmless = Evidence(Trials({"this optimizer": 0.0, tried: -0.1}, 40, 0.01, 0.0, 64, 8))
     assert advice(cause, harmless) == CAUSES[cause].advice

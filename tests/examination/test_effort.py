@@ -352,7 +352,7 @@ def test_the_overhead_is_the_time_of_the_monitor_over_that_of_training():
     assert stopwatch.overhead == pytest.approx(0.05)
     assert stopwatch.notes() == []
     stopwatch.count(1)
-    assert stopwatch.notes() == ["watching took 0.5 s, 5.0% of the training time"]
+    assert stopwatch.notes() == ["watching and diagnosing took 0.5 s"]
     stopwatch.end()
     clock.move(1000.0)
     assert stopwatch.overhead == pytest.approx(0.05)

@@ -40,7 +40,7 @@ def test_the_warning_comes_after_the_first_step_and_once(mistaken, tmp_path):
         fit(Net(), monitor, steps=30)
     assert len(mistaken) == 1
     assert monitor.findings == (CERTAIN,)
-    assert "[LL202 mistake] The head is wrong. Try: mend the head." in monitor.report
+    assert "[LL202 mistake] The head is wrong. Try: Mend the head." in monitor.report
     assert monitor.report.to_dict()["verdicts"] == []
     assert '"event": "finding"' in (tmp_path / "events.jsonl").read_text()
 
@@ -77,7 +77,7 @@ def test_a_batch_without_a_loss_is_followed_by_another_look(mistaken):
     monitor = LandscapeMonitor()
     with pytest.warns(LandscapeWarning, match="mistake"):
         fit(WithoutFirstLoss(), monitor, steps=10)
-    assert "could not be looked at" not in monitor.report
+    assert "could not be checked" not in monitor.report
 
 
 class Growing(Net):
@@ -121,10 +121,10 @@ def test_without_probes_or_without_our_detectors_nothing_is_found(mistaken, sett
     assert not mistaken
 
 
-def test_the_report_says_why_the_wiring_could_not_be_looked_at():
+def test_the_report_says_why_the_wiring_could_not_be_checked():
     findings = KnownFindings()
     findings.unseen = "[LL312] sharded."
-    assert findings.notes([]) == ["the wiring could not be looked at: [LL312] sharded."]
+    assert findings.notes([]) == ["the wiring could not be checked: [LL312] sharded."]
 
 
 def test_known_findings_survive_a_checkpoint_and_warn_once():

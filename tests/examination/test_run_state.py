@@ -325,7 +325,7 @@ def test_a_plateau_of_several_optimizers_is_not_diagnosed():
     assert calls == []
 
 
-NOT_JUDGED = "the run is not judged, because it has several optimizers, whose losses need not fall"
+NOT_JUDGED = "not judged: the run has several optimizers, whose losses need not fall"
 
 
 @pytest.mark.parametrize("kind", [LandscapeMonitor, PlateauMonitor, GradientNormMonitor])

@@ -249,6 +249,6 @@ def test_too_few_points_or_batches_are_refused(steps, losses):
 def test_the_sentence_says_on_how_many_batches():
     trend = trend_on_same_batches([0, 10, 20], [[2.0, 4.0]] * 3, tolerance=0.02)
     assert trend.sentence() == (
-        "The training loss has not fallen at all in 20 steps on the same 2 batches "
-        "(a fall of 2.0% would have been seen)."
+        "The training loss on the same 2 batches has not fallen at all in 20 steps; the test would have noticed a fall "
+        "of 2%."
     )

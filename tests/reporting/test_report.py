@@ -3,11 +3,12 @@
 import copy
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Verdict
-from lightning_landscape.reporting.messages import message
+from lightning_landscape.reporting.messages import NO_DETECTORS, NOT_JUDGED, TOO_SHORT, message
 from lightning_landscape.reporting.report import Report
 
 LEVEL = LossLevel(start=2.3, best=0.1, now=0.2)
@@ -35,6 +36,31 @@ def test_the_first_line_summarises_the_run(steps, level, verdicts, headline):
     report = Report(steps, level, verdicts)
     assert report.splitlines()[0] == headline
     assert headline in report.to_markdown()
+
+
+@pytest.mark.parametrize(
+    ("notes", "headline", "line"),
+    [
+        ([TOO_SHORT], "The run was too short to judge.", "lightning_landscape: too short to judge (10 steps); the"),
+        ([NOT_JUDGED], "The run was not judged.", f"lightning_landscape: {NOT_JUDGED}; the"),
+        ([NO_DETECTORS], "The run was not judged.", f"lightning_landscape: {NO_DETECTORS}; the"),
+        ([], "The run is healthy: no alarm was raised.", "lightning_landscape: no alarm in 10 steps; the"),
+    ],
+)
+def test_a_run_that_was_not_judged_is_not_called_healthy(notes, headline, line):
+    report = Report(10, LEVEL, [], notes)
+    assert report.splitlines()[0] == f"{WATCHED} {headline}"
+    assert report.line() == f"{line} training loss went from 2.3 to 0.2."
+    assert report.line(Path("out/report.html")).endswith(" Report: out/report.html")
+
+
+def test_the_closing_line_names_the_last_verdict():
+    line = Report(3000, LEVEL, [QUIET[Cause.SETTLED]]).line()
+    assert line.startswith("lightning_landscape: no alarm in 3,000 steps; from step 3: settled; ")
+
+
+def test_the_repr_of_a_report_is_short():
+    assert repr(Report(300, LEVEL, [STUCK])) == "<Report of 300 steps with 1 alarm; print it to read it>"
 
 
 def test_the_report_is_a_string_of_all_verdicts_and_notes():

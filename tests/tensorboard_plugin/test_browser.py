@@ -76,7 +76,7 @@ def test_the_tab_shows_why_the_stuck_run_is_stuck_and_no_alarm_for_the_healthy_r
     tab.show_only("stuck")
     assert tab.text("h2") == ["Stuck on a flat region"]
     assert "The training loss" in tab.one(".why").text
-    assert tab.one(".try").text.startswith("Try an initialisation")
+    assert tab.one(".try").text.startswith("Try residual connections")
     assert "LL202" in tab.one(".facts").text
     tab.show_only("healthy")
     assert "alarm" not in tab.one(".verdict").get_attribute("class")

@@ -99,8 +99,8 @@ def _sentences(evidence: Evidence, outputs: Outputs) -> list[str]:
         sentences.append("The loss uses no targets, and identical outputs have lowered it.")
     if outputs.targets_agree is not None and outputs.targets_agree >= TARGETS_AGREE:
         sentences.append(
-            "The inputs do tell the targets: samples with similar outputs at the initial weights have similar targets "
-            f"({outputs.targets_agree:.0f} standard errors more than by chance)."
+            "The inputs do help predict the targets: samples with similar outputs at the initial weights have similar "
+            f"targets ({outputs.targets_agree:.0f} standard errors more than by chance)."
         )
     return sentences
 

@@ -149,7 +149,8 @@ def part_without_gradient(evidence: Evidence) -> Finding | None:
 
 def described(parts: Sequence[Part]) -> str:
     """Return the names of the parts and their share of the model, as in "`encoder` (75% of the model)"."""
-    return f"{names(part.name for part in parts)} ({percent(sum(part.share for part in parts))} of the model)"
+    share = percent(sum(part.share for part in parts))
+    return f"{names(label for part in parts for label in part.labels)} ({share} of the model)"
 
 
 def names(labels: Iterable[str], most: int = 3) -> str:
