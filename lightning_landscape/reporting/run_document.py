@@ -147,6 +147,7 @@ def _verdict_as_dict(verdict: Verdict) -> dict[str, Any]:
         "stuck": verdict.stuck,
         "reason": verdict.reason[:LONGEST_TEXT],
         "advice": verdict.advice[:LONGEST_TEXT],
+        "finding": None if verdict.finding is None else {"name": clean(verdict.finding.name)},
         "readings": [[name, clean(value)] for name, value in evidence_rows(verdict.evidence)],
     }
 
