@@ -83,7 +83,7 @@ KINDS: list[tuple[str, Loss, Cause | None, Finding | None]] = [
 """name, loss, cause of the verdict and finding of each kind of run"""
 
 
-def write_logs(folder: Path, runs: int, steps: int) -> list[str]:
+def write_logs(folder: Path, runs: int, steps: int, picture_bytes: int = PICTURE_BYTES) -> list[str]:
     """Write this many runs of this many steps, and return their names; the last one was killed at 63%."""
     names = []
     for i in range(runs):
@@ -91,7 +91,17 @@ def write_logs(folder: Path, runs: int, steps: int) -> list[str]:
         name = f"{kind}/seed_{i // len(KINDS)}" if runs > len(KINDS) else kind
         made = int(0.63 * steps) if i == runs - 1 and runs > 1 else steps
         last_record = time.time() - (8 * 60 if made < steps else 3600 * (1 + i))
-        write_run(folder / name, loss, cause, finding, made=made, planned=steps, seed=i, end=last_record)
+        write_run(
+            folder / name,
+            loss,
+            cause,
+            finding,
+            made=made,
+            planned=steps,
+            seed=i,
+            end=last_record,
+            picture_bytes=picture_bytes,
+        )
         names.append(name)
     return names
 
@@ -124,6 +134,7 @@ def write_run(
     planned: int,
     seed: int = 0,
     end: float | None = None,
+    picture_bytes: int = PICTURE_BYTES,
 ) -> None:
     """Write the event file of one run.
 
@@ -136,6 +147,7 @@ def write_run(
         planned: steps of the whole run.
         seed: seed of the noise.
         end: time of the last record in seconds; None for now.
+        picture_bytes: size of the picture with each record; 0 for none.
     """
     noise, document, readings = random.Random(seed), RunDocument(), ReadingsLog()
     end = time.time() if end is None else end
@@ -170,8 +182,9 @@ def write_run(
             parts["gradients"] = heat_map(sent, GROUPS, columns)
             for part, content in parts.items():
                 file.add(record(part, json.dumps(content)), step, at)
-                image = Summary.Image(height=320, width=500, encoded_image_string=noise.randbytes(PICTURE_BYTES))
-                file.add(Summary(value=[Summary.Value(tag=f"landscape/{part}", image=image)]), step, at)
+                if picture_bytes:
+                    image = Summary.Image(height=320, width=500, encoded_image_string=noise.randbytes(picture_bytes))
+                    file.add(Summary(value=[Summary.Value(tag=f"landscape/{part}", image=image)]), step, at)
     file.close()
 
 

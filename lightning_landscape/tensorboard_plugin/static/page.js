@@ -62,7 +62,7 @@ export async function mount(root, source) {
     onOnly: (name) => choose([name]),
     onToggle: (name) => choose(selected.has(name) ? [...selected].filter((one) => one !== name) : [...selected, name]),
   });
-  const compare = h("button", { type: "button", "aria-pressed": "false", click: () => { sameAxes = !sameAxes; show(); } }, "Same axes");
+  const compare = h("button", { type: "button", hidden: true, "aria-pressed": "false", click: () => { sameAxes = !sameAxes; show(); } }, "Same axes");
   const theme = themeButton(root, () => root.querySelectorAll("figure").forEach((node) => node.redraw?.()));
   const reload = h("button", { type: "button", click: () => refresh() }, "Reload");
   root.classList.add("landscape");

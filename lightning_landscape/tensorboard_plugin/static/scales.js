@@ -46,14 +46,14 @@ export function lossScale(values, range) {
 }
 
 /**
- * Return the lowest of these losses, and the highest one that a few peaks do not decide: at most 4 times as far above
+ * Return the lowest of these losses, and the highest one that a few peaks do not decide: at most twice as far above
  * the lowest as 98% of them.
  */
 export function withoutPeaks(losses) {
   const sorted = finite(losses).sort((a, b) => a - b);
   if (!sorted.length) return [];
   const low = sorted[0], usual = sorted[Math.floor(0.98 * (sorted.length - 1))];
-  return [low, Math.min(sorted[sorted.length - 1], low + 4 * Math.max(usual - low, 1e-12 * Math.abs(usual)))];
+  return [low, Math.min(sorted[sorted.length - 1], low + 2 * Math.max(usual - low, 1e-12 * Math.abs(usual)))];
 }
 
 /** Return a function from a loss to its position; null where there is none, as for 0 on a logarithmic scale. */

@@ -99,7 +99,7 @@ export function runTable(selected, { onOnly, onToggle }) {
     words.textContent = summary(runs);
     for (const { run, course } of runs) {
       const entry = rowOf(run), made = course ? cells(course, newsOf(run)) : [h("td", { colspan: 5 }, "no readable record")];
-      const text = made.map((cell) => cell.outerHTML).join("");
+      const text = made.map((cell) => new XMLSerializer().serializeToString(cell)).join("");
       if (text !== entry.text) {
         entry.text = text;
         entry.row.replaceChildren(entry.row.firstElementChild, ...made);
