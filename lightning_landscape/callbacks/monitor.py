@@ -237,7 +237,7 @@ class Monitor(ReportingCallback):
         for record in records:
             self._state.update(record)
             if log_every and (record.step + 1) % log_every == 0:
-                self._reporter.scalars(self._named_scalars(record), record.step)
+                self._reporter.scalars(self._logged(self._named_scalars(record)), record.step)
         measured = [record for record in records if record.grad_norm is not None]
         return dict(pair for record in (*measured[-1:], *records[-1:]) for pair in self._named_scalars(record).items())
 
@@ -262,7 +262,7 @@ class Monitor(ReportingCallback):
         self._guard.attempt("detaching", self._recorder.detach)
         if not self._watching:
             return
-        self._watching = False
+        self._watching, self._state.status = False, status
         self._stopwatch.end()
         with self._guard("finishing"):
             self._enter(self._recorder.drain(), 0)

@@ -163,7 +163,13 @@ def document_of(state: RunState, notes: Sequence[str] | None = None) -> dict[str
     level, gradients = state.progress.level, state.gradients
     loss = {} if level is None else {"start": level.start, "best": level.best, "now": level.now}
     notes = state.notes() if notes is None else list(notes)
-    known = {"steps": state.steps, "horizon": state.progress.horizon, "loss": loss, "notes": notes}
+    known = {
+        "steps": state.steps,
+        "horizon": state.progress.horizon,
+        "loss": loss,
+        "notes": notes,
+        "status": state.status,
+    }
     parts = state.document.document(state.verdicts, state.readings, **known)
     if gradients.history:
         parts["gradients"] = {

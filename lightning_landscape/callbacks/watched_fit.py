@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
+from lightning_landscape.callbacks.logged_scalars import Choice, logged
 from lightning_landscape.callbacks.views import HasNotes, report_of
 from lightning_landscape.errors import LandscapeWarning
 from lightning_landscape.evidence import Finding, Verdict
@@ -155,6 +156,7 @@ class ReportingCallback(Callback):
     _reporter: Reporter
     _watching: bool
     _recorder: StepRecorder
+    _log_scalars: Choice = "all"
 
     def __init__(self, settings: Mapping[str, object]) -> None:
         super().__init__()
@@ -236,6 +238,10 @@ class ReportingCallback(Callback):
     def _parts(self) -> tuple[HasNotes, ...]:
         """The parts that have notes for the report, besides the state."""
         return self._stopwatch, self._guard, self._examination, self._reporter
+
+    def _logged(self, scalars: Mapping[str, float]) -> dict[str, float]:
+        """Return those of the scalars, under their full names, that go to the loggers."""
+        return logged(scalars, self._log_scalars, self._state)
 
     def _warn_once(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Warn, unless the warning with this code was given in this fit."""

@@ -12,6 +12,10 @@ from lightning_landscape.reporting.javascript import one_script
 Document = Mapping[str, Mapping[str, Any]]
 """the parts of a run's document by name, each a JSON object"""
 
+COMPLETE = 2
+"""runs whose documents are complete in one page; of more runs, only the latest lines are kept, to keep it small"""
+LINES = 4
+"""lines from each anchor that are then kept"""
 NAMED = 3
 """runs whose names stand in the title of a page; of more, only their number does"""
 
@@ -51,7 +55,7 @@ def report_page(
     return _PAGE.format(
         title=html.escape(f"Landscape: {title}"),
         module=one_script(),
-        runs=_json_for_script(runs),
+        runs=_json_for_script(runs if len(names) <= COMPLETE else {name: _thinned(runs[name]) for name in names}),
         times=_json_for_script({"now": written, "seen": dict(seen or {})}),
     )
 
@@ -62,6 +66,13 @@ def page_in_iframe(page: str, title: str, height: int = 720) -> str:
         f'<iframe srcdoc="{html.escape(page, quote=True)}" sandbox="allow-scripts allow-downloads" '
         f'title="{html.escape(title)}" style="width:100%;height:{height}px;border:0;border-radius:8px"></iframe>'
     )
+
+
+def _thinned(document: Document) -> Document:
+    """Return the document with only the latest lines from each anchor."""
+    lines = document.get("lines", {})
+    latest = {name: value[-LINES:] if isinstance(value, list) else value for name, value in lines.items()}
+    return {**document, "lines": latest} if lines else document
 
 
 def _json_for_script(content: Mapping[str, Any]) -> str:

@@ -114,11 +114,9 @@ class Reporter:
         """
         if not self._documents_run or not report.steps:
             return
-        course = {**report.document.get("course", {}), "status": status}
-        document = {**report.document, "course": course}
-        self.records(lambda: document, step, last=True)
+        self.records(lambda: report.document, step, last=True)
         self.event("end", step, status=status, **{k: v for k, v in report.to_dict().items() if k != "verdicts"})
-        self.report(document)
+        self.report(report.document)
         if report.alarms or log.isEnabledFor(logging.INFO):
             print_line(report.summary(status, self._written))
 
