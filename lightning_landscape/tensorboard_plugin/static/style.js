@@ -122,7 +122,7 @@ body { margin: 0; background: var(--ground); }
 .landscape .tag { cursor: pointer; } .landscape .tag text { fill: var(--ink); font-size: 11.5px; } .landscape .tag:hover text { text-decoration: underline; }
 .landscape .tag.good .mark { fill: var(--good); } .landscape .tag.quiet .mark { fill: var(--quiet); } .landscape .tag.unsure .mark { fill: var(--unsure); } .landscape .tag.alarm .mark { fill: var(--alarm); }
 .landscape .cursor circle.series { fill: var(--card); }
-.landscape .try p:first-child { margin-top: 0; } .landscape .try p:last-child { margin-bottom: 0; }
+.landscape .try p { white-space: pre-wrap; } .landscape .try p:first-child { margin-top: 0; } .landscape .try p:last-child { margin-bottom: 0; }
 @media (prefers-reduced-motion: no-preference) { .landscape button { transition: border-color .12s; } }
 @media print { .landscape nav, .landscape .picker .bar input, .landscape .controls, .landscape .save { display: none; } .landscape { padding: 0; } }
 `;
