@@ -38,6 +38,11 @@ BENCHMARKS = (
     Benchmark("What a loss surface costs", ("benchmarks.surface",), ("benchmarks.surface", "--turns", "4")),
     Benchmark("Curvature, against other tools", ("benchmarks.curvature",), None),
     Benchmark(
+        "The Landscape tab with many long runs",
+        ("benchmarks.tab",),
+        ("benchmarks.tab", "--runs", "3", "--steps", "2000"),
+    ),
+    Benchmark(
         "Stuck runs, open split",
         ("benchmarks.stuck_runs", "--split", "open", "--only-monitor"),
         ("benchmarks.stuck_runs", "--only-monitor", "--seeds", "0", "--names", "xor_from_tiny_weights", "--jobs", "1"),

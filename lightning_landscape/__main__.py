@@ -1,4 +1,4 @@
-"""The command line, for example ``python -m lightning_landscape compare A.ckpt B.ckpt --module a.b:C --data a.b:D``."""
+"""The command line: ``python -m lightning_landscape compare`` for checkpoints, ``report`` for TensorBoard's logs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, print its result, and return the exit status: 0, 2 for wrong arguments, 1 for unusable files."""
     options = _parser().parse_args(arguments)
     try:
-        sys.stdout.write(_compare(options) + "\n")
+        sys.stdout.write(options.run(options) + "\n")
     except (BadArgumentError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -57,7 +57,50 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--seed", type=int, default=0, help="seed for the order of the batches (default: 0)")
     compare.add_argument("--figure", type=Path, metavar="FILE", help="file for a heat map of the barriers")
+    compare.set_defaults(run=_compare)
+    report = commands.add_parser(
+        "report",
+        help="write one HTML report on all runs in a log directory",
+        description="Write one HTML file with the runs that LandscapeMonitor has watched, from TensorBoard's event "
+        "files. The file needs no network. Runs with an alarm come first; a run that was killed has no news.",
+    )
+    report.add_argument("logdir", type=Path, help="directory of TensorBoard's event files, searched with all below it")
+    report.add_argument(
+        "--output",
+        type=Path,
+        default=Path("landscape_report.html"),
+        metavar="FILE",
+        help="the file to write (default: landscape_report.html)",
+    )
+    report.set_defaults(run=_report)
     return parser
+
+
+def _report(options: argparse.Namespace) -> str:
+    """Write the report on all runs in a directory, and return a sentence that says where it is.
+
+    Raises:
+        BadArgumentError: if there is no such directory, or no watched run in it.
+    """
+    from lightning_landscape._files import write_atomically
+    from lightning_landscape.clock import SYSTEM_CLOCK
+    from lightning_landscape.reporting.event_files import logged_runs
+    from lightning_landscape.reporting.page import report_page
+
+    if not options.logdir.is_dir():
+        raise BadArgumentError(f"{options.logdir} is no directory")
+    runs = logged_runs(options.logdir)
+    if not runs:
+        raise BadArgumentError(
+            f"no run in {options.logdir} has records of LandscapeMonitor; it writes them with a TensorBoardLogger"
+        )
+    page = report_page(
+        {name: run.document for name, run in runs.items()},
+        written=SYSTEM_CLOCK.date().timestamp(),
+        seen={name: run.seen for name, run in runs.items()},
+    )
+    write_atomically(options.output, lambda draft: draft.write_text(page, encoding="utf-8"))
+    return f"The report on {len(runs)} run{'s' if len(runs) > 1 else ''} is {options.output}."
 
 
 def _compare(options: argparse.Namespace) -> str:

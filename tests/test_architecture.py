@@ -73,7 +73,7 @@ ALLOWED_IMPORTS = {
         "matplotlib",
     ),
     "comparison": allow(f"{BASIC} _renamed checkpoints functional module_surface surface", "torch"),
-    "__main__": allow(f"{BASIC} comparison plots", "torch"),
+    "__main__": allow(f"{BASIC} _files clock comparison plots reporting", "torch"),
     "tensorboard_plugin": allow("", "tensorboard werkzeug"),
 }
 # The public names are loaded on first use, so that importing the package itself loads only the standard library.

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 class GradientNormMonitor(Monitor):
     """Log the gradient norm of every step, draw it by part of the model, and warn when it vanishes or explodes.
 
-    Scalars: ``landscape/grad_norm``, ``landscape/grad_norm_clipped``, ``landscape/update_ratio``. Picture:
-    ``landscape/grad_norms``. It warns at most once per fit that the gradient vanishes: the norm of the first layers
-    stays below 1e-4 of that of the last layers for 50 measurements. It warns at most once that the gradient explodes:
-    three times in a row its norm is not finite or over 100 times its median, while the loss does not fall.
+    Scalars: ``landscape/grad_norm``, ``landscape/grad_norm_clipped`` (logged only while something clips),
+    ``landscape/update_ratio``. Picture: ``landscape/grad_norms``. It warns at most once per fit that the gradient
+    vanishes: the norm of the first layers stays below 1e-4 of that of the last layers for 50 measurements. It warns at
+    most once that the gradient explodes: three times in a row its norm is not finite or over 100 times its median,
+    while the loss does not fall.
     The update ratio is the norm of the update over that of the weights, |Δw|/|w|.
 
     Args:

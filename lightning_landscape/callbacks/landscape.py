@@ -16,6 +16,7 @@ from lightning_landscape.callbacks._validation import (
     check_share,
 )
 from lightning_landscape.callbacks.interpolation import line_probes
+from lightning_landscape.callbacks.logged_scalars import Choice, check_choice
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import (
     curvature_figures,
@@ -54,12 +55,13 @@ class LandscapeMonitor(Monitor):
 
     Training with ``Trainer(callbacks=[LandscapeMonitor()])`` is bit-identical to training without the monitor.
 
-    Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
-    ``noise_scale``, ``barrier``, ``verdict`` and ``overhead`` (the time of the monitor over that of training), and
-    after a diagnosis ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; all of them are also in
-    ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>``, and once for
-    each alarm ``plane`` and ``descent``. TensorBoard's Text tab shows each verdict, and its Landscape tab the whole
-    run. Each alarm is a `LandscapeWarning`.
+    Scalars: ``landscape/grad_norm``, ``grad_norm_clipped`` (logged only while something clips), ``update_ratio``,
+    ``plateau_length``, ``loss_trend``, ``noise_scale``, ``barrier`` and ``verdict``. With ``log_scalars="all"``, the
+    loggers also get ``overhead`` (the time of the monitor over that of training), and after a diagnosis
+    ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; ``trainer.callback_metrics`` always holds all of them.
+    Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>``, and once for each alarm ``plane`` and
+    ``descent``. TensorBoard's Text tab shows each verdict, and its Landscape tab the whole run. Each alarm is a
+    `LandscapeWarning`.
 
     Args:
         every_n_steps: optimizer steps between two evaluations of the loss along lines; None for a tenth of the run.
@@ -86,12 +88,14 @@ class LandscapeMonitor(Monitor):
         max_snapshot_bytes: memory on the host for copies of the weights ("initial", "previous" and "best"); what
             exceeds it goes into files in the directory of the report. Without such a directory, only the initial
             weights are kept then, and the report says so.
+        log_scalars: which scalars loggers get: "few" for the eight above, "all", or a list of names, such as
+            ``["grad_norm", "verdict"]``. Scalars of your own probes are always logged.
         dirpath: the directory of ``events.jsonl`` and ``landscape_report.html``; None for ``landscape/`` in the
             directory of the first logger that writes files. Without such a logger, they are not written.
 
     Raises:
         ValueError: if a number is out of range, there is no anchor, a probe, detector or remedy is no function, or
-            `effort` is unknown or contradicts another argument.
+            `effort` is unknown or contradicts another argument, or `log_scalars` names an unknown scalar.
     """
 
     @accepts_old_names
@@ -110,6 +114,7 @@ class LandscapeMonitor(Monitor):
         effort: Setting = "auto",
         budget: float | None = None,
         max_snapshot_bytes: int = DEFAULT_BYTES,
+        log_scalars: Choice = "few",
         dirpath: str | None = None,
         **renamed: Unpack[OldNames],
     ) -> None:
@@ -122,6 +127,7 @@ class LandscapeMonitor(Monitor):
         )
         check_functions(loss_fn=loss_fn)
         check_share(budget=budget)
+        check_choice(log_scalars)
         check_sequences(probes=probes, detectors=detectors)
         check_effort(effort, budget=budget, probes=probes, every_n_steps=every_n_steps, loss_fn=loss_fn)
         probes = () if effort == "light" else EXAMINATION if probes is None else tuple(probes)
@@ -152,6 +158,7 @@ class LandscapeMonitor(Monitor):
             },
             dirpath=dirpath or "",
         )
+        self._log_scalars = log_scalars
 
     @property
     def planes(self) -> tuple[tuple[int, Plane], ...]:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from lightning_landscape.callbacks.guarded_hook import guarded
 from lightning_landscape.callbacks.latest import enter_ended_fit
+from lightning_landscape.callbacks.logged_scalars import logged
 from lightning_landscape.callbacks.views import NO_STEP_YET, document_of, named
 from lightning_landscape.callbacks.watched_fit import ReportingCallback, WatchedFit
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
@@ -235,7 +236,8 @@ class Monitor(ReportingCallback):
         for record in records:
             self._state.update(record)
             if log_every and (record.step + 1) % log_every == 0:
-                self._reporter.scalars(self._named_scalars(record), record.step)
+                scalars = logged(self._named_scalars(record), self._log_scalars, self._state)
+                self._reporter.scalars(scalars, record.step)
         measured = [record for record in records if record.grad_norm is not None]
         return dict(pair for record in (*measured[-1:], *records[-1:]) for pair in self._named_scalars(record).items())
 
@@ -260,7 +262,7 @@ class Monitor(ReportingCallback):
         self._guard.attempt("detaching", self._recorder.detach)
         if not self._watching:
             return
-        self._watching = False
+        self._watching, self._state.status = False, status
         self._stopwatch.end()
         with self._guard("finishing"):
             self._enter(self._recorder.drain(), 0)

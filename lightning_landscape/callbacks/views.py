@@ -152,6 +152,12 @@ def timeline_figures(state: RunState) -> dict[str, Figure]:
     return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts)}
 
 
+def in_short(state: RunState) -> str:
+    """Return a few words on the run, for the `repr` of a monitor."""
+    verdict = f", {state.verdicts[-1].title} since step {state.verdicts[-1].since}" if state.verdicts else ""
+    return f"{state.steps} step{'s' * (state.steps != 1)} watched{verdict}" if state.steps else "no fit watched"
+
+
 def report_of(state: RunState, *parts: HasNotes) -> Report:
     """Return the report of a run, with the notes of its state and of other parts of a monitor."""
     notes = [note for part in (state, *parts) for note in part.notes()]
@@ -163,7 +169,13 @@ def document_of(state: RunState, notes: Sequence[str] | None = None) -> dict[str
     level, gradients = state.progress.level, state.gradients
     loss = {} if level is None else {"start": level.start, "best": level.best, "now": level.now}
     notes = state.notes() if notes is None else list(notes)
-    known = {"steps": state.steps, "horizon": state.progress.horizon, "loss": loss, "notes": notes}
+    known = {
+        "steps": state.steps,
+        "horizon": state.progress.horizon,
+        "loss": loss,
+        "notes": notes,
+        "status": state.status,
+    }
     parts = state.document.document(state.verdicts, state.readings, **known)
     if gradients.history:
         parts["gradients"] = {

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
-from lightning_landscape.callbacks.views import HasNotes, report_of
+from lightning_landscape.callbacks.logged_scalars import Choice
+from lightning_landscape.callbacks.views import HasNotes, in_short, report_of
 from lightning_landscape.errors import LandscapeWarning
 from lightning_landscape.evidence import Finding, Verdict
 from lightning_landscape.evidence.readings_log import ReadingsLog
@@ -156,6 +157,7 @@ class ReportingCallback(Callback):
     _reporter: Reporter
     _watching: bool
     _recorder: StepRecorder
+    _log_scalars: Choice = "all"
 
     def __init__(self, settings: Mapping[str, object]) -> None:
         super().__init__()
@@ -248,10 +250,7 @@ class ReportingCallback(Callback):
         return self._stopwatch, self._guard, self._examination, self._reporter
 
     def __repr__(self) -> str:
-        state = self._reported_fit.state
-        verdict = f", {state.verdicts[-1].title} since step {state.verdicts[-1].since}" if state.verdicts else ""
-        watched = f"{state.steps} step{'s' * (state.steps != 1)} watched{verdict}" if state.steps else "no fit watched"
-        return f"<{type(self).__name__}: {watched}>"
+        return f"<{type(self).__name__}: {in_short(self._reported_fit.state)}>"
 
     def _warn_once(self, code: str, text: str, kind: type[Warning] = LandscapeWarning) -> None:
         """Warn, unless the warning with this code was given in this fit."""

@@ -18,7 +18,7 @@ from lightning_landscape.examination.follow_up import FollowUp
 from lightning_landscape.examination.host_readings import check_host
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.loss_floor import enter_readings, floor_of
-from lightning_landscape.examination.naming import in_words, name_of
+from lightning_landscape.examination.naming import name_of, notes_on_skipped
 from lightning_landscape.examination.own_scalars import own_scalars
 from lightning_landscape.examination.plateau_memory import PlateauMemory
 from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
@@ -104,8 +104,7 @@ class Examination:
 
     def notes(self) -> list[str]:
         """Return the notes of the report: on the effort, and on what was left out or skipped and why."""
-        skipped = (f"{in_words(what)} was skipped: {reason}" for what, reason in self.skipped.items())
-        return [*self._verdicts.notes(), *self.limits.notes(), *skipped]
+        return [*self._verdicts.notes(), *self.limits.notes(), *notes_on_skipped(self.skipped)]
 
     @property
     def given(self) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ def in_words(name: str) -> str:
     ('the picture of the loss around the weights', 'my_probe')
     """
     return WORDS.get(name.partition("(")[0], name)
+
+
+def notes_on_skipped(skipped: Mapping[str, str]) -> list[str]:
+    """Return a note for each probe that was skipped, from the reasons by the names of the probes."""
+    return [f"{in_words(name)} was skipped: {reason}" for name, reason in skipped.items()]
 
 
 def name_of(function: object) -> str:

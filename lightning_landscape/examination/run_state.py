@@ -58,6 +58,8 @@ class RunState:
         """the loss before the first step"""
         self.steps = self.step = 0
         """number of optimizer steps so far, and the loggers' x of the latest one"""
+        self.status = "running"
+        """"running", "ended", or for example "stopped by KeyError"; a fit that resumes is running again"""
         self.judged_at: int | None = None
         """`steps` at the last diagnosis of this plateau; None before the first"""
         self.judgements = 0

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from lightning_landscape._files import write_atomically
 from lightning_landscape.reporting._compat import event_writer, logs_metrics_as_lightning
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
 PLUGIN = "lightning_landscape"
 """the name under which the Landscape tab finds its records in an event file"""
@@ -96,8 +99,12 @@ def send_record(logger: Logger, part: str, text: str, step: int) -> None:
     The record goes through the logger's own writer: if two writers write to one directory, TensorBoard may never read
     the older file.
     """
-    if (writer := event_writer(logger)) is None:
-        return
+    if (writer := event_writer(logger)) is not None:
+        writer.add_summary(record(part, text), step)
+
+
+def record(part: str, text: str) -> Summary:
+    """Return a part of the run's document as the summary that the Landscape tab reads."""
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 
     metadata = summary_pb2.SummaryMetadata(
@@ -108,7 +115,7 @@ def send_record(logger: Logger, part: str, text: str, step: int) -> None:
         dtype=types_pb2.DT_STRING, tensor_shape=tensor_shape_pb2.TensorShapeProto(), string_val=[text.encode()]
     )
     value = summary_pb2.Summary.Value(tag=f"{PLUGIN}/{part}", tensor=tensor, metadata=metadata)
-    writer.add_summary(summary_pb2.Summary(value=[value]), step)
+    return summary_pb2.Summary(value=[value])
 
 
 def send_file(logger: Logger, path: Path) -> None:

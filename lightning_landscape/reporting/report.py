@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_landscape._text import capitalised
+from lightning_landscape.clock import SYSTEM_CLOCK
 from lightning_landscape.evidence import LossLevel, Verdict
 from lightning_landscape.reporting.messages import closing_line, headline, message, verdict_markdown
 from lightning_landscape.reporting.page import Document, page_in_iframe, report_page
@@ -112,4 +113,5 @@ class Report(str):
     def _repr_html_(self) -> str:
         if not self._document or not self._steps:
             return f"<pre>{html.escape(self)}</pre>"
-        return page_in_iframe(report_page({"this run": self._document}), "Loss landscape")
+        page = report_page({"this run": self._document}, written=SYSTEM_CLOCK.date().timestamp())
+        return page_in_iframe(page, "Loss landscape")

@@ -111,10 +111,9 @@ class Reporter:
         """
         if not self._documents_run or not report.steps:
             return
-        document = {**report.document, "course": {**report.document.get("course", {}), "status": status}}
-        self.records(lambda: document, step, last=True)
+        self.records(lambda: report.document, step, last=True)
         self.event("end", step, status=status, **{k: v for k, v in report.to_dict().items() if k != "verdicts"})
-        self.report(document)
+        self.report(report.document)
         if report.alarms or log.isEnabledFor(logging.INFO):
             print_line(report.summary(status, self._written))
         elif status == "ended" and log.isEnabledFor(logging.WARNING):

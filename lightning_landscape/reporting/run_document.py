@@ -147,10 +147,10 @@ def _verdict_as_dict(verdict: Verdict) -> dict[str, Any]:
         "since": verdict.since,
         "stuck": verdict.stuck,
         "link": link_to(verdict),
-        "finding": None if verdict.finding is None else verdict.finding.name,
         "reason": "\n".join(filter(None, (verdict.reason, capitalised(verdict.tried))))[:LONGEST_TEXT],
         "advice": " ".join(verdict.tries[:1] + tuple(map(capitalised, verdict.tries[1:])))[:LONGEST_TEXT],
         "tries": [capitalised(line)[:LONGEST_TEXT] for line in verdict.tries],
+        "finding": None if verdict.finding is None else {"name": clean(verdict.finding.name)},
         "readings": [[name, clean(value)] for name, value in evidence_rows(verdict.evidence)],
     }
 

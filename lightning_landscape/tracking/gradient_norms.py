@@ -18,6 +18,8 @@ RECENT = 50
 """number of measured steps over which medians are taken"""
 VANISHED = 1e-4
 """norm of the first group over that of the last, both medians; below this ratio the gradient vanishes"""
+UNCLIPPED = 0.999
+"""share of the norm that is left after clipping, from which on the difference counts as rounding"""
 EXPLODED = 100.0
 """norm over the median of earlier norms; the gradient explodes if three norms in a row are above this ratio"""
 SILENT_STEPS = 8
@@ -90,6 +92,11 @@ class GradientNorms:
         """Return the share of the gradient that clipping leaves, over the last `RECENT` measured steps, or None."""
         left = self._left_by_clipping
         return Clipping(median(left), max(left), len(left)) if left else None
+
+    @property
+    def clips(self) -> bool:
+        """Whether clipping has shortened a gradient in the last `RECENT` measured steps."""
+        return any(left < UNCLIPPED for left in self._left_by_clipping)
 
     def lost(self) -> LostGradients | None:
         """Return which groups had a gradient before and have had none at all since; None if there are none."""

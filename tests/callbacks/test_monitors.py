@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import html
 import math
 import tempfile
 import warnings
@@ -172,12 +173,65 @@ def test_tensorboard_gets_every_scalar_at_the_steps_of_train_loss_the_figures_an
         fit(tmp_path, stuck(), [LandscapeMonitor()], logger=logger, log_every_n_steps=5, **settings)
     events = scalars_of(logger.log_dir)
     steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    assert {f"landscape/{name}" for name in SCALARS} <= steps.keys()
+    logged = {name.removeprefix("landscape/") for name in steps if name.startswith("landscape/")}
+    assert SCALARS - {"grad_norm_clipped"} <= logged
+    assert len(logged) <= 8
+    assert "grad_norm_clipped" not in logged  # nothing clips
     assert steps["landscape/grad_norm"] == steps["landscape/plateau_length"] == steps["train_loss"]
-    for name in SCALARS:
+    for name in logged:
         assert set(steps[f"landscape/{name}"]) <= set(steps["train_loss"])
     assert {"landscape/grad_norms", "landscape/line_from_initial"} <= set(events.Tags()["images"])
     assert "landscape/verdict_card/text_summary" in events.Tags()["tensors"]
+
+
+def logged_names(tmp_path, monitor, **settings):
+    """Return the names of the scalars that a logger gets, and of those in `callback_metrics`."""
+    logger = TensorBoardLogger(tmp_path)
+    trainer = fit(tmp_path, Classifier(), [monitor], logger=logger, log_every_n_steps=5, **settings)
+    names = scalars_of(logger.log_dir).Tags()["scalars"], trainer.callback_metrics
+    return [{name.removeprefix("landscape/") for name in found if name.startswith("landscape/")} for found in names]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [LandscapeMonitor, GradientNormMonitor])
+def test_the_norm_after_clipping_is_logged_only_where_something_clips(tmp_path, kind):
+    without, metrics = logged_names(tmp_path / "without", kind())
+    assert "grad_norm_clipped" not in without
+    assert "grad_norm_clipped" in metrics
+    clipped, _ = logged_names(tmp_path / "clipped", kind(), gradient_clip_val=0.01)
+    assert "grad_norm_clipped" in clipped
+
+
+@pytest.mark.slow
+def test_loggers_get_all_scalars_or_those_that_are_named_on_request(tmp_path):
+    everything, metrics = logged_names(tmp_path / "all", LandscapeMonitor(log_scalars="all"))
+    assert "overhead" in everything
+    assert everything == metrics - {"grad_norm_clipped"}
+    named, others = logged_names(tmp_path / "named", LandscapeMonitor(log_scalars=["grad_norm_clipped", "verdict"]))
+    assert named == {"grad_norm_clipped", "verdict"}
+    assert others >= SCALARS
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shown"), [("many", "'many'"), (["grad_norm", "loss"], "'loss'"), (3, "3"), ([None], "None")]
+)
+def test_a_choice_of_scalars_that_do_not_exist_is_refused_with_its_value(wrong, shown):
+    with pytest.raises(ValueError, match=f"log_scalars m.* got {shown}$"):
+        LandscapeMonitor(log_scalars=wrong)
+
+
+def test_after_the_fit_the_report_does_not_say_that_the_run_is_running(tmp_path):
+    seen = []
+
+    class ReadsReport(L.Callback):
+        def on_train_batch_end(self, *args):
+            seen.append(monitor.report.document["course"]["status"])
+
+    monitor = LandscapeMonitor(effort="light")
+    fit(tmp_path, Classifier(), [monitor, ReadsReport()])
+    assert set(seen) == {"running"}
+    assert monitor.report.document["course"]["status"] == "ended"
+    assert '"status": "running"' not in html.unescape(monitor.report._repr_html_())
 
 
 def test_other_callbacks_can_read_the_scalars_from_the_first_step_on(tmp_path):

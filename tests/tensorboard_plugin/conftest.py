@@ -1,35 +1,17 @@
 """TensorBoard as a user runs it: with the wheel of this library installed, real runs, and a free port."""
 
-import json
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 import warnings
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from benchmarks.tab.browsing import chromium, tensorboard, until
+
 ROOT = Path(__file__).parents[2]
-PATIENCE = 600
-"""seconds after which a test stops waiting; far more than is needed on a busy machine"""
 HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-class Server:
-    """The address and the process of a running TensorBoard."""
-
-    def __init__(self, url, process):
-        self.url, self.process = url, process
-
-    def ask(self, path):
-        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:
-            return json.load(answer)
 
 
 @pytest.fixture(scope="session")
@@ -42,50 +24,6 @@ def installed(tmp_path_factory):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
     return folder / "site"
-
-
-@contextmanager
-def tensorboard(site, logdir, *arguments, before="", prefix=""):
-    """Start TensorBoard, wait until it answers, and stop it in the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = f"{before}\nimport sys\nfrom tensorboard.main import run_main\nsys.exit(run_main())"
-    command = [sys.executable, "-c", program, "--logdir", str(logdir), "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    process = subprocess.Popen(
-        [*command, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=logdir
-    )
-    server = Server(f"http://127.0.0.1:{port}{prefix}", process)
-    try:
-
-        def answers():
-            try:
-                return server.ask("/data/plugins_listing")
-            except OSError:
-                if process.poll() is not None:
-                    raise AssertionError(process.stderr.read().decode()[-2000:]) from None
-                return None
-
-        until(answers)
-        yield server
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def until(condition):
-    """Call `condition` until its result is true, and return that; TensorBoard reads its files in the background."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if value := condition():
-                return value
-        except Exception as error:
-            if type(error).__name__ != "StaleElementReferenceException":  # the page has just replaced the element
-                raise
-        assert time.monotonic() < end, f"still false after {PATIENCE} s"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
@@ -140,28 +78,16 @@ def logdir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(installed, logdir):
     with tensorboard(installed, logdir) as running:
-        until(lambda: len(running.ask("/data/plugin/lightning_landscape/runs")) == 3)
+        until(lambda: len(running.ask("/data/plugin/lightning_landscape/runs")["runs"]) == 3)
         yield running
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     """Return a headless Chromium without background network access."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
+    pytest.importorskip("selenium", reason="needs selenium")
+    running = chromium(tmp_path_factory.mktemp("chromium"))
+    if running is None:
         pytest.skip("chromium and chromedriver are not installed (as root on Debian: make browser)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-        *("--disable-background-networking", "--disable-component-update", "--window-size=1440,1200"),
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    running = webdriver.Chrome(options=options, service=Service(driver))
     yield running
     running.quit()

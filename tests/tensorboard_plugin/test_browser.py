@@ -9,7 +9,8 @@ pytest.importorskip("selenium", reason="needs selenium")
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 
-from tests.tensorboard_plugin.conftest import HOSTILE, tensorboard, until
+from benchmarks.tab.browsing import open_tab, set_colours, tensorboard, until
+from tests.tensorboard_plugin.conftest import HOSTILE
 
 pytestmark = pytest.mark.browser
 
@@ -20,13 +21,12 @@ class Page:
     def __init__(self, browser, url, *, dark=False, frame=False):
         self.browser = browser
         browser.get_log("browser"), browser.get_log("performance")
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-        browser.get("about:blank")
-        browser.get(url)
+        set_colours(browser, dark=dark)
         if frame:
-            until(lambda: browser.find_elements(By.CSS_SELECTOR, "iframe"))
-            browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe"))
+            open_tab(browser, url)
+        else:
+            browser.get("about:blank")
+            browser.get(url)
         until(lambda: self.all(".verdict"))
         until(lambda: self.all("figure.course svg path.line"))
 
@@ -41,13 +41,26 @@ class Page:
 
     def show_only(self, run):
         def shown():  # the page may be redrawn before a click, which then has no effect
-            for box in self.all(".chips input"):
-                if box.is_selected() != (box.get_attribute("value") == run):
-                    box.click()
+            name = self.name_of(run)
+            self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", name)
+            name.click()
             return [panel.get_attribute("aria-label") for panel in self.all("article")] == [run]
 
         until(shown)
         until(lambda: self.all("figure.course svg path.line"))
+
+    def name_of(self, run):
+        return next(name for name in self.all(".table .name button") if name.text == run)
+
+    def box_of(self, run):
+        return next(box for box in self.all(".table input") if box.get_attribute("value") == run)
+
+    def choose(self, *runs):
+        for run in runs:
+            box = self.box_of(run)
+            self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
+            if not box.is_selected():
+                box.click()
 
     def run(self, name):
         return next(panel for panel in self.all("article") if panel.get_attribute("aria-label") == name)
@@ -87,7 +100,7 @@ def test_every_figure_with_data_is_drawn(tab):
     tab.show_only("stuck")
     assert {
         "Training loss and verdicts",
-        "Loss on straight lines to the current weights",
+        "Loss on straight lines from earlier weights",
         "Loss on a plane through the weights",
         "Gradient norm by part of the model",
     } <= set(tab.text("h3"))
@@ -119,9 +132,7 @@ def test_the_plane_of_a_stuck_run_shows_the_path_and_the_loss_under_the_pointer(
 
 
 def test_several_runs_are_shown_side_by_side_and_can_share_their_axes(tab):
-    for box in tab.all(".chips input"):
-        if not box.is_selected():
-            box.click()
+    tab.choose("healthy", "stuck", HOSTILE)
     until(lambda: len(tab.all("article")) == 3)
     tops = {panel.find_element(By.CSS_SELECTOR, "figure.course").rect["y"] for panel in tab.all("article")}
     assert len(tops) == 1
@@ -233,7 +244,7 @@ def test_a_hostile_name_is_shown_as_text(tab):
 )
 def test_the_tab_works_with_a_path_prefix_and_with_the_slow_loader(browser, installed, logdir, arguments, prefix):
     with tensorboard(installed, logdir, *arguments, prefix=prefix) as running:
-        until(lambda: len(running.ask("/data/plugin/lightning_landscape/runs")) == 3)
+        until(lambda: len(running.ask("/data/plugin/lightning_landscape/runs")["runs"]) == 3)
         page = Page(browser, f"{running.url}/#lightning_landscape", frame=True)
         page.show_only("stuck")
         assert page.text("h2") == ["Stuck on a flat region"]
@@ -303,7 +314,7 @@ def test_f32_unreadable_records_are_counted_and_new_records_are_shown_on_reload(
     loggers.send_record(logger, "course", json.dumps(parts["course"]), 2)
     logger.experiment.flush()
     with tensorboard(installed, tmp_path, "--reload_interval", "1") as running:
-        until(lambda: running.ask("/data/plugin/lightning_landscape/runs"))
+        until(lambda: running.ask("/data/plugin/lightning_landscape/runs")["runs"])
         page = Page(browser, f"{running.url}/#lightning_landscape", frame=True)
         assert page.text(".notes li") == ["2 records could not be read"]
         assert "damaged and cannot be drawn" in page.one(".note").text

@@ -3,15 +3,19 @@
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.tab.browsing import PATIENCE, tensorboard
+from lightning_landscape.reporting.javascript import modules, one_script
 from lightning_landscape.tensorboard_plugin import LandscapeLoader
-from tests.tensorboard_plugin.conftest import PATIENCE, ROOT, tensorboard
+from tests.tensorboard_plugin.conftest import ROOT
 
-MODULE = (ROOT / "lightning_landscape/tensorboard_plugin/static/landscape.js").read_text(encoding="utf-8")
+STATIC = ROOT / "lightning_landscape/tensorboard_plugin/static"
+MODULES = {path.name: path.read_text(encoding="utf-8") for path in sorted(STATIC.iterdir())}
 ROUTE = "/data/plugin/lightning_landscape"
 
 
@@ -29,7 +33,13 @@ def test_the_tab_is_shown_only_if_a_run_has_records(server, installed, tmp_path)
 
 @pytest.mark.slow
 def test_the_latest_run_comes_first_and_every_run_has_its_parts(server):
-    assert server.ask(f"{ROUTE}/runs")[-1] == "healthy"
+    overview = server.ask(f"{ROUTE}/runs")
+    assert overview["runs"][-1]["run"] == "healthy"
+    stuck = next(run for run in overview["runs"] if run["run"] == "stuck")
+    assert stuck["course"]["verdicts"][-1]["cause"] == "flat_region"
+    assert (stuck["course"]["horizon"], stuck["course"]["status"]) == (300, "ended")
+    assert 0 < overview["now"] - stuck["seen"] < 24 * 3600
+    assert server.ask(f"{ROUTE}/courses?run=stuck&run=healthy&run=..").keys() == {"stuck", "healthy"}
     answer = server.ask(f"{ROUTE}/run?run=stuck")
     assert answer["skipped"] == 0
     assert set(answer["parts"]) >= {"course", "lines", "gradients"}
@@ -94,27 +104,46 @@ def test_loading_the_plugin_imports_a_few_modules_and_reads_no_run(tmp_path):
     assert 0 < int(own) <= 6
 
 
-def test_the_javascript_never_uses_text_as_markup_or_code_and_names_no_other_host():
-    forbidden = (
-        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|on\w+\s*=\s*[\"']|import\s"
-    )
-    assert not re.findall(forbidden, MODULE)
-    assert set(re.findall(r"https?://[\w.]+", MODULE)) == {
-        "http://www.w3.org"
-    }  # an XML namespace, which browsers never load
-    assert "</script" not in MODULE
+@pytest.mark.parametrize("name", MODULES)
+def test_the_javascript_never_uses_text_as_markup_or_code_and_names_no_other_host(name):
+    source = MODULES[name]
+    forbidden = r"innerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|on\w+\s*=\s*[\"']|import\("
+    assert not re.findall(forbidden, source)
+    assert set(re.findall(r"https?://[\w.]+", source)) <= {"http://www.w3.org"}  # a namespace, never loaded
+    assert "</script" not in source
+
+
+def test_modules_become_one_script_in_which_no_name_is_defined_twice():
+    assert set(modules()) == set(MODULES)
+    names = [
+        name
+        for source in MODULES.values()
+        for line in re.findall(r"^(?:export )?(?:async )?(?:function|const|let) (.*)", source, re.MULTILINE)
+        for name in re.findall(r"(?:^|, )(\w+)(?= =|$)", line.partition("(")[0])
+    ]
+    assert "mount" in names
+    assert "TALLER" in names
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+    assert not re.findall(r"^(?:import|export) ", one_script(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_module_has_one_idea_in_a_line_and_at_most_280_lines(name):
+    first, *rest = MODULES[name].splitlines()
+    assert re.fullmatch(r"// [A-Z].*", first)
+    assert len(rest) < 280
 
 
 @pytest.mark.slow
 def test_the_javascript_is_served_with_its_content_type(server):
-    import urllib.request
-
-    with urllib.request.urlopen(f"{server.url}{ROUTE}/landscape.js", timeout=PATIENCE) as answer:
-        assert answer.headers["Content-Type"].startswith("text/javascript")
-        assert answer.read().decode() == MODULE
+    for name, source in MODULES.items():
+        with urllib.request.urlopen(f"{server.url}{ROUTE}/{name}", timeout=PATIENCE) as answer:
+            assert answer.headers["Content-Type"].startswith("text/javascript")
+            assert answer.read().decode() == source
 
 
 def test_the_wheel_contains_the_javascript_and_the_entry_point(installed):
-    assert (installed / "lightning_landscape/tensorboard_plugin/static/landscape.js").is_file()
+    static = installed / "lightning_landscape/tensorboard_plugin/static"
+    assert {path.name for path in static.iterdir()} == set(MODULES)
     (points,) = Path(installed).glob("*.dist-info/entry_points.txt")
     assert "lightning_landscape.tensorboard_plugin:LandscapeLoader" in points.read_text(encoding="utf-8")

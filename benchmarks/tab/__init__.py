@@ -1,0 +1,1 @@
+"""How fast the Landscape tab of TensorBoard shows many long runs, and pictures of what it shows."""
