@@ -36,10 +36,12 @@ def main() -> int:
         write_logs(logdir, options.runs, options.steps)
         size = sum(path.stat().st_size for path in logdir.rglob("*") if path.is_file())
         with tensorboard(ROOT, logdir) as server:
-            seconds = _seconds(lambda: _until_read(server, options.runs))
-            rows.append(("from the first answer of TensorBoard until it has read all files", seconds))
-            kilobytes = len(_bytes(server)) / 1000
-            rows.append((f"the overview of all runs, {kilobytes:.0f} kB", _shortest(lambda: _bytes(server))))
+            rows.append((
+                "from the first answer of TensorBoard until it has read all files",
+                _seconds(lambda: _until_read(server, options.runs)),
+            ))
+            content = _bytes(server)
+            rows.append((f"the overview of all runs, {len(content) / 1000:.0f} kB", _shortest(lambda: _bytes(server))))
             if (browser := chromium(Path(folder) / "profile")) is not None:
                 try:
                     opened = [_open(browser, server) for _ in range(OPENED)]

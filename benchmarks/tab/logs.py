@@ -109,11 +109,11 @@ def write_logs(folder: Path, runs: int, steps: int, picture_bytes: int = PICTURE
 class EventFile:
     """The event file of a run whose records are as old as they are said to be."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, began: float) -> None:
         folder.mkdir(parents=True)
         self._file = (folder / f"events.out.tfevents.{int(time.time())}.made-up").open("wb")
         self._writer = RecordWriter(self._file)
-        self._writer.write(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        self._writer.write(event_pb2.Event(wall_time=began, file_version="brain.Event:2").SerializeToString())
 
     def add(self, summary: Summary, step: int, at: float) -> None:
         """Write one event of this step at this time in seconds."""
@@ -151,7 +151,7 @@ def write_run(
     """
     noise, document, readings = random.Random(seed), RunDocument(), ReadingsLog()
     end = time.time() if end is None else end
-    file, sent, columns = EventFile(folder), [], []
+    file, sent, columns = EventFile(folder, end - SECONDS_A_STEP * made), [], []
     verdicts: list[Verdict] = []
     first = lowest = loss(0.0, noise)
     due = _record_steps(made)

@@ -209,7 +209,7 @@ def test_loggers_get_all_scalars_or_those_that_are_named_on_request(tmp_path):
     assert everything == metrics - {"grad_norm_clipped"}
     named, others = logged_names(tmp_path / "named", LandscapeMonitor(log_scalars=["grad_norm_clipped", "verdict"]))
     assert named == {"grad_norm_clipped", "verdict"}
-    assert others >= SCALARS
+    assert others >= SCALARS - {"barrier"}  # no line was measured in so short a run
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ const reported = (verdict) => `since step ${count(verdict.since)}, reported at s
 const explanation = (verdict) => [
   h("div", { class: "why" }, h("div", {}, paragraphs(verdict.reason)),
     verdict.advice && h("div", { class: "try" }, paragraphs(verdict.stuck ? verdict.advice : capitalised(verdict.advice))
-      .map((line, i) => { if (i === 0 && verdict.stuck) line.prepend(h("strong", {}, "Try "), " "); return line; }))),
+      .map((line, i) => { if (i === 0 && verdict.stuck) line.prepend(h("strong", {}, "Try"), " "); return line; }))),
   verdict.readings.length > 0 && h("details", {}, h("summary", {}, "Measurements behind this verdict"),
     h("div", { class: "scroll" }, h("table", {}, h("tbody", {},
       verdict.readings.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value))))))),
