@@ -23,8 +23,8 @@ def verdict_of(
 ) -> Verdict:
     """Return the verdict of a detector.
 
-    Its reason says what was found in the code, the data or the settings, what the stall test found, then `reason`. The
-    gains of all trials are what was tried.
+    Its reason says what was found in the code, the data or the settings, then `reason`, then what the stall test found.
+    The gains of all trials are what was tried.
 
     Args:
         evidence: the readings that the detector used.
@@ -40,8 +40,8 @@ def verdict_of(
         contradicted = cause in HELD_BACK and goes_down(evidence)
         stuck = CAUSES[cause].alarms and not _may_be_noise(evidence, cause) and not contradicted
     lines = [finding.sentence] if finding is not None else []
-    lines += [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     lines += [reason] if reason else []
+    lines += [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
     return Verdict(
         cause=cause,
         step=step,

@@ -128,6 +128,34 @@ def test_with_either_bar_a_stuck_run_prints_one_warning_and_a_table_and_a_health
         assert not [row for row in bars if "LL202" in row or "Try" in row or "──" in row]
 
 
+WARNING_IN_RICH = """
+import warnings
+from rich.progress import Progress
+from lightning_landscape.errors import PlateauWarning
+from lightning_landscape.reporting.terminal import announce
+warnings.simplefilter("always")
+with Progress() as progress:
+    task = progress.add_task("Epoch 0", total=20)
+    for i in range(20):
+        progress.advance(task)
+        progress.refresh()
+        if i == 9:
+            announce("[LL204] step 640: stuck [bold]here[/bold].\\n  Try: " + "this and " * 20, PlateauWarning)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_above_a_bar_of_rich_a_warning_is_one_panel_and_the_bar_is_drawn_once():
+    pytest.importorskip("rich")
+    rows = [row for row in in_a_terminal(WARNING_IN_RICH, columns=80) if row]
+    assert rows[0].startswith("╭─ PlateauWarning ─")
+    assert rows[1].startswith("│ [LL204] step 640: stuck [bold]here[/bold].")
+    assert rows[2].startswith("│   Try: this and")
+    assert rows[-2].startswith("╰──")
+    assert all(row[0] in "╭│╰" and row[-1] in "╮│╯" for row in rows[:-1])
+    assert rows[-1].startswith("Epoch 0")
+
+
 def test_importing_prints_nothing():
     program = "import lightning_landscape.reporting.reporter, lightning_landscape.tensorboard_plugin"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
