@@ -46,6 +46,7 @@ ALLOWED_IMPORTS = {
     "_thinning": allow(),
     "evidence": allow("_text errors"),
     "diagnosis": allow(BASIC),
+    "captions": allow("evidence _text"),
     "trace": allow("", "torch"),
     "observations": allow(BASIC, "torch"),
     "surface": allow("errors observations trace", "torch"),
@@ -55,8 +56,10 @@ ALLOWED_IMPORTS = {
     "probes": allow(MATHS, "torch"),
     "remedies": allow(MATHS, "torch"),
     "metrics": allow("errors functional", "torch torchmetrics"),
-    "plots": allow(f"{BASIC} _files _text _thinning", "matplotlib numpy"),
-    "reporting": allow(f"{BASIC} _files _text _thinning clock plots", "torch tensorboard numpy PIL", "matplotlib"),
+    "plots": allow(f"{BASIC} _files _text _thinning captions", "matplotlib numpy"),
+    "reporting": allow(
+        f"{BASIC} _files _text _thinning captions clock plots", "torch tensorboard numpy PIL", "matplotlib"
+    ),
     "trainer": allow(MATHS, "torch lightning pytorch_lightning"),
     "recording": allow(f"{MATHS} tracking trainer", "torch"),
     "module_surface": allow(f"{MATHS} clock trainer", "torch lightning torchmetrics numpy"),
@@ -65,7 +68,8 @@ ALLOWED_IMPORTS = {
         "torch",
     ),
     "callbacks": allow(
-        f"{MATHS} _renamed clock diagnosis examination plots probes recording remedies reporting tracking trainer",
+        f"{MATHS} _renamed captions clock diagnosis examination plots probes recording remedies reporting tracking "
+        "trainer",
         "torch lightning typing_extensions",
         "matplotlib",
     ),

@@ -28,8 +28,10 @@ from lightning_landscape.callbacks.views import (
     plane_figures,
     progress_scalars,
     timeline_figures,
+    trial_figures,
     verdict_scalar,
 )
+from lightning_landscape.captions import ordered_for
 from lightning_landscape.diagnosis import Detector
 from lightning_landscape.evidence import Plane
 from lightning_landscape.examination.effort import Setting
@@ -56,9 +58,9 @@ class LandscapeMonitor(Monitor):
     Scalars: ``landscape/grad_norm``, ``grad_norm_clipped``, ``update_ratio``, ``plateau_length``, ``loss_trend``,
     ``noise_scale``, ``barrier``, ``verdict`` and ``overhead`` (the time of the monitor over that of training), and
     after a diagnosis ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; all of them are also in
-    ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>``, and once for
-    each alarm ``plane`` and ``descent``. TensorBoard's Text tab shows each verdict, and its Landscape tab the whole
-    run. Each alarm is a `LandscapeWarning`.
+    ``trainer.callback_metrics``. Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>``, after a
+    diagnosis ``trials``, and once for each alarm ``plane`` and ``descent``. TensorBoard's Text tab shows each verdict,
+    and its Landscape tab the whole run. Each alarm is a `LandscapeWarning`.
 
     Args:
         every_n_steps: optimizer steps between two evaluations of the loss along lines; None for a tenth of the run.
@@ -164,12 +166,14 @@ class LandscapeMonitor(Monitor):
         )
 
     def figures(self) -> Mapping[str, Figure]:
-        """Return the figures of the run so far."""
-        readings = self._state.readings
-        return (
+        """Return the figures of the run so far, what the latest verdict rests on first."""
+        readings, verdicts = self._state.readings, self._state.verdicts
+        pictures = (
             timeline_figures(self._state)
+            | trial_figures(self._state)
             | gradient_figures(self._state.gradients)
             | line_figures(readings)
             | plane_figures(readings)
             | curvature_figures(readings)
         )
+        return ordered_for(verdicts[-1].cause if verdicts else None, pictures)

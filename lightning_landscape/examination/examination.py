@@ -207,6 +207,7 @@ class Examination:
         rate = None if schedule is None else schedule.typical
         runner = ProbeRunner(host, guard, spending, self._loss_fn, rate, kept, readings=[*earlier], done=done)
         runner.floor, runner.restart_order = floor_of(state), lambda so_far: restart_order(state.evidence(so_far))
+        runner.anchor_steps = self._snapshots.steps
         runner.run(
             probes,
             self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),

@@ -58,6 +58,8 @@ class ProbeRunner:
     """what could not be measured, and why"""
     left_out: dict[str, tuple[str, str]] = field(default_factory=dict)
     """probes that the budget did not cover: the reason, and the setting with which they would run"""
+    anchor_steps: Mapping[str, int] = field(default_factory=dict)
+    """optimizer steps of the anchors, by their names"""
     measured: set[str] = field(default_factory=set)
     """names of the probes that have run"""
     floor: float | None = None
@@ -152,10 +154,9 @@ class ProbeRunner:
         with self.guard(name):
             try:
                 left = self.host.from_first_rank(self.spending.left(follow_up=self._is_follow_up(probe)))
-                surface = surface.with_budget(left).with_floor(self.floor)
-                if self.restart_order is not None:
-                    order = self.restart_order(self.readings)
-                    surface = replace(surface, run=replace(surface.run, restart_order=order))
+                known: dict[str, Any] = {"floor": self.floor, "anchor_steps": self.anchor_steps}
+                known |= {} if self.restart_order is None else {"restart_order": self.restart_order(self.readings)}
+                surface = replace(surface, run=replace(surface.run, gradient_budget=left, **known))
                 with ranks.together():
                     price = _checked_price(cost_of(probe, surface))
                 price = self.host.from_first_rank(price)

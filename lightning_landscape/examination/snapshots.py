@@ -54,6 +54,11 @@ class Snapshots:
         """The step of the anchor "best", and the mean training loss of the steps after it; None if there is none."""
         return None if self._best_loss is None or "best" not in self._steps else (self._steps["best"], self._best_loss)
 
+    @property
+    def steps(self) -> dict[str, int]:
+        """The optimizer steps of the anchors that were copied during the run, by their names; 0 for "initial"."""
+        return {name: self._steps.get(name, 0) for name in self._points}
+
     def has(self, name: str) -> bool:
         """Return whether this anchor was copied during the run."""
         return name in self._points

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lightning_landscape.captions import run_caption
 from lightning_landscape.evidence import TONES, Verdict
 from lightning_landscape.plots.canvas import (
     BLUE,
@@ -20,8 +20,8 @@ from lightning_landscape.plots.canvas import (
     figure_style,
     format_steps,
     new_axes,
-    use_log_scale,
 )
+from lightning_landscape.plots.limits import drawable, set_loss_limits
 
 _COLORS = {"good": "#BFE3D7", "unsure": "#F3DFB0", "quiet": "#C9DCEB", "alarm": "#F6C9B0"}
 _LETTER = 0.0125
@@ -48,12 +48,10 @@ def timeline_figure(
     """
     if not steps or len(steps) != len(losses):
         raise ValueError(f"steps and losses must have the same length, at least 1, got {len(steps)}, {len(losses)}")
-    values = np.array([np.nan if loss is None or not math.isfinite(loss) else loss for loss in losses])
+    values = drawable(losses)
     figure, axes = new_axes(height=3.4)
     axes.plot(steps, values, color=BLUE, linewidth=1.8, marker="." if len(steps) < 3 else None)
-    finite = values[np.isfinite(values)]
-    if finite.size and finite.min() > 0 and finite.max() > 30 * finite.min():
-        use_log_scale(axes, finite.min(), finite.max())
+    beyond = set_loss_limits(axes, [(np.array(steps, dtype=np.float64), values)], log_ratio=30)
     axes.set_xlim(min(0, steps[0]), max(1, steps[-1]))
     for verdict in verdicts:
         axes.axvline(verdict.step, color=VERMILION if verdict.stuck else SOFT, linewidth=1, linestyle=(0, (1, 2)))
@@ -63,12 +61,10 @@ def timeline_figure(
     axes.tick_params(axis="x", pad=22)
     axes.grid(visible=True, axis="y")
     format_steps(axes)
-    alarms = sum(verdict.stuck for verdict in verdicts)
-    without_alarm = "not judged" if any(state == "not_judged" for _, state in segments) else "no alarm"
-    summary = f"{alarms} alarm{'s' * (alarms != 1)}" if alarms else without_alarm
-    missing = len(steps) - finite.size
-    notes = [f"not finite at {missing} of {len(steps)} points"] if missing else []
-    add_texts(figure, "Training loss and verdicts", [f"to step {steps[-1]:,}", summary], notes)
+    missing = int(np.isnan(values).sum())
+    notes = [*([f"not finite at {missing} of {len(steps)} points"] if missing else []), *beyond]
+    caption = run_caption(segments[-1][1] if segments else "learning", verdicts, steps, losses)
+    add_texts(figure, caption.title, [*caption.details, *(["dotted line: a verdict"] if verdicts else [])], notes)
     return figure
 
 
