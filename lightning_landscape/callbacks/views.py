@@ -159,7 +159,8 @@ def timeline_figures(state: RunState) -> dict[str, Figure]:
     curve = state.document.document()["course"]["curve"]
     if not curve["step"]:
         return {}
-    return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts)}
+    ranges = curve["low"], curve["high"]
+    return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts, ranges)}
 
 
 def report_of(state: RunState, *parts: HasNotes) -> Report:

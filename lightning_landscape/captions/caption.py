@@ -7,6 +7,9 @@ from dataclasses import dataclass
 ROUNDING = 1e-6
 """difference of two losses, over their size, that float32 rounding can make"""
 
+FLAT = 1e-4
+"""range of losses, over their size, up to which they are called the same"""
+
 
 @dataclass(frozen=True)
 class Caption:

@@ -48,8 +48,8 @@ def gradient_caption(steps: Sequence[int], groups: Sequence[str], norms: Sequenc
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Return one name, or the number of names."""
-    return _short(names[0]) if len(names) == 1 else f"{len(names):,} parts"
+    """Return one or two names, or the number of names."""
+    return " and ".join(map(_short, names)) if len(names) <= 2 else f"{len(names):,} parts"
 
 
 def _short(name: str) -> str:

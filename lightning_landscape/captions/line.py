@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lightning_landscape._text import shortened
-from lightning_landscape.captions.caption import ROUNDING, Caption, percent, samples
+from lightning_landscape.captions.caption import FLAT, ROUNDING, Caption, percent, samples
 from lightning_landscape.evidence import Line
 
-FLAT = 1e-4
-"""range of the losses on a line, over their size, below which the line is called flat"""
 SMALL_RISE = 0.01
 """share of the range of the losses up to which a rise does not keep the title from saying that the loss falls"""
 _NAMES = {"initial": "the initial weights", "previous": "the previous weights", "best": "the best weights"}

@@ -147,7 +147,7 @@ def _caption(groups: tuple[TrialGroup, ...]) -> Caption:
         if bar.name != GOING_ON and bar.gain - group.baseline > CLEAR
     ]
     if not helpful:
-        return Caption("Nothing that was tried lowers the loss more than going on as it is", details)
+        return Caption("Nothing that was tried lowers the loss clearly more than going on as it is", details)
     _, _, best, group = max(helpful, key=lambda trial: trial[:2])
     going_on = () if group.going_on is None else (f"{GOING_ON}: {result(group.going_on)}",)
     return Caption(f"{best.name[:1].upper()}{best.name[1:]}: loss {best.result}", (*going_on, *details))

@@ -64,7 +64,10 @@ def descent_figure(curvature: Curvature) -> Figure:
 def _draw_changes(axes: Axes, descent: Descent) -> None:
     distances, here = descent.distances, descent.distances.index(0.0)
     axes.set_xscale("symlog", linthresh=min(abs(distance) for distance in distances if distance))
-    axes.set_xticks(distances[1::2], [f"{distance:.2g}" for distance in distances[1::2]])
+    sizes = [abs(distance) for distance in distances if distance]
+    powers = range(math.ceil(math.log10(min(sizes))), math.floor(math.log10(max(sizes))) + 1)
+    ticks = sorted({0.0, *(sign * 10.0**power for power in powers for sign in (-1, 1))})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.axhline(0, color=INK, linewidth=0.8)

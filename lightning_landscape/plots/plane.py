@@ -22,6 +22,8 @@ FINER = 4
 """number of grid cells drawn for each cell that was measured, along each axis"""
 TICK_DISTANCE = 0.13
 """smallest distance of two ticks of the colour bar, as a share of its length"""
+ENOUGH_TICKS = 4
+"""number of ticks of the colour bar from which on no less round ones are added"""
 
 
 @figure_style()
@@ -52,7 +54,16 @@ def plane_figure(plane: Plane, step: int | None = None) -> Figure:
     caption = plane_caption(plane)
     lowest = lowest_point(plane)
     if lowest is not None and is_lower(plane):
-        axes.plot(*lowest[:2], "*", color="white", markersize=13, markeredgecolor=INK, markeredgewidth=0.9, zorder=7)
+        axes.plot(
+            *lowest[:2],
+            "*",
+            color="white",
+            markersize=13,
+            markeredgecolor=INK,
+            markeredgewidth=0.9,
+            zorder=7,
+            clip_on=False,
+        )
     axes.set_xlabel(f"{plane.x_name} (distance)")
     axes.set_ylabel(f"{plane.y_name} (distance)")
     for axis in (axes.xaxis, axes.yaxis):
@@ -145,7 +156,11 @@ def _levels(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Normalize
         return np.geomspace(low, high, 21), LogNorm(low, high), ticks
     if high - low <= FLAT * max(abs(low), abs(high), 1e-300):
         middle, pad = (low + high) / 2, 0.5 * FLAT * max(abs(low), abs(high), 1.0)
-        return np.linspace(middle - pad, middle + pad, 8), Normalize(middle - pad, middle + pad), [middle]
+        return (
+            np.linspace(middle - pad, middle + pad, 8),
+            Normalize(middle - pad, middle + pad),
+            [float(f"{middle:.4g}")],
+        )
     scale = PowerNorm(0.5, low, high)
     return low + (high - low) * np.linspace(0, 1, 15) ** 2, scale, round_ticks(low, high, scale)
 
@@ -158,6 +173,8 @@ def round_ticks(low: float, high: float, scale: Normalize) -> list[float]:
     ticks: list[float] = []
     exponent = math.floor(math.log10(high - low))
     for step in (factor * 10.0**power for power in (exponent, exponent - 1, exponent - 2) for factor in (5, 2, 1)):
+        if len(ticks) >= ENOUGH_TICKS:
+            break
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         for multiple in range(first, min(last, first + 100) + 1):
             places = max(0, 2 - math.floor(math.log10(step)))

@@ -65,7 +65,7 @@ def _draw_group(axes: Axes, group: TrialGroup, first: float) -> None:
         at, length = row + first % 1, _length(bar.gain)
         colour = _BASELINE if bar.name == GOING_ON else BLUE if bar.gain > 0 else VERMILION
         axes.barh(at, length, 0.7, color=colour)
-        axes.text(max(length, 0.0) + 0.012, at, bar.result, ha="left", va="center", fontsize=8)
+        axes.text(max(length, _length(group.baseline)) + 0.012, at, bar.result, ha="left", va="center", fontsize=8)
     if group.going_on is not None:
         x, rows = _length(group.going_on), (first - 0.5, first + len(group.bars) - 0.5)
         axes.plot([x, x], rows, color=INK, linewidth=1.1, linestyle=(0, (4, 3)), zorder=4)

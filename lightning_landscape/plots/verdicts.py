@@ -34,6 +34,7 @@ def timeline_figure(
     losses: Sequence[float | None],
     segments: Sequence[Sequence[Any]],
     verdicts: Sequence[Verdict] = (),
+    ranges: Sequence[Sequence[float | None]] = (),
 ) -> Figure:
     """Draw the training loss above a band with the states of the run, and a dotted line at each verdict.
 
@@ -42,6 +43,7 @@ def timeline_figure(
         losses: shape (n,); a loss that is None or not finite leaves a gap.
         segments: (first step, state) pairs; a state is "learning", "stalled", "not_judged" or the value of a `Cause`.
         verdicts: all verdicts of the run.
+        ranges: the lowest and the highest losses, each of shape (n,), between which the area is shaded; empty for none.
 
     Raises:
         ValueError: if there are no steps, or if `steps` and `losses` differ in length.
@@ -51,7 +53,11 @@ def timeline_figure(
     values = drawable(losses)
     figure, axes = new_axes(height=3.4)
     axes.plot(steps, values, color=BLUE, linewidth=1.8, marker="." if len(steps) < 3 else None)
-    beyond = set_loss_limits(axes, [(np.array(steps, dtype=np.float64), values)], log_ratio=30)
+    places = np.array(steps, dtype=np.float64)
+    bounds = [drawable(losses) for losses in ranges]
+    if bounds:
+        axes.fill_between(places, bounds[0], bounds[1], color=BLUE, alpha=0.18, linewidth=0)
+    beyond = set_loss_limits(axes, [(places, curve) for curve in (values, *bounds)], log_ratio=30)
     axes.set_xlim(min(0, steps[0]), max(1, steps[-1]))
     for verdict in verdicts:
         axes.axvline(verdict.step, color=VERMILION if verdict.stuck else SOFT, linewidth=1, linestyle=(0, (1, 2)))
@@ -62,7 +68,8 @@ def timeline_figure(
     axes.grid(visible=True, axis="y")
     format_steps(axes)
     missing = int(np.isnan(values).sum())
-    notes = [*([f"not finite at {missing} of {len(steps)} points"] if missing else []), *beyond]
+    shaded = ["light area: lowest to highest loss"] if bounds else []
+    notes = [*shaded, *([f"not finite at {missing} of {len(steps)} points"] if missing else []), *beyond]
     caption = run_caption(segments[-1][1] if segments else "learning", verdicts, steps, losses)
     add_texts(figure, caption.title, [*caption.details, *(["dotted line: a verdict"] if verdicts else [])], notes)
     return figure

@@ -98,6 +98,10 @@ def plane(*rows):
             "The best point of this plane lowers the loss by 1 (50%)",
         ),
         (
+            ((2.0, 2.0, 2.0), (2.0, 2.0, 1.9999), (2.0, 2.0, 2.0)),
+            "The loss is the same on the whole plane, to within 0.01%",
+        ),
+        (
             ((2.0, 2.0, 2.0), (2.0, 2.0, 1.9999), (2.0, 2.0, 3.0)),
             "The best point of this plane lowers the loss by 0.0001 (less than 0.01%)",
         ),
@@ -122,7 +126,7 @@ def test_of_equally_low_points_the_nearest_is_the_lowest():
         ([[1.0, 2.0, 3.0]], "Every part of the model receives a gradient"),
         ([[2e-7, 1e-3, 1.0]], "stem receives 2e-07 of the gradient of head"),
         ([[0.0, 1.0, 1.0]], "stem receives no gradient"),
-        ([[None, 0.0, 1.0]], "2 parts receive no gradient"),
+        ([[None, 0.0, 1.0]], "stem and body receive no gradient"),
         ([[0.0, None, 0.0]], "No part of the model receives a gradient"),
         ([[1.0, math.nan, 1.0]], "The gradient of body is not finite"),
         ([[math.nan, 1.0, 1.0], [1.0, 2.0, 3.0]], "Every part of the model receives a gradient"),

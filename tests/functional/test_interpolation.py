@@ -85,7 +85,7 @@ def test_points_with_different_parameters_are_refused_with_the_difference():
         ((1.0, 3.0, 2.0), 1.5),
         ((2.0, 1.0, 0.0), 0.0),
         ((2.0, 0.0, 2.0), 0.0),
-        ((2.0, 1.5, 0.0), 0.5),  # concave: above the chord although it falls from point to point
+        ((2.0, 1.5, 0.0), 0.5),  # concave: above the straight line although it falls from point to point
         ((-3.0, -1.0, -3.0), 2.0),
         ((1.0, math.nan, 1.0), math.inf),
         ((1.0, math.inf, 1.0), math.inf),

@@ -352,6 +352,17 @@ def test_the_timeline_shows_gaps_for_losses_that_are_not_finite_a_line_for_each_
     assert render(figure).shape == (340, 640, 3)
 
 
+def test_the_timeline_shades_the_area_between_the_lowest_and_the_highest_loss_and_a_spike_leaves_the_frame():
+    lows, highs = [1.5] * 100, [2.5] * 100
+    highs[40] = 1e6
+    figure = timeline_figure(range(100), [2.0] * 100, [(0, "learning")], ranges=(lows, highs))
+    low, high = figure.axes[0].get_ylim()
+    assert 1 < low < 1.5
+    assert 2.5 < high < 3
+    assert "1 value lies above the frame, up to 1e+06" in texts_on(figure)
+    assert "light area: lowest to highest loss" in texts_on(figure)
+
+
 def test_the_timeline_of_a_run_that_is_not_judged_does_not_claim_that_there_was_no_alarm():
     figure = timeline_figure(range(100), [2.0] * 100, [(0, "not_judged")])
     assert "no alarm" not in texts_on(figure)
