@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageChops
+from PIL import Image, ImageStat
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_landscape import add_surface
@@ -29,6 +29,8 @@ PATIENCE = 120
 """seconds after which waiting for the browser ends"""
 MESH_LEFT, MESH_TOP = 320, 220
 """pixels of the mesh tab that are left of and above the mesh"""
+LEAST_MESH = 0.05
+"""share of the mesh tab that a mesh covers at least"""
 WIDTH = 1280
 """pixels of the page"""
 COLOURS = 96
@@ -68,17 +70,19 @@ def write_surface(plane: Plane, step: int, path: Path) -> None:
             try:
                 _set_size(browser, 1100, 1000)
                 browser.get(f"{url}/#mesh")
-                _wait(browser, lambda _: _mesh(browser).getbbox() is not None)
-                mesh = _mesh(browser)
-                _quantized(ImageChops.invert(mesh.crop(mesh.getbbox()))).save(path, optimize=True)
+                _quantized(_wait(browser, _mesh)).save(path, optimize=True)
             finally:
                 browser.quit()
 
 
-def _mesh(browser: Any) -> Image.Image:
-    """Return the colours of the mesh, inverted so that what is white is black."""
+def _mesh(browser: Any) -> Image.Image | None:
+    """Return the part of the mesh tab that has colours; None before the mesh is drawn, since all else there is grey."""
     whole = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
-    return ImageChops.invert(whole.crop((MESH_LEFT, MESH_TOP, whole.width - 40, whole.height - 40)))
+    tab = whole.crop((MESH_LEFT, MESH_TOP, whole.width - 40, whole.height))
+    coloured = tab.convert("HSV").getchannel("S").point(lambda saturation: 255 * (saturation > 80))
+    if ImageStat.Stat(coloured).mean[0] < 255 * LEAST_MESH:
+        return None
+    return tab.crop(coloured.getbbox())
 
 
 @contextmanager
@@ -136,10 +140,11 @@ def _open(browser: Any, documents: Mapping[str, Document], page: Path, colours: 
     )
 
 
-def _wait(browser: Any, condition: Callable[[Any], bool]) -> None:
+def _wait(browser: Any, condition: Callable[[Any], Any]) -> Any:
+    """Call `condition` with the browser until the result counts as true, and return that."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    WebDriverWait(browser, PATIENCE).until(condition)
+    return WebDriverWait(browser, PATIENCE).until(condition)
 
 
 def _set_size(browser: Any, width: int, height: int) -> None:
