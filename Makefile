@@ -19,7 +19,7 @@ endef
 # half of what the other has left.
 pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help demo test check soak browser clean
+.PHONY: help demo pictures test check soak browser clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -27,6 +27,9 @@ help:  ## this list
 
 demo: $(installed)  ## train one healthy and one stuck run on real data; logs and pictures under out/
 	$(python) examples/quickstart.py
+
+pictures: $(installed) browser  ## draw the pictures of the docs anew, from short real runs
+	$(python) -m benchmarks.pictures --docs
 
 test: $(installed) browser  ## lint, types and the whole test suite; the last line says what was left out
 	$(lint)

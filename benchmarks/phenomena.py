@@ -225,10 +225,8 @@ def draw_readings(folder: Path, run: Trained) -> None:
     save(plane_figure(plane), folder / "plane.png")
 
 
-def main() -> None:
-    """Write all figures to the folder named on the command line."""
-    torch.set_num_threads(1)
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
+def draw_all(folder: Path) -> None:
+    """Write all figures to this folder, and print their numbers."""
     folder.mkdir(parents=True, exist_ok=True)
     draw_index(folder)
     run = trained(seed=0, steps=1500, snapshots=30)
@@ -238,4 +236,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    draw_all(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images"))

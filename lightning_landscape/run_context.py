@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -66,6 +66,8 @@ class RunContext:
     reinitialize: Callable[[int], Params] | None = None
     """takes a seed, and returns new initial weights, drawn as the layers' ``reset_parameters`` draws them; None where
     weights cannot be drawn"""
+    anchor_steps: Mapping[str, int] = field(default_factory=dict)
+    """optimizer steps of those anchors whose step is known, by the names in `LossSurface.anchors`; "initial" has 0"""
     frozen_since: Callable[[str], Params] | None = None
     """takes the name of an anchor, and returns those weights of it that have changed since and require no gradient now;
     the losses accept them in addition to the parameters of `LossSurface.here`; None where there are no such weights"""

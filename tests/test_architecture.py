@@ -46,6 +46,7 @@ ALLOWED_IMPORTS = {
     "_thinning": allow(),
     "evidence": allow("_text errors"),
     "diagnosis": allow(f"{BASIC} _text"),
+    "captions": allow("evidence _text"),
     "trace": allow("", "torch"),
     "observations": allow(BASIC, "torch"),
     "run_context": allow("observations trace", "torch"),
@@ -56,9 +57,11 @@ ALLOWED_IMPORTS = {
     "probes": allow(MATHS, "torch"),
     "remedies": allow(MATHS, "torch"),
     "metrics": allow("errors functional", "torch torchmetrics"),
-    "plots": allow(f"{BASIC} _files _text _thinning", "matplotlib numpy"),
+    "plots": allow(f"{BASIC} _files _text _thinning captions", "matplotlib numpy"),
     "reporting": allow(
-        f"{BASIC} _files _text _thinning clock diagnosis plots", "torch tensorboard numpy PIL rich", "matplotlib"
+        f"{BASIC} _files _text _thinning captions clock diagnosis plots",
+        "torch tensorboard numpy PIL rich",
+        "matplotlib",
     ),
     "trainer": allow(MATHS, "torch lightning pytorch_lightning"),
     "recording": allow(f"{MATHS} tracking trainer", "torch"),
@@ -68,7 +71,8 @@ ALLOWED_IMPORTS = {
         "torch",
     ),
     "callbacks": allow(
-        f"{MATHS} _renamed clock diagnosis examination plots probes recording remedies reporting tracking trainer",
+        f"{MATHS} _renamed captions clock diagnosis examination plots probes recording remedies reporting tracking "
+        "trainer",
         "torch lightning typing_extensions",
         "matplotlib",
     ),

@@ -27,7 +27,8 @@ class LossInterpolationMonitor(Monitor):
 
     It does so every `every_n_steps` steps, after a checkpoint, and when the loss stalls. If the run is then stuck, it
     warns and describes the lines. Scalar: ``landscape/barrier``, how far the loss on the line from the first anchor
-    rises above a straight line between its ends. Pictures: ``landscape/line_from_<anchor>``, where older curves fade.
+    rises above its lowest point before; 0 if it never rises. Pictures: ``landscape/line_from_<anchor>``, where older
+    curves fade.
 
     Args:
         anchors: where lines start: "initial", "previous" (at the last evaluation), "best", or checkpoint files.
@@ -71,7 +72,7 @@ class LossInterpolationMonitor(Monitor):
         super().__init__(examination, settings=settings)
 
     def scalars(self, record: StepRecord) -> Mapping[str, float]:
-        """Return the barrier on the latest line from the first anchor."""
+        """Return the largest rise of the loss on the latest line from the first anchor."""
         return line_scalars(self._state.readings)
 
     def figures(self) -> Mapping[str, Figure]:
@@ -99,10 +100,10 @@ def sentence(line: Line) -> str:
     """Return a description of the loss along the line."""
     if line.monotone:
         shape = "falls all the way"
-    elif line.barrier == 0:
-        shape = "meets no barrier"
+    elif line.barrier > 0:
+        shape = f"rises by up to {line.barrier:.3g} above its lowest point before"
     else:
-        shape = f"rises by up to {line.barrier:.3g} above a straight line between the two"
+        shape = "is not finite on the way"
     return (
         f"On the line from {line.anchor} to the present weights the loss goes from {line.losses[0]:.4g} to "
         f"{line.losses[-2]:.4g} and {shape}; one step beyond, it is {line.losses[-1]:.4g}."

@@ -29,8 +29,10 @@ from lightning_landscape.callbacks.views import (
     plane_figures,
     progress_scalars,
     timeline_figures,
+    trial_figures,
     verdict_scalar,
 )
+from lightning_landscape.captions import ordered_for
 from lightning_landscape.diagnosis import Detector
 from lightning_landscape.evidence import Plane
 from lightning_landscape.examination.effort import Setting
@@ -178,12 +180,14 @@ class LandscapeMonitor(Monitor):
         )
 
     def figures(self) -> Mapping[str, Figure]:
-        """Return the figures of the run so far."""
-        readings = self._state.readings
-        return (
+        """Return the figures of the run so far, what the latest verdict rests on first."""
+        readings, verdicts = self._state.readings, self._state.verdicts
+        pictures = (
             timeline_figures(self._state)
+            | trial_figures(self._state)
             | gradient_figures(self._state.gradients)
             | line_figures(readings)
             | plane_figures(readings)
             | curvature_figures(readings)
         )
+        return ordered_for(verdicts[-1].cause if verdicts else None, pictures)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lightning_landscape.captions import distinct_anchors, trial_chart
 from lightning_landscape.evidence import CAUSES, Curvature, GradientNoise, Line, Plane, ReadingsLog, Spectrum, Verdict
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.functional.noise import gradient_noise_scale
@@ -57,7 +58,7 @@ def progress_scalars(progress: Progress) -> dict[str, float]:
 
 
 def line_scalars(readings: ReadingsLog) -> dict[str, float]:
-    """Return the barrier on the latest line from the first anchor, in units of the loss."""
+    """Return the largest rise of the loss on the latest line from the first anchor, in units of the loss."""
     line = readings.latest_of_first_anchor(Line)
     return {} if line is None else {"barrier": line.barrier}
 
@@ -81,8 +82,8 @@ def plane_figures(readings: ReadingsLog) -> dict[str, Figure]:
     """Return the figure of the latest plane; nothing before the first alarm."""
     from lightning_landscape.plots import plane_figure
 
-    plane = readings.latest(Plane)
-    return {} if plane is None else {"plane": plane_figure(plane)}
+    planes = readings.of(Plane)
+    return {"plane": plane_figure(planes[-1][1], planes[-1][0])} if planes else {}
 
 
 def curvature_scalars(readings: ReadingsLog, learning_rate: float) -> dict[str, float]:
@@ -136,10 +137,19 @@ def curvature_figures(readings: ReadingsLog) -> dict[str, Figure]:
 
 
 def line_figures(readings: ReadingsLog) -> dict[str, Figure]:
-    """Return one figure for each anchor, in which older lines fade."""
+    """Return one figure for each anchor whose line differs from the others, in which older lines fade."""
     from lightning_landscape.plots import line_figure
 
-    return {f"line_from_{anchor}": line_figure(lines[-CURVES:]) for anchor, lines in readings.lines().items()}
+    lines = readings.lines()
+    return {f"line_from_{anchor}": line_figure(lines[anchor][-CURVES:]) for anchor in distinct_anchors(lines)}
+
+
+def trial_figures(state: RunState) -> dict[str, Figure]:
+    """Return the figure of the trials behind the latest verdict; nothing where there were none."""
+    from lightning_landscape.plots import trials_figure
+
+    chart = trial_chart(state.verdicts[-1].evidence) if state.verdicts else None
+    return {} if chart is None else {"trials": trials_figure(chart)}
 
 
 def timeline_figures(state: RunState) -> dict[str, Figure]:
@@ -149,7 +159,8 @@ def timeline_figures(state: RunState) -> dict[str, Figure]:
     curve = state.document.document()["course"]["curve"]
     if not curve["step"]:
         return {}
-    return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts)}
+    ranges = curve["low"], curve["high"]
+    return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts, ranges)}
 
 
 def in_short(state: RunState) -> str:

@@ -26,7 +26,7 @@ class RunComparison:
     losses: tuple[float, ...]
     """loss at the end of each run, on the same batches, shape (n,); may hold NaN and inf"""
     barriers: tuple[tuple[float, ...], ...]
-    """largest rise of the loss above a straight line between two ends, in units of the loss, shape (n, n), symmetric
+    """largest rise of the loss above the straight line between two ends, in units of the loss, shape (n, n), symmetric
     with 0 on the diagonal; NaN if an end is not finite, inf if only a point between them is not"""
     samples: int
     """number of samples that the loss averages over; 0 if it is unknown"""

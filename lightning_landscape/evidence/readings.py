@@ -169,21 +169,20 @@ class Line:
     losses: tuple[float, ...]
     """loss at each position, shape (n,); may hold NaN and inf"""
     barrier: float
-    """largest rise of the loss above a straight line between α = 0 and α = 1, in units of the loss; never negative; NaN
-    if an end is not finite, inf if only a point between them is not"""
+    """largest rise of the loss above the lowest loss before it, from α = 0 to α = 1, in units of the loss; 0 if the
+    loss never rises, NaN if an end is not finite, inf if only a point between them is not"""
     monotone: bool
     """whether the loss never rises from α = 0 to α = 1"""
     samples: int
     """number of samples that the loss averages over; 0 if it is unknown"""
+    anchor_step: int | None = None
+    """optimizer step after which the weights were those of the anchor, 0 for the initial ones; None if it is unknown"""
 
     __repr__ = short_repr
 
-    @property
-    def relative_barrier(self) -> float:
-        """Barrier over the larger of the losses at α = 0 and α = 1; NaN if that loss is not positive."""
-        ends = [loss for alpha, loss in zip(self.alphas, self.losses, strict=True) if alpha in (0.0, 1.0)]
-        top = max(ends)
-        return self.barrier / top if top > 0 else math.nan
+    def loss_at(self, alpha: float) -> float:
+        """Return the loss at this position; NaN where it was not measured."""
+        return next((loss for a, loss in zip(self.alphas, self.losses, strict=True) if a == alpha), math.nan)
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,8 @@ class Examination:
 
     def can_probe(self, state: RunState) -> bool:
         """Return whether probes may run at this check: batches were captured, and the loss is finite or is replayed."""
-        finite = state.progress.divergence is None and state.progress.finite
-        return self.replay.due(state) or (self.captures.for_probes and finite)
+        usable = self.captures.for_probes and state.progress.divergence is None and state.progress.finite
+        return usable or self.replay.due(state)
 
     def due_probes(self, state: RunState) -> tuple[Probe, ...]:
         """Return the probes that are due: all of them for a stalled loss, else those of the schedule."""
@@ -203,14 +203,14 @@ class Examination:
         self.schedule.enter(state.steps)
         self.captures.end_probes()
         replays, diagnosing = self.replay.due(state), any(probe in self._probes for probe in probes)
-        names = tuple(map(name_of, probes))
-        budget, earlier, done = self.memory.begin(names, diagnosing=diagnosing)
+        budget, earlier, done = self.memory.begin(names := tuple(map(name_of, probes)), diagnosing=diagnosing)
         reason = ProbeReason.REPLAY if replays else reason or self.memory.reason(state.probe_reason)
         spending = self.limits.spending(reason, state.steps, budget)
         schedule, kept = state.progress.schedule, self.memory.kept(host.module) if diagnosing else None
         rate = None if schedule is None else schedule.typical
         runner = ProbeRunner(host, guard, spending, self._loss_fn, rate, kept, readings=[*earlier], done=done)
         runner.floor, runner.restart_order = floor_of(state), lambda so_far: restart_order(state.evidence(so_far))
+        runner.anchor_steps = self.snapshots.steps
         runner.run(
             probes,
             self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from lightning_landscape.evidence import Evidence, LossFloor, Measurements, chec
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.memory import for_probe, is_out_of_memory, skipped_within, why_too_large
 from lightning_landscape.examination.naming import name_of
-from lightning_landscape.examination.spending import Spending, Underway
+from lightning_landscape.examination.spending import Spending, Underway, checked_price
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.module_surface.during_fit import host_surface
 from lightning_landscape.surface import LossSurface, Params, Probe, cost_of
@@ -59,6 +58,8 @@ class ProbeRunner:
     """what could not be measured, and why"""
     left_out: dict[str, tuple[str, str]] = field(default_factory=dict)
     """probes that the budget did not cover: the reason, and the setting with which they would run"""
+    anchor_steps: Mapping[str, int] = field(default_factory=dict)
+    """optimizer steps of the anchors, by their names"""
     measured: set[str] = field(default_factory=set)
     """names of the probes that have run"""
     floor: float | None = None
@@ -159,15 +160,14 @@ class ProbeRunner:
         with self.guard(name):
             try:
                 left = self.host.from_first_rank(self.spending.left(follow_up=self._is_follow_up(probe)))
-                surface = surface.with_budget(left).with_floor(self.floor)
                 if reason := why_too_large(probe, surface):
                     self.skipped[name] = reason
                     return
-                if self.restart_order is not None:
-                    order = self.restart_order(self.readings)
-                    surface = replace(surface, run=replace(surface.run, restart_order=order))
+                known: dict[str, Any] = {"floor": self.floor, "anchor_steps": self.anchor_steps}
+                known |= {} if self.restart_order is None else {"restart_order": self.restart_order(self.readings)}
+                surface = replace(surface, run=replace(surface.run, gradient_budget=left, **known))
                 with ranks.together():
-                    price = _checked_price(cost_of(probe, surface))
+                    price = checked_price(cost_of(probe, surface))
                 price = self.host.from_first_rank(price)
                 if not self._covers(probe, name, price, left):
                     return
@@ -254,17 +254,6 @@ def _is_number(reading: object) -> TypeGuard[SupportsFloat]:
     if isinstance(reading, torch.Tensor):
         return reading.numel() == 1 and not reading.is_complex()
     return isinstance(reading, Real) and not isinstance(reading, bool)
-
-
-def _checked_price(price: float | None) -> float | None:
-    """Return the price.
-
-    Raises:
-        ValueError: if it is not a finite number of gradients.
-    """
-    if price is not None and not 0 <= price < math.inf:
-        raise ValueError(f"cost must return a number of gradients, 0 or more, got {price!r}")
-    return price
 
 
 def _reading_of_first_rank(ranks: Ranks, reading: object | None) -> object | None:

@@ -72,6 +72,11 @@ class Snapshots:
         """The step of the anchor "best", and the mean training loss of the steps after it; None if there is none."""
         return None if self._best_loss is None or "best" not in self._steps else (self._steps["best"], self._best_loss)
 
+    @property
+    def steps(self) -> dict[str, int]:
+        """The optimizer steps of the anchors that were copied during the run, by their names; 0 for "initial"."""
+        return {name: self._steps.get(name, 0) for name in self._points}
+
     def has(self, name: str) -> bool:
         """Return whether this anchor was copied during the run."""
         return name in self._points
@@ -133,7 +138,7 @@ class Snapshots:
             on_path: whether to add the weights to the path.
         """
         self.take("previous", module, step)
-        if loss is not None and not self._keeps_recent(weights_of(module)):
+        if loss is not None and size_of(weights_of(module)) > MOST_RECENT_BYTES:
             self.take_best(loss, module, step)
         if on_path:
             self.add_to_path(module, step)
@@ -166,7 +171,7 @@ class Snapshots:
         """
         weights = weights_of(module)
         size = size_of(weights)
-        if not self._keeps_recent(weights):
+        if size > MOST_RECENT_BYTES:
             return
         if self._recent is not None and step - self._recent[0] < RECENT_STEPS * max(1, -(-size // RECENT_BYTES)):
             return
@@ -184,9 +189,6 @@ class Snapshots:
 
     def _is_lowest(self, loss: float | None) -> bool:
         return loss is not None and "best" in self.names and (self._best_loss is None or loss < self._best_loss)
-
-    def _keeps_recent(self, weights: Params) -> bool:
-        return size_of(weights) <= MOST_RECENT_BYTES
 
     def points(self, like: Params, *, by_step: bool = False) -> dict[str, Params]:
         """Return the points that belong to the model with the parameters `like`, by name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -167,3 +168,14 @@ def batches_for(budget: Budget, captured: ProbeSet, *, diagnosing: bool) -> Prob
     if gradients is not None:
         most = min(most, max(FEWEST_BATCHES, gradients // WORK_PER_BATCH))
     return captured.latest(most, SAMPLES)
+
+
+def checked_price(price: float | None) -> float | None:
+    """Return the price.
+
+    Raises:
+        ValueError: if it is not a finite number of gradients.
+    """
+    if price is not None and not 0 <= price < math.inf:
+        raise ValueError(f"cost must return a number of gradients, 0 or more, got {price!r}")
+    return price

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -55,8 +55,34 @@ def interpolate(
     return moved if alpha == 0 else {name: torch.lerp(moved[name], end[name].detach(), alpha) for name in end}
 
 
+def rise_above_minimum(losses: Sequence[float]) -> float:
+    """Return the largest rise of the loss above the lowest loss before it on a path, in units of the loss.
+
+    It is the barrier between two points of the same run: 0 if the loss never rises, whatever the shape of its fall.
+    Rises within the float32 rounding error of the larger end count as 0. It is inf if a loss between finite ends is not
+    finite, and NaN if one of the ends is not finite.
+
+    Args:
+        losses: shape (n,), in the order in which the path is followed.
+
+    >>> rise_above_minimum([2.0, 1.75, 0.0])
+    0.0
+    >>> rise_above_minimum([2.0, 1.0, 1.5, 0.0])
+    0.5
+    """
+    if not (math.isfinite(losses[0]) and math.isfinite(losses[-1])):
+        return math.nan
+    if not all(map(math.isfinite, losses)):
+        return math.inf
+    rise = max(loss - lowest for loss, lowest in zip(losses, accumulate(losses, min), strict=True))
+    return rise if rise > _rounding(losses) else 0.0
+
+
 def barrier_height(losses: Sequence[float], alphas: Sequence[float]) -> float:
-    """Return the loss barrier [Frankle20]_ of a path: its largest rise over the straight line between its ends.
+    """Return the loss barrier [Frankle20]_ between two runs: the largest rise over the straight line between the ends.
+
+    Within one run, where the loss at the start is usually far higher than at the end, use `rise_above_minimum`: a loss
+    that falls slowly first and fast later lies above the straight line although it never rises.
 
     The barrier is in units of the loss and never negative. It is inf if a loss between finite ends is not finite, and
     NaN if one of the ends is not finite.
@@ -91,7 +117,11 @@ def is_monotone(losses: Sequence[float]) -> bool:
 
     .. [Goodfellow15] Qualitatively characterizing neural network optimization problems, arXiv:1412.6544.
     """
+    slack = _rounding(losses)
+    return all(after <= lowest + slack for lowest, after in zip(accumulate(losses, min), losses[1:], strict=False))
+
+
+def _rounding(losses: Sequence[float]) -> float:
+    """Return the float32 rounding error of the larger end; 0 if an end is not finite, so that every rise counts."""
     slack = 1e-6 * max(abs(losses[0]), abs(losses[-1]))
-    if not math.isfinite(slack):
-        slack = 0.0  # with an infinite slack, no rise would count
-    return all(after <= before + slack for before, after in pairwise(losses))
+    return slack if math.isfinite(slack) else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from lightning_landscape._text import shortened
 
 # From the palette of Okabe and Ito, whose colours can be distinguished with every kind of colour vision.
 BLUE, VERMILION, INK, SOFT, FAINT = "#0072B2", "#D55E00", "#333333", "#6B7278", "#EEF0F2"
+
+LETTERS_OF_TITLE, LETTERS_OF_NUMBERS, LETTERS_OF_NOTES = 70, 98, 112
+"""letters for which a figure is wide enough, in the usual size"""
 
 _STYLE: dict[str, Any] = {
     "figure.dpi": 100,
@@ -97,11 +101,19 @@ def add_texts(figure: Figure, title: str, numbers: list[str], notes: list[str], 
     layout = figure.get_layout_engine()
     if isinstance(layout, ConstrainedLayoutEngine):
         layout.set(rect=(0, bottom, 1, 1 - 0.47 / height - bottom))
-    figure.text(0.012, 1 - 0.08 / height, title, va="top", fontsize=11, fontweight="bold")
-    figure.text(0.012, 1 - 0.29 / height, " · ".join(numbers), va="top")
-    figure.text(0.012, 0.08 / height, " · ".join(notes), fontsize=8, color=SOFT)
+    _write(figure, 1 - 0.08 / height, title, 11, LETTERS_OF_TITLE, va="top", fontweight="bold")
+    _write(figure, 1 - 0.29 / height, " · ".join(numbers), 9, LETTERS_OF_NUMBERS, va="top")
+    _write(
+        figure, 0.08 / height, " · ".join(notes), 8, LETTERS_OF_NOTES if not key else LETTERS_OF_NOTES // 2, color=SOFT
+    )
     if key:
         figure.legend(handles=key, loc="lower right", ncols=len(key), borderaxespad=0.1)
+
+
+def _write(figure: Figure, y: float, text: str, size: float, letters: int, **style: Any) -> None:
+    """Write a line of text at the left edge; one of more letters than this is written smaller."""
+    plain = re.sub(r"(?<!\\)\$", r"\\$", text)  # matplotlib would parse what stands between two dollar signs
+    figure.text(0.012, y, plain, fontsize=size * min(1.0, letters / max(1, len(text))), **style)
 
 
 def format_steps(axes: Axes) -> None:

@@ -48,7 +48,7 @@ def barrier_figure(comparison: RunComparison) -> Figure:
     key = [Patch(facecolor="none", edgecolor=INK, linewidth=2, label="one basin")] if shared else []
     if not np.isfinite(cells).all():
         key.append(Patch(color=VERMILION, label="not finite"))
-    add_texts(figure, "Barriers between runs", _numbers(comparison), ["hidden units are not aligned"], key)
+    add_texts(figure, _title(comparison), _numbers(comparison), ["hidden units are not aligned"], key)
     return figure
 
 
@@ -81,9 +81,14 @@ def _scale(values: NDArray[np.float64]) -> Normalize:
     return LogNorm(max(low, high * 1e-4), high) if high > _LOG_RATIO * low else Normalize(0.0, high)
 
 
+def _title(comparison: RunComparison) -> str:
+    if len(comparison.basins) == 1:
+        return f"No barrier separates the {len(comparison.runs)} runs"
+    return f"Barriers separate the {len(comparison.runs)} runs into {len(comparison.basins)} basins"
+
+
 def _numbers(comparison: RunComparison) -> list[str]:
     samples = [f"{comparison.samples:,} samples"] if comparison.samples else []
-    basins = f"{len(comparison.basins)} basin{'s' * (len(comparison.basins) > 1)} of {len(comparison.runs)} runs"
     finite = [loss for loss in comparison.losses if math.isfinite(loss)]
     lowest = [f"lowest loss {min(finite):.3g}"] if finite else []
-    return [basins, f"tolerance {comparison.tolerance:.0%} of the higher end", *lowest, *samples]
+    return [f"tolerance {comparison.tolerance:.0%} of the higher end", *lowest, *samples]

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lightning_landscape.captions import descent_caption, spectrum_caption
 from lightning_landscape.evidence import Curvature, Descent, Spectrum
 from lightning_landscape.plots.canvas import BLUE, INK, VERMILION, add_texts, figure_style, new_axes
 
@@ -32,12 +33,8 @@ def spectrum_figure(spectrum: Spectrum) -> Figure:
     axes.set_ylim(bottom=floor)
     axes.set_xlabel("curvature (eigenvalue of the Hessian)")
     axes.set_ylabel("density of directions")
-    numbers = [
-        f"{spectrum.share_negative:.0%} of {spectrum.parameters:,} directions bend down",
-        f"trace {spectrum.trace:.3g} ± {spectrum.trace_error:.1g}",
-        *([f"{spectrum.samples:,} samples"] if spectrum.samples else []),
-    ]
-    add_texts(figure, "Curvatures of the loss", numbers, _method_note(spectrum.reason, spectrum.method))
+    caption = spectrum_caption(spectrum)
+    add_texts(figure, caption.title, [*caption.details], _method_note(spectrum.reason, spectrum.method))
     return figure
 
 
@@ -55,26 +52,22 @@ def descent_figure(curvature: Curvature) -> Figure:
         )
     figure, axes = new_axes()
     _draw_changes(axes, descent)
-    axes.set_xlabel("distance from the present weights")
+    axes.set_xlabel("distance from the present weights along the direction of smallest curvature")
     axes.set_ylabel("change of the loss")
     axes.grid(visible=True)
     axes.legend(loc="best")
-    numbers = [
-        f"λ_min = {curvature.lambda_min:.3g} ± {curvature.residual_min:.1g}",
-        f"λ_max = {curvature.lambda_max:.3g}",
-        f"falls by {descent.drop:.3g} at {descent.distance:.2g}",
-    ]
-    if descent.held_out_drop is not None:
-        numbers.append(f"on other batches by {descent.held_out_drop:.3g}")
-    notes = _method_note(curvature.reason, curvature.method)
-    add_texts(figure, "Loss along the direction of smallest curvature", numbers, notes)
+    caption = descent_caption(curvature, descent)
+    add_texts(figure, caption.title, [*caption.details], _method_note(curvature.reason, curvature.method))
     return figure
 
 
 def _draw_changes(axes: Axes, descent: Descent) -> None:
     distances, here = descent.distances, descent.distances.index(0.0)
     axes.set_xscale("symlog", linthresh=min(abs(distance) for distance in distances if distance))
-    axes.set_xticks(distances[1::2], [f"{distance:.2g}" for distance in distances[1::2]])
+    sizes = [abs(distance) for distance in distances if distance]
+    powers = range(math.ceil(math.log10(min(sizes))), math.floor(math.log10(max(sizes))) + 1)
+    ticks = sorted({0.0, *(sign * 10.0**power for power in powers for sign in (-1, 1))})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.axhline(0, color=INK, linewidth=0.8)

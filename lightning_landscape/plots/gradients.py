@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from lightning_landscape._thinning import merge_columns
+from lightning_landscape.captions import gradient_caption
 from lightning_landscape.plots.canvas import (
     VERMILION,
     add_texts,
@@ -63,7 +64,8 @@ def gradient_norm_figure(steps: Sequence[int], groups: Sequence[str], norms: Seq
     axes.set_xlabel("optimizer step")
     format_steps(axes)
     axes.tick_params(axis="y", length=0)
-    add_texts(figure, "Gradient norm before clipping", _numbers(steps, groups, cells), _notes(cells), key)
+    caption = gradient_caption(steps, groups, _in_order(steps, values))
+    add_texts(figure, short_name(caption.title, 90), [*caption.details], _notes(steps, groups, cells), key)
     return figure
 
 
@@ -121,7 +123,7 @@ def _draw_cells(axes: Axes, edges: Norms, cells: Norms) -> list[Patch]:
         ticks = log_ticks(low, high)
         bar = axes.figure.colorbar(mesh, ax=axes, extend=beyond, ticks=ticks, format="{x:.3g}", pad=0.02, aspect=28)
         bar.ax.minorticks_off()
-        bar.set_label("gradient norm")
+        bar.set_label("gradient norm before clipping")
         bar.outline.set_visible(False)
     axes.pcolormesh(
         edges,
@@ -148,14 +150,18 @@ def _range(positive: Norms) -> tuple[float, float, str]:
     return 10 ** (low - widen), 10 ** (high + widen), beyond[bool(logs.min() < low), bool(logs.max() > high)]
 
 
-def _numbers(steps: Sequence[int], groups: Sequence[str], cells: Norms) -> list[str]:
-    first, last, distinct = min(steps), max(steps), len(set(steps))
-    span = f"steps {first:,} to {last:,}" if first < last else f"step {first:,}"
-    rows = f" in {cells.shape[0]} rows" if cells.shape[0] < len(groups) else ""
-    merged = [f"{cells.shape[1]} columns, largest norms"] if cells.shape[1] < distinct else []
-    return [span, f"{len(groups):,} group{'s' * (len(groups) > 1)}{rows}", *merged]
+def _in_order(steps: Sequence[int], norms: Norms) -> list[list[float]]:
+    """Return the norms by ascending steps."""
+    rows: list[list[float]] = norms[np.argsort(np.asarray(steps), kind="stable")].tolist()
+    return rows
 
 
-def _notes(cells: Norms) -> list[str]:
-    not_finite = int((~np.isfinite(cells)).any(axis=0).sum())
-    return [f"not finite in {not_finite} of {cells.shape[1]} columns"] if not_finite else []
+def _notes(steps: Sequence[int], groups: Sequence[str], cells: Norms) -> list[str]:
+    notes = []
+    if not_finite := int((~np.isfinite(cells)).any(axis=0).sum()):
+        notes.append(f"not finite in {not_finite} of {cells.shape[1]} columns")
+    if cells.shape[0] < len(groups):
+        notes.append(f"{len(groups):,} groups in {cells.shape[0]} rows")
+    if cells.shape[1] < len(set(steps)):
+        notes.append(f"{cells.shape[1]} columns, largest norms")
+    return notes

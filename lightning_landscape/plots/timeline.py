@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -19,13 +18,11 @@ from lightning_landscape.plots.canvas import (
     format_steps,
     new_axes,
     short_name,
-    use_log_scale,
 )
+from lightning_landscape.plots.limits import drawable, set_loss_limits
 
 _RUN_COLOURS = (BLUE, "#7A7F85", "#56B4E9", "#E69F00")
 _MARK_COLOURS = (VERMILION, "#009E73", "#CC79A7", INK)
-_DRAWABLE = 1e100
-"""loss above which matplotlib's arithmetic overflows"""
 _BLOCKS = 60
 """number of blocks of steps whose mean losses make up the strong curve of a run"""
 
@@ -44,29 +41,28 @@ def loss_figure(runs: Mapping[str, Sequence[tuple[int, float]]], marks: Sequence
     if not runs or not all(runs.values()):
         raise ValueError(f"every run must have at least one (step, loss) pair, got {list(runs)}")
     figure, axes = new_axes()
-    finite, numbers = [], []
+    curves, numbers = [], []
     for (name, losses), colour in zip(runs.items(), cycle(_RUN_COLOURS), strict=False):
         steps = np.array([step for step, _ in losses], dtype=np.float64)
-        values = np.array([loss if abs(loss) < _DRAWABLE else math.nan for _, loss in losses], dtype=np.float64)
+        values = drawable([loss for _, loss in losses])
         means = _means(values)
         axes.plot(steps, values, color=colour, alpha=0.22, linewidth=0.7)
         axes.plot(_means(steps), means, color=colour, linewidth=2.2, label=short_name(name, 40), zorder=4)
         numbers.append(f"{short_name(name, 24)}: {means[0]:.3g} to {means[-1]:.3g}")
-        finite.append(values[np.isfinite(values)])
+        curves.append((steps, values))
     for (step, text), colour in zip(_merged(marks).items(), cycle(_MARK_COLOURS), strict=False):
         entry = f"step {step:,}: {short_name(text, 60)}"
         axes.axvline(step, color=colour, linewidth=1.4, linestyle=(0, (4, 2)), label=entry)
-    all_losses = np.concatenate(finite)
-    if all_losses.size and all_losses.min() > 0 and all_losses.max() > 20 * all_losses.min():
-        use_log_scale(axes, all_losses.min(), all_losses.max())
+    notes = set_loss_limits(axes, curves, log_ratio=20)
     axes.set_ylabel("training loss")
     axes.set_xlabel("optimizer step")
     format_steps(axes)
     axes.grid(visible=True, axis="y")
     axes.margins(x=0.01)
     axes.legend(loc="best")
-    missing = sum(map(len, runs.values())) - all_losses.size
-    add_texts(figure, "Training loss", numbers, [f"not finite at {missing:,} steps"] if missing else [])
+    missing = sum(int(np.isnan(values).sum()) for _, values in curves)
+    notes = [*([f"not finite at {missing:,} steps"] if missing else []), *notes]
+    add_texts(figure, "Training loss", numbers, notes)
     return figure
 
 

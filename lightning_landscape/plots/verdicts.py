@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lightning_landscape.captions import run_caption
 from lightning_landscape.evidence import TONES, Verdict
 from lightning_landscape.plots.canvas import (
     BLUE,
@@ -20,8 +20,8 @@ from lightning_landscape.plots.canvas import (
     figure_style,
     format_steps,
     new_axes,
-    use_log_scale,
 )
+from lightning_landscape.plots.limits import drawable, set_loss_limits
 
 _COLORS = {"good": "#BFE3D7", "unsure": "#F3DFB0", "quiet": "#C9DCEB", "alarm": "#F6C9B0"}
 _LETTER = 0.062
@@ -34,6 +34,7 @@ def timeline_figure(
     losses: Sequence[float | None],
     segments: Sequence[Sequence[Any]],
     verdicts: Sequence[Verdict] = (),
+    ranges: Sequence[Sequence[float | None]] = (),
 ) -> Figure:
     """Draw the training loss above a band with the states of the run, and a dotted line at each verdict.
 
@@ -42,6 +43,7 @@ def timeline_figure(
         losses: shape (n,); a loss that is None or not finite leaves a gap.
         segments: (first step, state) pairs; a state is "learning", "stalled", "not_judged" or the value of a `Cause`.
         verdicts: all verdicts of the run.
+        ranges: the lowest and the highest losses, each of shape (n,), between which the area is shaded; empty for none.
 
     Raises:
         ValueError: if there are no steps, or if `steps` and `losses` differ in length.
@@ -49,13 +51,12 @@ def timeline_figure(
     if not steps or len(steps) != len(losses):
         raise ValueError(f"steps and losses must have the same length, at least 1, got {len(steps)}, {len(losses)}")
     figure, axes = new_axes(height=3.4)
-    finite = draw_timeline(axes, steps, losses, segments, verdicts)
-    alarms = sum(verdict.stuck for verdict in verdicts)
-    without_alarm = "not judged" if any(state == "not_judged" for _, state in segments) else "no alarm"
-    summary = f"{alarms} alarm{'s' * (alarms != 1)}" if alarms else without_alarm
-    missing = len(steps) - finite
-    notes = [f"not finite at {missing} of {len(steps)} points"] if missing else []
-    add_texts(figure, "Training loss and verdicts", [f"to step {steps[-1]:,}", summary], notes)
+    beyond = draw_timeline(axes, steps, losses, segments, verdicts, ranges)
+    missing = int(np.isnan(drawable(losses)).sum())
+    shaded = ["light area: lowest to highest loss"] if ranges else []
+    notes = [*shaded, *([f"not finite at {missing} of {len(steps)} points"] if missing else []), *beyond]
+    caption = run_caption(segments[-1][1] if segments else "learning", verdicts, steps, losses)
+    add_texts(figure, caption.title, [*caption.details, *(["dotted line: a verdict"] if verdicts else [])], notes)
     return figure
 
 
@@ -65,13 +66,15 @@ def draw_timeline(
     losses: Sequence[float | None],
     segments: Sequence[Sequence[Any]],
     verdicts: Sequence[Verdict],
-) -> int:
-    """Draw the loss, the band of states and the lines of `timeline_figure`, and return the number of finite losses."""
-    values = np.array([np.nan if loss is None or not math.isfinite(loss) else loss for loss in losses])
+    ranges: Sequence[Sequence[float | None]] = (),
+) -> list[str]:
+    """Draw the loss, the band of states and the lines of `timeline_figure`, and return notes on what lies beyond."""
+    values, places = drawable(losses), np.array(steps, dtype=np.float64)
     axes.plot(steps, values, color=BLUE, linewidth=1.8, marker="." if len(steps) < 3 else None)
-    finite = values[np.isfinite(values)]
-    if finite.size and finite.min() > 0 and finite.max() > 30 * finite.min():
-        use_log_scale(axes, finite.min(), finite.max())
+    bounds = [drawable(losses) for losses in ranges]
+    if bounds:
+        axes.fill_between(places, bounds[0], bounds[1], color=BLUE, alpha=0.18, linewidth=0)
+    beyond = set_loss_limits(axes, [(places, curve) for curve in (values, *bounds)], log_ratio=30)
     axes.set_xlim(min(0, steps[0]), max(1, steps[-1]))
     for verdict in verdicts:
         axes.axvline(verdict.step, color=VERMILION if verdict.stuck else SOFT, linewidth=1, linestyle=(0, (1, 2)))
@@ -81,7 +84,7 @@ def draw_timeline(
     axes.tick_params(axis="x", pad=22)
     axes.grid(visible=True, axis="y")
     format_steps(axes)
-    return int(finite.size)
+    return list(beyond)
 
 
 def _draw_band(axes: Axes, segments: Sequence[Sequence[Any]], last: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from lightning_landscape.evidence import Line
-from lightning_landscape.functional.interpolation import barrier_height, interpolate, is_monotone, line_alphas
+from lightning_landscape.functional.interpolation import interpolate, is_monotone, line_alphas, rise_above_minimum
 from lightning_landscape.surface import LossSurface
 
 
@@ -27,7 +27,7 @@ class LossLine:
         line_alphas(self.points)  # raises ValueError for fewer than 3 points
 
     def __call__(self, surface: LossSurface) -> Line | None:
-        """Return the losses on the line and their barrier; None where the surface has no such anchor."""
+        """Return the losses on the line and their largest rise; None where the surface has no such anchor."""
         start = surface.anchors.get(self.anchor)
         if start is None:
             return None
@@ -40,9 +40,10 @@ class LossLine:
             anchor=self.anchor,
             alphas=alphas,
             losses=losses,
-            barrier=barrier_height(up_to_here, alphas[: self.points]),
+            barrier=rise_above_minimum(up_to_here),
             monotone=is_monotone(up_to_here),
             samples=surface.run.samples,
+            anchor_step=surface.run.anchor_steps.get(self.anchor),
         )
 
     def cost(self, surface: LossSurface) -> float:

@@ -119,7 +119,7 @@ def _principal_axes(surface: LossSurface) -> tuple[Frame, tuple[str, str]] | Non
     first, second = (float(global_norm(list(axis.values()))) for axis in axes)
     if not second > STRAIGHT * first:
         return None
-    return Frame.spanned_by(surface.here, *axes), ("path, first component", "path, second component")
+    return Frame.spanned_by(surface.here, *axes), ("main direction of the run", "second direction of the run")
 
 
 def _line_and_descent(surface: LossSurface) -> tuple[Frame, tuple[str, str]] | None:

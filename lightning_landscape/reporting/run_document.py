@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_landscape._text import capitalised, shortened
 from lightning_landscape._thinning import largest_norm, merge_pairs
+from lightning_landscape.captions import Caption, caption_of, gradient_caption, order_for, run_caption, trial_chart
 from lightning_landscape.evidence import TONES, Curvature, Plane, ReadingsLog, Spectrum, Verdict, to_builtins
 from lightning_landscape.evidence.card import link_to
 from lightning_landscape.reporting.numbers import evidence_rows
@@ -103,6 +104,9 @@ class RunDocument:
             "tones": dict(TONES),
             "verdicts": [_verdict_as_dict(verdict) for verdict in verdicts[-VERDICTS:]],
             "earlier_verdicts": max(0, len(verdicts) - VERDICTS),
+            "order": [*order_for(verdicts[-1].cause if verdicts else None)],
+            **self._caption(verdicts, columns),
+            **_trials(verdicts),
             **known,
         }
         parts = {"course": course, "lines": {}, "planes": {}, "curvature": {}}
@@ -112,6 +116,11 @@ class RunDocument:
             if found := readings.of(kind):
                 parts[part][field] = _with_steps(found)
         return {name: {"schema": SCHEMA, **rounded(part)} for name, part in parts.items() if part}
+
+    def _caption(self, verdicts: Sequence[Verdict], columns: Sequence[Sequence[Any]]) -> dict[str, Any]:
+        """Return the title of the loss curve with these columns; nothing before the first step."""
+        state = self.segments[-1][1] if self.segments else "learning"
+        return _titled(run_caption(state, verdicts, columns[0], columns[1])) if columns[0] else {}
 
 
 def heat_map(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequence[float | None]]) -> dict[str, Any]:
@@ -125,6 +134,7 @@ def heat_map(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequen
         groups: (m,) names of the groups.
         norms: (n, m).
     """
+    caption = _titled(gradient_caption(steps, groups, norms)) if norms else {}
     steps, columns = list(steps), [column[:GROUPS] for column in norms]
     while len(columns) > COLUMNS:
         steps, columns = [*steps[1:-1:2], steps[-1]], [*merge_pairs(columns)]
@@ -134,6 +144,7 @@ def heat_map(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequen
         "groups": [clean(group) for group in groups[:GROUPS]],
         "omitted": max(0, len(groups) - GROUPS),
         "norms": [[_norm(norm) for norm in column] for column in columns],
+        **caption,
     }
 
 
@@ -174,7 +185,18 @@ def rounded(value: object) -> Any:
 
 
 def _with_steps(readings: Sequence[tuple[int, object]]) -> list[dict[str, Any]]:
-    return [{"step": step, **to_builtins(reading)} for step, reading in readings]
+    return [{"step": step, **to_builtins(reading), **_titled(caption_of(reading, step))} for step, reading in readings]
+
+
+def _titled(caption: Caption | None) -> dict[str, Any]:
+    """Return the title of a picture, and the texts for the line below it; nothing for a reading without a picture."""
+    return {} if caption is None else {"title": caption.title, "details": [*caption.details]}
+
+
+def _trials(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Return the trials behind the latest verdict, as they are drawn; nothing where there were none."""
+    chart = trial_chart(verdicts[-1].evidence) if verdicts else None
+    return {} if chart is None else {"trials": {**_titled(chart.caption), "groups": to_builtins(chart)["groups"]}}
 
 
 def _norm(norm: float | None) -> float | str | None:

@@ -94,7 +94,7 @@ READINGS = (
     GradientNoise(signal=0.1, noise=3.0, batches=4, batch_samples=32.0),
     GradientScale(norm=0.5, relative=2.0, groups={"net.0": 0.3, "net.2": 0.4}),
     Activity(dead=0.5, dead_layer="net.1", saturated=0.0, saturated_layer=None, layers=2, samples=64),
-    Line("initial", (0.0, 0.5, 1.0, 1.5), (2.0, 3.0, 1.0, 0.9), barrier=1.5, monotone=False, samples=64),
+    Line("initial", (0.0, 0.5, 1.0, 1.5), (2.0, 3.0, 1.0, 0.9), barrier=1.0, monotone=False, samples=64, anchor_step=0),
     Curvature(
         lambda_min=-1.0,
         lambda_max=2.0,
@@ -292,15 +292,6 @@ def test_a_learning_rate_that_was_never_above_zero_is_at_its_peak():
 )
 def test_first_to_last_is_the_ratio_of_the_first_and_the_last_group(groups, ratio):
     assert GradientScale(1.0, 1.0, groups).first_to_last == ratio
-
-
-@pytest.mark.parametrize(
-    ("losses", "relative"),
-    [((2.0, 3.0, 1.0, 9.0), 0.75), ((1.0, 3.0, 2.0, 9.0), 0.75), ((-2.0, 3.0, -1.0, 0.0), math.nan)],
-)
-def test_the_relative_barrier_is_a_share_of_the_larger_loss_at_the_ends(losses, relative):
-    line = Line("initial", (0.0, 0.5, 1.0, 1.5), losses, barrier=1.5, monotone=False, samples=1)
-    assert line.relative_barrier == pytest.approx(relative, nan_ok=True)
 
 
 def test_evidence_is_keyed_by_type_and_a_newer_reading_replaces_an_older_one():

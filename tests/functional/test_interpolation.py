@@ -7,7 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_landscape.functional.interpolation import barrier_height, interpolate, is_monotone, line_alphas
+from lightning_landscape.functional.interpolation import (
+    barrier_height,
+    interpolate,
+    is_monotone,
+    line_alphas,
+    rise_above_minimum,
+)
 
 THIRDS = (0.0, 0.5, 1.0)
 LOSSES = st.floats(-1e6, 1e6)
@@ -79,7 +85,7 @@ def test_points_with_different_parameters_are_refused_with_the_difference():
         ((1.0, 3.0, 2.0), 1.5),
         ((2.0, 1.0, 0.0), 0.0),
         ((2.0, 0.0, 2.0), 0.0),
-        ((2.0, 1.5, 0.0), 0.5),  # concave: above the chord although it falls from point to point
+        ((2.0, 1.5, 0.0), 0.5),  # concave: above the straight line although it falls from point to point
         ((-3.0, -1.0, -3.0), 2.0),
         ((1.0, math.nan, 1.0), math.inf),
         ((1.0, math.inf, 1.0), math.inf),
@@ -104,6 +110,33 @@ def test_a_barrier_is_never_negative_and_the_same_from_either_end(losses):
     barrier = barrier_height(losses, alphas)
     assert barrier >= 0
     assert barrier_height(losses[::-1], alphas) == pytest.approx(barrier, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("losses", "rise"),
+    [
+        ((2.0, 1.5, 0.0), 0.0),  # concave: above the straight line between the ends
+        ((2.0, 0.5, 0.0), 0.0),
+        ((1.0, 3.0, 1.0), 2.0),
+        ((3.0, 1.0, 2.0), 1.0),
+        ((2.0, 1.0, 1.5, 0.5, 1.25, 0.0), 0.75),  # of two humps, the higher above the lowest loss before it
+        ((1.0, 2.0, 3.0), 2.0),
+        ((2.0, 2.0 + 1e-6, 1.0), 0.0),  # float32 rounding
+        ((-3.0, -1.0, -3.0), 2.0),
+        ((1.0, math.nan, 1.0), math.inf),
+        ((1.0, math.inf, 1.0), math.inf),
+        ((math.nan, 1.0, 1.0), math.nan),
+        ((1.0, 1.0, math.inf), math.nan),
+    ],
+)
+def test_the_rise_is_the_largest_one_above_the_lowest_loss_before(losses, rise):
+    assert rise_above_minimum(losses) == pytest.approx(rise, nan_ok=True)
+
+
+@given(st.lists(LOSSES, min_size=3, max_size=12))
+def test_a_loss_that_never_rises_has_no_rise_and_all_others_have_one(losses):
+    assert rise_above_minimum(sorted(losses, reverse=True)) == 0
+    assert (rise_above_minimum(losses) == 0) is is_monotone(losses)
 
 
 @pytest.mark.parametrize(

@@ -52,39 +52,54 @@ def the_settings_of_matplotlib_are_unchanged():
 
 def test_the_newest_curve_is_strong_and_older_curves_are_fainter():
     *older, newest = line_figure([(step, healthy(step)) for step in (20, 60, 40, 80)]).axes[0].lines
-    assert newest.get_label() == "step 80 (now)"
+    assert newest.get_label() == "line to step 80"
     assert to_hex(newest.get_color()) == BLUE.lower()
     assert all(newest.get_linewidth() > other.get_linewidth() for other in older)
     faintness = [other.get_alpha() for other in older]
     assert faintness == sorted(faintness)
-    assert [other.get_ydata()[4] for other in older] == pytest.approx([1.8, 1.6, 1.4])
+    assert [other.get_ydata()[4] for other in older] == pytest.approx([-0.2, -0.4, -0.6])
 
 
-def test_the_barrier_is_marked_where_the_loss_rises_most_over_the_chord():
-    figure = line_figure([(7, line(2.0, 2.5, 3.0, 2.0, 1.0, 0.9, barrier=1.5))])
-    assert curves(figure)["barrier 1.5"].tolist() == [[0.5, 0.5], [1.5, 3.0]]
-    assert "barrier 1.5 at α = 0.5, 75% of the higher end" in texts_on(figure)
+def test_lines_of_different_batches_begin_at_the_same_height():
+    easy, hard = (line(*(level - alpha for alpha in ALPHAS)) for level in (2.302, 2.322))
+    first, second = line_figure([(10, easy), (20, hard)]).axes[0].lines
+    assert first.get_ydata()[0] == second.get_ydata()[0] == 0
+    assert first.get_ydata() == pytest.approx(second.get_ydata())
 
 
-def test_without_a_barrier_none_is_marked():
-    figure = line_figure([(80, healthy(80))])
-    assert list(curves(figure)) == ["step 80 (now)"]
-    assert "the loss never rises" in texts_on(figure)
+def test_the_largest_rise_is_marked_above_the_lowest_loss_before_it():
+    figure = line_figure([(7, line(2.0, 1.5, 3.0, 2.0, 1.0, 0.9))])
+    assert curves(figure)["rise by 1.5"].tolist() == [[0.5, 0.5], [-0.5, 1.0]]
+    assert curves(figure)["lowest loss before the rise"].tolist() == [[0.25, 0.5], [-0.5, -0.5]]
+    assert "The loss rises by 1.5 on the way from the initial weights to step 7" in texts_on(figure)
 
 
-def test_the_part_beyond_the_present_weights_is_shaded():
+def test_no_rise_is_marked_on_a_loss_that_only_falls_however_it_falls():
+    for losses in ((2.0, 1.9, 1.7, 1.2, 0.1, 0.0), (2.0, 0.9, 0.5, 0.2, 0.1, 0.0)):
+        figure = line_figure([(80, line(*losses))])
+        assert list(curves(figure)) == ["line to step 80"]
+        assert "The loss falls by 1.9 (95%) from the initial weights to step 80" in texts_on(figure)
+        assert "it never rises on the way" in texts_on(figure)
+
+
+def test_the_part_beyond_the_weights_of_the_step_is_shaded_and_explained():
     beyond = line_figure([(80, healthy(80))])
     until_now = line_figure([(80, line(2.0, 1.0, alphas=(0.0, 1.0)))])
-    assert "a step\nfurther" in texts_on(beyond)
+    assert "grey: straight on beyond step 80" in texts_on(beyond)
     assert beyond.axes[0].patches[0].get_x() == 1
     assert not until_now.axes[0].patches
+
+
+def test_the_title_names_the_steps_at_both_ends():
+    middle = Line("best", ALPHAS, (2.0, 1.8, 1.6, 1.4, 1.0, 0.9), 0.0, monotone=True, samples=8, anchor_step=4999)
+    assert "The loss falls by 1 (50%) from step 4,999 to step 28,400" in texts_on(line_figure([(28400, middle)]))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e308])
 def test_a_loss_that_is_not_finite_is_a_gap_with_a_note(bad):
     figure = line_figure([(7, line(2.0, 1.8, bad, 1.4, 1.0, bad))])
     drawn = curves(figure)
-    assert np.isnan(drawn["step 7 (now)"][1]).tolist() == [False, False, True, False, False, True]
+    assert np.isnan(drawn["line to step 7"][1]).tolist() == [False, False, True, False, False, True]
     assert drawn["not finite"][0].tolist() == [0.5, 1.25]
     assert "not finite at 2 of 6 points" in texts_on(figure)
 
@@ -92,37 +107,50 @@ def test_a_loss_that_is_not_finite_is_a_gap_with_a_note(bad):
 def test_a_line_without_any_finite_loss_says_so():
     figure = line_figure([(7, line(*[math.nan] * 6, barrier=math.nan))])
     assert "no finite loss on this line" in texts_on(figure)
+    assert "The loss is not finite at the initial weights and at step 7" in texts_on(figure)
 
 
-def test_losses_of_very_different_size_share_a_logarithmic_axis():
+def test_where_the_loss_at_the_start_is_not_finite_the_losses_themselves_are_drawn():
+    figure = line_figure([(5, healthy(50)), (7, line(math.nan, 1.8, 1.6, 1.4, 1.0, 0.9))])
+    assert curves(figure)["line to step 7"][1][1:].tolist() == [1.8, 1.6, 1.4, 1.0, 0.9]
+    assert figure.axes[0].get_ylabel() == "loss"
+    assert "1 of 2 lines drawn" in texts_on(figure)
+
+
+def test_an_older_line_of_another_size_does_not_squeeze_the_newest():
     figure = line_figure([(1, line(1e6, 1e5, 1e4, 1e3, 1e2, 1e2)), (2, line(1.0, 0.9, 0.8, 0.7, 0.6, 0.5))])
-    axes = figure.axes[0]
-    assert axes.get_yscale() == "log"
-    assert axes.get_ylim()[0] < 0.5
-    assert axes.get_ylim()[1] > 1e6
+    low, high = figure.axes[0].get_ylim()
+    assert -1 < low < -0.5
+    assert 0 < high < 1
+    assert "1 older line leaves the frame" in texts_on(figure)
 
 
-def test_without_a_logarithmic_axis_extreme_losses_lie_beyond_the_frame_with_a_note():
-    figure = line_figure([(1, line(-1.0, -0.9, 1e30, -0.7, -0.6, -0.5)), (2, line(-1, -1.1, -1.2, -1.3, -1.4, -1.5))])
-    assert figure.axes[0].get_yscale() == "linear"
-    assert figure.axes[0].get_ylim()[1] < 0
-    assert "1 losses lie beyond the frame" in texts_on(figure)
+@pytest.mark.parametrize("place", [1, 2, 5], ids=["near the start", "in the middle", "beyond the step"])
+def test_a_spike_lies_beyond_the_frame_with_a_mark_and_a_note(place):
+    losses = [-1.0, -0.9, -0.8, -0.7, -0.6, -0.5]
+    losses[place] = 1e30
+    figure = line_figure([(1, line(*losses)), (2, line(-1, -1.1, -1.2, -1.3, -1.4, -1.5))][:1])
+    low, high = figure.axes[0].get_ylim()
+    assert -0.2 < low < 0.4 < high < 0.8
+    assert "1 value lies above the frame, up to 1e+30" in texts_on(figure)
+    (mark,) = [drawn for drawn in figure.axes[0].lines if drawn.get_marker() == "^"]
+    assert mark.get_xdata() == [ALPHAS[place]]
 
 
 @pytest.mark.parametrize("level", [0.0, 2.3, -2.3, 1e6, 1e-6])
 def test_a_plateau_looks_flat(level):
     figure = line_figure([(7, line(*(level * (1 + 1e-9 * i) for i in range(6))))])
     low, high = figure.axes[0].get_ylim()
-    assert low < level < high
+    assert low < 0 < high
     assert high - low > 0.99e-4 * abs(level)
-    assert "flat to within 0.01%" in texts_on(figure)
+    assert "The loss stays the same from the initial weights to step 7" in texts_on(figure)
 
 
 def test_of_many_curves_twelve_are_drawn_with_first_and_last_among_them():
     figure = line_figure([(step, healthy(step % 90)) for step in range(1000)])
     assert len(figure.axes[0].lines) == 12
-    assert {"step 0", "step 999 (now)"} <= curves(figure).keys()
-    assert "12 of 1000 curves drawn" in texts_on(figure)
+    assert {"line to step 0", "line to step 999"} <= curves(figure).keys()
+    assert "12 of 1000 lines drawn" in texts_on(figure)
 
 
 def test_lines_that_cannot_be_compared_are_refused():
@@ -139,10 +167,10 @@ def test_any_name_can_be_drawn_and_none_is_parsed_as_mathtext(name):
         gradient_norm_figure([1, 2], [name, "other"], [[1, 2], [3, 4]]),
     ):
         render(figure)
-        labels = {short_name(name, length) for length in (26, 28)}
-        shown = [text for text in figure.findobj(mpl.text.Text) if any(one in text.get_text() for one in labels)]
-        assert shown
-        assert not any(mpl.cbook.is_math_text(text.get_text()) for text in shown)
+        label = short_name(name.replace("\\", "/").rpartition("/")[2] or name, 24)
+        shown = [text.get_text() for text in figure.findobj(mpl.text.Text)]
+        assert any(label in text for text in shown)
+        assert not any(mpl.cbook.is_math_text(text) for text in shown)
 
 
 def cells(figure):
@@ -160,7 +188,7 @@ def test_the_heat_map_shows_groups_from_top_to_bottom_and_steps_from_left_to_rig
     assert axes.get_ylim() == (1.5, -0.5)
     assert axes.get_xlim() == (5, 35)
     assert axes.get_xlabel() == "optimizer step"
-    assert figure.axes[1].get_ylabel() == "gradient norm"
+    assert figure.axes[1].get_ylabel() == "gradient norm before clipping"
 
 
 def test_the_colours_are_logarithmic_in_the_norm():
@@ -322,6 +350,17 @@ def test_the_timeline_shows_gaps_for_losses_that_are_not_finite_a_line_for_each_
     assert "not finite at 2 of 100 points" in texts_on(figure)
     assert {"learning", "saddle point"} <= {text.get_text() for text in axes.texts}
     assert render(figure).shape == (340, 640, 3)
+
+
+def test_the_timeline_shades_the_area_between_the_lowest_and_the_highest_loss_and_a_spike_leaves_the_frame():
+    lows, highs = [1.5] * 100, [2.5] * 100
+    highs[40] = 1e6
+    figure = timeline_figure(range(100), [2.0] * 100, [(0, "learning")], ranges=(lows, highs))
+    low, high = figure.axes[0].get_ylim()
+    assert 1 < low < 1.5
+    assert 2.5 < high < 3
+    assert "1 value lies above the frame, up to 1e+06" in texts_on(figure)
+    assert "light area: lowest to highest loss" in texts_on(figure)
 
 
 def test_the_timeline_of_a_run_that_is_not_judged_does_not_claim_that_there_was_no_alarm():

@@ -36,7 +36,7 @@ def test_the_position_beyond_the_end_does_not_count_for_the_barrier():
     assert line.alphas == (0.0, 0.5, 1.0, 1.5)
     assert line.losses == (0.5, 0.5 * 0.75**2, 0.0, 0.5 * 1.25**2)  # it rises again beyond the minimum
     assert line.monotone
-    assert line.barrier == 1 / 32  # at α = ½ the loss is 9/32 and the chord 1/4
+    assert line.barrier == 0  # although at α = ½ the loss is 9/32 and the straight line between the ends 1/4
 
 
 def test_a_chain_of_linear_layers_falls_all_the_way_to_its_minimum():
@@ -49,17 +49,28 @@ def test_a_chain_of_linear_layers_falls_all_the_way_to_its_minimum():
     w = [0.1 + 0.9 * alpha for alpha in line.alphas]
     assert line.losses == pytest.approx([0.5 * (x**3 - 1) ** 2 for x in w], rel=1e-5)
     assert line.monotone
-    # ½(w³ - 1)² falls all the way, but it is concave near 0 and so lies above its chord, most at α = 0.4.
+    # ½(w³ - 1)² is concave near 0, and so it lies above the straight line between its ends by up to a quarter.
     rises = [loss - (1 - alpha) * line.losses[0] for loss, alpha in zip(line.losses, line.alphas[:11], strict=False)]
-    assert line.barrier == pytest.approx(max(rises), rel=1e-5)
-    assert line.barrier > 0.1
+    assert max(rises) > 0.1
+    assert line.barrier == 0
 
 
-def test_a_parabola_has_no_barrier():
+def test_beyond_the_lowest_point_of_a_parabola_the_rise_is_that_of_the_end_above_it():
     parabola = surface(lambda p: (p["w"] ** 2).sum(), at(w=[1.0, -2.0]), left=at(w=[-3.0, 4.0]))
     line = LossLine("left")(parabola)
-    assert line.barrier == 0
+    assert line.barrier == pytest.approx(line.losses[10] - min(line.losses))
     assert not line.monotone  # it falls to the minimum at α = 0.69 and then rises
+
+
+def test_the_line_knows_the_step_of_its_anchor_where_the_run_does():
+    known = LossSurface(
+        loss=valley,
+        here=at(a=1.0, b=1.0),
+        anchors={"best": at(a=0.0, b=0.0)},
+        run=RunContext(anchor_steps={"best": 40}),
+    )
+    assert LossLine("best")(known).anchor_step == 40
+    assert LossLine()(surface(valley, at(a=1.0, b=1.0), initial=at(a=0.0, b=0.0))).anchor_step is None
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

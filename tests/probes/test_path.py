@@ -84,7 +84,7 @@ def test_points_beside_a_line_by_rounding_alone_count_as_on_the_line():
 def test_the_shorter_axis_is_at_least_half_of_the_longer():
     thin = {"initial": at(5.0, 0.0, 0.0), "previous": at(3.0, 0.01, 0.0)}
     plane = PathPlane()(LossSurface(bowl, NOW, thin))
-    assert plane.y_name == "path, second component"
+    assert plane.y_name == "second direction of the run"
     assert plane.ys[-1] - plane.ys[0] == pytest.approx((plane.xs[-1] - plane.xs[0]) / 2, rel=0.01)
 
 

@@ -1,0 +1,1 @@
+"""Every kind of picture, drawn from short real runs, and the pictures of the docs."""

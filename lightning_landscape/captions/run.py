@@ -1,0 +1,40 @@
+"""What the loss of a run does, and what was said of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lightning_landscape.captions.caption import Caption
+from lightning_landscape.evidence import Verdict
+
+
+def run_caption(
+    state: str, verdicts: Sequence[Verdict], steps: Sequence[int], losses: Sequence[float | None]
+) -> Caption:
+    """Return the state of the run and the alarms so far.
+
+    Args:
+        state: the latest state of the run, one of `evidence.TONES`.
+        verdicts: all verdicts of the run.
+        steps: shape (n,), optimizer steps; at least one.
+        losses: shape (n,), the losses there; None or NaN for those that are not finite.
+    """
+    finite = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+    course = f"training loss from {finite[0]:.3g} to {finite[-1]:.3g}" if finite else "training loss"
+    alarms = sum(verdict.stuck for verdict in verdicts)
+    details = (f"to step {steps[-1]:,}", f"{alarms} alarm{'s' * (alarms != 1)}" if alarms else "no alarm")
+    if state == "not_judged":
+        return Caption(f"{_capitalised(course)}, not judged", details[:1])
+    if state == "stalled":
+        return Caption("The training loss stands still", (course, *details))
+    named = [verdict for verdict in verdicts if verdict.cause.value == state]
+    if not named:
+        return Caption(_capitalised(course), details)
+    verdict = named[-1]
+    finding = "" if verdict.finding is None else f" ({verdict.finding.name.replace('-', ' ')})"
+    return Caption(f"{_capitalised(verdict.title)}{finding} since step {verdict.since:,}", (course, *details))
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
