@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -101,11 +103,12 @@ def train(millions: float, net: str, optimizer: str, *, stuck: bool, watched: bo
     x = torch.randn(2048, 64)
     data = TensorDataset(x, (x[:, :10] + 0.5 * torch.randn(2048, 10)).argmax(1))
     monitor = LandscapeMonitor()
+    folder = tempfile.TemporaryDirectory()
     trainer = L.Trainer(
         max_steps=steps,
         callbacks=[monitor] if watched else [],
         accelerator="cpu",
-        logger=False,
+        logger=CSVLogger(folder.name),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -120,7 +123,9 @@ def train(millions: float, net: str, optimizer: str, *, stuck: bool, watched: bo
         "peak": memory("VmHWM") - before,
         "weights": sum(p.numel() * p.element_size() for p in module.parameters()),
         "verdict": monitor.verdict.cause.value if monitor.verdict else "",
-        "notes": [note for note in monitor.report.to_dict()["notes"] if "left out" in note] if watched else [],
+        "notes": [note for note in monitor.report.to_dict()["notes"] if "left out" in note or "skipped" in note]
+        if watched
+        else [],
     }
 
 

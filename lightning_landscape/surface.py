@@ -2,116 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from lightning_landscape.observations import Activation, Replay, SeenOutputs
-from lightning_landscape.trace import Trace
+from lightning_landscape.run_context import OptimizerStep as OptimizerStep
+from lightning_landscape.run_context import Pairing as Pairing
+from lightning_landscape.run_context import Params as Params
+from lightning_landscape.run_context import Roles as Roles
+from lightning_landscape.run_context import RunContext as RunContext
 
-Params: TypeAlias = Mapping[str, Tensor]
-"""A point in parameter space: tensors by the names of ``module.named_parameters()``; tied weights appear once."""
-OptimizerStep: TypeAlias = Callable[[Params, Sequence[Tensor]], None]
-"""Takes a point and the gradient there, and moves the tensors of the point in place by one optimizer step. It keeps the
-optimizer's state from call to call, so every call must pass the same point."""
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Which entries of a batch are targets, and whether the inputs vary."""
-
-    targets: tuple[tuple[Any, ...], ...]
-    """paths to the entries that the training step uses in the loss but does not pass to the model; a path is the
-    indices, keys and attribute names that lead to the entry, such as ``(1, "label")``; empty where there is no such
-    entry"""
-    inputs_vary: bool = True
-    """whether the inputs of different samples differ; True where this cannot be determined"""
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """The losses needed to test whether the loss depends on which input comes with which target."""
-
-    paired_losses: tuple[Callable[[Params], Tensor], ...]
-    """the loss on each held-out batch"""
-    roles: Callable[[], Roles]
-    """finds the targets among the entries of a batch"""
-    mispaired_losses: Callable[[Sequence[tuple[Any, ...]]], tuple[Callable[[Params], Tensor], ...]]
-    """takes the paths of the targets, and returns the loss on each held-out batch with these targets exchanged between
-    samples; a loss is NaN where the training step fails on such a batch"""
-    tries: int = 0
-    """largest number of forward passes of one batch that `roles` needs; 0 where no entry can be a target"""
-
-    @property
-    def forward_passes(self) -> int:
-        """Largest number of forward passes of one batch that the test needs; three cost about as much as a gradient."""
-        return self.tries + (2 if self.tries else 1) * len(self.paired_losses)
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """Facts about the training run behind a surface; the defaults describe a function without a run."""
-
-    optimizer_copy: Callable[[float], OptimizerStep] | None = None
-    """takes a factor for the learning rate, and returns the step of a copy of the run's optimizer with its present
-    state; None where the optimizer cannot be copied"""
-    fresh_optimizer: Callable[[float], OptimizerStep] | None = None
-    """takes a factor for the learning rate, and returns the step of a copy of the run's optimizer with an empty state.
-    Factor 1 is the rate that the run has used most, not one that was decayed since; None where the optimizer cannot be
-    copied"""
-    reinitialize: Callable[[int], Params] | None = None
-    """takes a seed, and returns new initial weights, drawn as the layers' ``reset_parameters`` draws them; None where
-    weights cannot be drawn"""
-    anchor_steps: Mapping[str, int] = field(default_factory=dict)
-    """optimizer steps of those anchors whose step is known, by the names in `LossSurface.anchors`; "initial" has 0"""
-    frozen_since: Callable[[str], Params] | None = None
-    """takes the name of an anchor, and returns those weights of it that have changed since and require no gradient now;
-    the losses accept them in addition to the parameters of `LossSurface.here`; None where there are no such weights"""
-    activations: Callable[[Params], Mapping[str, Activation]] | None = None
-    """takes a point, evaluates the loss there, and returns the outputs of every activation layer by the layer's name;
-    None where there is no module"""
-    trace: Callable[[], Trace] | None = None
-    """evaluates one batch at the present weights, and returns the operations of the training step; None where there is
-    no module, or where it cannot be traced"""
-    entries: Callable[[], Sequence[Mapping[tuple[Any, ...], Tensor]]] | None = None
-    """returns the tensors of each captured batch by their paths, as in `Roles`, in the order of the batches; they must
-    not be changed in place; None where there are no batches"""
-    first_layer_input: Callable[[Params], tuple[str, Activation] | None] | None = None
-    """takes a point, evaluates the loss of one batch there, and returns the name and kind of the first layer with
-    weights, with the numbers that it receives; None where there is no module, or no such layer"""
-    replays: tuple[Callable[[Params], Replay], ...] = ()
-    """for each captured batch, held-out ones included, a function that evaluates the training step at a point and finds
-    what made the first value that is not finite; empty where there is no module. Each call costs one gradient, and a
-    second one if the loss or its gradient is not finite"""
-    outputs: Callable[[Params], SeenOutputs] | None = None
-    """takes a point, evaluates the loss of the first two batches there, and returns what is seen of the outputs; None
-    where there is no module"""
-    lowest_loss: Callable[[Params], float | None] | None = None
-    """takes a point, and returns the lowest loss of the first batch if the outputs of the layers next to the loss could
-    take any values; -inf if it has no lowest value; None where that was not found, or where there is no module"""
-    floor: float | None = None
-    """the lowest possible loss, from which shares of a loss are measured; None where it was not looked for"""
-    weight_decay: float = 0.0
-    """weight decay of the run's optimizer; the largest where it has several"""
-    decoupled_decay: bool = False
-    """whether the decay shrinks the weights directly (AdamW) instead of being added to the gradient"""
-    samples: int = 0
-    """number of samples that `LossSurface.loss` averages over; 0 where unknown"""
-    batch_samples: float = 0.0
-    """number of samples in one batch, the harmonic mean where batches differ; 0 where unknown"""
-    held_out_batches: int = 1
-    """number of batches that `LossSurface.held_out` averages over"""
-    kept: MutableMapping[str, Any] | None = None
-    """what probes keep for the next diagnosis of the same plateau, each under a name of its own: builtins and tensors
-    on the CPU, which go into checkpoints; None where nothing can be kept"""
-    gradient_budget: int | None = None
-    """number of gradients of one batch that the probe may compute; None for no limit"""
-    restart_order: tuple[str, ...] = ("own", "tenth", "hundredth", "adam")
-    """kinds of restarts, named like the fields of `Restart`, those first that can decide most after what is known;
-    "usual_rate" only if the learning-rate schedule has come to an end"""
+LARGE_WEIGHTS = 256 * 2**20
+"""bytes of weights above which probes leave out what needs further copies of them: 64 million parameters of 32 bits,
+whose usual diagnosis would take 2 GiB more"""
 
 
 @dataclass(frozen=True)
@@ -135,7 +42,8 @@ class LossSurface:
     """takes a point with the names of `here`, and returns the mean loss over the batches as a 0-dim tensor. It can be
     differentiated twice with respect to the tensors that require gradients; equal points give bit-identical losses"""
     here: Params
-    """the present weights of the run; they require no gradient and must not be changed in place"""
+    """the present weights of the run; they require no gradient and must not be changed in place. In a run they may be
+    the tensors that are trained; `working_copy` lends tensors that may be changed"""
     anchors: Mapping[str, Params] = field(default_factory=dict)
     """earlier points of the run by name: "initial", "previous", "best", or the path of a checkpoint file"""
     held_out: Callable[[Params], Tensor] | None = None
@@ -151,6 +59,58 @@ class LossSurface:
     """the run's optimizer, initialization and activations, and the gradients that the probe may compute"""
     pairing: Pairing | None = None
     """the held-out losses with targets exchanged between samples; None where a batch cannot be split into entries"""
+
+    @contextmanager
+    def working_copy(self, start: Params | None = None) -> Iterator[dict[str, Tensor]]:
+        """Lend a point that may be moved in place: the only copy of the weights that probes need at a time.
+
+        While it is lent, an evaluation at `here` takes memory for another copy.
+
+        Args:
+            start: its values at the beginning, for any of the parameters; None for `here`.
+
+        Yields:
+            the point, which must not be used after the ``with`` block
+        """
+        lent = self.run.lent_weights or self._copied
+        with lent() as point:
+            if start is not None:
+                with torch.no_grad():
+                    for name, weight in start.items():
+                        point[name].copy_(weight)
+            yield point
+
+    @contextmanager
+    def at_anchor(self, name: str) -> Iterator[Params]:
+        """Lend the weights of an anchor in a working copy.
+
+        Args:
+            name: of the anchor.
+
+        Yields:
+            the point; it includes weights that were changed since and are frozen now
+        """
+        with self.working_copy(self.anchors[name]) as point:
+            yield point if self.run.frozen_since is None else {**point, **self.run.frozen_since(name)}
+
+    @contextmanager
+    def _copied(self) -> Iterator[dict[str, Tensor]]:
+        yield {name: weight.detach().clone() for name, weight in self.here.items()}
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes that the weights take; every further copy of them takes as much memory on the device."""
+        return sum(weight.numel() * weight.element_size() for weight in self.here.values())
+
+    @property
+    def large(self) -> bool:
+        """Whether the weights take so much memory that probes leave out what needs more than one copy of them."""
+        return self.weights_bytes > LARGE_WEIGHTS
+
+    @property
+    def has_room_for_adam(self) -> bool:
+        """Whether the state of a new Adam takes no more memory than that of the run's own optimizer, or little."""
+        return not self.large or self.run.optimizer_bytes >= 1.9 * self.weights_bytes
 
     @property
     def batches(self) -> int:
@@ -176,6 +136,10 @@ class LossSurface:
     def height(self, loss: float) -> float:
         """Return the distance of a loss from the floor; never negative."""
         return abs(loss - (self.run.floor or 0.0))
+
+    def with_copied_weights(self) -> LossSurface:
+        """Return the same surface with a copy of `here`, for probes that may not know that they must not change it."""
+        return replace(self, here={name: weight.detach().clone() for name, weight in self.here.items()})
 
     def with_floor(self, floor: float | None) -> LossSurface:
         """Return the same surface with another `RunContext.floor`; None where it was not looked for."""
@@ -227,6 +191,15 @@ def costs(cost: Callable[[LossSurface], float]) -> Callable[[ProbeFunction], Pro
         return probe
 
     return decorated
+
+
+def several_copies(probe: ProbeFunction) -> ProbeFunction:
+    """Mark a probe that needs memory for several copies of the weights, so that it is left out where they are large.
+
+    A probe that is a class says so with an attribute ``several_copies = True``.
+    """
+    probe.several_copies = True  # type: ignore[attr-defined]
+    return probe
 
 
 def cost_of(probe: Probe, surface: LossSurface) -> float | None:

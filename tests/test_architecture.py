@@ -49,7 +49,8 @@ ALLOWED_IMPORTS = {
     "captions": allow("evidence _text"),
     "trace": allow("", "torch"),
     "observations": allow(BASIC, "torch"),
-    "surface": allow("errors observations trace", "torch"),
+    "run_context": allow("observations trace", "torch"),
+    "surface": allow("errors run_context", "torch"),
     "checkpoints": allow("errors surface", "torch"),
     "functional": allow(f"{BASIC} surface", "torch numpy"),  # surface for the type `Params`
     "tracking": allow(f"{BASIC} _thinning functional"),
@@ -64,7 +65,7 @@ ALLOWED_IMPORTS = {
     "recording": allow(f"{MATHS} tracking trainer", "torch"),
     "module_surface": allow(f"{MATHS} clock trainer", "torch lightning torchmetrics numpy"),
     "examination": allow(
-        f"{MATHS} _text checkpoints clock diagnosis module_surface probes remedies reporting tracking trainer",
+        f"{MATHS} _files _text checkpoints clock diagnosis module_surface probes remedies reporting tracking trainer",
         "torch",
     ),
     "callbacks": allow(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from lightning_landscape.diagnosis import restart_order
 from lightning_landscape.evidence import Evidence
 from lightning_landscape.examination.run_state import RunState
 
@@ -27,13 +28,24 @@ HIDDEN_READINGS: Mapping[str, tuple[str, ...]] = {
     "outputs and the best constant": ("Outputs",),
 }
 """signals, with the names of the reading classes that are left out of the evidence"""
+
+
+def _order_without(*kinds: str) -> Callable[[Evidence], tuple[str, ...]]:
+    """Return `restart_order` without these kinds of restarts."""
+    return lambda evidence: tuple(kind for kind in restart_order(evidence) if kind not in kinds)
+
+
 REPLACED_PARTS: Mapping[str, tuple[str, str, Any]] = {
-    "initial weights at a smaller rate": ("examination.examination", "restart_order", lambda evidence: ("own", "adam")),
+    "initial weights at a smaller rate": (
+        *("examination.examination", "restart_order"),
+        _order_without("tenth", "hundredth"),
+    ),
+    "present weights at the usual rate": ("examination.examination", "restart_order", _order_without("usual_rate")),
     "comparisons on the same batches": ("examination.stall_test", "COPIES", 10**9),
     "lowest possible loss": ("module_surface.during_fit", "lowest_loss", lambda measured, point: 0.0),
     "standard error of the trend": ("functional.trend", "STANDARD_ERRORS", 0.0),
     "first-order bound on the decrease": ("functional.trend", "FEWEST_PREDICTIONS", 10**9),
-    "test for a jump of the loss": ("functional.plateau", "has_shifted_up", lambda blocks: False),
+    "test for a jump of the loss": ("functional.plateau", "has_shifted_up", lambda blocks, floor: False),
 }
 """parts of the restarts and of the stall test: the module, the name of what is in it, and the replacement"""
 ABLATIONS = (*HIDDEN_READINGS, *REPLACED_PARTS)

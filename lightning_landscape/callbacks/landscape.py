@@ -36,6 +36,7 @@ from lightning_landscape.diagnosis import Detector
 from lightning_landscape.evidence import Plane
 from lightning_landscape.examination.effort import Setting
 from lightning_landscape.examination.examination import Examination
+from lightning_landscape.examination.snapshots import DEFAULT_BYTES
 from lightning_landscape.probes import EXAMINATION as EXAMINATION
 from lightning_landscape.probes import FIRST_LOOK, PathPlane, TryAlternatives, first_not_finite, gradient_noise
 from lightning_landscape.recording.recorder import StepRecorder
@@ -84,6 +85,9 @@ class LandscapeMonitor(Monitor):
         budget: share of the training time, such as 0.02, after which the clock ends the probes; the first 60 gradients
             of each plateau are computed in any case. With it, verdicts depend on the speed of the machine. None for no
             such limit.
+        max_snapshot_bytes: memory on the host for copies of the weights ("initial", "previous" and "best"); what
+            exceeds it goes into files in the directory of the report. Without such a directory, only the initial
+            weights are kept then, and the report says so.
         dirpath: the directory of ``events.jsonl`` and ``landscape_report.html``; None for ``landscape/`` in the
             directory of the first logger that writes files. Without such a logger, they are not written.
 
@@ -107,6 +111,7 @@ class LandscapeMonitor(Monitor):
         remedies: Sequence[Remedy] = (),
         effort: Setting = "auto",
         budget: float | None = None,
+        max_snapshot_bytes: int = DEFAULT_BYTES,
         dirpath: str | None = None,
         **renamed: Unpack[OldNames],
     ) -> None:
@@ -115,6 +120,7 @@ class LandscapeMonitor(Monitor):
             num_points=num_points,
             max_batches=max_batches,
             norm_every_n_steps=norm_every_n_steps,
+            max_snapshot_bytes=max_snapshot_bytes,
         )
         check_functions(loss_fn=loss_fn)
         check_share(budget=budget)
@@ -135,6 +141,7 @@ class LandscapeMonitor(Monitor):
                 effort=effort if probes or effort == "light" else None,
                 share=budget,
                 detectors=detectors,
+                max_snapshot_bytes=max_snapshot_bytes,
             ),
             recorder=StepRecorder(norm_every_n_steps=norm_every_n_steps),
             remedies=remedies,

@@ -144,10 +144,6 @@ class Monitor(ReportingCallback):
         if left <= 0:
             self._check(LightningHost(trainer, pl_module))
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Make the next scheduled measurement due sooner, since a checkpoint is written."""
-        self._examination.on_checkpoint()
-
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the last steps and finish; no probes run, since other callbacks may change the weights here."""
         self._finish()
@@ -181,6 +177,7 @@ class Monitor(ReportingCallback):
             return
         read_optimizers(host, self._state)
         self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
+        self._examination.snapshots.files.find_folder(host, self._reporter.folder)
         self._examination.begin(host.module, self._intervals.horizon, self._stopwatch, self.clock)
         self._reporter.begin(self._state.step, horizon=self._intervals.horizon, groups=self._recorder.groups)
         self._examination.first_look.begin(self._state.findings, self._recorder.groups_version)
@@ -201,6 +198,7 @@ class Monitor(ReportingCallback):
                 self._examination.limits.choose(host, batch_seconds)
                 host.publish(self._enter(records, host.log_every_n_steps))
             with self._guard("running probes"):
+                self._examination.snapshots.files.find_folder(host, self._reporter.folder)
                 self._examine(host)
                 self._reporter.records(lambda: document_of(self._state), self._state.step)
             self._remedy_runner(host, self._state, self._examination, self._guard, self._reporter)

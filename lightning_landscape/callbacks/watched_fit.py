@@ -23,6 +23,7 @@ from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.run_state import RunState
+from lightning_landscape.examination.saved_weights import allowance, slimmed
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.reporting.messages import OF_A_COPY
@@ -179,6 +180,15 @@ class ReportingCallback(Callback):
     @property
     def _observed(self) -> dict[str, saved_state.HasState]:
         return {"recorder": self._recorder, "run": self._state, "examination": self._examination}
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Make the next scheduled measurement due sooner, and let the checkpoint grow by a little only."""
+        self._examination.on_checkpoint()
+        states, files = checkpoint.get("callbacks", {}), self._examination.snapshots.files
+        with self._guard("saving"):
+            if trainer.is_global_zero and self.state_key in states:
+                files.folder = files.folder or self._reporter.folder
+                states[self.state_key] = slimmed(states[self.state_key], allowance(checkpoint), files)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Load the state of a monitor of this class with other settings, if there is none for these settings."""

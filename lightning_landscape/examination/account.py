@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any
@@ -99,8 +100,13 @@ class Account:
         return allowance >= (FEWEST_GRADIENTS if reason in REPEATED else price)
 
     def slice(self, steps: int) -> int | None:
-        """Return the gradients that one check of a diagnosis may compute; None where it is not spread over checks."""
-        return steps // 4 if self.effort is not None and self.effort.sliced else None
+        """Return the gradients that one check of a diagnosis may compute; None where it is not spread over checks.
+
+        All that was computed until then takes at most a quarter of the gradients of the run itself.
+        """
+        if self.effort is None or not self.effort.sliced:
+            return None
+        return max(0, steps // 4 - math.ceil(self.spent))
 
     def spend(self, reason: ProbeReason, gradients: float) -> None:
         """Count gradients that probes have computed."""

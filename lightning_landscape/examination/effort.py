@@ -32,8 +32,8 @@ class Effort:
     gradients: int
     """gradients of one batch for the first diagnosis of the run"""
     sliced: bool
-    """whether a diagnosis is spread over several checks, each of which computes at most a quarter as many gradients as
-    there were steps so far"""
+    """whether a diagnosis is spread over several checks, so that at no time more than a quarter as many gradients were
+    computed as there were steps so far"""
     picture_every_n_steps: int
     """steps between two sets of pictures during the run"""
 

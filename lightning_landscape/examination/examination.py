@@ -18,15 +18,15 @@ from lightning_landscape.examination.follow_up import FollowUp
 from lightning_landscape.examination.host_readings import check_host
 from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.loss_floor import enter_readings, floor_of
-from lightning_landscape.examination.naming import name_of
+from lightning_landscape.examination.naming import distinct, name_of
 from lightning_landscape.examination.own_scalars import own_scalars
 from lightning_landscape.examination.plateau_memory import PlateauMemory
-from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
+from lightning_landscape.examination.probe_runner import ProbeRunner
 from lightning_landscape.examination.replay import Replay
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
-from lightning_landscape.examination.snapshots import Snapshots, weights_of
-from lightning_landscape.examination.spending import LEAST_MEASUREMENT, Underway, batches_for
+from lightning_landscape.examination.snapshots import DEFAULT_BYTES, Snapshots, weights_of
+from lightning_landscape.examination.spending import LEAST_MEASUREMENT, batches_for
 from lightning_landscape.examination.stall_test import StallTest
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.examination.verdicts import Verdicts
@@ -55,9 +55,10 @@ class Examination:
         effort: how much work a diagnosis may do, one of `effort.SETTINGS`; None for no limit.
         share: share of the training time after which the clock ends the probes; None for no such limit.
         detectors: reach the verdict; the first that returns one decides. None for the usual ones.
+        max_snapshot_bytes: most bytes of memory for copies of the weights, see `Snapshots`.
 
     Raises:
-        ValueError: if `every_n_steps` or `max_batches` is below 1, or `effort` is none of the settings.
+        ValueError: if one of the numbers is below 1, or `effort` is none of the settings.
     """
 
     def __init__(
@@ -76,31 +77,29 @@ class Examination:
         effort: str | None = None,
         share: float | None = None,
         detectors: Sequence[Detector] | None = None,
+        max_snapshot_bytes: int = DEFAULT_BYTES,
     ) -> None:
         self.captures = Captures(max_batches)
         self.probe_set, self.replay = self.captures.batches, Replay(replay, self.captures)
-        self.schedule = Schedule(every_n_steps)
+        self.schedule, self.captures_always = Schedule(every_n_steps), captures_always
         self.limits = Limits(effort, share, limits_schedule=every_n_steps is None)
-        self.captures_always = captures_always
-        self._probes, self._scheduled = tuple(probes), tuple(scheduled)
-        self._loss_fn = loss_fn
+        self._probes, self._scheduled, self._loss_fn = tuple(probes), tuple(scheduled), loss_fn
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
         self._follow_up = FollowUp(follow_up, self._verdicts)
-        self._snapshots = Snapshots(anchors)
-        finders = FINDERS if self._verdicts.uses_findings else ()
+        self.snapshots = Snapshots(anchors, max_snapshot_bytes)
         self._stall_test = StallTest((same_batches,) if self._probes else (), self.limits, loss_fn)
-        self.first_look = FirstLook(first_look, finders, self.limits, loss_fn, self._snapshots)
+        finders = FINDERS if self._verdicts.uses_findings else ()
+        self.first_look = FirstLook(first_look, finders, self.limits, loss_fn, self.snapshots)
         self.forget()
 
     def forget(self) -> None:
         """Forget all that was observed."""
         self.skipped: dict[str, str] = {}
         """probes that could not run, and why"""
-        for part in (self.schedule, self.limits, self.captures, self._stall_test, self._follow_up):
+        for part in (self.schedule, self.limits, self.captures, self._stall_test, self._follow_up, self.snapshots):
             part.forget()
         self.memory = PlateauMemory()
         """what is kept of a diagnosis for the next check or the next diagnosis"""
-        self._snapshots.load_state_dict({"points": {}, "best_loss": None})
 
     def notes(self) -> list[str]:
         """Return the notes of the report: on the effort, and on what was left out or skipped and why."""
@@ -115,12 +114,13 @@ class Examination:
         """Copy the initial weights, unless this run was resumed; and take its length and clock."""
         self.schedule.horizon = horizon
         self.limits.begin(stopwatch, clock)
-        if not self._snapshots.has("initial") and self.schedule.latest == 0:
-            self._snapshots.take("initial", module)
+        if not self.snapshots.has("initial") and self.schedule.latest == 0:
+            self.snapshots.take("initial", module)
 
     def end(self) -> None:
-        """Release the captured batches."""
+        """Release the captured batches, and remove the files that no checkpoint needs."""
         self.probe_set.clear()
+        self.snapshots.files.remove_all_but(())
 
     def plan(self, state: RunState, ahead: int) -> None:
         """Decide whether batches are captured for probes at the next check, `ahead` steps from now.
@@ -166,12 +166,15 @@ class Examination:
         if tests and self._stall_test.due(state):
             self.skipped.update(self._stall_test(host, self.captures, state, guard))
         if (self._probes or self.replay.probes) and state.progress.divergence is None and state.progress.finite:
-            self._snapshots.take_recent(host.module, state.step, state.recent_losses)
+            self.snapshots.relieve_memory()
+            self.snapshots.take_recent(host.module, state.step, state.recent_losses)
             self._stall_test.take(host.module, state)
-        check_host(host, state, self._snapshots)
+        check_host(host, state, self.snapshots)
 
     def within_budget(self, host: Host, state: RunState) -> bool:
         """Return whether the budget covers the probes that are due; if not, they wait until they are due again."""
+        if self.memory.waits(host, self.limits.account.slice(state.steps)):
+            return False
         reason = self.memory.reason(state.probe_reason)
         if self.replay.due(state) or self.limits.cover(host, reason, state.steps, LEAST_MEASUREMENT):
             return True
@@ -203,26 +206,24 @@ class Examination:
         budget, earlier, done = self.memory.begin(names, diagnosing=diagnosing)
         reason = ProbeReason.REPLAY if replays else reason or self.memory.reason(state.probe_reason)
         spending = self.limits.spending(reason, state.steps, budget)
-        schedule, kept = state.progress.schedule, self.memory.kept(host.module) if diagnosing else None
-        rate = None if schedule is None else schedule.typical
+        kept = self.memory.kept(host.module) if diagnosing else None
+        rate = None if (schedule := state.progress.schedule) is None else schedule.typical
         runner = ProbeRunner(host, guard, spending, self._loss_fn, rate, kept, readings=[*earlier], done=done)
-        runner.floor, runner.restart_order = floor_of(state), lambda so_far: restart_order(state.evidence(so_far))
-        runner.anchor_steps = self._snapshots.steps
+        runner.floor, runner.anchor_steps = floor_of(state), self.snapshots.steps
+        runner.restart_order = lambda so_far: restart_order(state.evidence(so_far))
         runner.run(
             probes,
             self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
-            lambda: self._snapshots.points(weights_of(host.module), by_step=replays),
+            lambda: self.snapshots.points(weights_of(host.module), by_step=replays),
             lambda probe, so_far: self._is_due(probe, state, so_far),
             lambda probe: diagnosing and probe not in self._probes,
         )
         readings = runner.readings
-        self.skipped.update(runner.skipped)
+        self.skipped |= runner.skipped | self.snapshots.skipped
         self.limits.note(runner.left_out, runner.measured)
-        self.skipped.update(self._snapshots.skipped)
         self._enter(readings[len(earlier) :], state)
         if diagnosing:
-            underway = Underway(spending.budget, runner.done, tuple(readings), names) if runner.waiting else None
-            self.memory.end(underway, readings, runner.left_out.keys() & names)
+            self.memory.end(runner.underway(names), readings, runner.left_out.keys() & names)
         if self.memory.underway is None and not replays:
             self._copy_weights(host, state)
         return self.memory.completed(readings) if diagnosing and self.memory.underway is None else readings
@@ -230,7 +231,7 @@ class Examination:
     def _copy_weights(self, host: Host, state: RunState) -> None:
         """Copy the present weights for later measurements."""
         loss = None if state.progress.level is None else state.progress.level.now
-        self._snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up.probes))
+        self.snapshots.take_all(host.module, state.step, loss, on_path=bool(self._follow_up.probes))
 
     def _is_due(self, probe: Probe, state: RunState, readings: Sequence[object]) -> bool:
         """Return whether this probe should still run, after the readings of those before it.
@@ -262,7 +263,7 @@ class Examination:
             **self.captures.state_dict(),
             **self._follow_up.state_dict(),
             "stall_test": self._stall_test.state_dict(),
-            "snapshots": self._snapshots.state_dict(),
+            "snapshots": self.snapshots.state_dict(),
             "account": self.limits.state_dict(),
             **self.memory.state_dict(),
         }
@@ -272,7 +273,7 @@ class Examination:
         self.schedule.load_state_dict(state)
         self.captures.load_state_dict(state)
         self._follow_up.load_state_dict(state)
-        self._snapshots.load_state_dict(state["snapshots"])
+        self.snapshots.load_state_dict(state["snapshots"])
         self._stall_test.load_state_dict(state.get("stall_test", {}))  # version 0.1 had none
         self.limits.load_state_dict(state["account"])
         # A diagnosis that was begun with another effort is begun again.

@@ -1,12 +1,14 @@
-"""The names of probes, detectors and remedies in warnings and reports."""
+"""The names of probes, detectors and remedies in warnings and reports, and each probe once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightning_landscape._text import shortened
+from lightning_landscape.surface import Probe
 
 LONGEST = 120
 """most characters of a name"""
@@ -19,6 +21,15 @@ def name_of(function: object) -> str:
     ('len', 'sorted(reverse=True)', 'object')
     """
     return shortened(" ".join(_name(function).split()), LONGEST)
+
+
+def distinct(probes: Sequence[Probe]) -> tuple[Probe, ...]:
+    """Return the probes in their order, each once; they need not be hashable."""
+    unique: list[Probe] = []
+    for probe in probes:
+        if probe not in unique:
+            unique.append(probe)
+    return tuple(unique)
 
 
 def _name(function: object) -> str:

@@ -12,7 +12,9 @@ from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.snapshots import weights_of
 from lightning_landscape.examination.spending import Budget, Underway
+from lightning_landscape.examination.weight_files import resolved
 from lightning_landscape.surface import Probe
+from lightning_landscape.trainer.host import Host
 
 MAX_BYTES = 64 * 2**20
 """most bytes of the weights of a model of which something is kept, since they go into the user's checkpoints"""
@@ -66,6 +68,12 @@ class PlateauMemory:
         if begun is not None:
             return begun.budget, begun.readings, begun.done
         return None, self._readings if diagnosing else (), 0
+
+    def waits(self, host: Host, gradients: int | None) -> bool:
+        """Return whether the diagnosis under way needs more gradients than a check may compute; None for no limit."""
+        return host.from_first_rank(
+            self.underway is not None and gradients is not None and gradients < self.underway.needs
+        )
 
     def completed(self, readings: Sequence[object]) -> list[object]:
         """Return the readings of a diagnosis, with the last restart of the same plateau if it has none of its own."""
@@ -122,10 +130,19 @@ class PlateauMemory:
             limited: whether an effort limits the diagnoses; if not yet, a diagnosis that was under way begins again.
         """
         self.underway = Underway.from_dict(state["underway"]) if limited and state["underway"] is not None else None
-        self._kept = dict(state.get("kept", {}))  # version 0.1 had neither
+        self._kept = _with_weights(state.get("kept", {}))  # version 0.1 had neither
         self._readings = tuple(Evidence.from_dict(state.get("taken_over", {})))
         self._restart = Evidence.from_dict(state.get("restart", {})).get(Restart)
         self._height = state.get("height")
+
+
+def _with_weights(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what probes keep, with the weights of an unfinished restart where these are in a file."""
+    restarts = kept.get("restarts")
+    if restarts is None or restarts.get("course") is None:
+        return dict(kept)
+    course = {**restarts["course"], "point": dict(resolved(restarts["course"]["point"]))}
+    return {**kept, "restarts": {**restarts, "course": course}}
 
 
 def _height(state: RunState) -> float | None:

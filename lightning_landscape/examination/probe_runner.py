@@ -16,8 +16,9 @@ import torch
 from lightning_landscape.errors import LandscapeError, OverBudgetError, SurfaceError
 from lightning_landscape.evidence import Evidence, LossFloor, Measurements, checked
 from lightning_landscape.examination.fault_guard import Guard
+from lightning_landscape.examination.memory import for_probe, is_out_of_memory, skipped_within, why_too_large
 from lightning_landscape.examination.naming import name_of
-from lightning_landscape.examination.spending import Spending
+from lightning_landscape.examination.spending import Spending, Underway
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.module_surface.during_fit import host_surface
 from lightning_landscape.surface import LossSurface, Params, Probe, cost_of
@@ -66,8 +67,8 @@ class ProbeRunner:
     """the lowest possible loss; None where it was not looked for"""
     done: int = 0
     """number of probes that have run or were left out"""
-    waiting: bool = False
-    """whether the next probe waits for the next check, which has a larger budget"""
+    needs: float | None = None
+    """gradients that the next probe needs, if it waits for a later check, which has a larger budget; None if not"""
     out_of_memory: str = ""
     """name of the probe that ran out of memory on this rank in the present attempt; empty if there is none"""
 
@@ -106,6 +107,12 @@ class ProbeRunner:
             self.guard.give_up(failed, f"out of memory on {len(batches)} batches, and on half of them")
         self._share_failures(ranks)
 
+    def underway(self, names: tuple[str, ...]) -> Underway | None:
+        """Return the diagnosis with these probes if it continues at a later check; None if it is complete."""
+        if self.needs is None:
+            return None
+        return Underway(self.spending.budget, self.done, tuple(self.readings), names, self.needs)
+
     def _attempt_on_all_ranks(self, probes: Sequence[Probe], batches: ProbeSet, points: Mapping[str, Params]) -> str:
         """Run the remaining probes; return which one ran out of memory on any rank, empty if none did."""
         ranks, self.out_of_memory = Ranks(self.host), ""
@@ -136,12 +143,12 @@ class ProbeRunner:
                 )
                 with surface as opened:
                     self.spending.charge()
-                    while (
-                        self.done < len(probes) and not self.out_of_memory and not ranks.diverged and not self.waiting
-                    ):
+                    while self.done < len(probes) and not ranks.diverged:
                         if self._is_due(probes[self.done], self.readings):
                             self._run_one(probes[self.done], opened, ranks)
-                        self.done += not self.out_of_memory and not self.waiting
+                        if self.out_of_memory or self.needs is not None:
+                            break
+                        self.done += 1
             except SurfaceError as error:
                 self.skipped[SURFACE] = str(error)
                 self.out_of_memory = SURFACE if is_out_of_memory(error) else ""
@@ -154,9 +161,14 @@ class ProbeRunner:
         with self.guard(name):
             try:
                 left = self.host.from_first_rank(self.spending.left(follow_up=self._is_follow_up(probe)))
-                known: dict[str, Any] = {"floor": self.floor, "anchor_steps": self.anchor_steps}
-                known |= {} if self.restart_order is None else {"restart_order": self.restart_order(self.readings)}
-                surface = replace(surface, run=replace(surface.run, gradient_budget=left, **known))
+                run = replace(surface.run, gradient_budget=left, floor=self.floor, anchor_steps=self.anchor_steps)
+                surface = replace(surface, run=run)
+                if reason := why_too_large(probe, surface):
+                    self.skipped[name] = reason
+                    return
+                if self.restart_order is not None:
+                    order = self.restart_order(self.readings)
+                    surface = replace(surface, run=replace(surface.run, restart_order=order))
                 with ranks.together():
                     price = _checked_price(cost_of(probe, surface))
                 price = self.host.from_first_rank(price)
@@ -175,6 +187,7 @@ class ProbeRunner:
             else:
                 self.measured.add(name)
                 self.readings += [] if reading is None else [reading]
+                self.skipped |= skipped_within(reading, surface)
                 self.floor = reading.known if isinstance(reading, LossFloor) else self.floor
 
     def _covers(self, probe: Probe, name: str, price: float | None, left: int | None) -> bool:
@@ -183,8 +196,8 @@ class ProbeRunner:
         if left is None or needed <= left:
             return True
         waits = self.spending.waits(needed, follow_up=self._is_follow_up(probe))
-        self.waiting = self.host.from_first_rank(waits)
-        if not self.waiting:
+        self.needs = needed if self.host.from_first_rank(waits) else None
+        if self.needs is None:
             self.left_out[name] = self.spending.why_left_out(price, left)
         return False
 
@@ -210,7 +223,7 @@ class ProbeRunner:
             SurfaceError: if the surface can no longer be evaluated.
         """
         try:
-            reading = probe(surface)
+            reading = probe(for_probe(probe, surface))
         except SurfaceError:
             raise
         except OverBudgetError as error:
@@ -230,15 +243,6 @@ class ProbeRunner:
                 self.guard.failures[part] = max(count, self.guard.failures.get(part, 0))
 
 
-def distinct(probes: Sequence[Probe]) -> tuple[Probe, ...]:
-    """Return the probes in their order, each once; they need not be hashable."""
-    unique: list[Probe] = []
-    for probe in probes:
-        if probe not in unique:
-            unique.append(probe)
-    return tuple(unique)
-
-
 def _is_number(reading: object) -> TypeGuard[SupportsFloat]:
     """Return whether this is one number: of Python or NumPy, or a tensor with one element."""
     if isinstance(reading, torch.Tensor):
@@ -255,15 +259,6 @@ def _checked_price(price: float | None) -> float | None:
     if price is not None and not 0 <= price < math.inf:
         raise ValueError(f"cost must return a number of gradients, 0 or more, got {price!r}")
     return price
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether this error, or one that it was raised from, says that a device or the host has no memory left."""
-    while error is not None:
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _reading_of_first_rank(ranks: Ranks, reading: object | None) -> object | None:

@@ -168,8 +168,15 @@ class RunState:
         return True
 
     def escaped(self) -> Verdict | None:
-        """Return the alarm whose plateau has ended since the last call; None where there is none."""
-        if self.judged_at is None or self.progress.stalled or self.unclear or self.progress.divergence is not None:
+        """Return the alarm whose plateau has ended since the last call; None where there is none.
+
+        A diagnosis of a run in whose noise no plateau was seen ends when the loss clearly falls, and not by noise: each
+        further one would take half of the budget.
+        """
+        progress = self.progress
+        if self.judged_at is None or progress.stalled or self.unclear or progress.divergence is not None:
+            return None
+        if not self.judged_stalled and not progress.falls:
             return None
         self.judged_at = None
         self.findings.end_plateau()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_landscape.checkpoints import read_weights
 from lightning_landscape.errors import CheckpointError
+from lightning_landscape.examination.weight_files import StoredPoint, WeightFiles, resolved, saved
 from lightning_landscape.examination.weight_samples import WeightSamples
 from lightning_landscape.surface import Params
 from lightning_landscape.tracking.mean_loss import MeanLoss
@@ -20,6 +21,12 @@ PATH_POINTS = 6
 """most points of the path of the run that are kept besides these anchors"""
 PATH_BYTES = 8 * 2**20
 """most bytes of the points of the path together, since they go into the user's checkpoints"""
+DEFAULT_BYTES = 256 * 2**20
+"""most bytes of memory for all anchors: "initial", "previous" and "best" of up to 22 million parameters of 32 bits"""
+FIRST_TO_GO = ("previous", "best", "initial")
+"""the order in which anchors leave the memory"""
+MOST_RECENT_BYTES = 64 * 2**20
+"""bytes of weights above which none but the anchors are copied, and "best" only at scheduled measurements"""
 RECENT_STEPS = 40
 """fewest steps between two copies of recent weights; a replay of a loss that is not finite takes at most as many"""
 RECENT_BYTES = 2 * 2**20
@@ -32,22 +39,33 @@ class Snapshots:
 
     Args:
         names: the anchors to offer: "initial", "previous", "best", or paths of checkpoint files.
-        max_saved_bytes: anchors that are larger than this in total are not saved in the user's checkpoints; a resumed
-            run then starts without them.
+        max_bytes: most bytes of memory for the anchors; what exceeds them goes into files of the run directory. Without
+            such a directory, "initial" stays in memory and the others are not kept.
+
+    Raises:
+        ValueError: if `max_bytes` is below 1
     """
 
-    def __init__(self, names: Sequence[str], max_saved_bytes: int = 64 * 2**20) -> None:
+    def __init__(self, names: Sequence[str], max_bytes: int = DEFAULT_BYTES) -> None:
+        if max_bytes < 1:
+            raise ValueError(f"max_snapshot_bytes must be at least 1, got {max_bytes}")
         self.names = tuple(names)
-        self.max_saved_bytes = max_saved_bytes
+        self.max_bytes = max_bytes
+        self.files = WeightFiles()
         self.skipped: dict[str, str] = {}
-        """checkpoint files that could not be read, and why"""
-        self._points: dict[str, dict[str, Tensor]] = {}
+        """checkpoint files that could not be read, and anchors that were not kept, and why"""
+        self._points: dict[str, Params] = {}
         self._best_loss: float | None = None
         self._steps: dict[str, int] = {}
         self._path: dict[int, dict[str, Tensor]] = {}
         self._recent: tuple[int, dict[str, Tensor]] | None = None
         self.samples = WeightSamples()
         """a few entries of the recent weights over the last copies"""
+
+    def forget(self) -> None:
+        """Forget all that was observed; files that the last fit has written are left to its checkpoints."""
+        self.files, self.skipped = WeightFiles(), {}
+        self.load_state_dict({"points": {}, "best_loss": None})
 
     @property
     def best(self) -> tuple[int, float] | None:
@@ -75,11 +93,32 @@ class Snapshots:
         self._steps[name] = step
         weights = weights_of(module)
         point = self._points.get(name)
-        if point is None or point.keys() != weights.keys():
+        if point is None or isinstance(point, StoredPoint) or point.keys() != weights.keys():
             self._points[name] = {key: _copied(weight) for key, weight in weights.items()}
+            self.relieve_memory()
         else:
             for key, weight in weights.items():
                 point[key].copy_(weight)
+
+    def relieve_memory(self) -> None:
+        """Move the largest share of the anchors from memory to files that is needed to stay within `max_bytes`."""
+        for name in FIRST_TO_GO:
+            in_memory = {key: point for key, point in self._points.items() if not isinstance(point, StoredPoint)}
+            if sum(map(size_of, in_memory.values())) <= self.max_bytes:
+                break
+            if name not in in_memory:
+                continue
+            stored = self.files.write(f"{name} {self._steps.get(name, 0)}", in_memory[name])
+            if stored is not None:
+                self._points[name] = stored
+            elif name != "initial":
+                del self._points[name]
+                size = size_of(in_memory[name]) / 2**20
+                self.skipped[f"the copy of the weights {name!r}"] = (
+                    f"it takes {size:.0f} MiB, {self.max_bytes / 2**20:.0f} MiB of memory are allowed for all copies, "
+                    "and there is no directory of a logger for a file"
+                )
+        self.files.remove_all_but(self._points.values())
 
     def take_best(self, loss: float, module: nn.Module, step: int = 0) -> None:
         """Copy the weights as "best" if no loss so far was lower."""
@@ -141,7 +180,8 @@ class Snapshots:
             return
         kept = {} if self._recent is None else self._recent[1]
         if self._recent is not None and self._is_lowest(losses.mean):
-            kept = self._points.get("best", {})
+            before = self._points.get("best", {})
+            kept = {} if isinstance(before, StoredPoint) else dict(before)
             self._best_loss, (self._steps["best"], self._points["best"]) = losses.mean, self._recent
         self._recent = step, {key: _copied(weight, kept.get(key)) for key, weight in weights.items()}
         self.samples.add(step, [self._recent[1][name] for name in trainable_in(module, weights)])
@@ -151,7 +191,7 @@ class Snapshots:
         return loss is not None and "best" in self.names and (self._best_loss is None or loss < self._best_loss)
 
     def _keeps_recent(self, weights: Params) -> bool:
-        return size_of(weights) <= self.max_saved_bytes
+        return size_of(weights) <= MOST_RECENT_BYTES
 
     def points(self, like: Params, *, by_step: bool = False) -> dict[str, Params]:
         """Return the points that belong to the model with the parameters `like`, by name.
@@ -184,14 +224,14 @@ class Snapshots:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles keep: no weights, since the next fit begins with its own."""
-        return {**vars(self), "_points": {}, "_path": {}, "_recent": None, "samples": WeightSamples()}
+        empty: dict[str, Any] = {"_points": {}, "_path": {}, "_recent": None}
+        return {**vars(self), **empty, "samples": WeightSamples(), "files": WeightFiles()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the path, and the anchors if they are small enough for the user's checkpoint."""
-        size = sum(map(size_of, self._points.values()))
-        points = self._points if size <= self.max_saved_bytes else {}
+        """Return the path and the anchors, in files or as tensors."""
+        ordered = sorted(self._points, key=FIRST_TO_GO.index, reverse=True)
         return {
-            "points": {name: dict(point) for name, point in points.items()},
+            "points": {name: saved(self._points[name]) for name in ordered},
             "best_loss": self._best_loss,
             "steps": dict(self._steps),
             "trail": {step: dict(point) for step, point in self._path.items()},
@@ -201,12 +241,20 @@ class Snapshots:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned; anchors that are not among `names` are left out."""
-        self._points = {name: dict(point) for name, point in state["points"].items() if name in self.names}
+        self._points = {}
+        for name, point in state["points"].items():
+            if name in self.names and (kept := resolved(point)):
+                self._points[name] = kept if isinstance(kept, StoredPoint) else dict(kept)
+        self.skipped |= {
+            f"the copy of the weights {name!r}": "the file to which the checkpoint refers cannot be read"
+            for name in state["points"]
+            if name in self.names and name not in self._points
+        }
         self._best_loss = state["best_loss"] if "best" in self._points else None
         self._steps = dict(state.get("steps", {}))
-        self._path = {step: dict(point) for step, point in state.get("trail", {}).items()}
+        self._path = {step: dict(resolved(point)) for step, point in state.get("trail", {}).items()}
         recent = state.get("recent")
-        self._recent = None if recent is None else (int(recent[0]), dict(recent[1]))
+        self._recent = None if recent is None else (int(recent[0]), dict(resolved(recent[1])))
         self.samples.load_state_dict(state.get("samples", {}))
 
 

@@ -64,17 +64,21 @@ class Underway:
     readings: tuple[object, ...]
     probes: tuple[str, ...]
     """names of all its probes; a run that resumes with other probes begins the diagnosis anew"""
+    needs: float = 0.0
+    """gradients of one batch that its next probe needs; until a check may compute as many, nothing is evaluated"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return builtins only, for the checkpoint."""
         readings = Evidence(*self.readings).to_dict()
-        return {"budget": self.budget.to_dict(), "done": self.done, "readings": readings, "probes": list(self.probes)}
+        known = {"done": self.done, "probes": list(self.probes), "needs": self.needs}
+        return {"budget": self.budget.to_dict(), "readings": readings, **known}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Underway:
         """Return the diagnosis from what `to_dict` returned."""
         readings = tuple(Evidence.from_dict(data["readings"]))
-        return cls(Budget.from_dict(data["budget"]), int(data["done"]), readings, tuple(map(str, data["probes"])))
+        names, needs = tuple(map(str, data["probes"])), float(data.get("needs", 0.0))
+        return cls(Budget.from_dict(data["budget"]), int(data["done"]), readings, names, needs)
 
 
 class Spending:

@@ -17,6 +17,7 @@ from lightning_landscape.examination.limits import Limits
 from lightning_landscape.examination.probe_runner import ProbeRunner
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.snapshots import size_of, weights_of
+from lightning_landscape.examination.weight_files import resolved
 from lightning_landscape.surface import Probe
 from lightning_landscape.trainer.host import Host
 
@@ -101,7 +102,7 @@ class StallTest:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self._tested_at = int(state.get("tested_at", 0))
-        self._copies = {int(step): dict(copy) for step, copy in state.get("copies", {}).items()}
+        self._copies = {int(step): dict(resolved(copy)) for step, copy in state.get("copies", {}).items()}
 
 
 def _steps(share: float, state: RunState) -> int:

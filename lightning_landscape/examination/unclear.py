@@ -31,14 +31,12 @@ def is_unclear(progress: Progress, steps: int, first_loss: float | None, *, cert
     """
     trend, level = progress.trend, progress.level
     passed = steps / (progress.horizon or 2 * FIRST_HORIZON)
-    if trend is None or level is None or progress.stalled or trend.falling or passed < UNCLEAR or first_loss is None:
+    if trend is None or level is None or progress.stalled or progress.falls or passed < UNCLEAR or first_loss is None:
         return False
     if certain:
         return True
     high = replace(level, start=min(first_loss, level.start)).share_of_start > HIGH
-    tested = progress.on_same_batches
-    hidden = progress.noise_hides and not (tested is not None and tested.falling)
     travelled = progress.travelled or 0.0
-    waits = tested is None and travelled < TRAVEL_VERY_LARGE
+    waits = progress.on_same_batches is None and travelled < TRAVEL_VERY_LARGE
     far = passed >= (UNCLEAR_UNTESTED if waits else UNCLEAR_BUT_LOW) and travelled > TRAVEL_LARGE
-    return (hidden and (high or far)) or (high and progress.hold == "solved")
+    return (progress.noise_hides and (high or far)) or (high and progress.hold == "solved")

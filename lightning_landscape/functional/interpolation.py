@@ -25,16 +25,30 @@ def line_alphas(points: int) -> tuple[float, ...]:
 
 
 @torch.no_grad()
-def interpolate(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
+def interpolate(
+    start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float, out: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """Return the point (1 - α)·start + α·end, with the dtypes and on the devices of `end`.
 
     At α = 0 and α = 1 it is exactly `start` and `end`.
+
+    Args:
+        start: the point at α = 0.
+        end: the point at α = 1.
+        alpha: the position; below 0 and above 1 beyond the ends.
+        out: tensors that receive the point, so that no further memory is needed; None for new ones.
 
     Raises:
         ValueError: if the two points do not have the same parameter names.
     """
     if start.keys() != end.keys():
         raise ValueError(f"both points must hold the same parameters, only one has {sorted(set(start) ^ set(end))[:3]}")
+    if out is not None:
+        for name, tensor in end.items():
+            out[name].copy_(tensor if alpha == 1 else start[name])
+            if alpha not in (0, 1):
+                out[name].lerp_(tensor.detach(), alpha)
+        return out
     if alpha == 1:
         return {name: tensor.detach() for name, tensor in end.items()}
     moved = {name: start[name].detach().to(tensor) for name, tensor in end.items()}

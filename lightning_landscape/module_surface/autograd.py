@@ -57,10 +57,13 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
-        gradient = ctx.gradient
         if torch.is_grad_enabled():  # create_graph=True
             gradient = _Gradient.apply(ctx.objective, ctx.names, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
-        return None, None, *(grad_output * component for component in gradient)
+            return None, None, *(grad_output * component for component in gradient)
+        # A loss that is differentiated once, by itself, needs no second gradient in memory.
+        if bool(grad_output == 1) and _are_separate(ctx.gradient):
+            return None, None, *ctx.gradient
+        return None, None, *(grad_output * component for component in ctx.gradient)
 
 
 class _Gradient(torch.autograd.Function):
@@ -75,6 +78,13 @@ class _Gradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Any, ...]:
         return None, None, *ctx.product(_point(ctx.names, ctx.saved_tensors), grad_outputs)
+
+
+def _are_separate(vectors: Vectors) -> bool:
+    """Return whether each vector has a storage of its own, so that it can be changed in place."""
+    dense = all(vector.is_contiguous() for vector in vectors if vector.layout is torch.strided)
+    strided = all(vector.layout is torch.strided for vector in vectors)
+    return strided and dense and len({vector.untyped_storage().data_ptr() for vector in vectors}) == len(vectors)
 
 
 def _point(names: tuple[str, ...], weights: tuple[Tensor, ...]) -> Mapping[str, Tensor]:

@@ -23,6 +23,7 @@ from lightning_landscape.module_surface.optimizer_copy import (
     fresh_optimizer,
     optimizer_copy,
     reinitialization,
+    state_bytes,
 )
 from lightning_landscape.module_surface.outputs import see_outputs
 from lightning_landscape.module_surface.tracing import trace_step
@@ -75,7 +76,7 @@ def module_surface(
     with host_surface(
         LightningHost(trainer, pl_module), probe_set, anchors=anchors, loss_fn=loss_fn, mode=mode
     ) as surface:
-        yield surface
+        yield surface.with_copied_weights()
 
 
 @contextlib.contextmanager
@@ -105,7 +106,7 @@ def host_surface(
         kept: what probes keep for the next diagnosis; None where nothing can be kept.
 
     Yields:
-        the surface
+        the surface, whose `LossSurface.here` may be the very tensors that are trained
     """
     weights_type = _weights_type(host)
     _require_probing_hook(host)
@@ -118,6 +119,8 @@ def host_surface(
                 optimizer_copy=optimizer_copy(host) if weights_type is Weights else None,
                 fresh_optimizer=fresh_optimizer(host, typical_rate) if weights_type is Weights else None,
                 reinitialize=reinitialization(evaluator) if weights_type is Weights else None,
+                optimizer_bytes=state_bytes(host),
+                lent_weights=evaluator.weights.lent,
                 frozen_since=lambda name: evaluator.weights.frozen_since(name, anchors[name]),
                 activations=functools.partial(watch_activations, measured),
                 trace=functools.partial(trace_step, measured, host.optimizers) if weights_type is Weights else None,

@@ -85,7 +85,7 @@ class Evaluator:
             except Exception as error:
                 raise SurfaceError(f"[LL306] training_step raised {_in_one_line(error)}") from error
             finally:
-                self.weights.set_to(PRESENT_WEIGHTS)
+                self.weights.rest()
 
     @contextlib.contextmanager
     def forward_hooks(

@@ -113,7 +113,7 @@ class _CopiedOptimizer:
             self._leaves = {name: nn.Parameter(weight) for name, weight in point.items()}
             self._optimizer = self._copy()
         for leaf, component in zip(self._leaves.values(), gradient, strict=True):
-            leaf.grad = component if self._clip_gradients is None else component.clone()
+            leaf.grad = component
         with torch.enable_grad():
             if self._clip_gradients is not None:
                 self._clip_gradients([p for group in self._optimizer.param_groups for p in group["params"]])
@@ -167,6 +167,13 @@ def decay_of(host: Host) -> tuple[float, bool]:
     return max(decays, default=(0.0, False))
 
 
+def state_bytes(host: Host) -> int:
+    """Return the bytes of the tensors in the states of the run's optimizers."""
+    states = (state for optimizer in host.optimizers for state in optimizer.state.values())
+    tensors = (value for state in states if isinstance(state, Mapping) for value in state.values())
+    return sum(value.numel() * value.element_size() for value in tensors if isinstance(value, Tensor))
+
+
 def reinitialization(evaluator: Evaluator) -> Callable[[int], Params]:
     """Return a function that takes a seed and returns new initial values of the trainable weights.
 
@@ -188,7 +195,7 @@ def reinitialization(evaluator: Evaluator) -> Callable[[int], Params]:
             # In a pruned or reparametrized layer, `reset_parameters` draws the weight that is computed, and not the
             # parameters from which it is computed.
             drawn = {name for name, p in weights.parameters.items() if not torch.equal(p, weights.originals[name])}
-            point = {name: parameter.detach().clone() for name, parameter in weights.trainable.items()}
+            point = {name: parameter.detach() for name, parameter in weights.trainable.items()}
             for name, weight in point.items():
                 if name not in drawn and bool((weight != weight.flatten()[:1]).any()):
                     weight.normal_(std=weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0)

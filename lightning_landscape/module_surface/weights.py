@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ class Weights:
     object, so that optimizers, hooks, guards of compiled graphs, tied layers and checkpointed activations that are
     recomputed all see the same weights. From the first `set_to` to `restore`, no parameter points to the storage that
     training uses; weights that are sharded over ranks are an exception, see `ShardedWeights`.
+
+    There is one copy of the weights, whatever is done with them: evaluations at the present weights use it, and `lent`
+    lends it to trials that move it.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -32,11 +36,19 @@ class Weights:
         self.trainable: dict[str, nn.Parameter] = {n: p for n, p in self.parameters.items() if p.requires_grad}
         self.written_by_step: set[str] = set()
         """names of the weights that the training step was seen to write to"""
+        self._lent = False
 
     @property
     def present_point(self) -> dict[str, Tensor]:
-        """The values of the trainable weights when this object was made, as copies."""
-        return {name: self.copies[name] for name in self.trainable}
+        """The values of the trainable weights, which must not be changed in place.
+
+        They are the tensors that training uses, as far as these can be recognised when they are evaluated; a copy is
+        then evaluated in their place.
+        """
+        return {
+            name: self.copies[name] if _address(self.originals[name]) is None else self.originals[name].detach()
+            for name in self.trainable
+        }
 
     def set_to(self, point: Params) -> None:
         """Set the parameters to `point`, and those that it does not name to their present values.
@@ -51,12 +63,42 @@ class Weights:
                     f"of shape {tuple(weight.shape)}"
                 )
         for name, parameter in self.parameters.items():
-            weight = point.get(name, self.copies[name])
+            weight = point.get(name, self.originals[name])
+            if _same_storage(weight, self.originals[name]):
+                moved = self._lent and name in self.trainable
+                weight = self.originals[name].clone() if moved else self.copies[name]
             self._set(parameter, name, weight.clone() if name in self.written_by_step else weight)
+
+    def rest(self) -> None:
+        """Point every parameter to the copies, since no evaluation is under way."""
+        for name, parameter in self.parameters.items():
+            self._set(parameter, name, self.copies[name])
 
     def _set(self, parameter: nn.Parameter, name: str, weight: Tensor) -> None:
         original = self.originals[name]
         parameter.data = weight.detach().to(device=original.device, dtype=original.dtype)
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[dict[str, Tensor]]:
+        """Lend the copies of the trainable weights, which may be changed in place; afterwards they are restored.
+
+        Yields:
+            the copies, with the present values; new copies where these are lent already
+        """
+        if self._lent:
+            yield {name: self.originals[name].clone() for name in self.trainable}
+            return
+        self._lent = True
+        try:
+            yield {
+                name: self.copies[name].clone() if _address(self.originals[name]) is None else self.copies[name]
+                for name in self.trainable
+            }
+        finally:
+            with torch.no_grad():
+                for name in self.trainable:
+                    self.copies[name].copy_(self.originals[name])
+            self._lent = False
 
     def frozen_since(self, name: str, point: Params) -> Params:
         """Return the values in `point` of the weights that are frozen now and have changed since.
@@ -88,26 +130,29 @@ class Weights:
                 return {key: weight.clone() for key, weight in Anchor(name, point, here).items()}
         return {}
 
+    @torch.no_grad()
     def doubled_point(self, point: Params) -> Params:
         """Return a point at which a step that writes to its weights really changes them: twice `point`.
 
-        At the weights of a run, clipping may change nothing, since the run has clipped them already.
+        At the weights of a run, clipping may change nothing, since the run has clipped them already. The copies are
+        doubled for it; `record_writes` restores them.
         """
-        return {name: 2 * point.get(name, self.originals[name]) for name in self.trainable}
+        for name in self.trainable:
+            self.copies[name].copy_(point.get(name, self.originals[name])).mul_(2)
+        return {name: self.copies[name] for name in self.trainable}
 
+    @torch.no_grad()
     def record_writes(self, doubled: Params, point: Params) -> None:
         """Record which weights the evaluation at `doubled`, the `doubled_point` of `point`, has changed.
 
         From now on, each evaluation gets its own copy of these.
         """
         for name, original in self.originals.items():
-            if name in doubled:
-                written = not torch.equal(doubled[name], 2 * point.get(name, original))
-            else:
-                written = not torch.equal(self.copies[name], original)
-            if written:
+            expected = 2 * point.get(name, original) if name in doubled else original
+            if not torch.equal(self.copies[name], expected):
                 self.written_by_step.add(name)
-                self.copies[name] = original.clone()
+            if name in doubled or name in self.written_by_step:
+                self.copies[name].copy_(original)
 
     def restore(self) -> None:
         """Point every parameter to its original tensor; a second call does no harm."""
@@ -138,6 +183,28 @@ class ShardedWeights(Weights):
         """Return an empty point, since each rank sees its own shards only and could choose another anchor."""
         return {}
 
+    @property
+    def present_point(self) -> dict[str, Tensor]:
+        """The values of the trainable weights when this object was made, as copies."""
+        return {name: self.copies[name] for name in self.trainable}
+
+    def set_to(self, point: Params) -> None:
+        """Copy `point` into the parameters, and the present values into those that it does not name."""
+        super().set_to({**self.copies, **point})
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[dict[str, Tensor]]:
+        """Lend new copies.
+
+        Yields:
+            the copies, with the present values
+        """
+        yield {name: self.copies[name].clone() for name in self.trainable}
+
+    def doubled_point(self, point: Params) -> Params:
+        """Return an empty point, since every evaluation copies its weights."""
+        return {}
+
     def record_writes(self, doubled: Params, point: Params) -> None:
         """Record nothing, since every evaluation copies its weights."""
 
@@ -146,6 +213,18 @@ class ShardedWeights(Weights):
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 local_shard(parameter).copy_(local_shard(self.copies[name]))
+
+
+def _address(weight: Tensor) -> int | None:
+    """Return where the values of a tensor begin in memory; None for a kind of tensor that does not tell."""
+    try:
+        return weight.data_ptr() or None
+    except RuntimeError:
+        return None
+
+
+def _same_storage(weight: Tensor, original: Tensor) -> bool:
+    return weight is original or (_address(original) is not None and _address(weight) == _address(original))
 
 
 def _all_finite(weights: Iterable[Tensor]) -> bool:

@@ -11,4 +11,5 @@ from lightning_landscape.plots.line import line_figure as line_figure
 from lightning_landscape.plots.plane import plane_figure as plane_figure
 from lightning_landscape.plots.timeline import loss_figure as loss_figure
 from lightning_landscape.plots.trials import trials_figure as trials_figure
+from lightning_landscape.plots.verdicts import draw_timeline as draw_timeline
 from lightning_landscape.plots.verdicts import timeline_figure as timeline_figure

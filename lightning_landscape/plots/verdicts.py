@@ -24,8 +24,8 @@ from lightning_landscape.plots.canvas import (
 from lightning_landscape.plots.limits import drawable, set_loss_limits
 
 _COLORS = {"good": "#BFE3D7", "unsure": "#F3DFB0", "quiet": "#C9DCEB", "alarm": "#F6C9B0"}
-_LETTER = 0.0125
-"""width of a letter of the band, as a share of the width of the axes"""
+_LETTER = 0.062
+"""width of a letter of the band, in inches"""
 
 
 @figure_style()
@@ -50,10 +50,24 @@ def timeline_figure(
     """
     if not steps or len(steps) != len(losses):
         raise ValueError(f"steps and losses must have the same length, at least 1, got {len(steps)}, {len(losses)}")
-    values = drawable(losses)
     figure, axes = new_axes(height=3.4)
+    notes = draw_timeline(axes, steps, losses, segments, verdicts, ranges)
+    caption = run_caption(segments[-1][1] if segments else "learning", verdicts, steps, losses)
+    add_texts(figure, caption.title, [*caption.details, *(["dotted line: a verdict"] if verdicts else [])], notes)
+    return figure
+
+
+def draw_timeline(
+    axes: Axes,
+    steps: Sequence[int],
+    losses: Sequence[float | None],
+    segments: Sequence[Sequence[Any]],
+    verdicts: Sequence[Verdict],
+    ranges: Sequence[Sequence[float | None]] = (),
+) -> list[str]:
+    """Draw the loss, the band of states and the lines of `timeline_figure`, and return notes about them."""
+    values, places = drawable(losses), np.array(steps, dtype=np.float64)
     axes.plot(steps, values, color=BLUE, linewidth=1.8, marker="." if len(steps) < 3 else None)
-    places = np.array(steps, dtype=np.float64)
     bounds = [drawable(losses) for losses in ranges]
     if bounds:
         axes.fill_between(places, bounds[0], bounds[1], color=BLUE, alpha=0.18, linewidth=0)
@@ -69,21 +83,19 @@ def timeline_figure(
     format_steps(axes)
     missing = int(np.isnan(values).sum())
     shaded = ["light area: lowest to highest loss"] if bounds else []
-    notes = [*shaded, *([f"not finite at {missing} of {len(steps)} points"] if missing else []), *beyond]
-    caption = run_caption(segments[-1][1] if segments else "learning", verdicts, steps, losses)
-    add_texts(figure, caption.title, [*caption.details, *(["dotted line: a verdict"] if verdicts else [])], notes)
-    return figure
+    return [*shaded, *([f"not finite at {missing} of {len(steps)} points"] if missing else []), *beyond]
 
 
 def _draw_band(axes: Axes, segments: Sequence[Sequence[Any]], last: int) -> None:
     """Draw the states of the run below the axes, with the name of each state that has enough room for it."""
     left, right = axes.get_xlim()
+    letter = _LETTER * axes.figure.dpi / axes.bbox.width
     ends = [*(first for first, _ in segments[1:]), last]
     for (first, state), end in zip(segments, ends, strict=True):
         color = _COLORS[TONES.get(state, "alarm")]
         axes.axvspan(first, max(end, first), -0.125, -0.03, facecolor=color, edgecolor="white", clip_on=False)
         words = state.replace("_", " ")
-        if (end - first) / (right - left) > _LETTER * (len(words) + 2):
+        if (end - first) / (right - left) > letter * (len(words) + 2):
             axes.text(
                 (first + end) / 2, -0.079, words, transform=axes.get_xaxis_transform(),
                 ha="center", va="center", fontsize=8, color=INK,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -29,6 +30,7 @@ class TryAlternatives:
     compared only after equal numbers of steps.
     """
 
+    several_copies: ClassVar[bool] = True
     steps: int = 40
 
     def __post_init__(self) -> None:
@@ -40,15 +42,15 @@ class TryAlternatives:
         held_out, optimizer_copy = surface.held_out, surface.run.optimizer_copy
         if held_out is None or optimizer_copy is None:
             return None
-        before, here = loss_value(held_out, surface.here), surface.here
+        before = loss_value(held_out, surface.here)
 
-        def gain(start: Params, factor: float, batches: int = 1) -> float:
-            last = run_trial(surface, start, optimizer_copy(factor), self.steps, batches)
-            return relative_gain(before, loss_value(held_out, last), surface.height(before))
+        def gain(factor: float, start: Params | None = None, batches: int = 1) -> float:
+            with run_trial(surface, optimizer_copy(factor), self.steps, start=start, batches=batches) as last:
+                return relative_gain(before, loss_value(held_out, last), surface.height(before))
 
-        gains = {"learning rate x3": gain(here, RATE_FACTOR), "a perturbation": gain(perturbed(here), 1.0)}
+        gains = {"learning rate x3": gain(RATE_FACTOR), "a perturbation": gain(1.0, perturbed(surface.here))}
         if self._with_larger_batch(surface):
-            gains["batch x4"] = gain(here, 1.0, MORE_BATCHES)
+            gains["batch x4"] = gain(1.0, batches=MORE_BATCHES)
         return Alternatives(gains, self.steps, surface.batches)
 
     def cost(self, surface: LossSurface) -> float:

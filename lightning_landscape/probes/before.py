@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from lightning_landscape.evidence import BeforeAndAfter
-from lightning_landscape.functional.interpolation import interpolate
 from lightning_landscape.functional.norms import group_names, tensor_norms
 from lightning_landscape.observations import BOUNDS, RECTIFIERS, Activation
 from lightning_landscape.probes.activity import dead_share, saturated_share
@@ -38,23 +37,28 @@ def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
     """
     if "best" not in surface.anchors:
         return None
-    best = point_of(surface, "best")
-    start = point_of(surface, "initial") if "initial" in surface.anchors else None
     losses = _losses(surface)
-    at_best, now = ([loss_value(loss, point) for loss in losses] for point in (best, surface.here))
+    now, norms = [loss_value(loss, surface.here) for loss in losses], _norms(surface.here)
+    with surface.at_anchor("best") as best:
+        at_best = [loss_value(loss, best) for loss in losses]
+        norms_at_best = _norms({name: best[name] for name in surface.here})
+        moved = math.hypot(*(float(tensor_norms([surface.here[name] - best[name]])) for name in surface.here))
+    start, norms_at_start = None, {}
+    if "initial" in surface.anchors:
+        with surface.at_anchor("initial") as initial:
+            start = _mean([loss_value(loss, initial) for loss in losses])
+            norms_at_start = _norms({name: initial[name] for name in surface.here})
     error = _standard_error([a - b for a, b in zip(now, at_best, strict=True)])
     worse = not _mean(now) - _mean(at_best) <= (error or 0.0)  # also if it is not finite
-    dead, saturated = _grown_shares(surface, best) if worse else (NONE_GROWN, NONE_GROWN)
-    norms, norms_at_best = _norms(surface.here), _norms({name: best[name] for name in surface.here})
-    difference = tensor_norms([surface.here[name].detach() - best[name] for name in surface.here])
+    dead, saturated = _grown_shares(surface) if worse else (NONE_GROWN, NONE_GROWN)
     size = math.hypot(*norms_at_best.values())
     return BeforeAndAfter(
         now=_mean(now),
         best=_mean(at_best),
-        start=None if start is None else _mean([loss_value(loss, start) for loss in losses]),
+        start=start,
         error=error,
         batches=len(losses),
-        moved=math.hypot(*difference.tolist()) / size if size else math.inf,
+        moved=moved / size if size else math.inf,
         dead=dead[1],
         dead_at_best=dead[2],
         dead_layer=dead[0],
@@ -63,28 +67,25 @@ def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
         saturated_layer=saturated[0],
         norms=norms,
         norms_at_best=norms_at_best,
-        norms_at_start={} if start is None else _norms({name: start[name] for name in surface.here}),
+        norms_at_start=norms_at_start,
     )
-
-
-def point_of(surface: LossSurface, anchor: str) -> dict[str, Tensor]:
-    """Return the weights of an anchor, with those that have been frozen since."""
-    point = interpolate(surface.anchors[anchor], surface.here, 0.0)
-    return point if surface.run.frozen_since is None else point | dict(surface.run.frozen_since(anchor))
 
 
 def _losses(surface: LossSurface) -> Sequence[Callable[[Params], Tensor]]:
     return surface.batch_losses[-LATEST:] or (surface.loss,)
 
 
-def _grown_shares(surface: LossSurface, best: Params) -> tuple[tuple[str | None, float, float], ...]:
+def _grown_shares(surface: LossSurface) -> tuple[tuple[str | None, float, float], ...]:
     """Return for dead and for saturated units the layer whose share has grown most, with its share now and at best."""
     if surface.run.activations is None:
         return NONE_GROWN, NONE_GROWN
     now = surface.run.activations(surface.here)
     shares = _dead(now), _saturated(now)
     # A second evaluation is needed only where there are such units.
-    at_best = surface.run.activations(best) if any(any(of.values()) for of in shares) else {}
+    at_best: Mapping[str, Activation] = {}
+    if any(any(of.values()) for of in shares):
+        with surface.at_anchor("best") as best:
+            at_best = surface.run.activations(best)
     return _most_grown(shares[0], _dead(at_best)), _most_grown(shares[1], _saturated(at_best))
 
 

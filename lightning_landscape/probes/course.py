@@ -61,7 +61,7 @@ class Course:
         seed: of the new weights.
         steps: number of optimizer steps of the whole run.
         taken: number of steps so far.
-        point: the weights after these; empty before the first part.
+        point: the weights after these, on the CPU; empty before the first part, and where nothing can be kept.
         began: the loss at its start, on the first batch.
         fallen: gain over that, on the same batch.
         stops: numbers of steps, with the gains there on the two halves of the held-out batches.
@@ -110,23 +110,24 @@ class Course:
         covered = start + cost_of_steps(self.steps - self.taken, evaluation, len(self._stops_ahead)) <= budget
         if not covered and (surface.run.kept is None or start + cost_of_steps(LEAST_PART, evaluation) > budget):
             return budget
-        if not self.taken:
-            self.point = {name: weight.detach().clone() for name, weight in begin(self).items()}
-            self.began = loss_value(first_batch, self.point)
-        budget -= start
-        while not self.complete:
-            stop = self._stops_ahead[0]
-            if not covered:
-                stop = min(stop, self.taken + int(budget - evaluation))
-                if stop < min(self._stops_ahead[0], self.taken + LEAST_PART):
-                    break
-            for i in range(self.taken, stop):
-                gradient = gradient_at(batch_loss(surface, i), self.point)
-                optimizer_step(self.point, list(gradient.values()))
-            budget -= cost_of_steps(stop - self.taken, evaluation)
-            self.taken = stop
-            self.stops.append((stop, *judge.gains(self.point)))
-            self.fallen = relative_gain(self.began, loss_value(first_batch, self.point), surface.height(self.began))
+        with surface.working_copy(self.point if self.taken else begin(self)) as point:
+            if not self.taken:
+                self.began = loss_value(first_batch, point)
+            budget -= start
+            while not self.complete:
+                stop = self._stops_ahead[0]
+                if not covered:
+                    stop = min(stop, self.taken + int(budget - evaluation))
+                    if stop < min(self._stops_ahead[0], self.taken + LEAST_PART):
+                        break
+                for i in range(self.taken, stop):
+                    optimizer_step(point, list(gradient_at(batch_loss(surface, i), point).values()))
+                budget -= cost_of_steps(stop - self.taken, evaluation)
+                self.taken = stop
+                self.stops.append((stop, *judge.gains(point)))
+                self.fallen = relative_gain(self.began, loss_value(first_batch, point), surface.height(self.began))
+            if not self.complete:
+                self.point = {name: weight.detach().to("cpu", copy=True) for name, weight in point.items()}
         return budget
 
     @property
@@ -135,18 +136,15 @@ class Course:
 
     def to_dict(self) -> dict[str, Any]:
         """Return builtins and tensors on the CPU, for the checkpoint."""
-        point = {name: weight.detach().to("cpu", copy=True) for name, weight in self.point.items()}
-        return {**vars(self), "point": point, "stops": [list(stop) for stop in self.stops]}
+        return {**vars(self), "stops": [list(stop) for stop in self.stops]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], here: Params) -> Course | None:
-        """Return the run from what `to_dict` returned, with weights like `here`; None if it has other weights."""
-        stored: Mapping[str, Tensor] = data["point"]
-        if stored.keys() != here.keys():
+        """Return the run from what `to_dict` returned; None if it has other weights than `here`."""
+        if data["point"].keys() != here.keys():
             return None
-        point = {name: stored[name].to(weight, copy=True) for name, weight in here.items()}
         stops = [(int(step), float(choosing), float(judging)) for step, choosing, judging in data["stops"]]
-        return cls(**{**data, "point": point, "stops": stops})
+        return cls(**{**data, "stops": stops})
 
 
 def cost_of_steps(steps: int, evaluation: float, evaluations: int = 1) -> float:

@@ -46,6 +46,7 @@ class HessianExtremes:
 
     reading: ClassVar[type] = Curvature
     """class of its reading"""
+    several_copies: ClassVar[bool] = True
     iterations: int = 20
     tolerance: float = 1e-2
     """relative; it stops when both eigenvalues are known to this tolerance, or when the largest is and the smallest is
@@ -208,6 +209,6 @@ def _gain_from(surface: LossSurface, direction: Params, distance: float) -> floa
     if surface.held_out is None or surface.run.optimizer_copy is None or steps < MIN_STEPS:
         return None
     start = {name: weight + distance * direction[name].to(weight) for name, weight in surface.here.items()}
-    last = run_trial(surface, start, surface.run.optimizer_copy(1.0), steps)
     before = loss_value(surface.held_out, surface.here)
-    return relative_gain(before, loss_value(surface.held_out, last), surface.height(before))
+    with run_trial(surface, surface.run.optimizer_copy(1.0), steps, start=start) as last:
+        return relative_gain(before, loss_value(surface.held_out, last), surface.height(before))

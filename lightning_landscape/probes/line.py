@@ -32,8 +32,8 @@ class LossLine:
         if start is None:
             return None
         alphas = line_alphas(self.points)
-        with torch.no_grad():
-            values = [surface.loss(interpolate(start, surface.here, alpha)) for alpha in alphas]
+        with torch.no_grad(), surface.working_copy() as point:
+            values = [surface.loss(interpolate(start, surface.here, alpha, out=point)) for alpha in alphas]
             losses = tuple(torch.stack(values).double().tolist())
         up_to_here = losses[: self.points]
         return Line(

@@ -10,12 +10,13 @@ from lightning_landscape.evidence import GradientNoise
 from lightning_landscape.functional.noise import gradient_noise_terms
 from lightning_landscape.functional.norms import global_norm
 from lightning_landscape.probes.evaluation import gradient_at
-from lightning_landscape.surface import LossSurface, costs
+from lightning_landscape.surface import LossSurface, costs, several_copies
 
 MAX_BATCHES = 8
 """number of batches to compare; each costs a gradient, and more improve the estimate only slowly"""
 
 
+@several_copies
 @costs(lambda surface: float(_compared_batches(surface)))
 def gradient_noise(surface: LossSurface) -> GradientNoise | None:
     """Return estimates of the gradient's signal and noise, from the gradients of up to 8 batches and their mean.

@@ -9,7 +9,6 @@ import torch
 
 from lightning_landscape.evidence import BestConstant, Outputs, OutputSpread
 from lightning_landscape.functional.constant_prediction import best_constant_loss
-from lightning_landscape.functional.interpolation import interpolate
 from lightning_landscape.functional.samples import deviation, neighbours_agree, spread
 from lightning_landscape.observations import LayerOutput, SeenOutputs
 from lightning_landscape.probes.evaluation import norm
@@ -33,8 +32,10 @@ def outputs(surface: LossSurface) -> Outputs | None:
     if surface.run.outputs is None:
         return None
     now = surface.run.outputs(surface.here)
-    initial = _initial_point(surface)
-    start = None if initial is None else surface.run.outputs(initial)
+    start, moved = None, None
+    if "initial" in surface.anchors:
+        with surface.at_anchor("initial") as initial:
+            start, moved = surface.run.outputs(initial), _moved(initial, surface.here)
     at_start = {} if start is None else _spreads(start.layers)
     present = _spreads(now.layers)
     last = {key: value for key, value in present.items() if now.layers[key[1]].next_to_loss}
@@ -51,7 +52,7 @@ def outputs(surface: LossSurface) -> Outputs | None:
         samples=max(len(layer.values) for layer in now.layers),
         loss=now.loss,
         loss_of_means=now.loss_of_means() if any(map(_nearly_same, spreads)) else None,
-        moved=None if initial is None else _moved(initial, surface.here),
+        moved=moved,
         same_from=_same_from(now.layers, present),
         targets_agree=None if start is None else _targets_agree(start),
         best_constant=_best_constant(now),
@@ -61,19 +62,10 @@ def outputs(surface: LossSurface) -> Outputs | None:
     )
 
 
-def _initial_point(surface: LossSurface) -> Params | None:
-    """Return the initial weights, those that were frozen since included; None without them."""
-    initial = surface.anchors.get("initial")
-    if initial is None:
-        return None
-    point = interpolate(initial, surface.here, 0.0)
-    return point if surface.run.frozen_since is None else {**point, **surface.run.frozen_since("initial")}
-
-
 def _moved(initial: Params, here: Params) -> float | None:
     """Return the distance between two points over the norm of the first; None if that norm is 0."""
     names = [name for name in here if name in initial]
-    distance = norm({name: here[name] - initial[name] for name in names})
+    distance = math.hypot(*(norm({name: here[name] - initial[name]}) for name in names))
     size = norm({name: initial[name] for name in names})
     return distance / size if size > 0 else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -34,6 +35,7 @@ class PathPlane:
     .. [Li18] Visualizing the loss landscape of neural nets, arXiv:1712.09913.
     """
 
+    several_copies: ClassVar[bool] = True
     resolution: int = 11
     """number of grid points along each axis, at least 3"""
     batches: int = 1

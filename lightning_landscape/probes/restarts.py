@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lightning_landscape.evidence import Restart, RestartedRun, from_builtins, to_builtins
-from lightning_landscape.functional.interpolation import interpolate
 from lightning_landscape.probes.course import LEAST_PART, STOPS, Course, Judge, cost_of_steps
 from lightning_landscape.probes.trials import adam
 from lightning_landscape.surface import LossSurface, OptimizerStep, Params
@@ -88,11 +87,11 @@ class Restarts:
         return most if budget is None else min(most, max(least, budget))
 
     def _possible(self, surface: LossSurface) -> list[str]:
-        """Return the kinds of runs that are possible on this surface; none if only going on is."""
+        """Return the kinds of runs that are possible on this surface, within its memory; none if only going on is."""
         own, drawn = surface.run.fresh_optimizer is not None, surface.run.reinitialize is not None
         kinds = [OWN] if own and drawn else []
         kinds += [TENTH, HUNDREDTH] if own and "initial" in surface.anchors else []
-        kinds += [ADAM] if drawn else []
+        kinds += [ADAM] if drawn and surface.has_room_for_adam else []
         kinds += [USUAL_RATE] if own and USUAL_RATE in surface.run.restart_order else []
         return [*kinds, GOING_ON] if kinds and surface.run.optimizer_copy is not None else kinds
 
@@ -159,7 +158,7 @@ def _start(course: Course, surface: LossSurface) -> Params:
     if course.kind in (GOING_ON, USUAL_RATE):
         return surface.here
     if course.kind in (TENTH, HUNDREDTH):
-        return interpolate(surface.anchors["initial"], surface.here, 0.0)
+        return surface.anchors["initial"]
     assert surface.run.reinitialize is not None
     return surface.run.reinitialize(course.seed)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor
 
 from lightning_landscape.evidence import InputUse, StartingPoint, Trials
-from lightning_landscape.functional.interpolation import interpolate
 from lightning_landscape.probes.evaluation import (
     batch_loss,
     gradient_at,
@@ -38,15 +38,11 @@ def starting_point(surface: LossSurface) -> StartingPoint | None:
     The losses logged in training cannot replace it: the first of them are noisy and, in a run that diverges at once,
     far above the loss at the initial weights.
     """
-    start = surface.anchors.get("initial")
-    if start is None:
+    if "initial" not in surface.anchors:
         return None
-    point = interpolate(start, surface.here, 0.0)
-    if surface.run.frozen_since is not None:
-        point |= surface.run.frozen_since("initial")
-    return StartingPoint(
-        loss_value(surface.loss, point), loss_value(surface.loss, surface.here), len(surface.batch_losses)
-    )
+    now = loss_value(surface.loss, surface.here)
+    with surface.at_anchor("initial") as start:
+        return StartingPoint(loss_value(surface.loss, start), now, len(surface.batch_losses))
 
 
 @costs(lambda surface: 0.0 if surface.pairing is None else surface.pairing.forward_passes / 3)
@@ -88,6 +84,9 @@ class CopyTrials:
     informative; see `rates.next_rate`. The mean of the points that it passes at its own rate is evaluated as well. A
     trial takes `steps` gradients of one batch; where the gradient budget is smaller, the trials are shorter, but at
     least 8 steps long.
+
+    If the weights are large, the line search uses a single batch, the mean of the points is left out, and so is Adam
+    unless the run's own optimizer has as large a state: one copy of the weights and of the optimizer is then enough.
     """
 
     reading: ClassVar[type] = Trials
@@ -105,23 +104,25 @@ class CopyTrials:
             return None
         before = loss_value(held_out, surface.here)
         height = surface.height(before)
-        gradient = gradient_at(surface.loss, surface.here)
+        on_batches = surface.on_first(1) if surface.large else surface
+        gradient = gradient_at(on_batches.loss, surface.here)
         gradient_norm, weight_norm = norm(gradient), norm(surface.here)
         steps, further = self._steps(surface), self._further(surface)
 
         def gain(point: Params) -> float:
             return relative_gain(before, loss_value(held_out, point), height)
 
-        by_line_search = gain(_line_search(surface, gradient, gradient_norm, weight_norm))
+        with _line_search(on_batches, gradient, gradient_norm, weight_norm) as lowest:
+            gains = {"line search": gain(lowest)}
         del gradient  # the trials take as much memory again, so they do without it
-        gains = {
-            "adam": gain(run_trial(surface, surface.here, adam(surface), steps)),
-            "line search": by_line_search,
-        }
+        if surface.has_room_for_adam:
+            with run_trial(surface, adam(surface), steps) as last:
+                gains = {"adam": gain(last), **gains}
         optimizer_copy, name = surface.run.optimizer_copy, next_rate({})
         while optimizer_copy is not None and name is not None:
-            mean = _zeros(surface.here) if name == OWN_RATE else None
-            gains[name] = gain(run_trial(surface, surface.here, optimizer_copy(RATE_FACTORS[name]), steps, mean=mean))
+            mean = _zeros(surface.here) if name == OWN_RATE and not surface.large else None
+            with run_trial(surface, optimizer_copy(RATE_FACTORS[name]), steps, mean=mean) as last:
+                gains[name] = gain(last)
             gains |= {} if mean is None else {"mean of the path": gain(mean)}
             name = next_rate(gains)
             if name is not None and name not in FIRST_RATES:
@@ -168,31 +169,36 @@ def _fixed_cost(surface: LossSurface) -> float:
     return surface.batches + surface.loss_cost(len(LINE_SEARCH)) + surface.held_out_cost(1 + results)
 
 
+@contextmanager
 def run_trial(
     surface: LossSurface,
-    start: Params,
     optimizer_step: OptimizerStep,
     steps: int,
+    *,
+    start: Params | None = None,
     batches: int = 1,
     mean: Params | None = None,
-) -> Params:
-    """Take `steps` optimizer steps from a copy of `start`, and return the last point.
+) -> Iterator[Params]:
+    """Take `steps` optimizer steps in a working copy of the weights, and lend the last point.
 
     Args:
         surface: with the batches.
-        start: the weights at which it begins.
         optimizer_step: the step of a new optimizer.
         steps: number of steps.
+        start: the weights at which it begins; None for the present ones.
         batches: each step takes the mean gradient of this many batches, which are used in turn.
         mean: zeros, to which the mean of the points after each step is added; None if it is not needed.
+
+    Yields:
+        the last point
     """
-    point = {name: weight.detach().clone() for name, weight in start.items()}
-    for i in range(steps):
-        gradients = [gradient_at(batch_loss(surface, i * batches + k), point).values() for k in range(batches)]
-        optimizer_step(point, list(gradients[0]) if batches == 1 else _mean_by_parameter(gradients))
-        for name, total in ({} if mean is None else mean).items():
-            total += point[name] / steps
-    return point
+    with surface.working_copy(start) as point:
+        for i in range(steps):
+            gradients = [gradient_at(batch_loss(surface, i * batches + k), point).values() for k in range(batches)]
+            optimizer_step(point, list(gradients.pop()) if batches == 1 else _mean_by_parameter(gradients))
+            for name, total in ({} if mean is None else mean).items():
+                total += point[name] / steps
+        yield point
 
 
 def _zeros(like: Params) -> dict[str, Tensor]:
@@ -221,22 +227,30 @@ def adam(surface: LossSurface) -> OptimizerStep:
     return step
 
 
-@torch.no_grad()
-def _line_search(surface: LossSurface, gradient: Params, gradient_norm: float, weight_norm: float) -> Params:
-    """Return the point of lowest loss among the present weights and six steps against the gradient.
+@contextmanager
+def _line_search(surface: LossSurface, gradient: Params, gradient_norm: float, weight_norm: float) -> Iterator[Params]:
+    """Lend the point of lowest loss among the present weights and six steps against the gradient.
 
     The steps are 0.1% to 30% of the weights' norm long.
+
+    Yields:
+        the point
     """
     if not 0 < gradient_norm < math.inf:
-        return surface.here
+        yield surface.here
+        return
+    with surface.working_copy() as point:
 
-    def point_at(distance: float) -> Params:
-        return {name: weight - distance * gradient[name] for name, weight in surface.here.items()}
+        @torch.no_grad()
+        def move_to(distance: float) -> Params:
+            for name, weight in surface.here.items():
+                point[name].copy_(weight).sub_(gradient[name], alpha=distance)
+            return point
 
-    distances = [share * max(weight_norm, 1.0) / gradient_norm for share in LINE_SEARCH]
-    losses = [loss_value(surface.loss, point_at(distance)) for distance in distances]
-    lowest = min(range(len(losses)), key=lambda i: math.inf if math.isnan(losses[i]) else losses[i])
-    return point_at(distances[lowest])
+        distances = [share * max(weight_norm, 1.0) / gradient_norm for share in LINE_SEARCH]
+        losses = [loss_value(surface.loss, move_to(distance)) for distance in distances]
+        lowest = min(range(len(losses)), key=lambda i: math.inf if math.isnan(losses[i]) else losses[i])
+        yield move_to(distances[lowest])
 
 
 def _decay_pull(surface: LossSurface, gradient_norm: float, weight_norm: float) -> float:

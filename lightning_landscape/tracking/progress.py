@@ -76,12 +76,10 @@ class Progress:
     def update(self, record: StepRecord) -> None:
         """Add one optimizer step."""
         self._records += 1
-        rate = record.learning_rate
-        self._rates.add(record.step, rate)
-        loss, predicted = record.loss, record.predicted
+        self._rates.add(record.step, record.learning_rate)
+        loss, predicted, history = record.loss, record.predicted, self._history
         if loss is None:
             return
-        history = self._history
         if record.stepped:
             self._idle = 0
         else:
@@ -93,7 +91,7 @@ class Progress:
             self._count_not_finite(record.step, loss)
             return
         self._not_finite = 0
-        history.add(record.step, loss, rate, predicted)
+        history.add(record.step, loss, record.learning_rate, predicted)
         if record.update_norm is not None and record.weight_norm is not None:
             history.add_movement(record.update_norm, record.weight_norm)
         if history.full:
@@ -126,6 +124,11 @@ class Progress:
         """Whether the noise of single batches hides if the loss falls, and nothing else explains that it may not."""
         trend = self.trend
         return trend is not None and not trend.powered and not trend.falling and self.hold is None
+
+    @property
+    def falls(self) -> bool:
+        """Whether the loss clearly falls, by the latest losses or by the latest test on the same batches."""
+        return any(trend is not None and trend.falling for trend in (self.trend, self.on_same_batches))
 
     @property
     def assumed_horizon(self) -> int:
@@ -164,14 +167,13 @@ class Progress:
     @property
     def travelled(self) -> float | None:
         """Σ|Δw|/max(|w|, 1) over 5% of the run, from the mean over the latest steps; None if it was not measured."""
-        updates = self._history.movement(SHORT_WINDOW)
-        return None if updates is None else 0.05 * self.assumed_horizon * updates[0]
+        moved = self._history.movement(SHORT_WINDOW)
+        return None if moved is None else 0.05 * self.assumed_horizon * moved[0]
 
     @property
     def update_ratio(self) -> float | None:
         """Mean of |Δw|/|w| per step over the last 5% of the run; None if it was not measured."""
-        updates = self._history.movement(SHORT_WINDOW)
-        return None if updates is None else updates[1]
+        return None if (updates := self._history.movement(SHORT_WINDOW)) is None else updates[1]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, as builtins: a resumed run gives the same results as one that was not stopped."""

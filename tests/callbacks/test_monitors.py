@@ -348,6 +348,7 @@ def test_the_report_is_available_as_text_dict_markdown_and_html(tmp_path):
     ("make", "message"),
     [
         (lambda: LandscapeMonitor(every_n_steps=0), "every_n_steps must be at least 1 optimizer step.*got 0"),
+        (lambda: LandscapeMonitor(max_snapshot_bytes=0), "max_snapshot_bytes must be at least 1, got 0"),
         (lambda: LandscapeMonitor(num_points=2), "num_points must be at least 3.*got 2"),
         (lambda: LandscapeMonitor(max_batches=0), "max_batches must be at least 1, got 0"),
         (lambda: LandscapeMonitor(anchors=()), r"anchors must be .* got \(\)"),

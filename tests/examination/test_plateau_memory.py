@@ -26,8 +26,7 @@ def state(*, falling: bool = False, loss: float = 2.0) -> Any:
     return SimpleNamespace(progress=progress, stalled=not falling)
 
 
-UNDERWAY = Underway(Budget(60, 20.0), 2, (USE,), ("a", "b", "c"))
-
+UNDERWAY = Underway(Budget(60, 20.0), 2, (USE,), ("a", "b", "c"), needs=43.0)
 
 RESTART = Restart(0.0, 1, 100, own=RestartedRun(0.0, 100))
 UNFINISHED = replace(RESTART, left=("tenth",))
@@ -125,3 +124,11 @@ def test_a_loaded_memory_goes_on_as_the_original_and_an_older_state_is_empty():
     assert (older.underway, older.begin(("x",), diagnosing=True)) == (UNDERWAY, (None, (), 0))
     older.load_state_dict({"underway": UNDERWAY.to_dict()}, limited=False)
     assert older.underway is None
+
+
+@pytest.mark.parametrize(("gradients", "waits"), [(0, True), (42, True), (43, False), (None, False)])
+def test_a_diagnosis_waits_until_a_check_covers_its_next_probe(gradients, waits):
+    memory, host = PlateauMemory(), SimpleNamespace(from_first_rank=lambda value: value)
+    assert not memory.waits(host, 0)
+    memory.end(Underway.from_dict(UNDERWAY.to_dict()), [USE], left_out=())
+    assert memory.waits(host, gradients) is waits

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import random
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -142,6 +144,20 @@ def test_an_escape_from_a_plateau_with_an_alarm_is_reported_once():
     assert watcher.causes == ["undecided", "undecided", "escaped"]  # quiet until a tenth of the run has passed
     assert watcher.alarms == ["undecided"]
     assert watcher.state.judged_at is None
+
+
+def test_where_noise_hides_a_plateau_a_second_first_diagnosis_needs_a_loss_that_has_fallen():
+    watcher, begun, hidden, fell = Watcher(), [], [], []
+    generator = random.Random(0)
+    for step in range(HORIZON):
+        judged = watcher.state.judged_at
+        mean = 1.0 if step < 100 else 0.55 + 0.1 * math.sin(step / 100)  # to and fro around what counts as high
+        watcher.step(mean + generator.gauss(0, 0.6))
+        hidden.append(watcher.state.unclear)
+        begun += [step] if judged is None and watcher.state.judged_at is not None else []
+        fell += [step] if watcher.state.progress.falls else []
+    assert sum(now and not before for before, now in itertools.pairwise(hidden)) > 10
+    assert all(any(earlier < step < later for step in fell) for earlier, later in itertools.pairwise(begun))
 
 
 @pytest.mark.parametrize(("stands", "alarms"), [(160, []), (800, ["undecided"])])

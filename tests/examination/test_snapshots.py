@@ -117,8 +117,9 @@ def test_larger_weights_are_copied_more_seldom_and_only_finite_ones():
     assert by_step(snapshots, width) == {"step 89": 89.0}
 
 
-def test_very_large_weights_are_best_only_where_all_weights_are_copied():
-    snapshots = Snapshots(NAMES, max_saved_bytes=7)
+def test_very_large_weights_are_best_only_where_all_weights_are_copied(monkeypatch):
+    monkeypatch.setattr("lightning_landscape.examination.snapshots.MOST_RECENT_BYTES", 7)
+    snapshots = Snapshots(NAMES)
     snapshots.take_recent(module(1.0), 9, losses(1.0))
     assert by_step(snapshots) == {}
     snapshots.take_all(module(2.0), 19, 0.5, on_path=False)

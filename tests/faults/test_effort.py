@@ -73,7 +73,7 @@ def test_f09_with_light_effort_no_batch_is_captured_and_no_loss_is_evaluated(mak
     assert light._state.steps == 120
     assert light._examination.limits.account.spent == 0
     assert not light._state.readings.lines()
-    assert light._examination._snapshots.state_dict()["points"] == {}
+    assert light._examination.snapshots.state_dict()["points"] == {}
     assert "effort='light': only losses, gradients and updates are measured" in light.report
     assert bool(light.verdicts) is (make is Flat)
 

@@ -79,7 +79,7 @@ def test_f23_f24_a_resumed_run_has_the_verdicts_scalars_readings_and_weights_of_
     assert rest._state.state_dict() == whole._state.state_dict()
     assert rest._state.readings.lines() == whole._state.readings.lines()
     assert rest._state.readings.latest(Curvature) == whole._state.readings.latest(Curvature)
-    assert bits(rest._examination._snapshots.state_dict()) == bits(whole._examination._snapshots.state_dict())
+    assert bits(rest._examination.snapshots.state_dict()) == bits(whole._examination.snapshots.state_dict())
     checks = [step for step in after if step > stop and step % 10 == 0]  # nothing is published between checks
     assert [after[step] for step in checks] == [scalars[step] for step in checks]
     for key in ("step", "weights", "optimizers"):

@@ -107,7 +107,6 @@ def test_a_copied_optimizer_goes_where_the_original_would_have_gone(name: str, c
         for gradient in later:
             given = copy.deepcopy(gradient)
             step(point, list(given.values()))
-            assert all(torch.equal(given[n], gradient[n]) for n in given)
         assert fingerprint([module.state_dict(), optimizer.state_dict()]) == before
         assert [p.requires_grad for p in module.parameters()] == flags
         assert all(p.grad is None for p in module.parameters())
