@@ -156,7 +156,7 @@ def test_a_single_monitor_need_not_be_in_a_list_and_does_not_import_the_other_na
         [sys.executable, "-c", PROGRAM.format(name=name)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    loaded = done.stdout.split()
+    loaded = done.stdout.splitlines()[-1].split()
     assert name in loaded
     if name == "lightning.pytorch":
         assert loaded == ["lightning.pytorch"]

@@ -23,7 +23,7 @@ def gradient_caption(steps: Sequence[int], groups: Sequence[str], norms: Sequenc
     Args:
         steps: shape (n,), optimizer steps.
         groups: shape (m,), names of the parts from input to output.
-        norms: shape (n, m); None where a part has no gradient.
+        norms: shape (n, m); None where a part has no gradient. Rows from before a part was added are shorter.
     """
     first, last = min(steps), max(steps)
     span = f"steps {first:,} to {last:,}" if first < last else f"step {first:,}"
@@ -31,7 +31,8 @@ def gradient_caption(steps: Sequence[int], groups: Sequence[str], norms: Sequenc
     if not all(math.isfinite(norm or 0.0) for norm in norms[-1]):
         broken = [group for group, norm in zip(groups, norms[-1], strict=True) if not math.isfinite(norm or 0.0)]
         return Caption(f"The gradient of {_listed(broken)} is not finite", details)
-    latest = [[norm if norm and math.isfinite(norm) else 0.0 for norm in row] for row in norms[-LATEST:]]
+    complete = [row for row in norms[-LATEST:] if len(row) == len(groups)]
+    latest = [[norm if norm and math.isfinite(norm) else 0.0 for norm in row] for row in complete]
     typical = dict(zip(groups, map(median, zip(*latest, strict=True)), strict=True))
     silent, live = [name for name, norm in typical.items() if not norm], [*filter(typical.get, typical)]
     if not live:

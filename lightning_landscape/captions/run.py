@@ -32,8 +32,7 @@ def run_caption(
     if not named:
         return Caption(_capitalised(course), details)
     verdict = named[-1]
-    finding = "" if verdict.finding is None else f" ({verdict.finding.name.replace('-', ' ')})"
-    return Caption(f"{_capitalised(verdict.title)}{finding} since step {verdict.since:,}", (course, *details))
+    return Caption(f"{_capitalised(verdict.title)} since step {verdict.since:,}", (course, *details))
 
 
 def _capitalised(text: str) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lightning_landscape.module_surface.weights import address
 from lightning_landscape.surface import Params
 
 Vectors = tuple[Tensor, ...]
@@ -84,7 +85,8 @@ def _are_separate(vectors: Vectors) -> bool:
     """Return whether each vector has a storage of its own, so that it can be changed in place."""
     dense = all(vector.is_contiguous() for vector in vectors if vector.layout is torch.strided)
     strided = all(vector.layout is torch.strided for vector in vectors)
-    return strided and dense and len({vector.untyped_storage().data_ptr() for vector in vectors}) == len(vectors)
+    addresses = {address(vector) for vector in vectors} - {None}
+    return strided and dense and len(addresses) == len(vectors)
 
 
 def _point(names: tuple[str, ...], weights: tuple[Tensor, ...]) -> Mapping[str, Tensor]:

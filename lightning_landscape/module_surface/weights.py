@@ -46,7 +46,7 @@ class Weights:
         then evaluated in their place.
         """
         return {
-            name: self.copies[name] if _address(self.originals[name]) is None else self.originals[name].detach()
+            name: self.copies[name] if address(self.originals[name]) is None else self.originals[name].detach()
             for name in self.trainable
         }
 
@@ -91,7 +91,7 @@ class Weights:
         self._lent = True
         try:
             yield {
-                name: self.copies[name].clone() if _address(self.originals[name]) is None else self.copies[name]
+                name: self.copies[name].clone() if address(self.originals[name]) is None else self.copies[name]
                 for name in self.trainable
             }
         finally:
@@ -215,7 +215,7 @@ class ShardedWeights(Weights):
                 local_shard(parameter).copy_(local_shard(self.copies[name]))
 
 
-def _address(weight: Tensor) -> int | None:
+def address(weight: Tensor) -> int | None:
     """Return where the values of a tensor begin in memory; None for a kind of tensor that does not tell."""
     try:
         return weight.data_ptr() or None
@@ -224,7 +224,7 @@ def _address(weight: Tensor) -> int | None:
 
 
 def _same_storage(weight: Tensor, original: Tensor) -> bool:
-    return weight is original or (_address(original) is not None and _address(weight) == _address(original))
+    return weight is original or (address(original) is not None and address(weight) == address(original))
 
 
 def _all_finite(weights: Iterable[Tensor]) -> bool:

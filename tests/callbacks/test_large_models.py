@@ -30,7 +30,7 @@ def test_what_is_left_out_of_a_large_model_is_named(everything_is_large):
     assert gains.keys().isdisjoint({"adam", "mean of the path"})
     assert monitor.readings.latest(Plane) is monitor.readings.latest(Curvature) is None
     notes = "\n".join(monitor.report.to_dict()["notes"])
-    for what in ("trials with Adam was skipped: the weights take 0 MiB", "gradient_noise was skipped"):
+    for what in ("trials with Adam was skipped: the weights take 0 MiB", "the noise of the gradient was skipped"):
         assert what in notes
 
 

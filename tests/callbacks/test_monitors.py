@@ -394,7 +394,7 @@ def test_the_report_is_available_as_text_dict_markdown_and_html(tmp_path):
         fit(tmp_path, stuck(), [monitor])
     report = monitor.report
     assert report.to_dict()["verdicts"][0]["cause"] == "flat_region"
-    assert "| Trend.level |" in report.to_markdown()
+    assert "| measured | value |" in report.to_markdown()
     assert report._repr_html_().startswith("<iframe srcdoc=")
     assert math.isfinite(report.to_dict()["loss"]["now"])
 

@@ -171,7 +171,7 @@ def test_a_users_detector_can_reach_the_verdict_and_its_reading_is_in_the_eviden
         fit(monitor)
     assert monitor.verdict.cause is Cause.POOR_MINIMUM
     assert monitor.verdict.evidence.get(Scale).names == ("net.weight", "net.bias")
-    assert "| Scale.largest |" in monitor.report.to_markdown()
+    assert "Scale" in monitor.report.to_markdown()
 
 
 def test_a_users_probe_runs_even_if_the_default_detectors_already_have_a_verdict():

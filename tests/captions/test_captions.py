@@ -154,7 +154,7 @@ DEAD = Finding("units-died", Cause.FLAT_REGION, "c.3 outputs zero.", "re-initial
         (
             "flat_region",
             [verdict(Cause.FLAT_REGION, finding=DEAD)],
-            "Stuck on a flat region (units died) since step 1,400",
+            "Stuck on a flat region: units died since step 1,400",
         ),
     ],
 )

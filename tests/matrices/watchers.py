@@ -55,9 +55,9 @@ def _watcher(make: Callable[[], Monitor], scalars: str, *without: str) -> Watche
 WATCHERS = {
     "LandscapeMonitor": _watcher(
         lambda: LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=4, norm_every_n_steps=1, budget=None),
-        "grad_norm grad_norm_clipped update_ratio plateau_length barrier verdict",
+        "grad_norm update_ratio plateau_length barrier verdict",
     ),
-    "GradientNormMonitor": _watcher(GradientNormMonitor, "grad_norm grad_norm_clipped update_ratio", "probes"),
+    "GradientNormMonitor": _watcher(GradientNormMonitor, "grad_norm update_ratio", "probes"),
     "PlateauMonitor": _watcher(
         lambda: PlateauMonitor(norm_every_n_steps=1), "plateau_length update_ratio verdict", "probes"
     ),

@@ -223,7 +223,8 @@ def test_trials_call_no_hooks_of_the_users_optimizers_and_leave_no_gradients_beh
 
     here, hooks = at(3.0, 4.0), [register(fail) for register in (before_every_step, after_every_step)]
     try:
-        last = run_trial(surface(bowl, here), here, adam(surface(bowl, here)), steps=2)
+        with run_trial(surface(bowl, here), adam(surface(bowl, here)), steps=2) as last:
+            pass
     finally:
         for hook in hooks:
             hook.remove()
