@@ -94,7 +94,6 @@ def test_each_monitor_alone_logs_its_own_scalars_and_pictures(tmp_path):
         "LandscapeMonitor": gradient | progress | ratio | line | {"landscape/overhead", "landscape/noise_scale"},
     }
     assert "[LL110]" in err
-    assert err.count("On the line from initial to the present weights the loss goes from") >= 1
     pictures = {name: set(events(tmp_path / "out" / name / "version_0").Tags()["images"]) for name in parts}
     assert pictures["GradientNormMonitor"] == {"landscape/grad_norms"}
     assert pictures["PlateauMonitor"] == set()

@@ -16,6 +16,7 @@ SOURCES = (
     "benchmarks/pictures/__main__.py",
     "benchmarks/pictures/browser.py",
     "benchmarks/phenomena.py",
+    "benchmarks/tab/pictures.py",
     "examples/escape.py",
 )
 

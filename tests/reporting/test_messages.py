@@ -112,7 +112,7 @@ def test_readings_of_many_numbers_have_reprs_on_one_line():
     line = Line("initial", tuple(i / 10 for i in range(12)), (2.0,) * 11 + (math.nan,), 0.5, monotone=False, samples=8)
     assert repr(line) == (
         "Line(anchor='initial', alphas=<12 numbers from 0 to 1.1>, losses=<12 numbers from 2 to 2, 1 not finite>, "
-        "barrier=0.5, monotone=False, samples=8)"
+        "barrier=0.5, monotone=False, samples=8, anchor_step=None)"
     )
     plane = Plane("x", "y", (0.0, 1.0), (0.0, 1.0, 2.0), ((1.0, 2.0),) * 3, {"now": (0.0, 0.0)}, 0.0, 8)
     assert "losses=<6 numbers from 1 to 2>" in repr(plane)

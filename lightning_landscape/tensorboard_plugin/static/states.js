@@ -29,7 +29,7 @@ export function present(course) {
   const verdict = (course?.verdicts ?? []).findLast(({ cause }) => cause === state) ?? null;
   const [tone, words] = stateOf(state);
   const usual = hasEnded(course) ? "No plateau was found" : "No plateau so far";
-  const title = verdict ? capitalised(verdict.title) : tone === "good" ? usual : capitalised(words);
+  const title = verdict ? capitalised(withoutFinding(verdict)) : tone === "good" ? usual : capitalised(words);
   return { tone, title, verdict, since: verdict ? verdict.since : since };
 }
 
@@ -40,6 +40,12 @@ export const urgency = (course) => URGENCY.indexOf(present(course).tone);
 export const findingOf = (verdict) => {
   const name = verdict?.finding?.name ?? verdict?.code?.split(" ")[1] ?? "";
   return name.replaceAll("-", " ");
+};
+
+/** Return the title of a verdict without what was found, which is shown beside it. */
+const withoutFinding = (verdict) => {
+  const end = `: ${findingOf(verdict)}`;
+  return verdict.title.endsWith(end) ? verdict.title.slice(0, -end.length) : verdict.title;
 };
 
 const hasEnded = (course) => Boolean(course?.status) && course.status !== "running";
