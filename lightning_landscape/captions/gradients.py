@@ -28,11 +28,11 @@ def gradient_caption(steps: Sequence[int], groups: Sequence[str], norms: Sequenc
     first, last = min(steps), max(steps)
     span = f"steps {first:,} to {last:,}" if first < last else f"step {first:,}"
     details: tuple[str, ...] = (span, f"{len(groups):,} part{'s' * (len(groups) > 1)}")
-    if not all(math.isfinite(norm or 0.0) for norm in norms[-1]):
-        broken = [group for group, norm in zip(groups, norms[-1], strict=True) if not math.isfinite(norm or 0.0)]
+    rows = [[*row, *[None] * (len(groups) - len(row))][: len(groups)] for row in norms[-LATEST:]]
+    if not all(math.isfinite(norm or 0.0) for norm in rows[-1]):
+        broken = [group for group, norm in zip(groups, rows[-1], strict=True) if not math.isfinite(norm or 0.0)]
         return Caption(f"The gradient of {_listed(broken)} is not finite", details)
-    complete = [row for row in norms[-LATEST:] if len(row) == len(groups)]
-    latest = [[norm if norm and math.isfinite(norm) else 0.0 for norm in row] for row in complete]
+    latest = [[norm if norm and math.isfinite(norm) else 0.0 for norm in row] for row in rows]
     typical = dict(zip(groups, map(median, zip(*latest, strict=True)), strict=True))
     silent, live = [name for name, norm in typical.items() if not norm], [*filter(typical.get, typical)]
     if not live:

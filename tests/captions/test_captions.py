@@ -201,3 +201,9 @@ def test_what_a_cause_rests_on_comes_first_and_nothing_is_lost():
 )
 def test_a_small_share_is_said_in_words(share, text):
     assert percent(share) == text
+
+
+@pytest.mark.parametrize("last", [(1.0, 1.0), (1.0,)])
+def test_the_title_of_the_gradients_is_made_of_rows_from_before_a_part_was_added(last):
+    caption = gradient_caption([0, 10], ["body", "head"], [(1.0,), last])
+    assert caption.details[1] == "2 parts"
