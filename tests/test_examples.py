@@ -100,6 +100,7 @@ def test_each_monitor_alone_logs_its_own_scalars_and_pictures(tmp_path):
     assert "landscape/line_from_initial" in pictures["LossInterpolationMonitor"]
     assert pictures["LandscapeMonitor"] == pictures["GradientNormMonitor"] | pictures["LossInterpolationMonitor"] | {
         "landscape/timeline",
+        "landscape/trials",
         "landscape/plane",
     }
     assert out.endswith("To see more: tensorboard --logdir out\n")
