@@ -12,7 +12,7 @@ from lightning_landscape.evidence import Alternatives, Curvature, Evidence, Rest
 GOING_ON = "going on as it is"
 """the name of the trials that change nothing, with which the others are compared"""
 LINE_SEARCH = "one step along the gradient"
-"""the name of the trial that nobody can repeat in training, and which is therefore named only if nothing else helps"""
+"""the name of the trial that cannot be repeated in training, so it is named only if nothing else helps"""
 TRIALS = {
     "this optimizer": GOING_ON,
     "adam": "Adam at a learning rate of 0.01",

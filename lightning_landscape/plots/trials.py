@@ -30,7 +30,7 @@ def trials_figure(chart: TrialChart) -> Figure:
     """Draw how much each trial lowers or raises the loss, with a dashed line at what going on as it is does.
 
     Trials of equally many steps form a group, the largest gain first. The result of each trial stands beside its bar in
-    words, so that a bar that is cut off misleads nobody.
+    words, so that a bar that is cut off does not mislead.
     """
     rows = sum(len(group.bars) + 1 for group in chart.groups) + 0.5 * (len(chart.groups) - 1)
     figure, axes = new_axes(1.35 + 0.25 * rows)
