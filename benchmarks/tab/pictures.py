@@ -76,7 +76,7 @@ def _draw_for_docs(browser: Any, server: Server, names: list[str]) -> None:
             path = ROOT / "docs" / "images" / name
             _save(browser, f"{server.url}/#lightning_landscape{link}", width, path, height=height, dark=dark)
             with Image.open(path) as picture:
-                small = picture.convert("RGB").crop((0, HEAD, *picture.size)).quantize(64)
+                small = picture.convert("RGB").crop((0, HEAD, *picture.size)).quantize(200, Image.Quantize.MAXCOVERAGE)
             small.save(path, optimize=True)
 
 
