@@ -103,8 +103,13 @@ def test_several_runs_share_one_chart_with_their_names_in_which_a_peak_squashes_
     lines = tab.one(".overlay .tip").text.splitlines()
     assert lines[0].startswith("step ")
     assert {line.split(" ", 1)[1] for line in lines[1:]} == names
-    ActionChains(tab.browser).move_to_element(tab.all(".overlay .tag text")[0]).click().perform()
-    until(lambda: len(tab.all("article")) == 1)
+
+    def alone():
+        if len(tab.all("article")) > 1:
+            ActionChains(tab.browser).move_to_element(tab.all(".overlay .tag text")[0]).click().perform()
+        return len(tab.all("article")) == 1
+
+    until(alone)
 
 
 def test_more_than_three_runs_are_small_pictures_and_a_click_opens_one(tab):
@@ -112,9 +117,14 @@ def test_more_than_three_runs_are_small_pictures_and_a_click_opens_one(tab):
     tab.choose("sigmoid/seed_0", "spiky/seed_0", "small-lr/seed_0", "narrow/seed_0")
     until(lambda: len(tab.all(".multiple")) == 5)
     assert not tab.all("article")
-    small = next(one for one in tab.all(".multiple") if "small-lr/seed_0" in one.text)
-    assert "Stuck because the learning rate is too small" in small.text
-    small.click()
+
+    def opened():  # the page may be redrawn at any time, so each call looks up the picture
+        small = next(one for one in tab.all(".multiple") if "small-lr/seed_0" in one.text)
+        assert "Stuck because the learning rate is too small" in small.text
+        small.click()
+        return True
+
+    until(opened)
     until(lambda: [panel.get_attribute("aria-label") for panel in tab.all("article")] == ["small-lr/seed_0"])
     assert tab.errors() == []
     assert tab.hosts() == {"127.0.0.1"}
