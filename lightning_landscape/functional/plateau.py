@@ -12,7 +12,8 @@ from itertools import pairwise
 from math import hypot, sqrt
 
 from lightning_landscape.evidence import LossLevel, Trend
-from lightning_landscape.functional.trend import COARSE, STANDARD_ERRORS, Block, fit_trend, fold
+from lightning_landscape.evidence.trend import STANDARD_ERRORS
+from lightning_landscape.functional.trend import COARSE, Block, fit_trend, fold
 
 WINDOWS = ((10, 0.012), (20, 0.018), (40, 0.030))
 """number of blocks in each window (a block is 0.5% of the run), and the relevant fall over it, relative to the level"""
