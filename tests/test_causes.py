@@ -1,4 +1,4 @@
-"""Each cause has a page in `docs/causes`, each finding a section on it, and every other code a section in `docs/warnings.md`."""
+"""Each cause has a page in `docs/causes`, each finding a section on it, every other code one in `docs/warnings.md`."""
 
 import re
 from pathlib import Path
