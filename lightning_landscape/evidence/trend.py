@@ -60,8 +60,12 @@ class Trend:
 
     @property
     def seems_stalled(self) -> bool:
-        """Whether the loss did probably not fall by `threshold` over the window: one standard error rules it out."""
-        return self.progress + self.margin / STANDARD_ERRORS < self.threshold or self.bounded
+        """Whether the loss has stalled or, where noise hides that of a flat loss too, has probably not fallen.
+
+        For the latter, one standard error excludes a fall by `threshold`.
+        """
+        probably = self.progress + self.margin / STANDARD_ERRORS < self.threshold
+        return self.stalled or (self.margin >= self.threshold and probably)
 
     @property
     def stalled(self) -> bool:
