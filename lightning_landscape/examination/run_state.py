@@ -148,12 +148,14 @@ class RunState:
         There is one verdict for each plateau. A later one replaces one that does not alarm, and an alarm that names a
         cause replaces one that is undecided; nothing replaces a divergence. A plateau that begins soon after a verdict
         of the same cause counts as the same plateau, unless it raises an alarm at a lower loss. A finding is named in
-        one verdict only.
+        one verdict only. Where nothing shows a cause and the plateau may only be noise, there is no verdict.
         """
         first = self.judged_at is None
         self.postpone()
         last = self.verdicts[-1] if self.verdicts else None
         if verdict.finding is not None and verdict.finding.name in self.named_findings:
+            return False
+        if verdict.cause is Cause.UNDECIDED and not self.progress.proven:
             return False
         if last is not None:
             lower = verdict.stuck and is_lower(verdict, last)

@@ -37,19 +37,23 @@ def examine(blocks: Sequence[Block], floor: float = 0.0) -> list[Trend]:
     return [fit_trend(blocks[-count:], tolerance, floor) for count, tolerance in WINDOWS if count <= len(blocks)]
 
 
-def stalled_windows(trends: Sequence[Trend]) -> list[int]:
+def stalled_windows(trends: Sequence[Trend], on_same_batches: Trend | None = None) -> list[int]:
     """Return the indices of the windows that seem to have stalled and are not overruled by a longer window.
 
     A longer window overrules a stalled one if the loss falls over the longer window. It also overrules it if only the
-    longer window is precise enough to detect a relevant fall, and does not seem to have stalled.
+    longer window is precise enough to detect a relevant fall, and does not seem to have stalled. Where the loss clearly
+    falls on the same batches, it has to have stalled by the stricter test.
 
     Args:
         trends: of the windows, shortest first.
+        on_same_batches: the trend from earlier weights to later ones; None if it was not measured.
     """
+    falls = on_same_batches is not None and on_same_batches.falling
     return [
         index
         for index, trend in enumerate(trends)
-        if trend.seems_stalled and not any(_overrules(longer, trend) for longer in trends[index + 1 :])
+        if (trend.stalled if falls else trend.seems_stalled)
+        and not any(_overrules(longer, trend) for longer in trends[index + 1 :])
     ]
 
 

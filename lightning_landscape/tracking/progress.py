@@ -229,7 +229,7 @@ class Progress:
         """Begin, prove or end the plateau."""
         history = self._history
         rise = plateau.rise_since_start(history.start, level.now, trends[0], history.count, level.floor)
-        stalled = [(plateau.WINDOWS[i][0], trends[i]) for i in plateau.stalled_windows(trends)]
+        stalled = [(plateau.WINDOWS[i][0], trends[i]) for i in plateau.stalled_windows(trends, self.on_same_batches)]
         # A rise of more than twice its margin shows that the loss has not fallen, however noisy the windows are.
         proof = any(trend.proven for _, trend in stalled) or (rise is not None and rise.progress < -2 * rise.margin)
         if rise is not None and self._stays_up(trends, level.floor):
