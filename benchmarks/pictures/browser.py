@@ -34,6 +34,8 @@ LEAST_MESH = 0.05
 """share of the mesh tab that a mesh covers at least"""
 WIDTH = 1280
 """pixels of the page"""
+MARGIN = 6
+"""pixels around the parts that a picture of a page shows"""
 COLOURS = 96
 """colours of a picture, so that its file is small"""
 
@@ -59,7 +61,7 @@ def write_screenshots(documents: Mapping[str, Document], folder: Path) -> None:
 
 
 def write_hero(report: Path, path: Path, texts: Mapping[str, str]) -> None:
-    """Write a picture of what a report shows first, its card and the first row of its figures, as large as they are.
+    """Write a picture of what a report shows first, its card and the loss.
 
     Without Chromium, it says so and leaves the picture as it is.
 
@@ -79,11 +81,9 @@ def write_hero(report: Path, path: Path, texts: Mapping[str, str]) -> None:
         try:
             _set_size(browser, WIDTH, 2000)
             _show(browser, report, "light", 1)
-            bottom = browser.execute_script(
-                "return Math.max(...['section.verdict', 'figure.course']"
-                ".map((part) => document.querySelector(part).getBoundingClientRect().bottom))"
-            )
-            _screenshot(browser, path, round(bottom) + 12, information)
+            top, _ = _extent(browser, "section.verdict")
+            _, bottom = _extent(browser, "figure.course")
+            _screenshot(browser, path, bottom + MARGIN, top - MARGIN, information)
         finally:
             browser.quit()
 
@@ -153,7 +153,15 @@ def _chromium(profile: Path, *arguments: str) -> Any:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for argument in (
-        *("--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-sync", *arguments),
+        *(
+            "--headless",
+            "--no-sandbox",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-sync",
+            "--hide-scrollbars",
+            *arguments,
+        ),
         *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"),
     ):
         options.add_argument(argument)
@@ -186,10 +194,17 @@ def _set_size(browser: Any, width: int, height: int) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
-def _screenshot(browser: Any, path: Path, height: int, information: PngInfo | None = None) -> None:
-    """Write the top of the page, of this height in pixels, with this information in the file."""
-    _set_size(browser, WIDTH, height)
-    picture = _quantized(Image.open(io.BytesIO(browser.get_screenshot_as_png())))
+def _extent(browser: Any, part: str) -> tuple[int, int]:
+    """Return top and bottom of the first element that this selector finds, in pixels from the top of the page."""
+    box = browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect()", part)
+    return round(box["top"]), round(box["bottom"])
+
+
+def _screenshot(browser: Any, path: Path, bottom: int, top: int = 0, information: PngInfo | None = None) -> None:
+    """Write the page between two distances from its top in pixels, with this information in the file."""
+    _set_size(browser, WIDTH, bottom)
+    picture = Image.open(io.BytesIO(browser.get_screenshot_as_png()))
+    picture = _quantized(picture.crop((0, max(0, top), picture.width, picture.height)))
     picture.save(path, optimize=True, pnginfo=information)
 
 
