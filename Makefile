@@ -25,7 +25,7 @@ pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
-demo: $(installed)  ## train a healthy, a stuck and a miswired network on real data, in about a minute; logs in out/demo
+demo: $(installed)  ## train a stuck, a miswired and a healthy network on real data, in about a minute; logs in out/demo
 	$(python) examples/quickstart.py
 
 pictures: $(installed) browser  ## draw the pictures of docs and README anew, with the README's terminal output, from short real runs

@@ -1,6 +1,6 @@
-"""Train a healthy, a stuck and a miswired network on scikit-learn's digits, and say what watching them cost.
+"""Train a stuck, a miswired and a healthy network on scikit-learn's digits, and say what watching them took.
 
-Run it by ``make demo``, or by ``python examples/quickstart.py [directory] [healthy] [stuck] [miswired]``.
+Run it by ``make demo``, or by ``python examples/quickstart.py [directory] [stuck] [miswired] [healthy]``.
 """
 
 import logging
@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_landscape import LandscapeMonitor
 
 RUNS = {  # activation, width, depth, last layers, samples in a batch, epochs, learning rate
-    "healthy": (nn.ReLU, 512, 2, [], 128, 200, 0.003),
     "stuck": (nn.Sigmoid, 64, 8, [], 32, 20, 0.05),  # too many sigmoids: the gradient vanishes
     "miswired": (nn.ReLU, 64, 2, [nn.Softmax(1)], 32, 5, 0.05),  # cross_entropy applies the softmax itself
+    "healthy": (nn.ReLU, 1024, 2, [], 128, 150, 0.003),
 }
 
 
@@ -45,7 +45,7 @@ class Classifier(L.LightningModule):
 
 
 def train(kind: str, out: Path) -> Path:
-    """Train one of the runs, print what watching it cost, and return the file of its report."""
+    """Train one of the runs, print what watching it took, and return the file of its report."""
     L.seed_everything(0, verbose=False)
     activation, width, depth, last, batch_size, epochs, rate = RUNS[kind]
     pixels, digits = load_digits(return_X_y=True)
