@@ -34,7 +34,7 @@ LEAST_MESH = 0.05
 """share of the mesh tab that a mesh covers at least"""
 WIDTH = 1280
 """pixels of the page"""
-MARGIN = 6
+MARGIN = 4
 """pixels around the parts that a picture of a page shows"""
 COLOURS = 96
 """colours of a picture, so that its file is small"""
