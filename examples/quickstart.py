@@ -59,7 +59,7 @@ def train(kind: str, out: Path) -> Path:
     trainer.fit(Classifier(activation, width, depth, last, rate), loader)
     seconds, share = time.perf_counter() - began, trainer.callback_metrics["landscape/overhead"]
     (cost,) = [note for note in monitor.report.to_dict()["notes"] if note.startswith("watching")]
-    part = f", {share:.1%} of the training time" if kind == "healthy" else ""
+    part = f", {share:.1%} of the training time" if kind == "healthy" and "%" not in cost else ""
     print(f"The fit took {seconds:.1f} s; {cost}{part}.")
     return Path(trainer.log_dir, "landscape", "landscape_report.html")
 
