@@ -25,11 +25,11 @@ pytest := $(python) -m pytest -n $(WORKERS) --dist worksteal
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
-demo: $(installed)  ## train one healthy and one stuck run on real data; logs and pictures under out/
+demo: $(installed)  ## train a stuck, a miswired and a healthy network on real data, in about a minute; logs in out/demo
 	$(python) examples/quickstart.py
 
-pictures: $(installed) browser  ## draw the pictures of the docs anew, from short real runs
-	$(python) -m benchmarks.pictures --docs
+pictures: $(installed) browser  ## draw the pictures of docs and README anew, with the README's terminal output, from short real runs
+	$(python) -m benchmarks.pictures --docs --readme
 
 test: $(installed) browser  ## lint, types and the whole test suite; the last line says what was left out
 	$(lint)

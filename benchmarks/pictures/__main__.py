@@ -1,8 +1,9 @@
-"""Draw every kind of picture from short real runs: ``python -m benchmarks.pictures [FOLDER] [--docs] [--runs ...]``.
+"""Draw every kind of picture from short real runs: ``python -m benchmarks.pictures [FOLDER]``.
 
-Without ``--docs``, the folder (out/pictures) gets the figures of all runs, to be looked at. With it, the folder
+The folder (out/pictures) gets the figures of all runs, to be looked at. With ``--docs``, the folder
 (docs/images) gets the pictures of the docs: the figures, those of published phenomena, that of the example of a remedy,
-and, where Chromium is installed, those of the Landscape tab and the report.
+and, where Chromium is installed, those of the Landscape tab and the report. With ``--readme``, the runs of
+``make demo`` write the terminal output of the README, and the folder (docs/images) gets its picture.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from benchmarks import phenomena
 from benchmarks.pictures.browser import write_screenshots, write_surface
 from benchmarks.pictures.figures import write_barriers, write_chosen, write_figures
+from benchmarks.pictures.readme import write_readme
 from benchmarks.pictures.runs import RUNS, train
 
 ROOT = Path(__file__).parents[2]
@@ -31,12 +33,16 @@ def main() -> int:
     parser = ArgumentParser(prog="python -m benchmarks.pictures", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--docs", action="store_true", help="write the pictures of the docs")
+    parser.add_argument("--readme", action="store_true", help="write the terminal output and the picture of the README")
     parser.add_argument("--runs", nargs="+", choices=[run.name for run in RUNS], help="draw these runs only")
     options = parser.parse_args()
-    folder = options.folder or ROOT / ("docs/images" if options.docs else "out/pictures")
+    folder = options.folder or ROOT / ("docs/images" if options.docs or options.readme else "out/pictures")
     folder.mkdir(parents=True, exist_ok=True)
+    if options.readme:
+        write_readme(folder)
     if options.docs:
         write_docs(folder)
+    if options.docs or options.readme:
         return 0
     for run in RUNS:
         if options.runs is None or run.name in options.runs:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageStat
+from PIL.PngImagePlugin import PngInfo
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_landscape import add_surface
@@ -33,6 +34,8 @@ LEAST_MESH = 0.05
 """share of the mesh tab that a mesh covers at least"""
 WIDTH = 1280
 """pixels of the page"""
+MARGIN = 4
+"""pixels around the parts that a picture of a page shows"""
 COLOURS = 96
 """colours of a picture, so that its file is small"""
 
@@ -53,6 +56,34 @@ def write_screenshots(documents: Mapping[str, Document], folder: Path) -> None:
             _screenshot(browser, folder / "tab.png", 820)
             _open(browser, documents, Path(temporary) / "all.html", "dark")
             _screenshot(browser, folder / "side-by-side.png", 1100)
+        finally:
+            browser.quit()
+
+
+def write_hero(report: Path, path: Path, texts: Mapping[str, str]) -> None:
+    """Write a picture of what a report shows first, its card and the loss.
+
+    Without Chromium, it says so and leaves the picture as it is.
+
+    Args:
+        report: the HTML file.
+        path: the picture.
+        texts: texts to put into the picture's file, by their keys.
+    """
+    if not _has_chromium():
+        print("Chromium is not installed (make browser), so the picture of the README is left as it is.")
+        return
+    information = PngInfo()
+    for key, text in texts.items():
+        information.add_itxt(key, text)
+    with tempfile.TemporaryDirectory() as temporary:
+        browser = _chromium(Path(temporary) / "profile", "--disable-gpu")
+        try:
+            _set_size(browser, WIDTH, 2000)
+            _show(browser, report, "light", 1)
+            top, _ = _extent(browser, "section.verdict")
+            _, bottom = _extent(browser, "figure.course")
+            _screenshot(browser, path, bottom + MARGIN, top - MARGIN, information)
         finally:
             browser.quit()
 
@@ -122,7 +153,15 @@ def _chromium(profile: Path, *arguments: str) -> Any:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for argument in (
-        *("--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-sync", *arguments),
+        *(
+            "--headless",
+            "--no-sandbox",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-sync",
+            "--hide-scrollbars",
+            *arguments,
+        ),
         *("--disable-background-networking", "--disable-component-update", f"--user-data-dir={profile}"),
     ):
         options.add_argument(argument)
@@ -130,14 +169,17 @@ def _chromium(profile: Path, *arguments: str) -> Any:
 
 
 def _open(browser: Any, documents: Mapping[str, Document], page: Path, colours: str) -> None:
-    """Open the report of these runs in light or dark colours, and wait until its figures are drawn."""
+    """Write the report of these runs to this file, and open it in light or dark colours."""
     page.write_text(report_page(documents), encoding="utf-8")
+    _show(browser, page, colours, len(documents))
+
+
+def _show(browser: Any, page: Path, colours: str, runs: int) -> None:
+    """Open a page with this number of runs in light or dark colours, and wait until its figures are drawn."""
     scheme = [{"name": "prefers-color-scheme", "value": colours}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
     browser.get(page.as_uri())
-    _wait(
-        browser, lambda _: len(browser.find_elements("css selector", "figure.course svg path.line")) >= len(documents)
-    )
+    _wait(browser, lambda _: len(browser.find_elements("css selector", "figure.course svg path.line")) >= runs)
 
 
 def _wait(browser: Any, condition: Callable[[Any], Any]) -> Any:
@@ -152,10 +194,18 @@ def _set_size(browser: Any, width: int, height: int) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
-def _screenshot(browser: Any, path: Path, height: int) -> None:
-    """Write the top of the page, of this height in pixels."""
-    _set_size(browser, WIDTH, height)
-    _quantized(Image.open(io.BytesIO(browser.get_screenshot_as_png()))).save(path, optimize=True)
+def _extent(browser: Any, part: str) -> tuple[int, int]:
+    """Return top and bottom of the first element that this selector finds, in pixels from the top of the page."""
+    box = browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect()", part)
+    return round(box["top"]), round(box["bottom"])
+
+
+def _screenshot(browser: Any, path: Path, bottom: int, top: int = 0, information: PngInfo | None = None) -> None:
+    """Write the page between two distances from its top in pixels, with this information in the file."""
+    _set_size(browser, WIDTH, bottom)
+    picture = Image.open(io.BytesIO(browser.get_screenshot_as_png()))
+    picture = _quantized(picture.crop((0, max(0, top), picture.width, picture.height)))
+    picture.save(path, optimize=True, pnginfo=information)
 
 
 def _quantized(picture: Image.Image) -> Image.Image:
