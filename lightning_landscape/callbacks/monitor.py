@@ -201,7 +201,7 @@ class Monitor(ReportingCallback):
             with self._guard("running probes"):
                 self._examination.snapshots.files.find_folder(host, self._reporter.folder)
                 self._examine(host)
-                self._reporter.records(lambda: document_of(self._state), self._state.step)
+                self._reporter.records(lambda: document_of(self._state, self._stopwatch), self._state.step)
             self._remedy_runner(host, self._state, self._examination, self._guard, self._reporter)
             self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
             self._guard.attempt("planning", lambda: self._examination.plan(self._state, self._steps_until_check))

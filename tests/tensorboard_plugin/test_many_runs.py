@@ -63,7 +63,7 @@ def test_the_most_urgent_run_is_shown_at_first_with_what_is_known_of_a_run_that_
     first = next(iter(rows(tab)))
     assert [panel.get_attribute("aria-label") for panel in tab.all("article")] == [first]
     tab.show_only("sigmoid/seed_1")
-    facts = tab.one(".verdict .facts").text
+    facts = tab.one(".verdict .progress").text
     assert "378 of 600 steps (63%) · no news for " in facts
     assert "running" not in facts
 
@@ -200,7 +200,7 @@ def test_one_peak_does_not_squash_the_loss_of_a_run_and_is_said_to_be_cut_off(br
     page = opened(browser, tmp_path, run=document(peak=1e5))
     ticks = [tick.text for tick in page.all(".course .ticks text[text-anchor=end]")]
     assert max(float(tick) for tick in ticks) <= 3
-    assert "cut off" in page.one(".course .numbers").text
+    assert "cut off" in page.one(".course .remarks").text
 
 
 def test_pictures_and_their_numbers_can_be_saved(browser, tmp_path):
