@@ -30,6 +30,7 @@ demo: $(installed)  ## train one healthy and one stuck run on real data; logs an
 
 pictures: $(installed) browser  ## draw the pictures of the docs anew, from short real runs
 	$(python) -m benchmarks.pictures --docs
+	$(python) -m benchmarks.tab.pictures --docs
 
 test: $(installed) browser  ## lint, types and the whole test suite; the last line says what was left out
 	$(lint)

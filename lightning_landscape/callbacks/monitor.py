@@ -19,7 +19,7 @@ from lightning_landscape.callbacks.watched_fit import ReportingCallback, Watched
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict, merged
-from lightning_landscape.examination import saved_state
+from lightning_landscape.examination import naming, saved_state
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard, while_an_error_ends_the_run
 from lightning_landscape.examination.host_readings import read_optimizers
@@ -253,8 +253,8 @@ class Monitor(ReportingCallback):
             readings = self._examination.run(host, probes, self._guard, state)
         host.publish(named(state.scalars))
         self._reporter.readings(state.step, merged(readings))
-        for what in self._examination.skipped.keys() - before:
-            self._reporter.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
+        for what in (skipped := self._examination.skipped).keys() - before:
+            self._reporter.warn(f"[LL301] {naming.in_words(what)} is skipped: {skipped[what]}", ProbeSkippedWarning)
         return readings
 
     def _finish(self, status: str = "ended") -> None:

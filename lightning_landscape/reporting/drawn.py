@@ -49,7 +49,7 @@ def titled(caption: Caption | None) -> dict[str, Any]:
 def _marked(step: int, reading: object) -> dict[str, Any]:
     if isinstance(reading, Line):
         rise = rise_of(reading, SMALL_RISE)
-        marked = None if rise is None else to_builtins(rise)
+        marked = None if rise is None else {**to_builtins(rise), "words": rise.words}
         return {"start": start_name(reading), "end": end_name(step), "rise": marked}
     if isinstance(reading, Plane):
         lowest = lowest_point(reading)

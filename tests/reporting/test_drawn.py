@@ -20,7 +20,8 @@ def test_a_line_has_its_caption_both_ends_in_words_and_its_largest_rise():
         [*line_caption(given, 1234).details],
     )
     assert (record["start"], record["end"]) == ("the initial weights", "step 1,234")
-    assert record["rise"] == {"low_alpha": pytest.approx(1 / 3), "low": 1.0, "alpha": pytest.approx(2 / 3), "top": 2.0}
+    thirds = {"low_alpha": pytest.approx(1 / 3), "alpha": pytest.approx(2 / 3)}
+    assert record["rise"] == {**thirds, "low": 1.0, "top": 2.0, "words": "rise by 1"}
     assert drawn(1, line(3.0, 2.0, 1.0))["rise"] is None
 
 

@@ -37,7 +37,7 @@ function riseMark({ rise }, start, x, position, right) {
     s("line", { class: "chord", x1: x(rise.low_alpha), x2: at, y1: low, y2: low }),
     s("path", { class: "rise", d: `M${at - 4} ${low}h8m-4 0V${top}m-4 0h8` }),
     s("text", { class: "rise", x: left ? at - 8 : at + 8, y: (low + top) / 2 + 4, "text-anchor": left ? "end" : "start" },
-      `rise by ${number(+(rise.top - rise.low).toPrecision(3))}`),
+      rise.words),
   ];
 }
 

@@ -58,7 +58,7 @@ function stateBar({ first, end, state }, x, [left, right], top, chosen) {
  */
 export function timelineFigure(course, memory, shared, onState) {
   const { step: steps, loss, low, high, grad_norm: norms } = course.curve;
-  const margin = { left: 52, right: 8, top: 26, bottom: 58 }, segments = segmentsOf(course);
+  const margin = { left: 52, right: 8, top: 26, bottom: 66 }, segments = segmentsOf(course);
   const node = figure("Training loss and verdicts", (width) => {
     const right = width - margin.right, bottom = TALLER - margin.bottom, top = bottom + 24;
     const whole = shared?.steps ?? [Math.min(0, steps[0]), Math.max(1, steps.at(-1))], range = shownRange(memory, whole);
