@@ -6,7 +6,7 @@ import { clamp, count, ending, extent, finite, number, plural } from "./numbers.
 import { colourKey } from "./plane.js";
 import { viridis } from "./scales.js";
 
-const LEAST_ROWS = 180;  // pixels of all rows together, at least
+const LEAST_ROWS = 200;  // pixels of all rows together, at least
 
 const rowHeight = (rows) => (rows > 20 ? 13 : rows > 10 ? 16 : 20);
 

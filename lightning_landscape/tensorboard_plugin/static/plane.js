@@ -30,7 +30,7 @@ function smooth(rows, i, j, u, v) {
 }
 
 const KEY = 38;
-const planeHeight = (width) => Math.min(360, Math.max(240, width * 0.72));
+const planeHeight = (width) => clamp(0.62 * width, 230, 320);
 
 /** Return labels for the points of the run, the latest one first; a label that would overlap another is left out. */
 function pointLabels(points, end) {
