@@ -101,21 +101,20 @@ def test_the_tab_shows_why_the_stuck_run_is_stuck_and_no_alarm_for_the_healthy_r
 
 def test_every_figure_with_data_is_drawn_under_the_caption_of_its_record_in_the_order_of_the_cause(tab, server):
     tab.show_only("stuck")
-    names = [figure.get_attribute("aria-label") for figure in tab.all("figure")]
-    assert names == [
-        "Training loss and verdicts",
-        "Gradient norm by part of the model",
-        "Trials on a copy of the weights",
-        "Loss on straight lines from earlier weights",
-        "Loss on a plane through the weights",
-    ]
     parts = server.ask("/data/plugin/lightning_landscape/run?run=stuck")["parts"]
-    line, plane = parts["lines"]["initial"][-1], parts["planes"]["planes"][-1]
-    course, gradients = parts["course"], parts["gradients"]
-    records = [course, gradients, course["trials"], line, plane]
-    assert tab.text("h3") == [record["title"] for record in records]
-    for shown, record in zip(tab.text("figure .numbers"), records, strict=True):
-        assert shown.endswith(" · ".join(record["details"]))
+    records = {
+        "Training loss and verdicts": parts["course"],
+        "Gradient norm by part of the model": parts["gradients"],
+        "Trials on a copy of the weights": parts["course"]["trials"],
+        "Loss on straight lines from earlier weights": parts["lines"]["initial"][-1],
+        "Loss on a plane through the weights": parts["planes"]["planes"][-1],
+    }
+    names = [figure.get_attribute("aria-label") for figure in tab.all("figure")]
+    assert [name for name in names if name in records] == list(records)  # as `order_for` has it for a flat region
+    for name, title, numbers in zip(names, tab.text("h3"), tab.text("figure .numbers"), strict=True):
+        if name in records:
+            assert title == records[name]["title"]
+            assert numbers.endswith(" · ".join(records[name]["details"]))
     assert len(tab.all(".gradients canvas")) == 1
     assert not tab.all(".note")
 
@@ -127,7 +126,7 @@ def test_trials_are_bars_with_their_results_beside_what_going_on_does(tab, serve
     assert len(tab.all(".trials rect.bar")) == len(bars)
     assert tab.text(".trials text.result") == [bar["result"] for bar in bars]
     assert len(tab.all(".trials rect.going-on")) == sum(bar["name"] == trials["baseline"] for bar in bars)
-    assert len(tab.all(".trials line.baseline")) == len(trials["groups"])
+    assert len(tab.all(".trials line.baseline")) == sum(group["going_on"] is not None for group in trials["groups"])
     tab.one(".trials .explore").send_keys(Keys.HOME)
     assert tab.one(".trials .tip").text.splitlines()[:2] == [bars[0]["name"], f"loss {bars[0]['result']}"]
 

@@ -41,7 +41,7 @@ const explanation = (verdict) => [
     h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, grouped(verdict.readings))))),
 ];
 
-/** Return what is known of the run besides its verdict; it is open where there is no verdict. */
+/** Return what is known of the run besides its verdict; it is open where there is no alarm. */
 const about = (facts, open) => Array.isArray(facts) && facts.length > 0 && h("details", { open, class: "about" },
   h("summary", {}, "About this run"), h("dl", {}, facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, capitalised(text))])));
 
@@ -65,7 +65,7 @@ export function verdictCard(course, news, chosen, onBack) {
     shown === earlier && earlier && h("p", { class: "facts" },
       `Earlier: ${earlier.title}, steps ${count(earlier.since)} to ${count(now.since)}.`),
     shown && explanation(shown),
-    about(course.facts, !shown),
+    about(course.facts, !shown?.stuck),
     verdicts.length > 1 && h("details", {}, h("summary", {}, `All ${verdicts.length + (course.earlier_verdicts || 0)} verdicts of this run`),
       h("ol", {}, verdicts.map((verdict) => h("li", {}, h("strong", {}, `step ${count(verdict.step)}: ${verdict.title}. `), prose(verdict.reason))))));
   card.renew = (latest) => { progress.textContent = [loss, progressOf(course, latest), statusOf(course, latest)].filter(Boolean).join(" · "); };
