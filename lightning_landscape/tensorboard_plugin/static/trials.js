@@ -27,10 +27,11 @@ export function trialFigure(trials) {
     const bottom = ROW * lines.length + 8, height = bottom + 40;
     const x = linear([raised ? WORST : -0.02, 1], [left, right]);
     const at = (i) => 4 + ROW * (i + 0.5);
-    const root = s("svg", { width, height, viewBox: `0 0 ${width} ${height}` });
+    const root = s("svg", { width, height, viewBox: `0 0 ${width} ${height}` }), drawn = s("g");
     const ticks = TICKS.filter(([gain], i) => gain >= (raised ? WORST : 0) && (right - left > 300 || i !== 2));
     root.append(
       s("g", { class: "grid" }, ticks.map(([gain]) => s("line", { x1: x(gain), x2: x(gain), y1: 4, y2: bottom, class: gain === 0 ? "zero" : null }))),
+      drawn,
       s("g", { class: "ticks" }, ticks.map(([gain, words]) => s("text", { x: x(gain), y: bottom + 14, "text-anchor": "middle" }, words))),
       s("text", { class: "name", x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, "loss after the trial, compared with the present one"));
     lines.forEach(({ group, bar }, i) => {
@@ -43,7 +44,7 @@ export function trialFigure(trials) {
       }
       const end = x(lengthOf(bar.gain)), dashed = group.going_on == null ? end : x(lengthOf(Math.max(0, group.going_on)));
       const kind = bar.name === trials.baseline ? "going-on" : bar.gain > 0 ? "lower" : "higher";
-      root.prepend(s("rect", { class: `bar ${kind}`, x: Math.min(x(0), end), y: at(i) - 7.5, width: Math.max(1, Math.abs(end - x(0))), height: 15, rx: 2 }));
+      drawn.append(s("rect", { class: `bar ${kind}`, x: Math.min(x(0), end), y: at(i) - 7.5, width: Math.max(1, Math.abs(end - x(0))), height: 15, rx: 2 }));
       root.append(
         s("text", { class: "trial", x: left - 8, y: at(i) + 4, "text-anchor": "end" }, ending(bar.name, Math.floor((left - 10) / TEXT))),
         s("text", { class: "result", x: Math.max(x(0), end, dashed) + 6, y: at(i) + 4 }, bar.result));
