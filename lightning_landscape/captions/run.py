@@ -44,7 +44,8 @@ def run_caption(
     if not named:
         return Caption(_capitalised(course), details)
     verdict = named[-1]
-    return Caption(f"{_capitalised(verdict.title)} since step {verdict.since:,}", (course, *details))
+    since = f"since step {verdict.since:,}" if verdict.since > 0 else "from the start"
+    return Caption(f"{_capitalised(verdict.title)} {since}", (course, *details))
 
 
 def _capitalised(text: str) -> str:

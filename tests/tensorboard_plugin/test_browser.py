@@ -105,7 +105,6 @@ def test_every_figure_with_data_is_drawn_under_the_caption_of_its_record_in_the_
     records = {
         "Training loss and verdicts": parts["course"],
         "Gradient norm by part of the model": parts["gradients"],
-        "Trials on a copy of the weights": parts["course"]["trials"],
         "Loss on straight lines from earlier weights": parts["lines"]["initial"][-1],
         "Loss on a plane through the weights": parts["planes"]["planes"][-1],
     }
@@ -117,18 +116,6 @@ def test_every_figure_with_data_is_drawn_under_the_caption_of_its_record_in_the_
             assert numbers.endswith(" · ".join(records[name]["details"]))
     assert len(tab.all(".gradients canvas")) == 1
     assert not tab.all(".note")
-
-
-def test_trials_are_bars_with_their_results_beside_what_going_on_does(tab, server):
-    tab.show_only("stuck")
-    trials = server.ask("/data/plugin/lightning_landscape/run?run=stuck")["parts"]["course"]["trials"]
-    bars = [bar for group in trials["groups"] for bar in group["bars"]]
-    assert len(tab.all(".trials rect.bar")) == len(bars)
-    assert tab.text(".trials text.result") == [bar["result"] for bar in bars]
-    assert len(tab.all(".trials rect.going-on")) == sum(bar["name"] == trials["baseline"] for bar in bars)
-    assert len(tab.all(".trials line.baseline")) == sum(group["going_on"] is not None for group in trials["groups"])
-    tab.one(".trials .explore").send_keys(Keys.HOME)
-    assert tab.one(".trials .tip").text.splitlines()[:2] == [bars[0]["name"], f"loss {bars[0]['result']}"]
 
 
 def test_the_plane_of_a_stuck_run_shows_the_path_and_the_loss_under_the_pointer(tab):
@@ -287,6 +274,7 @@ def test_the_report_opens_from_a_file_and_sends_no_request(browser, logdir):
 
 
 def test_a_run_that_is_not_judged_is_not_shown_as_a_run_without_alarm(browser, tmp_path):
+    from lightning_landscape._text import capitalised
     from lightning_landscape.reporting.messages import NOT_JUDGED
     from lightning_landscape.reporting.page import report_page
     from lightning_landscape.reporting.run_document import RunDocument
@@ -300,7 +288,7 @@ def test_a_run_that_is_not_judged_is_not_shown_as_a_run_without_alarm(browser, t
     page = Page(browser, path.as_uri())
     assert page.text("h2") == ["Not judged"]
     assert page.text(".verdict .mark") == ["◆ for information"]
-    assert page.text(".notes li") == [NOT_JUDGED]
+    assert page.text(".notes li") == [capitalised(NOT_JUDGED)]
     assert page.errors() == []
 
 
