@@ -112,6 +112,8 @@ class Trend:
             return self._sentence_without_stall()
         batches = "" if self.batches is None else f" on the same {self.batches} batches"
         noticed = percent(max(self.tolerance, self.margin / self.level))
+        if self.largest_fall <= 0 and self.margin >= self.level:
+            return f"The training loss{batches} has risen in {self.window} steps, by more than its noise explains."
         if self.largest_fall <= 0:
             return (
                 f"The training loss{batches} has not fallen at all in {self.window} steps; the test would have noticed "

@@ -363,6 +363,13 @@ def test_a_detectable_slope_is_proven_to_be_a_plateau_in_0_of_160_runs(kind):
     assert sum(bool(begun) for begun, _, _ in runs) <= 3  # each costs a diagnosis, and alarms only with a cause
 
 
+def test_a_flat_loss_in_much_noise_is_a_probable_plateau_that_is_not_proven_and_has_no_length():
+    begun, proven, progress = watched(1 + 0.5 * np.random.default_rng(3).standard_normal(HORIZON))
+    assert begun
+    assert not proven
+    assert (progress.stalled, progress.plateau_length) == (True, 0)
+
+
 # Stop and resume
 
 
