@@ -6,7 +6,7 @@ import { clamp, extent, finite, number } from "./numbers.js";
 export function linear([a, b], [c, d]) {
   const scale = (value) => c + ((value - a) * (d - c)) / (b - a || 1);
   scale.invert = (position) => a + ((position - c) * (b - a)) / (d - c || 1);
-  const step = (b - a || 1) / 4, size = 10 ** Math.floor(Math.log10(step));
+  const step = (b - a || 1) / 5, size = 10 ** Math.floor(Math.log10(step));
   const nice = [1, 2, 5, 10].map((one) => one * size).find((one) => one >= step * 0.999) || step;
   scale.ticks = [];
   for (let tick = Math.ceil(a / nice - 1e-9) * nice; tick <= b + 1e-9 * nice; tick += nice) {

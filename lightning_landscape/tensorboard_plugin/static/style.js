@@ -84,9 +84,9 @@ body { margin: 0; background: var(--ground); }
 .landscape input[type=range] { flex: 1; min-width: 90px; accent-color: var(--blue); }
 .landscape .choice { display: flex; flex-wrap: wrap; gap: 4px; } .landscape .choice button { font-size: 12.5px; padding: 1px 9px; max-width: 240px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .landscape .notes { color: var(--soft); font-size: 13px; margin: 0 0 16px; padding-left: 18px; overflow-wrap: anywhere; } .landscape .note { color: var(--soft); font-size: 13px; }
-.landscape .message { margin: 24px 0; max-width: 76ch; } .landscape .message:empty { display: none; } .landscape .message p { margin: 6px 0; color: var(--soft); }
+.landscape .message { margin-block: 24px; max-width: 76ch; } .landscape .message:empty { display: none; } .landscape .message p { margin: 6px 0; color: var(--soft); }
 .landscape pre { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; padding: 12px 16px; overflow: auto; } .landscape pre, .landscape code { font: 13px ui-monospace, "Roboto Mono", Menlo, Consolas, monospace; color: var(--ink); overflow-wrap: anywhere; }
-.landscape .picker { background: var(--card); border: 1px solid var(--edge); border-radius: 10px; margin: 0 0 16px; overflow: hidden; }
+.landscape .picker { background: var(--card); border: 1px solid var(--edge); border-radius: 10px; margin-bottom: 16px; overflow: hidden; }
 .landscape .picker .bar { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 6px 16px; padding: 10px 16px; }
 .landscape .picker .summary { margin: 0; font-weight: 600; } .landscape .picker input[type=search] { width: 230px; }
 .landscape .picker .scroll { max-height: 340px; overflow: auto; border-top: 1px solid var(--edge); }
