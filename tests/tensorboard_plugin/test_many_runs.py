@@ -106,8 +106,9 @@ def test_several_runs_share_one_chart_with_their_names_in_which_a_peak_squashes_
     assert {line.split(" ", 1)[1] for line in lines[1:]} == names
 
     def alone():
-        if len(tab.all("article")) > 1:
-            ActionChains(tab.browser).move_to_element(tab.all(".overlay .tag text")[0]).click().perform()
+        names = tab.all(".overlay .tag text")
+        if len(tab.all("article")) > 1 and names:
+            ActionChains(tab.browser).move_to_element(names[0]).click().perform()
         return len(tab.all("article")) == 1
 
     until(alone)
