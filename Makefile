@@ -30,6 +30,7 @@ demo: $(installed)  ## train a stuck, a miswired and a healthy network on real d
 
 pictures: $(installed) browser  ## draw the pictures of docs and README anew, with the README's terminal output, from short real runs
 	$(python) -m benchmarks.pictures --docs --readme
+	$(python) -m benchmarks.tab.pictures --docs
 
 test: $(installed) browser  ## lint, types and the whole test suite; the last line says what was left out
 	$(lint)

@@ -71,8 +71,8 @@ ALLOWED_IMPORTS = {
         "torch",
     ),
     "callbacks": allow(
-        f"{MATHS} _renamed captions clock diagnosis examination plots probes recording remedies reporting tracking "
-        "trainer",
+        f"{MATHS} _renamed _text captions clock diagnosis examination plots probes recording remedies reporting "
+        "tracking trainer",
         "torch lightning typing_extensions",
         "matplotlib",
     ),

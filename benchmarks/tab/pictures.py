@@ -23,7 +23,7 @@ TALLEST = 4000
 """pixels of the tallest picture"""
 HEAD = 64
 """pixels of TensorBoard's own bar, which pictures of the documentation leave out"""
-IN_DOCS = {"runs.png": ("30_runs_12_chosen", 1100, 1150, False), "side-by-side.png": ("2_runs", 1100, 1150, True)}
+IN_DOCS = {"runs.png": ("30_runs_12_chosen", 1100, 1150, False)}
 """view, width, height of the window, and whether the colours are dark, of each picture of the documentation"""
 RUNS = "/data/plugin/lightning_landscape/runs"
 
@@ -44,7 +44,7 @@ def main() -> int:
             sys.stderr.write("chromium and chromedriver are needed\n")
             return 1
         try:
-            for runs in (2, 30) if options.docs else options.runs:
+            for runs in (30,) if options.docs else options.runs:
                 logdir = Path(folder) / str(runs)
                 names = write_logs(logdir, runs, STEPS, picture_bytes=0)
                 with tensorboard(ROOT, logdir) as server:

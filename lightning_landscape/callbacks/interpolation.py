@@ -11,6 +11,7 @@ from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import check_functions, check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import line_figures, line_scalars
+from lightning_landscape.captions import distinct_anchors
 from lightning_landscape.errors import BarrierWarning
 from lightning_landscape.evidence import Line, Verdict
 from lightning_landscape.examination.examination import Examination
@@ -80,9 +81,11 @@ class LossInterpolationMonitor(Monitor):
         return line_figures(self._state.readings)
 
     def warn(self, verdict: Verdict) -> None:
-        """Warn of an alarm, and describe the latest line from each anchor."""
-        lines = [curves[-1][1] for curves in self._state.readings.lines().values()]
-        self._reporter.warn("\n".join([message(verdict), *(f"  {sentence(line)}" for line in lines)]), BarrierWarning)
+        """Warn of an alarm, and describe the latest line from each anchor: the first one just below the title."""
+        lines = self._state.readings.lines()
+        sentences = [f"  {sentence(lines[anchor][-1][1])}" for anchor in distinct_anchors(lines)]
+        title, *rest = message(verdict).splitlines()
+        self._reporter.warn("\n".join([title, *sentences[:1], *rest, *sentences[1:]]), BarrierWarning)
 
 
 def line_probes(anchors: Sequence[str], points: int) -> tuple[LossLine, ...]:

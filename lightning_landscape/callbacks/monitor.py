@@ -19,7 +19,7 @@ from lightning_landscape.callbacks.watched_fit import ReportingCallback, Watched
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict, merged
-from lightning_landscape.examination import saved_state
+from lightning_landscape.examination import naming, saved_state
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard, while_an_error_ends_the_run
 from lightning_landscape.examination.host_readings import read_optimizers
@@ -201,7 +201,7 @@ class Monitor(ReportingCallback):
             with self._guard("running probes"):
                 self._examination.snapshots.files.find_folder(host, self._reporter.folder)
                 self._examine(host)
-                self._reporter.records(lambda: document_of(self._state), self._state.step)
+                self._reporter.records(lambda: document_of(self._state, self._stopwatch), self._state.step)
             self._remedy_runner(host, self._state, self._examination, self._guard, self._reporter)
             self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
             self._guard.attempt("planning", lambda: self._examination.plan(self._state, self._steps_until_check))
@@ -253,8 +253,8 @@ class Monitor(ReportingCallback):
             readings = self._examination.run(host, probes, self._guard, state)
         host.publish(named(state.scalars))
         self._reporter.readings(state.step, merged(readings))
-        for what in self._examination.skipped.keys() - before:
-            self._reporter.warn(f"[LL301] {what} is skipped: {self._examination.skipped[what]}", ProbeSkippedWarning)
+        for what in (skipped := self._examination.skipped).keys() - before:
+            self._reporter.warn(f"[LL301] {naming.in_words(what)} is skipped: {skipped[what]}", ProbeSkippedWarning)
         return readings
 
     def _finish(self, status: str = "ended") -> None:

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lightning_landscape.callbacks.run_facts import facts_of
 from lightning_landscape.captions import distinct_anchors, trial_chart
 from lightning_landscape.evidence import CAUSES, Curvature, GradientNoise, Line, Plane, ReadingsLog, Spectrum, Verdict
 from lightning_landscape.examination.run_state import RunState
+from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.functional.noise import gradient_noise_scale
 from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.run_document import heat_map
@@ -172,25 +174,31 @@ def in_short(state: RunState) -> str:
 def report_of(state: RunState, *parts: HasNotes) -> Report:
     """Return the report of a run, with the notes of its state and of other parts of a monitor."""
     notes = [note for part in (state, *parts) for note in part.notes()]
-    return Report(state.steps, state.progress.level, state.verdicts, notes, document_of(state, notes))
+    stopwatch = next((part for part in parts if isinstance(part, Stopwatch)), None)
+    below = [note for part in (state, *parts) if part is not stopwatch for note in part.notes()]
+    return Report(state.steps, state.progress.level, state.verdicts, notes, document_of(state, stopwatch, below))
 
 
-def document_of(state: RunState, notes: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Return the data that the Landscape tab and the report draw; None stands for the notes of the state."""
-    level, gradients = state.progress.level, state.gradients
-    loss = {} if level is None else {"start": level.start, "best": level.best, "now": level.now}
-    notes = state.notes() if notes is None else list(notes)
+def document_of(
+    state: RunState, stopwatch: Stopwatch | None = None, notes: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the data that the Landscape tab and the report draw.
+
+    Args:
+        state: the state of the run.
+        stopwatch: of the present fit; its note is among the facts of the card.
+        notes: the other notes; None for those of the state.
+    """
+    level, gradients, noise = state.progress.level, state.gradients, noise_scalar(state.readings)
     known = {
         "steps": state.steps,
         "horizon": state.progress.horizon,
-        "loss": loss,
-        "notes": notes,
+        "loss": {} if level is None else {"start": level.start, "best": level.best, "now": level.now},
+        "notes": state.notes() if notes is None else list(notes),
         "status": state.status,
+        **facts_of(state, stopwatch, noise.get("noise_scale")),
     }
     parts = state.document.document(state.verdicts, state.readings, **known)
     if gradients.history:
-        parts["gradients"] = {
-            **heat_map(gradients.steps, gradients.groups, gradients.history),
-            **noise_scalar(state.readings),
-        }
+        parts["gradients"] = {**heat_map(gradients.steps, gradients.groups, gradients.history), **noise}
     return parts

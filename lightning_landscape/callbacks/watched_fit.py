@@ -83,8 +83,9 @@ class WatchedFit:
         return report_of(self.state, *self._parts)
 
     def close(self, parts: Sequence[HasNotes]) -> None:
-        """Keep the notes of these parts at the end of the fit, and release the parts."""
-        self._parts = [_Notes(*(note for part in parts for note in part.notes()))]
+        """Keep the notes of these parts at the end of the fit, and release the parts but the stopwatch."""
+        stopwatch = [part for part in parts if isinstance(part, Stopwatch)]
+        self._parts = [*stopwatch, _Notes(*(note for part in parts if part not in stopwatch for note in part.notes()))]
 
     def of_a_copy(self) -> WatchedFit:
         """Return this fit with a note that a copy of the monitor has watched it."""

@@ -17,6 +17,7 @@ from lightning_landscape.captions.order import ordered_for as ordered_for
 from lightning_landscape.captions.plane import is_lower as is_lower
 from lightning_landscape.captions.plane import lowest_point as lowest_point
 from lightning_landscape.captions.plane import plane_caption as plane_caption
+from lightning_landscape.captions.run import STATES as STATES
 from lightning_landscape.captions.run import run_caption as run_caption
 from lightning_landscape.captions.trials import GOING_ON as GOING_ON
 from lightning_landscape.captions.trials import TrialBar as TrialBar

@@ -33,6 +33,11 @@ class Rise:
         """How much the loss rises; positive."""
         return self.top - self.low
 
+    @property
+    def words(self) -> str:
+        """The label of the rise in a picture, as in "rise by 0.05"."""
+        return f"rise by {self.height:.3g}"
+
 
 def rise_of(line: Line, least: float = 0.0) -> Rise | None:
     """Return the largest rise of the loss from α = 0 to α = 1; None if it never rises, or a loss is not finite.

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lightning_landscape.captions.caption import Caption
-from lightning_landscape.evidence import Verdict
+from lightning_landscape.evidence import Cause, Verdict
+
+STATES: Mapping[str, str] = {
+    "learning": "learning",
+    "stalled": "loss stands still",
+    "not_judged": "not judged",
+    **{cause.value: cause.value.replace("_", " ") for cause in Cause},
+    Cause.NOT_UPDATING.value: "weights not updated",
+    Cause.NOTHING_TO_LEARN.value: "inputs do not help",
+    Cause.SCHEDULED_END.value: "schedule has ended",
+    Cause.UNDECIDED.value: "cause undecided",
+}
+"""every state of a run in a few words, for the band below its loss; the keys are those of `evidence.TONES`"""
 
 
 def run_caption(
@@ -32,7 +44,8 @@ def run_caption(
     if not named:
         return Caption(_capitalised(course), details)
     verdict = named[-1]
-    return Caption(f"{_capitalised(verdict.title)} since step {verdict.since:,}", (course, *details))
+    since = f"since step {verdict.since:,}" if verdict.since > 0 else "from the start"
+    return Caption(f"{_capitalised(verdict.title)} {since}", (course, *details))
 
 
 def _capitalised(text: str) -> str:

@@ -8,26 +8,14 @@ from dataclasses import dataclass
 
 from lightning_landscape.captions.caption import Caption
 from lightning_landscape.evidence import Alternatives, Curvature, Evidence, Restart, RestartedRun, Trials
+from lightning_landscape.evidence.trial_words import TRIAL_WORDS
 
 GOING_ON = "going on as it is"
 """the name of the trials that change nothing, with which the others are compared"""
-LINE_SEARCH = "one step along the gradient"
-"""the name of the trial that cannot be repeated in training, so it is named only if nothing else helps"""
-TRIALS = {
-    "this optimizer": GOING_ON,
-    "adam": "Adam at a learning rate of 0.01",
-    "line search": LINE_SEARCH,
-    "learning rate x0.01": "a hundredth of the learning rate",
-    "learning rate x0.1": "a tenth of the learning rate",
-    "learning rate x3": "3 times the learning rate",
-    "learning rate x10": "10 times the learning rate",
-    "learning rate x100": "100 times the learning rate",
-    "learning rate x1000": "1,000 times the learning rate",
-    "mean of the path": "averaged weights",
-    "batch x4": "a batch 4 times as large",
-    "a perturbation": "a random perturbation",
-}
+TRIALS = {**TRIAL_WORDS, "this optimizer": GOING_ON}
 """every trial of `Trials` and `Alternatives` in words"""
+LINE_SEARCH = TRIALS["line search"]
+"""the name of the trial that cannot be repeated in training, so it is named only if nothing else helps"""
 RESTARTS = {
     "going_on": GOING_ON,
     "own": "new weights",

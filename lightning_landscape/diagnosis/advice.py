@@ -19,6 +19,7 @@ from lightning_landscape.evidence import (
     Schedule,
     Trials,
 )
+from lightning_landscape.evidence.trial_words import TRIAL_WORDS
 from lightning_landscape.evidence.trials import RATE_FACTORS
 
 ALONG_CURVATURE = "along the most negative curvature"
@@ -32,18 +33,7 @@ RESTARTS = {
 }
 """names of the runs of `Restart`, by its fields"""
 WORDS = {
-    "this optimizer": "the run's own optimizer",
-    "adam": "Adam at a learning rate of 0.01",
-    "line search": "a line search along the gradient",
-    "learning rate x0.01": "a hundredth of the learning rate",
-    "learning rate x0.1": "a tenth of the learning rate",
-    "learning rate x3": "three times the learning rate",
-    "learning rate x10": "ten times the learning rate",
-    "learning rate x100": "a hundred times the learning rate",
-    "learning rate x1000": "a thousand times the learning rate",
-    "mean of the path": "averaging the weights",
-    "batch x4": "a batch four times as large",
-    "a perturbation": "a random perturbation",
+    **TRIAL_WORDS,
     ALONG_CURVATURE: "a step along the most negative curvature",
     RESTARTS["own"]: "another initialisation",
     RESTARTS["adam"]: "Adam at a learning rate of 0.01 from new weights",

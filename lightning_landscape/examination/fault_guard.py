@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from lightning_landscape._text import times
 from lightning_landscape.errors import LandscapeWarning, ProbeFailedWarning
+from lightning_landscape.examination.naming import in_words
 from lightning_landscape.reporting.terminal import announce
 
 log = logging.getLogger("lightning_landscape")
@@ -33,7 +34,7 @@ class Guard:
 
     def notes(self) -> list[str]:
         """Return the notes of the report: which parts failed, and how often."""
-        return [f"{part} failed {times(count)}" for part, count in self.failures.items()]
+        return [f"{in_words(part)} failed {times(count)}" for part, count in self.failures.items()]
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -62,7 +63,7 @@ class Guard:
         log.debug("%s failed", part, exc_info=error)
         if count == 1:
             announce(
-                f"[LL302] {part} failed and training goes on: {type(error).__name__}: {error}. "
+                f"[LL302] {in_words(part)} failed and training goes on: {type(error).__name__}: {error}. "
                 f"It is switched off after {MAX_FAILURES} failures.",
                 ProbeFailedWarning,
             )

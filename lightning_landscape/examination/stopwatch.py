@@ -94,6 +94,11 @@ class Stopwatch:
         return max(min(self._clock.now(), self._ended) - self._began - self.spent, 0.0)
 
     @property
+    def seconds_per_step(self) -> float | None:
+        """Seconds that the fit takes for an optimizer step, those of the monitor included; None before the first."""
+        return (self.training + self.spent) / self._steps if self._steps else None
+
+    @property
     def whole_training(self) -> float:
         """Seconds that the whole fit will take, or has taken so far where its length is unknown."""
         return self.training / max(self._steps, 1) * max(self._horizon or 0, self._steps)

@@ -143,7 +143,7 @@ def _draw_newest(axes: Axes, step: int, line: Line, *, relative: bool) -> list[s
         )  # fmt: skip
         axes.plot(
             [rise.alpha, rise.alpha], [low, top], color=VERMILION, linewidth=2, marker="_", markersize=9, zorder=5,
-            label=f"rise by {rise.height:.3g}",
+            label=rise.words,
         )  # fmt: skip
     gaps = [alpha for alpha, loss in zip(line.alphas, losses, strict=True) if math.isnan(loss)]
     if not gaps:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lightning_landscape.captions import run_caption
+from lightning_landscape.captions import STATES, run_caption
 from lightning_landscape.evidence import TONES, Verdict
 from lightning_landscape.plots.canvas import (
     BLUE,
@@ -95,7 +95,7 @@ def _draw_band(axes: Axes, segments: Sequence[Sequence[Any]], last: int) -> None
     for (first, state), end in zip(segments, ends, strict=True):
         color = _COLORS[TONES.get(state, "alarm")]
         axes.axvspan(first, max(end, first), -0.125, -0.03, facecolor=color, edgecolor="white", clip_on=False)
-        words = state.replace("_", " ")
+        words = STATES.get(state, state.replace("_", " "))
         if (end - first) / (right - left) > letter * (len(words) + 2):
             axes.text(
                 (first + end) / 2, -0.079, words, transform=axes.get_xaxis_transform(),

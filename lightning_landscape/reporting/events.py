@@ -5,7 +5,8 @@ loggers use as x). The further fields depend on the event:
 
     start     horizon, version, groups             a fit begins, or resumes from a checkpoint
     readings  readings                             probes were run; each reading stands under the name of its type, a
-                                                   type of your own under "module:name"
+                                                   type of your own under "module:name"; under "Line" stands a list
+                                                   with the line from each anchor
     finding   name, cause, sentence, advice, weight   a mistake in the code, the data or the settings, found early
     verdict   cause, since, stuck, reason, advice, finding, evidence
     escaped   cause, since                         the loss falls again after the alarm with this cause
@@ -22,12 +23,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import LandscapeError
+from lightning_landscape.evidence import Evidence, Line, to_builtins
 
 VERSION = 1
 FILE = "events.jsonl"
@@ -77,6 +79,13 @@ def read_events(path: str | os.PathLike[str]) -> Events:
             else:
                 events.append(event)
     return Events(events, skipped)
+
+
+def readings_by_name(readings: Iterable[object]) -> dict[str, Any]:
+    """Return the fields of each reading by the name of its type; under "Line" a list with the line from each anchor."""
+    given = list(readings)
+    lines = [to_builtins(reading) for reading in given if isinstance(reading, Line)]
+    return {**Evidence(*given).to_dict(), **({"Line": lines} if lines else {})}
 
 
 def event_line(event: str, step: int, fields: Mapping[str, object], clock: Clock = SYSTEM_CLOCK) -> str:

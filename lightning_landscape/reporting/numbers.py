@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from lightning_landscape._text import percent
@@ -79,6 +80,11 @@ class Number:
         return MARK if past else ""
 
 
+def _fields(**words: str) -> tuple[Number, ...]:
+    """Return the numbers that are fields of a reading as they are, from the words for each field."""
+    return tuple(Number(text, attrgetter(name)) for name, text in words.items())
+
+
 def _over(part: float, whole: float) -> float | None:
     return part / whole if whole > 0 else None
 
@@ -86,18 +92,12 @@ def _over(part: float, whole: float) -> float | None:
 NUMBERS: dict[type, tuple[str, tuple[Number, ...]]] = {
     Plateau: (
         "plateau",
-        (
-            Number("first step", lambda r: r.since),
-            Number("step of this check", lambda r: r.step),
-            Number("shown by a test that would have noticed a fall", lambda r: r.proven),
-        ),
+        _fields(since="first step", step="step of this check", proven="shown by a test that would have noticed a fall"),
     ),
     LossLevel: (
         "training loss",
         (
-            Number("at the start", lambda r: r.start),
-            Number("lowest", lambda r: r.best),
-            Number("now", lambda r: r.now),
+            *_fields(start="at the start", best="lowest", now="now"),
             Number("lowest possible", lambda r: r.floor if r.floor_measured else None),
             Number("standard deviation of single batches", lambda r: r.spread),
         ),
@@ -113,7 +113,7 @@ NUMBERS: dict[type, tuple[str, tuple[Number, ...]]] = {
             Number("fall that counts as progress", lambda r: r.tolerance, share=True),
         ),
     ),
-    Divergence: ("divergence", (Number("first step", lambda r: r.step), Number("loss then and now", lambda r: r.now))),
+    Divergence: ("divergence", _fields(step="first step", now="loss then and now")),
     UpdateStatistics: (
         "steps of the optimizer",
         (
@@ -145,8 +145,7 @@ NUMBERS: dict[type, tuple[str, tuple[Number, ...]]] = {
     Schedule: (
         "learning rate",
         (
-            Number("now", lambda r: r.learning_rate),
-            Number("peak", lambda r: r.peak),
+            *_fields(learning_rate="now", peak="peak"),
             Number(
                 "now, as a share of the peak",
                 lambda r: r.share_of_peak,
@@ -156,16 +155,10 @@ NUMBERS: dict[type, tuple[str, tuple[Number, ...]]] = {
             Number("share of the run that has passed", lambda r: r.elapsed, share=True),
         ),
     ),
-    StartingPoint: (
-        "loss on the same batches",
-        (Number("initial weights", lambda r: r.loss), Number("present weights", lambda r: r.now)),
-    ),
+    StartingPoint: ("loss on the same batches", _fields(loss="initial weights", now="present weights")),
     BeforeAndAfter: (
         "loss on the same batches",
-        (
-            Number("best weights so far", lambda r: r.best),
-            Number("present weights, compared with them", lambda r: r.now),
-        ),
+        _fields(best="best weights so far", now="present weights, compared with them"),
     ),
     InputUse: (
         "use of the inputs",
@@ -215,12 +208,9 @@ NUMBERS: dict[type, tuple[str, tuple[Number, ...]]] = {
             Number("fall below the present loss", lambda r: r.gain if r.gain > 0 else None, share=True),
         ),
     ),
-    Curvature: (
-        "curvature",
-        (Number("smallest", lambda r: r.lambda_min), Number("largest", lambda r: r.lambda_max)),
-    ),
-    Line: ("line from earlier weights", (Number("rise above a straight line", lambda r: r.barrier),)),
-    LossFloor: ("training loss", (Number("lowest possible on a batch", lambda r: r.known),)),
+    Curvature: ("curvature", _fields(lambda_min="smallest", lambda_max="largest")),
+    Line: ("line from earlier weights", _fields(barrier="rise above the lowest loss before")),
+    LossFloor: ("training loss", _fields(known="lowest possible on a batch")),
 }
 """the numbers of each reading, in the order in which they are shown"""
 

@@ -61,9 +61,9 @@ def report_page(
 
 
 def page_in_iframe(page: str, title: str, height: int = 720) -> str:
-    """Return an iframe, for example for a notebook, in which the page can run scripts and save files, nothing else."""
+    """Return an iframe, for example for a notebook, in which the page can run scripts, save files and open links."""
     return (
-        f'<iframe srcdoc="{html.escape(page, quote=True)}" sandbox="allow-scripts allow-downloads" '
+        f'<iframe srcdoc="{html.escape(page, quote=True)}" sandbox="allow-scripts allow-downloads allow-popups" '
         f'title="{html.escape(title)}" style="width:100%;height:{height}px;border:0;border-radius:8px"></iframe>'
     )
 

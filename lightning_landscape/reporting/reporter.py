@@ -15,8 +15,8 @@ from lightning_landscape import __version__
 from lightning_landscape._files import write_atomically
 from lightning_landscape._text import times
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.evidence import Evidence, Finding, Verdict
-from lightning_landscape.reporting.events import FILE, append_event, event_line
+from lightning_landscape.evidence import Finding, Verdict
+from lightning_landscape.reporting.events import FILE, append_event, event_line, readings_by_name
 from lightning_landscape.reporting.loggers import (
     Logger,
     Pixels,
@@ -102,7 +102,7 @@ class Reporter:
 
     def readings(self, step: int, readings: Iterable[object]) -> None:
         """Report what the probes returned."""
-        self.event("readings", step, readings=Evidence(*readings).to_dict())
+        self.event("readings", step, readings=readings_by_name(readings))
 
     def end(self, step: int, report: Report, status: str) -> None:
         """Report that a fit is over: send the last records, write the report, and print a summary or one line.

@@ -8,9 +8,10 @@ from typing import Any
 
 from lightning_landscape._text import capitalised, shortened
 from lightning_landscape._thinning import largest_norm, merge_pairs
-from lightning_landscape.captions import Caption, caption_of, gradient_caption, order_for, run_caption, trial_chart
-from lightning_landscape.evidence import TONES, Curvature, Plane, ReadingsLog, Spectrum, Verdict, to_builtins
+from lightning_landscape.captions import STATES, gradient_caption, order_for, run_caption
+from lightning_landscape.evidence import TONES, Curvature, Plane, ReadingsLog, Spectrum, Verdict
 from lightning_landscape.evidence.card import link_to
+from lightning_landscape.reporting.drawn import drawn, drawn_lines, drawn_trials, titled
 from lightning_landscape.reporting.numbers import evidence_rows
 
 SCHEMA = 1
@@ -102,25 +103,26 @@ class RunDocument:
             "curve": dict(zip(("step", "loss", "low", "high", "grad_norm"), columns, strict=True)),
             "segments": self.segments,
             "tones": dict(TONES),
+            "words": dict(STATES),
             "verdicts": [_verdict_as_dict(verdict) for verdict in verdicts[-VERDICTS:]],
             "earlier_verdicts": max(0, len(verdicts) - VERDICTS),
             "order": [*order_for(verdicts[-1].cause if verdicts else None)],
             **self._caption(verdicts, columns),
-            **_trials(verdicts),
+            **drawn_trials(verdicts[-1].evidence if verdicts else None),
             **known,
         }
         parts = {"course": course, "lines": {}, "planes": {}, "curvature": {}}
         readings = ReadingsLog() if readings is None else readings
-        parts["lines"] = {clean(anchor): _with_steps(curves) for anchor, curves in readings.lines().items()}
+        parts["lines"] = {clean(anchor): lines for anchor, lines in drawn_lines(readings.lines()).items()}
         for kind, (part, field) in DRAWN.items():
             if found := readings.of(kind):
-                parts[part][field] = _with_steps(found)
+                parts[part][field] = [drawn(step, reading) for step, reading in found]
         return {name: {"schema": SCHEMA, **rounded(part)} for name, part in parts.items() if part}
 
     def _caption(self, verdicts: Sequence[Verdict], columns: Sequence[Sequence[Any]]) -> dict[str, Any]:
         """Return the title of the loss curve with these columns; nothing before the first step."""
         state = self.segments[-1][1] if self.segments else "learning"
-        return _titled(run_caption(state, verdicts, columns[0], columns[1])) if columns[0] else {}
+        return titled(run_caption(state, verdicts, columns[0], columns[1])) if columns[0] else {}
 
 
 def heat_map(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequence[float | None]]) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def heat_map(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequen
         groups: (m,) names of the groups.
         norms: (n, m).
     """
-    caption = _titled(gradient_caption(steps, groups, norms)) if norms else {}
+    caption = titled(gradient_caption(steps, groups, norms)) if norms else {}
     steps, columns = list(steps), [column[:GROUPS] for column in norms]
     while len(columns) > COLUMNS:
         steps, columns = [*steps[1:-1:2], steps[-1]], [*merge_pairs(columns)]
@@ -158,9 +160,9 @@ def _verdict_as_dict(verdict: Verdict) -> dict[str, Any]:
         "since": verdict.since,
         "stuck": verdict.stuck,
         "link": link_to(verdict),
-        "reason": "\n".join(filter(None, (verdict.reason, capitalised(verdict.tried))))[:LONGEST_TEXT],
-        "advice": " ".join(verdict.tries[:1] + tuple(map(capitalised, verdict.tries[1:])))[:LONGEST_TEXT],
+        "reason": verdict.reason[:LONGEST_TEXT],
         "tries": [capitalised(line)[:LONGEST_TEXT] for line in verdict.tries],
+        "tried": capitalised(verdict.tried)[:LONGEST_TEXT],
         "finding": None if verdict.finding is None else {"name": clean(verdict.finding.name)},
         "readings": [[name, clean(value)] for name, value in evidence_rows(verdict.evidence)],
     }
@@ -182,21 +184,6 @@ def rounded(value: object) -> Any:
     if isinstance(value, (list, tuple)):
         return [rounded(item) for item in value]
     return str(value)
-
-
-def _with_steps(readings: Sequence[tuple[int, object]]) -> list[dict[str, Any]]:
-    return [{"step": step, **to_builtins(reading), **_titled(caption_of(reading, step))} for step, reading in readings]
-
-
-def _titled(caption: Caption | None) -> dict[str, Any]:
-    """Return the title of a picture, and the texts for the line below it; nothing for a reading without a picture."""
-    return {} if caption is None else {"title": caption.title, "details": [*caption.details]}
-
-
-def _trials(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return the trials behind the latest verdict, as they are drawn; nothing where there were none."""
-    chart = trial_chart(verdicts[-1].evidence) if verdicts else None
-    return {} if chart is None else {"trials": {**_titled(chart.caption), "groups": to_builtins(chart)["groups"]}}
 
 
 def _norm(norm: float | None) -> float | str | None:

@@ -23,6 +23,8 @@ LARGEST = 4_000_000
 """characters of the largest record that is read; the records that this library writes are much smaller"""
 SHORT_CURVE = 60
 """points of a loss curve in the overview"""
+OF_A_RUN = ("schema", "steps", "horizon", "status", "loss", "tones", "words", "seconds_per_step")
+"""fields of a run in the overview, besides its verdicts and its curve"""
 OF_A_VERDICT = ("cause", "code", "title", "step", "since", "stuck", "finding")
 """fields of a verdict in the overview"""
 KEPT = 50
@@ -134,7 +136,7 @@ class Records:
 
 def in_short(course: Mapping[str, Any]) -> Content:
     """Return the fields of the part "course" that the overview shows; a damaged record gives fewer."""
-    short = {name: course[name] for name in ("schema", "steps", "horizon", "status", "loss", "tones") if name in course}
+    short = {name: course[name] for name in OF_A_RUN if name in course}
     try:
         verdicts = course["verdicts"][-2:]  # the present one, and the one before
         short["verdicts"] = [{name: verdict.get(name) for name in OF_A_VERDICT} for verdict in verdicts]

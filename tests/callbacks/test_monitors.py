@@ -28,6 +28,7 @@ from lightning_landscape import (
 )
 from lightning_landscape.errors import BarrierWarning, GradientWarning, PlateauWarning
 from lightning_landscape.evidence import Curvature
+from lightning_landscape.evidence.message import short_text
 
 MONITORS = {
     "landscape": LandscapeMonitor,
@@ -283,9 +284,14 @@ def test_the_curvature_monitor_logs_both_extreme_eigenvalues_the_trace_and_the_s
     assert "landscape/spectrum" in events.Tags()["images"]
 
 
-def test_the_interpolation_monitor_adds_its_lines_to_the_warning(tmp_path):
-    with pytest.warns(BarrierWarning, match="On the line from initial to the present weights the loss goes from"):
+def test_the_interpolation_monitor_adds_its_lines_to_the_warning_and_prints_the_first_one(tmp_path):
+    with pytest.warns(BarrierWarning) as caught:
         fit(tmp_path, stuck(), [LossInterpolationMonitor()])
+    sentence = "On the line from initial to the present weights the loss goes from"
+    (text,) = (str(warning.message) for warning in caught if warning.category is BarrierWarning)
+    assert sentence in text
+    for width in (60, 80, 120):  # the terminal shows eight lines of the warning
+        assert sentence in " ".join(short_text(f"BarrierWarning: {text}", width).split())
 
 
 def test_a_line_has_both_ends_and_one_point_beyond_and_its_loss_falls_to_the_present_point(tmp_path):

@@ -23,6 +23,7 @@ from lightning_landscape.examination.naming import name_of
 from lightning_landscape.examination.own_scalars import is_reserved
 from lightning_landscape.probes import EXAMINATION, LossLine, PathPlane
 from tests.faults.runs import MONITORS
+from tests.saving import SaveAt
 
 STEPS = 240
 
@@ -46,17 +47,6 @@ class Flat(SettlingModule):
 
     def training_step(self, batch, batch_idx):
         return 2.0 + 0.0 * super().training_step(batch, batch_idx)
-
-
-class SaveAt(L.Callback):
-    """Writes a checkpoint after one step."""
-
-    def __init__(self, at, path):
-        self.at, self.path = at, path
-
-    def on_train_batch_end(self, trainer, *args):
-        if trainer.global_step == self.at:
-            trainer.save_checkpoint(self.path)
 
 
 def fit(monitor, *others, module=SettlingModule, steps=STEPS, ckpt_path=None):

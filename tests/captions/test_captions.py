@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -141,6 +142,11 @@ def verdict(cause, *, stuck=True, finding=None):
 
 
 DEAD = Finding("units-died", Cause.FLAT_REGION, "c.3 outputs zero.", "re-initialise c.2.")
+
+
+def test_the_title_of_the_loss_says_that_a_run_is_stuck_from_the_start():
+    early = replace(verdict(Cause.FLAT_REGION), since=0)
+    assert run_caption("flat_region", [early], [1, 2], [2.3, 2.3]).title == "Stuck on a flat region from the start"
 
 
 @pytest.mark.parametrize(

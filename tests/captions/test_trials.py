@@ -26,11 +26,11 @@ TENFOLD = Trials(TRIED, steps=40, relative_gradient=1.0, decay_pull=0.0, samples
 
 def test_the_title_names_the_trial_that_helps_most_beside_going_on():
     chart = trial_chart(Evidence(TENFOLD))
-    assert chart.caption.title == "10 times the learning rate: loss 72% lower"
+    assert chart.caption.title == "Ten times the learning rate: loss 72% lower"
     assert chart.caption.details[0] == "going on as it is: 3% lower"
     assert [bar.name for bar in chart.groups[0].bars] == [
-        "one step along the gradient",
-        "10 times the learning rate",
+        "a line search along the gradient",
+        "ten times the learning rate",
         GOING_ON,
         "Adam at a learning rate of 0.01",
     ]
@@ -44,7 +44,7 @@ def test_where_no_trial_gains_more_than_going_on_the_title_says_so():
 
 def test_a_step_along_the_gradient_is_named_only_if_nothing_else_helps():
     title = trial_chart(Evidence(trials(**{"line search": 0.5}))).caption.title
-    assert title == "One step along the gradient: loss 50% lower"
+    assert title == "A line search along the gradient: loss 50% lower"
 
 
 def test_restarts_are_compared_with_going_on_for_as_long():
@@ -65,12 +65,12 @@ def test_restarts_are_compared_with_going_on_for_as_long():
         (GOING_ON, "58% lower"),
         ("initial weights, a tenth of the rate", "3.0 times as high"),
     ]
-    assert chart.caption.title.startswith("10 times the learning rate")
+    assert chart.caption.title.startswith("Ten times the learning rate")
 
 
 def test_alternatives_of_as_many_steps_stand_beside_the_trials():
     more = Alternatives({"batch x4": 0.5}, steps=40, batches=8)
-    assert "a batch 4 times as large" in {bar.name for bar in trial_chart(Evidence(TENFOLD, more)).groups[0].bars}
+    assert "a batch four times as large" in {bar.name for bar in trial_chart(Evidence(TENFOLD, more)).groups[0].bars}
 
 
 def test_without_trials_there_is_no_chart():

@@ -15,8 +15,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning_landscape import Cause, LandscapeMonitor
 from lightning_landscape.evidence import NotFinite
 from tests.faults.runs import Net, Stuck, bits, fit, trace, warnings_of
-from tests.faults.test_resume import SaveAt
 from tests.ranks import TIMEOUT_SECONDS
+from tests.saving import SaveAt
 
 ROOT = Path(__file__).parents[2]
 

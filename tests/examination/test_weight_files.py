@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lightning as L
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
@@ -15,6 +14,7 @@ from lightning_landscape.examination.saved_weights import AT_LEAST, allowance, s
 from lightning_landscape.examination.snapshots import Snapshots, weights_of
 from lightning_landscape.examination.weight_files import FOLDER, REFERENCE, StoredPoint, WeightFiles, resolved
 from tests.faults.runs import Stuck, fit
+from tests.saving import SaveAt
 
 NAMES = ("initial", "previous", "best")
 WIDTH = 1000
@@ -141,17 +141,6 @@ def test_a_checkpoint_may_grow_by_a_tenth_or_by_8_mib():
         "optimizer_states": [{"state": {0: {"m": torch.zeros(2**24)}}}],
     }
     assert allowance(large) == pytest.approx(0.1 * (40 + 64) * 2**20, abs=2**20 + 1)
-
-
-class SaveAt(L.Callback):
-    """Writes a checkpoint after a step."""
-
-    def __init__(self, at, path):
-        self.at, self.path = at, path
-
-    def on_train_batch_end(self, trainer, *args):
-        if trainer.global_step == self.at:
-            trainer.save_checkpoint(self.path)
 
 
 def with_wide_layer(**options):

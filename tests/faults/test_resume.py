@@ -26,6 +26,7 @@ from lightning_landscape import (
 )
 from lightning_landscape.evidence import Curvature
 from tests.faults.runs import MONITORS, Net, Stuck, bits, fit, trace, warnings_of
+from tests.saving import SaveAt
 
 STEPS = 120
 STOPS = (3, 9, 16, 29, 31, 47, 64, 75, 99, 118)
@@ -36,17 +37,6 @@ OTHERS = [name for name in MONITORS if name != "landscape"]
 """monitors that are tested at few steps, because their states are written and read by the code of `LandscapeMonitor`"""
 every_monitor = pytest.mark.parametrize("name", MONITORS)
 pytestmark = pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
-
-
-class SaveAt(L.Callback):
-    """Writes a checkpoint at one step."""
-
-    def __init__(self, at, path):
-        self.at, self.path = at, path
-
-    def on_train_batch_end(self, trainer, *args):
-        if trainer.global_step == self.at:
-            trainer.save_checkpoint(self.path)
 
 
 class RecordScalars(L.Callback):

@@ -109,5 +109,5 @@ def test_the_report_in_a_notebook_allows_no_network_request():
     warnings_of(lambda: fit(Flat(), monitor, steps=60))
     framed = monitor.report._repr_html_()
     assert "default-src &#x27;none&#x27;" in framed
-    assert 'sandbox="allow-scripts allow-downloads"' in framed
+    assert 'sandbox="allow-scripts allow-downloads allow-popups"' in framed
     assert not re.search(r"https?://(?!www\.w3\.org/)", framed)

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from lightning_landscape import LandscapeError, read_events
-from lightning_landscape.reporting.events import append_event, event_line
+from lightning_landscape.evidence import Line, LossLevel
+from lightning_landscape.reporting.events import append_event, event_line, readings_by_name
 
 
 def written(path, *events):
@@ -24,6 +25,17 @@ def test_numbers_that_are_not_finite_are_restored_and_every_line_is_json(tmp_pat
     assert event["name"] == "NaN"
     raw = json.loads((tmp_path / "events.jsonl").read_text(), parse_constant=pytest.fail)
     assert raw["loss"]["now"] is None
+
+
+def test_the_lines_from_all_anchors_are_in_the_event_of_their_readings():
+    lines = [
+        Line(anchor, (0.0, 1.0), (2.0, 1.0), barrier=0.0, monotone=True, samples=8)
+        for anchor in ("initial", "previous", "best")
+    ]
+    written = readings_by_name([*lines, LossLevel(2.0, 1.0, 1.0)])
+    assert [line["anchor"] for line in written["Line"]] == ["initial", "previous", "best"]
+    assert written["LossLevel"]["start"] == 2.0
+    assert readings_by_name([]) == {}
 
 
 def test_an_incomplete_last_line_is_counted_and_the_next_run_starts_a_new_line(tmp_path):

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from lightning_landscape.evidence import Cause, Evidence, Line, LossLevel, Plane, ReadingsLog, Verdict
+from lightning_landscape.evidence import (
+    TONES,
+    Cause,
+    Evidence,
+    Finding,
+    Line,
+    LossLevel,
+    Plane,
+    ReadingsLog,
+    Verdict,
+)
 from lightning_landscape.reporting.page import page_in_iframe, report_page
 from lightning_landscape.reporting.run_document import (
     COLUMNS,
@@ -95,7 +105,7 @@ def test_curves_of_a_long_run_are_thinned_with_the_first_and_the_last_kept():
     chronicle, plane = after(1), Plane("a", "b", (0.0, 1.0), (0.0,), ((1.0, math.nan),), {}, 0.0, 1)
     readings = ReadingsLog()
     for step in range(1000):
-        readings.add(step, [line(), line("best"), plane])
+        readings.add(step, [line(), line("best", (3.0, 1.0)), plane])
     document = chronicle.document([], readings)
     for anchor in ("initial", "best"):
         steps = [curve["step"] for curve in document["lines"][anchor]]
@@ -162,6 +172,32 @@ def test_a_document_is_json_and_survives_saving():
         chronicle.update(step, 1.0, None)
         other.update(step, 1.0, None)
     assert json.dumps(other.document([]), allow_nan=False) == json.dumps(chronicle.document([]), allow_nan=False)
+
+
+def test_a_verdict_has_its_title_what_to_try_why_what_was_tried_and_its_page_in_the_documentation(monkeypatch):
+    monkeypatch.setattr("lightning_landscape.evidence.card.documentation", lambda: "https://docs")
+    finding = Finding("squashed-twice", Cause.FLAT_REGION, "Softmax is applied twice.", "drop it.", "certain")
+    verdict = Verdict(
+        Cause.FLAT_REGION,
+        9,
+        3,
+        stuck=True,
+        reason="Why.",
+        advice="drop it.\n`other()`.",
+        tried="a nap.",
+        finding=finding,
+    )
+    (written,) = course(after(10), [verdict])["verdicts"]
+    assert written["title"] == verdict.title == "stuck on a flat region: squashed twice"
+    assert written["tries"] == ["Drop it.", "`other()`."]
+    assert (written["reason"], written["tried"]) == ("Why.", "A nap.")
+    assert (written["code"], written["link"]) == ("LL202 squashed-twice", "https://docs/causes/#ll202")
+
+
+def test_every_state_of_a_run_has_a_name_in_words():
+    part = course(after(1))
+    assert part["words"].keys() == part["tones"].keys() == TONES.keys()
+    assert not any("_" in words for words in part["words"].values())
 
 
 def test_of_very_many_verdicts_the_last_are_kept_and_the_others_counted():

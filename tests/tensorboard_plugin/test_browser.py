@@ -89,21 +89,31 @@ def test_the_tab_shows_why_the_stuck_run_is_stuck_and_no_alarm_for_the_healthy_r
     tab.show_only("stuck")
     assert tab.text("h2") == ["Stuck on a flat region"]
     assert "The training loss" in tab.one(".why").text
-    assert tab.one(".try").text.startswith("Try residual connections")
+    assert tab.one(".try").text.startswith("Try")
+    steps = tab.text(".try ol li")
+    assert len(steps) >= 2
+    assert any("x = x + layer(x)" in code for code in tab.text(".try li code"))
     assert "LL202" in tab.one(".facts").text
     tab.show_only("healthy")
     assert "alarm" not in tab.one(".verdict").get_attribute("class")
     assert not tab.all(".segment.alarm")
 
 
-def test_every_figure_with_data_is_drawn(tab):
+def test_every_figure_with_data_is_drawn_under_the_caption_of_its_record_in_the_order_of_the_cause(tab, server):
     tab.show_only("stuck")
-    assert {
-        "Training loss and verdicts",
-        "Loss on straight lines from earlier weights",
-        "Loss on a plane through the weights",
-        "Gradient norm by part of the model",
-    } <= set(tab.text("h3"))
+    parts = server.ask("/data/plugin/lightning_landscape/run?run=stuck")["parts"]
+    records = {
+        "Training loss and verdicts": parts["course"],
+        "Gradient norm by part of the model": parts["gradients"],
+        "Loss on straight lines from earlier weights": parts["lines"]["initial"][-1],
+        "Loss on a plane through the weights": parts["planes"]["planes"][-1],
+    }
+    names = [figure.get_attribute("aria-label") for figure in tab.all("figure")]
+    assert [name for name in names if name in records] == list(records)  # as `order_for` has it for a flat region
+    for name, title, numbers in zip(names, tab.text("h3"), tab.text("figure .numbers"), strict=True):
+        if name in records:
+            assert title == records[name]["title"]
+            assert numbers.endswith(" · ".join(records[name]["details"]))
     assert len(tab.all(".gradients canvas")) == 1
     assert not tab.all(".note")
 
@@ -111,7 +121,7 @@ def test_every_figure_with_data_is_drawn(tab):
 def test_the_plane_of_a_stuck_run_shows_the_path_and_the_loss_under_the_pointer(tab):
     tab.show_only("stuck")
     names = tab.text(".plane text.place")
-    assert names[0].endswith("now")
+    assert names[0].startswith("step ")
     assert any(name.startswith("initial") for name in names)
     assert len(tab.all(".plane circle.spot")) >= 2
     colours = tab.browser.execute_script(
@@ -153,6 +163,7 @@ def test_the_slider_selects_the_curve_of_a_step(tab):
     slider, output = tab.one(".lines input[type=range]"), tab.one(".lines output")
     newest, drawn = output.text, tab.one(".lines path.line").get_attribute("d")
     assert len(tab.all(".lines path.ghost")) >= 5
+    assert tab.one(".lines .ticks text.name:last-of-type").text == "change of the loss from α = 0"
     slider.send_keys(Keys.HOME)
     until(lambda: tab.one(".lines output").text.startswith("step 29 · 1 of"))
     assert tab.one(".lines path.line").get_attribute("d") != drawn
@@ -165,15 +176,15 @@ def test_another_anchor_can_be_chosen_by_keyboard_and_keeps_the_focus(tab):
     tab.show_only("healthy")
 
     def pressed():  # the page may be redrawn at any time, so each call looks up the button
-        button = next(found for found in tab.all(".lines .choice button") if found.text == "previous")
+        button = next(found for found in tab.all(".lines .choice button") if found.text == "previous weights")
         if button.get_attribute("aria-pressed") != "true":
             button.send_keys(Keys.ENTER)
         return button.get_attribute("aria-pressed") == "true"
 
     until(pressed)
-    until(lambda: tab.browser.switch_to.active_element.text == "previous")
+    until(lambda: tab.browser.switch_to.active_element.text == "previous weights")
     tab.browser.switch_to.active_element.send_keys(Keys.TAB, Keys.TAB)
-    assert "previous" in " ".join(tab.text(".lines .ticks .name"))
+    assert "(0: step " in " ".join(tab.text(".lines .ticks .name"))
 
 
 def test_pointer_and_arrow_keys_on_the_loss_curve_show_the_reason(tab):
@@ -256,12 +267,14 @@ def test_the_report_opens_from_a_file_and_sends_no_request(browser, logdir):
     page = Page(browser, path.as_uri())
     assert page.text("h2") == ["Stuck on a flat region"]
     assert len(page.all("figure")) >= 3
+    assert path.stat().st_size <= 200_000
     assert "Reload" not in page.text("nav button")
     assert page.errors() == []
     assert page.hosts() == set()
 
 
 def test_a_run_that_is_not_judged_is_not_shown_as_a_run_without_alarm(browser, tmp_path):
+    from lightning_landscape._text import capitalised
     from lightning_landscape.reporting.messages import NOT_JUDGED
     from lightning_landscape.reporting.page import report_page
     from lightning_landscape.reporting.run_document import RunDocument
@@ -275,8 +288,18 @@ def test_a_run_that_is_not_judged_is_not_shown_as_a_run_without_alarm(browser, t
     page = Page(browser, path.as_uri())
     assert page.text("h2") == ["Not judged"]
     assert page.text(".verdict .mark") == ["◆ for information"]
-    assert page.text(".notes li") == [NOT_JUDGED]
+    assert page.text(".notes li") == [capitalised(NOT_JUDGED)]
     assert page.errors() == []
+
+
+def test_the_card_of_a_healthy_run_says_what_was_checked_how_it_goes_and_what_that_cost(tab):
+    tab.show_only("healthy")
+    facts = dict(zip(tab.text(".about dt"), tab.text(".about dd"), strict=True))
+    assert facts["Checked"].startswith("The loss of 300 steps, the gradients of 3 parts, ")
+    assert facts["Price"].startswith("Watching and diagnosing took ")
+    assert "ended" in tab.one(".facts.progress").text
+    tab.show_only("stuck")
+    assert tab.one(".about").get_attribute("open") is None
 
 
 def test_in_a_notebook_the_report_is_drawn_in_an_iframe(browser, tmp_path):

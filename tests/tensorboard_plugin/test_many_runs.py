@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import time
 
 import pytest
@@ -12,7 +13,7 @@ from selenium.webdriver.common.by import By
 
 from benchmarks.tab.browsing import open_tab, tensorboard, until
 from benchmarks.tab.logs import write_logs
-from lightning_landscape.evidence import Cause, Verdict
+from lightning_landscape.evidence import Cause, Evidence, Trials, Verdict
 from lightning_landscape.reporting.page import report_page
 from lightning_landscape.reporting.run_document import RunDocument
 from tests.tensorboard_plugin.test_browser import Page
@@ -63,7 +64,7 @@ def test_the_most_urgent_run_is_shown_at_first_with_what_is_known_of_a_run_that_
     first = next(iter(rows(tab)))
     assert [panel.get_attribute("aria-label") for panel in tab.all("article")] == [first]
     tab.show_only("sigmoid/seed_1")
-    facts = tab.one(".verdict .facts").text
+    facts = tab.one(".verdict .progress").text
     assert "378 of 600 steps (63%) · no news for " in facts
     assert "running" not in facts
 
@@ -105,8 +106,9 @@ def test_several_runs_share_one_chart_with_their_names_in_which_a_peak_squashes_
     assert {line.split(" ", 1)[1] for line in lines[1:]} == names
 
     def alone():
-        if len(tab.all("article")) > 1:
-            ActionChains(tab.browser).move_to_element(tab.all(".overlay .tag text")[0]).click().perform()
+        names = tab.all(".overlay .tag text")
+        if len(tab.all("article")) > 1 and names:
+            ActionChains(tab.browser).move_to_element(names[0]).click().perform()
         return len(tab.all("article")) == 1
 
     until(alone)
@@ -155,6 +157,17 @@ def document(causes=(), steps=400, status="ended", peak=None):
     return made.document(verdicts, steps=steps, horizon=1000, status=status, loss={}, notes=[])
 
 
+def tried(gains):
+    """Return the document of a stuck run, on a copy of which these trials were made."""
+    document = RunDocument()
+    for step in range(50):
+        document.update(step, 2.0, 0.1)
+    document.mark(49, Cause.FLAT_REGION.value)
+    evidence = Evidence(Trials(gains, 40, 1.0, 0.0, 8))
+    verdict = Verdict(Cause.FLAT_REGION, 49, 9, stuck=True, reason="Why.", advice="one.\n`two()`.", evidence=evidence)
+    return document.document([verdict], steps=50, status="ended", loss={}, notes=[])
+
+
 def opened(browser, tmp_path, **runs):
     path = tmp_path / "report.html"
     path.write_text(report_page(runs), encoding="utf-8")
@@ -200,7 +213,7 @@ def test_one_peak_does_not_squash_the_loss_of_a_run_and_is_said_to_be_cut_off(br
     page = opened(browser, tmp_path, run=document(peak=1e5))
     ticks = [tick.text for tick in page.all(".course .ticks text[text-anchor=end]")]
     assert max(float(tick) for tick in ticks) <= 3
-    assert "cut off" in page.one(".course .numbers").text
+    assert "cut off" in page.one(".course .remarks").text
 
 
 def test_pictures_and_their_numbers_can_be_saved(browser, tmp_path):
@@ -222,6 +235,22 @@ def test_pictures_and_their_numbers_can_be_saved(browser, tmp_path):
     pixels = imread(picture)
     assert pixels.shape[0] > 400
     assert len({tuple(pixel) for pixel in pixels.reshape(-1, pixels.shape[2])[::97]}) > 5
+    assert page.errors() == []
+
+
+def test_trials_are_bars_with_their_results_beside_what_going_on_does(browser, tmp_path):
+    run = tried({"adam": 0.4, "this optimizer": 0.1, "learning rate x10": -3.0, "learning rate x100": -math.inf})
+    page = opened(browser, tmp_path, run=run)
+    assert page.text(".trials h3") == [run["course"]["trials"]["title"]]
+    assert page.text(".trials text.result") == ["40% lower", "10% lower", "4.0 times as high", "not finite"]
+    kinds = [bar.get_attribute("class") for bar in page.all(".trials rect.bar")]
+    assert kinds == ["bar lower", "bar going-on", "bar higher", "bar higher"]
+    assert len(page.all(".trials line.baseline")) == 1
+    page.one(".trials .explore").send_keys(Keys.ARROW_UP)
+    lines = page.one(".trials .tip").text.splitlines()
+    assert lines == ["Adam at a learning rate of 0.01", "loss 40% lower", "40 steps each"]
+    assert page.text(".try li") == ["One.", "two()."]
+    assert page.text(".try li code") == ["two()"]
     assert page.errors() == []
 
 

@@ -9,22 +9,29 @@ export const HEIGHT = 236, TALLER = 272;
 export const unreadable = (error) => (
   h("p", { class: "note", title: error.message }, "This part of the record is damaged and cannot be drawn."));
 
+/** Return the title and the numbers of a picture from its record, which has them from the Python package. */
+export const captionOf = (record) => ({ title: record?.title ?? null, details: Array.isArray(record?.details) ? record.details : [] });
+
 /**
- * Return a figure that calls `draw(width)` whenever its width changes. `draw` returns {nodes, numbers, rows}: what is
- * shown, a few numbers above it, and a function that returns all numbers as rows of a table, for a CSV file.
+ * Return a figure that calls `draw(width)` whenever its width changes. `draw` returns {nodes, title, details, notes,
+ * rows}: what is shown, what it says (else its name is the title), numbers below the title, remarks below the picture,
+ * and a function that returns all numbers as rows of a table, for a CSV file.
  */
-export function figure(title, draw) {
-  const numbers = h("span", { class: "numbers" }), stage = h("div", { class: "stage" });
+export function figure(name, draw) {
+  const title = h("h3", {}, name), numbers = h("p", { class: "numbers" }), remarks = h("p", { class: "remarks" });
+  const stage = h("div", { class: "stage" });
   let width = 0, rows = null;
-  const png = h("button", { type: "button", title: "Save this picture as a PNG file", click: () => savePng(stage, title) }, "PNG");
-  const csv = h("button", { type: "button", title: "Save these numbers as a CSV file", click: () => saveCsv(rows(), title) }, "CSV");
-  const node = h("figure", {},
-    h("figcaption", {}, h("h3", {}, title), numbers, h("span", { class: "save" }, png, csv)), stage);
+  const png = h("button", { type: "button", title: "Save this picture as a PNG file", click: () => savePng(stage, name) }, "PNG");
+  const csv = h("button", { type: "button", title: "Save these numbers as a CSV file", click: () => saveCsv(rows(), name) }, "CSV");
+  const node = h("figure", { "aria-label": name },
+    h("figcaption", {}, title, h("span", { class: "save" }, png, csv), numbers), stage, remarks);
   node.redraw = () => {
     if (width < 40) return;
     try {
       const drawn = draw(width);
-      numbers.textContent = drawn.numbers || "";
+      title.textContent = drawn.title || name;
+      numbers.textContent = (drawn.details ?? []).join(" · ");
+      remarks.textContent = (drawn.notes ?? []).filter(Boolean).join(" · ");
       rows = drawn.rows;
       csv.hidden = !rows;
       stage.replaceChildren(...drawn.nodes);

@@ -16,5 +16,8 @@ export const fill = (node, attributes, children = []) => {
 /** Return a new HTML element. */
 export const h = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
 
+/** Return a text as nodes; what stands between backticks is code. */
+export const prose = (text) => String(text).split(/`([^`]+)`/).map((part, i) => (i % 2 ? h("code", {}, part) : part));
+
 /** Return a new SVG element. */
 export const s = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);

@@ -1,16 +1,17 @@
 // The gradient norm of each part of the model at each step, as a heat map.
 
-import { explore, figure } from "./chart.js";
+import { captionOf, explore, figure } from "./chart.js";
 import { h, s } from "./elements.js";
-import { clamp, count, ending, extent, finite, number } from "./numbers.js";
-import { colourKey, KEY, planeHeight } from "./plane.js";
+import { clamp, count, ending, extent, finite, number, plural } from "./numbers.js";
+import { colourKey } from "./plane.js";
 import { viridis } from "./scales.js";
 
+const LEAST_ROWS = 200;  // pixels of all rows together, at least
 
-export const rowHeight = (rows) => (rows > 20 ? 13 : rows > 10 ? 16 : 20);
+const rowHeight = (rows) => (rows > 20 ? 13 : rows > 10 ? 16 : 20);
 
-/** Return the figure of the gradient norms; null if there are none. `beside` is whether a plane stands beside it. */
-export function heatMap(part, beside) {
+/** Return the figure of the gradient norms; null if there are none. */
+export function heatMap(part) {
   const { steps, groups, norms } = part;
   if (!steps.length || !groups.length) return null;
   const positive = finite(norms.flat()).filter((norm) => norm > 0), [low, high] = extent(positive);
@@ -18,8 +19,7 @@ export function heatMap(part, beside) {
   const margin = { left: 14 + 6.2 * longest, right: 8, top: 8, bottom: 66 };
   const share = (norm) => (high > low ? Math.log(norm / low) / Math.log(high / low) : 0.5);
   return figure("Gradient norm by part of the model", (width) => {
-    const available = beside ? planeHeight(width) + KEY - margin.top - margin.bottom : 0;
-    const row = clamp(Math.floor(available / groups.length), rowHeight(groups.length), 40);
+    const row = clamp(Math.floor(LEAST_ROWS / groups.length), rowHeight(groups.length), 40);
     const height = margin.top + row * groups.length + margin.bottom;
     const inner = width - margin.left - margin.right, cell = inner / steps.length;
     const ratio = window.devicePixelRatio || 1;
@@ -62,10 +62,7 @@ export function heatMap(part, beside) {
       describe: (i, j) => [groups[j], `step ${count(steps[i])}`, norms[i][j] == null ? "no gradient" : norms[i][j] === 0 ? "exactly zero" : typeof norms[i][j] === "number" ? `gradient norm ${number(norms[i][j])}` : "not finite"],
     });
     stage.prepend(canvas);
-    const latest = norms[norms.length - 1].filter((norm) => typeof norm === "number");
-    const facts = [latest.length > 1 && latest[latest.length - 1] > 0 && `the first part has ${number(latest[0] / latest[latest.length - 1])} times the norm of the last`,
-      typeof part.noise_scale === "number" && `noise scale ${number(part.noise_scale)} samples`];
-    return { nodes: [stage], numbers: facts.filter(Boolean).join(" · "),
+    return { ...captionOf(part), nodes: [stage], notes: [part.omitted > 0 && `the first ${count(groups.length)} of ${plural(groups.length + part.omitted, "part")}`],
       rows: () => [["step", ...groups], ...steps.map((step, i) => [step, ...norms[i]])] };
   });
 }

@@ -1,30 +1,45 @@
-// The loss along straight lines from earlier weights to those of a step.
+// How the loss changes along straight lines from earlier weights to those of a step.
 
-import { axes, cross, explore, figure, HEIGHT, path } from "./chart.js";
+import { axes, captionOf, clipped, cross, explore, figure, HEIGHT, path } from "./chart.js";
 import { fill, h, s } from "./elements.js";
-import { clamp, count, ending, finite, nearest, number, percent } from "./numbers.js";
-import { linear, lossScale, positionOn } from "./scales.js";
+import { clamp, count, ending, extent, finite, nearest, number, plural } from "./numbers.js";
+import { calm, linear, positionOn } from "./scales.js";
 
-/** Return the largest rise of the loss above its lowest value before, on the way from α = 0 to α = 1. */
-export function rise({ alphas, losses }) {
-  let lowest = Infinity, highest = 0;
-  alphas.forEach((alpha, k) => {
-    if (alpha < 0 || alpha > 1 || losses[k] == null) return;
-    lowest = Math.min(lowest, losses[k]);
-    highest = Math.max(highest, losses[k] - lowest);
-  });
-  return highest;
+const ANCHORS = { initial: "initial weights", previous: "previous weights", best: "best weights" };
+const FAR = 20;  // range of an older line, over that of the newest, from which on it leaves the frame
+const LEAST_RANGE = 1e-4;  // smallest range of the axis, over the loss, so that rounding errors are not magnified
+
+const startOf = ({ alphas, losses }) => losses[alphas.indexOf(0)] ?? null;
+
+/**
+ * Return the changes of the loss from α = 0, since each line is measured on the batches of its own step; the losses
+ * where that at α = 0 is not finite.
+ */
+export const changesOf = (line) => {
+  const start = startOf(line) ?? 0;
+  return line.losses.map((loss) => (loss == null ? null : loss - start));
+};
+
+/** Return the scale of the changes on which the newest line is well seen, without single peaks. */
+function changeScale(now, others, range) {
+  const own = finite(calm(changesOf(now), FAR)), [low, high] = extent(own), least = LEAST_RANGE * Math.abs(startOf(now) ?? 0);
+  const reach = FAR * Math.max(high - low, least);
+  const near = others.filter((line) => finite(changesOf(line)).every((change) => Math.abs(change) <= reach));
+  const [bottom, top] = extent([...own, ...near.flatMap(changesOf)]), span = Math.max(top - bottom, least) || 1, middle = (bottom + top) / 2;
+  return linear([middle - 0.56 * span, middle + 0.6 * span], range);
 }
 
-/** Return in words by how much the loss rises on the way. */
-function riseInWords(line) {
-  if (line.losses.some((loss, k) => loss == null && line.alphas[k] >= 0 && line.alphas[k] <= 1)) return "the loss is not finite on the way";
-  const height = rise(line), scale = Math.max(...finite(line.losses).map(Math.abs));
-  if (height <= 1e-6 * scale) return "the loss never rises on the way";
-  const whole = Math.abs(Math.max(...finite(line.losses)) - Math.min(...finite(line.losses)));
-  return `the loss rises by ${number(height)} on the way${whole > 0 ? `, ${percent(height / whole)} of its range` : ""}`;
+/** Draw the largest rise of the loss: a dashed line at the lowest loss before it, and a bar up to its top. */
+function riseMark({ rise }, start, x, position, right) {
+  if (!rise || start == null) return [];
+  const low = position(rise.low - start), top = position(rise.top - start), at = x(rise.alpha), left = at > right - 90;
+  return [
+    s("line", { class: "chord", x1: x(rise.low_alpha), x2: at, y1: low, y2: low }),
+    s("path", { class: "rise", d: `M${at - 4} ${low}h8m-4 0V${top}m-4 0h8` }),
+    s("text", { class: "rise", x: left ? at - 8 : at + 8, y: (low + top) / 2 + 4, "text-anchor": left ? "end" : "start" },
+      rise.words),
+  ];
 }
-
 
 /** Return the figure of the lines from one anchor at a time; null if there are none. */
 export function lineFigure(lines, memory, shared) {
@@ -39,52 +54,54 @@ export function lineFigure(lines, memory, shared) {
     memory.follow = memory.curve === curves().length - 1;
     node.redraw();
   } });
-  const buttons = anchors.map((anchor) => h("button", { type: "button", click: () => {
+  const buttons = anchors.map((anchor) => h("button", { type: "button", title: anchor, click: () => {
     memory.anchor = anchor;
     memory.follow = true;
     node.redraw();
-  } }, ending(anchor, 28)));
-  const margin = { left: 52, right: 8, top: 26, bottom: 40 };
+  } }, ANCHORS[anchor] ?? ending(anchor, 28)));
+  const margin = { left: 60, right: 8, top: 26, bottom: 40 };
   const draw = (width) => {
-    const all = curves(), i = chosen(), now = all[i];
+    const all = curves(), i = chosen(), now = all[i], { alphas } = now, start = startOf(now);
     fill(slider, { max: all.length - 1, disabled: all.length < 2 }, []);
     if (all.length >= 2) slider.removeAttribute("disabled");
     slider.value = i;
     slider.setAttribute("aria-valuetext", `step ${now.step}`);
     output.textContent = `step ${count(now.step)} · ${i + 1} of ${all.length}`;
     buttons.forEach((button, k) => button.setAttribute("aria-pressed", anchors[k] === memory.anchor));
-    const alphas = now.alphas, furthest = Math.max(1, ...all.flatMap((curve) => curve.alphas));
-    const x = linear([-0.02, furthest + 0.02], [margin.left, width - margin.right]);
-    const y = lossScale(shared ? shared.lines : all.flatMap((curve) => curve.losses), [HEIGHT - margin.bottom, margin.top]);
-    const position = positionOn(y);
-    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: `α (0: ${ending(memory.anchor, 32)}, 1: weights of step ${count(now.step)})`, y: "training loss on fixed batches" }, margin);
+    const [from, to] = [now.start ?? ending(memory.anchor, 32), now.end ?? `step ${count(now.step)}`];
+    const bottom = HEIGHT - margin.bottom, right = width - margin.right;
+    const furthest = Math.max(1, ...all.flatMap((curve) => curve.alphas));
+    const x = linear([-0.02, furthest + 0.02], [margin.left, right]);
+    const others = all.filter((curve, k) => k !== i && start != null && startOf(curve) != null);
+    const y = shared ? linear(shared.changes, [bottom, margin.top]) : changeScale(now, others, [bottom, margin.top]);
+    const position = positionOn(y), changes = changesOf(now), [lowest, highest] = [y.invert(bottom), y.invert(margin.top)];
+    const { root, inside } = axes(width, HEIGHT, { x, y }, { x: width > 420 ? `α, the position on the line (0: ${from}, 1: ${to})` : `α (0: ${from}, 1: ${to})`,
+      y: start != null ? "change of the loss from α = 0" : "loss" }, margin);
     if (furthest > 1) {
-      inside.append(s("rect", { class: "beyond", x: x(1), y: margin.top, width: x(furthest + 0.02) - x(1), height: HEIGHT - margin.top - margin.bottom }));
+      inside.append(s("rect", { class: "beyond", x: x(1), y: margin.top, width: x(furthest + 0.02) - x(1), height: bottom - margin.top }));
     }
-    all.forEach((curve, k) => {
-      if (k !== i) inside.append(s("path", { class: "ghost", d: path(curve.alphas.map(x), curve.losses.map(position)) }));
+    const dots = alphas.map((alpha, k) => position(changes[k]) != null && s("circle", { class: "dot", cx: x(alpha), cy: position(changes[k]), r: 2.6 }));
+    inside.append(
+      clipped(margin.left, margin.top - 4, right, bottom + 4,
+        ...others.map((curve) => s("path", { class: "ghost", d: path(curve.alphas.map(x), changesOf(curve).map(position)) })),
+        s("path", { class: "line", d: path(alphas.map(x), changes.map(position)) }), ...dots.filter(Boolean), ...riseMark(now, start, x, position, right)),
+      ...alphas.map((alpha, k) => position(changes[k]) == null && cross(x(alpha), bottom)).filter(Boolean));
+    const beyond = [["above", (change) => change > highest, Math.max], ["below", (change) => change < lowest, Math.min]].map(([side, isOut, furthestOf]) => {
+      const out = finite(changes).filter(isOut);
+      return out.length > 0 && `${plural(out.length, "value")} ${side} the frame, up to ${number(furthestOf(...out))}`;
     });
-    const start = now.losses[alphas.indexOf(0)], finish = now.losses[alphas.indexOf(1)];
-    if (start != null && finish != null) {
-      const chord = Array.from({ length: 41 }, (_, k) => k / 40);  // on a logarithmic scale, a straight chord is curved
-      inside.append(s("path", { class: "chord", d: path(chord.map(x), chord.map((alpha) => position((1 - alpha) * start + alpha * finish))) }));
-    }
-    inside.append(s("path", { class: "line", d: path(alphas.map(x), now.losses.map(position)) }));
-    alphas.forEach((alpha, k) => {
-      if (position(now.losses[k]) != null) inside.append(s("circle", { class: "dot", cx: x(alpha), cy: position(now.losses[k]), r: 2.6 }));
-      else inside.append(cross(x(alpha), HEIGHT - margin.bottom));
-    });
-    const xs = alphas.map(x);
-    const stage = explore(root, `Loss on the line from ${memory.anchor}`, {
+    const xs = alphas.map(x), within = (change) => clamp(position(change) ?? bottom, margin.top, bottom);
+    const stage = explore(root, `Loss on the line from ${from}`, {
       columns: alphas.length,
-      place: (k) => [xs[k], position(now.losses[k]) ?? HEIGHT - margin.bottom],
+      place: (k) => [xs[k], within(changes[k])],
       locate: (px) => [nearest(xs, px), 0],
-      mark: (k, _, px, py) => [s("line", { x1: px, x2: px, y1: margin.top, y2: HEIGHT - margin.bottom }), s("circle", { cx: px, cy: py, r: 4 })],
+      mark: (k, _, px, py) => [s("line", { x1: px, x2: px, y1: margin.top, y2: bottom }), s("circle", { cx: px, cy: py, r: 4 })],
       describe: (k) => [`α = ${number(alphas[k])}`, now.losses[k] == null ? "the loss is not finite" : `loss ${number(now.losses[k])}`,
-        alphas[k] === 0 && memory.anchor, alphas[k] === 1 && `the weights of step ${count(now.step)}`, alphas[k] > 1 && "beyond the current weights"],
+        alphas[k] === 0 && from, alphas[k] === 1 && `the weights of ${to}`, alphas[k] > 1 && `straight on beyond ${to}`],
     });
-    return { nodes: [stage, h("div", { class: "controls" }, h("div", { class: "choice", role: "group", "aria-label": "Starting point of the line" }, buttons), h("label", {}, slider, output))],
-      numbers: riseInWords(now),
+    return { ...captionOf(now),
+      nodes: [stage, h("div", { class: "controls" }, h("div", { class: "choice", role: "group", "aria-label": "Starting point of the line" }, buttons), h("label", {}, slider, output))],
+      notes: [others.length > 0 && "thin: lines at other steps", furthest > 1 && `grey: straight on beyond ${to}`, ...beyond],
       rows: () => [["from", "step", "alpha", "loss"], ...all.flatMap((curve) => curve.alphas.map((alpha, k) => [memory.anchor, curve.step, alpha, curve.losses[k]]))] };
   };
   const node = figure("Loss on straight lines from earlier weights", (width) => {

@@ -90,8 +90,8 @@ export function overlayFigure(runs, memory, onRun) {
     });
     return {
       nodes: [stage, wholeRun(memory, node.redraw)].filter(Boolean),
-      numbers: [memory.range && `steps ${count(Math.round(range[0]))} to ${count(Math.round(range[1]))}`,
-        unnamed > 0 && `${count(unnamed)} lines without a name: point at them`].filter(Boolean).join(" · "),
+      details: [memory.range && `steps ${count(Math.round(range[0]))} to ${count(Math.round(range[1]))}`,
+        unnamed > 0 && `${count(unnamed)} lines without a name: point at them`].filter(Boolean),
       rows: () => [["run", "step", "mean loss"], ...runs.flatMap(([name, { curve }]) => curve.step.map((step, i) => [name, step, curve.loss[i]]))],
     };
   });

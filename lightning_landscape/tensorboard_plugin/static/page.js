@@ -2,9 +2,12 @@
 
 import { runsInAddress, writeAddress } from "./address.js";
 import { h } from "./elements.js";
+import { changesOf } from "./lines.js";
 import { multiples } from "./multiples.js";
+import { extent } from "./numbers.js";
 import { commonAxes, overlayFigure } from "./overlay.js";
-import { hasCurve, runPanel } from "./run_panel.js";
+import { hasCurve, orderOf, runPanel } from "./run_panel.js";
+import { calm } from "./scales.js";
 import { progressOf, readTones } from "./states.js";
 import { STYLE } from "./style.js";
 import { runTable, searchText, sorted } from "./table.js";
@@ -41,8 +44,9 @@ function checked(run) {
 function sharedAxes(answers) {
   const courses = answers.map(({ parts }) => parts.course).filter(hasCurve);
   if (courses.length < 2) return null;
-  const lines = answers.flatMap(({ parts }) => Object.values(parts.lines || {}).filter(Array.isArray).flat());
-  return { ...commonAxes(courses), lines: lines.flatMap((line) => line.losses) };
+  const newest = answers.flatMap(({ parts }) => Object.values(parts.lines || {}).filter(Array.isArray).map((lines) => lines.at(-1)).filter(Boolean));
+  const [low, high] = extent(newest.flatMap((line) => calm(changesOf(line), 20))), span = high - low || 1;
+  return { ...commonAxes(courses), changes: [low - 0.06 * span, high + 0.1 * span] };
 }
 
 /**
@@ -91,9 +95,10 @@ export async function mount(root, source) {
     if (many) {
       above.append(multiples(withCurve, commonAxes(withCurve.map(([, course]) => course)), news, (name) => choose([name])));
     }
+    const order = orderOf(answers.get(side[0])?.parts.course);
     grid.replaceChildren(...side.map((name) => {
       if (!memory.has(name)) memory.set(name, {});
-      return runPanel(name, answers.get(name), news.get(name), memory.get(name), shared);
+      return runPanel(name, answers.get(name), news.get(name), memory.get(name), { shared, order });
     }));
   };
 

@@ -1,8 +1,8 @@
 // The loss on a plane through the weights, with the path of the run.
 
-import { axes, explore, figure, path } from "./chart.js";
+import { axes, captionOf, explore, figure, path } from "./chart.js";
 import { fill, h, s } from "./elements.js";
-import { clamp, count, extent, finite, nearest, number, percent } from "./numbers.js";
+import { clamp, count, extent, finite, nearest, number, percent, plural } from "./numbers.js";
 import { linear, viridis } from "./scales.js";
 
 /** Return both numbers as texts, with as many digits as it takes to tell them apart. */
@@ -29,8 +29,8 @@ function smooth(rows, i, j, u, v) {
   return cubic((k) => along(rows[clamp(j + k, 0, rows.length - 1)]), v);
 }
 
-export const KEY = 38;
-export const planeHeight = (width) => Math.min(360, Math.max(240, width * 0.72));
+const KEY = 38;
+const planeHeight = (width) => clamp(0.62 * width, 230, 320);
 
 /** Return labels for the points of the run, the latest one first; a label that would overlap another is left out. */
 function pointLabels(points, end) {
@@ -57,17 +57,17 @@ function equalAspect(xs, ys, [left, right], [bottom, top]) {
   const ratio = clamp(wide / high, 1 / LARGEST_STRETCH, LARGEST_STRETCH);
   const width = Math.min(right - left, (bottom - top) * ratio), height = width / ratio;
   const from = left + (right - left - width) / 2, to = top + (bottom - top - height) / 2;
-  return [[from, from + width].map(Math.round), [to + height, to].map(Math.round)];
+  return { across: [from, from + width].map(Math.round), up: [to + height, to].map(Math.round), equal: ratio === wide / high };
 }
 
-/** Return in words how much lower the lowest point of the plane is than the present weights, or null. */
-function lowestInWords({ xs, ys, losses, points }) {
-  const here = Object.values(points || {}).at(-1);
-  if (!here) return null;
-  const now = losses[nearest(ys, here[1])]?.[nearest(xs, here[0])], low = extent(losses.flat())[0];
-  if (typeof now !== "number" || !(now > low)) return now === low ? "no point of the plane is lower" : null;
-  return `its lowest point is ${number(now - low)} lower${now > 0 && low >= 0 ? ` (${percent((now - low) / now)})` : ""}`;
-}
+/** Return the name of a point, or of several at the same place, with the step in place of "now". */
+const atStep = (name, step) => name.split(", ").map((part) => (part === "now" ? `step ${count(step)}` : part)).join(", ");
+
+/** Return a star around a point. */
+const star = (x, y, size) => {
+  const corners = Array.from({ length: 10 }, (_, k) => [(k % 2 ? 0.42 : 1) * size, (Math.PI * k) / 5 - Math.PI / 2]);
+  return s("path", { class: "star", d: `M${corners.map(([r, angle]) => `${(x + r * Math.cos(angle)).toFixed(1)} ${(y + r * Math.sin(angle)).toFixed(1)}`).join("L")}Z` });
+};
 
 /** Return the figure of the planes, of which a slider chooses one; null if there are none. */
 export function planeFigure(planes, memory) {
@@ -83,7 +83,7 @@ export function planeFigure(planes, memory) {
     const flat = finite(losses.flat()), [low, high] = extent(flat), log = low > 0 && high > 30 * low;
     // Low losses get more colours than high ones. Otherwise one steep corner would leave a whole valley in one colour.
     const share = (loss) => (high > low ? (log ? Math.log(loss / low) / Math.log(high / low) : Math.sqrt((loss - low) / (high - low))) : 0.5);
-    const [[left, right], [bottom, top]] = equalAspect(xs, ys, [margin.left, width - margin.right], [height - margin.bottom, margin.top]);
+    const { across: [left, right], up: [bottom, top], equal } = equalAspect(xs, ys, [margin.left, width - margin.right], [height - margin.bottom, margin.top]);
     const x = linear([xs[0], xs[xs.length - 1]], [left, right]);
     const y = linear([ys[0], ys[ys.length - 1]], [bottom, top]);
     const canvas = h("canvas", { width: Math.max(1, right - left), height: Math.max(1, bottom - top), "aria-hidden": "true", class: "under" });
@@ -96,9 +96,9 @@ export function planeFigure(planes, memory) {
       while (i < values.length - 2 && values[i + 1] < at) i++;
       return [i, clamp((at - values[i]) / (values[i + 1] - values[i] || 1), 0, 1)];
     });
-    const across = cells(xs, canvas.width, false), down = cells(ys, canvas.height, true);
+    const columns = cells(xs, canvas.width, false), down = cells(ys, canvas.height, true);
     const all = flat.length === xs.length * ys.length;
-    down.forEach(([j, v], row) => across.forEach(([i, u], column) => {
+    down.forEach(([j, v], row) => columns.forEach(([i, u], column) => {
       const corners = [losses[j][i], losses[j][i + 1], losses[j + 1]?.[i], losses[j + 1]?.[i + 1]];
       if (corners.some((corner) => typeof corner !== "number")) return;
       const loss = all ? clamp(smooth(losses, i, j, u, v), low, high)
@@ -113,10 +113,11 @@ export function planeFigure(planes, memory) {
       colourKey(margin.left, height - 30, Math.min(220, (width - margin.left - margin.right) * 0.6), flat.length ? [low, high] : null, log ? "loss, logarithmic scale" : "loss, square-root scale"));
 
     fill(root, { class: "over plain" }, []);
-    const points = Object.entries(plane.points || {});
+    const points = Object.entries(plane.points || {}).map(([name, p]) => [atStep(name, plane.step), p]);
     inside.append(s("path", { class: "track under", d: path(points.map(([, p]) => x(p[0])), points.map(([, p]) => y(p[1]))) }),
       s("path", { class: "track", d: path(points.map(([, p]) => x(p[0])), points.map(([, p]) => y(p[1]))) }));
     points.forEach(([name, p], k) => inside.append(s("circle", { class: k === points.length - 1 ? "spot now" : "spot", cx: x(p[0]), cy: y(p[1]), r: k === points.length - 1 ? 5 : 3.2 }, s("title", {}, name))));
+    if (plane.lowest) inside.append(star(x(plane.lowest[0]), y(plane.lowest[1]), 8));
     inside.append(...pointLabels(points.map(([name, p]) => [name, x(p[0]), y(p[1])]), right));
     const px = xs.map(x), py = ys.map(y);
     const stage = explore(root, "Loss on a plane", {
@@ -132,8 +133,11 @@ export function planeFigure(planes, memory) {
     });
     stage.prepend(canvas);
     const controls = planes.length > 1 ? [h("div", { class: "controls" }, h("label", {}, slider, output))] : [];
-    const off = plane.off_plane > 0.01 && `${percent(plane.off_plane)} of the path lies off the plane`;
-    return { nodes: [stage, ...controls], numbers: [`step ${count(plane.step)}`, lowestInWords(plane), plane.samples > 0 && `${count(plane.samples)} samples`, off].filter(Boolean).join(" · "),
+    const { title, details } = captionOf(plane);
+    return { nodes: [stage, ...controls], title, details: [`step ${count(plane.step)}`, ...details],
+      notes: [`${xs.length} × ${ys.length} points`, plane.lowest && "star: the best point", !equal && "axes with different scales",
+        flat.length < xs.length * ys.length && `not finite at ${plural(xs.length * ys.length - flat.length, "point")}`,
+        plane.off_plane > 0.01 && `${percent(Math.round(100 * plane.off_plane) / 100)} of the distance to the path’s points lies off the plane`],
       rows: () => [[plane.x_name, plane.y_name, "loss"], ...ys.flatMap((b, j) => xs.map((a, i) => [a, b, losses[j][i]]))] };
   });
   return node;

@@ -5,7 +5,8 @@ import { clamp, extent, finite, number } from "./numbers.js";
 /** Return a linear scale from the range [a, b] to the range [c, d], with round numbers as ticks. */
 export function linear([a, b], [c, d]) {
   const scale = (value) => c + ((value - a) * (d - c)) / (b - a || 1);
-  const step = (b - a || 1) / 4, size = 10 ** Math.floor(Math.log10(step));
+  scale.invert = (position) => a + ((position - c) * (b - a)) / (d - c || 1);
+  const step = (b - a || 1) / 5, size = 10 ** Math.floor(Math.log10(step));
   const nice = [1, 2, 5, 10].map((one) => one * size).find((one) => one >= step * 0.999) || step;
   scale.ticks = [];
   for (let tick = Math.ceil(a / nice - 1e-9) * nice; tick <= b + 1e-9 * nice; tick += nice) {
@@ -54,6 +55,36 @@ export function withoutPeaks(losses) {
   if (!sorted.length) return [];
   const low = sorted[0], usual = sorted[Math.floor(0.98 * (sorted.length - 1))];
   return [low, Math.min(sorted[sorted.length - 1], low + 2 * Math.max(usual - low, 1e-12 * Math.abs(usual)))];
+}
+
+/**
+ * Return the values without single peaks: those that are further from all medians of three neighbours than these are
+ * from each other, if the range of all is `most` times as large as that of the medians.
+ */
+export function calm(values, most) {
+  const known = finite(values), [low, high] = extent(known);
+  const medians = known.map((_, i) => {
+    const first = clamp(i - 1, 0, Math.max(0, known.length - 3));
+    return known.slice(first, first + 3).sort((a, b) => a - b)[Math.min(1, known.length - 1)];
+  });
+  const [bottom, top] = extent(medians), reach = top - bottom;
+  if (!(reach > 0 && high - low > most * reach)) return known;
+  return known.filter((value) => value >= bottom - reach && value <= top + reach);
+}
+
+/**
+ * Return a scale that is logarithmic in both directions from 0, and linear up to `threshold`; its ticks are 0 and
+ * powers of ten.
+ */
+export function symmetricLog([a, b], range, threshold) {
+  const bent = (value) => Math.sign(value) * Math.log10(1 + Math.abs(value) / threshold);
+  const inner = linear([bent(a), bent(b)], range), scale = (value) => inner(bent(value));
+  const powers = [];
+  for (let power = Math.ceil(Math.log10(threshold) - 1e-9); 10 ** power <= Math.max(-a, b) * 1.001; power++) powers.push(10 ** power);
+  const kept = powers.filter((_, i) => (powers.length - 1 - i) % Math.max(1, Math.ceil(powers.length / 3)) === 0);
+  scale.ticks = [...kept.map((size) => -size).reverse(), 0, ...kept].filter((tick) => tick >= a * 1.001 && tick <= b * 1.001);
+  scale.label = number;
+  return scale;
 }
 
 /** Return a function from a loss to its position; null where there is none, as for 0 on a logarithmic scale. */

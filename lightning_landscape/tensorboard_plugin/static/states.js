@@ -7,21 +7,22 @@ export const TONE_WORDS = { good: "no alarm", quiet: "for information", unsure: 
 const URGENCY = ["alarm", "unsure", "quiet", "good"];
 const SILENCE = 300;  // seconds without a record after which a run is not called running
 
-// Each record holds the tone of every state, from the Python package's table of causes.
-const TONES = { learning: "good" };
+// Each record holds the tone of every state and its name in words, from the Python package's tables.
+const TONES = { learning: "good" }, STATE_WORDS = {};
 
-/** Learn the tones of the states from a record. */
+/** Learn the tones and the names of the states from a record. */
 export const readTones = (course) => {
   // Records of version 0.1 hold no tones.
   const fromVerdicts = Object.fromEntries(
     (course?.verdicts ?? []).map((verdict) => [verdict.cause, verdict.stuck ? "alarm" : "quiet"]));
   Object.assign(TONES, course?.tones ?? fromVerdicts);
+  Object.assign(STATE_WORDS, course?.words);
 };
 
 const toneOf = (name) => (Object.hasOwn(TONES, name) && Object.hasOwn(MARKS, TONES[name]) ? TONES[name] : "unsure");
 
 /** Return the tone of a state and its name in words. */
-export const stateOf = (name) => [toneOf(name), String(name).replaceAll("_", " ")];
+export const stateOf = (name) => [toneOf(name), Object.hasOwn(STATE_WORDS, name) ? String(STATE_WORDS[name]) : String(name).replaceAll("_", " ")];
 
 /** Return the present state of a run: its tone, a title, the verdict behind it if there is one, and since when. */
 export function present(course) {
@@ -61,15 +62,22 @@ export const duration = (seconds) => {
 
 const when = (seconds) => new Date(1000 * seconds).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
+/** Return how long the run still takes, as ", about 12 min left"; empty where that is unknown. */
+function timeLeft(course, step) {
+  const left = (course?.horizon ?? 0) - stepsOf(course, { step }), seconds = left * (course?.seconds_per_step ?? 0);
+  return seconds > 0 ? `, about ${duration(seconds)} left` : "";
+}
+
 /**
  * Return whether a run has ended or is running, in words. `news` holds `seen`, when the run last wrote a record, and
  * `now`, both in seconds, and `live`, whether the page is renewed.
  */
-export function statusOf(course, { seen, now, live } = {}) {
+export function statusOf(course, { seen, now, live, step } = {}) {
   if (hasEnded(course)) return course.status;
   if (seen == null || now == null) return "running";
   const age = now - seen;
-  if (live) return age < SILENCE ? `running, last record ${duration(age)} ago` : `no news for ${duration(age)}`;
+  if (live && age < SILENCE) return `running, last record ${duration(age)} ago${timeLeft(course, step)}`;
+  if (live) return `no news for ${duration(age)}`;
   return age < SILENCE ? `running when this page was made, ${when(now)}` : `no news since ${when(seen)}`;
 }
 

@@ -2,11 +2,11 @@
 
 export const STYLE = `
 :root { color-scheme: light; --ground: #f6f7f8; --card: #fff; --ink: #22282d; --soft: #5d6870; --faint: #e7eaec; --edge: #dde1e4;
-  --blue: #0072b2; --ghost: #5b7c99; --good: #00795a; --quiet: #33658a; --unsure: #9a6700; --alarm: #c2410c; --zero: #c9ced3;
+  --blue: #0072b2; --ghost: #5b7c99; --good: #00795a; --quiet: #33658a; --unsure: #9a6700; --alarm: #c2410c; --zero: #c9ced3; --bar: #8a9096; --code: #eef1f3;
   --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b0468a; --c4: #a67c00; --c5: #3d9fd6; --c6: #6a5acd; --c7: #7a5c45;
   --good-wash: #e2f3ed; --quiet-wash: #e5eef5; --unsure-wash: #fbf0d9; --alarm-wash: #fdebe2; }
 :root[data-theme=dark] { color-scheme: dark; --ground: #16191c; --card: #1f2327; --ink: #e6e9eb; --soft: #a2adb5; --faint: #2c3237; --edge: #343b41;
-  --blue: #58b4ea; --ghost: #86a5bd; --good: #4cc9a0; --quiet: #8bbce0; --unsure: #e8b64c; --alarm: #ff9466; --zero: #4a5259;
+  --blue: #58b4ea; --ghost: #86a5bd; --good: #4cc9a0; --quiet: #8bbce0; --unsure: #e8b64c; --alarm: #ff9466; --zero: #4a5259; --bar: #7d868d; --code: #2c3237;
   --c0: #58b4ea; --c1: #ff9466; --c2: #4cc9a0; --c3: #e695c6; --c4: #e8c15a; --c5: #9cd5f7; --c6: #a99cf5; --c7: #c9a58a;
   --good-wash: #17332b; --quiet-wash: #1c2f3d; --unsure-wash: #382c12; --alarm-wash: #41231480; }
 body { margin: 0; background: var(--ground); }
@@ -27,10 +27,9 @@ body { margin: 0; background: var(--ground); }
 .landscape.single > * { max-width: 1240px; margin-left: auto; margin-right: auto; }
 .landscape .why { display: grid; gap: 4px 28px; } .landscape.single .why { grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); align-items: start; }
 .landscape article { min-width: 0; }
-.landscape:not(.single) article { display: grid; grid-row: span 9; grid-template-rows: subgrid; grid-template-columns: minmax(0, 1fr); }
+.landscape:not(.single) article { display: grid; grid-row: span 12; grid-template-rows: subgrid; grid-template-columns: minmax(0, 1fr); }
 .landscape:not(.single) .figures { display: contents; }
-.landscape:not(.single) article > .run { grid-row: 1; } .landscape:not(.single) .verdict { grid-row: 2; } .landscape:not(.single) .course { grid-row: 3; } .landscape:not(.single) .lines { grid-row: 4; }
-.landscape:not(.single) .plane { grid-row: 5; } .landscape:not(.single) .spectrum { grid-row: 6; } .landscape:not(.single) .ends { grid-row: 7; } .landscape:not(.single) .gradients { grid-row: 8; } .landscape:not(.single) .notes { grid-row: 9; }
+.landscape:not(.single) article > .run { grid-row: 1; } .landscape:not(.single) .verdict { grid-row: 2; } .landscape:not(.single) article figure { grid-row: var(--row); } .landscape:not(.single) .notes { grid-row: 12; }
 .landscape .run { margin: 0 0 6px; font: 12.5px ui-monospace, "Roboto Mono", Menlo, Consolas, monospace; color: var(--soft); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .landscape .verdict, .landscape figure { background: var(--card); border: 1px solid var(--edge); border-radius: 10px; padding: 14px 16px; margin: 0 0 16px; }
 .landscape .verdict { border-left-width: 5px; }
@@ -85,9 +84,9 @@ body { margin: 0; background: var(--ground); }
 .landscape input[type=range] { flex: 1; min-width: 90px; accent-color: var(--blue); }
 .landscape .choice { display: flex; flex-wrap: wrap; gap: 4px; } .landscape .choice button { font-size: 12.5px; padding: 1px 9px; max-width: 240px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .landscape .notes { color: var(--soft); font-size: 13px; margin: 0 0 16px; padding-left: 18px; overflow-wrap: anywhere; } .landscape .note { color: var(--soft); font-size: 13px; }
-.landscape .message { margin: 24px 0; max-width: 76ch; } .landscape .message:empty { display: none; } .landscape .message p { margin: 6px 0; color: var(--soft); }
+.landscape .message { margin-block: 24px; max-width: 76ch; } .landscape .message:empty { display: none; } .landscape .message p { margin: 6px 0; color: var(--soft); }
 .landscape pre { background: var(--card); border: 1px solid var(--edge); border-radius: 8px; padding: 12px 16px; overflow: auto; } .landscape pre, .landscape code { font: 13px ui-monospace, "Roboto Mono", Menlo, Consolas, monospace; color: var(--ink); overflow-wrap: anywhere; }
-.landscape .picker { background: var(--card); border: 1px solid var(--edge); border-radius: 10px; margin: 0 0 16px; overflow: hidden; }
+.landscape .picker { background: var(--card); border: 1px solid var(--edge); border-radius: 10px; margin-bottom: 16px; overflow: hidden; }
 .landscape .picker .bar { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 6px 16px; padding: 10px 16px; }
 .landscape .picker .summary { margin: 0; font-weight: 600; } .landscape .picker input[type=search] { width: 230px; }
 .landscape .picker .scroll { max-height: 340px; overflow: auto; border-top: 1px solid var(--edge); }
@@ -110,8 +109,8 @@ body { margin: 0; background: var(--ground); }
 .landscape .multiple svg { width: 100%; height: auto; align-self: end; margin-top: 4px; }
 .landscape .multiple.good { border-left-color: var(--good); } .landscape .multiple.quiet { border-left-color: var(--quiet); } .landscape .multiple.unsure { border-left-color: var(--unsure); } .landscape .multiple.alarm { border-left-color: var(--alarm); }
 .landscape .small .axis { stroke: var(--edge); } .landscape .small .state.good { fill: var(--good); } .landscape .small .state.quiet { fill: var(--quiet); } .landscape .small .state.unsure { fill: var(--unsure); } .landscape .small .state.alarm { fill: var(--alarm); } .landscape .small .state { opacity: .45; }
-.landscape figcaption { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; align-items: baseline; gap: 0 12px; margin-bottom: 4px; }
-.landscape .numbers { color: var(--soft); font-size: 12.5px; font-variant-numeric: tabular-nums; text-align: right; }
+.landscape figcaption { display: grid; grid-template-columns: minmax(0, 1fr) auto; align-items: baseline; gap: 0 12px; margin-bottom: 6px; }
+.landscape .numbers, .landscape .remarks { color: var(--soft); font-size: 12.5px; font-variant-numeric: tabular-nums; margin: 0; } .landscape .numbers { grid-column: 1 / -1; } .landscape .remarks { font-size: 12px; margin-top: 4px; } .landscape .remarks:empty { display: none; }
 .landscape .save { display: flex; gap: 2px; } .landscape .save button { border-color: transparent; background: none; color: var(--soft); font-size: 11px; padding: 0 5px; } .landscape .save button:hover { border-color: var(--edge); color: var(--ink); }
 .landscape .whole { margin-top: 6px; } .landscape .back { float: right; }
 .landscape .selection { fill: var(--blue); opacity: .14; }
@@ -122,7 +121,14 @@ body { margin: 0; background: var(--ground); }
 .landscape .tag { cursor: pointer; } .landscape .tag text { fill: var(--ink); font-size: 11.5px; } .landscape .tag:hover text { text-decoration: underline; }
 .landscape .tag.good .mark { fill: var(--good); } .landscape .tag.quiet .mark { fill: var(--quiet); } .landscape .tag.unsure .mark { fill: var(--unsure); } .landscape .tag.alarm .mark { fill: var(--alarm); }
 .landscape .cursor circle.series { fill: var(--card); }
-.landscape .try p { white-space: pre-wrap; } .landscape .try p:first-child { margin-top: 0; } .landscape .try p:last-child { margin-bottom: 0; }
+.landscape .try p:first-child { margin-top: 0; } .landscape .try p:last-child { margin-bottom: 0; } .landscape .try ol { margin: 4px 0 0; max-width: 76ch; } .landscape .try li + li { margin-top: 6px; } .landscape .why > div:last-child p:first-child { margin-top: 0; }
+.landscape a { color: var(--blue); } .landscape .verdict code, .landscape .notes code { background: var(--code); border-radius: 4px; padding: 0 4px; font-size: 12px; }
+.landscape tr.group th { font-weight: 600; color: var(--ink); padding-top: 8px; }
+.landscape dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 3px 18px; margin: 6px 0 0; } .landscape dt { color: var(--soft); } .landscape dd { margin: 0; max-width: 90ch; overflow-wrap: anywhere; }
+.landscape .bar.lower { fill: var(--blue); } .landscape .bar.higher { fill: var(--alarm); } .landscape .bar.going-on { fill: var(--bar); } .landscape .baseline { stroke: var(--ink); stroke-width: 1.2; stroke-dasharray: 4 3; } .landscape .grid .zero { stroke: var(--soft); }
+.landscape text.trial, .landscape text.result { fill: var(--ink); } .landscape text.heading { font-weight: 600; }
+.landscape path.rise { fill: none; stroke: var(--alarm); stroke-width: 2; } .landscape text.rise { fill: var(--alarm); font-weight: 600; paint-order: stroke; stroke: var(--card); stroke-width: 3px; stroke-linejoin: round; }
+.landscape .star { fill: #fff; stroke: #0009; stroke-width: 1; stroke-linejoin: round; }
 @media (prefers-reduced-motion: no-preference) { .landscape button { transition: border-color .12s; } }
 @media print { .landscape nav, .landscape .picker .bar input, .landscape .controls, .landscape .save { display: none; } .landscape { padding: 0; } }
 `;

@@ -54,7 +54,7 @@ function cells(course, news) {
   return [
     h("td", { class: `state ${tone}` }, h("span", { class: "mark", "aria-hidden": "true" }, `${MARKS[tone]} `), title,
       finding && h("span", { class: "finding" }, capitalised(finding))),
-    h("td", { class: "since" }, verdict ? `step ${count(since)}` : "–"),
+    h("td", { class: "since" }, verdict ? (since > 0 ? `step ${count(since)}` : "start") : "–"),
     h("td", { class: "steps" }, progressInNumbers(course, news), doneBar(shareDone(course, news))),
     h("td", { class: "loss" }, course.curve?.step?.length > 0 && sparkline(course), h("span", {}, now == null ? "" : number(now))),
     h("td", { class: "news" }, capitalised(statusOf(course, news))),

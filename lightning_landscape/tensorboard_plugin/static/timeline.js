@@ -1,6 +1,6 @@
 // The loss of one run with a band that shows its states.
 
-import { axes, clipped, cross, explore, figure, path, TALLER } from "./chart.js";
+import { axes, captionOf, clipped, cross, explore, figure, path, TALLER } from "./chart.js";
 import { s } from "./elements.js";
 import { brief, count, nearest, number, plural } from "./numbers.js";
 import { linear, lossScale, positionOn, withoutPeaks } from "./scales.js";
@@ -58,7 +58,7 @@ function stateBar({ first, end, state }, x, [left, right], top, chosen) {
  */
 export function timelineFigure(course, memory, shared, onState) {
   const { step: steps, loss, low, high, grad_norm: norms } = course.curve;
-  const margin = { left: 52, right: 8, top: 26, bottom: 58 }, segments = segmentsOf(course);
+  const margin = { left: 52, right: 8, top: 26, bottom: 66 }, segments = segmentsOf(course);
   const node = figure("Training loss and verdicts", (width) => {
     const right = width - margin.right, bottom = TALLER - margin.bottom, top = bottom + 24;
     const whole = shared?.steps ?? [Math.min(0, steps[0]), Math.max(1, steps.at(-1))], range = shownRange(memory, whole);
@@ -66,7 +66,7 @@ export function timelineFigure(course, memory, shared, onState) {
     x.label = count;
     const own = lossLimits(course.curve, range);
     const y = lossScale(shared && !memory.range ? shared.losses : own.limits, [bottom, margin.top]), position = positionOn(y);
-    const { root, inside } = axes(width, TALLER, { x, y }, { x: null, y: "training loss" }, margin);
+    const { root, inside } = axes(width, TALLER, { x, y }, { x: "optimizer step", y: "training loss" }, margin);
     const xs = steps.map(x);
     inside.append(
       clipped(margin.left, margin.top, right + 4, bottom, ...lossLine(course.curve, xs, position, bottom)),
@@ -105,7 +105,9 @@ export function timelineFigure(course, memory, shared, onState) {
     const cut = !shared && own.above > 0 && `${plural(own.above, "peak")} above ${number(own.limits[1])} cut off`;
     return {
       nodes: [stage, wholeRun(memory, node.redraw)].filter(Boolean),
-      numbers: [cut, memory.range && `steps ${count(Math.round(range[0]))} to ${count(Math.round(range[1]))}`].filter(Boolean).join(" · "),
+      ...captionOf(course),
+      notes: [memory.range && `steps ${count(Math.round(range[0]))} to ${count(Math.round(range[1]))}`, cut,
+        low.some((loss, i) => loss !== high[i]) && "light area: lowest to highest loss", course.verdicts.length > 0 && "dotted line: a verdict"],
       rows: () => [["step", "mean loss", "lowest loss", "highest loss", "gradient norm", "state"],
         ...steps.map((step, i) => [step, loss[i], low[i], high[i], norms[i], segmentAt(i)?.state])],
     };
