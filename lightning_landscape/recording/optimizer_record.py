@@ -84,7 +84,10 @@ class PendingStep:
         """Measure the norm of each gradient before clipping, and the share of parameters without a gradient."""
         parameters = self.optimizer_record.parameters
         if self.optimizer_record.in_pieces:
-            self.with_gradient, self.measurements["grad_norms"] = [*range(len(parameters))], _norms_of_pieces(parameters)
+            self.with_gradient, self.measurements["grad_norms"] = (
+                [*range(len(parameters))],
+                _norms_of_pieces(parameters),
+            )
             return
         with_gradient = [i for i, p in enumerate(parameters) if p.grad is not None]
         if with_gradient:

@@ -9,7 +9,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def said(strategy: str, name: str) -> dict[str, Any]:
     """Train, and return what the monitor has measured and said on this rank."""
     # An effort that is chosen from the time of a step would depend on the strategy.
     settings: dict[str, Any] = {"probes": (try_out,)} if name == "own probe" else {}
-    monitor, run = LandscapeMonitor(effort="light", **settings), RUNS[name]()
+    monitor, run = LandscapeMonitor(effort="standard", **settings), RUNS[name]()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer = L.Trainer(
