@@ -5,7 +5,8 @@
     python -m benchmarks.scale --millions 400 --steps 60
 
 Each run has a process of its own. A stuck run has a learning rate that is far too small, so that it is diagnosed. The
-peak is that of the resident memory beyond the bare run, as a multiple of the weights.
+peak is that of the resident memory beyond the bare run, as a multiple of the weights. Time is processor time, which
+other work on the machine changes least.
 """
 
 from __future__ import annotations
@@ -116,10 +117,10 @@ def train(millions: float, net: str, optimizer: str, *, stuck: bool, watched: bo
     before = memory("VmRSS")
     made = {"mlp": Mlp, "conv": Conv, "transformer": Transformer}[net](1e6 * millions)
     module = Module(made, optimizer, RATES[optimizer] * (STUCK if stuck else 1.0))
-    start = time.perf_counter()
+    start = time.process_time()
     trainer.fit(module, DataLoader(data, BATCH, shuffle=True, drop_last=True))
     return {
-        "seconds": time.perf_counter() - start,
+        "seconds": time.process_time() - start,
         "peak": memory("VmHWM") - before,
         "weights": sum(p.numel() * p.element_size() for p in module.parameters()),
         "verdict": monitor.verdict.cause.value if monitor.verdict else "",

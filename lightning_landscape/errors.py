@@ -1,6 +1,6 @@
 """The exceptions and the warnings of this package.
 
-Their messages begin with a code such as ``[LL202]``, which never changes; ``docs/causes.md`` explains each code.
+Their messages begin with a code such as ``[LL202]``, which never changes; ``docs/warnings.md`` explains each code.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ def test_an_error_of_a_block_is_shown_with_its_line_on_the_page():
     assert not raised_by(Block(Path("page.md"), 2, "python", "assert True\n"))
 
 
+@pytest.mark.filterwarnings("ignore::lightning_landscape.errors.PlateauWarning")  # a page has a run that is stuck
 @pytest.mark.parametrize("block", blocks("python"))
 def test_a_python_block_runs_without_changes(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

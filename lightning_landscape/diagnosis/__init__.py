@@ -23,6 +23,7 @@ from lightning_landscape.diagnosis.verdicts import verdict_of as verdict_of
 from lightning_landscape.evidence import Cause, Evidence, Trials, Verdict
 
 Detector: TypeAlias = Callable[[Evidence], Verdict | None]
+"""A function that takes the evidence and returns a verdict, or None if it finds nothing or lacks a measurement."""
 
 DETECTORS: tuple[Detector, ...] = (
     setup_causes.diverged,

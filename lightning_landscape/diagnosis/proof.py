@@ -62,7 +62,7 @@ def lasts(evidence: Evidence) -> bool:
 def proven(evidence: Evidence) -> bool:
     """Return whether noise cannot be what hides a fall of the loss; a single test on the same batches is not enough."""
     plateau, trend = evidence.get(Plateau), evidence.get(Trend)
-    return (plateau is not None and plateau.proven) or (trend is not None and trend.powered and trend.batches is None)
+    return (plateau is not None and plateau.proven) or (trend is not None and trend.proven and trend.batches is None)
 
 
 def stands_still(evidence: Evidence) -> float:

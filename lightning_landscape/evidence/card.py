@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from lightning_landscape.evidence.causes import CAUSES, Tone
 from lightning_landscape.evidence.message import sections_of, since
@@ -48,8 +49,8 @@ def code_link(verdict: Verdict) -> str:
 def link_to(verdict: Verdict) -> str:
     """Return the address of the section that explains the verdict; empty if the package declares no documentation."""
     address = documentation()
-    page, _, section = CAUSES[verdict.cause].docs_anchor.partition("#")
-    return f"{address}/{page.removesuffix('.md')}/#{section}" if address else ""
+    section = "" if verdict.finding is None else f"#{quote(verdict.code.lower().replace(' ', '-'))}"
+    return f"{address}/causes/{verdict.cause}/{section}" if address else ""
 
 
 @cache

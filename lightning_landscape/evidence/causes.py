@@ -1,6 +1,6 @@
 """The causes that a verdict can name, and everything that is fixed about each: one table, read by code, tab and docs.
 
-A new cause is a value of `Cause` and a row of `CAUSES`, a detector, a section of docs/causes.md, and their tests.
+A new cause is a value of `Cause` and a row of `CAUSES`, a detector, a page in docs/causes, and their tests.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class CauseFacts:
     """What is fixed about a cause."""
 
     code: str
-    """the code of its warnings, and of its section in docs/causes.md"""
+    """the code of its warnings"""
     number: int
     """the value of ``landscape/verdict``; it never changes, since dashboards and `EarlyStopping` compare with it"""
     title: str
     """the cause in words, for the first line of a warning"""
     tone: Tone
     advice: str
-    """what helps in general, one thing in each line, where no trial has shown what helps here; docs/causes.md has the
-    references"""
+    """what helps in general, one thing in each line, where no trial has shown what helps here; the pages in
+    docs/causes have the references"""
     step_size_may_help: bool = True
     """whether another optimizer, learning rate or initialisation may help, so that results of trials are advice"""
 
@@ -55,11 +55,6 @@ class CauseFacts:
     def alarms(self) -> bool:
         """Whether a verdict of this cause is an alarm, unless its detector says otherwise."""
         return self.tone == "alarm"
-
-    @property
-    def docs_anchor(self) -> str:
-        """The place in the documentation that explains the cause."""
-        return f"causes.md#{self.code.lower()}"
 
 
 CAUSES: Mapping[Cause, CauseFacts] = {

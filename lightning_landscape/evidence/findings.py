@@ -44,7 +44,7 @@ class Finding:
 
     @property
     def code(self) -> str:
-        """The code of the warning, such as "LL202 squashed-twice"; docs/findings explains it."""
+        """The code of the warning, such as "LL202 squashed-twice"; the page of its cause in the docs explains it."""
         return f"{CAUSES[self.cause].code} {self.name}"
 
     @property

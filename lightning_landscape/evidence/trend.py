@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from lightning_landscape._text import percent
 
+STANDARD_ERRORS = 2.5
+"""half the width of every confidence interval in this package, in standard errors"""
+
 
 @dataclass(frozen=True)
 class Trend:
@@ -14,6 +17,9 @@ class Trend:
     The test is an equivalence test: the loss has stalled if even the largest fall that the noise allows is smaller than
     `tolerance * level`. To find no significant trend would not be enough, since noise can hide a fall. The level is
     measured from the floor, so a constant in the loss changes nothing.
+
+    It is made twice. One standard error is enough to begin a diagnosis, whose measurements show a cause or none
+    (`seems_stalled`); an alarm that names no cause needs 2.5 of them (`stalled`).
     """
 
     window: int
@@ -23,7 +29,7 @@ class Trend:
     progress: float
     """fall of the fitted line over the window, in units of the loss; negative if the loss rose"""
     margin: float
-    """2.5 standard errors of `progress`, in units of the loss; never negative"""
+    """`STANDARD_ERRORS` (2.5) standard errors of `progress`, in units of the loss; never negative"""
     tolerance: float
     """share of `level` by which the loss must fall over the window to count as progress, for example 0.012"""
     predicted: float | None = None
@@ -53,6 +59,15 @@ class Trend:
         )
 
     @property
+    def seems_stalled(self) -> bool:
+        """Whether the loss has stalled or, where noise hides that of a flat loss too, has probably not fallen.
+
+        For the latter, one standard error excludes a fall by `threshold`.
+        """
+        probably = self.progress + self.margin / STANDARD_ERRORS < self.threshold
+        return self.stalled or (self.margin >= self.threshold and probably)
+
+    @property
     def stalled(self) -> bool:
         """Whether the test rules out that the loss fell by `threshold` over the window."""
         return self.largest_fall < self.threshold or self.bounded
@@ -61,6 +76,11 @@ class Trend:
     def powered(self) -> bool:
         """Whether the noise is low enough for the test to detect a fall of twice the threshold."""
         return self.margin < 2 * self.threshold or self.bounded
+
+    @property
+    def proven(self) -> bool:
+        """Whether the loss has stalled by a test that would have noticed a fall."""
+        return self.stalled and self.powered
 
     @property
     def falling(self) -> bool:
@@ -92,6 +112,8 @@ class Trend:
             return self._sentence_without_stall()
         batches = "" if self.batches is None else f" on the same {self.batches} batches"
         noticed = percent(max(self.tolerance, self.margin / self.level))
+        if self.largest_fall <= 0 and self.margin >= self.level:
+            return f"The training loss{batches} has risen in {self.window} steps, by more than its noise explains."
         if self.largest_fall <= 0:
             return (
                 f"The training loss{batches} has not fallen at all in {self.window} steps; the test would have noticed "

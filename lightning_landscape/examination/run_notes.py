@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def notes_of(state: RunState) -> list[str]:
     """Return the notes: on missing verdicts, warnings, findings, untrained parameters and remedies."""
     notes = _why_not_judged(state)
-    notes += [f"the warning [{code}] was given; docs/causes.md explains it" for code in state.announced_codes]
+    notes += [f"the warning [{code}] was given; docs/warnings.md explains it" for code in state.announced_codes]
     if not state.findings.latest and all(verdict.cause is not Cause.NOT_UPDATING for verdict in state.verdicts):
         if state.coverage.outside_optimizers > PARAMETERS_UNREACHED:
             notes.append(f"no optimizer holds {state.coverage.outside_optimizers:.0%} of the trainable parameters")

@@ -225,7 +225,7 @@ class RunState:
         """Add the present state to the document: "learning", "stalled", "not_judged", or the cause of a verdict."""
         has_cause = self.judged_at is not None or self.progress.divergence is not None
         cause = self.verdicts[-1].cause.value if has_cause and self.verdicts else ""
-        without_cause = "not_judged" if self.optimizer_count > 1 else "stalled" if self.progress.stalled else "learning"
+        without_cause = "not_judged" if self.optimizer_count > 1 else "stalled" if self.progress.proven else "learning"
         self.document.mark(self.step, cause or without_cause)
 
     def notes(self) -> list[str]:

@@ -12,7 +12,8 @@ from itertools import pairwise
 from math import hypot, sqrt
 
 from lightning_landscape.evidence import LossLevel, Trend
-from lightning_landscape.functional.trend import COARSE, STANDARD_ERRORS, Block, fit_trend, fold
+from lightning_landscape.evidence.trend import STANDARD_ERRORS
+from lightning_landscape.functional.trend import COARSE, Block, fit_trend, fold
 
 WINDOWS = ((10, 0.012), (20, 0.018), (40, 0.030))
 """number of blocks in each window (a block is 0.5% of the run), and the relevant fall over it, relative to the level"""
@@ -37,10 +38,10 @@ def examine(blocks: Sequence[Block], floor: float = 0.0) -> list[Trend]:
 
 
 def stalled_windows(trends: Sequence[Trend]) -> list[int]:
-    """Return the indices of the windows that have stalled and are not overruled by a longer window.
+    """Return the indices of the windows that seem to have stalled and are not overruled by a longer window.
 
     A longer window overrules a stalled one if the loss falls over the longer window. It also overrules it if only the
-    longer window is precise enough to detect a relevant fall, and has not stalled.
+    longer window is precise enough to detect a relevant fall, and does not seem to have stalled.
 
     Args:
         trends: of the windows, shortest first.
@@ -48,12 +49,12 @@ def stalled_windows(trends: Sequence[Trend]) -> list[int]:
     return [
         index
         for index, trend in enumerate(trends)
-        if trend.stalled and not any(_overrules(longer, trend) for longer in trends[index + 1 :])
+        if trend.seems_stalled and not any(_overrules(longer, trend) for longer in trends[index + 1 :])
     ]
 
 
 def _overrules(longer: Trend, trend: Trend) -> bool:
-    return longer.falling or (longer.powered and not longer.stalled and not trend.powered)
+    return longer.falling or (longer.powered and not longer.seems_stalled and not trend.powered)
 
 
 def mean_error(trend: Trend) -> float:
@@ -108,7 +109,7 @@ def has_ended(
     if rise is not None:
         return len(trends) > 1 and trends[-1].falling
     falling = sum(trend.falling for trend in trends)
-    if 2 * falling > len(trends) and not any(trend.stalled for trend in trends):
+    if 2 * falling > len(trends) and not any(trend.seems_stalled for trend in trends):
         return True
     return now + hypot(error, mean_error(trends[0])) < level - TOLERANCE * abs(level - floor)
 

@@ -2,7 +2,7 @@
 
 Losses are summarised in `Block`s of consecutive steps. Blocks can be merged exactly, so a window of any length needs
 only a few dozen numbers. `fit_trend` fits a line through the block means and computes the error bar of its fall;
-`Trend.stalled` is the equivalence test on the result.
+`Trend.stalled` and `Trend.seems_stalled` are the equivalence test on the result.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from math import sqrt
 from operator import mul
 from typing import NamedTuple
 
-from lightning_landscape.evidence import Trend
+from lightning_landscape.evidence.trend import STANDARD_ERRORS, Trend
 
-STANDARD_ERRORS = 2.5
-"""half the width of every confidence interval in this package, in standard errors"""
 FEWEST_PREDICTIONS = 3
 """fewest measurements of |g·Δw| in a window from which the fall of the loss is bounded"""
 COARSE = 10

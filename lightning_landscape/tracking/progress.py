@@ -25,12 +25,12 @@ NOT_FINITE_IN_A_ROW = 3
 class Progress:
     """Whether a run is making progress, from one `StepRecord` per optimizer step.
 
-    At every 1% of the run, the equivalence test of `fit_trend` is applied to the loss of the last 5, 10 and 20% of the
-    run. A plateau begins when the loss has stalled in one of these windows, or when it is significantly above its start
-    and does not come down. The plateau ends only when the loss falls significantly, so noise does not interrupt it.
+    At every 1% of the run, the equivalence tests of `Trend` are applied to the loss of the last 5, 10 and 20% of the
+    run. A plateau begins when the loss seems to have stalled in one of these windows, or when it is significantly above
+    its start and does not come down. It is `proven` once the loss has stalled by the stricter test. It ends only when
+    the loss falls significantly, so noise does not interrupt it.
 
-    A step without a loss is ignored. So is a step that could not move the weights, unless no step could for a whole
-    short window: then their losses count, with updates of length 0. A single loss that is not finite is ignored too.
+    Steps without a finite loss are ignored; so are those that cannot move the weights, until a window is full of them.
 
     >>> progress = Progress(horizon=1000)
     >>> for step in range(100):
@@ -53,13 +53,13 @@ class Progress:
         self.trend: Trend | None = None
         """trend in the longest window that has stalled, else in the middle window; None before a window is complete"""
         self.opening: Trend | None = None
-        """trend at the beginning of the present or the last plateau; None before the first plateau"""
+        """trend when the present or the last plateau began, or was proven; None before the first plateau"""
         self.level: LossLevel | None = None
         """levels of the loss; None before the first block of steps is complete"""
         self.since: int | None = None
         """`StepRecord.step` at which the present plateau began; None if there is none"""
         self.proven = False
-        """whether a test with enough power has shown the present plateau; else noise may only look like a plateau"""
+        """whether the stricter test has shown the present plateau with enough power; else it may only be noise"""
         self.hold: str | None = None
         """why a stalled loss is not counted as a plateau now; None if no such reason was found"""
         self.on_same_batches: Trend | None = None
@@ -142,7 +142,7 @@ class Progress:
 
     @property
     def stalled(self) -> bool:
-        """Whether the run is on a plateau."""
+        """Whether the run seems to be on a plateau; `proven` says whether that is certain."""
         return self.since is not None
 
     @property
@@ -152,8 +152,8 @@ class Progress:
 
     @property
     def plateau_length(self) -> int:
-        """Number of optimizer steps since the plateau began; 0 if there is none."""
-        return self._history.count - self._began if self.stalled else 0
+        """Number of optimizer steps since a proven plateau began; 0 if there is none."""
+        return self._history.count - self._began if self.proven else 0
 
     @property
     def schedule(self) -> Schedule | None:
@@ -231,11 +231,10 @@ class Progress:
         rise = plateau.rise_since_start(history.start, level.now, trends[0], history.count, level.floor)
         stalled = [(plateau.WINDOWS[i][0], trends[i]) for i in plateau.stalled_windows(trends)]
         # A rise of more than twice its margin shows that the loss has not fallen, however noisy the windows are.
-        proof = any(trend.powered for _, trend in stalled) or (rise is not None and rise.progress < -2 * rise.margin)
+        proof = any(trend.proven for _, trend in stalled) or (rise is not None and rise.progress < -2 * rise.margin)
         if rise is not None and self._stays_up(trends, level.floor):
             stalled.append((SHORT_WINDOW, rise))
-        self.trend = stalled[-1][1] if stalled else trends[min(1, len(trends) - 1)]
-        self.hold = None
+        self.hold, self.trend = None, stalled[-1][1] if stalled else trends[min(1, len(trends) - 1)]
         began = self._plateau_level, self._plateau_error
         if self.stalled and plateau.has_ended(trends, level.now, rise, *began, level.floor):
             self.since, self.proven = None, False
@@ -243,8 +242,9 @@ class Progress:
             self.hold = self._reason_to_hold([size for size, _ in stalled], level)
             if self.hold is None:
                 self._begin(stalled[-1][0], trends[0] if self.trend is rise else self.trend)
-        if stalled and self.stalled:
-            self.proven = self.proven or proof
+        if stalled and self.stalled and proof and not self.proven:
+            self.proven = True
+            self.opening = self.trend if self.trend.proven and self.trend is not rise else self.opening
 
     def _stays_up(self, trends: Sequence[Trend], floor: float) -> bool:
         """Return whether a loss above its start stays there, and has not just risen in a step, as with new data."""

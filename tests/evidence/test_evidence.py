@@ -207,6 +207,24 @@ def test_a_test_has_power_if_it_would_detect_a_fall_of_twice_the_threshold(margi
     assert replace(FLAT, margin=margin).powered is powered
 
 
+@pytest.mark.parametrize(
+    ("progress", "margin", "seems_stalled"),
+    [
+        (0.0, 0.023, True),  # the strict test shows it
+        (0.0, 0.025, True),  # the strict test could not show it of any loss; one standard error is 0.01
+        (0.0, 0.061, False),  # one standard error is more than the threshold
+        (-0.03, 0.12, True),
+        (0.013, 0.023, False),  # the strict test can tell, and does not show it
+        (0.013, 0.025, True),
+    ],
+)
+def test_one_standard_error_decides_only_where_noise_hides_that_of_a_flat_loss_too(progress, margin, seems_stalled):
+    trend = replace(FLAT, progress=progress, margin=margin)  # the threshold is 0.024
+    assert trend.seems_stalled is seems_stalled
+    assert trend.stalled is (progress + margin < 0.024)
+    assert trend.proven is (trend.stalled and margin < 0.048)
+
+
 @pytest.mark.parametrize(("progress", "falling"), [(0.0239, False), (0.0241, True), (0.0, False), (-0.1, False)])
 def test_a_loss_is_falling_if_it_fell_significantly_by_more_than_the_threshold(progress, falling):
     assert replace(FLAT, progress=progress).falling is falling
@@ -220,6 +238,7 @@ def test_a_loss_is_falling_if_it_fell_significantly_by_more_than_the_threshold(p
         (replace(FLAT, progress=-0.02), "not fallen at all in 100 steps; the test would have noticed a fall of 1.2%."),
         # A fall of 1.2% could not be seen in this noise, so the sentence must not say that it would have been.
         (replace(FLAT, progress=-0.1, margin=0.09), "the test would have noticed a fall of 4.5%"),
+        (replace(FLAT, progress=-5.0, margin=4.0), "has risen in 100 steps, by more than its noise explains."),
         (
             replace(FLAT, margin=1.0, predicted=2e-5),
             "steps this small can lower the training loss by less than 0.01%.",

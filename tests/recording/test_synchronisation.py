@@ -33,6 +33,7 @@ HOOKS = (
 )
 WAITING = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "allclose"}
 """operations that bring a value to Python, or whose result has a shape that depends on values"""
+pytestmark = pytest.mark.filterwarnings("ignore::lightning_landscape.errors.LandscapeWarning")
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 

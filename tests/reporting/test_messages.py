@@ -127,10 +127,11 @@ def test_the_card_of_a_verdict_is_html_in_which_names_cannot_run_code(monkeypatc
     assert "▲</span> Stuck on a flat region" in shown
     assert "[LL202]" in shown
     monkeypatch.setattr(cards, "documentation", lambda: "https://docs.example")
-    assert '<a href="https://docs.example/causes/#ll202" target="_blank" rel="noopener">LL202</a>' in (
-        hostile._repr_html_()
-    )
-    assert "[[LL202]](https://docs.example/causes/#ll202)" in verdict_markdown(hostile)
+    page = "https://docs.example/causes/flat_region/"
+    assert f'<a href="{page}" target="_blank" rel="noopener">LL202</a>' in hostile._repr_html_()
+    assert f"[[LL202]]({page})" in verdict_markdown(hostile)
+    found = replace(hostile, finding=Finding("squashed-twice", Cause.FLAT_REGION, "S.", "A."))
+    assert f"[[LL202 squashed-twice]]({page}#ll202-squashed-twice)" in verdict_markdown(found)
 
 
 @pytest.mark.parametrize("cause", Cause)

@@ -96,7 +96,7 @@ def weights_put_back(evidence: Evidence) -> Finding | None:
     if history is None or trials is None or trend is None or history.reach_in_steps is None or not trend.level:
         return None
     most = max(FEW_STEPS, OF_RANDOM_WALK * math.sqrt(history.steps))
-    if history.steps < MANY_STEPS or history.reach_in_steps > most or not trend.stalled:
+    if history.steps < MANY_STEPS or history.reach_in_steps > most or not trend.seems_stalled:
         return None
     of_run = max(0.0, trend.largest_fall) / trend.level / trend.window
     if trials.own <= max(GAIN_SMALL, trials.smaller_steps, AS_FAST * of_run * trials.steps):
@@ -167,7 +167,7 @@ def _stays(evidence: Evidence) -> bool:
     trials, trend = evidence.get(Trials), evidence.get(Trend)
     if trials is None or too_early(evidence):
         return False
-    return trials.own <= GAIN_CLEAR or (trend is not None and trend.stalled and trend.powered)
+    return trials.own <= GAIN_CLEAR or (trend is not None and trend.proven)
 
 
 def _steps_were_large(evidence: Evidence) -> str:
