@@ -1,8 +1,8 @@
 """The hooks of a monitor do not wait for the device in a step that is not measured.
 
 On a CPU, the calls that would wait are counted: those that bring a value from the device to Python, or that need it to
-know the shape of their result. A plain `.cpu()` does nothing to a tensor on the CPU, so it is not counted. The tests that
-are marked `gpu` let CUDA itself look for all of them.
+know the shape of their result. A plain `.cpu()` does nothing to a tensor on the CPU, so it is not counted. The
+tests that are marked `gpu` let CUDA itself look for all of them.
 """
 
 from __future__ import annotations
