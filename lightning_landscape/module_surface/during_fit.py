@@ -23,10 +23,10 @@ from lightning_landscape.module_surface.optimizer_copy import (
     decay_of,
     fresh_optimizer,
     optimizer_copy,
-    reinitialization,
     state_bytes,
 )
 from lightning_landscape.module_surface.outputs import see_outputs
+from lightning_landscape.module_surface.reinitialization import reinitialization
 from lightning_landscape.module_surface.tracing import trace_step
 from lightning_landscape.module_surface.training_step import LossFn, TrainingStep
 from lightning_landscape.module_surface.weights import ShardedWeights, Weights
@@ -117,9 +117,9 @@ def host_surface(
             evaluator = measured.evaluator
             decay, decoupled = decay_of(host)
             run = RunContext(
-                optimizer_copy=optimizer_copy(host) if weights_type is Weights else None,
-                fresh_optimizer=fresh_optimizer(host, typical_rate) if weights_type is Weights else None,
-                reinitialize=reinitialization(evaluator) if weights_type is Weights else None,
+                optimizer_copy=optimizer_copy(host),
+                fresh_optimizer=fresh_optimizer(host, typical_rate),
+                reinitialize=reinitialization(evaluator),
                 optimizer_bytes=state_bytes(host),
                 lent_weights=evaluator.weights.lent,
                 frozen_since=lambda name: evaluator.weights.frozen_since(name, anchors[name]),
@@ -130,7 +130,8 @@ def host_surface(
                 lowest_loss=functools.partial(lowest_loss, measured),
                 weight_decay=decay,
                 decoupled_decay=decoupled,
-                kept=kept,
+                # A checkpoint has the state of rank 0 only, which does not hold the shards of the others.
+                kept=kept if weights_type is Weights else None,
             )
             yield assemble(measured, held_out if held_out.batches else None, anchors, run)
         ranks.meet(Status.CLOSING)

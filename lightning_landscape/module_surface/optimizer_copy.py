@@ -1,4 +1,4 @@
-"""Copy the run's optimizer, read its weight decay and draw new initial weights, for trials."""
+"""Copy the run's optimizer and read its weight decay, for trials."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_landscape.module_surface.evaluator import Evaluator
-from lightning_landscape.module_surface.global_state import seed_streams
 from lightning_landscape.surface import OptimizerStep, Params
+from lightning_landscape.trainer._compat import local_shard
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import decays_beside
 
@@ -146,7 +145,7 @@ def _make_finite(states: Iterable[Any]) -> None:
     for state in states:
         for value in state.values() if isinstance(state, Mapping) else ():
             if isinstance(value, Tensor) and value.is_floating_point():
-                value.nan_to_num_(0.0, 0.0, 0.0)
+                local_shard(value).nan_to_num_(0.0, 0.0, 0.0)
 
 
 def _clipping(host: Host) -> ClipGradients | None:
@@ -172,33 +171,3 @@ def state_bytes(host: Host) -> int:
     states = (state for optimizer in host.optimizers for state in optimizer.state.values())
     tensors = (value for state in states if isinstance(state, Mapping) for value in state.values())
     return sum(value.numel() * value.element_size() for value in tensors if isinstance(value, Tensor))
-
-
-def reinitialization(evaluator: Evaluator) -> Callable[[int], Params]:
-    """Return a function that takes a seed and returns new initial values of the trainable weights.
-
-    They are drawn as the layers' ``reset_parameters`` draws them. A weight that no such method draws is drawn from
-    N(0, 1/fan_in), or from N(0, 1) if it has a single dimension. It keeps its present value if all its elements are
-    equal, as in a scale of 1 or a bias of 0.
-    """
-    weights, modules = evaluator.weights, evaluator.isolation.modules
-
-    def reinitialize(seed: int) -> Params:
-        with evaluator.temporary_weights(), torch.no_grad():
-            evaluator.isolation.install_copies()  # `reset_parameters` of BatchNorm resets its buffers as well
-            for parameter in weights.parameters.values():
-                parameter.data = parameter.data.clone()  # `reset_parameters` writes in place, to frozen ones as well
-            seed_streams(seed)
-            for layer in modules.values():
-                if callable(reset := getattr(layer, "reset_parameters", None)):
-                    reset()
-            # In a pruned or reparametrized layer, `reset_parameters` draws the weight that is computed, and not the
-            # parameters from which it is computed.
-            drawn = {name for name, p in weights.parameters.items() if not torch.equal(p, weights.originals[name])}
-            point = {name: parameter.detach() for name, parameter in weights.trainable.items()}
-            for name, weight in point.items():
-                if name not in drawn and bool((weight != weight.flatten()[:1]).any()):
-                    weight.normal_(std=weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0)
-        return point
-
-    return reinitialize

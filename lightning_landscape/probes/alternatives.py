@@ -26,8 +26,9 @@ class TryAlternatives:
     """Try a learning rate three times as large, a perturbation, and a larger batch, with the run's own optimizer.
 
     The first two trials take `steps` gradients of one batch each, the last four times as many; it is left out where the
-    gradient budget is too small or there are fewer than four batches. Trials are never shortened, since gains can be
-    compared only after equal numbers of steps.
+    gradient budget is too small or there are fewer than four batches. There is no perturbation of weights that are
+    sharded over ranks (FSDP2). Trials are never shortened, since gains can be compared only after equal numbers of
+    steps.
     """
 
     several_copies: ClassVar[bool] = True
@@ -48,7 +49,9 @@ class TryAlternatives:
             with run_trial(surface, optimizer_copy(factor), self.steps, start=start, batches=batches) as last:
                 return relative_gain(before, loss_value(held_out, last), surface.height(before))
 
-        gains = {"learning rate x3": gain(RATE_FACTOR), "a perturbation": gain(1.0, perturbed(surface.here))}
+        gains = {"learning rate x3": gain(RATE_FACTOR)}
+        if not any(hasattr(weight, "to_local") for weight in surface.here.values()):  # no rank has a whole tensor
+            gains["a perturbation"] = gain(1.0, perturbed(surface.here))
         if self._with_larger_batch(surface):
             gains["batch x4"] = gain(1.0, batches=MORE_BATCHES)
         return Alternatives(gains, self.steps, surface.batches)

@@ -39,11 +39,14 @@ class OptimizerRecord:
     """the step that is under way"""
     update: UpdateMeasurement | None = None
     """the weights before the step that is under way, where its update is measured"""
+    in_pieces: bool = False
+    """whether each rank holds a piece of every parameter as a plain tensor, which may be empty (FSDP1); updates are not
+    measured then, and all ranks have to measure the gradients together"""
 
     @torch.no_grad()
     def copy_weights(self, max_bytes: int, *, clips: bool) -> None:
         """Copy the weights before a step, and the gradients if they will be clipped; nothing above `max_bytes`."""
-        if bytes_copied(self.parameters) <= max_bytes:
+        if not self.in_pieces and bytes_copied(self.parameters) <= max_bytes:
             gradients = [p.grad for p in self.parameters] if clips else None
             self.update = UpdateMeasurement(self.parameters, self.buckets, gradients)
 
@@ -73,9 +76,19 @@ class PendingStep:
     """"grad_norms" and "clipped_grad_norms", shape (n,), the results of `UpdateMeasurement.measured`, and "skipped",
     which is above 0 where a GradScaler has skipped the step"""
 
+    def __post_init__(self) -> None:
+        # A rank with empty pieces only has no gradient, but has to measure with the others.
+        self.has_gradient = self.has_gradient or self.optimizer_record.in_pieces
+
     def measure_gradients(self) -> None:
         """Measure the norm of each gradient before clipping, and the share of parameters without a gradient."""
         parameters = self.optimizer_record.parameters
+        if self.optimizer_record.in_pieces:
+            self.with_gradient, self.measurements["grad_norms"] = (
+                [*range(len(parameters))],
+                _norms_of_pieces(parameters),
+            )
+            return
         with_gradient = [i for i, p in enumerate(parameters) if p.grad is not None]
         if with_gradient:
             self.with_gradient, self.measurements["grad_norms"] = with_gradient, _grad_norms(parameters)
@@ -91,7 +104,8 @@ class PendingStep:
         if self.measured and self.with_gradient is None:
             self.measure_gradients()
         elif self.measured and clips:
-            self.measurements["clipped_grad_norms"] = _grad_norms(optimizer_record.parameters)
+            norms = _norms_of_pieces if optimizer_record.in_pieces else _grad_norms
+            self.measurements["clipped_grad_norms"] = norms(optimizer_record.parameters)
         if optimizer_record.update is not None:
             self.measurements |= optimizer_record.update.measured()
             if self.evaluations > 1:  # no single gradient of LBFGS has made the update
@@ -101,6 +115,14 @@ class PendingStep:
 @torch.no_grad()
 def _grad_norms(parameters: Sequence[Tensor]) -> Tensor:
     return full_tensor(tensor_norms([p.grad for p in parameters if p.grad is not None]))
+
+
+@torch.no_grad()
+def _norms_of_pieces(parameters: Sequence[Tensor]) -> Tensor:
+    """Return the norm of each whole gradient, shape (n,); 0 where no rank has one."""
+    norms = tensor_norms([torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]).square()
+    torch.distributed.all_reduce(norms)
+    return norms.sqrt()
 
 
 NO_OPTIMIZER = OptimizerRecord(0, [], [], [], parameter_count=0, updates_every=1)
@@ -134,5 +156,6 @@ def read_optimizers(
             parameter_count=count_parameters(optimizer),
             updates_every=updates_every or intervals.updates_every(blocks),
             steps=step_counts[i] if i < len(step_counts) else 0,
+            in_pieces=host.world_size > 1 and "FSDPStrategy" in host.strategy_names,
         )
     return groups, records

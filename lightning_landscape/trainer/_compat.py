@@ -210,3 +210,13 @@ def sharded_as(present: Any, local: Tensor) -> Tensor:
         stride=present.stride(),
     )
     return sharded
+
+
+def shard_of(whole: Tensor, present: Any) -> Tensor:
+    """Return the values `whole`, which all ranks hold, sharded as `present` (FSDP2); `whole` if `present` is not."""
+    if not hasattr(present, "to_local"):
+        return whole
+    from torch.distributed.tensor import distribute_tensor  # torch without `distributed` lacks it
+
+    sharded: Tensor = distribute_tensor(whole, present.device_mesh, present.placements)
+    return sharded
