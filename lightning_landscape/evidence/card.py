@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from lightning_landscape.evidence.causes import CAUSES, Tone
 from lightning_landscape.evidence.message import sections_of, since
@@ -49,7 +48,7 @@ def code_link(verdict: Verdict) -> str:
 def link_to(verdict: Verdict) -> str:
     """Return the address of the section that explains the verdict; empty if the package declares no documentation."""
     address = documentation()
-    section = "" if verdict.finding is None else f"#{quote(verdict.code.lower().replace(' ', '-'))}"
+    section = "" if verdict.finding is None else f"#{re.sub('[^a-z0-9_]+', '-', verdict.code.lower())}"
     return f"{address}/causes/{verdict.cause}/{section}" if address else ""
 
 

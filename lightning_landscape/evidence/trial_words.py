@@ -14,7 +14,7 @@ TRIAL_WORDS: Mapping[str, str] = {
     "learning rate x10": "ten times the learning rate",
     "learning rate x100": "a hundred times the learning rate",
     "learning rate x1000": "a thousand times the learning rate",
-    "mean of the path": "averaged weights",
+    "mean of the path": "averaging the weights",
     "batch x4": "a batch four times as large",
     "a perturbation": "a random perturbation",
 }

@@ -155,7 +155,7 @@ class RunState:
         last = self.verdicts[-1] if self.verdicts else None
         if verdict.finding is not None and verdict.finding.name in self.named_findings:
             return False
-        if verdict.cause is Cause.UNDECIDED and not self.progress.proven:
+        if verdict.cause is Cause.UNDECIDED and self._may_be_noise:
             return False
         if last is not None:
             lower = verdict.stuck and is_lower(verdict, last)
@@ -170,6 +170,12 @@ class RunState:
                 self.verdicts.pop()
         self.verdicts.append(verdict)
         return True
+
+    @property
+    def _may_be_noise(self) -> bool:
+        """Whether only the weaker test, of one standard error, shows the present plateau."""
+        progress, opening = self.progress, self.progress.opening
+        return progress.stalled and not progress.proven and opening is not None and not opening.stalled
 
     def escaped(self) -> Verdict | None:
         """Return the alarm whose plateau has ended since the last call; None where there is none.

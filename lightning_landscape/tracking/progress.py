@@ -116,6 +116,8 @@ class Progress:
             size = min(len(self._history.recorded), max(SHORT_WINDOW, round(share * BLOCKS_PER_RUN)))
             if not self.stalled and self._reason_to_hold([size], level) is None:
                 self._begin(size, trend)
+            elif self.stalled and not self.proven:
+                self.opening = trend
             # Weights that move to and fro look like a plateau in one test of twenty, and in two in a row very seldom.
             self.proven = self.stalled and (self.proven or (before is not None and before.stalled))
 
@@ -272,9 +274,7 @@ _OBSERVED = (
 )
 """attributes that `state_dict` contains under their own names"""
 _READINGS: Mapping[str, type[Trend | LossLevel | Divergence]] = {
-    "trend": Trend,
-    "opening": Trend,
-    "on_same_batches": Trend,
+    **dict.fromkeys(("trend", "opening", "on_same_batches"), Trend),
     "level": LossLevel,
     "divergence": Divergence,
 }

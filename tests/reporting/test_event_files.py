@@ -42,12 +42,12 @@ def test_a_damaged_or_incomplete_file_is_read_up_to_the_damage(logdir, tmp_path)
     assert 0 < runs["cut"].document["course"]["steps"] < STEPS
 
 
-def test_the_command_writes_one_page_of_at_most_200_kilobytes_for_two_runs(logdir, tmp_path, capsys):
+def test_the_command_writes_one_page_of_at_most_250_kilobytes_for_two_runs(logdir, tmp_path, capsys):
     path = tmp_path / "all.html"
     assert main(["report", str(logdir), "--output", str(path)]) == 0
     assert capsys.readouterr().out == f"The report on 2 runs is {path}.\n"
     page = path.read_text(encoding="utf-8")
-    assert len(page.encode()) <= 200_000
+    assert len(page.encode()) <= 250_000
     assert "<title>Landscape: sigmoid, wide</title>" in page
     assert "import {" not in page
 

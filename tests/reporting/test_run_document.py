@@ -191,7 +191,10 @@ def test_a_verdict_has_its_title_what_to_try_why_what_was_tried_and_its_page_in_
     assert written["title"] == verdict.title == "stuck on a flat region: squashed twice"
     assert written["tries"] == ["Drop it.", "`other()`."]
     assert (written["reason"], written["tried"]) == ("Why.", "A nap.")
-    assert (written["code"], written["link"]) == ("LL202 squashed-twice", "https://docs/causes/#ll202")
+    assert (written["code"], written["link"]) == (
+        "LL202 squashed-twice",
+        "https://docs/causes/flat_region/#ll202-squashed-twice",
+    )
 
 
 def test_every_state_of_a_run_has_a_name_in_words():
