@@ -71,6 +71,8 @@ TRIED = {
 """the trial of what the general advice for a cause proposes"""
 UNCHANGED = 0.005
 """change of the loss, over the loss, below which it is said to be unchanged: it would be rounded to 0%"""
+SMALL_RISE = 0.1
+"""rise of the loss, over the loss, below which trials that did not lower it are named together"""
 LONG_RATIO = 10.0
 """change of the loss, over the loss, from which on it is given as a ratio instead of in percent"""
 ABOVE_BEST = 1.05
@@ -155,9 +157,11 @@ def trials_sentence(evidence: Evidence) -> str:
         f"{WORDS[name]} in {run.stopped_at or run.steps} steps": run.gain for name, run in restarts.items()
     }
     on = f"of a copy of the run on {trials.batches} batch{'es' * (trials.batches > 1)}, scored on other batches"
-    if short_trials and all(abs(gain) < UNCHANGED for _, gain in short_trials) and not longer_trials:
+    if short_trials and all(-SMALL_RISE < gain < UNCHANGED for _, gain in short_trials) and not longer_trials:
         names = listed([name for name, _ in short_trials], most=len(short_trials))
-        return f"nothing changed the loss: {names}, for {trials.steps} steps each {on}."
+        rise = -min(gain for _, gain in short_trials)
+        nothing = "changed the loss" if rise < UNCHANGED else f"lowered the loss, and it rose by at most {rise:.0%}"
+        return f"nothing {nothing}: {names}, for {trials.steps} steps each {on}."
     results = [f"{name} {change(gain)}" for name, gain in short_trials if not abs(gain) < UNCHANGED]
     unchanged = [name for name, gain in short_trials if abs(gain) < UNCHANGED]
     if unchanged:

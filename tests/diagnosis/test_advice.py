@@ -205,6 +205,15 @@ def test_where_nothing_changed_the_loss_one_sentence_says_so():
     )
 
 
+def test_where_nothing_lowered_the_loss_one_sentence_says_so_with_the_largest_rise():
+    gains = {"batch x4": -0.02, "adam": 0.0, "my trial": -0.04}
+    trials = Trials(gains, steps=40, relative_gradient=0.01, decay_pull=0.0, samples=64)
+    assert trials_sentence(Evidence(trials)) == (
+        "nothing lowered the loss, and it rose by at most 4%: Adam at a learning rate of 0.01, a batch four times as "
+        "large and my trial, for 40 steps each of a copy of the run on 1 batch, scored on other batches."
+    )
+
+
 def test_a_trial_whose_loss_is_not_finite_ranks_last():
     evidence = Evidence(trials(adam=0.1, learning_rate_x10=-math.inf))
     assert ranked(evidence)[-1][0] == "learning rate x10"
