@@ -83,7 +83,7 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
         sentences.append("The run was too short to judge.")
     elif _not_judged(notes):
         sentences.append("The run was not judged.")
-    elif level is not None and all(CAUSES[verdict.cause].tone == "quiet" for verdict in verdicts):
+    elif level is not None and not _findings(notes) and all(CAUSES[v.cause].tone == "quiet" for v in verdicts):
         sentences.append("The run is healthy: no alarm was raised.")
     else:
         sentences.append("No alarm was raised.")
@@ -95,8 +95,8 @@ def closing_line(
 ) -> str:
     """Return the one line that is printed at the end of a run without an alarm.
 
-    It says that there was no alarm and what was last said of the loss, or else why the run was not judged, and where
-    the report is.
+    It says that there was no alarm and what was last said of the loss, or else why the run was not judged, how many
+    findings were noted, and where the report is.
     """
     latest = f"; from step {verdicts[-1].since:,}: {verdicts[-1].title}" if verdicts else ""
     said = f"no alarm in {steps:,} step{'s' * (steps != 1)}{latest}"
@@ -105,8 +105,15 @@ def closing_line(
     elif reason := _not_judged(notes):
         said = reason
     loss = "" if level is None else f"; the training loss went from {level.start:.4g} to {level.now:.4g}"
+    noted = len(_findings(notes))
+    look = f" {noted} finding{'s' * (noted != 1)} noted: `print(monitor.report)`." if noted else ""
     report = "" if written is None else f" Report: {written}"
-    return f"lightning_landscape: {said}{loss}.{report}"
+    return f"lightning_landscape: {said}{loss}.{look}{report}"
+
+
+def _findings(notes: Sequence[str]) -> list[str]:
+    """Return the notes on findings, which begin with the code of a cause."""
+    return [note for note in notes if note.startswith("[LL2")]
 
 
 def _not_judged(notes: Sequence[str]) -> str:

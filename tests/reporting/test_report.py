@@ -59,6 +59,14 @@ def test_the_closing_line_names_the_last_verdict():
     assert line.startswith("lightning_landscape: no alarm in 3,000 steps; from step 3: settled; ")
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, "1 finding noted"), (2, "2 findings noted")])
+def test_a_run_with_findings_in_its_notes_is_not_called_healthy_and_the_closing_line_counts_them(count, words):
+    notes = ["[LL206 unheld-parameters] No optimizer holds `embed`."] * count
+    report = Report(10, LEVEL, [], [*notes, "watching and diagnosing took 2.2 s"])
+    assert report.splitlines()[0] == f"{WATCHED} No alarm was raised."
+    assert report.line().endswith(f" {words}: `print(monitor.report)`.")
+
+
 def test_the_repr_of_a_report_is_short():
     assert repr(Report(300, LEVEL, [STUCK])) == "<Report of 300 steps with 1 alarm; print it to read it>"
 
