@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ranks import TIMEOUT_SECONDS
+from tests.processes import files_of
 
 pytestmark = pytest.mark.distributed
-ROOT = Path(__file__).parents[2]
 BY_FORK = ("fork", "find_unused_parameters", "static_graph", "probe fails", "step fails", "targets")
 BY_COMMAND = ("popen", "fsdp2", "fsdp2 targets", "fsdp2 copied", "fsdp2 probe fails")
 STARTS = {"spawn": ("spawn",)} | {case: together for together in (BY_FORK, BY_COMMAND) for case in together}
@@ -25,14 +19,7 @@ STARTS = {"spawn": ("spawn",)} | {case: together for together in (BY_FORK, BY_CO
 
 @functools.cache
 def started(cases: tuple[str, ...]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        command = [sys.executable, "-m", "tests.trainer.two_ranks", str(folder), *cases]
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, timeout=TIMEOUT_SECONDS, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+    with files_of("tests.trainer.two_ranks", *cases) as folder:
         return {
             case: {
                 name: [json.loads((folder / f"{case}, {name}.{rank}.json").read_text()) for rank in (0, 1)]

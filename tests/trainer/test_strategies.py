@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ranks import TIMEOUT_SECONDS
+from tests.processes import files_of
 from tests.trainer.strategies import RUNS, STEPS
 
 pytestmark = pytest.mark.distributed
-ROOT = Path(__file__).parents[2]
 CAUSES = {"labels at random": "nothing_to_learn", "rate too small": "learning_rate_too_small"}
 
 
 @functools.cache
 def results_of(*strategies: str) -> dict[str, list[dict[str, Any]]]:
     """Return the results of each rank by strategy; all of these strategies share their processes."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        command = [sys.executable, "-m", "tests.trainer.strategies", str(folder), *strategies]
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, timeout=TIMEOUT_SECONDS, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+    with files_of("tests.trainer.strategies", *strategies) as folder:
         return {
             strategy: [json.loads(file.read_text()) for file in sorted(folder.glob(f"{strategy}.*.json"))]
             for strategy in strategies
