@@ -53,7 +53,7 @@ class Progress:
         self.trend: Trend | None = None
         """trend in the longest window that has stalled, else in the middle window; None before a window is complete"""
         self.opening: Trend | None = None
-        """the best evidence for the present or last plateau, from its beginning or later; None before the first plateau"""
+        """the best evidence for the present or last plateau since it began; None before the first plateau"""
         self.level: LossLevel | None = None
         """levels of the loss; None before the first block of steps is complete"""
         self.since: int | None = None
