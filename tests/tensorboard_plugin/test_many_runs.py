@@ -114,6 +114,26 @@ def test_several_runs_share_one_chart_with_their_names_in_which_a_peak_squashes_
     until(alone)
 
 
+def test_an_answer_that_comes_late_does_not_replace_a_newer_one(tab):
+    tab.show_only("spiky/seed_0")
+    tab.browser.execute_script("""
+        const fetched = window.fetch, delays = { "./courses": [1000, 0], "./run": [400] };  // milliseconds
+        window.asked = [];
+        window.fetch = async (address) => {
+          const answer = await fetched(address), waits = delays[address.split("?")[0]] || [0];
+          window.asked.push(address);
+          await new Promise((done) => setTimeout(done, waits.length > 1 ? waits.shift() : waits[0]));
+          return answer;
+        };
+    """)
+    tab.choose("wide/seed_0")
+    until(lambda: tab.browser.execute_script("return window.asked.some((one) => one.startsWith('./courses'))"))
+    tab.choose("sigmoid/seed_0")
+    until(lambda: len(tab.all("article")) == 3)
+    tab.browser.execute_async_script("setTimeout(arguments[0], 3000)")  # every answer has come
+    assert len(tab.all(".overlay .tag")) == 3
+
+
 def test_more_than_three_runs_are_small_pictures_and_a_click_opens_one(tab):
     tab.show_only("wide/seed_0")
     tab.choose("sigmoid/seed_0", "spiky/seed_0", "small-lr/seed_0", "narrow/seed_0")

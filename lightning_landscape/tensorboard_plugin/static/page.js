@@ -57,7 +57,8 @@ function sharedAxes(answers) {
 export async function mount(root, source) {
   const memory = new Map(), answers = new Map(), texts = new Map(), together = {};
   const opened = performance.now(), isNew = () => performance.now() - opened < SETTLED;
-  let runs = [], news = new Map(), courses = {}, selected = new Set(), isChosen = false, sameAxes = false, drawn = "";
+  let runs = [], news = new Map(), courses = {}, selected = new Set(), isChosen = false, sameAxes = false;
+  let drawn = [];  // the names of the runs that have been read and are shown
   const style = h("style");
   style.textContent = STYLE;
   document.head.append(style);
@@ -80,11 +81,10 @@ export async function mount(root, source) {
     table.show();
     return refresh();
   };
-  const shownNames = () => runs.map(({ run }) => run).filter((run) => selected.has(run));
-  const isMany = () => shownNames().length > SIDE_BY_SIDE;
+  const isMany = (names) => names.length > SIDE_BY_SIDE;
 
   const show = () => {
-    const names = shownNames(), many = isMany();
+    const names = drawn, many = isMany(names);
     const withCurve = names.filter((name) => hasCurve(courses[name])).map((name) => [name, courses[name]]);
     const side = many ? [] : names.filter((name) => answers.has(name));
     const shared = sameAxes ? sharedAxes(side.map((name) => answers.get(name))) : null;
@@ -102,12 +102,12 @@ export async function mount(root, source) {
     }));
   };
 
-  /** Read the runs that are selected, and return whether one of them has changed. */
-  const readSelected = async () => {
-    const names = shownNames(), before = new Map(texts);
+  /** Read these runs, and return whether one of them has changed. */
+  const readRuns = async (names) => {
+    const before = new Map(texts);
     courses = names.length > 1 ? await source.courses(names) : {};
     for (const [name, course] of Object.entries(courses)) texts.set(`course ${name}`, JSON.stringify(course));
-    if (!isMany()) {
+    if (!isMany(names)) {
       for (const name of names) {
         const answer = await source.read(name);
         readTones(answer.parts.course);
@@ -118,7 +118,7 @@ export async function mount(root, source) {
     return [...texts].some(([key, text]) => before.get(key) !== text);
   };
 
-  const refresh = async () => {
+  const readAndShow = async () => {
     try {
       const { now, folder, runs: found } = await source.overview();
       runs = sorted(found.map(checked));
@@ -127,8 +127,8 @@ export async function mount(root, source) {
       if (!isChosen && (isNew() || !selected.size)) selected = new Set(firstChoice());
       table.renew(runs, (name) => news.get(name));
       message.replaceChildren(...(runs.length ? [] : emptyState(folder)));
-      const changed = await readSelected(), names = shownNames().join("\n");
-      if (changed || names !== drawn) {
+      const names = runs.map(({ run }) => run).filter((run) => selected.has(run)), changed = await readRuns(names);
+      if (changed || names.join("\n") !== drawn.join("\n")) {
         drawn = names;
         show();
       } else {
@@ -138,6 +138,14 @@ export async function mount(root, source) {
       message.textContent = `The records could not be read: ${error.message}`;
     }
   };
+  let reading = Promise.resolve(), next = null;
+  /** Read and show everything, after what is being read: an answer that comes late never replaces a newer one. */
+  const refresh = () => next ??= reading.then(() => {
+    next = null;
+    reading = readAndShow();
+    return reading;
+  });
+
   /** Return the runs in the address that exist; else both of two runs, or the most urgent one. */
   const firstChoice = () => {
     const names = runs.map(({ run }) => run), wanted = (runsInAddress() ?? []).filter((name) => names.includes(name));
