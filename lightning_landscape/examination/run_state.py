@@ -20,6 +20,7 @@ from lightning_landscape.evidence import (
     to_builtins,
 )
 from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.fit_start import FitStart
 from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
@@ -40,9 +41,10 @@ class RunState:
     Args:
         horizon: number of optimizer steps of the fit; None where it is unknown.
         groups: names of the groups of parameters.
+        start: where the training began; None for a fit before which nothing was trained.
     """
 
-    def __init__(self, horizon: int | None = None, groups: Sequence[str] = ()) -> None:
+    def __init__(self, horizon: int | None = None, groups: Sequence[str] = (), start: FitStart | None = None) -> None:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
         self.readings = ReadingsLog()
@@ -54,8 +56,7 @@ class RunState:
         """the latest scalars of the user's own readings, by name"""
         self.announced_codes: list[str] = []
         """codes of the messages that are shown once per fit and have been shown"""
-        self.first_loss: float | None = None
-        """the loss before the first step"""
+        self.start = FitStart() if start is None else start
         self.steps = self.step = 0
         """number of optimizer steps so far, and the loggers' x of the latest one"""
         self.status = "running"
@@ -76,8 +77,7 @@ class RunState:
         self.kept_gradients: KeptGradients | None = None
         """an optimizer whose gradients are never zeroed"""
         self.recent_losses = MeanLoss()  # since the weights were last copied
-        self.frozen = FrozenSince()
-        self.findings = KnownFindings()
+        self.frozen, self.findings = FrozenSince(), KnownFindings()
 
     def update(self, record: StepRecord) -> None:
         """Add the record of one optimizer step; the trend of the loss is that of the first optimizer."""
@@ -87,7 +87,7 @@ class RunState:
         if record.optimizer == 0:
             self.progress.update(record)
             self.recent_losses.add(record.loss)
-            self.first_loss = record.loss if self.first_loss is None else self.first_loss
+            self.start.enter(record.loss)
             self.document.update(record.step, record.loss, record.grad_norm)
             self.no_grad_share = self.no_grad_share if record.no_grad_share is None else record.no_grad_share
 
@@ -116,7 +116,7 @@ class RunState:
     def unclear(self) -> bool:
         """Whether the loss is diagnosed although it shows no plateau, see `is_unclear`."""
         certain = self.findings.certain_besides(self.named_findings)
-        return is_unclear(self.progress, self.steps, self.first_loss, certain=certain)
+        return is_unclear(self.progress, self.steps, self.start.loss(self.progress.level), certain=certain)
 
     @property
     def named_findings(self) -> list[str]:
@@ -208,7 +208,7 @@ class RunState:
             since = max(0, self.step - progress.trend.window)
         # Noise may hide the trend later in a plateau, so the trend at its beginning is used until the loss falls.
         trend = progress.opening if progress.stalled else progress.trend
-        level = None if progress.level is None else replace(progress.level, first=self.first_loss)
+        level = None if progress.level is None else replace(progress.level, first=self.start.first)
         wiring = self.readings.latest(Wiring)  # of the first check, which holds until it is read again
         floor = 0.0 if level is None else level.floor
         measured = (self.gradients.scale(floor), self.gradients.clipping(), self.gradients.lost(), self.kept_gradients)
@@ -244,6 +244,7 @@ class RunState:
         """Return builtins only, for the checkpoint."""
         return {
             "progress": self.progress.state_dict(),
+            "start": self.start.state_dict(),
             "gradients": self.gradients.state_dict(),
             "readings": self.readings.state_dict(),
             "document": self.document.state_dict(),
@@ -254,13 +255,14 @@ class RunState:
             "recent_losses": self.recent_losses.state_dict(),
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
-            **{name: getattr(self, name) for name in ("first_loss", "steps", "step", "no_grad_share")},
+            **{name: getattr(self, name) for name in ("steps", "step", "no_grad_share")},
             **{name: getattr(self, name) for name in ("judged_at", "judged_proven", "judged_stalled", "judgements")},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.progress.load_state_dict(state["progress"])
+        self.start.load_state_dict(state["start"] if "start" in state else {"first": state["first_loss"]})
         if tuple(state["gradients"]["groups"]) == self.gradients.groups:
             self.gradients.load_state_dict(state["gradients"])
         self.readings.load_state_dict(state["readings"])
@@ -273,7 +275,6 @@ class RunState:
         self.recent_losses.load_state_dict(state.get("recent_losses", {"sum": 0.0, "count": 0}))
         self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]
-        self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]
-        self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
-        self.judged_stalled = bool(state.get("judged_stalled", True))
-        self.judgements, self.no_grad_share = int(state["judgements"]), float(state["no_grad_share"])
+        self.steps, self.step, self.judgements = (int(state[name]) for name in ("steps", "step", "judgements"))
+        self.judged_at, self.judged_stalled = state["judged_at"], bool(state.get("judged_stalled", True))
+        self.judged_proven, self.no_grad_share = bool(state["judged_proven"]), float(state["no_grad_share"])
