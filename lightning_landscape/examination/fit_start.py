@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from lightning_landscape.evidence import LossLevel
+
+CLEARLY_LOWER = 0.1
+"""share of the height of a start by which a later fit must begin below it to count as its continuation"""
 
 
 @dataclass
@@ -44,6 +47,13 @@ class FitStart:
             return None
         begun = min(self.first, level.start)
         return begun if self.earlier is None else max(begun, self.earlier)
+
+    def added_to(self, level: LossLevel) -> LossLevel:
+        """Return the levels of the loss with the first loss of this fit, and whether it continues an earlier one."""
+        begun = self.loss(level)
+        own = level.start if self.first is None else min(self.first, level.start)
+        lower = begun is not None and begun - own > CLEARLY_LOWER * abs(begun - level.floor)
+        return replace(level, first=self.first, earlier=begun if lower else None, continues=lower or not self.known)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins."""

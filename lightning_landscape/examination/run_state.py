@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from lightning_landscape.evidence import (
@@ -25,7 +24,7 @@ from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.run_notes import notes_of
-from lightning_landscape.examination.unclear import is_unclear
+from lightning_landscape.examination.unclear import is_unclear, may_be_noise
 from lightning_landscape.examination.verdicts import is_lower
 from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
@@ -97,8 +96,9 @@ class RunState:
 
         An alarm that names a cause ends the diagnoses of its plateau; one that is undecided does not.
         """
-        plateau = self.progress.stalled or self.unclear
-        if not plateau or self.progress.divergence is not None or self.optimizer_count > 1:
+        # Slow progress after an earlier fit is usual, so that the weaker test is not enough there.
+        seems = self.progress.stalled and (self.progress.proven or not self.continues)
+        if not (seems or self.unclear) or self.progress.divergence is not None or self.optimizer_count > 1:
             return False
         if self.judged_at is None:
             return True
@@ -117,6 +117,12 @@ class RunState:
         """Whether the loss is diagnosed although it shows no plateau, see `is_unclear`."""
         certain = self.findings.certain_besides(self.named_findings)
         return is_unclear(self.progress, self.steps, self.start.loss(self.progress.level), certain=certain)
+
+    @property
+    def continues(self) -> bool:
+        """Whether this fit continues a training that had already lowered the loss, as far as is known."""
+        level = self.progress.level
+        return level is not None and self.start.added_to(level).continues
 
     @property
     def named_findings(self) -> list[str]:
@@ -155,7 +161,7 @@ class RunState:
         last = self.verdicts[-1] if self.verdicts else None
         if verdict.finding is not None and verdict.finding.name in self.named_findings:
             return False
-        if verdict.cause is Cause.UNDECIDED and self._may_be_noise:
+        if verdict.cause is Cause.UNDECIDED and may_be_noise(self.progress, alarms=verdict.stuck):
             return False
         if last is not None:
             lower = verdict.stuck and is_lower(verdict, last)
@@ -170,12 +176,6 @@ class RunState:
                 self.verdicts.pop()
         self.verdicts.append(verdict)
         return True
-
-    @property
-    def _may_be_noise(self) -> bool:
-        """Whether only the weaker test, of one standard error, shows the present plateau."""
-        progress, opening = self.progress, self.progress.opening
-        return progress.stalled and not progress.proven and opening is not None and not opening.stalled
 
     def escaped(self) -> Verdict | None:
         """Return the alarm whose plateau has ended since the last call; None where there is none.
@@ -208,7 +208,7 @@ class RunState:
             since = max(0, self.step - progress.trend.window)
         # Noise may hide the trend later in a plateau, so the trend at its beginning is used until the loss falls.
         trend = progress.opening if progress.stalled else progress.trend
-        level = None if progress.level is None else replace(progress.level, first=self.start.first)
+        level = None if progress.level is None else self.start.added_to(progress.level)
         wiring = self.readings.latest(Wiring)  # of the first check, which holds until it is read again
         floor = 0.0 if level is None else level.floor
         measured = (self.gradients.scale(floor), self.gradients.clipping(), self.gradients.lost(), self.kept_gradients)

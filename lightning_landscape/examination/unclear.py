@@ -1,4 +1,4 @@
-"""When a loss that shows no plateau is diagnosed all the same."""
+"""When a loss that shows no plateau is diagnosed all the same, and what is not said of one that may only be noise."""
 
 from __future__ import annotations
 
@@ -40,3 +40,16 @@ def is_unclear(progress: Progress, steps: int, start: float | None, *, certain: 
     waits = progress.on_same_batches is None and travelled < TRAVEL_VERY_LARGE
     far = passed >= (UNCLEAR_UNTESTED if waits else UNCLEAR_BUT_LOW) and travelled > TRAVEL_LARGE
     return (progress.noise_hides and (high or far)) or (high and progress.hold == "solved")
+
+
+def may_be_noise(progress: Progress, *, alarms: bool) -> bool:
+    """Return whether noise alone may explain that the loss seems to stand still, so that `undecided` says too much.
+
+    Args:
+        progress: of the run.
+        alarms: whether an alarm would be raised; a test on the same batches is proof enough for one.
+    """
+    opening = progress.opening
+    if progress.proven:
+        return False
+    return not alarms or (progress.stalled and opening is not None and not opening.stalled)
