@@ -30,12 +30,11 @@ def test_a_warning_of_torch_names_the_users_line_only():
 
 
 def test_warnings_that_name_another_file_pass_and_the_function_that_shows_them_is_put_back():
-    usual = warnings.showwarning
     with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         shown = warnings.showwarning
         with repeated_warnings_dropped():
             warnings.warn_explicit("ours", UserWarning, operation_recorder.__file__, 1)
             warnings.warn_explicit("mine", UserWarning, str(Path(__file__)), 1)
         assert warnings.showwarning is shown
     assert [str(warning.message) for warning in said] == ["mine"]
-    assert warnings.showwarning is usual
