@@ -61,7 +61,12 @@ class FitStart:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
-        self.first, self.earlier, self.known = state["first"], state.get("earlier"), bool(state.get("known", True))
+        losses = (
+            state["first"],
+            state.get("earlier"),
+        )  # a damaged state raises an error now, and not at the next check
+        self.first, self.earlier = (None if loss is None else float(loss) for loss in losses)
+        self.known = bool(state.get("known", True))
 
 
 _latest: WeakKeyDictionary[nn.Module, FitStart] = WeakKeyDictionary()
