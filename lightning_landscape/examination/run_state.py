@@ -25,7 +25,7 @@ from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.run_notes import notes_of
 from lightning_landscape.examination.unclear import is_unclear, may_be_noise
-from lightning_landscape.examination.verdicts import is_lower
+from lightning_landscape.examination.verdicts import is_lower, restored
 from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
 from lightning_landscape.tracking.mean_loss import MeanLoss
@@ -267,7 +267,7 @@ class RunState:
             self.gradients.load_state_dict(state["gradients"])
         self.readings.load_state_dict(state["readings"])
         self.document.load_state_dict(state["document"])
-        self.verdicts = [Verdict.from_dict(verdict) for verdict in state["verdicts"]]
+        self.verdicts = restored(state["verdicts"])
         self.remedy_outcomes = [from_builtins(RemedyOutcome, outcome) for outcome in state["remedy_outcomes"]]
         if "findings" in state:  # version 0.1 had none
             self.findings.load_state_dict(state["findings"])

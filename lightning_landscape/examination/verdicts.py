@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lightning_landscape.diagnosis import DETECTORS, Detector, by_finding, diagnose, needs_more_evidence
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Verdict, shown
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.naming import name_of
 from lightning_landscape.functional.plateau import TOLERANCE
-from lightning_landscape.reporting.messages import NO_DETECTORS
+from lightning_landscape.reporting.messages import NO_DETECTORS, verdict_markdown
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,11 @@ def is_lower(verdict: Verdict, last: Verdict) -> bool:
     """Return whether the loss fell by more than 3% of its height between the verdicts; False if it was not measured."""
     now, before = verdict.evidence.get(LossLevel), last.evidence.get(LossLevel)
     return now is not None and before is not None and now.is_below(before.now, TOLERANCE)
+
+
+def restored(states: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+    """Return stored verdicts; a damaged one, which cannot be put into words, raises an error now, not in the report."""
+    verdicts = [Verdict.from_dict(state) for state in states]
+    for verdict in verdicts:
+        verdict_markdown(verdict)
+    return verdicts
