@@ -294,6 +294,13 @@ def test_a_positive_loss_is_solved_below_a_tenth_of_its_start(now, solved):
     assert not LossLevel(-1.0, -10.0, -10.0).solved
 
 
+def test_a_loss_that_began_above_that_of_a_constant_prediction_is_solved_below_a_tenth_of_the_latter():
+    assert not LossLevel(500.0, 2.3, 2.3, constant=2.3).solved
+    assert LossLevel(500.0, 0.2, 0.2, constant=2.3).solved
+    assert LossLevel(1.0, 0.09, 0.09, constant=2.3).solved
+    assert LossLevel(500.0, 2.3, 2.3, constant=0.0).solved, "a constant that leaves nothing to predict says nothing"
+
+
 def test_a_learning_rate_that_was_never_above_zero_is_at_its_peak():
     assert Schedule(0.0, 0.0, None).share_of_peak == 1.0
     assert Schedule(0.02, 0.1, None).share_of_peak == pytest.approx(0.2)
