@@ -58,6 +58,18 @@ class RectifiedLogits:
 
 
 @dataclass(frozen=True)
+class NotLogProbabilities:
+    """The first argument of an `nll_loss`, whose exponentials do not add up to 1."""
+
+    module: str
+    """name of the submodule that calls the loss; empty for the training step itself"""
+    mass: float
+    """sum of the exponentials over the classes, the median over the samples"""
+    probabilities: bool
+    """whether the numbers are probabilities, whose logarithm was forgotten; else they are logits"""
+
+
+@dataclass(frozen=True)
 class UnownedLeaf:
     """A tensor that the loss gives a gradient to, and that neither the module nor an optimizer holds."""
 
@@ -142,6 +154,7 @@ class Wiring:
     squashed: tuple[SquashedTwice, ...] = ()
     softmax_of_one: tuple[SoftmaxOfOne, ...] = ()
     rectified: tuple[RectifiedLogits, ...] = ()
+    not_log_probabilities: tuple[NotLogProbabilities, ...] = ()
     unowned: tuple[UnownedLeaf, ...] = ()
     cuts: tuple[GraphCut, ...] = ()
     broadcasts: tuple[Broadcast, ...] = ()

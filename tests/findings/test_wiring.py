@@ -11,10 +11,12 @@ import torch
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.diagnosis.findings import wiring as finders
+from lightning_landscape.diagnosis.findings.log_probabilities import not_log_probabilities
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Plateau, StartingPoint, Wiring
 from lightning_landscape.evidence.wiring import (
     Broadcast,
     GraphCut,
+    NotLogProbabilities,
     OutputRange,
     RectifiedLogits,
     SoftmaxOfOne,
@@ -48,6 +50,7 @@ def weight(finder, *readings, **fields):
     [
         finders.squashed_twice,
         finders.softmax_of_one,
+        not_log_probabilities,
         finders.unowned_parameters,
         finders.broadcast,
         finders.output_range,
@@ -65,6 +68,19 @@ def test_softmax_before_cross_entropy_is_certain_and_gives_the_floor():
     assert (finding.code, finding.weight) == ("LL202 squashed-twice", "certain")
     assert "with 10 classes the loss of a sample cannot fall below 1.46" in finding.sentence
     assert "`self.net[1]`" in finding.sentence
+
+
+def test_what_nll_loss_gets_in_place_of_log_probabilities_decides_the_advice():
+    logits, probabilities = (
+        NotLogProbabilities(where, mass, probabilities=mass < 10) for where, mass in [("", 13.0), ("net", 4.3)]
+    )
+    finding = found(not_log_probabilities, not_log_probabilities=(logits,))
+    assert (finding.code, finding.weight) == ("LL207 not-log-probabilities", "certain")
+    assert "here they add up to 13" in finding.sentence
+    assert "F.cross_entropy(output, target)" in finding.advice
+    finding = found(not_log_probabilities, not_log_probabilities=(probabilities,))
+    assert "in `self.net` gets probabilities and not their logarithms" in finding.sentence
+    assert "`log_softmax` in place of `softmax`" in finding.advice
 
 
 def test_the_floor_of_sigmoid_is_the_loss_of_a_positive_sample_with_logit_1():
@@ -180,7 +196,14 @@ def sections():
 
 
 SECTIONS = sections()
-FIRST_LOOK = {"squashed-twice", "softmax-of-one", "broadcast", "output-range", "unowned-parameters"}
+FIRST_LOOK = {
+    "squashed-twice",
+    "softmax-of-one",
+    "broadcast",
+    "output-range",
+    "unowned-parameters",
+    "not-log-probabilities",
+}
 """the findings that are a warning after the first optimizer step"""
 
 

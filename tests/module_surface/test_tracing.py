@@ -142,6 +142,14 @@ def softmax_before_binary_cross_entropy(module, inputs, labels):
     return F.binary_cross_entropy_with_logits(module.net(inputs).softmax(-1), F.one_hot(labels, 3).float())
 
 
+def logits_as_log_probabilities(module, inputs, labels):
+    return F.nll_loss(module.net(inputs), labels)
+
+
+def probabilities_as_log_probabilities(module, inputs, labels):
+    return nn.NLLLoss()(module.net(inputs).softmax(1), labels)
+
+
 def by_difference(module, inputs, numbers):
     return ((module.net(inputs) - numbers.squeeze(1)) ** 2).mean()
 
@@ -174,6 +182,8 @@ def through_item(module, inputs, labels):
         (squashed, {}, {"squashed-twice": "certain"}),
         (sigmoid_before_cross_entropy, {}, {"squashed-twice": "certain"}),
         (softmax_before_binary_cross_entropy, {}, {"squashed-twice": "certain"}),
+        (logits_as_log_probabilities, {}, {"not-log-probabilities": "certain"}),
+        (probabilities_as_log_probabilities, {}, {"not-log-probabilities": "certain"}),
         (made_in_step, {}, {"unowned-parameters": "certain"}),
         (without_gradient, {"encoder": mlp(6, 6)}, {"graph-cut": "note"}),
         (through_argmax, {"encoder": mlp(6, 6), "codes": nn.Embedding(6, 6)}, {"graph-cut": "note"}),
@@ -192,6 +202,23 @@ def test_a_difference_that_is_broadcast_is_found():
     names, reading = findings(by_difference, X, NUMBERS, net=mlp(6, 1))
     assert names == {"broadcast": "certain"}
     assert reading.broadcasts[0].result == (8, 8)
+
+
+@pytest.mark.parametrize(
+    "log_probabilities",
+    [
+        lambda outputs: outputs.log_softmax(1),
+        lambda outputs: outputs.softmax(1).add(1e-8).log().half(),
+        lambda outputs: outputs - outputs.logsumexp(1, keepdim=True),
+        lambda outputs: outputs.log_softmax(1)[:, :, None].expand(8, 3, 4),
+    ],
+)
+def test_log_probabilities_are_told_by_their_sum_however_they_were_computed(log_probabilities):
+    def step(module, inputs, labels):
+        values = log_probabilities(module.net(inputs))
+        return F.nll_loss(values.float(), labels if values.ndim == 2 else labels[:, None].expand(8, 4))
+
+    assert findings(step, X, CLASSES, net=mlp(6, 3))[0] == {}
 
 
 @pytest.mark.parametrize("container", [list, tuple, lambda layers: {"first": layers[0]}])
