@@ -70,6 +70,18 @@ class NotLogProbabilities:
 
 
 @dataclass(frozen=True)
+class SamplesAsSequence:
+    """A recurrent layer or an attention that reads the samples of a batch as the steps of one sequence."""
+
+    function: str
+    """the operation: "gru", "lstm", "rnn_tanh", "rnn_relu" or "multi_head_attention_forward" """
+    module: str
+    """name of the submodule that calls it; empty for the training step itself"""
+    shape: tuple[int, ...]
+    """shape of what it gets, of which the first dimension counts the samples"""
+
+
+@dataclass(frozen=True)
 class UnownedLeaf:
     """A tensor that the loss gives a gradient to, and that neither the module nor an optimizer holds."""
 
@@ -155,6 +167,7 @@ class Wiring:
     softmax_of_one: tuple[SoftmaxOfOne, ...] = ()
     rectified: tuple[RectifiedLogits, ...] = ()
     not_log_probabilities: tuple[NotLogProbabilities, ...] = ()
+    samples_as_sequence: tuple[SamplesAsSequence, ...] = ()
     unowned: tuple[UnownedLeaf, ...] = ()
     cuts: tuple[GraphCut, ...] = ()
     broadcasts: tuple[Broadcast, ...] = ()

@@ -10,6 +10,7 @@ from lightning_landscape.evidence.wiring import (
     UnownedLeaf,
     Wiring,
 )
+from lightning_landscape.probes.batch_dimension import samples_as_sequence
 from lightning_landscape.probes.comparisons import broadcasts, output_ranges
 from lightning_landscape.probes.data_flow import LOSSES, first_argument, kind, origin
 from lightning_landscape.probes.graph_cuts import graph_cuts, reached_share
@@ -34,6 +35,7 @@ def wiring_of(trace: Trace) -> Wiring:
         softmax_of_one=softmax_of_one(trace),
         rectified=rectified_logits(trace),
         not_log_probabilities=not_log_probabilities(trace),
+        samples_as_sequence=samples_as_sequence(trace),
         unowned=unowned_leaves(trace),
         cuts=graph_cuts(trace),
         broadcasts=broadcasts(trace),

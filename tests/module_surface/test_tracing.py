@@ -221,6 +221,31 @@ def test_log_probabilities_are_told_by_their_sum_however_they_were_computed(log_
     assert findings(step, X, CLASSES, net=mlp(6, 3))[0] == {}
 
 
+SEQUENCES = torch.randn(8, 5, 6, generator=GENERATOR)
+
+
+def last_step(module, inputs, labels):
+    outputs = module.layer(inputs)
+    outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+    return F.cross_entropy(module.net(outputs[:, -1]), labels)
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN, nn.TransformerEncoderLayer])
+def test_a_layer_for_sequences_that_does_not_expect_the_batch_first_is_found(kind):
+    sizes = (6, 2, 8) if kind is nn.TransformerEncoderLayer else (6, 6)
+    broken = findings(last_step, SEQUENCES, CLASSES, net=nn.Linear(6, 3), layer=kind(*sizes))[0]
+    mended = findings(last_step, SEQUENCES, CLASSES, net=nn.Linear(6, 3), layer=kind(*sizes, batch_first=True))[0]
+    assert (broken, mended) == ({"samples-as-sequence": "certain"}, {})
+
+
+def test_a_batch_that_begins_with_time_is_no_mistake():
+    def step(module, inputs, labels):
+        return F.cross_entropy(module.net(module.layer(inputs)[0]).flatten(0, 1), labels.flatten())
+
+    labels = CLASSES[:, None].expand(8, 5)
+    assert findings(step, SEQUENCES, labels, net=nn.Linear(6, 3), layer=nn.GRU(6, 6))[0] == {}
+
+
 @pytest.mark.parametrize("container", [list, tuple, lambda layers: {"first": layers[0]}])
 def test_tensors_in_a_container_are_found_by_their_place(container):
     def step(module, inputs, labels):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from lightning_landscape.diagnosis.findings import (
+    batch_dimension,
     data,
     finiteness,
     history,
@@ -30,6 +31,7 @@ FINDERS: tuple[Finder, ...] = (
     wiring.squashed_twice,
     wiring.softmax_of_one,
     log_probabilities.not_log_probabilities,
+    batch_dimension.samples_as_sequence,
     wiring.unowned_parameters,
     wiring.broadcast,
     wiring.output_range,
