@@ -49,8 +49,9 @@ def _run(options: Namespace) -> Answer:
     Raises:
         CannotLookError: if there is no run, if none can be judged, or if a picture of several runs is asked for.
     """
+    failed: list[tuple[str, str]] = []
     if options.log == "-":
-        runs, failed = [judged_run("standard input", read_standard_input(), options.tag, options.horizon)], []
+        runs = [judged_run("standard input", read_standard_input(), options.tag, options.horizon)]
     else:
         runs, failed = _judged(Path(options.log), options)
     if options.output is not None:

@@ -6,7 +6,7 @@ only in the functions that need them, so that the others stay quick.
 
 from __future__ import annotations
 
-from lightning_landscape.command_line import compare, plateau, report
+from lightning_landscape.command_line import compare, explain, plateau, report, runs, show
 from lightning_landscape.command_line.answer import Verb
 
-VERBS: tuple[Verb, ...] = (report.VERB, plateau.VERB, compare.VERB)
+VERBS: tuple[Verb, ...] = (runs.VERB, show.VERB, explain.VERB, report.VERB, plateau.VERB, compare.VERB)

@@ -222,8 +222,8 @@ class _Replay:
     def _never_fell(self, level: LossLevel) -> tuple[int, Trend] | None:
         """Return the longest window at the end in which the loss stood still near its start, and its trend.
 
-        Where noise hides a fall within 20% of the run, longer windows may still show that there is none. A loss that has
-        fallen by less than the spread of its single values counts as near its start down to a lower share of it.
+        Where noise hides a fall within 20% of the run, longer windows may still show that there is none. A loss that
+        has fallen by less than the spread of its single values counts as near its start down to a lower share of it.
         """
         in_noise = level.spread is not None and level.start - level.now < level.spread
         if level.share_of_start <= (SHARE_OF_START_MIDDLE if in_noise else SHARE_OF_START_HIGH_IN_NOISE):
