@@ -60,7 +60,11 @@ def record(job: tuple[Run, Path]) -> None:
 
 
 def judged(path: Path) -> Mapping[str, Any]:
-    """Return what the command says of the file."""
+    """Return what the command says of the file.
+
+    Raises:
+        RuntimeError: if it could not look at the file.
+    """
     with redirect_stdout(io.StringIO()) as printed:
         status = landscape(["plateau", str(path), "--json"])
     document = json.loads(printed.getvalue())
