@@ -59,14 +59,14 @@ def record(job: tuple[Run, Path]) -> None:
     draft.replace(path)
 
 
-def judged(path: Path) -> Mapping[str, Any]:
-    """Return what the command says of the file.
+def judged(path: Path, arguments: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Return what the command, with these arguments, says of the file.
 
     Raises:
         RuntimeError: if it could not look at the file.
     """
     with redirect_stdout(io.StringIO()) as printed:
-        status = landscape(["plateau", str(path), "--json"])
+        status = landscape(["plateau", str(path), "--json", *arguments])
     document = json.loads(printed.getvalue())
     if status == 2:
         raise RuntimeError(document["error"])
@@ -139,12 +139,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for done, _ in enumerate(run_in_processes(record, missing, options.jobs), 1):
             print(f"{done} of {len(missing)} recorded", end="\r", file=sys.stderr)
     for split in dict.fromkeys(split for split, _, _ in runs):
-        outcomes = [
-            outcome(f"{key[0]}/{key[1]}", labels[key], judged(path))
-            for of_split, key, path in runs
-            if of_split == split and path.exists()
-        ]
-        print(f"\n{split}\n{table(outcomes)}")
+        recorded = [(key, path) for of_split, key, path in runs if of_split == split and path.exists()]
+        for known in ((), ("--floor", "0")):
+            outcomes = [outcome(f"{key[0]}/{key[1]}", labels[key], judged(path, known)) for key, path in recorded]
+            print(f"\n{split} {' '.join(known)}\n{table(outcomes)}", flush=True)
 
 
 if __name__ == "__main__":
