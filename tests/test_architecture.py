@@ -77,7 +77,11 @@ ALLOWED_IMPORTS = {
         "matplotlib",
     ),
     "comparison": allow(f"{BASIC} _renamed checkpoints functional module_surface surface", "torch"),
-    "__main__": allow(f"{BASIC} _files clock comparison plots reporting", "torch"),
+    "command_line": allow(
+        f"{MATHS} _files _text checkpoints clock comparison diagnosis module_surface plots probes reporting tracking",
+        "torch rich",
+    ),
+    "__main__": allow("command_line"),
     "tensorboard_plugin": allow("", "tensorboard werkzeug"),
 }
 # The public names are loaded on first use, so that importing the package itself loads only the standard library.

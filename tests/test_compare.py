@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape import LossSurface, RunComparison, compare_runs
-from lightning_landscape.__main__ import main
+from lightning_landscape.command_line import main
 from lightning_landscape.comparison import compare_points, load_module
 from lightning_landscape.errors import CheckpointError, SurfaceError
 from lightning_landscape.plots import barrier_figure, loss_figure, render
@@ -337,7 +337,7 @@ class Evil:
 def test_no_code_in_a_checkpoint_is_executed(runs, tmp_path, capsys):
     content = torch.load(runs[0], weights_only=True)
     torch.save(content | {"hyper_parameters": Evil()}, tmp_path / "evil.ckpt")
-    assert main(command([tmp_path / "evil.ckpt", *runs])) == 1
+    assert main(command([tmp_path / "evil.ckpt", *runs])) == 2
     said = capsys.readouterr()
     assert "evil.ckpt contains other objects than tensors and builtins" in said.err
     assert "executed" not in said.out
@@ -345,12 +345,12 @@ def test_no_code_in_a_checkpoint_is_executed(runs, tmp_path, capsys):
 
 def test_a_file_that_lightning_has_not_written_is_refused(tmp_path, runs, capsys):
     torch.save(Net().state_dict(), tmp_path / "plain.ckpt")
-    assert main(command([tmp_path / "plain.ckpt", *runs])) == 1
+    assert main(command([tmp_path / "plain.ckpt", *runs])) == 2
     assert "plain.ckpt was not written by Lightning" in capsys.readouterr().err
 
 
 def test_a_class_that_does_not_fit_the_checkpoint_is_named(runs, capsys):
-    assert main(command(runs, module="Other")) == 1
+    assert main(command(runs, module="Other")) == 2
     assert "does not fit Other" in capsys.readouterr().err
 
 
