@@ -54,14 +54,14 @@ class Asking:
         elif round(number) == UNLESS_IT_FALLS and state.progress.falls:
             self._answer(reporter, state, FALLS)
         else:
-            state.question.asked = True
+            state.asked = True
 
     def heard(self, verdict: Verdict | None, state: RunState) -> Verdict | None:
         """Take the verdict of a diagnosis; return it if the run itself is to be judged, and None if it only answers.
 
         A run whose loss falls is not stuck, whatever was found.
         """
-        if not state.question.asked or verdict is None:
+        if not state.asked or verdict is None:
             return verdict
         falls = state.progress.falls
         self._verdict = replace(verdict, stuck=False) if falls else verdict
@@ -69,7 +69,7 @@ class Asking:
 
     def end_check(self, state: RunState, examination: Examination, reporter: Reporter) -> None:
         """Answer, if the diagnosis was made or cannot be made."""
-        if not state.question.asked or examination.memory.underway is not None:
+        if not state.asked or examination.memory.underway is not None:
             return
         if self._verdict is not None:
             self._answer(reporter, state, "")
@@ -82,6 +82,6 @@ class Asking:
 
     def _answer(self, reporter: Reporter, state: RunState, why: str) -> None:
         """Write the answer: the verdict, or the reason why there is none."""
-        state.question.asked = False
+        state.asked = False
         verdict = None if self._verdict is None else self._verdict.to_dict()
         reporter.event("answer", state.step, id=self._asked.id, verdict=verdict, why=why)

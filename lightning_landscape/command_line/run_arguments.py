@@ -7,6 +7,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,8 @@ OF_THE_TRAINER = (
 """arguments of the Trainer that are taken from the file of ``--config``"""
 
 
-def add_run_arguments(parser: ArgumentParser) -> None:
-    """Declare the arguments."""
+def add_module_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments that name the module and its training data."""
     parser.add_argument(
         "--module", metavar="PKG.MOD:CLASS", help="the LightningModule that was trained, or a function that returns it"
     )
@@ -41,6 +42,12 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an argument of the module, in place of the stored hyperparameter; may be repeated",
     )
+    parser.add_argument("--seed", type=int, default=0, help="seed for the order of the batches (default: 0)")
+
+
+def add_run_arguments(parser: ArgumentParser) -> None:
+    """Declare all arguments that say how to continue a run."""
+    add_module_arguments(parser)
     parser.add_argument("--precision", help="precision of the Trainer, such as 16-mixed (default: that of --config)")
     parser.add_argument("--accumulate", type=int, metavar="N", help="batches in each optimizer step (default: 1)")
     parser.add_argument("--clip", type=float, metavar="NORM", help="gradient_clip_val of the Trainer (default: none)")
@@ -48,7 +55,6 @@ def add_run_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--horizon", type=int, metavar="STEPS", help="optimizer steps of the whole run, if it was to go on"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the order of the batches (default: 0)")
     parser.add_argument(
         "--trust", action="store_true", help="load a checkpoint that may execute code when it is read (pickle)"
     )
@@ -70,6 +76,8 @@ def run_of(options: Namespace, checkpoint: Path) -> StoredRun:
     make, arguments = _module(options, config)
     torch.manual_seed(options.seed)
     data = _data(options, config)
+    if options.horizon is not None and options.horizon < 1:
+        raise CannotLookError(f"--horizon must be at least 1 optimizer step, got {options.horizon}")
     try:
         return stored_run(
             checkpoint,
@@ -83,6 +91,51 @@ def run_of(options: Namespace, checkpoint: Path) -> StoredRun:
         )
     except CheckpointError as error:
         raise CannotLookError(_with_trust(str(error))) from error
+
+
+def module_of(options: Namespace, checkpoint: Path) -> Any:
+    """Return the module of a checkpoint with its weights and buffers, on the CPU.
+
+    Raises:
+        CannotLookError: if an option or the checkpoint cannot be used.
+    """
+    from lightning_landscape.errors import CheckpointError
+    from lightning_landscape.from_checkpoint import stored_run
+
+    import_from_here()
+    make, arguments = _module(options, _config(options.config))
+    try:
+        run = stored_run(checkpoint, make, None, arguments=arguments)
+        run.module.load_state_dict(run.content["state_dict"])
+    except CheckpointError as error:
+        raise CannotLookError(str(error)) from error
+    except Exception as error:  # of the user's module
+        raise CannotLookError(f"{checkpoint} does not fit the module: {type(error).__name__}: {error}") from error
+    return run.module
+
+
+def batches_of(options: Namespace) -> list[Any]:
+    """Return the first ``--batches`` of the training data, shuffled by ``--seed``.
+
+    Raises:
+        CannotLookError: if the data cannot be loaded.
+    """
+    import torch
+
+    import_from_here()
+    data = _data(options, _config(options.config))
+    torch.manual_seed(options.seed)
+    try:
+        if hasattr(data, "train_dataloader"):
+            data.prepare_data()
+            data.setup("fit")
+            data = data.train_dataloader()
+        batches = list(islice(data, options.batches))
+    except Exception as error:  # the data are the user's
+        raise CannotLookError(f"the training data cannot be loaded: {type(error).__name__}: {error}") from error
+    if not batches:
+        raise CannotLookError("the training data have no batch")
+    return batches
 
 
 def _with_trust(reason: str) -> str:

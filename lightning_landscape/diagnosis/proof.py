@@ -71,8 +71,13 @@ def lasts(evidence: Evidence) -> bool:
 
 
 def proven(evidence: Evidence) -> bool:
-    """Return whether noise cannot be what hides a fall of the loss; a single test on the same batches is not enough."""
+    """Return whether noise cannot be what hides a fall of the loss; a single test on the same batches is not enough.
+
+    Where the loss was not watched, the word of the user who asks stands in for the test.
+    """
     plateau, trend = evidence.get(Plateau), evidence.get(Trend)
+    if trend is None and is_asked(evidence):
+        return True
     return (plateau is not None and plateau.proven) or (trend is not None and trend.proven and trend.batches is None)
 
 

@@ -22,7 +22,6 @@ from lightning_landscape.evidence import (
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.known_findings import KnownFindings
-from lightning_landscape.examination.question import Question
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.run_notes import notes_of
 from lightning_landscape.examination.unclear import is_unclear
@@ -77,7 +76,8 @@ class RunState:
         self.kept_gradients: KeptGradients | None = None
         """an optimizer whose gradients are never zeroed"""
         self.recent_losses = MeanLoss()  # since the weights were last copied
-        self.frozen, self.findings, self.question = FrozenSince(), KnownFindings(), Question()
+        self.frozen, self.findings = FrozenSince(), KnownFindings()
+        self.asked = False  # whether the user has asked for a diagnosis, which is still to be made
 
     def update(self, record: StepRecord) -> None:
         """Add the record of one optimizer step; the trend of the loss is that of the first optimizer."""
@@ -97,10 +97,10 @@ class RunState:
 
         An alarm that names a cause ends the diagnoses of its plateau; one that is undecided does not.
         """
-        plateau = self.progress.stalled or self.unclear or self.question.asked
+        plateau = self.progress.stalled or self.unclear or self.asked
         if not plateau or self.progress.divergence is not None or self.optimizer_count > 1:
             return False
-        if self.judged_at is None or self.question.asked:
+        if self.judged_at is None or self.asked:
             return True
         alarmed = bool(self.verdicts) and self.verdicts[-1].stuck and self.verdicts[-1].cause is not Cause.UNDECIDED
         again = self.steps - self.judged_at >= self._patience * 2 ** (self.judgements - 1)
@@ -210,7 +210,6 @@ class RunState:
         trend = progress.opening if progress.stalled else progress.trend
         level = None if progress.level is None else replace(progress.level, first=self.first_loss)
         wiring = self.readings.latest(Wiring)  # of the first check, which holds until it is read again
-        proven = progress.proven or self.question.unwatched
         floor = 0.0 if level is None else level.floor
         measured = (self.gradients.scale(floor), self.gradients.clipping(), self.gradients.lost(), self.kept_gradients)
         known = (wiring, trend, level, progress.divergence, progress.schedule, *measured)
@@ -223,7 +222,7 @@ class RunState:
             left_by_decay=self.coverage.left_by_decay,
         )
         return Evidence(
-            Plateau(self.step, self.question.since(since, self.step), proven, self.question.asked),
+            Plateau(self.step, self.step if since is None else since, progress.proven, self.asked),
             *(reading for reading in known if reading is not None),
             updates,
             *self.host_readings,

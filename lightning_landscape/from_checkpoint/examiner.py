@@ -102,14 +102,17 @@ class Examiner(LandscapeMonitor):
             floor = state.readings.latest(LossFloor)
             start = self._loss_at_initial_weights(host)
             state.progress = progress_after(
-                Unwatched(self._run.step, host.horizon(0) or FIRST_HORIZON, start, _peak_rate(host)),
+                Unwatched(self._run.step, self._horizon(None), start, _peak_rate(host)),
                 records,
                 None if floor is None else floor.lowest,
             )
+            state.progress.horizon = self._run.horizon  # what is only assumed does not say how much of the run is over
             state.steps, state.step = self._run.step, max(0, self._run.step - 1)
-        state.judged_at, state.question.asked, state.question.unwatched = None, True, not self.watched
+        state.judged_at, state.asked = None, True
         with self._guard("running probes"):
             self._examine(host)
+        if self.answer is None and state.progress.divergence is not None and state.verdicts:
+            self.answer = state.verdicts[-1]  # of the run's own monitor, which has seen how it diverged
         self.examined = True
 
     def judge(self, readings: Sequence[object]) -> None:

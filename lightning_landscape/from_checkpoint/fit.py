@@ -35,6 +35,7 @@ def continue_fit(run: StoredRun, callback: Callback, *, steps: int) -> None:
         steps: number of optimizer steps that the callback will need at most.
 
     Raises:
+        LandscapeError: if the callback raises it.
         RunFailedError: if Lightning, the module or the data raise an error.
     """
     module, data = run.module, run.data

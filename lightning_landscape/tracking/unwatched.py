@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
-from lightning_landscape.evidence import LossLevel
+from lightning_landscape.evidence import Divergence, LossLevel
+from lightning_landscape.evidence.trend import STANDARD_ERRORS
+from lightning_landscape.functional.plateau import is_far_above
 from lightning_landscape.functional.trend import summarize
 from lightning_landscape.tracking.learning_rates import LearningRates
 from lightning_landscape.tracking.loss_history import RecordedBlock
 from lightning_landscape.tracking.progress import Progress
 from lightning_landscape.tracking.step_record import StepRecord
+
+QUARTER = 8
+"""losses in each of the four quarters that show whether the loss grows"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,21 @@ def progress_after(unwatched: Unwatched, records: Sequence[StepRecord], floor: f
         "proven": False,
     }
     progress.load_state_dict(state)
+    if progress.divergence is None and unwatched.start is not None and _has_diverged(unwatched.start, losses, level):
+        now = summarize(losses[:QUARTER]).mean  # the steps are undone
+        progress.divergence = Divergence(records[0].step, finite=True, start=unwatched.start, now=now)
     return progress
+
+
+def _has_diverged(start: float, losses: Sequence[float], level: LossLevel) -> bool:
+    """Return whether the loss is far above that at the initial weights and grows in these steps, beyond its noise."""
+    if len(losses) < 4 * QUARTER or not is_far_above(summarize([start]), level.now, level.floor):
+        return False
+    quarters = [summarize(losses[-QUARTER * i : len(losses) - QUARTER * (i - 1)]) for i in (4, 3, 2, 1)]
+    first, last = quarters[0], quarters[-1]
+    error = math.sqrt(first.m2 / first.n**2 + last.m2 / last.n**2)
+    steady = all(after.mean > before.mean for before, after in pairwise(quarters))
+    return steady and last.mean - first.mean > STANDARD_ERRORS * error
 
 
 def _level(start: float | None, losses: Sequence[float], floor: float | None) -> LossLevel:
