@@ -106,11 +106,12 @@ def _told(answer: Mapping[str, Any], run: Path) -> Answer:
     stored = answer.get("verdict")
     verdict = None if stored is None else Verdict.from_dict(stored)
     why = str(answer.get("why") or "")
-    document = {"run": str(run), "step": answer["step"], "verdict": stored, "why": why}
+    code = None if verdict is None else verdict.code
+    document = {"run": str(run), "step": answer["step"], "verdict": stored, "code": code, "why": why}
     if verdict is None:
         return Answer(document, [f"Step {answer['step']:,}: {why}"])
     panel = Panel(message(verdict), title="alarm" if verdict.stuck else "no alarm", alarm=verdict.stuck)
-    return Answer({**document, "code": verdict.code}, [panel], alarm=verdict.stuck)
+    return Answer(document, [panel], alarm=verdict.stuck)
 
 
 VERB = Verb(

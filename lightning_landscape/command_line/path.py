@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_landscape.command_line.answer import Answer, CannotLookError, Example, Table, Verb
+from lightning_landscape.command_line.answer import Answer, Block, CannotLookError, Example, Table, Verb
 from lightning_landscape.command_line.progress import Progress
 from lightning_landscape.command_line.run_arguments import add_module_arguments, batches_of, module_of
 
@@ -50,7 +50,7 @@ def _run(options: Namespace) -> Answer:
 
         save(run_path_figure(found), options.output)
     written = [] if options.output is None else [str(options.output)]
-    blocks = [found.sentence(), _table(found), *(f"Written: {path}" for path in written)]
+    blocks: list[Block] = [found.sentence(), _table(found), *(f"Written: {path}" for path in written)]
     return Answer({**_document(found), "written": written}, blocks)
 
 

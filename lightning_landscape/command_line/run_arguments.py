@@ -172,7 +172,7 @@ def _config(path: Path | None) -> Mapping[str, Any]:
     """
     if path is None:
         return {}
-    import yaml
+    import yaml  # type: ignore[import-untyped]  # comes with Lightning, without types
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ from lightning_landscape.from_checkpoint.fit import Point, set_weights
 from lightning_landscape.from_checkpoint.loading import StoredRun
 from lightning_landscape.probes import starting_point
 from lightning_landscape.recording.recorder import StepRecorder
+from lightning_landscape.reporting.report import Report
 from lightning_landscape.reporting.reporter import Reporter
 from lightning_landscape.surface import LossSurface, Params
 from lightning_landscape.tracking.loss_history import BLOCKS_PER_RUN, FIRST_HORIZON, MIN_BLOCK_STEPS
@@ -141,6 +142,14 @@ class Examiner(LandscapeMonitor):
     @property
     def _parts(self) -> tuple[HasNotes, ...]:
         return (*super()._parts[1:], self)
+
+    @property
+    def report(self) -> Report:
+        """The report of the diagnosis; of a run that nobody watched, it does not say how many steps were watched."""
+        report = super().report
+        if self.watched or not self.examined:
+            return report
+        return Report(0, None, self.verdicts, report.to_dict()["notes"], report.document)
 
     @property
     def skipped(self) -> Mapping[str, str]:

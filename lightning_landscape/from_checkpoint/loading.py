@@ -136,9 +136,12 @@ def _new_module(
             "the constructor before training"
         )
     try:
-        return make(**wanted)
+        module = make(**wanted)
     except Exception as error:  # the user's constructor may raise any exception
         raise CheckpointError(f"{name} cannot be created: {type(error).__name__}: {error}") from error
+    if not hasattr(module, "training_step"):  # a LightningModule of either namespace has it
+        raise CheckpointError(f"{name} returns a {type(module).__name__}, not a LightningModule")
+    return module
 
 
 def _as_arguments(stored: dict[str, Any], name: str, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:

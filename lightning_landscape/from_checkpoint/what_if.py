@@ -189,8 +189,9 @@ def _other_optimizer(name: str, old: Optimizer) -> Optimizer:
         {"params": group["params"], "lr": group["lr"], "weight_decay": group.get("weight_decay", 0.0)}
         for group in old.param_groups
     ]
+    make: Callable[..., Optimizer] = kind
     try:
-        return kind(groups)
+        return make(groups)
     except Exception as error:  # torch's own, for arguments that this class does not have
         raise RunFailedError(f"{name} cannot take the place of {type(old).__name__}: {error}") from error
 

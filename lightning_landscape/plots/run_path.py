@@ -43,12 +43,18 @@ def run_path_figure(path: RunPath) -> Figure:
     if finite and min(finite) > 0 and max(finite) > WORTH_A_SCALE * min(finite):
         axes.set_yscale("log")
     format_steps(axes)
+    axes.set_xlabel("optimizer step")
     axes.set_ylabel("loss on the same batches")
     axes.grid(visible=True)
     axes.legend(loc="best")
     samples = [f"{path.samples:,} samples"] if path.samples else []
     numbers = [f"{len(path.steps)} checkpoints", f"lowest loss {min(finite):.3g}"] if finite else []
-    add_texts(figure, _title(path), [*numbers, *samples], ["hidden units are not aligned"])
+    add_texts(
+        figure,
+        _title(path),
+        [*numbers, *samples],
+        ["the lines between checkpoints are straight"],
+    )
     return figure
 
 
