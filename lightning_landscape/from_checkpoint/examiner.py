@@ -162,7 +162,7 @@ class Examiner(LandscapeMonitor):
             return ["what the run's own LandscapeMonitor had seen was read from the checkpoint"]
         unknown = ["how the loss moved before the checkpoint"]
         if self._examination.snapshots.has("initial"):
-            unknown.append("the initial weights, for which the constructor has drawn new ones")
+            unknown.append("the initial weights (the constructor has drawn new ones)")
         if self._run.horizon is None:
             unknown.append("the length of the run")
         notes = [f"not known: {listed(unknown)}"]

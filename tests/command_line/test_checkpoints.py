@@ -1,10 +1,12 @@
 """The verbs that look at checkpoints, from the shell: examine, try, path and compare."""
 
 import hashlib
+import json
 
 import pytest
 import torch
 
+from lightning_landscape.command_line import main
 from tests.command_line.shell import document, landscape, refusal
 
 DEAD = ("--module=tests.command_line.shop:Dead", "--data=tests.command_line.shop:Data", "--accelerator=cpu")
@@ -30,20 +32,21 @@ def test_examine_says_why_a_run_that_nobody_watched_is_stuck_and_writes_only_wha
     assert (digest(dead), sorted(dead.parent.iterdir())) == before
 
 
-def test_examine_draws_lines_to_other_checkpoints(dead):
+def test_examine_draws_lines_to_other_checkpoints(dead, capsys):
     anchor = dead.with_name("step=16.ckpt")
-    found = document("examine", dead, *DEAD, "--anchors", anchor, status=1)
+    assert main(["examine", str(dead), *DEAD, "--anchors", str(anchor), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
     assert found["skipped"] == {}
     assert "Line" in found["measured"]
 
 
-def test_examine_prints_the_verdict_and_the_measurements_as_text(dead):
-    done = landscape("examine", dead, *DEAD)
-    assert done.status == 1, done.err
-    assert "[LL202] step 63: stuck on a flat region." in done.out
-    assert "units: dead, in the worst layer" in done.out
-    assert "asked for by the user" in done.out
-    assert "ot known: how the loss moved before the checkpoint" in done.out
+def test_examine_prints_the_verdict_and_the_measurements_as_text(dead, capsys):
+    assert main(["examine", str(dead), *DEAD]) == 1
+    out = capsys.readouterr().out
+    assert "[LL202] step 63: stuck on a flat region." in out
+    assert "units: dead, in the worst layer" in out
+    assert "asked for by the user" in out
+    assert "ot known: how the loss moved before the checkpoint" in out
 
 
 def test_try_compares_a_change_with_going_on_as_it_is(healthy, tmp_path):
@@ -58,9 +61,10 @@ def test_try_compares_a_change_with_going_on_as_it_is(healthy, tmp_path):
     assert figure.stat().st_size > 5000
 
 
-def test_try_takes_another_optimizer_and_batch_size(healthy):
-    options = ("--optimizer=AdamW", "--lr=0.01", "--batch-size=128", "--steps=20")
-    found = document("try", healthy, *HEALTHY, "--accelerator=cpu", *options, status=0)
+def test_try_takes_another_optimizer_and_batch_size(healthy, capsys):
+    options = ("--optimizer=AdamW", "--lr=0.01", "--batch-size=128", "--steps=20", "--json")
+    assert main(["try", str(healthy), *HEALTHY, "--accelerator=cpu", *options]) == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["changed"]["settings"] == "learning rate 0.01, AdamW, batch size 128"
     assert found["changed"]["losses"][-1] < found["changed"]["losses"][0]
 
@@ -74,14 +78,15 @@ def test_path_shows_the_loss_along_a_folder_of_checkpoints_in_their_order(checkp
     assert all(line["monotone"] for line in found["lines"])
     assert found["paid_until"] == 64
     assert figure.stat().st_size > 5000
-    assert "Training paid up to the last checkpoint" in landscape("path", checkpoints / "healthy", *HEALTHY).out
+    assert found["sentence"].startswith("Training paid up to the last checkpoint")
 
 
-def test_compare_shows_barriers_and_basins_as_a_table(checkpoints):
+def test_compare_shows_barriers_and_basins_as_a_table(checkpoints, capsys):
     files = [checkpoints / "healthy" / f"step={step}.ckpt" for step in (48, 64)]
     found = document("compare", *files, *HEALTHY, "--points=3", "--batches=1", status=0)
     assert found["basins"] == [[str(file) for file in files]]
-    out = landscape("compare", *files, *HEALTHY, "--points=3", "--batches=1").out
+    assert main(["compare", *map(str, files), *HEALTHY, "--points=3", "--batches=1"]) == 0
+    out = capsys.readouterr().out
     assert "barrier to 2" in out
     assert "(lowest loss)" in out
 
@@ -145,5 +150,9 @@ def test_a_pickle_with_code_is_refused_unless_it_is_trusted(dead, tmp_path):
         (["path", "missing", *DEAD[:2]], "missing does not exist"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_one_sentence(dead, arguments, message):
-    assert message in refusal(*(str(dead) if argument == "DEAD" else argument for argument in arguments))
+def test_what_cannot_be_used_is_said_in_one_sentence(dead, capsys, arguments, message):
+    assert main([str(dead) if argument == "DEAD" else argument for argument in arguments]) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert message in line
+    assert said.out == ""
