@@ -116,8 +116,8 @@ def _heading(marks: str, text: str) -> str:
 VERB = Verb(
     name="explain",
     help="explain a code, a cause or a finding",
-    description="Prints the section of the documentation that explains a code, a cause or a finding: what it looks like, "
-    "what was measured, and what to try.",
+    description="Prints the section of the documentation that explains a code, a cause or a finding: what it looks "
+    "like, what was measured, and what to try.",
     examples=[
         Example("landscape explain LL202", "a code from a warning"),
         Example("landscape explain LL202 squashed-twice", "a finding"),

@@ -181,8 +181,8 @@ VERB = Verb(
     name="runs",
     help="list the runs below a directory, those with an alarm first",
     description="Lists every run below a directory: its state, what was found, since when, how far it has come, and "
-    "how old its last record is. Runs with an alarm come first. A run that LandscapeMonitor has not watched is judged by "
-    "its loss, as `landscape plateau` does.",
+    "how old its last record is. Runs with an alarm come first. A run that LandscapeMonitor has not watched is judged "
+    "by its loss, as `landscape plateau` does.",
     examples=[
         Example("landscape runs lightning_logs", "all runs below a directory"),
         Example("landscape runs lightning_logs --json", "the same for a script"),

@@ -197,9 +197,9 @@ class _Replay:
             cause, _ = self._cause(last)
             since = self._steps[progress.since]
             return replace(judged, state="still", since=since, cause=cause, alarm=noticed is not None)
-        if (window := self._never_fell(level)) is not None:
+        if (window := self._long_standstill()) is not None:
             first, trend = window
-            return self._stuck(judged, self._steps[first], self._in_steps(trend))
+            return self._standing(judged, self._steps[first], self._in_steps(trend))
         return judged if progress.since is None else replace(judged, state="unclear", since=self._steps[progress.since])
 
     def _all_stretches(self, level: LossLevel) -> tuple[Stretch, ...]:
@@ -219,26 +219,31 @@ class _Replay:
             found += [] if same else [stretch]
         return tuple(sorted(found, key=lambda stretch: stretch.since))
 
-    def _never_fell(self, level: LossLevel) -> tuple[int, Trend] | None:
-        """Return the longest window at the end in which the loss stood still near its start, and its trend.
+    def _long_standstill(self) -> tuple[int, Trend] | None:
+        """Return the longest window at the end in which the loss stood still, and its trend.
 
-        Where noise hides a fall within 20% of the run, longer windows may still show that there is none. A loss that
-        has fallen by less than the spread of its single values counts as near its start down to a lower share of it.
+        Where noise hides a fall within 20% of the run, longer windows may still show that there is none.
         """
-        in_noise = level.spread is not None and level.start - level.now < level.spread
-        if level.share_of_start <= (SHARE_OF_START_MIDDLE if in_noise else SHARE_OF_START_HIGH_IN_NOISE):
-            return None
-        windows = self._course.long_trends(level.floor)
-        if any(trend.falling for _, trend in windows):
-            return None
-        return next((window for window in reversed(windows) if _has_probably_stalled(window[1])), None)
+        found = None
+        for window in self._course.long_trends(self._progress.level.floor if self._progress.level else 0.0):
+            if window[1].falling and found is None:
+                return None
+            found = window if _has_probably_stalled(window[1]) else found
+        return found
 
-    def _stuck(self, judged: JudgedLoss, since: float, trend: Trend) -> JudgedLoss:
-        last = judged.last_step
-        stretch = Stretch(since, None, judged.level.now, stuck=True, noticed=last)
+    def _standing(self, judged: JudgedLoss, since: float, trend: Trend) -> JudgedLoss:
+        """Return the judgement that the loss stands still since this step; it is an alarm if that is near its start.
+
+        A loss that has fallen by less than the spread of its single values counts as near its start down to a lower
+        share of it.
+        """
+        level, last = judged.level, judged.last_step
+        in_noise = level.spread is not None and level.start - level.now < level.spread
+        alarm = level.share_of_start > (SHARE_OF_START_MIDDLE if in_noise else SHARE_OF_START_HIGH_IN_NOISE)
+        stretch = Stretch(since, None, level.now, alarm, last if alarm else None)
         earlier = tuple(other for other in judged.stretches if not _overlap(stretch, other))
         return replace(
-            judged, state="still", since=since, cause=Cause.UNDECIDED, alarm=True, trend=trend,
+            judged, state="still", since=since, cause=Cause.UNDECIDED, alarm=alarm, trend=trend,
             stretches=(*earlier, stretch),
         )  # fmt: skip
 
