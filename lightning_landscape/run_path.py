@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,8 @@ from lightning_landscape.module_surface.offline import offline_surface
 from lightning_landscape.surface import LossSurface
 
 
-def run_path(
-    checkpoints: Sequence[Path], module: Any, batches: Sequence[Any], *, num_points: int = 5
-) -> Iterator[RunPath | None]:
-    """Measure the loss along the checkpoints of a run, in the order of their steps, on the same batches.
+def run_path(checkpoints: Sequence[Path], module: Any, batches: Sequence[Any], *, num_points: int = 5) -> RunPath:
+    """Return the loss along the checkpoints of a run, in the order of their steps, on the same batches.
 
     The loss is that of `compare_runs`: the module's own ``training_step`` in evaluation mode. For n checkpoints it is
     evaluated ``(n - 1)(num_points - 1) + 1`` times.
@@ -31,8 +29,7 @@ def run_path(
         batches: at least one batch, on the device of the module.
         num_points: positions on each line, both ends included.
 
-    Yields:
-        None after each line, and the reading at last
+    A `CheckpointError` is raised if a file cannot be used, a `SurfaceError` if the module cannot be evaluated.
     """
     steps = steps_of(checkpoints)
     names = [str(path) for path in steps]
@@ -41,8 +38,7 @@ def run_path(
         lines: list[tuple[float, ...]] = []
         for first, last in pairwise(names):
             lines.append(_line(surface, first, last, num_points, lines[-1][-1] if lines else None))
-            yield None
-        yield RunPath(
+        return RunPath(
             tuple(names),
             tuple(steps.values()),
             tuple(lines),

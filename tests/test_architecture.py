@@ -286,7 +286,7 @@ def test_the_table_has_no_cycle():
     ("third_party", "parts"),
     [
         ("matplotlib", {"plots"}),
-        ("lightning", {"trainer", "module_surface", "callbacks"}),
+        ("lightning", {"trainer", "module_surface", "callbacks", "from_checkpoint"}),
         ("tensorboard", {"logs", "reporting", "tensorboard_plugin"}),
     ],
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lightning_landscape.command_line.answer import Answer, CannotLookError, Example, Table, Verb
 from lightning_landscape.command_line.run_arguments import add_module_arguments, batches_of, module_of
+from lightning_landscape.command_line.working import working
 
 if TYPE_CHECKING:
     from lightning_landscape.evidence import RunComparison
@@ -37,13 +38,14 @@ def _run(options: Namespace) -> Answer:
 
     if options.batches < 1:
         raise CannotLookError(f"--batches must be at least 1, got {options.batches}")
-    module, batches = module_of(options, options.checkpoints[0]), batches_of(options)
-    try:
-        comparison = compare_runs(
-            options.checkpoints, module, batches, num_points=options.points, tolerance=options.tolerance
-        )
-    except ValueError as error:  # a number that is out of range
-        raise CannotLookError(str(error)) from error
+    with working("Measuring the loss between runs"):
+        module, batches = module_of(options, options.checkpoints[0]), batches_of(options)
+        try:
+            comparison = compare_runs(
+                options.checkpoints, module, batches, num_points=options.points, tolerance=options.tolerance
+            )
+        except ValueError as error:  # a number that is out of range
+            raise CannotLookError(str(error)) from error
     if options.figure is not None:
         from lightning_landscape.plots import barrier_figure, save
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_landscape.command_line.answer import Answer, Block, CannotLookError, Example, Panel, Table, Verb
 from lightning_landscape.command_line.run_arguments import add_run_arguments, run_of
+from lightning_landscape.command_line.working import working
 
 if TYPE_CHECKING:
     from lightning_landscape.evidence import Verdict
@@ -46,8 +47,9 @@ def _run(options: Namespace) -> Answer:
     for path in options.anchors:
         if not path.is_file():
             raise CannotLookError(f"--anchors {path} is no file")
-    run = run_of(options, options.checkpoint)
-    examined = examine(run, effort=options.effort, anchors=[str(path) for path in options.anchors])
+    with working("Examining the checkpoint"):
+        run = run_of(options, options.checkpoint)
+        examined = examine(run, effort=options.effort, anchors=[str(path) for path in options.anchors])
     written = _written(examined, options)
     verdict = examined.verdict
     measured = {} if verdict is None else verdict.evidence.to_dict()

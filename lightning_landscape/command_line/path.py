@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_landscape.command_line.answer import Answer, Block, CannotLookError, Example, Table, Verb
-from lightning_landscape.command_line.progress import Progress
 from lightning_landscape.command_line.run_arguments import add_module_arguments, batches_of, module_of
+from lightning_landscape.command_line.working import working
 
 if TYPE_CHECKING:
     from lightning_landscape.evidence import RunPath
@@ -38,13 +38,8 @@ def _run(options: Namespace) -> Answer:
         if number < least:
             raise CannotLookError(f"{option} must be at least {least}, got {number}")
     paths = _files(options.checkpoints)
-    module, batches = module_of(options, paths[0]), batches_of(options)
-    found: RunPath | None = None
-    with Progress("Measuring the loss between checkpoints", len(paths) - 1) as progress:
-        for reading in run_path(paths, module, batches, num_points=options.points):
-            found = reading if reading is not None else found
-            progress.advance()
-    assert found is not None  # the last one that is yielded
+    with working("Measuring the loss between checkpoints"):
+        found = run_path(paths, module_of(options, paths[0]), batches_of(options), num_points=options.points)
     if options.output is not None:
         from lightning_landscape.plots import run_path_figure, save
 

@@ -9,10 +9,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from lightning_landscape.command_line.answer import CannotLookError
+from lightning_landscape.command_line.named_objects import created, imported, lightning_cli_file, of_class_path
 
 if TYPE_CHECKING:
     from lightning_landscape.from_checkpoint import StoredRun
@@ -72,7 +72,7 @@ def run_of(options: Namespace, checkpoint: Path) -> StoredRun:
     from lightning_landscape.from_checkpoint import stored_run
 
     import_from_here()
-    config = _config(options.config)
+    config = lightning_cli_file(options.config)
     make, arguments = _module(options, config)
     torch.manual_seed(options.seed)
     data = _data(options, config)
@@ -103,7 +103,7 @@ def module_of(options: Namespace, checkpoint: Path) -> Any:
     from lightning_landscape.from_checkpoint import stored_run
 
     import_from_here()
-    make, arguments = _module(options, _config(options.config))
+    make, arguments = _module(options, lightning_cli_file(options.config))
     try:
         run = stored_run(checkpoint, make, None, arguments=arguments)
         run.module.load_state_dict(run.content["state_dict"])
@@ -123,7 +123,7 @@ def batches_of(options: Namespace) -> list[Any]:
     import torch
 
     import_from_here()
-    data = _data(options, _config(options.config))
+    data = _data(options, lightning_cli_file(options.config))
     torch.manual_seed(options.seed)
     try:
         if hasattr(data, "train_dataloader"):
@@ -150,39 +150,6 @@ def import_from_here() -> None:
         sys.path.insert(0, here)
 
 
-def imported(option: str, name: str) -> Any:
-    """Return the object of the name ``package.module:Name`` that an option was given.
-
-    Raises:
-        CannotLookError: if the name has another form or cannot be imported.
-    """
-    if ":" not in name:
-        raise CannotLookError(f"{option} must look like package.module:Name, got {name!r}")
-    try:
-        return resolve_name(name)
-    except Exception as error:  # the user's module may raise any error when it is imported
-        raise CannotLookError(f"{option} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
-
-
-def _config(path: Path | None) -> Mapping[str, Any]:
-    """Return the content of a file of LightningCLI; empty without one.
-
-    Raises:
-        CannotLookError: if it cannot be read, or is no mapping.
-    """
-    if path is None:
-        return {}
-    import yaml  # type: ignore[import-untyped]  # comes with Lightning, without types
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CannotLookError(f"--config {path} cannot be read: {error}") from error
-    if not isinstance(content, Mapping):
-        raise CannotLookError(f"--config {path} must hold names with values, such as trainer: and model:")
-    return content.get("fit", content) if isinstance(content.get("fit", content), Mapping) else content
-
-
 def _module(options: Namespace, config: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the class of the module, or a function that returns it, and its arguments.
 
@@ -194,12 +161,12 @@ def _module(options: Namespace, config: Mapping[str, Any]) -> tuple[Any, dict[st
     if options.module is not None:
         make = imported("--module", options.module)
     elif "class_path" in model:
-        make = _of_class_path("model", model["class_path"])
+        make = of_class_path("model", model["class_path"])
     else:
         raise CannotLookError("name the LightningModule with --module package.module:Class")
     if not callable(make):
         raise CannotLookError(f"--module must name a LightningModule class, got {options.module!r}, which is {make!r}")
-    return make, {**{name: _created(value) for name, value in given.items()}, **_init(options.init)}
+    return make, {**{name: created(value) for name, value in given.items()}, **_init(options.init)}
 
 
 def _init(pairs: Sequence[str]) -> dict[str, Any]:
@@ -220,28 +187,6 @@ def _init(pairs: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
-def _of_class_path(what: str, path: object) -> Any:
-    package, _, name = str(path).rpartition(".")
-    return imported(f"{what} of --config", f"{package}:{name}")
-
-
-def _created(value: Any) -> Any:
-    """Return a value of the file, with an object in place of each class that is named with its arguments.
-
-    Raises:
-        CannotLookError: if an object cannot be created.
-    """
-    if isinstance(value, list):
-        return [_created(item) for item in value]
-    if not isinstance(value, Mapping) or "class_path" not in value:
-        return value
-    make = _of_class_path("a class", value["class_path"])
-    try:
-        return make(**{name: _created(item) for name, item in (value.get("init_args") or {}).items()})
-    except Exception as error:  # the user's constructor may raise any error
-        raise CannotLookError(f"{value['class_path']} cannot be created: {type(error).__name__}: {error}") from error
-
-
 def _data(options: Namespace, config: Mapping[str, Any]) -> Any:
     """Return the DataModule or the training loader.
 
@@ -250,7 +195,7 @@ def _data(options: Namespace, config: Mapping[str, Any]) -> Any:
     """
     name = options.data or options.loader
     if name is None and "class_path" in (config.get("data") or {}):
-        return _created(config["data"])
+        return created(config["data"])
     if name is None:
         raise CannotLookError(
             "name the training data with --data package.module:DataModule or --loader package.module:function"

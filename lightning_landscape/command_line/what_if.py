@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lightning_landscape.command_line.answer import Answer, CannotLookError, Example, Table, Verb
 from lightning_landscape.command_line.run_arguments import add_run_arguments, run_of
+from lightning_landscape.command_line.working import working
 
 if TYPE_CHECKING:
     from lightning_landscape.evidence import Course, WhatIf
@@ -43,13 +44,14 @@ def _run(options: Namespace) -> Answer:
     if options.lr is not None and not 0 <= options.lr < math.inf:
         raise CannotLookError(f"--lr must be a learning rate of 0 or more, got {options.lr}")
     change = Change(options.lr, options.optimizer, options.batch_size)
-    found = what_if(
-        lambda: run_of(options, options.checkpoint),
-        change,
-        steps=options.steps,
-        batches=options.batches,
-        seed=options.seed,
-    )
+    with working("Training two copies"):
+        found = what_if(
+            lambda: run_of(options, options.checkpoint),
+            change,
+            steps=options.steps,
+            batches=options.batches,
+            seed=options.seed,
+        )
     written = []
     if options.output is not None:
         from lightning_landscape.plots import save, what_if_figure

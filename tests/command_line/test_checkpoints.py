@@ -49,6 +49,20 @@ def test_examine_prints_the_verdict_and_the_measurements_as_text(dead, capsys):
     assert "ot known: how the loss moved before the checkpoint" in out
 
 
+def test_examine_takes_module_data_and_trainer_from_a_file_of_lightning_cli(dead, tmp_path, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "trainer: {gradient_clip_val: 1.0, max_steps: 1000, max_epochs: 3}\n"
+        "model: {class_path: tests.command_line.shop.Dead, init_args: {width: 8}}\n"
+        "data: {class_path: tests.command_line.shop.Data}\n"
+    )
+    assert main(["examine", str(dead), "--config", str(config), "--accelerator=cpu", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"]["cause"] == "flat_region"
+    assert "Clipping" in found["measured"]
+    assert not any("length of the run" in note for note in found["notes"])
+
+
 def test_try_compares_a_change_with_going_on_as_it_is(healthy, tmp_path):
     figure = tmp_path / "try.png"
     found = document("try", healthy, *HEALTHY, "--accelerator=cpu", "--lr=0.5", "--steps=40", "-o", figure, status=0)
