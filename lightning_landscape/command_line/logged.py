@@ -71,11 +71,13 @@ class LoggedRun:
         return pace(self.judged)
 
 
-def judged_run(run: str, log: Log, tag: str | None = None, horizon: float | None = None) -> LoggedRun:
+def judged_run(
+    run: str, log: Log, tag: str | None = None, horizon: float | None = None, floor: float | None = None
+) -> LoggedRun:
     """Return the run with what its loss shows; a `LogError` is raised if it has no such loss or too few values."""
     name, loss = log.chosen(tag)
     rates = [series for other, series in log.series.items() if RATES.match(other)]
-    judged = judge(loss, horizon, rates[0] if len(rates) == 1 else None)
+    judged = judge(loss, horizon, rates[0] if len(rates) == 1 else None, floor)
     return LoggedRun(run, name, loss, judged, tuple(log.notes), log.seen)
 
 

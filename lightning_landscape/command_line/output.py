@@ -57,7 +57,7 @@ def _plain(block: Block, width: int | None) -> str:
     if isinstance(block, Table):
         return _plain_table(block)
     text = block if isinstance(block, str) else block.text
-    lines = [f"── {block.title}"] if isinstance(block, Panel) and block.title else []
+    lines = [f"── {_one_line(block.title)}"] if isinstance(block, Panel) and block.title else []
     for line in printable(text).splitlines():
         lines += _wrapped(line, min(width, WIDEST)) if width else [line]
     return "\n".join(lines)

@@ -33,6 +33,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="steps that the run will take; what counts as standing still depends on it (default: those in the log)",
     )
+    parser.add_argument(
+        "--floor",
+        type=float,
+        metavar="LOSS",
+        help="lowest possible loss, such as 0 for cross-entropy, from which percentages are measured (default: assumed "
+        "from how far the loss has fallen and how much it scatters)",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="file for a picture, such as loss.png")
 
 
@@ -50,8 +57,9 @@ def _run(options: Namespace) -> Answer:
         CannotLookError: if there is no run, if none can be judged, or if a picture of several runs is asked for.
     """
     failed: list[tuple[str, str]] = []
+    wanted = (options.tag, options.horizon, options.floor)
     if options.log == "-":
-        runs = [judged_run("standard input", read_standard_input(), options.tag, options.horizon)]
+        runs = [judged_run("standard input", read_standard_input(), *wanted)]
     else:
         runs, failed = _judged(Path(options.log), options)
     if options.output is not None:
@@ -77,11 +85,12 @@ def _judged(path: Path, options: Namespace) -> tuple[list[LoggedRun], list[tuple
         raise CannotLookError(f"{path} holds no event file, CSV or JSON lines, nor does any directory below it")
     runs: list[LoggedRun] = []
     failed: list[tuple[str, str]] = []
+    wanted = (options.tag, options.horizon, options.floor)
     with Progress("Reading logs", sum(map(size_of, folders))) as progress:
         for folder in folders:
             name = name_below(path, folder) if path.is_dir() else str(path)
             try:
-                runs.append(judged_run(name, read_log(folder, progress.advance), options.tag, options.horizon))
+                runs.append(judged_run(name, read_log(folder, progress.advance), *wanted))
             except LogError as error:
                 if len(folders) == 1:
                     raise

@@ -7,6 +7,8 @@ falls. Afterwards, the later losses show a lower level, and windows can be as lo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from math import hypot
 
 from lightning_landscape.evidence import Trend
 from lightning_landscape.functional.plateau import mean_error, tolerance_over
@@ -18,6 +20,10 @@ HIGH = 0.15
 """share of the way from the start to the later low that must be left while it stands still"""
 SLIGHT, FASTER = 0.15, 3.0
 """largest fall in the window, as a share of the way to the later low, and how many times as far the loss went later"""
+SLIGHT_AT_MOST, LENGTHS = 0.35, (1, 2, 4)
+"""the former for long windows, whose lengths are these multiples of `LEAST`"""
+OF_MANY = 1.5
+"""factor of the error bar of a fall that is the largest of many, some of which are large by chance"""
 LOW_OVER = 10
 """number of blocks over which a later low is averaged, since a single one may be low by chance"""
 FEWEST_BLOCKS = 5
@@ -30,8 +36,9 @@ def stood_still(blocks: Sequence[Block], run: int, start: float) -> list[tuple[i
     """Return the stretches in which the loss stood still and after which it fell, as [first, end) of blocks.
 
     In a window of `LEAST` of the run, the loss must have fallen by less than `SLIGHT` of the way that it went later,
-    even at the upper end of the error bar, and it must have gone `FASTER` times as far in a later window of the same
-    length. A loss that falls steadily, or ever more slowly, has no such stretch.
+    even at the upper end of the error bar, and later it must have fallen `FASTER` times as fast for as long. Where the
+    noise is too large for that, windows of two and four times this length are tried. A loss that falls steadily, or
+    ever more slowly, has no such stretch.
 
     Args:
         blocks: all blocks of the run so far, in order.
@@ -40,37 +47,34 @@ def stood_still(blocks: Sequence[Block], run: int, start: float) -> list[tuple[i
     """
     size = max(3, round(LEAST * run))
     lows, drops = _later_lows(blocks), _later_drops(blocks, size)
-    found: list[tuple[int, int]] = []
-    for first in range(len(blocks) - size):
-        end = first + size
-        window, low = blocks[first:end], lows[end]
-        if low is None:
-            break
-        trend = fit_trend(window, SLIGHT, low)
-        level = mean_loss(window) - low
-        if level <= HIGH * (max(start, mean_loss(window)) - low) or trend.largest_fall >= SLIGHT * level:
-            continue
-        if drops[first] < FASTER * max(trend.largest_fall, SLIGHT * level / FASTER):
-            continue
-        if found and first <= found[-1][1]:
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((first, end))
-    return found
+    still = [False] * len(blocks)
+    for times in LENGTHS:
+        for first in range(len(blocks) - times * size):
+            end = first + times * size
+            low, mean = lows[end], mean_loss(blocks[first:end])
+            if low is None or mean - low <= HIGH * (max(start, mean) - low):
+                continue
+            fall = fit_trend(blocks[first:end], SLIGHT, low).largest_fall
+            slight = fall < min(SLIGHT * times, SLIGHT_AT_MOST) * (mean - low)
+            if slight and drops[end] >= max(FASTER * fall / times, SLIGHT * (mean - low)):
+                still[first:end] = [True] * (end - first)
+    edges = [0, *(i for i in range(1, len(still)) if still[i] != still[i - 1]), len(still)]
+    return [(first, end) for first, end in pairwise(edges) if first < end and still[first]]
 
 
 def _later_drops(blocks: Sequence[Block], size: int) -> list[float]:
-    """Return, for each block, the largest fall from one window of this many blocks to the next one, from it on.
+    """Return, for each block, the largest fall within this many blocks from it on.
 
     The falls are the lower ends of their confidence intervals, since the largest of many may be large by chance.
     """
-    windows = [fit_trend(blocks[i : i + size], SLIGHT) for i in range(len(blocks) - size + 1)]
-    means = [mean_loss(blocks[i : i + size]) for i in range(len(windows))]
-    drops = [0.0] * len(blocks)
-    for i in range(len(windows) - size - 1, -1, -1):
-        # The trend within a window widens its error bar, but not the difference of two means.
-        error = min(mean_error(windows[i]), mean_error(windows[i + size]))
-        drops[i] = max(drops[i + 1], means[i] - means[i + size] - 2 * error)
+    windows = [fit_trend(blocks[i : i + FEWEST_BLOCKS], SLIGHT) for i in range(len(blocks) - FEWEST_BLOCKS + 1)]
+    means = [mean_loss(blocks[i : i + FEWEST_BLOCKS]) for i in range(len(windows))]
+    errors = [mean_error(window) for window in windows]
+    drops = [0.0] * (len(blocks) + 1)
+    for i in range(len(windows) - 1, -1, -1):
+        later = range(i + FEWEST_BLOCKS, min(len(windows), i + size))
+        falls = (means[i] - means[j] - OF_MANY * hypot(errors[i], errors[j]) for j in later)
+        drops[i] = max(drops[i + 1], max(falls, default=0.0))
     return drops
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from lightning_landscape.evidence import Trend
-from lightning_landscape.functional import hindsight
+from lightning_landscape.functional import hindsight, plateau
 from lightning_landscape.functional.trend import Block, mean_loss, summarize
 from lightning_landscape.tracking.loss_history import BLOCKS_PER_RUN, MIN_BLOCK_STEPS
 from lightning_landscape.tracking.progress import OVERFLOW
@@ -42,6 +42,11 @@ class Course:
             (self._ends[first - 1] + 1 if first else 0, self._ends[end - 1], mean_loss(self._blocks[first:end]))
             for first, end in hindsight.stood_still(self._blocks, self._run, start)
         ]
+
+    def proof(self, floor: float) -> Trend | None:
+        """Return the trend of the longest window at the end that proves that the loss stands still, or None."""
+        trends = [*plateau.examine(self._blocks[-plateau.LONGEST :], floor), *(t for _, t in self.long_trends(floor))]
+        return max((trend for trend in trends if trend.proven), key=lambda trend: trend.window, default=None)
 
     def long_trends(self, floor: float) -> list[tuple[int, Trend]]:
         """Return the trends of `hindsight.long_trends`, each with the place in the log where its window begins."""

@@ -91,13 +91,17 @@ class JudgedLoss:
         return usual, fastest, slowest
 
 
-def judge(series: Series, horizon: float | None = None, rates: Series | None = None) -> JudgedLoss:
+def judge(
+    series: Series, horizon: float | None = None, rates: Series | None = None, floor: float | None = None
+) -> JudgedLoss:
     """Return what the loss shows.
 
     Args:
         series: the loss.
         horizon: number of steps that the run will take; None for those in the log, or the last of them if it is later.
         rates: the learning rate, if it was logged; without it, the end of a schedule is not known.
+        floor: the lowest possible loss; None if it is not known, and is then assumed from how far the loss has fallen
+            and how much it scatters.
 
     Raises:
         LogError: if there are too few values.
@@ -109,7 +113,7 @@ def judge(series: Series, horizon: float | None = None, rates: Series | None = N
         )
     steps, losses = _thinned(series)
     every = _spacing(steps)
-    replay = _Replay(steps, len(steps) if horizon is None else max(len(steps), round(horizon / every)), every)
+    replay = _Replay(steps, len(steps) if horizon is None else max(len(steps), round(horizon / every)), every, floor)
     rate = None if rates is None or not rates else (lambda step: _at(rates, step))
     for i, loss in enumerate(losses):
         replay.add(i, loss, 1.0 if rate is None else rate(steps[i]))
@@ -119,15 +123,16 @@ def judge(series: Series, horizon: float | None = None, rates: Series | None = N
 class _Replay:
     """The course of a log: where the loss stood still, and whether that was an alarm."""
 
-    def __init__(self, steps: Sequence[float], horizon: int, every: float) -> None:
+    def __init__(self, steps: Sequence[float], horizon: int, every: float, floor: float | None) -> None:
         self._steps, self._every = steps, every
         self._progress = Progress(horizon)
-        self._progress.floor = None  # what the loss function allows is not known
+        self._progress.floor = floor
         self._between_looks = max(1, len(steps) // LOOKS)
         self._stretches: list[Stretch] = []
         self._noticed: float | None = None
         self._since: int | None = None
         self._proven = False
+        self._proof: Trend | None = None
         self._course = Course(horizon)
 
     def add(self, index: int, loss: float, rate: float) -> None:
@@ -137,6 +142,8 @@ class _Replay:
         self._course.add(index, loss)
         if self._since is not None and progress.since != self._since:
             self._end(index, level)
+        if progress.proven and not self._proven and progress.level is not None:
+            self._proof = self._course.proof(progress.level.floor)
         self._since, self._proven = progress.since, progress.proven
         looks = index % self._between_looks == 0 or index == len(self._steps) - 1
         if self._proven and self._noticed is None and looks and self._cause(index)[1]:
@@ -195,8 +202,9 @@ class _Replay:
             )
         if progress.proven and progress.since is not None:
             cause, _ = self._cause(last)
-            since = self._steps[progress.since]
-            return replace(judged, state="still", since=since, cause=cause, alarm=noticed is not None)
+            since, proof = self._steps[progress.since], self._course.proof(level.floor) or self._proof
+            trend = trend if trend.proven or proof is None else self._in_steps(proof)
+            return replace(judged, state="still", since=since, cause=cause, alarm=noticed is not None, trend=trend)
         if (window := self._long_standstill()) is not None:
             first, trend = window
             return self._standing(judged, self._steps[first], self._in_steps(trend))

@@ -39,7 +39,7 @@ def landscape(*arguments, stdin=None, cwd=ROOT, python=()):
 
 def documented_schema(verb):
     """Return the schema in docs/command_line.md whose title is this command, such as "landscape runs"."""
-    blocks = re.findall(r"^```json\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
+    blocks = re.findall(r"^ *```json\n(.*?)^ *```", PAGE.read_text("utf-8"), re.M | re.S)
     schemas = {schema.get("title"): schema for schema in map(json.loads, blocks)}
     return schemas[f"landscape {verb}"]
 
