@@ -9,7 +9,8 @@ from typing import Any
 
 from lightning_landscape.errors import LogError
 from lightning_landscape.evidence import CAUSES
-from lightning_landscape.logs.judged import JudgedLoss, judge
+from lightning_landscape.logs.judged import judge
+from lightning_landscape.logs.judgement import JudgedLoss
 from lightning_landscape.logs.series import Log, Series
 from lightning_landscape.logs.words import pace, sentences, title
 

@@ -94,18 +94,19 @@ def _write_with_rich(blocks: Sequence[Block]) -> bool:
     for i, block in enumerate(blocks):
         if i:
             console.print()
-        console.print(_rich(block))
+        console.print(_rich(block, console.width))
     return True
 
 
-def _rich(block: Block) -> Any:
+def _rich(block: Block, width: int) -> Any:
     from rich import box
     from rich.panel import Panel as RichPanel
     from rich.table import Table as RichTable
     from rich.text import Text
 
     if isinstance(block, Panel):
-        first, _, rest = printable(block.text).partition("\n")
+        lines = (line for long in printable(block.text).splitlines() for line in _wrapped(long, min(width, WIDEST) - 4))
+        first, _, rest = "\n".join(lines).partition("\n")
         content = Text.assemble((first, "bold"), f"\n{rest}" if rest else "")
         colour = "yellow" if block.alarm else "blue"
         title = Text(_one_line(block.title)) if block.title else None

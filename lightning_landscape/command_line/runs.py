@@ -134,7 +134,7 @@ def _judged_row(run: LoggedRun, now: float) -> Row:
 
     judged = run.judged
     tone: Tone = "alarm" if judged.alarm else "good" if judged.state == "falling" else "quiet"
-    age = "" if run.seen is None else f", last record {duration(max(0.0, now - run.seen))} ago"
+    age = "" if run.seen is None else f", {duration(max(0.0, now - run.seen))} ago"
     fields = run.to_dict()
     return Row(
         run.run, tone, judged.state, f"Loss {STATES[judged.state]}", f"not watched{age}",

@@ -37,7 +37,7 @@ def stood_still(blocks: Sequence[Block], run: int, start: float) -> list[tuple[i
 
     In a window of `LEAST` of the run, the loss must have fallen by less than `SLIGHT` of the way that it went later,
     even at the upper end of the error bar, and later it must have fallen `FASTER` times as fast for as long. Where the
-    noise is too large for that, windows of two and four times this length are tried. A loss that falls steadily, or
+    noise is large beside that, windows of two and four times this length are tried. A loss that falls steadily, or
     ever more slowly, has no such stretch.
 
     Args:
@@ -47,14 +47,18 @@ def stood_still(blocks: Sequence[Block], run: int, start: float) -> list[tuple[i
     """
     size = max(3, round(LEAST * run))
     lows, drops = _later_lows(blocks), _later_drops(blocks, size)
-    still = [False] * len(blocks)
+    still, precise = [False] * len(blocks), [False] * len(blocks)
     for times in LENGTHS:
         for first in range(len(blocks) - times * size):
             end = first + times * size
             low, mean = lows[end], mean_loss(blocks[first:end])
             if low is None or mean - low <= HIGH * (max(start, mean) - low):
                 continue
-            fall = fit_trend(blocks[first:end], SLIGHT, low).largest_fall
+            if times > 1 and any(precise[first:end:size]):
+                continue
+            trend = fit_trend(blocks[first:end], SLIGHT, low)
+            fall = trend.largest_fall
+            precise[first] = precise[first] or trend.margin < SLIGHT * (mean - low) / 2
             slight = fall < min(SLIGHT * times, SLIGHT_AT_MOST) * (mean - low)
             if slight and drops[end] >= max(FASTER * fall / times, SLIGHT * (mean - low)):
                 still[first:end] = [True] * (end - first)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import Literal
 
 from lightning_landscape.diagnosis.setup_causes import scheduled_end
 from lightning_landscape.diagnosis.thresholds import SHARE_OF_START_HIGH_IN_NOISE, SHARE_OF_START_MIDDLE
 from lightning_landscape.diagnosis.without_cause import undecided
 from lightning_landscape.errors import LogError
-from lightning_landscape.evidence import Cause, Divergence, Evidence, LossLevel, Plateau, Trend
-from lightning_landscape.evidence.trend import STANDARD_ERRORS
+from lightning_landscape.evidence import Cause, Evidence, LossLevel, Plateau, Trend
 from lightning_landscape.logs.course import Course
+from lightning_landscape.logs.judgement import JudgedLoss, Stretch, has_probably_stalled
 from lightning_landscape.logs.series import Series
 from lightning_landscape.tracking.loss_history import MIN_BLOCK_STEPS
 from lightning_landscape.tracking.progress import SHORT_WINDOW, Progress
@@ -27,68 +26,6 @@ MOST = 200_000
 """values that are tested one by one; neighbours of more values are averaged first"""
 LOOKS = 400
 """how often in a run it is decided whether a loss that stands still is an alarm"""
-FURTHER = 0.01
-"""the further fall of the loss whose time is estimated, as a share of its height"""
-
-ONE_SIDED = 1.65
-"""standard errors above the mean below which 95% of a normal distribution lie"""
-
-State = Literal["falling", "unclear", "still", "diverged"]
-"""the loss falls; noise hides whether it does; it stands still; or it is not finite or grows without bound"""
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Steps in which the loss stood still."""
-
-    since: float
-    """the first step"""
-    until: float | None
-    """the step at which the loss fell again; None if it still stands"""
-    loss: float
-    """mean loss at the end of the stretch"""
-    stuck: bool
-    """whether the run was stuck: the loss stood near its start, or it has fallen much faster since"""
-    noticed: float | None = None
-    """the step at which this could be told from the losses up to there; None if only the later ones show it"""
-
-
-@dataclass(frozen=True)
-class JudgedLoss:
-    """What the loss shows at the end of a log; all steps are those of the log."""
-
-    state: State
-    first_step: float
-    last_step: float
-    values: int
-    """number of values in the log"""
-    every: float
-    """median number of steps between two values"""
-    level: LossLevel
-    """the loss at the start, at its lowest and now"""
-    trend: Trend
-    """the fall over the latest steps, with what the test would have noticed"""
-    stretches: tuple[Stretch, ...]
-    """the stretches in which the loss stood still, in order"""
-    since: float | None = None
-    """the step since which the loss seems to stand still, or has diverged; None if neither"""
-    cause: Cause | None = None
-    """`undecided`, `diverged` or `scheduled_end`; None if the loss falls, or noise hides whether it does"""
-    alarm: bool = False
-    """whether the run is stuck or has diverged"""
-    divergence: Divergence | None = None
-    """set if the loss has diverged"""
-
-    @property
-    def steps_to_fall(self) -> tuple[float | None, float | None, float | None]:
-        """Steps until the loss has fallen by a further 1% of its height at the present pace, at least, and at most.
-
-        None for a number that is without bound: the loss does not fall, or noise could hide that it does not.
-        """
-        target, window = FURTHER * self.trend.level, self.trend.window
-        pace = (self.trend.progress, self.trend.largest_fall, self.trend.progress - self.trend.margin)
-        usual, fastest, slowest = (target * window / fall if fall > 0 and target > 0 else None for fall in pace)
-        return usual, fastest, slowest
 
 
 def judge(
@@ -236,7 +173,7 @@ class _Replay:
         for window in self._course.long_trends(self._progress.level.floor if self._progress.level else 0.0):
             if window[1].falling and found is None:
                 return None
-            found = window if _has_probably_stalled(window[1]) else found
+            found = window if has_probably_stalled(window[1]) else found
         return found
 
     def _standing(self, judged: JudgedLoss, since: float, trend: Trend) -> JudgedLoss:
@@ -254,12 +191,6 @@ class _Replay:
             judged, state="still", since=since, cause=Cause.UNDECIDED, alarm=alarm, trend=trend,
             stretches=(*earlier, stretch),
         )  # fmt: skip
-
-
-def _has_probably_stalled(trend: Trend) -> bool:
-    """Return whether a fall by the threshold is excluded with 95%, by a test that would have noticed twice as much."""
-    upper = trend.progress + ONE_SIDED / STANDARD_ERRORS * trend.margin
-    return trend.powered and upper < trend.threshold
 
 
 def _overlap(one: Stretch, other: Stretch) -> bool:

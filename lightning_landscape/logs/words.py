@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lightning_landscape._text import listed
+from lightning_landscape._text import listed, percent
 from lightning_landscape.evidence import Cause
-from lightning_landscape.logs.judged import JudgedLoss, Stretch
+from lightning_landscape.logs.judgement import JudgedLoss, Stretch, probable_fall
 
 STATES = {
     "falling": "falls",
@@ -35,8 +35,7 @@ def sentences(judged: JudgedLoss) -> list[str]:
     if judged.divergence is not None:
         start = f"{judged.divergence.start:.4g}"
         return [f"It started at {start}; the last value that counts is {judged.divergence.now:.4g}."]
-    lines = [judged.trend.sentence().replace("The training loss", "The loss").replace("the training loss", "the loss")]
-    lines.append(pace(judged))
+    lines = [_tested(judged), pace(judged)]
     if judged.cause is Cause.SCHEDULED_END:
         lines.append("The learning rate has come to the end of its schedule, which explains it.")
     elif judged.state == "still" and not judged.alarm:
@@ -44,6 +43,19 @@ def sentences(judged: JudgedLoss) -> list[str]:
     if earlier := [stretch for stretch in judged.stretches if stretch.until is not None]:
         lines.append(f"Before that it stood still {listed([_between(s) for s in earlier[-4:]], 4)}.")
     return lines
+
+
+def _tested(judged: JudgedLoss) -> str:
+    """Return what the test found; where only the weaker one shows that the loss stands still, with its confidence."""
+    trend = judged.trend
+    if judged.state != "still" or trend.stalled or not trend.level:
+        return trend.sentence().replace("The training loss", "The loss").replace("the training loss", "the loss")
+    most, noticed = probable_fall(trend) / trend.level, max(trend.tolerance, trend.margin / trend.level)
+    fall = f"fell by less than {percent(most)}" if most > 0 else "did not fall"
+    return (
+        f"With 95% confidence, the loss {fall} in {trend.window:,} steps; a fall of {percent(noticed)} would have been "
+        "certain."
+    )
 
 
 def pace(judged: JudgedLoss) -> str:
