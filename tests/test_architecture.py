@@ -78,10 +78,16 @@ ALLOWED_IMPORTS = {
         "matplotlib",
     ),
     "comparison": allow(f"{BASIC} _renamed checkpoints functional module_surface surface", "torch"),
+    "run_path": allow(f"{BASIC} checkpoints functional module_surface surface", "torch"),
+    "from_checkpoint": allow(
+        f"{MATHS} _text callbacks checkpoints examination module_surface probes recording reporting tracking trainer",
+        "torch lightning",
+        "matplotlib",
+    ),
     "command_line": allow(
-        f"{MATHS} _files _text checkpoints clock comparison diagnosis logs module_surface plots probes "
-        "reporting tracking",
-        "torch rich",
+        f"{MATHS} _files _text checkpoints clock comparison diagnosis from_checkpoint logs module_surface plots probes "
+        "reporting run_path tracking",
+        "torch rich yaml",
     ),
     "__main__": allow("command_line"),
     "tensorboard_plugin": allow("", "tensorboard werkzeug"),
@@ -280,7 +286,7 @@ def test_the_table_has_no_cycle():
     ("third_party", "parts"),
     [
         ("matplotlib", {"plots"}),
-        ("lightning", {"trainer", "module_surface", "callbacks"}),
+        ("lightning", {"trainer", "module_surface", "callbacks", "from_checkpoint"}),
         ("tensorboard", {"logs", "reporting", "tensorboard_plugin"}),
     ],
 )

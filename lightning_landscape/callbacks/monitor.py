@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.callbacks.asking import Asking
 from lightning_landscape.callbacks.guarded_hook import guarded
 from lightning_landscape.callbacks.latest import enter_ended_fit
 from lightning_landscape.callbacks.logged_scalars import logged
@@ -71,9 +72,8 @@ class Monitor(ReportingCallback):
         super().__init__(settings or {})
         self._recorder = StepRecorder(norm_every_n_steps=None) if recorder is None else recorder
         self._examination = Examination() if examination is None else examination
-        self._remedy_runner = RemedyRunner(remedies)
+        self._remedy_runner, self._dirpath = RemedyRunner(remedies), dirpath
         self._examination.captures_always = self._remedy_runner.needs_batches
-        self._dirpath = dirpath
         self._clear()
 
     def scalars(self, record: StepRecord) -> Mapping[str, float]:
@@ -86,7 +86,7 @@ class Monitor(ReportingCallback):
 
     def judge(self, readings: Sequence[object]) -> None:
         """Reach a verdict on a run that has stalled or diverged, and report it if it is new."""
-        verdict = self._examination.verdict(self._state, readings, self._guard)
+        verdict = self._asking.heard(self._examination.verdict(self._state, readings, self._guard), self._state)
         if verdict is None or (self._state.optimizer_count > 1 and verdict.cause is not Cause.DIVERGED):
             self._state.postpone()  # with several optimizers, the losses need not fall
         elif self._state.judge(verdict):
@@ -163,7 +163,7 @@ class Monitor(ReportingCallback):
         self._recorder.forget()
         self._examination.forget()
         self._intervals, self._stopwatch = Intervals(), Stopwatch(self.clock)
-        self._watching, self._overhead = False, 0.0
+        self._watching, self._overhead, self._asking = False, 0.0, Asking()
 
     def _begin(self, host: Host, trainer: Trainer, loaded: Mapping[str, Any] | None) -> None:
         # Without a loaded state, the horizon is that of the remaining steps, since the earlier ones are unknown.
@@ -192,15 +192,17 @@ class Monitor(ReportingCallback):
 
     def _check(self, host: Host) -> None:
         """Read the records since the last check, run the probes that are due, and judge a stalled run."""
-        batch_seconds = self._stopwatch.batch_seconds
         with self._stopwatch.spending():
             with self._guard("reading the records"):
-                records, self._overhead = averaged_over_ranks(host, self._recorder.drain(), self._stopwatch.overhead)
-                self._examination.limits.choose(host, batch_seconds)
+                drained, asked = self._recorder.drain(), self._asking.look(self._reporter.folder)
+                records, self._overhead, asked = averaged_over_ranks(host, drained, self._stopwatch.overhead, asked)
+                self._examination.limits.choose(host, self._stopwatch.batch_seconds)
                 host.publish(self._enter(records, host.log_every_n_steps))
+                self._asking.enter(asked, self._state, self._reporter)
             with self._guard("running probes"):
                 self._examination.snapshots.files.find_folder(host, self._reporter.folder)
                 self._examine(host)
+                self._asking.end_check(self._state, self._examination, self._reporter)
                 self._reporter.records(lambda: document_of(self._state, self._stopwatch), self._state.step)
             self._remedy_runner(host, self._state, self._examination, self._guard, self._reporter)
             self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
@@ -209,9 +211,8 @@ class Monitor(ReportingCallback):
     def _examine(self, host: Host) -> None:
         """Run the probes that are due, if batches were captured, and judge a run that has stalled or diverged."""
         state, examination = self._state, self._examination
-        probes = examination.due_probes(state)
+        probes, can_probe = examination.due_probes(state), examination.can_probe(state)
         state.kept_gradients = self._recorder.zeroing.kept
-        can_probe = examination.can_probe(state)
         stalled, ready = state.stalled, can_probe or not probes
         examination.check_host(host, state, self._guard, tests=can_probe and not probes)
         if probes and can_probe and not examination.within_budget(host, state):
@@ -236,8 +237,7 @@ class Monitor(ReportingCallback):
         for record in records:
             self._state.update(record)
             if log_every and (record.step + 1) % log_every == 0:
-                scalars = logged(self._named_scalars(record), self._log_scalars, self._state)
-                self._reporter.scalars(scalars, record.step)
+                self._reporter.scalars(logged(self._named_scalars(record), self._log_scalars, self._state), record.step)
         measured = [record for record in records if record.grad_norm is not None]
         return dict(pair for record in (*measured[-1:], *records[-1:]) for pair in self._named_scalars(record).items())
 

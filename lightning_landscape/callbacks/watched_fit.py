@@ -47,6 +47,7 @@ CHANGES_DURING_A_FIT = (
     "_stopwatch",
     "_loaded",
     "_lineage",
+    "_asking",
 )
 """attributes of a monitor that change during a fit"""
 

@@ -44,6 +44,7 @@ from lightning_landscape.evidence.readings import LossLevel as LossLevel
 from lightning_landscape.evidence.readings import Plateau as Plateau
 from lightning_landscape.evidence.readings import UpdateStatistics as UpdateStatistics
 from lightning_landscape.evidence.readings_log import ReadingsLog as ReadingsLog
+from lightning_landscape.evidence.run_path import RunPath as RunPath
 from lightning_landscape.evidence.same_batches import SameBatches as SameBatches
 from lightning_landscape.evidence.schedule import Schedule as Schedule
 from lightning_landscape.evidence.schedule import Scheduler as Scheduler
@@ -62,4 +63,6 @@ from lightning_landscape.evidence.trials import Symmetry as Symmetry
 from lightning_landscape.evidence.trials import Trials as Trials
 from lightning_landscape.evidence.verdict import Evidence as Evidence
 from lightning_landscape.evidence.verdict import Verdict as Verdict
+from lightning_landscape.evidence.what_if import Course as Course
+from lightning_landscape.evidence.what_if import WhatIf as WhatIf
 from lightning_landscape.evidence.wiring import Wiring as Wiring

@@ -23,6 +23,8 @@ class Plateau:
     """optimizer step at which the plateau began"""
     proven: bool = False
     """whether a test with enough power has shown at any time that the loss does not fall; else noise may hide a fall"""
+    asked: bool = False
+    """whether the user has asked for the diagnosis, so that it is made without a test that shows a plateau"""
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,8 @@ class RunState:
         self.kept_gradients: KeptGradients | None = None
         """an optimizer whose gradients are never zeroed"""
         self.recent_losses = MeanLoss()  # since the weights were last copied
-        self.frozen = FrozenSince()
-        self.findings = KnownFindings()
+        self.frozen, self.findings = FrozenSince(), KnownFindings()
+        self.asked = False  # whether the user has asked for a diagnosis, which is still to be made
 
     def update(self, record: StepRecord) -> None:
         """Add the record of one optimizer step; the trend of the loss is that of the first optimizer."""
@@ -97,10 +97,10 @@ class RunState:
 
         An alarm that names a cause ends the diagnoses of its plateau; one that is undecided does not.
         """
-        plateau = self.progress.stalled or self.unclear
+        plateau = self.progress.stalled or self.unclear or self.asked
         if not plateau or self.progress.divergence is not None or self.optimizer_count > 1:
             return False
-        if self.judged_at is None:
+        if self.judged_at is None or self.asked:
             return True
         alarmed = bool(self.verdicts) and self.verdicts[-1].stuck and self.verdicts[-1].cause is not Cause.UNDECIDED
         again = self.steps - self.judged_at >= self._patience * 2 ** (self.judgements - 1)
@@ -222,7 +222,7 @@ class RunState:
             left_by_decay=self.coverage.left_by_decay,
         )
         return Evidence(
-            Plateau(self.step, self.step if since is None else since, progress.proven),
+            Plateau(self.step, self.step if since is None else since, progress.proven, self.asked),
             *(reading for reading in known if reading is not None),
             updates,
             *self.host_readings,

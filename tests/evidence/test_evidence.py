@@ -18,6 +18,7 @@ from lightning_landscape.evidence import (
     BestConstant,
     Cause,
     Clipping,
+    Course,
     Curvature,
     Descent,
     Divergence,
@@ -45,6 +46,7 @@ from lightning_landscape.evidence import (
     Restart,
     RestartedRun,
     RunComparison,
+    RunPath,
     SameBatches,
     Schedule,
     Scheduler,
@@ -57,6 +59,7 @@ from lightning_landscape.evidence import (
     UpdateStatistics,
     Verdict,
     WeightHistory,
+    WhatIf,
     Wiring,
     checked,
     to_builtins,
@@ -80,7 +83,11 @@ PART = Part(
     distance=math.inf,
 )
 GROUP = OptimizerGroup(0, 0, learning_rate=0.1, base_rate=None, weight_decay=0.0, parts=("net.0",))
+COURSE = Course("going on as it is", (0, 40), (1.0, 0.5), (0.4, 0.6))
 READINGS = (
+    COURSE,
+    WhatIf(COURSE, COURSE, 100),
+    RunPath(("a", "b"), (10, 20), ((1.0, 0.7, 0.5),), (0.0,), 64),
     Plateau(step=203, since=90),
     replace(FLAT, predicted=0.5),
     LossFloor(0.5),
@@ -397,7 +404,9 @@ def test_a_reading_whose_class_is_not_imported_is_kept_as_it_was_stored_and_noth
     assert set(sys.modules) == known
     assert list(back) == [FLAT]
     assert back.to_dict() == data
-    assert back.including(Plateau(1, 1)).to_dict() == data | {"Plateau": {"step": 1, "since": 1, "proven": False}}
+    assert back.including(Plateau(1, 1)).to_dict() == data | {
+        "Plateau": {"step": 1, "since": 1, "proven": False, "asked": False}
+    }
     assert back != Evidence(FLAT)
 
 
