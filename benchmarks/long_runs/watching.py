@@ -68,7 +68,7 @@ class Result:
     training_seconds: float
     """of the fit without those of the monitor; in a paired run, of the twin, in processor time"""
     monitor_seconds: float
-    """by the monitor's own account, and from the last step to the end of the fit"""
+    """by the monitor's own account, which includes the pictures at the end"""
     quality: tuple[float, float]
     """before and after training"""
     mistake_from: int | None
@@ -100,19 +100,14 @@ class Result:
 
 
 class Losses(pl.Callback):
-    """Records the loss of each step, and when the last step ended."""
+    """Records the loss of each step."""
 
     def __init__(self) -> None:
         self.values: list[float] = []
-        self.ended = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *args: Any) -> None:
         """Append the loss of this batch."""
         self.values.append(outputs["loss"].item())
-
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Read the clock before the monitor ends, which stands later in the list of callbacks."""
-        self.ended = time.perf_counter()
 
 
 def train(module: pl.LightningModule, batches: Any, clip: float | None, callbacks: list[pl.Callback], to: Path) -> None:
@@ -148,16 +143,15 @@ def watch(job: Job) -> Result:
             else:
                 train(module, DataLoader(data, batch_size=None), run.clip, [losses, monitor], job.folder / job.name)
                 seconds = monitor._stopwatch.training
-            closing = max(0.0, time.perf_counter() - losses.ended)
         except Exception as failure:  # A run that fails must not end the others.
-            error, closing, seconds = f"{type(failure).__name__}: {failure}"[:500], 0.0, time.perf_counter() - start
+            error, seconds = f"{type(failure).__name__}: {failure}"[:500], time.perf_counter() - start
     course = monitor.report.document.get("course", {})
     result = Result(
         name=job.name,
         minutes=job.minutes,
         steps=steps,
         training_seconds=seconds,
-        monitor_seconds=monitor._stopwatch.spent + closing,
+        monitor_seconds=monitor._stopwatch.spent,
         quality=(before, module.quality()),
         mistake_from=round(run.share * steps) if run.stuck else None,
         flat_from=flat_from(losses.values[: round(run.until * steps)]),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from lightning_landscape.examination.effort import SETTINGS
+from lightning_landscape.examination.snapshots import NAMES
 
 
 def check_numbers(**numbers: object) -> None:
@@ -16,6 +18,28 @@ def check_numbers(**numbers: object) -> None:
     for name, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+
+def check_anchors(anchors: object) -> None:
+    """Check that these are names of anchors or paths of checkpoint files.
+
+    A file may be written later. A word without a directory and without a suffix that is no file now is a misspelt name.
+
+    Raises:
+        ValueError: if there is no anchor, or one is neither a known name nor a path.
+    """
+    if isinstance(anchors, str) or not isinstance(anchors, Sequence) or not anchors:
+        raise ValueError(f"anchors must be a non-empty sequence of names or paths, got {anchors!r}")
+    for anchor in anchors:
+        if not isinstance(anchor, str) or not anchor:
+            raise ValueError(f"anchors must be a non-empty sequence of names or paths, got {anchors!r}")
+        if anchor not in NAMES and not _may_be_file(anchor):
+            known = ", ".join(map(repr, NAMES))
+            raise ValueError(f"anchors must be among {known}, or be paths of checkpoint files, got {anchor!r}")
+
+
+def _may_be_file(path: str) -> bool:
+    return bool(Path(path).suffix) or len(Path(path).parts) > 1 or Path(path).is_file()
 
 
 def check_functions(**functions: object) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from lightning_landscape.callbacks.watched_fit import ReportingCallback
+from lightning_landscape.callbacks.reporting_callback import ReportingCallback
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=ReportingCallback)

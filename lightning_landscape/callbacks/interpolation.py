@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Unpack
 
 from lightning_landscape._renamed import OldNames, accepts_old_names
-from lightning_landscape.callbacks._validation import check_functions, check_numbers
+from lightning_landscape.callbacks._validation import check_anchors, check_functions, check_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import line_figures, line_scalars
 from lightning_landscape.captions import distinct_anchors
@@ -39,7 +39,7 @@ class LossInterpolationMonitor(Monitor):
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be repeated.
 
     Raises:
-        ValueError: if a number is out of range or there is no anchor.
+        ValueError: if a number is out of range, there is no anchor, or one is neither a known name nor a path.
     """
 
     @accepts_old_names
@@ -54,6 +54,7 @@ class LossInterpolationMonitor(Monitor):
         **renamed: Unpack[OldNames],
     ) -> None:
         check_numbers(every_n_steps=every_n_steps, num_points=num_points, max_batches=max_batches)
+        check_anchors(anchors)
         check_functions(loss_fn=loss_fn)
         lines = line_probes(anchors, num_points)
         examination = Examination(
@@ -89,13 +90,7 @@ class LossInterpolationMonitor(Monitor):
 
 
 def line_probes(anchors: Sequence[str], points: int) -> tuple[LossLine, ...]:
-    """Return one probe for each anchor.
-
-    Raises:
-        ValueError: if there is no anchor, or one is no string or an empty one.
-    """
-    if isinstance(anchors, str) or not anchors or not all(isinstance(a, str) and a for a in anchors):
-        raise ValueError(f"anchors must be a non-empty sequence of names or paths, got {anchors!r}")
+    """Return one probe for each anchor."""
     return tuple(LossLine(anchor, points) for anchor in anchors)
 
 

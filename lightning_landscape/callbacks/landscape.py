@@ -9,6 +9,7 @@ from typing_extensions import Unpack
 
 from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import (
+    check_anchors,
     check_effort,
     check_functions,
     check_numbers,
@@ -96,8 +97,9 @@ class LandscapeMonitor(Monitor):
             directory of the first logger that writes files. Without such a logger, they are not written.
 
     Raises:
-        ValueError: if a number is out of range, there is no anchor, a probe, detector or remedy is no function, or
-            `effort` is unknown or contradicts another argument, or `log_scalars` names an unknown scalar.
+        ValueError: if a number is out of range, there is no anchor, one is neither a known name nor a path, a probe,
+            detector or remedy is no function, `effort` is unknown or contradicts another argument, or `log_scalars`
+            names an unknown scalar.
     """
 
     @accepts_old_names
@@ -127,6 +129,7 @@ class LandscapeMonitor(Monitor):
             norm_every_n_steps=norm_every_n_steps,
             max_snapshot_bytes=max_snapshot_bytes,
         )
+        check_anchors(anchors)
         check_functions(loss_fn=loss_fn)
         check_share(budget=budget)
         check_choice(log_scalars)

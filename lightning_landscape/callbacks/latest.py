@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_landscape.callbacks.watched_fit import WatchedFit
+from lightning_landscape.callbacks.lineage import WatchedFit
 from lightning_landscape.reporting.report import Report
 
 _ended: list[WatchedFit] = []

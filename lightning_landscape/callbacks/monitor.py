@@ -15,14 +15,15 @@ from lightning_landscape.callbacks.asking import Asking
 from lightning_landscape.callbacks.guarded_hook import guarded
 from lightning_landscape.callbacks.latest import enter_ended_fit
 from lightning_landscape.callbacks.logged_scalars import logged
+from lightning_landscape.callbacks.reporting_callback import ReportingCallback
 from lightning_landscape.callbacks.views import NO_STEP_YET, document_of, named
-from lightning_landscape.callbacks.watched_fit import ReportingCallback, WatchedFit
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import ProbeSkippedWarning
 from lightning_landscape.evidence import Cause, Verdict, merged
 from lightning_landscape.examination import naming, saved_state
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard, while_an_error_ends_the_run
+from lightning_landscape.examination.fit_start import FitStart
 from lightning_landscape.examination.host_readings import read_optimizers
 from lightning_landscape.examination.remedy_runner import RemedyRunner
 from lightning_landscape.examination.run_state import RunState
@@ -171,7 +172,7 @@ class Monitor(ReportingCallback):
         self._stopwatch = Stopwatch(self.clock, self._intervals.horizon)
         self._reporter = Reporter(host.loggers if host.is_first_rank else None, self._dirpath, self.clock)
         self._recorder.attach(host, self._intervals)
-        self._state = RunState(self._intervals.horizon, self._recorder.groups)
+        self._state = RunState(self._intervals.horizon, self._recorder.groups, FitStart.of(host.module, host.step))
         if loaded and not saved_state.restore(loaded, self._observed):
             self._clear()
             self._begin(host, trainer, None)
@@ -185,8 +186,7 @@ class Monitor(ReportingCallback):
         if not loaded:
             self._examination.plan(self._state, self._steps_until_check)
         self._watching = True
-        parts, whole_run = (self._stopwatch, self._guard), self._dirpath is not None
-        self._lineage.begin(WatchedFit(self._state, parts, trainer, whole_run=whole_run))
+        self._report_on_fit(trainer, whole_run=self._dirpath is not None)
         # Other callbacks may monitor the scalars from the first step on.
         host.publish(self._named_scalars(NO_STEP_YET))
 
@@ -222,7 +222,7 @@ class Monitor(ReportingCallback):
             self.judge(readings)
         self._end_check()
         if readings and examination.limits.may_draw(state.steps, verdict=state.judged_at == state.steps):
-            self._guard.attempt("drawing", lambda: self._reporter.pictures(self.figures, state.step))
+            self._draw(self.figures)
 
     def _end_check(self) -> None:
         """Report an escape from a plateau with an alarm, and call `after_check`."""
@@ -263,18 +263,18 @@ class Monitor(ReportingCallback):
         if not self._watching:
             return
         self._watching, self._state.status = False, status
+        with self._stopwatch.spending():
+            with self._guard("finishing"):
+                self._enter(self._recorder.drain(), 0)
+                self._state.progress.finish()
+                # A plateau is not judged without the readings of its probes; advice would come too late for this run.
+                underway, due = self._examination.memory.underway, self._examination.due_probes(self._state)
+                if self._state.diverged or (self._state.stalled and (underway is not None or not due)):
+                    self.judge(() if underway is None else underway.readings)
+                self._end_check()
+                self._remedy_runner.finish(self._state, self._reporter)
+            self._draw(self.figures, last=True)
         self._stopwatch.end()
-        with self._guard("finishing"):
-            self._enter(self._recorder.drain(), 0)
-            self._state.progress.finish()
-            # A plateau is not judged without the readings of its probes; advice would come too late for this run.
-            underway = self._examination.memory.underway
-            stalled = self._state.stalled and (underway is not None or not self._examination.due_probes(self._state))
-            if self._state.diverged or stalled:
-                self.judge(() if underway is None else underway.readings)
-            self._end_check()
-            self._remedy_runner.finish(self._state, self._reporter)
         self._guard.attempt("reporting", lambda: self._reporter.end(self._state.step, self.report, status))
-        self._guard.attempt("drawing", lambda: self._reporter.pictures(self.figures, self._state.step, last=True))
         self._examination.end()
         self._guard.attempt("reporting", lambda: enter_ended_fit(self._lineage.end(self._parts)))

@@ -36,10 +36,12 @@ from lightning_landscape.evidence import (
 def share_of_start(evidence: Evidence) -> float:
     """Return the present loss over the starting loss, as defined by `LossLevel.share_of_start`.
 
-    Both losses are taken on the same batches if a probe has measured them there, else from the training losses. Without
-    any loss the share is 1.
+    Both losses are taken on the same batches if a probe has measured them there, else from the training losses. If the
+    training began in an earlier fit, the starting loss is that of the earlier fit. Without any loss the share is 1.
     """
     start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
+    if level is not None and level.earlier is not None:
+        return replace(level, start=level.earlier).share_of_start
     if start is not None and math.isfinite(start.loss) and math.isfinite(start.now):
         return LossLevel(start.loss, start.now, start.now, floor=floor_of(evidence)).share_of_start
     if level is None:
@@ -67,7 +69,7 @@ def has_learned(evidence: Evidence) -> bool:
     if share > SHARE_OF_START_RISEN or beats_constant(evidence) is False:
         return False
     if use is None or use.unpaired:
-        return share <= high_share_of_start(evidence)
+        return began_before(evidence) or share <= high_share_of_start(evidence)
     return use.share >= INPUT_USE_NONE
 
 
@@ -90,11 +92,17 @@ def has_fallen(evidence: Evidence) -> bool:
     targets of other samples.
     """
     updates, use = evidence.get(UpdateStatistics), evidence.get(InputUse)
-    if share_of_start(evidence) <= SHARE_OF_START_HIGH:
+    if share_of_start(evidence) <= SHARE_OF_START_HIGH or began_before(evidence):
         return True
     if updates is not None and updates.travelled == 0:
         return False
     return falls_by_inputs(evidence) if use is not None and not use.unpaired else _clear_fall(evidence) is not None
+
+
+def began_before(evidence: Evidence) -> bool:
+    """Return whether the training began before this fit at an unknown loss, so that a fall in this fit shows little."""
+    level = evidence.get(LossLevel)
+    return level is not None and level.continues and level.earlier is None
 
 
 def falls_by_inputs(evidence: Evidence) -> bool:

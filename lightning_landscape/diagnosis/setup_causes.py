@@ -63,12 +63,7 @@ def diverged(evidence: Evidence) -> Verdict | None:
     divergence = evidence.get(Divergence)
     if divergence is None:
         return None
-    if divergence.finite:
-        reason = f"The training loss grew from {divergence.start:.4g} to {divergence.now:.4g} and is still growing."
-    else:
-        reason = f"The training loss is {divergence.now} and has not become finite again; it started at "
-        reason += f"{divergence.start:.4g}."
-    return verdict_of(evidence, Cause.DIVERGED, reason, finding=of_divergence(evidence))
+    return verdict_of(evidence, Cause.DIVERGED, divergence.sentence, finding=of_divergence(evidence))
 
 
 def uphill(evidence: Evidence) -> Verdict | None:

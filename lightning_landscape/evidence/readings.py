@@ -50,6 +50,10 @@ class LossLevel:
     """whether `floor` was measured or is 0 by definition; else it is assumed from how far the loss fell and scatters"""
     constant: float | None = None
     """loss of the best prediction that ignores the inputs; None if it is not known"""
+    earlier: float | None = None
+    """the loss at which the training began, if that was in an earlier fit and this one began clearly lower"""
+    continues: bool = False
+    """whether the training began before this fit; at a loss that is unknown if `earlier` is None"""
 
     @property
     def share_of_start(self) -> float:
@@ -109,6 +113,20 @@ class Divergence:
     """mean of the first losses; NaN if none of them was finite"""
     now: float
     """the last loss if it is not finite, else the mean loss over the last 1% of the run"""
+
+    @property
+    def value(self) -> str:
+        """What the loss became, in a word: "NaN", "infinite" or "large"."""
+        return "large" if self.finite else "NaN" if math.isnan(self.now) else "infinite"
+
+    @property
+    def sentence(self) -> str:
+        """A sentence on how the loss diverged."""
+        if self.finite:
+            return f"The training loss grew from {self.start:.4g} to {self.now:.4g} and is still growing."
+        if math.isnan(self.start):
+            return f"The training loss is {self.value} and was never finite."
+        return f"The training loss is {self.value} and has not become finite again; it started at {self.start:.4g}."
 
 
 @dataclass(frozen=True)

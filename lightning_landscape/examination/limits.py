@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lightning_landscape._text import listed
@@ -95,7 +95,7 @@ class Limits:
         alike: dict[str, list[str]] = {}
         for what, (why, setting) in self.left_out.items():
             alike.setdefault(f"to include: {setting}" if setting else why, []).append(in_words(what))
-        parts = [f"{listed(list(dict.fromkeys(names)))} ({note})" for note, names in alike.items()]
+        parts = [f"{listed(_distinct(names))} ({note})" for note, names in alike.items()]
         return [*notes, f"left out to save time: {'; '.join(parts)}"] if parts else notes
 
     def state_dict(self) -> dict[str, Any]:
@@ -108,3 +108,11 @@ class Limits:
 
     def _unlimited(self, reason: ProbeReason) -> bool:
         return reason is ProbeReason.SCHEDULE and not self._limits_schedule
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Return each name once; lines to earlier weights that are all left out include the regular ones."""
+    distinct = dict.fromkeys(names)
+    if in_words("LossLine") in distinct:
+        distinct.pop(NAMES[ProbeReason.SCHEDULE], None)
+    return list(distinct)

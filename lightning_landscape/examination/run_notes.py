@@ -34,4 +34,4 @@ def _why_not_judged(state: RunState) -> list[str]:
         return [NOT_JUDGED]
     if not state.steps or state.verdicts or progress.trend is not None or progress.divergence is not None:
         return []
-    return [NO_LOSS if state.first_loss is None else TOO_SHORT]
+    return [NO_LOSS if state.start.first is None else TOO_SHORT]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from lightning_landscape.evidence import (
@@ -20,11 +19,12 @@ from lightning_landscape.evidence import (
     to_builtins,
 )
 from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.fit_start import FitStart
 from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.run_notes import notes_of
-from lightning_landscape.examination.unclear import is_unclear
+from lightning_landscape.examination.unclear import is_unclear, may_be_noise
 from lightning_landscape.examination.verdicts import is_lower
 from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
@@ -40,9 +40,10 @@ class RunState:
     Args:
         horizon: number of optimizer steps of the fit; None where it is unknown.
         groups: names of the groups of parameters.
+        start: where the training began; None for a fit before which nothing was trained.
     """
 
-    def __init__(self, horizon: int | None = None, groups: Sequence[str] = ()) -> None:
+    def __init__(self, horizon: int | None = None, groups: Sequence[str] = (), start: FitStart | None = None) -> None:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
         self.readings = ReadingsLog()
@@ -54,8 +55,7 @@ class RunState:
         """the latest scalars of the user's own readings, by name"""
         self.announced_codes: list[str] = []
         """codes of the messages that are shown once per fit and have been shown"""
-        self.first_loss: float | None = None
-        """the loss before the first step"""
+        self.start = FitStart() if start is None else start
         self.steps = self.step = 0
         """number of optimizer steps so far, and the loggers' x of the latest one"""
         self.status = "running"
@@ -87,7 +87,7 @@ class RunState:
         if record.optimizer == 0:
             self.progress.update(record)
             self.recent_losses.add(record.loss)
-            self.first_loss = record.loss if self.first_loss is None else self.first_loss
+            self.start.enter(record.loss)
             self.document.update(record.step, record.loss, record.grad_norm)
             self.no_grad_share = self.no_grad_share if record.no_grad_share is None else record.no_grad_share
 
@@ -97,7 +97,9 @@ class RunState:
 
         An alarm that names a cause ends the diagnoses of its plateau; one that is undecided does not.
         """
-        plateau = self.progress.stalled or self.unclear or self.asked
+        # Slow progress after an earlier fit is usual, so that the weaker test is not enough there.
+        seems = self.progress.stalled and (self.progress.proven or not self.continues)
+        plateau = seems or self.unclear or self.asked
         if not plateau or self.progress.divergence is not None or self.optimizer_count > 1:
             return False
         if self.judged_at is None or self.asked:
@@ -116,7 +118,13 @@ class RunState:
     def unclear(self) -> bool:
         """Whether the loss is diagnosed although it shows no plateau, see `is_unclear`."""
         certain = self.findings.certain_besides(self.named_findings)
-        return is_unclear(self.progress, self.steps, self.first_loss, certain=certain)
+        return is_unclear(self.progress, self.steps, self.start.loss(self.progress.level), certain=certain)
+
+    @property
+    def continues(self) -> bool:
+        """Whether this fit continues a training that had already lowered the loss, as far as is known."""
+        level = self.progress.level
+        return level is not None and self.start.added_to(level).continues
 
     @property
     def named_findings(self) -> list[str]:
@@ -155,7 +163,7 @@ class RunState:
         last = self.verdicts[-1] if self.verdicts else None
         if verdict.finding is not None and verdict.finding.name in self.named_findings:
             return False
-        if verdict.cause is Cause.UNDECIDED and self._may_be_noise:
+        if verdict.cause is Cause.UNDECIDED and may_be_noise(self.progress, alarms=verdict.stuck):
             return False
         if last is not None:
             lower = verdict.stuck and is_lower(verdict, last)
@@ -170,12 +178,6 @@ class RunState:
                 self.verdicts.pop()
         self.verdicts.append(verdict)
         return True
-
-    @property
-    def _may_be_noise(self) -> bool:
-        """Whether only the weaker test, of one standard error, shows the present plateau."""
-        progress, opening = self.progress, self.progress.opening
-        return progress.stalled and not progress.proven and opening is not None and not opening.stalled
 
     def escaped(self) -> Verdict | None:
         """Return the alarm whose plateau has ended since the last call; None where there is none.
@@ -208,7 +210,7 @@ class RunState:
             since = max(0, self.step - progress.trend.window)
         # Noise may hide the trend later in a plateau, so the trend at its beginning is used until the loss falls.
         trend = progress.opening if progress.stalled else progress.trend
-        level = None if progress.level is None else replace(progress.level, first=self.first_loss)
+        level = None if progress.level is None else self.start.added_to(progress.level)
         wiring = self.readings.latest(Wiring)  # of the first check, which holds until it is read again
         floor = 0.0 if level is None else level.floor
         measured = (self.gradients.scale(floor), self.gradients.clipping(), self.gradients.lost(), self.kept_gradients)
@@ -244,6 +246,7 @@ class RunState:
         """Return builtins only, for the checkpoint."""
         return {
             "progress": self.progress.state_dict(),
+            "start": self.start.state_dict(),
             "gradients": self.gradients.state_dict(),
             "readings": self.readings.state_dict(),
             "document": self.document.state_dict(),
@@ -254,13 +257,14 @@ class RunState:
             "recent_losses": self.recent_losses.state_dict(),
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
-            **{name: getattr(self, name) for name in ("first_loss", "steps", "step", "no_grad_share")},
+            **{name: getattr(self, name) for name in ("steps", "step", "no_grad_share")},
             **{name: getattr(self, name) for name in ("judged_at", "judged_proven", "judged_stalled", "judgements")},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.progress.load_state_dict(state["progress"])
+        self.start.load_state_dict(state["start"] if "start" in state else {"first": state["first_loss"]})
         if tuple(state["gradients"]["groups"]) == self.gradients.groups:
             self.gradients.load_state_dict(state["gradients"])
         self.readings.load_state_dict(state["readings"])
@@ -273,7 +277,6 @@ class RunState:
         self.recent_losses.load_state_dict(state.get("recent_losses", {"sum": 0.0, "count": 0}))
         self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]
-        self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]
-        self.judged_at, self.judged_proven = state["judged_at"], bool(state["judged_proven"])
-        self.judged_stalled = bool(state.get("judged_stalled", True))
-        self.judgements, self.no_grad_share = int(state["judgements"]), float(state["no_grad_share"])
+        self.steps, self.step, self.judgements = (int(state[name]) for name in ("steps", "step", "judgements"))
+        self.judged_at, self.judged_stalled = state["judged_at"], bool(state.get("judged_stalled", True))
+        self.judged_proven, self.no_grad_share = bool(state["judged_proven"]), float(state["no_grad_share"])

@@ -1,4 +1,4 @@
-"""When a loss that shows no plateau is diagnosed all the same."""
+"""When a loss that shows no plateau is diagnosed all the same, and what is not said of one that may only be noise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRAVEL_VERY_LARGE = 0.5
 """weights that move by half of their norm within 5% of the run do not settle, so no test is waited for"""
 
 
-def is_unclear(progress: Progress, steps: int, first_loss: float | None, *, certain: bool) -> bool:
+def is_unclear(progress: Progress, steps: int, start: float | None, *, certain: bool) -> bool:
     """Return whether a run is diagnosed after a long time, although its loss shows no plateau.
 
     It is if noise hides the trend while the loss is near its start or the weights move far, if the first losses were
@@ -26,17 +26,30 @@ def is_unclear(progress: Progress, steps: int, first_loss: float | None, *, cert
     Args:
         progress: of the run.
         steps: number of optimizer steps so far.
-        first_loss: the loss before the first step; None before it.
+        start: the loss at which training began; None if that is unknown, as in a fit that continues from a checkpoint.
         certain: whether a mistake is certain that no verdict names yet.
     """
     trend, level = progress.trend, progress.level
     passed = steps / (progress.horizon or 2 * FIRST_HORIZON)
-    if trend is None or level is None or progress.stalled or progress.falls or passed < UNCLEAR or first_loss is None:
+    if trend is None or level is None or progress.stalled or progress.falls or passed < UNCLEAR:
         return False
     if certain:
         return True
-    high = replace(level, start=min(first_loss, level.start)).share_of_start > HIGH
+    high = start is not None and replace(level, start=start).share_of_start > HIGH
     travelled = progress.travelled or 0.0
     waits = progress.on_same_batches is None and travelled < TRAVEL_VERY_LARGE
     far = passed >= (UNCLEAR_UNTESTED if waits else UNCLEAR_BUT_LOW) and travelled > TRAVEL_LARGE
     return (progress.noise_hides and (high or far)) or (high and progress.hold == "solved")
+
+
+def may_be_noise(progress: Progress, *, alarms: bool) -> bool:
+    """Return whether noise alone may explain that the loss seems to stand still, so that `undecided` says too much.
+
+    Args:
+        progress: of the run.
+        alarms: whether an alarm would be raised; a test on the same batches is proof enough for one.
+    """
+    opening = progress.opening
+    if progress.proven:
+        return False
+    return not alarms or (progress.stalled and opening is not None and not opening.stalled)

@@ -24,6 +24,7 @@ from torchmetrics import Metric
 from lightning_landscape.module_surface.copier import Copier, is_immutable
 from lightning_landscape.module_surface.global_state import RandomStreams, TorchFlags
 from lightning_landscape.module_surface.other_attributes import OtherAttributes
+from lightning_landscape.module_surface.repeated_warnings import repeated_warnings_dropped
 from lightning_landscape.module_surface.weights import Weights
 from lightning_landscape.trainer._compat import (
     TRAINERS,
@@ -126,6 +127,7 @@ class Isolation:
         # In one statement: the setting changes as soon as `forced_eager` is called, and Ctrl-C may follow.
         self._contexts.enter_context(forced_eager())
         self._contexts.enter_context(torch.inference_mode(mode=False))
+        self._contexts.enter_context(repeated_warnings_dropped())
         torch.set_grad_enabled(True)
         self._host.silence()
         for parameter, _, _ in self._gradients:

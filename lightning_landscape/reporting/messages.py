@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning_landscape._text import capitalised
 from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
-from lightning_landscape.evidence import CAUSES, Cause, Finding, LossLevel, Verdict
+from lightning_landscape.evidence import CAUSES, Cause, Divergence, Finding, LossLevel, Verdict
 from lightning_landscape.evidence.card import link_to
 from lightning_landscape.evidence.message import message as message
 from lightning_landscape.reporting.numbers import evidence_rows
@@ -25,6 +25,8 @@ NO_DETECTORS = "not judged: the monitor has no detectors"
 """a note in the report of a run whose monitor reaches no verdicts"""
 NO_LOSS = "not judged: no training loss was seen; does `training_step` return the loss?"
 """a note in the report of a run without a loss"""
+FALLEN = 0.1
+"""share of its height by which the loss must have fallen since a verdict for that to be said"""
 TOO_SHORT = "too short to judge: the trend of the loss could not be tested yet"
 """a note in the report of a run that ended before the trend of its loss could be tested"""
 
@@ -76,6 +78,10 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
     sentences = [f"{steps} optimizer step{'s were' if steps > 1 else ' was'} watched."]
     if level is not None:
         sentences.append(f"The training loss went from {level.start:.4g} to {level.now:.4g}.")
+    broken = next((d for v in verdicts if (d := v.evidence.get(Divergence)) is not None and not d.finite), None)
+    if broken is not None:
+        subject = "The training loss" if level is None else "It"
+        sentences.append(f"{subject} was {broken.value} at step {broken.step:,}.")
     alarms = sum(verdict.stuck for verdict in verdicts)
     if alarms:
         sentences.append(f"{alarms} alarm{'s were' if alarms > 1 else ' was'} raised.")
@@ -90,6 +96,22 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
     return " ".join(sentences)
 
 
+def has_fallen_since(verdict: Verdict, level: LossLevel | None) -> bool:
+    """Return whether the loss has clearly fallen since a verdict that is no alarm, which then says nothing any more."""
+    before = verdict.evidence.get(LossLevel)
+    if verdict.stuck or level is None or before is None:
+        return False
+    return level.is_below(before.now, FALLEN)
+
+
+def fallen_since(verdict: Verdict, level: LossLevel | None) -> str:
+    """Return a sentence that the loss has fallen since this verdict; empty if it has not, or the verdict alarms."""
+    before = verdict.evidence.get(LossLevel)
+    if level is None or before is None or not has_fallen_since(verdict, level):
+        return ""
+    return f"Since then the loss has fallen from {before.now:.4g} to {level.now:.4g}."
+
+
 def closing_line(
     steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], notes: Sequence[str], written: Path | None
 ) -> str:
@@ -98,7 +120,8 @@ def closing_line(
     It says that there was no alarm and what was last said of the loss, or else why the run was not judged, how many
     findings were noted, and where the report is.
     """
-    latest = f"; from step {verdicts[-1].since:,}: {verdicts[-1].title}" if verdicts else ""
+    holds = bool(verdicts) and not has_fallen_since(verdicts[-1], level)
+    latest = f"; from step {verdicts[-1].since:,}: {verdicts[-1].title}" if holds else ""
     said = f"no alarm in {steps:,} step{'s' * (steps != 1)}{latest}"
     if TOO_SHORT in notes:
         said = f"too short to judge ({steps:,} step{'s' * (steps != 1)})"

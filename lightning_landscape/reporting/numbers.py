@@ -64,8 +64,10 @@ class Number:
     def _written(self, value: object) -> str:
         if isinstance(value, bool):
             return "yes" if value else "no"
-        if not isinstance(value, float) or not math.isfinite(value):
+        if not isinstance(value, float):
             return f"{value:,}{self.unit}" if isinstance(value, int) else f"{value}{self.unit}"
+        if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "infinite"
         return percent(value) if self.share else f"{value:.4g}{self.unit}"
 
     def _thresholds(self) -> str:
@@ -117,7 +119,7 @@ NUMBERS: dict[type, tuple[str, tuple[Number, ...]]] = {
             Number("fall that counts as progress", lambda r: r.tolerance, share=True),
         ),
     ),
-    Divergence: ("divergence", _fields(step="first step", now="loss then and now")),
+    Divergence: ("divergence", _fields(step="first step", now="loss now")),
     UpdateStatistics: (
         "steps of the optimizer",
         (

@@ -10,7 +10,7 @@ from typing import Any
 from lightning_landscape._text import capitalised
 from lightning_landscape.clock import SYSTEM_CLOCK
 from lightning_landscape.evidence import LossLevel, Verdict
-from lightning_landscape.reporting.messages import closing_line, headline, message, verdict_markdown
+from lightning_landscape.reporting.messages import closing_line, fallen_since, headline, message, verdict_markdown
 from lightning_landscape.reporting.page import Document, page_in_iframe, report_page
 from lightning_landscape.reporting.terminal import table
 
@@ -41,7 +41,7 @@ class Report(str):
             notes: sentences about what could not be watched, and why.
             document: what the Landscape tab draws of the run; None for a report without pictures.
         """
-        lines = [headline(steps, level, verdicts, notes), *(message(verdict) for verdict in verdicts), *notes]
+        lines = [headline(steps, level, verdicts, notes), *(_told(verdict, level) for verdict in verdicts), *notes]
         report = super().__new__(cls, "\n".join(lines))
         report._steps, report._level = steps, level
         report._verdicts, report._notes, report._document = tuple(verdicts), tuple(notes), document
@@ -76,6 +76,7 @@ class Report(str):
         for verdict in self._verdicts[-5:]:
             mark = "stuck" if verdict.stuck else "verdict"
             rows.append((mark, f"step {verdict.step}: {verdict.title} [{verdict.code}]"))
+            rows += [("", said)] if (said := fallen_since(verdict, self._level)) else []
         if self.alarms and (advice := next(v.advice for v in reversed(self._verdicts) if v.stuck)):
             rows += [("try", capitalised(line)) for line in advice.splitlines()[:1]]
         rows += [("note", note) for note in self._notes]
@@ -99,8 +100,9 @@ class Report(str):
     def to_markdown(self) -> str:
         """Return a heading, a section for each verdict, and the notes as Markdown."""
         parts = ["## Loss landscape", headline(self._steps, self._level, self._verdicts, self._notes)]
-        parts += [verdict_markdown(verdict) for verdict in self._verdicts]
-        return "\n\n".join([*parts, *(f"- {note}" for note in self._notes)])
+        for verdict in self._verdicts:
+            parts += [verdict_markdown(verdict), fallen_since(verdict, self._level)]
+        return "\n\n".join([*filter(None, parts), *(f"- {note}" for note in self._notes)])
 
     def __reduce__(self) -> tuple[type[Report], tuple[Any, ...]]:
         """Return the arguments from which `copy` and `pickle` make the report again."""
@@ -115,3 +117,9 @@ class Report(str):
             return f"<pre>{html.escape(self)}</pre>"
         page = report_page({"this run": self._document}, written=SYSTEM_CLOCK.date().timestamp())
         return page_in_iframe(page, "Loss landscape")
+
+
+def _told(verdict: Verdict, level: LossLevel | None) -> str:
+    """Return the message of a verdict, with a line on what the loss has done since, where that changes it."""
+    said = fallen_since(verdict, level)
+    return f"{message(verdict)}\n  {said}" if said else message(verdict)

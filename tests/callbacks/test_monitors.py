@@ -414,6 +414,9 @@ def test_the_report_is_available_as_text_dict_markdown_and_html(tmp_path):
         (lambda: LandscapeMonitor(max_batches=0), "max_batches must be at least 1, got 0"),
         (lambda: LandscapeMonitor(anchors=()), r"anchors must be .* got \(\)"),
         (lambda: LandscapeMonitor(anchors="initial"), "anchors must be .* got 'initial'"),
+        (lambda: LandscapeMonitor(anchors=("intial",)), "among 'initial', 'previous', 'best', or be .* got 'intial'"),
+        (lambda: LossInterpolationMonitor(anchors=["best", "intial"]), "anchors must be among .* got 'intial'"),
+        (lambda: LandscapeMonitor(effort="light", anchors=("intial",)), "anchors must be among .* got 'intial'"),
         (lambda: LandscapeMonitor(every_n_steps=2.5), "every_n_steps must be a whole number, got 2.5"),
         (lambda: LandscapeMonitor(max_batches=True), "max_batches must be a whole number, got True"),
         (lambda: LandscapeMonitor(num_points="11"), "num_points must be a whole number, got '11'"),
@@ -429,3 +432,10 @@ def test_the_report_is_available_as_text_dict_markdown_and_html(tmp_path):
 def test_a_wrong_argument_raises_a_value_error_that_shows_the_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_path_of_a_checkpoint_that_is_not_written_yet_can_be_an_anchor(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").write_bytes(b"")
+    for path in ("last.ckpt", "runs/last", str(tmp_path / "last"), "weights"):
+        LandscapeMonitor(anchors=["initial", path])

@@ -157,11 +157,13 @@ def test_undecided_is_an_alarm_only_if_the_stall_test_has_power(margin, stuck):
     assert verdict.stuck is stuck
 
 
-@pytest.mark.parametrize("now", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_has_diverged_and_the_reason_shows_it(now):
+@pytest.mark.parametrize(("now", "word"), [(math.nan, "NaN"), (math.inf, "infinite"), (-math.inf, "infinite")])
+def test_a_loss_that_is_not_finite_has_diverged_and_the_reason_shows_it(now, word):
     verdict = diagnose(BASE.including(replace(NAN, now=now)))
     assert verdict.cause is Cause.DIVERGED
-    assert f"is {now} and has not become finite again; it started at 2.3." in verdict.reason
+    assert f"is {word} and has not become finite again; it started at 2.3." in verdict.reason
+    verdict = diagnose(BASE.including(replace(NAN, now=now, start=math.nan)))
+    assert f"The training loss is {word} and was never finite." in verdict.reason
 
 
 def test_a_growing_loss_has_diverged_without_any_other_evidence():

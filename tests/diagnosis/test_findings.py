@@ -59,7 +59,7 @@ def test_a_divergence_keeps_its_cause_and_takes_the_finding_that_explains_it(fin
     finds(FROZEN, SQUASHED)
     verdict = diagnose(evidence)
     assert (verdict.cause, verdict.finding) == (Cause.DIVERGED, SQUASHED)
-    assert "training loss is nan" in verdict.reason
+    assert "training loss is NaN" in verdict.reason
     assert verdict.reason.startswith(SQUASHED.sentence)
 
 

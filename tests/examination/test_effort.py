@@ -11,6 +11,7 @@ from lightning_landscape import LandscapeMonitor
 from lightning_landscape.errors import OverBudgetError
 from lightning_landscape.examination.account import BESIDE, Account, ProbeReason
 from lightning_landscape.examination.effort import FAST_BATCH_SECONDS, FEWEST_GRADIENTS, GRADIENTS, Effort
+from lightning_landscape.examination.limits import NAMES, Limits
 from lightning_landscape.examination.spending import Budget, Spending
 from lightning_landscape.examination.stopwatch import (
     HOOKS_TIMED_EVERY,
@@ -391,3 +392,15 @@ def test_pictures_during_the_run_are_rarer_where_steps_are_fast():
     every = [Effort.chosen("auto", seconds).picture_every_n_steps for seconds in (0.001, 0.01, 0.1, 1.0, 100.0)]
     assert every == [65536, 8192, 1024, 64, 1]
     assert all(a > b for a, b in itertools.pairwise(every))
+
+
+def test_what_is_left_out_is_said_once():
+    limits = Limits("standard", None, limits_schedule=True)
+    limits.left_out = {
+        "LossLine(anchor='initial', points=11)": ("too few", "every_n_steps=..."),
+        NAMES[ProbeReason.SCHEDULE]: ("too few", "every_n_steps=..."),
+        "LossLine(anchor='best', points=11)": ("too few", "every_n_steps=..."),
+    }
+    assert limits.notes() == ["left out to save time: lines to earlier weights (to include: every_n_steps=...)"]
+    del limits.left_out["LossLine(anchor='initial', points=11)"], limits.left_out["LossLine(anchor='best', points=11)"]
+    assert "regular lines to earlier weights" in limits.notes()[0]

@@ -176,6 +176,16 @@ def test_a_plateau_that_may_be_noise_gets_no_verdict_without_a_cause_and_one_tha
     assert state.judge(verdict_of(Cause.UNDECIDED, 100, 0, stuck=False))
 
 
+def test_a_test_on_the_same_batches_is_proof_for_an_alarm_without_a_cause_and_not_for_less():
+    state = RunState(10_000)
+    opening = Trend(100, level=1.0, progress=0.0, margin=0.01, tolerance=0.018)
+    assert opening.stalled
+    plateau(state, 100)
+    state.progress.since, state.progress.opening, state.progress.proven = 0, opening, False
+    assert not state.judge(verdict_of(Cause.UNDECIDED, 100, 0, stuck=False))
+    assert state.judge(verdict_of(Cause.UNDECIDED, 100, 0, stuck=True))
+
+
 def test_an_escape_from_a_plateau_without_an_alarm_is_not_reported():
     watcher = Watcher().feed([*fall(2.3, 1.2, 1000), *flat(1.2, 1000), *fall(1.2, 0.3, 1000)])
     assert watcher.causes == ["undecided"]  # without probes, too little is tested to call a loss settled

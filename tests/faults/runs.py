@@ -26,7 +26,7 @@ from lightning_landscape import (
 
 MONITORS: dict[str, Callable[[], Any]] = {
     "landscape": lambda: LandscapeMonitor(
-        every_n_steps=10, num_points=3, max_batches=2, norm_every_n_steps=1, budget=None
+        every_n_steps=10, num_points=3, max_batches=2, norm_every_n_steps=1, effort="standard"
     ),
     "gradient norm": GradientNormMonitor,
     "plateau": lambda: PlateauMonitor(norm_every_n_steps=1),

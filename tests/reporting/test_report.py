@@ -2,12 +2,14 @@
 
 import copy
 import json
+import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lightning_landscape.evidence import Cause, Evidence, LossLevel, Verdict
+from lightning_landscape.evidence import Cause, Divergence, Evidence, LossLevel, Verdict
 from lightning_landscape.reporting.messages import NO_DETECTORS, NOT_JUDGED, TOO_SHORT, message
 from lightning_landscape.reporting.report import Report
 
@@ -57,6 +59,26 @@ def test_a_run_that_was_not_judged_is_not_called_healthy(notes, headline, line):
 def test_the_closing_line_names_the_last_verdict():
     line = Report(3000, LEVEL, [QUIET[Cause.SETTLED]]).line()
     assert line.startswith("lightning_landscape: no alarm in 3,000 steps; from step 3: settled; ")
+
+
+def test_a_verdict_that_is_no_alarm_is_not_the_last_word_on_a_loss_that_has_fallen_since():
+    slow = Verdict(Cause.SLOW, 9, 3, stuck=False, reason="r", evidence=Evidence(LossLevel(2.3, 1.0, 1.0)))
+    report = Report(3000, LEVEL, [slow])
+    assert report.line().startswith("lightning_landscape: no alarm in 3,000 steps; the training loss went")
+    for text in (report, report.to_markdown(), report.summary()):
+        assert "Since then the loss has fallen from 1 to 0.2." in text
+    stays = Report(3000, LossLevel(start=2.3, best=0.1, now=0.95), [slow])
+    assert "Since then" not in stays
+    assert "from step 3: slow" in stays.line()
+
+
+@pytest.mark.parametrize(("level", "subject"), [(LEVEL, "It"), (None, "The training loss")])
+@pytest.mark.parametrize(("now", "word"), [(math.nan, "NaN"), (math.inf, "infinite")])
+def test_the_first_line_says_when_the_loss_was_not_finite(level, subject, now, word):
+    diverged = replace(
+        STUCK, cause=Cause.DIVERGED, evidence=Evidence(Divergence(1203, finite=False, start=2.3, now=now))
+    )
+    assert f" {subject} was {word} at step 1,203. 1 alarm was raised." in Report(10, level, [diverged]).splitlines()[0]
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 finding noted"), (2, "2 findings noted")])
