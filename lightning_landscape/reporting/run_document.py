@@ -11,7 +11,7 @@ from lightning_landscape._thinning import largest_norm, merge_pairs
 from lightning_landscape.captions import STATES, gradient_caption, order_for, run_caption
 from lightning_landscape.evidence import TONES, Curvature, Plane, ReadingsLog, Spectrum, Verdict
 from lightning_landscape.evidence.card import link_to
-from lightning_landscape.reporting.drawn import drawn, drawn_lines, drawn_trials, titled
+from lightning_landscape.reporting.drawn import drawn, drawn_lines, drawn_metrics, drawn_trials, titled
 from lightning_landscape.reporting.numbers import evidence_rows
 
 SCHEMA = 1
@@ -88,13 +88,18 @@ class RunDocument:
         self.document()  # A damaged state raises an error here and not later, when the run is drawn.
 
     def document(
-        self, verdicts: Sequence[Verdict] = (), readings: ReadingsLog | None = None, **known: Any
+        self,
+        verdicts: Sequence[Verdict] = (),
+        readings: ReadingsLog | None = None,
+        metrics: Sequence[Mapping[str, Any]] = (),
+        **known: Any,
     ) -> dict[str, dict[str, Any]]:
         """Return the parts of the document as JSON objects of bounded size, None for each number that is not finite.
 
         Args:
             verdicts: one for each plateau or divergence, in order; the last `VERDICTS` are shown.
             readings: the lines, planes and curvatures to draw; None for none.
+            metrics: the validation losses and declared metrics to draw, as `captions.metric_curves` takes them.
             known: further fields of the part "course".
         """
         points = [*self.points, *([_merged(self._open)] if self._open else [])]
@@ -112,6 +117,7 @@ class RunDocument:
             **known,
         }
         parts = {"course": course, "lines": {}, "planes": {}, "curvature": {}}
+        parts["metrics"] = drawn_metrics(metrics, columns[0], columns[1])
         readings = ReadingsLog() if readings is None else readings
         parts["lines"] = {clean(anchor): lines for anchor, lines in drawn_lines(readings.lines()).items()}
         for kind, (part, field) in DRAWN.items():

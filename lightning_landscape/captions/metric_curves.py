@@ -1,0 +1,102 @@
+"""Metrics that a run has logged, such as a validation loss, as curves that can be drawn whatever a user logs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lightning_landscape._text import shortened
+
+CURVES = 4
+"""most metrics that are drawn"""
+POINTS = 200
+"""most points of a curve; of more, equally spaced ones are kept"""
+LONGEST_NAME = 60
+"""characters of the name of a metric"""
+
+
+@dataclass(frozen=True)
+class MetricCurve:
+    """The values of one metric by optimizer step."""
+
+    name: str
+    """the name under which it is logged, on one line"""
+    mode: Literal["min", "max"]
+    """whether lower or higher values are better"""
+    declared: bool
+    """whether the user has named it in `monitor=`"""
+    steps: tuple[int, ...]
+    """shape (n,), optimizer steps"""
+    values: tuple[float | None, ...]
+    """shape (n,), the values there; None for those that are not finite"""
+    best: tuple[int, float] | None
+    """step and value of the best one; None if no value is finite"""
+    since: int | None
+    """the step since which it has not improved beyond its noise; None while it may still improve"""
+
+    @property
+    def last(self) -> tuple[int, float] | None:
+        """Step and value of the latest finite one; None if no value is finite."""
+        return next(
+            ((step, v) for step, v in zip(reversed(self.steps), reversed(self.values), strict=True) if v is not None),
+            None,
+        )
+
+    @property
+    def finite(self) -> list[float]:
+        """The finite values, in order."""
+        return [value for value in self.values if value is not None]
+
+    @property
+    def fall_back(self) -> float:
+        """By how much the latest value is worse than the best one, in units of the metric; never negative."""
+        if self.best is None or self.last is None:
+            return 0.0
+        worse = self.last[1] - self.best[1]
+        return max(0.0, worse if self.mode == "min" else -worse)
+
+
+def metric_curves(metrics: Sequence[Mapping[str, Any]]) -> list[MetricCurve]:
+    """Return the metrics that have been logged at least once, the declared ones first.
+
+    Args:
+        metrics: mappings with the keys "name", "mode", "declared", "step" and "value" (lists of equal length), "best"
+            (None, or a mapping with "step" and "value") and "since" (a step, or None).
+    """
+    curves = [curve for curve in map(_curve, metrics) if curve.steps]
+    return sorted(curves, key=lambda curve: not curve.declared)
+
+
+def _curve(metric: Mapping[str, Any]) -> MetricCurve:
+    steps = [int(step) for step in metric["step"]]
+    points = _thinned([(step, _finite(value)) for step, value in zip(steps, metric["value"], strict=True)])
+    mode: Literal["min", "max"] = "max" if metric.get("mode") == "max" else "min"
+    since, best = metric.get("since"), metric.get("best")
+    value = None if best is None else _finite(best["value"])
+    return MetricCurve(
+        shortened(str(metric["name"]), LONGEST_NAME),
+        mode,
+        bool(metric.get("declared")),
+        tuple(step for step, _ in points),
+        tuple(value for _, value in points),
+        _best(points, mode) if best is None or value is None else (int(best["step"]), value),
+        None if since is None else int(since),
+    )
+
+
+def _best(points: Sequence[tuple[int, float | None]], mode: str) -> tuple[int, float] | None:
+    known = [(step, value) for step, value in points if value is not None]
+    sign = 1 if mode == "min" else -1
+    return min(known, key=lambda point: sign * point[1], default=None)
+
+
+def _thinned(points: list[tuple[int, float | None]]) -> list[tuple[int, float | None]]:
+    """Return every n-th point and the last, at most `POINTS` of them."""
+    every = -(-len(points) // (POINTS - 1)) or 1
+    return [*points[:-1:every], *points[-1:]]
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
