@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,7 +11,11 @@ from lightning_landscape._text import shortened
 CURVES = 4
 """most metrics that are drawn"""
 POINTS = 200
-"""most points of a curve; of more, equally spaced ones are kept"""
+"""most points of a curve, besides the best; of more, equally spaced ones are kept"""
+LARGEST = 1e100
+"""size from which on a value counts as not finite, since arithmetic with it may overflow"""
+SAME = 0.01
+"""change over the best value, up to which a metric is not called worse"""
 LONGEST_NAME = 60
 """characters of the name of a metric"""
 
@@ -57,6 +60,11 @@ class MetricCurve:
         worse = self.last[1] - self.best[1]
         return max(0.0, worse if self.mode == "min" else -worse)
 
+    @property
+    def is_worse(self) -> bool:
+        """Whether the latest value is clearly worse than the best one."""
+        return self.best is not None and self.fall_back > SAME * abs(self.best[1])
+
 
 def metric_curves(metrics: Sequence[Mapping[str, Any]]) -> list[MetricCurve]:
     """Return the metrics that have been logged at least once, the declared ones first.
@@ -70,33 +78,38 @@ def metric_curves(metrics: Sequence[Mapping[str, Any]]) -> list[MetricCurve]:
 
 
 def _curve(metric: Mapping[str, Any]) -> MetricCurve:
-    steps = [int(step) for step in metric["step"]]
-    points = _thinned([(step, _finite(value)) for step, value in zip(steps, metric["value"], strict=True)])
+    points = {int(step): _drawable(value) for step, value in zip(metric["step"], metric["value"], strict=True)}
     mode: Literal["min", "max"] = "max" if metric.get("mode") == "max" else "min"
     since, best = metric.get("since"), metric.get("best")
-    value = None if best is None else _finite(best["value"])
+    known = None if best is None else _drawable(best["value"])
+    found = _best(points, mode) if best is None or known is None else (int(best["step"]), known)
+    steps = _thinned(sorted(points))
+    if found is not None:
+        points[found[0]] = found[1]
+        steps = sorted({*steps, found[0]})
     return MetricCurve(
         shortened(str(metric["name"]), LONGEST_NAME),
         mode,
         bool(metric.get("declared")),
-        tuple(step for step, _ in points),
-        tuple(value for _, value in points),
-        _best(points, mode) if best is None or value is None else (int(best["step"]), value),
+        tuple(steps),
+        tuple(points[step] for step in steps),
+        found,
         None if since is None else int(since),
     )
 
 
-def _best(points: Sequence[tuple[int, float | None]], mode: str) -> tuple[int, float] | None:
-    known = [(step, value) for step, value in points if value is not None]
+def _best(points: Mapping[int, float | None], mode: str) -> tuple[int, float] | None:
+    known = [(step, value) for step, value in points.items() if value is not None]
     sign = 1 if mode == "min" else -1
     return min(known, key=lambda point: sign * point[1], default=None)
 
 
-def _thinned(points: list[tuple[int, float | None]]) -> list[tuple[int, float | None]]:
-    """Return every n-th point and the last, at most `POINTS` of them."""
-    every = -(-len(points) // (POINTS - 1)) or 1
-    return [*points[:-1:every], *points[-1:]]
+def _thinned(steps: list[int]) -> list[int]:
+    """Return every n-th step and the last, at most `POINTS` of them."""
+    every = -(-len(steps) // (POINTS - 1)) or 1
+    return [*steps[:-1:every], *steps[-1:]]
 
 
-def _finite(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
+def _drawable(value: Any) -> float | None:
+    """Return the value as a float; None if it is not finite, or so large that arithmetic with it overflows."""
+    return float(value) if value is not None and abs(value) < LARGEST else None
