@@ -38,6 +38,8 @@ class MetricCurve:
     """step and value of the best one; None if no value is finite"""
     since: int | None
     """the step since which it has not improved beyond its noise; None while it may still improve"""
+    worse: float | None = None
+    """by how much it is worse than at its best, as was tested against its noise; None if that was not tested"""
 
     @property
     def last(self) -> tuple[int, float] | None:
@@ -54,9 +56,11 @@ class MetricCurve:
 
     @property
     def fall_back(self) -> float:
-        """By how much the latest value is worse than the best one, in units of the metric; never negative."""
+        """By how much the metric is worse than at its best, in its own units; never negative."""
         if self.best is None or self.last is None:
             return 0.0
+        if self.worse is not None:
+            return self.worse
         worse = self.last[1] - self.best[1]
         return max(0.0, worse if self.mode == "min" else -worse)
 
@@ -71,7 +75,8 @@ def metric_curves(metrics: Sequence[Mapping[str, Any]]) -> list[MetricCurve]:
 
     Args:
         metrics: mappings with the keys "name", "mode", "declared", "step" and "value" (lists of equal length), "best"
-            (None, or a mapping with "step" and "value") and "since" (a step, or None).
+            (None, or a mapping with "step" and "value") and "since" (a step, or None), and perhaps "worse", by how much
+            the metric is worse than at its best beyond noise; without it, the latest and the best value are compared.
     """
     curves = [curve for curve in map(_curve, metrics) if curve.steps]
     return sorted(curves, key=lambda curve: not curve.declared)
@@ -85,7 +90,7 @@ def _curve(metric: Mapping[str, Any]) -> MetricCurve:
     found = _best(points, mode) if best is None or known is None else (int(best["step"]), known)
     steps = _thinned(sorted(points))
     if found is not None:
-        points[found[0]] = found[1]
+        points.setdefault(*found)
         steps = sorted({*steps, found[0]})
     return MetricCurve(
         shortened(str(metric["name"]), LONGEST_NAME),
@@ -95,6 +100,7 @@ def _curve(metric: Mapping[str, Any]) -> MetricCurve:
         tuple(points[step] for step in steps),
         found,
         None if since is None else int(since),
+        _drawable(metric.get("worse")),
     )
 
 

@@ -76,7 +76,7 @@ def _fits_beside(curve: MetricCurve, losses: Sequence[float]) -> bool:
         return False
     if curve.since is None or not curve.is_worse:
         return True
-    return abs(scale(values[-1]) - scale(values[-1] - curve.fall_back)) >= SEEN * whole
+    return abs(scale(values[-1]) - scale(max(low, values[-1] - curve.fall_back))) >= SEEN * whole
 
 
 def _frame(curve: MetricCurve) -> tuple[float, float]:

@@ -119,17 +119,18 @@ def _title(curve: MetricCurve, training: Sequence[tuple[int, float]]) -> str:
     while_falling = ", while training falls" if falls([loss for step, loss in training if step >= curve.since]) else ""
     if not curve.is_worse:
         return f"{name} has not clearly improved since step {curve.since:,}{while_falling}"
-    return f"{name} was best at step {curve.best[0]:,}; {_worse(curve, curve.best[1], curve.last[1])}{while_falling}"
+    return f"{name} was best at step {curve.best[0]:,}; {_worse(curve, curve.best[1])}{while_falling}"
 
 
-def _worse(curve: MetricCurve, best: float, last: float) -> str:
-    """Return in words by how much the latest value is worse; in percent for losses, which are positive."""
+def _worse(curve: MetricCurve, best: float) -> str:
+    """Return in words by how much the metric is worse than at its best; in percent for losses, which are positive."""
     if curve.mode == "max":
-        return f"down from {number(best)} to {number(last)} since"
+        return f"down from {number(best)} to {number(best - curve.fall_back)} since"
+    now = best + curve.fall_back
     if best <= 0:
-        return f"up from {number(best)} to {number(last)} since"
-    if last >= 10 * best:
-        return f"{ratio(last / best)} times as high since"
+        return f"up from {number(best)} to {number(now)} since"
+    if now >= 10 * best:
+        return f"{ratio(now / best)} times as high since"
     return f"{percent(curve.fall_back / best)} worse since"
 
 

@@ -69,6 +69,12 @@ def test_the_title_of_a_metric_that_has_stopped_improving_says_how_much_worse_it
     assert title(given) == f"{said}, while training falls"
 
 
+def test_a_rise_that_noise_explains_is_not_called_worse_and_another_is_said_as_tested():
+    said = "val_loss has not clearly improved since step 30, while training falls"
+    assert title({**RISEN, "worse": 0.0}) == said
+    assert title({**RISEN, "worse": 0.05}) == "val_loss was best at step 30; 10% worse since, while training falls"
+
+
 def test_a_declared_metric_leads_even_while_a_validation_loss_has_stopped():
     reward = metric(-10.0, 5.0, 9.0, name="reward", mode="max", declared=True)
     assert title(RISEN, reward) == "reward is best at step 30 so far: 9"
