@@ -55,6 +55,12 @@ class MetricCurve:
         return [value for value in self.values if value is not None]
 
     @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest value, the best one among them, which a curve of merged values may not reach."""
+        values = self.finite if self.best is None else [*self.finite, self.best[1]]
+        return min(values), max(values)
+
+    @property
     def fall_back(self) -> float:
         """By how much the metric is worse than at its best, in its own units; never negative."""
         if self.best is None or self.last is None:
@@ -89,8 +95,7 @@ def _curve(metric: Mapping[str, Any]) -> MetricCurve:
     known = None if best is None else _drawable(best["value"])
     found = _best(points, mode) if best is None or known is None else (int(best["step"]), known)
     steps = _thinned(sorted(points))
-    if found is not None:
-        points.setdefault(*found)
+    if found is not None and found[0] in points:
         steps = sorted({*steps, found[0]})
     return MetricCurve(
         shortened(str(metric["name"]), LONGEST_NAME),

@@ -66,7 +66,7 @@ def _fits_beside(curve: MetricCurve, losses: Sequence[float]) -> bool:
     values = curve.finite
     if curve.mode == "max" or not (values and losses) or (curve.declared and "loss" not in curve.name.lower()):
         return False
-    low, high = _range([*values, *losses])
+    low, high = _range([*values, *curve.range, *losses])
     scale: Callable[[float], float] = math.log if low > 0 and high > FAR * low else float
     whole = scale(high) - scale(low)
     if not whole > 0:
@@ -82,7 +82,7 @@ def _fits_beside(curve: MetricCurve, losses: Sequence[float]) -> bool:
 def _frame(curve: MetricCurve) -> tuple[float, float]:
     """Return the range of the metric, without earlier values that are far worse if it has stopped improving."""
     values = curve.finite
-    low, high = min(values), max(values)
+    low, high = curve.range
     late = sorted(values[len(values) // 2 :])
     calm = late[int(0.1 * len(late)) : len(late) - int(0.1 * len(late))]
     reach = REACH * max(curve.fall_back, calm[-1] - calm[0])

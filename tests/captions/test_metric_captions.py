@@ -153,11 +153,11 @@ def test_a_long_curve_is_thinned_and_keeps_its_first_its_last_and_its_best_value
     assert 1234 in curve.steps
 
 
-def test_a_best_value_between_the_points_is_added_to_the_curve():
-    (curve,) = metric_curves([metric(1.0, 0.9, 0.95, best=(15, -0.2))])
-    assert curve.steps == (10, 15, 20, 30)
-    assert curve.values == (1.0, -0.2, 0.9, 0.95)
-    metric_chart([metric(1.0, 0.9, 0.95, best=(15, -0.2), since=15)], STEPS, FALLING)
+def test_a_best_value_between_merged_points_is_within_the_frame_but_no_point_of_the_curve():
+    merged = metric(1.0, 0.9, 0.95, best=(15, -0.2), since=15, name="wer", declared=True)
+    (curve,) = metric_curves([merged])
+    assert (curve.steps, curve.best) == ((10, 20, 30), (15, -0.2))
+    assert metric_chart([merged], STEPS, FALLING).panels[1].frame == (-0.2, 1.0)
 
 
 @pytest.mark.parametrize("value", [1e300, -1e300, math.inf, math.nan, None])
