@@ -9,6 +9,7 @@ import { lineFigure } from "./lines.js";
 import { metricFigure } from "./metrics.js";
 import { capitalised, plural } from "./numbers.js";
 import { planeFigure } from "./plane.js";
+import { ofTraining } from "./states.js";
 import { timelineFigure } from "./timeline.js";
 import { trialFigure } from "./trials.js";
 
@@ -42,7 +43,7 @@ export function runPanel(name, { parts, skipped }, news, memory, { shared, order
   }
   let card = h("section", { hidden: true }), timeline = null, latest = news;
   const makeCard = () => {
-    const chosen = course.verdicts.find(({ step }) => step === memory.verdict) ?? null;
+    const chosen = ofTraining(course).find(({ step }) => step === memory.verdict) ?? null;
     const made = attempt(() => verdictCard(course, latest, chosen, () => choose(null)));
     card.replaceWith(made);
     card = made;
