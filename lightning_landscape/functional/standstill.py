@@ -61,10 +61,12 @@ def standstill(values: Sequence[float]) -> Standstill | None:
     stopped falling if in one of these windows the fall of the line is not significant (1.64 standard errors), and if
     besides a fall that counts as progress is excluded, as in the equivalence test of `Trend` [Schuirmann87]_. The
     margin of that test is 2.5 standard errors, widened for few values as Student's t [CornishFisher38]_. What counts as
-    progress is the share of `gained` that `tolerance_over` gives for the window; for noisy values it is up to two standard
-    deviations of a single value, but at most three tenths of the mean speed so far. They are worse than their best level
-    if they rise significantly from there, by more than an eighth of `gained`. The noise comes from the second differences of the values, as their median [Gasser86]_, so
-    that neither a trend nor a single jump adds to it.
+    progress is the share of `gained` that `tolerance_over` gives for the window; for noisy values it is up to two
+    standard deviations of a single value, but at most three tenths of the mean speed so far. The values are worse than
+    their best level if they rise significantly from there, by more than an eighth of `gained`.
+
+    The noise comes from the second differences of the values, as their median [Gasser86]_, so that neither a trend nor
+    a single jump adds to it.
 
     >>> falling = standstill([2.0 / (1 + i) for i in range(30)])
     >>> resting = standstill([2.0 - min(i, 10) / 10 for i in range(30)])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from lightning_landscape.functional.standstill import Standstill, standstill
 
 Mode = Literal["min", "max"]
 """whether the metric should fall or rise"""
+Declared: TypeAlias = Mapping[str, Mode]
+"""the metrics that the user has named, and the mode of each"""
 POINTS = 200
 """most points that are kept; when there are as many, neighbours are merged"""
 RESTS = 0.1
@@ -99,6 +101,10 @@ class MetricHistory:
     def step_of(self, place: int) -> int:
         """Return the step of a point."""
         return int(_number(self.points[place][0]))
+
+    def value_at(self, place: int) -> float:
+        """Return the value of a point."""
+        return _number(self.points[place][1])
 
     def value_of(self, level: float) -> float:
         """Return a level of `shown`, in which a larger value is worse, in the units of the metric."""
