@@ -14,6 +14,7 @@ from lightning_landscape.callbacks._validation import (
     check_numbers,
     check_sequences,
     check_share,
+    declared_metrics,
 )
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.logged_scalars import Choice, check_choice
@@ -43,6 +44,7 @@ from lightning_landscape.probes import FIRST_LOOK, PathPlane, TryAlternatives, f
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
+from lightning_landscape.tracking.metric_history import Mode
 from lightning_landscape.tracking.step_record import StepRecord
 
 if TYPE_CHECKING:
@@ -65,7 +67,15 @@ class LandscapeMonitor(Monitor):
     ``descent``. TensorBoard's Text tab shows each verdict, and its Landscape tab the whole run. Each alarm is a
     `LandscapeWarning`.
 
+    Where the module logs a validation loss, the report says since when it has not improved, and a verdict without alarm
+    says if the model memorises its training data.
+
     Args:
+        monitor: the name of a metric that the module logs, such as "val_acc" or "reward", or a list of names. Whether
+            it has stopped improving is tested by its own noise, and ``landscape/plateau_length/<name>`` says for how
+            many steps. It is an alarm if it has never improved, or has lost what it had gained. While it improves, a
+            training loss that stands still is no alarm.
+        mode: "min" if the metric should fall, "max" if it should rise; a list for several metrics of both kinds.
         every_n_steps: optimizer steps between two evaluations of the loss along lines; None for a tenth of the run.
         anchors: where the lines start: "initial", "previous", "best", or paths of checkpoint files.
         num_points: number of points on a line from the anchor to the present weights.
@@ -97,13 +107,16 @@ class LandscapeMonitor(Monitor):
 
     Raises:
         ValueError: if a number is out of range, there is no anchor, a probe, detector or remedy is no function, or
-            `effort` is unknown or contradicts another argument, or `log_scalars` names an unknown scalar.
+            `effort` is unknown or contradicts another argument, `log_scalars` names an unknown scalar, or `mode` is
+            neither "min" nor "max".
     """
 
     @accepts_old_names
     def __init__(
         self,
         *,
+        monitor: str | Sequence[str] | None = None,
+        mode: Mode | Sequence[Mode] = "min",
         every_n_steps: int | None = None,
         anchors: Sequence[str] = ("initial", "previous", "best"),
         num_points: int = 11,
@@ -159,6 +172,7 @@ class LandscapeMonitor(Monitor):
                 "norm_every_n_steps": norm_every_n_steps,
             },
             dirpath=dirpath or "",
+            metrics=declared_metrics(monitor, mode),
         )
         self._log_scalars = log_scalars
 

@@ -165,9 +165,15 @@ def timeline_figures(state: RunState) -> dict[str, Figure]:
     return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts, ranges)}
 
 
+def all_verdicts(state: RunState) -> list[Verdict]:
+    """Return the verdicts on the training loss and on metrics, in the order in which they were reached."""
+    return sorted([*state.verdicts, *state.metrics.verdicts], key=lambda verdict: verdict.step)
+
+
 def in_short(state: RunState) -> str:
     """Return a few words on the run, for the `repr` of a monitor."""
-    verdict = f", {state.verdicts[-1].title} since step {state.verdicts[-1].since}" if state.verdicts else ""
+    latest = all_verdicts(state)[-1:]
+    verdict = "".join(f", {verdict.title} since step {verdict.since}" for verdict in latest)
     return f"{state.steps} step{'s' * (state.steps != 1)} watched{verdict}" if state.steps else "no fit watched"
 
 
@@ -176,7 +182,7 @@ def report_of(state: RunState, *parts: HasNotes) -> Report:
     notes = [note for part in (state, *parts) for note in part.notes()]
     stopwatch = next((part for part in parts if isinstance(part, Stopwatch)), None)
     below = [note for part in (state, *parts) if part is not stopwatch for note in part.notes()]
-    return Report(state.steps, state.progress.level, state.verdicts, notes, document_of(state, stopwatch, below))
+    return Report(state.steps, state.progress.level, all_verdicts(state), notes, document_of(state, stopwatch, below))
 
 
 def document_of(
@@ -198,7 +204,7 @@ def document_of(
         "status": state.status,
         **facts_of(state, stopwatch, noise.get("noise_scale")),
     }
-    parts = state.document.document(state.verdicts, state.readings, **known)
+    parts = state.document.document(all_verdicts(state), state.readings, **known)
     if gradients.history:
         parts["gradients"] = {**heat_map(gradients.steps, gradients.groups, gradients.history), **noise}
     return parts

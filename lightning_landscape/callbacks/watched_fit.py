@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Self
 
 from lightning_landscape.callbacks.logged_scalars import Choice
-from lightning_landscape.callbacks.views import HasNotes, in_short, report_of
+from lightning_landscape.callbacks.views import HasNotes, all_verdicts, in_short, report_of
 from lightning_landscape.errors import LandscapeWarning
 from lightning_landscape.evidence import Finding, Verdict
 from lightning_landscape.evidence.readings_log import ReadingsLog
@@ -203,8 +203,8 @@ class ReportingCallback(Callback):
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """The verdicts of the run in order, one for each plateau."""
-        return tuple(self._reported_fit.state.verdicts)
+        """The verdicts of the run in order, one for each plateau of the training loss or of a metric."""
+        return tuple(all_verdicts(self._reported_fit.state))
 
     @property
     def verdict(self) -> Verdict | None:
