@@ -26,6 +26,7 @@ from lightning_landscape.callbacks.views import (
     gradient_scalars,
     line_figures,
     line_scalars,
+    metric_figures,
     noise_scalar,
     plane_figures,
     progress_scalars,
@@ -63,9 +64,9 @@ class LandscapeMonitor(Monitor):
     ``plateau_length``, ``loss_trend``, ``noise_scale``, ``barrier`` and ``verdict``. With ``log_scalars="all"``, the
     loggers also get ``overhead`` (the time of the monitor over that of training), and after a diagnosis
     ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; ``trainer.callback_metrics`` always holds all of them.
-    Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>``, and once for each alarm ``plane`` and
-    ``descent``. TensorBoard's Text tab shows each verdict, and its Landscape tab the whole run. Each alarm is a
-    `LandscapeWarning`.
+    Pictures: ``landscape/timeline``, ``metrics``, ``grad_norms``, ``line_from_<anchor>``, and once for each alarm
+    ``plane`` and ``descent``. TensorBoard's Text tab shows each verdict, and its Landscape tab the whole run. Each
+    alarm is a `LandscapeWarning`.
 
     Where the module logs a validation loss, the report says since when it has not improved, and a verdict without alarm
     says if the model memorises its training data.
@@ -198,6 +199,7 @@ class LandscapeMonitor(Monitor):
         readings, verdicts = self._state.readings, self._state.verdicts
         pictures = (
             timeline_figures(self._state)
+            | metric_figures(self._state)
             | trial_figures(self._state)
             | gradient_figures(self._state.gradients)
             | line_figures(readings)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_landscape.callbacks.run_facts import facts_of
-from lightning_landscape.captions import distinct_anchors, trial_chart
+from lightning_landscape.captions import distinct_anchors, metric_chart, trial_chart
 from lightning_landscape.evidence import CAUSES, Curvature, GradientNoise, Line, Plane, ReadingsLog, Spectrum, Verdict
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.stopwatch import Stopwatch
@@ -158,11 +158,20 @@ def timeline_figures(state: RunState) -> dict[str, Figure]:
     """Return the figure of the loss with the verdicts; nothing before the first check."""
     from lightning_landscape.plots import timeline_figure
 
-    curve = state.document.document()["course"]["curve"]
+    curve = state.document.curve()
     if not curve["step"]:
         return {}
     ranges = curve["low"], curve["high"]
     return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts, ranges)}
+
+
+def metric_figures(state: RunState) -> dict[str, Figure]:
+    """Return the figure of the validation loss and the declared metrics; nothing before the first value."""
+    from lightning_landscape.plots import metrics_figure
+
+    curve = state.document.curve()
+    chart = metric_chart(state.metrics.drawn(), curve["step"], curve["loss"])
+    return {"metrics": metrics_figure(chart, curve["step"], curve["loss"])} if chart is not None else {}
 
 
 def all_verdicts(state: RunState) -> list[Verdict]:
@@ -204,7 +213,7 @@ def document_of(
         "status": state.status,
         **facts_of(state, stopwatch, noise.get("noise_scale")),
     }
-    parts = state.document.document(all_verdicts(state), state.readings, **known)
+    parts = state.document.document(all_verdicts(state), state.readings, state.metrics.drawn(), **known)
     if gradients.history:
         parts["gradients"] = {**heat_map(gradients.steps, gradients.groups, gradients.history), **noise}
     return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -38,6 +39,8 @@ class MetricCurve:
     """step and value of the best one; None if no value is finite"""
     since: int | None
     """the step since which it has not improved beyond its noise; None while it may still improve"""
+    level: float | None = None
+    """the best level, a mean over neighbouring values, from which `worse` is measured; None if it is unknown"""
     worse: float | None = None
     """by how much it is worse than at its best, as was tested against its noise; None if that was not tested"""
 
@@ -71,9 +74,14 @@ class MetricCurve:
         return max(0.0, worse if self.mode == "min" else -worse)
 
     @property
+    def reference(self) -> float:
+        """The value from which `fall_back` is measured; NaN if no value is finite."""
+        return self.level if self.level is not None else self.best[1] if self.best is not None else math.nan
+
+    @property
     def is_worse(self) -> bool:
         """Whether the latest value is clearly worse than the best one."""
-        return self.best is not None and self.fall_back > SAME * abs(self.best[1])
+        return self.fall_back > SAME * abs(self.reference)
 
 
 def metric_curves(metrics: Sequence[Mapping[str, Any]]) -> list[MetricCurve]:
@@ -81,8 +89,9 @@ def metric_curves(metrics: Sequence[Mapping[str, Any]]) -> list[MetricCurve]:
 
     Args:
         metrics: mappings with the keys "name", "mode", "declared", "step" and "value" (lists of equal length), "best"
-            (None, or a mapping with "step" and "value") and "since" (a step, or None), and perhaps "worse", by how much
-            the metric is worse than at its best beyond noise; without it, the latest and the best value are compared.
+            (None, or a mapping with "step" and "value") and "since" (a step, or None). With "level", the best mean over a
+            few values, and "worse", by how much the metric is worse than that beyond its noise, these are what is
+            said; without them, the latest and the best value are compared.
     """
     curves = [curve for curve in map(_curve, metrics) if curve.steps]
     return sorted(curves, key=lambda curve: not curve.declared)
@@ -105,6 +114,7 @@ def _curve(metric: Mapping[str, Any]) -> MetricCurve:
         tuple(points[step] for step in steps),
         found,
         None if since is None else int(since),
+        _drawable(metric.get("level")),
         _drawable(metric.get("worse")),
     )
 

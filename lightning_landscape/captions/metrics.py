@@ -119,11 +119,12 @@ def _title(curve: MetricCurve, training: Sequence[tuple[int, float]]) -> str:
     while_falling = ", while training falls" if falls([loss for step, loss in training if step >= curve.since]) else ""
     if not curve.is_worse:
         return f"{name} has not clearly improved since step {curve.since:,}{while_falling}"
-    return f"{name} was best at step {curve.best[0]:,}; {_worse(curve, curve.best[1])}{while_falling}"
+    return f"{name} was best at step {curve.best[0]:,}; {_worse(curve)}{while_falling}"
 
 
-def _worse(curve: MetricCurve, best: float) -> str:
+def _worse(curve: MetricCurve) -> str:
     """Return in words by how much the metric is worse than at its best; in percent for losses, which are positive."""
+    best = curve.reference
     if curve.mode == "max":
         return f"down from {number(best)} to {number(best - curve.fall_back)} since"
     now = best + curve.fall_back

@@ -138,7 +138,8 @@ def in_short(course: Mapping[str, Any]) -> Content:
     """Return the fields of the part "course" that the overview shows; a damaged record gives fewer."""
     short = {name: course[name] for name in OF_A_RUN if name in course}
     try:
-        verdicts = course["verdicts"][-2:]  # the present one, and the one before
+        of_training = [verdict for verdict in course["verdicts"] if verdict.get("metric") is None]
+        verdicts = of_training[-2:]  # the present one, and the one before
         short["verdicts"] = [{name: verdict.get(name) for name in OF_A_VERDICT} for verdict in verdicts]
         short["segments"] = course["segments"][-1:]
         curve = course["curve"]

@@ -111,7 +111,7 @@ class MetricHistory:
         return self._sign * level
 
     def drawn(self) -> dict[str, Any]:
-        """Return the curve, the best value and since when it has not improved, as builtins."""
+        """Return the curve, the best value, since when it has not improved, and how much worse it is, as builtins."""
         points = [*self.points, *([_merged(self._open)] if self._open else [])]
         return {
             "name": self.name,
@@ -121,6 +121,8 @@ class MetricHistory:
             "value": [_number(point[1]) for point in points],
             "best": None if self.best is None else {"step": self.best[0], "value": self.best[1]},
             "since": self.since,
+            "level": None if self.shown is None else self.value_of(self.shown.best),
+            "worse": None if self.shown is None else self.shown.worse,
         }
 
     def state_dict(self) -> dict[str, Any]:
