@@ -45,9 +45,7 @@ class RunState:
         metrics: the declared metrics, and the mode of each.
     """
 
-    def __init__(
-        self, horizon: int | None = None, groups: Sequence[str] = (), declared: Declared | None = None
-    ) -> None:
+    def __init__(self, horizon: int | None = None, groups: Sequence[str] = (), metrics: Declared | None = None) -> None:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
         self.readings = ReadingsLog()
