@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lightning_landscape._text import shortened
+from lightning_landscape.captions.falling import falls
 
 CURVES = 4
 """most metrics that are drawn"""
@@ -40,9 +41,9 @@ class MetricCurve:
     since: int | None
     """the step since which it has not improved beyond its noise; None while it may still improve"""
     level: float | None = None
-    """the best level, a mean over neighbouring values, from which `worse` is measured; None if it is unknown"""
-    worse: float | None = None
-    """by how much it is worse than at its best, as was tested against its noise; None if that was not tested"""
+    """the best mean over neighbouring values; None to compare single values"""
+    now: float | None = None
+    """the mean over the latest values"""
 
     @property
     def last(self) -> tuple[int, float] | None:
@@ -64,24 +65,25 @@ class MetricCurve:
         return min(values), max(values)
 
     @property
-    def fall_back(self) -> float:
-        """By how much the metric is worse than at its best, in its own units; never negative."""
-        if self.best is None or self.last is None:
-            return 0.0
-        if self.worse is not None:
-            return self.worse
-        worse = self.last[1] - self.best[1]
-        return max(0.0, worse if self.mode == "min" else -worse)
+    def levels(self) -> tuple[float, float]:
+        """The best and the latest level, or else the best and the latest value; NaN if no value is finite."""
+        if self.level is not None and self.now is not None:
+            return self.level, self.now
+        return (self.best[1], self.last[1]) if self.best is not None and self.last is not None else (math.nan, math.nan)
 
     @property
-    def reference(self) -> float:
-        """The value from which `fall_back` is measured; NaN if no value is finite."""
-        return self.level if self.level is not None else self.best[1] if self.best is not None else math.nan
+    def fall_back(self) -> float:
+        """By how much the metric is worse than at its best, in its own units; never negative."""
+        best, now = self.levels
+        return max(0.0, now - best if self.mode == "min" else best - now)
 
     @property
     def is_worse(self) -> bool:
-        """Whether the latest value is clearly worse than the best one."""
-        return self.fall_back > SAME * abs(self.reference)
+        """Whether the metric has become worse since its best value, by more than its values scatter."""
+        if self.best is None or self.fall_back <= SAME * abs(self.levels[0]):
+            return False
+        since = [v for step, v in zip(self.steps, self.values, strict=True) if v is not None and step >= self.best[0]]
+        return falls([-value for value in since] if self.mode == "min" else since)
 
 
 def metric_curves(metrics: Sequence[Mapping[str, Any]]) -> list[MetricCurve]:
@@ -89,9 +91,8 @@ def metric_curves(metrics: Sequence[Mapping[str, Any]]) -> list[MetricCurve]:
 
     Args:
         metrics: mappings with the keys "name", "mode", "declared", "step" and "value" (lists of equal length), "best"
-            (None, or a mapping with "step" and "value") and "since" (a step, or None). With "level", the best mean over a
-            few values, and "worse", by how much the metric is worse than that beyond its noise, these are what is
-            said; without them, the latest and the best value are compared.
+            (None, or a mapping with "step" and "value") and "since" (a step, or None). With "level" and "now", the best
+            and the latest mean over a few values, these are compared; without them, the best and the latest value.
     """
     curves = [curve for curve in map(_curve, metrics) if curve.steps]
     return sorted(curves, key=lambda curve: not curve.declared)
@@ -115,7 +116,7 @@ def _curve(metric: Mapping[str, Any]) -> MetricCurve:
         found,
         None if since is None else int(since),
         _drawable(metric.get("level")),
-        _drawable(metric.get("worse")),
+        _drawable(metric.get("now")),
     )
 
 

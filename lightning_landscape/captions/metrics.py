@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
 from typing import Any
 
 from lightning_landscape._text import percent, ratio, shortened
 from lightning_landscape.captions.caption import Caption
+from lightning_landscape.captions.falling import falls
 from lightning_landscape.captions.metric_curves import CURVES, MetricCurve, metric_curves
 from lightning_landscape.captions.metric_panels import TRAINING, Panel, metric_panels
 
-LEAST_POINTS = 6
-"""points of the training loss from which on it is said whether it falls"""
-ERRORS = 2.5
-"""standard errors by which the training loss has to differ between both ends to be called falling"""
 SHORT_NAME = 26
 """characters of the name of a metric in a sentence"""
 LISTED = 2
@@ -94,19 +90,6 @@ def since_words(curve: MetricCurve) -> str | None:
     return None if curve.since is None else f"not clearly better since step {curve.since:,}"
 
 
-def falls(losses: Sequence[float]) -> bool:
-    """Return whether losses fall clearly: the last third is lower than the first by several standard errors.
-
-    >>> falls([1.0, 0.9, 0.8, 0.7, 0.6, 0.5]), falls([1.0, 0.9, 1.1, 0.9, 1.0, 1.1]), falls([2.0, 1.0])
-    (True, False, False)
-    """
-    third = len(losses) // 3
-    if len(losses) < LEAST_POINTS:
-        return False
-    first, last = losses[:third], losses[-third:]
-    return fmean(first) - fmean(last) > ERRORS * math.sqrt((variance(first) + variance(last)) / third)
-
-
 def _title(curve: MetricCurve, training: Sequence[tuple[int, float]]) -> str:
     name = shortened(curve.name, SHORT_NAME)
     if curve.best is None or curve.last is None:
@@ -124,10 +107,9 @@ def _title(curve: MetricCurve, training: Sequence[tuple[int, float]]) -> str:
 
 def _worse(curve: MetricCurve) -> str:
     """Return in words by how much the metric is worse than at its best; in percent for losses, which are positive."""
-    best = curve.reference
+    best, now = curve.levels
     if curve.mode == "max":
-        return f"down from {number(best)} to {number(best - curve.fall_back)} since"
-    now = best + curve.fall_back
+        return f"down from {number(best)} to {number(now)} since"
     if best <= 0:
         return f"up from {number(best)} to {number(now)} since"
     if now >= 10 * best:

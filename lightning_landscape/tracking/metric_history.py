@@ -111,7 +111,7 @@ class MetricHistory:
         return self._sign * level
 
     def drawn(self) -> dict[str, Any]:
-        """Return the curve, the best value, since when it has not improved, and how much worse it is, as builtins."""
+        """Return the curve, its best value and levels, and since when it has not improved, as builtins."""
         points = [*self.points, *([_merged(self._open)] if self._open else [])]
         return {
             "name": self.name,
@@ -122,7 +122,7 @@ class MetricHistory:
             "best": None if self.best is None else {"step": self.best[0], "value": self.best[1]},
             "since": self.since,
             "level": None if self.shown is None else self.value_of(self.shown.best),
-            "worse": None if self.shown is None else self.shown.worse,
+            "now": None if self.shown is None else self.value_of(self.shown.now),
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from lightning_landscape.captions import best_words, metric_chart, since_words
+from lightning_landscape.captions.falling import falls
 from lightning_landscape.captions.metric_curves import CURVES, LONGEST_NAME, POINTS, metric_curves
-from lightning_landscape.captions.metrics import falls
 
 STEPS = range(100)
 FALLING = [2.0 * 0.97**step for step in STEPS]
@@ -57,10 +57,13 @@ def test_the_title_of_a_metric_that_may_still_improve_names_its_best_value(given
     ("given", "said"),
     [
         (metric(1.0, 0.5, 0.502, 0.501, since=20), "val_loss has not clearly improved since step 20"),
-        (metric(1.0, 0.01, 0.5, since=20), "val_loss was best at step 20; 50 times as high since"),
-        (metric(-1.0, -3.0, -2.0, since=20), "val_loss was best at step 20; up from -3 to -2 since"),
+        (metric(1.0, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, since=20), "val_loss was best at step 20; 50 times as high since"),
         (
-            metric(0.2, 0.9, 0.8, name="acc", mode="max", since=20),
+            metric(-1.0, -3.0, -2.8, -2.6, -2.4, -2.2, -2.0, since=20),
+            "val_loss was best at step 20; up from -3 to -2 since",
+        ),
+        (
+            metric(0.2, 0.9, 0.88, 0.86, 0.84, 0.82, 0.8, name="acc", mode="max", since=20),
             "acc was best at step 20; down from 0.9 to 0.8 since",
         ),
     ],
@@ -69,10 +72,16 @@ def test_the_title_of_a_metric_that_has_stopped_improving_says_how_much_worse_it
     assert title(given) == f"{said}, while training falls"
 
 
-def test_a_rise_that_noise_explains_is_not_called_worse_and_another_is_said_as_tested():
-    said = "val_loss has not clearly improved since step 30, while training falls"
-    assert title({**RISEN, "worse": 0.0}) == said
-    assert title({**RISEN, "worse": 0.05}) == "val_loss was best at step 30; 10% worse since, while training falls"
+def test_the_best_and_the_latest_level_are_compared_where_they_are_known():
+    levels = {**RISEN, "level": 0.51, "now": 0.555}
+    assert title(levels) == "val_loss was best at step 30; 8.8% worse since, while training falls"
+
+
+def test_a_best_value_by_chance_does_not_make_the_others_worse():
+    scatter = [0.5 + 0.02 * (-1) ** i for i in range(12)]
+    assert title(metric(2.0, 0.45, *scatter, since=20)) == (
+        "val_loss has not clearly improved since step 20, while training falls"
+    )
 
 
 def test_a_declared_metric_leads_even_while_a_validation_loss_has_stopped():

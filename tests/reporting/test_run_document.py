@@ -240,7 +240,7 @@ def metric(name="val_loss", values=(1.0, 0.5, 0.6), since=20):
 
 def test_metrics_are_a_part_of_the_document_with_their_title_and_their_labels():
     (part,) = [after(90).document(metrics=[metric()])["metrics"]]
-    assert part["title"] == "val_loss was best at step 20; 20% worse since"
+    assert part["title"] == "val_loss has not clearly improved since step 20"
     assert part["schema"] == 1
     (drawn,) = [one for panel in part["panels"] for one in panel["metrics"]]
     assert (drawn["steps"], drawn["values"], drawn["best"]) == ([10, 20, 30], [1.0, 0.5, 0.6], [20, 0.5])
