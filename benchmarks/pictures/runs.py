@@ -80,7 +80,7 @@ class Run:
     clip: float | None = None
     """largest norm of the gradient"""
     images: int | None = None
-    """number of images to train on, a tenth of them with a random label; the others are for validation"""
+    """number of images to train on, a fifth of them with a random label; the others are for validation"""
 
     def module(self) -> L.LightningModule:
         """Return the module before training."""
@@ -97,7 +97,7 @@ RUNS = (
     Run("small_rate", 20, rate=2e-6),
     Run("large_rate", 20, rate=3.0),
     Run("spike", 20, rate=0.02, spike_at=600, clip=1.0),
-    Run("memorises", 120, rate=0.02, images=300),
+    Run("memorises", 120, rate=0.05, images=300),
 )
 
 
@@ -118,7 +118,7 @@ def train(run: Run, effort: Setting = "standard", probes: Sequence[Probe] | None
         order = torch.randperm(len(labels))
         inputs, labels = inputs[order], labels[order]
         others = DataLoader(TensorDataset(inputs[run.images :], labels[run.images :]), batch_size=2000)
-        wrong = torch.randint(10, (run.images // 10,))
+        wrong = torch.randint(10, (run.images // 5,))
         data = TensorDataset(inputs[: run.images], torch.cat([wrong, labels[len(wrong) : run.images]]))
     monitor = LandscapeMonitor(effort=effort, probes=probes)
     trainer = L.Trainer(

@@ -10,7 +10,7 @@ from lightning_landscape.captions.metric_curves import MetricCurve
 
 TRAINING = "training loss"
 """the name of the curve of the training loss"""
-LEGIBLE = 0.15
+LEGIBLE = 0.25
 """share of a common axis that each of two curves has to cover; else each gets a panel of its own"""
 SEEN = 0.08
 """share of a common axis that the fall from the best to the latest value has to cover"""
