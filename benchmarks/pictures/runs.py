@@ -97,7 +97,7 @@ RUNS = (
     Run("small_rate", 20, rate=2e-6),
     Run("large_rate", 20, rate=3.0),
     Run("spike", 20, rate=0.02, spike_at=600, clip=1.0),
-    Run("memorises", 120, rate=0.05, images=300),
+    Run("memorises", 120, rate=0.02, images=300),
 )
 
 

@@ -213,7 +213,8 @@ def document_of(
         "status": state.status,
         **facts_of(state, stopwatch, noise.get("noise_scale")),
     }
-    parts = state.document.document(all_verdicts(state), state.readings, state.metrics.drawn(), **known)
+    curves = state.metrics.drawn()
+    parts = state.document.document(all_verdicts(state), state.readings, metrics=curves, **known)
     if gradients.history:
         parts["gradients"] = {**heat_map(gradients.steps, gradients.groups, gradients.history), **noise}
     return parts

@@ -9,12 +9,17 @@ LOST = 0.5
 """From this share of its gain on, a metric has lost what it had gained"""
 LONG = 1 / 3
 """Share of the run after which a metric that has never improved is an alarm; before it, many rewards stand still"""
+EARLY_STEPS, EARLY_SHARE = 50, 0.005
+"""A first value after at most this many steps, or this share of the run, shows what the model could before training"""
 TRAINING_FELL = 0.05
 """Share of the whole fall of the training loss that must come after the best validation, for training to still fall"""
-NOTHING_GAINED = 0.05
-"""Up to this share of the fall of the training loss, fresh data have gained nothing"""
+NOTHING_GAINED = 0.1
+"""Up to this share of the fall of the training loss, other data have gained nothing"""
 SAME_QUANTITY = 0.5
 """A validation loss that begins farther than this share of the fall from the training loss is another quantity"""
+RISEN, OF_TRAINING = 0.2, 0.5
+"""For the model to memorise, the validation loss must have lost this share of its gain, and must have risen by this
+share of what the training loss fell meanwhile"""
 CLEAR_FALL = 4.0
 """Standard deviations of a single loss by which the training loss must have fallen for something to be learned"""
 
@@ -23,13 +28,15 @@ def stands_still(evidence: Evidence) -> Verdict | None:
     """Return the verdict on a declared metric that has stopped improving; None if it has not.
 
     It is an alarm if the metric has never improved, for a third of the run, or has lost half of what it had gained. A
-    metric that has improved and then rests may be as good as it gets, so that is no alarm.
+    metric that has improved and then rests may be as good as it gets, so that is no alarm. It may have improved before
+    its first value, in the first epoch, where the training loss has fallen.
     """
     metric = evidence.get(MetricTrend)
     if metric is None or not metric.declared or (metric.since is None and not _lost(metric)):
         return None
-    never = not metric.gained
-    stuck = _lost(metric) or (never and (metric.elapsed is None or metric.elapsed >= LONG))
+    waited = metric.elapsed is None or metric.elapsed >= LONG
+    never = not metric.gained and (_is_early(metric) or not _has_learned(evidence.get(LossLevel)))
+    stuck = _lost(metric) or (never and waited)
     finding = Finding(
         "metric-stands-still",
         Cause.UNDECIDED,
@@ -43,10 +50,10 @@ def stands_still(evidence: Evidence) -> Verdict | None:
 def fresh_data_gain_nothing(evidence: Evidence) -> Verdict | None:
     """Return the verdict, without alarm, that the validation loss never fell below the loss of the initial weights."""
     metric, level = evidence.get(MetricTrend), evidence.get(LossLevel)
-    if metric is None or metric.rises or level is None or level.start_spread is None or metric.training_first is None:
+    if metric is None or metric.rises or level is None or metric.training_first is None:
         return None
     fall = level.start - level.now
-    if fall <= CLEAR_FALL * level.start_spread or fall <= TRAINING_FELL * abs(level.start):
+    if not _has_learned(level):
         return None
     if abs(metric.first - metric.training_first) > SAME_QUANTITY * fall:
         return None
@@ -71,14 +78,17 @@ def memorises(evidence: Evidence) -> Verdict | None:
     metric, level = evidence.get(MetricTrend), evidence.get(LossLevel)
     if metric is None or metric.rises or not metric.worse or level is None or metric.training_best is None:
         return None
-    if metric.training_fell <= TRAINING_FELL * (level.start - level.now):
+    fell = metric.training_fell
+    if fell <= TRAINING_FELL * (level.start - level.now) or metric.worse < max(
+        RISEN * metric.gained, OF_TRAINING * fell
+    ):
         return None
     finding = Finding(
         "memorises",
         Cause.SETTLED,
         f"Since step {metric.best_step} the training loss still fell, from {metric.training_best:.3g} to "
         f"{metric.training_now:.3g}, but `{metric.name}` has risen{_by(metric)}, from {metric.best:.3g} to "
-        f"{metric.now:.3g}: the model memorises its training data.",
+        f"{metric.now:.3g}.",
         f"keep the weights of step {metric.best_step}: `ModelCheckpoint(monitor={metric.name!r})` keeps the best, and "
         f"`EarlyStopping({metric.name!r}, patience=10)` ends such a run.\n"
         "more data, augmentation, dropout, or weight decay, as in `AdamW(..., weight_decay=0.1)`.",
@@ -90,13 +100,12 @@ def memorises(evidence: Evidence) -> Verdict | None:
 def sentence(metric: MetricTrend) -> str:
     """Return what is known of the metric: whether it still improves, or since when it has not, with its levels."""
     rises, name = ("risen", "rises") if metric.rises else ("fallen", "falls"), f"`{metric.name}`"
-    if _lost(metric):
+    if metric.worse:
         turned = "fallen" if metric.rises else "risen"
-        lost = f"{percent(min(1.0, metric.worse / metric.gained))} of what it had gained is lost"
-        return (
-            f"{name} has {turned} from {metric.best:.4g}, its best level (step {metric.best_step}), to "
-            f"{metric.now:.4g}: {lost}."
-        )
+        share = percent(min(1.0, metric.worse / metric.gained)) if metric.gained else ""
+        lost = f": {share} of what it had gained is lost" if share else ""
+        best = f"its best level, {metric.best:.4g} (step {metric.best_step}),"
+        return f"{name} has {turned} from {best} to {metric.now:.4g}{lost}."
     if metric.since is None:
         still = f" still {rises[1]}:" if metric.gained else " has not clearly changed yet:"
         return f"{name}{still} from {metric.first:.4g} to {metric.now:.4g} in {metric.values} values."
@@ -115,6 +124,20 @@ def _lost(metric: MetricTrend) -> bool:
     return metric.gained > 0 and metric.worse >= LOST * metric.gained
 
 
+def _is_early(metric: MetricTrend) -> bool:
+    """Return whether the first value shows what the model could before training."""
+    horizon = metric.step / metric.elapsed if metric.elapsed else metric.step
+    return metric.first_step <= max(EARLY_STEPS, EARLY_SHARE * horizon)
+
+
+def _has_learned(level: LossLevel | None) -> bool:
+    """Return whether the training loss has clearly fallen from its start."""
+    if level is None or level.start_spread is None:
+        return False
+    fall = level.start - level.now
+    return fall > CLEAR_FALL * level.start_spread and fall > TRAINING_FELL * abs(level.start - level.floor)
+
+
 def _title(metric: MetricTrend) -> str:
     if _lost(metric):
         return f"{metric.name} has {'fallen' if metric.rises else 'risen'} from its best"
@@ -129,7 +152,7 @@ def _beside(evidence: Evidence) -> str:
     if metric is None or level is None or metric.training_best is None or metric.training_now is None:
         return ""
     change = f"from {metric.training_best:.3g} at step {metric.best_step} to {metric.training_now:.3g}"
-    if metric.training_fell > TRAINING_FELL * abs(level.start - level.best):
+    if metric.training_fell > max(TRAINING_FELL * abs(level.start - level.best), (level.spread or 0.0) / 2):
         return f"The training loss still fell, {change}."
     if metric.training_now > metric.training_best:
         return f"The training loss has risen as well, {change}."

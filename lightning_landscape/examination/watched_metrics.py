@@ -14,8 +14,8 @@ from lightning_landscape.tracking.validation_loss import validation_loss
 
 CONFIRMED_AFTER = 0.02
 """share of the run after which a judgement must still be the same to become a verdict, since it may be chance"""
-STANDS_STILL = "LL209 metric-stands-still"
-"""the code of the verdict that may come again, when the metric has improved and stops again"""
+STANDS_STILL, MEMORISES, NOTHING_GAINED = "metric-stands-still", "memorises", "fresh-data-gain-nothing"
+"""the names of the findings; the first may come again, when a metric has improved and stops again"""
 
 
 class WatchedMetrics:
@@ -88,9 +88,12 @@ class WatchedMetrics:
             known = () if level is None else (level,)
             evidence = Evidence(Plateau(trend.step, since), trend, *known)
             verdict = self._reached(evidence, history)
+            if verdict is not None and alarmed:
+                verdict = replace(verdict, stuck=False)
             if self._is_new(verdict, history) and verdict is not None:
-                new.append(replace(verdict, stuck=verdict.stuck and not alarmed))
-        self.verdicts += new
+                self.verdicts = [said for said in self.verdicts if not _is_replaced(said, verdict)]
+                self.verdicts.append(verdict)
+                new.append(verdict)
         return new
 
     def leading(self, verdict: Verdict | None) -> Verdict | None:
@@ -167,16 +170,38 @@ class WatchedMetrics:
         if verdict is None:
             self._suspected.pop(history.name, None)
             return False
-        for said in self.verdicts:
-            trend = said.evidence.get(MetricTrend)
-            same = trend is not None and trend.name == history.name and said.title == verdict.title
-            if same and (said.code != STANDS_STILL or verdict.since <= said.step):
-                return False
+        if any(_covers(said, verdict) for said in self.verdicts):
+            return False
         title, first = self._suspected.get(history.name, ("", 0))
         if title != verdict.title:
             first = verdict.step
             self._suspected[history.name] = (verdict.title, first)
         return verdict.step > first and verdict.step - first >= CONFIRMED_AFTER * (self._horizon or verdict.step)
+
+
+def _is_of_same_metric(said: Verdict, verdict: Verdict) -> bool:
+    trends = said.evidence.get(MetricTrend), verdict.evidence.get(MetricTrend)
+    return trends[0] is not None and trends[1] is not None and trends[0].name == trends[1].name
+
+
+def _name(verdict: Verdict) -> str:
+    return "" if verdict.finding is None else verdict.finding.name
+
+
+def _covers(said: Verdict, verdict: Verdict) -> bool:
+    """Return whether an earlier verdict makes this one superfluous."""
+    if not _is_of_same_metric(said, verdict) or said.stuck < verdict.stuck:
+        return False
+    again = _name(verdict) == STANDS_STILL and verdict.since > said.step
+    return (said.title == verdict.title and not again) or (_name(said), _name(verdict)) == (NOTHING_GAINED, MEMORISES)
+
+
+def _is_replaced(said: Verdict, verdict: Verdict) -> bool:
+    """Return whether this verdict says the same as an earlier one, but as an alarm, or says why it was so."""
+    if not _is_of_same_metric(said, verdict):
+        return False
+    louder = said.title == verdict.title and verdict.stuck > said.stuck
+    return louder or (_name(said), _name(verdict)) == (MEMORISES, NOTHING_GAINED)
 
 
 def trend_of(history: MetricHistory) -> MetricTrend | None:
