@@ -10,6 +10,7 @@ from selenium.webdriver import ActionChains, Keys
 from benchmarks.tab.browsing import until
 from lightning_landscape.reporting.page import report_page
 from lightning_landscape.reporting.run_document import RunDocument
+from tests.callbacks.memorising import watched_fit
 from tests.tensorboard_plugin.conftest import HOSTILE
 from tests.tensorboard_plugin.test_browser import Page
 
@@ -114,3 +115,43 @@ def test_a_record_without_metrics_has_no_such_picture_and_one_that_is_damaged_ha
     damaged = opened(VALIDATION, change=lambda parts: parts["metrics"].update(panels=[{"training": True}]))
     assert "damaged and cannot be drawn" in damaged.one(".note").text
     assert damaged.all("figure.course")
+
+
+def test_the_report_of_a_real_run_shows_its_validation_loss_beside_the_training_loss(browser, tmp_path):
+    monitor = watched_fit(tmp_path)
+    page = Page(browser, (tmp_path / "run" / "landscape" / "landscape_report.html").as_uri())
+    assert page.text("figure.metrics h3") == [monitor.report.document["metrics"]["title"]]
+    assert len(page.all("figure.metrics path.curve")) == 2
+    assert page.errors() == []
+
+
+VERDICT = {
+    "cause": "settled", "code": "LL210 memorises", "title": "the model memorises its training data", "step": 2000,
+    "since": 1000, "stuck": False, "link": "", "reason": "val_loss has risen.", "tries": ["Stop."], "tried": "",
+    "finding": {"name": "memorises"}, "readings": [], "metric": "val_loss",
+}  # fmt: skip
+ALARM = {**VERDICT, "title": "acc has not risen", "stuck": True, "metric": "acc", "cause": "undecided", "step": 1500}
+
+
+def test_a_verdict_on_a_metric_leads_the_card_of_a_run_without_another(opened):
+    page = opened(VALIDATION, change=lambda parts: parts["course"].update(verdicts=[VERDICT]))
+    assert page.text("h2") == ["The model memorises its training data"]
+    assert page.text(".verdict .mark") == ["◆ for information"]
+    assert "since step 1,000" in page.one(".facts").text.lower()
+
+
+def test_an_alarm_on_a_declared_metric_comes_before_other_verdicts_on_metrics(opened):
+    page = opened(VALIDATION, change=lambda parts: parts["course"].update(verdicts=[ALARM, VERDICT]))
+    assert page.text("h2") == ["acc has not risen", "The model memorises its training data"]
+    assert page.text(".verdict .mark") == ["▲ alarm", "◆ for information"]
+
+
+def test_a_verdict_on_a_metric_stands_below_an_alarm_on_the_training_loss(opened):
+    stuck = {**ALARM, "title": "stuck on a flat region", "cause": "flat_region", "metric": None}
+
+    def change(parts):
+        parts["course"].update(verdicts=[stuck, VERDICT], segments=[[0, "learning"], [1200, "flat_region"]])
+
+    page = opened(VALIDATION, change=change)
+    assert page.text("h2") == ["Stuck on a flat region", "The model memorises its training data"]
+    assert page.errors() == []

@@ -45,12 +45,15 @@ const explanation = (verdict) => [
 const about = (facts, open) => Array.isArray(facts) && facts.length > 0 && h("details", { open, class: "about" },
   h("summary", {}, "About this run"), h("dl", {}, facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, capitalised(text))])));
 
+/** Return the title of a verdict with a capital letter, unless it begins with the name of a metric. */
+const titleOf = ({ title, metric }) => (metric && title.startsWith(metric) ? title : capitalised(title));
+
 /** Return the mark of a tone with its words. */
 const marked = (tone) => h("p", { class: "mark" }, h("span", { "aria-hidden": "true" }, MARKS[tone]), ` ${TONE_WORDS[tone]}`);
 
 /** Return a verdict on a metric below the one that leads the card. */
 const further = (verdict) => h("div", { class: `also ${toneOfVerdict(verdict)}` }, marked(toneOfVerdict(verdict)),
-  h("h2", {}, capitalised(verdict.title)), h("p", { class: "facts" }, reported(verdict)), explanation(verdict));
+  h("h2", {}, titleOf(verdict)), h("p", { class: "facts" }, reported(verdict)), explanation(verdict));
 
 /**
  * Return the card of a run. A verdict on a metric leads it if there is none on the training loss, or if only that on the
@@ -69,7 +72,7 @@ export function verdictCard(course, news, chosen, onBack) {
   const card = h("section", { class: `verdict ${tone}` },
     marked(tone),
     chosen && chosen !== leading && h("button", { type: "button", class: "back", click: onBack }, "Show the present state"),
-    h("h2", {}, main ? capitalised(main.title) : now.title),
+    h("h2", {}, main ? titleOf(main) : now.title),
     main && h("p", { class: "facts" }, reported(main)),
     progress,
     earlier && !chosen && h("p", { class: "facts" },
