@@ -100,7 +100,7 @@ class WatchedMetrics:
         """Return a verdict on the training loss with what the declared metrics show before its reason.
 
         While one of them improves, it is no alarm: the user has said that the metric counts. A divergence and mistakes
-        that are certain are alarms all the same.
+        that are certain are alarms all the same. Nor is a verdict without a cause, once a metric has raised an alarm.
         """
         trends = {name: trend_of(self._histories[name]) for name in self.declared}
         known = [trend for trend in trends.values() if trend is not None]
@@ -108,7 +108,8 @@ class WatchedMetrics:
             return verdict
         improves = any(self._histories[trend.name].improves for trend in known)
         certain = verdict.finding is not None and verdict.finding.weight == "certain"
-        stuck = verdict.stuck and (certain or verdict.cause is Cause.DIVERGED or not improves)
+        told = any(said.stuck for said in self.verdicts) and verdict.cause is Cause.UNDECIDED
+        stuck = verdict.stuck and (certain or verdict.cause is Cause.DIVERGED or not (improves or told))
         return replace(verdict, stuck=stuck, reason="\n".join([*map(sentence, known), verdict.reason]))
 
     def notes(self) -> list[str]:
