@@ -161,8 +161,8 @@ def timeline_figures(state: RunState) -> dict[str, Figure]:
     curve = state.document.curve()
     if not curve["step"]:
         return {}
-    ranges = curve["low"], curve["high"]
-    return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts, ranges)}
+    verdicts, ranges = all_verdicts(state), (curve["low"], curve["high"])
+    return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, verdicts, ranges)}
 
 
 def metric_figures(state: RunState) -> dict[str, Figure]:

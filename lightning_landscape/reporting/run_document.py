@@ -112,8 +112,8 @@ class RunDocument:
             "words": dict(STATES),
             "verdicts": [_verdict_as_dict(verdict) for verdict in verdicts[-VERDICTS:]],
             "earlier_verdicts": max(0, len(verdicts) - VERDICTS),
-            "order": [*order_for(verdicts[-1].cause if verdicts else None)],
-            **self._caption(of_training, curve),
+            "order": [*order_for(of_training[-1].cause if of_training else None)],
+            **self._caption(verdicts, curve),
             **drawn_trials(of_training[-1].evidence if of_training else None),
             **known,
         }

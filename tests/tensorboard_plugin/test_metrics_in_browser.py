@@ -155,3 +155,20 @@ def test_a_verdict_on_a_metric_stands_below_an_alarm_on_the_training_loss(opened
     page = opened(VALIDATION, change=change)
     assert page.text("h2") == ["Stuck on a flat region", "The model memorises its training data"]
     assert page.errors() == []
+
+
+def test_the_table_of_runs_lists_an_alarm_on_a_metric_before_runs_without_one(browser, tmp_path):
+    document = RunDocument()
+    for step in range(3000):
+        document.update(step, 2.0 - step / 2000, 0.1)
+    document.mark(2999, "learning")
+    runs = {name: document.document(steps=3000, loss={}, notes=[]) for name in ("a", "b", "c")}
+    runs["b"]["course"]["verdicts"] = [ALARM]
+    runs["c"]["course"]["verdicts"] = [VERDICT]
+    path = tmp_path / "report.html"
+    path.write_text(report_page(runs), encoding="utf-8")
+    page = Page(browser, path.as_uri())
+    assert page.text(".table .name button") == ["b", "a", "c"]
+    assert "acc has not risen" in page.text(".table .state")[0]
+    assert page.one(".picker .summary").text == "3 runs: 1 alarm, 2 without an alarm"
+    assert page.errors() == []

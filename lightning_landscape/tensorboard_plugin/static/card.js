@@ -2,7 +2,7 @@
 
 import { h, prose } from "./elements.js";
 import { capitalised, count, number } from "./numbers.js";
-import { MARKS, ofMetrics, ofTraining, present, progressOf, statusOf, TONE_WORDS, toneOfVerdict } from "./states.js";
+import { MARKS, metricAlarm, ofMetrics, ofTraining, presentLoss, progressOf, statusOf, titleOf, TONE_WORDS, toneOfVerdict } from "./states.js";
 
 /** Return the lines of a text as paragraphs, the first one behind a word that says what follows. */
 const paragraphs = (word, text) => (text ? text.split("\n").map((line, i) => (
@@ -45,9 +45,6 @@ const explanation = (verdict) => [
 const about = (facts, open) => Array.isArray(facts) && facts.length > 0 && h("details", { open, class: "about" },
   h("summary", {}, "About this run"), h("dl", {}, facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, capitalised(text))])));
 
-/** Return the title of a verdict with a capital letter, unless it begins with the name of a metric. */
-const titleOf = ({ title, metric }) => (metric && title.startsWith(metric) ? title : capitalised(title));
-
 /** Return the mark of a tone with its words. */
 const marked = (tone) => h("p", { class: "mark" }, h("span", { "aria-hidden": "true" }, MARKS[tone]), ` ${TONE_WORDS[tone]}`);
 
@@ -61,9 +58,8 @@ const further = (verdict) => h("div", { class: `also ${toneOfVerdict(verdict)}` 
  * shows the present state again. The card has a method `renew(news)` for the time of the last record.
  */
 export function verdictCard(course, news, chosen, onBack) {
-  const now = present(course), verdicts = course.verdicts;
-  const metrics = ofMetrics(course), alarm = now.verdict?.stuck ? null : metrics.find(({ stuck }) => stuck);
-  const leading = alarm ?? now.verdict ?? metrics[0] ?? null, main = chosen ?? leading;
+  const now = presentLoss(course), verdicts = course.verdicts, metrics = ofMetrics(course);
+  const leading = metricAlarm(course) ?? now.verdict ?? metrics[0] ?? null, main = chosen ?? leading;
   const earlier = now.verdict ? null : ofTraining(course).findLast(({ stuck }) => stuck);
   const shown = main ?? earlier, tone = main ? toneOfVerdict(main) : now.tone;
   const others = main === leading ? [now.verdict, ...metrics].filter((verdict) => verdict && verdict !== leading) : [];
