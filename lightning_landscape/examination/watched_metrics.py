@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lightning_landscape.diagnosis.metrics import fresh_data_gain_nothing, memorises, sentence, stands_still
+from lightning_landscape.diagnosis.findings.metrics import fresh_data_gain_nothing, memorises, sentence, stands_still
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, MetricTrend, Plateau, Verdict
 from lightning_landscape.examination.metric_reader import Value
 from lightning_landscape.tracking.metric_history import Declared, MetricHistory

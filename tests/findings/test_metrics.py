@@ -1,11 +1,16 @@
-"""Verdicts on metrics, on evidence made by hand."""
+"""Verdicts on metrics: on evidence made by hand, and in runs of the docs."""
 
+import warnings
 from dataclasses import replace
 
+import lightning as L
 import pytest
+import torch
 
-from lightning_landscape.diagnosis.metrics import fresh_data_gain_nothing, memorises, sentence, stands_still
+from lightning_landscape import PlateauMonitor
+from lightning_landscape.diagnosis.findings.metrics import fresh_data_gain_nothing, memorises, sentence, stands_still
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, MetricTrend, Plateau, Verdict
+from tests.findings.examples import example
 
 REWARD = MetricTrend(
     name="reward", rises=True, declared=True, values=80, first_step=5, step=4000, first=20.0, best=95.0, best_step=1500,
@@ -115,3 +120,25 @@ def test_a_metric_that_improves_or_has_no_clear_change_is_described_without_a_cl
 def test_a_verdict_on_a_metric_keeps_its_title_in_a_checkpoint():
     verdict = stands_still(evidence(REWARD))
     assert str(Verdict.from_dict(verdict.to_dict())) == str(verdict)
+
+
+def watched(finding, built):
+    """Return the monitor of a fit of an example, which validates every five steps."""
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        monitor = PlateauMonitor(monitor="val_acc" if finding == "metric-stands-still" else None, mode="max")
+        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+        trainer = L.Trainer(accelerator="cpu", max_steps=400, val_check_interval=5, callbacks=[monitor], **quiet)
+        trainer.fit(*example("metrics.md", finding)[built]())
+    return monitor
+
+
+@pytest.mark.parametrize("finding", ["metric-stands-still", "memorises", "fresh-data-gain-nothing"])
+def test_the_example_of_the_docs_has_the_finding_and_the_mended_one_has_not(finding):
+    of_metrics = [v for v in watched(finding, "broken").verdicts if v.finding and v.finding.title]
+    assert [verdict.finding.name for verdict in of_metrics] == [finding]
+    assert of_metrics[0].stuck is (finding == "metric-stands-still")
+    mended = watched(finding, "mended").verdicts
+    assert all(v.finding is None or v.finding.name != finding or not v.finding.title for v in mended)
+    assert not any(verdict.stuck for verdict in mended)
