@@ -50,14 +50,13 @@ def stands_still(evidence: Evidence) -> Verdict | None:
 def fresh_data_gain_nothing(evidence: Evidence) -> Verdict | None:
     """Return the verdict, without alarm, that the validation loss never fell below the loss of the initial weights."""
     metric, level = evidence.get(MetricTrend), evidence.get(LossLevel)
-    if metric is None or metric.rises or level is None or metric.training_first is None:
+    if metric is None or metric.rises or level is None or not _has_learned(level):
         return None
     fall = level.start - level.now
-    if not _has_learned(level):
+    training = level.start if metric.training_first is None else metric.training_first
+    if abs(metric.first - training) > SAME_QUANTITY * fall:
         return None
-    if abs(metric.first - metric.training_first) > SAME_QUANTITY * fall:
-        return None
-    if level.start - metric.best > NOTHING_GAINED * fall or metric.values < 2:
+    if level.start - metric.best > NOTHING_GAINED * fall:
         return None
     finding = Finding(
         "fresh-data-gain-nothing",
@@ -152,11 +151,12 @@ def _beside(evidence: Evidence) -> str:
     if metric is None or level is None or metric.training_best is None or metric.training_now is None:
         return ""
     change = f"from {metric.training_best:.3g} at step {metric.best_step} to {metric.training_now:.3g}"
-    if metric.training_fell > max(TRAINING_FELL * abs(level.start - level.best), (level.spread or 0.0) / 2):
+    least = max(TRAINING_FELL * abs(level.start - level.best), (level.spread or 0.0) / 2)
+    if metric.training_fell > least:
         return f"The training loss still fell, {change}."
-    if metric.training_now > metric.training_best:
-        return f"The training loss has risen as well, {change}."
-    return f"The training loss has hardly fallen either, {change}."
+    if metric.training_now - metric.training_best > least:
+        return f"The training loss has risen meanwhile, {change}."
+    return f"The training loss has hardly changed meanwhile, {change}."
 
 
 def _by(metric: MetricTrend) -> str:
