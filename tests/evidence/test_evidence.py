@@ -34,6 +34,7 @@ from lightning_landscape.evidence import (
     LossLevel,
     LostGradients,
     Measurements,
+    MetricTrend,
     NotFinite,
     OptimizerGroup,
     Outputs,
@@ -81,6 +82,21 @@ PART = Part(
 )
 GROUP = OptimizerGroup(0, 0, learning_rate=0.1, base_rate=None, weight_decay=0.0, parts=("net.0",))
 READINGS = (
+    MetricTrend(
+        name="reward",
+        rises=True,
+        declared=True,
+        values=80,
+        first_step=0,
+        step=400,
+        first=1.0,
+        best=2.0,
+        best_step=100,
+        now=1.9,
+        gained=1.0,
+        worse=0.0,
+        since=90,
+    ),
     Plateau(step=203, since=90),
     replace(FLAT, predicted=0.5),
     LossFloor(0.5),
