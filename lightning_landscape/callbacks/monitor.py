@@ -15,7 +15,7 @@ from lightning_landscape.callbacks.asking import Asking
 from lightning_landscape.callbacks.guarded_hook import guarded
 from lightning_landscape.callbacks.latest import enter_ended_fit
 from lightning_landscape.callbacks.logged_scalars import logged
-from lightning_landscape.callbacks.reporting_callback import ReportingCallback
+from lightning_landscape.callbacks.metric_hooks import Declared, MetricHooks
 from lightning_landscape.callbacks.views import NO_STEP_YET, document_of, named
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import ProbeSkippedWarning
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Monitor(ReportingCallback):
+class Monitor(MetricHooks):
     """Watches every optimizer step, runs probes when the loss has stalled, and reports one verdict for each plateau.
 
     A monitor of your own overrides `scalars`, `figures`, `judge`, `warn` or `after_check`; see docs/extending.md.
@@ -56,6 +56,7 @@ class Monitor(ReportingCallback):
         remedies: functions that are called once for each alarm.
         settings: the arguments of the monitor, by which Lightning tells the states of two monitors apart.
         dirpath: directory of the events and the report; "" for that of the first logger with files, None for no files.
+        metrics: the metrics to judge, and the mode of each, "min" or "max"; None to watch none, not even validation.
     """
 
     clock: Clock = SYSTEM_CLOCK
@@ -69,8 +70,9 @@ class Monitor(ReportingCallback):
         remedies: Sequence[Remedy] = (),
         settings: Mapping[str, Any] | None = None,
         dirpath: str | None = None,
+        metrics: Declared | None = None,
     ) -> None:
-        super().__init__(settings or {})
+        super().__init__(settings or {}, metrics)
         self._recorder = StepRecorder(norm_every_n_steps=None) if recorder is None else recorder
         self._examination = Examination() if examination is None else examination
         self._remedy_runner, self._dirpath = RemedyRunner(remedies), dirpath
@@ -116,6 +118,7 @@ class Monitor(ReportingCallback):
         if self._examination.captures(self._steps_until_check - self._recorder.waiting):
             self._examination.probe_set.capture(pl_module, batch, batch_idx)
         self._examination.first_look.capture(pl_module, batch, batch_idx, self._recorder.groups_version)
+        self._read_steps(trainer, pl_module, batch_idx)
 
     @guarded("recording")
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -146,10 +149,6 @@ class Monitor(ReportingCallback):
         if left <= 0:
             self._check(LightningHost(trainer, pl_module))
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the last steps and finish; no probes run, since other callbacks may change the weights here."""
-        self._finish()
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Finish after an error in training, without waiting for other ranks."""
         with while_an_error_ends_the_run():
@@ -172,7 +171,8 @@ class Monitor(ReportingCallback):
         self._stopwatch = Stopwatch(self.clock, self._intervals.horizon)
         self._reporter = Reporter(host.loggers if host.is_first_rank else None, self._dirpath, self.clock)
         self._recorder.attach(host, self._intervals)
-        self._state = RunState(self._intervals.horizon, self._recorder.groups, FitStart.of(host.module, host.step))
+        start = FitStart.of(host.module, host.step)
+        self._state = RunState(self._intervals.horizon, self._recorder.groups, start, self._declared)
         if loaded and not saved_state.restore(loaded, self._observed):
             self._clear()
             self._begin(host, trainer, None)
@@ -243,7 +243,7 @@ class Monitor(ReportingCallback):
 
     def _named_scalars(self, record: StepRecord) -> dict[str, float]:
         """Return the scalars at this step, by the names under which they are logged; count an error of `scalars`."""
-        scalars = named(self._state.scalars)
+        scalars = named(self._state.scalars | self._state.metrics.scalars)
         self._guard.attempt(f"{type(self).__name__}.scalars", lambda: scalars.update(named(self.scalars(record))))
         return scalars
 

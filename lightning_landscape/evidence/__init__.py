@@ -24,6 +24,7 @@ from lightning_landscape.evidence.kinds import short_name as short_name
 from lightning_landscape.evidence.kinds import stored_name as stored_name
 from lightning_landscape.evidence.measurements import Measurements as Measurements
 from lightning_landscape.evidence.measurements import merged as merged
+from lightning_landscape.evidence.metric import MetricTrend as MetricTrend
 from lightning_landscape.evidence.outputs import BestConstant as BestConstant
 from lightning_landscape.evidence.outputs import Outputs as Outputs
 from lightning_landscape.evidence.outputs import OutputSpread as OutputSpread

@@ -8,6 +8,7 @@ from lightning_landscape.plots.curvature import descent_figure as descent_figure
 from lightning_landscape.plots.curvature import spectrum_figure as spectrum_figure
 from lightning_landscape.plots.gradients import gradient_norm_figure as gradient_norm_figure
 from lightning_landscape.plots.line import line_figure as line_figure
+from lightning_landscape.plots.metrics import metrics_figure as metrics_figure
 from lightning_landscape.plots.plane import plane_figure as plane_figure
 from lightning_landscape.plots.run_path import run_path_figure as run_path_figure
 from lightning_landscape.plots.timeline import loss_figure as loss_figure
