@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
@@ -14,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_landscape._renamed import accepts_old_names
-from lightning_landscape.checkpoints import read_content, read_weights
-from lightning_landscape.errors import CheckpointError
+from lightning_landscape.checkpoints import read_weights
 from lightning_landscape.evidence import RunComparison
 from lightning_landscape.evidence.comparison import TOLERANCE
 from lightning_landscape.functional.interpolation import barrier_height, interpolate, line_alphas
@@ -126,23 +124,3 @@ def _notes(module: nn.Module, names: Sequence[str]) -> list[str]:
         return []
     listed = ", ".join(sorted(different)[:5])
     return [f"At every point these buffers have the values of the module, not those of the runs: {listed}."]
-
-
-def load_module(kind: Any, path: str | Path) -> Any:
-    """Return a LightningModule of this class with the hyperparameters and weights of a checkpoint, on the CPU.
-
-    Raises:
-        CheckpointError: if the file is damaged, contains other objects than tensors and builtins, was not written by
-            Lightning, or does not fit the class.
-    """
-    options = {"weights_only": True}
-    if "weights_only" not in inspect.signature(kind.load_from_checkpoint).parameters:  # Lightning before 2.6
-        options = {}
-    # This refuses files with other objects than tensors and builtins; older Lightning would execute code in them.
-    content = read_content(Path(path))
-    if "pytorch-lightning_version" not in content:
-        raise CheckpointError(f"{path} was not written by Lightning, so it has no hyperparameters to create a module")
-    try:
-        return kind.load_from_checkpoint(path, map_location="cpu", **options)
-    except Exception as error:  # the user's constructor may raise any exception
-        raise CheckpointError(f"{path} does not fit {kind.__name__}: {type(error).__name__}: {error}") from error

@@ -18,6 +18,10 @@ class CheckpointError(LandscapeError):
     """A checkpoint file cannot be used; the message says why."""
 
 
+class LogError(LandscapeError):
+    """The log of a run cannot be read, or lacks what is looked for; the message says why."""
+
+
 class CurvatureError(LandscapeError):
     """The curvature cannot be measured; the message says why."""
 

@@ -65,6 +65,9 @@ class Operation:
     """for a comparison, up to `MAX_SAMPLED` values of the argument that requires no gradient"""
     zero_logits: float | None = None
     """for a cross-entropy, the share of its logits that are zero on every sample; None for any other operation"""
+    class_sums: tuple[float, float] | None = None
+    """for an `nll_loss`, medians over the samples of two sums over the classes: of the exponentials of its first
+    argument, 1 for log-probabilities, and of that argument itself, 1 for probabilities; None for any other operation"""
 
     def setting(self, position: int, keyword: str) -> object | None:
         """Return an argument that is no tensor, by its position or keyword; None where it was not given."""

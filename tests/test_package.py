@@ -79,9 +79,16 @@ def test_the_wheel_contains_only_the_package_its_types_and_its_license(wheel):
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lightning_landscape").rglob("*.py")}
     assert sources <= names
     assert "lightning_landscape/py.typed" in names
+    pages = {f"causes/{page.name}" for page in (ROOT / "docs" / "causes").glob("*.md")} | {"warnings.md"}
+    assert {f"lightning_landscape/docs/{page}" for page in pages} <= names  # `landscape explain` shows them
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"lightning_landscape"}
     assert not [name for name in names if "__pycache__" in name]
+
+
+def test_the_wheel_has_the_command(wheel):
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
+    assert "landscape = lightning_landscape.command_line:main" in wheel.read(name).decode()
 
 
 def test_the_metadata_allow_exactly_the_supported_versions(metadata, requirements):

@@ -137,7 +137,7 @@ PARTS: Mapping[str, tuple[str, str, Callable[[Namespace], str]]] = {
     "tutorial": (
         "A run as long as a tutorial's",
         "300 steps, `LandscapeMonitor()` with TensorBoard's logger, wall-clock time. The unit of work is one "
-        "gradient of one batch; the limit is twice the budget of the first diagnosis plus 2% of the steps. A training "
+        "gradient of one batch; the limit is twice the budget of the first diagnosis plus 1% of the steps. A training "
         "step takes as long when a probe evaluates it.",
         tutorial,
     ),

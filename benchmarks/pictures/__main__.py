@@ -24,6 +24,7 @@ FIGURES_OF_DOCS = {
     "healthy": {"line_from_initial": "line.png"},
     "stuck": {"timeline": "course.png", "grad_norms": "gradients.png", "plane": "stuck_plane.png"},
     "small_rate": {"trials": "trials.png"},
+    "memorises": {"metrics": "validation.png"},
 }
 """the files of the docs by figure, for each run"""
 

@@ -39,6 +39,14 @@ class Classifier(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=self.rate, momentum=0.9)
 
 
+class Validated(Classifier):
+    """The same, with a validation loss."""
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Log the cross-entropy of a batch as `val_loss`."""
+        self.log("val_loss", nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+
+
 class DeepLinear(L.LightningModule):
     """A chain of linear layers that starts near a saddle point, where the products of its weights are tiny."""
 
@@ -59,7 +67,7 @@ class DeepLinear(L.LightningModule):
 
 @dataclass(frozen=True)
 class Run:
-    """A kind of run, and for how many epochs of 57 steps it is trained."""
+    """A kind of run, and for how many epochs it is trained, of 57 steps with all images."""
 
     name: str
     epochs: int
@@ -71,12 +79,15 @@ class Run:
     """the step at which the loss is a thousand times as large"""
     clip: float | None = None
     """largest norm of the gradient"""
+    images: int | None = None
+    """number of images to train on, a fifth of them with a random label; the others are for validation"""
 
     def module(self) -> L.LightningModule:
         """Return the module before training."""
         if self.activation is None:
             return DeepLinear()
-        return Classifier(self.activation, self.depth, self.rate, self.spike_at)
+        kind = Classifier if self.images is None else Validated
+        return kind(self.activation, self.depth, self.rate, self.spike_at)
 
 
 RUNS = (
@@ -86,6 +97,7 @@ RUNS = (
     Run("small_rate", 20, rate=2e-6),
     Run("large_rate", 20, rate=3.0),
     Run("spike", 20, rate=0.02, spike_at=600, clip=1.0),
+    Run("memorises", 120, rate=0.02, images=300),
 )
 
 
@@ -100,7 +112,14 @@ def train(run: Run, effort: Setting = "standard", probes: Sequence[Probe] | None
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     L.seed_everything(0, verbose=False)
     pixels, digits = load_digits(return_X_y=True)
-    data = TensorDataset(torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(digits))
+    inputs, labels = torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(digits)
+    data, others = TensorDataset(inputs, labels), None
+    if run.images is not None:
+        order = torch.randperm(len(labels))
+        inputs, labels = inputs[order], labels[order]
+        others = DataLoader(TensorDataset(inputs[run.images :], labels[run.images :]), batch_size=2000)
+        wrong = torch.randint(10, (run.images // 5,))
+        data = TensorDataset(inputs[: run.images], torch.cat([wrong, labels[len(wrong) : run.images]]))
     monitor = LandscapeMonitor(effort=effort, probes=probes)
     trainer = L.Trainer(
         max_epochs=run.epochs,
@@ -115,5 +134,5 @@ def train(run: Run, effort: Setting = "standard", probes: Sequence[Probe] | None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LandscapeWarning)
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        trainer.fit(run.module(), DataLoader(data, batch_size=32, shuffle=True))
+        trainer.fit(run.module(), DataLoader(data, batch_size=32, shuffle=True), others)
     return monitor

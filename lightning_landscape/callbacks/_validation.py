@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning_landscape.examination.effort import SETTINGS
 from lightning_landscape.examination.snapshots import NAMES
+from lightning_landscape.tracking.metric_history import Mode
 
 
 def check_numbers(**numbers: object) -> None:
@@ -104,3 +105,24 @@ def check_effort(effort: object, *, budget: object, **of_probes: object) -> None
         raise ValueError(
             f"effort='thorough' asks for complete diagnoses, which budget={budget!r} would end; remove one of the two"
         )
+
+
+def declared_metrics(monitor: str | Sequence[str] | None, mode: Mode | Sequence[Mode]) -> dict[str, Mode]:
+    """Return the metrics that the user declares, and the mode of each.
+
+    Raises:
+        ValueError: if a name is empty or no string, there are two equal names, a mode is neither "min" nor "max", or
+            there are several modes but not one for each metric.
+    """
+    names = [monitor] if isinstance(monitor, str) else [] if monitor is None else monitor
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"monitor must be the name of a logged metric, or a list of names, got {monitor!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"monitor must name each metric once, got {monitor!r}")
+    given = [mode] if isinstance(mode, str) else mode
+    if not isinstance(given, Sequence) or any(one not in ("min", "max") for one in given):
+        raise ValueError(f"mode must be 'min' or 'max', or a list of these, got {mode!r}")
+    modes = [mode] * len(names) if isinstance(mode, str) else mode
+    if len(modes) != len(names):
+        raise ValueError(f"mode must be one for all metrics or one for each, got {mode!r} for {monitor!r}")
+    return dict(zip(names, modes, strict=True))

@@ -15,6 +15,7 @@ from lightning_landscape.callbacks._validation import (
     check_numbers,
     check_sequences,
     check_share,
+    declared_metrics,
 )
 from lightning_landscape.callbacks.interpolation import line_probes
 from lightning_landscape.callbacks.logged_scalars import Choice, check_choice
@@ -26,6 +27,7 @@ from lightning_landscape.callbacks.views import (
     gradient_scalars,
     line_figures,
     line_scalars,
+    metric_figures,
     noise_scalar,
     plane_figures,
     progress_scalars,
@@ -44,6 +46,7 @@ from lightning_landscape.probes import FIRST_LOOK, PathPlane, TryAlternatives, f
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.remedies import Remedy
 from lightning_landscape.surface import Probe
+from lightning_landscape.tracking.metric_history import Mode
 from lightning_landscape.tracking.step_record import StepRecord
 
 if TYPE_CHECKING:
@@ -62,11 +65,19 @@ class LandscapeMonitor(Monitor):
     ``plateau_length``, ``loss_trend``, ``noise_scale``, ``barrier`` and ``verdict``. With ``log_scalars="all"``, the
     loggers also get ``overhead`` (the time of the monitor over that of training), and after a diagnosis
     ``lambda_min``, ``lambda_max`` and ``sharpness_ratio``; ``trainer.callback_metrics`` always holds all of them.
-    Pictures: ``landscape/timeline``, ``grad_norms``, ``line_from_<anchor>``, and once for each alarm ``plane`` and
-    ``descent``. TensorBoard's Text tab shows each verdict, and its Landscape tab the whole run. Each alarm is a
-    `LandscapeWarning`.
+    Pictures: ``landscape/timeline``, ``metrics``, ``grad_norms``, ``line_from_<anchor>``, and once for each alarm
+    ``plane`` and ``descent``. TensorBoard's Text tab shows each verdict, and its Landscape tab the whole run. Each
+    alarm is a `LandscapeWarning`.
+
+    Where the module logs a validation loss, the report says since when it has not improved, and a verdict without alarm
+    says if the model memorises its training data.
 
     Args:
+        monitor: the name of a metric that the module logs, such as "val_acc" or "reward", or a list of names. Whether
+            it has stopped improving is tested by its own noise, and ``landscape/plateau_length/<name>`` says for how
+            many steps. It is an alarm if it has never improved, or has lost what it had gained. While it improves, a
+            training loss that stands still is no alarm.
+        mode: "min" if the metric should fall, "max" if it should rise; a list for several metrics of both kinds.
         every_n_steps: optimizer steps between two evaluations of the loss along lines; None for a tenth of the run.
         anchors: where the lines start: "initial", "previous", "best", or paths of checkpoint files.
         num_points: number of points on a line from the anchor to the present weights.
@@ -98,14 +109,16 @@ class LandscapeMonitor(Monitor):
 
     Raises:
         ValueError: if a number is out of range, there is no anchor, one is neither a known name nor a path, a probe,
-            detector or remedy is no function, `effort` is unknown or contradicts another argument, or `log_scalars`
-            names an unknown scalar.
+            detector or remedy is no function, `effort` is unknown or contradicts another argument, `log_scalars` names
+            an unknown scalar, or `mode` is neither "min" nor "max".
     """
 
     @accepts_old_names
     def __init__(
         self,
         *,
+        monitor: str | Sequence[str] | None = None,
+        mode: Mode | Sequence[Mode] = "min",
         every_n_steps: int | None = None,
         anchors: Sequence[str] = ("initial", "previous", "best"),
         num_points: int = 11,
@@ -162,6 +175,7 @@ class LandscapeMonitor(Monitor):
                 "norm_every_n_steps": norm_every_n_steps,
             },
             dirpath=dirpath or "",
+            metrics=declared_metrics(monitor, mode),
         )
         self._log_scalars = log_scalars
 
@@ -187,6 +201,7 @@ class LandscapeMonitor(Monitor):
         readings, verdicts = self._state.readings, self._state.verdicts
         pictures = (
             timeline_figures(self._state)
+            | metric_figures(self._state)
             | trial_figures(self._state)
             | gradient_figures(self._state.gradients)
             | line_figures(readings)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_landscape.callbacks.asking import Asking
 from lightning_landscape.callbacks.guarded_hook import guarded
 from lightning_landscape.callbacks.latest import enter_ended_fit
 from lightning_landscape.callbacks.logged_scalars import logged
-from lightning_landscape.callbacks.reporting_callback import ReportingCallback
+from lightning_landscape.callbacks.metric_hooks import Declared, MetricHooks
 from lightning_landscape.callbacks.views import NO_STEP_YET, document_of, named
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import ProbeSkippedWarning
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Monitor(ReportingCallback):
+class Monitor(MetricHooks):
     """Watches every optimizer step, runs probes when the loss has stalled, and reports one verdict for each plateau.
 
     A monitor of your own overrides `scalars`, `figures`, `judge`, `warn` or `after_check`; see docs/extending.md.
@@ -55,6 +56,7 @@ class Monitor(ReportingCallback):
         remedies: functions that are called once for each alarm.
         settings: the arguments of the monitor, by which Lightning tells the states of two monitors apart.
         dirpath: directory of the events and the report; "" for that of the first logger with files, None for no files.
+        metrics: the metrics to judge, and the mode of each, "min" or "max"; None to watch none, not even validation.
     """
 
     clock: Clock = SYSTEM_CLOCK
@@ -68,13 +70,13 @@ class Monitor(ReportingCallback):
         remedies: Sequence[Remedy] = (),
         settings: Mapping[str, Any] | None = None,
         dirpath: str | None = None,
+        metrics: Declared | None = None,
     ) -> None:
-        super().__init__(settings or {})
+        super().__init__(settings or {}, metrics)
         self._recorder = StepRecorder(norm_every_n_steps=None) if recorder is None else recorder
         self._examination = Examination() if examination is None else examination
-        self._remedy_runner = RemedyRunner(remedies)
+        self._remedy_runner, self._dirpath = RemedyRunner(remedies), dirpath
         self._examination.captures_always = self._remedy_runner.needs_batches
-        self._dirpath = dirpath
         self._clear()
 
     def scalars(self, record: StepRecord) -> Mapping[str, float]:
@@ -87,7 +89,7 @@ class Monitor(ReportingCallback):
 
     def judge(self, readings: Sequence[object]) -> None:
         """Reach a verdict on a run that has stalled or diverged, and report it if it is new."""
-        verdict = self._examination.verdict(self._state, readings, self._guard)
+        verdict = self._asking.heard(self._examination.verdict(self._state, readings, self._guard), self._state)
         if verdict is None or (self._state.optimizer_count > 1 and verdict.cause is not Cause.DIVERGED):
             self._state.postpone()  # with several optimizers, the losses need not fall
         elif self._state.judge(verdict):
@@ -116,6 +118,7 @@ class Monitor(ReportingCallback):
         if self._examination.captures(self._steps_until_check - self._recorder.waiting):
             self._examination.probe_set.capture(pl_module, batch, batch_idx)
         self._examination.first_look.capture(pl_module, batch, batch_idx, self._recorder.groups_version)
+        self._read_steps(trainer, pl_module, batch_idx)
 
     @guarded("recording")
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -146,10 +149,6 @@ class Monitor(ReportingCallback):
         if left <= 0:
             self._check(LightningHost(trainer, pl_module))
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the last steps and finish; no probes run, since other callbacks may change the weights here."""
-        self._finish()
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Finish after an error in training, without waiting for other ranks."""
         with while_an_error_ends_the_run():
@@ -164,7 +163,7 @@ class Monitor(ReportingCallback):
         self._recorder.forget()
         self._examination.forget()
         self._intervals, self._stopwatch = Intervals(), Stopwatch(self.clock)
-        self._watching, self._overhead = False, 0.0
+        self._watching, self._overhead, self._asking = False, 0.0, Asking()
 
     def _begin(self, host: Host, trainer: Trainer, loaded: Mapping[str, Any] | None) -> None:
         # Without a loaded state, the horizon is that of the remaining steps, since the earlier ones are unknown.
@@ -172,7 +171,8 @@ class Monitor(ReportingCallback):
         self._stopwatch = Stopwatch(self.clock, self._intervals.horizon)
         self._reporter = Reporter(host.loggers if host.is_first_rank else None, self._dirpath, self.clock)
         self._recorder.attach(host, self._intervals)
-        self._state = RunState(self._intervals.horizon, self._recorder.groups, FitStart.of(host.module, host.step))
+        start = FitStart.of(host.module, host.step)
+        self._state = RunState(self._intervals.horizon, self._recorder.groups, start, self._declared)
         if loaded and not saved_state.restore(loaded, self._observed):
             self._clear()
             self._begin(host, trainer, None)
@@ -192,15 +192,17 @@ class Monitor(ReportingCallback):
 
     def _check(self, host: Host) -> None:
         """Read the records since the last check, run the probes that are due, and judge a stalled run."""
-        batch_seconds = self._stopwatch.batch_seconds
         with self._stopwatch.spending():
             with self._guard("reading the records"):
-                records, self._overhead = averaged_over_ranks(host, self._recorder.drain(), self._stopwatch.overhead)
-                self._examination.limits.choose(host, batch_seconds)
+                drained, asked = self._recorder.drain(), self._asking.look(self._reporter.folder)
+                records, self._overhead, asked = averaged_over_ranks(host, drained, self._stopwatch.overhead, asked)
+                self._examination.limits.choose(host, self._stopwatch.batch_seconds)
                 host.publish(self._enter(records, host.log_every_n_steps))
+                self._asking.enter(asked, self._state, self._reporter)
             with self._guard("running probes"):
                 self._examination.snapshots.files.find_folder(host, self._reporter.folder)
                 self._examine(host)
+                self._asking.end_check(self._state, self._examination, self._reporter)
                 self._reporter.records(lambda: document_of(self._state, self._stopwatch), self._state.step)
             self._remedy_runner(host, self._state, self._examination, self._guard, self._reporter)
             self._steps_until_check = self._intervals.steps_until_check(self._state.steps)
@@ -209,9 +211,8 @@ class Monitor(ReportingCallback):
     def _examine(self, host: Host) -> None:
         """Run the probes that are due, if batches were captured, and judge a run that has stalled or diverged."""
         state, examination = self._state, self._examination
-        probes = examination.due_probes(state)
+        probes, can_probe = examination.due_probes(state), examination.can_probe(state)
         state.kept_gradients = self._recorder.zeroing.kept
-        can_probe = examination.can_probe(state)
         stalled, ready = state.stalled, can_probe or not probes
         examination.check_host(host, state, self._guard, tests=can_probe and not probes)
         if probes and can_probe and not examination.within_budget(host, state):
@@ -236,14 +237,13 @@ class Monitor(ReportingCallback):
         for record in records:
             self._state.update(record)
             if log_every and (record.step + 1) % log_every == 0:
-                scalars = logged(self._named_scalars(record), self._log_scalars, self._state)
-                self._reporter.scalars(scalars, record.step)
+                self._reporter.scalars(logged(self._named_scalars(record), self._log_scalars, self._state), record.step)
         measured = [record for record in records if record.grad_norm is not None]
         return dict(pair for record in (*measured[-1:], *records[-1:]) for pair in self._named_scalars(record).items())
 
     def _named_scalars(self, record: StepRecord) -> dict[str, float]:
         """Return the scalars at this step, by the names under which they are logged; count an error of `scalars`."""
-        scalars = named(self._state.scalars)
+        scalars = named(self._state.scalars | self._state.metrics.scalars)
         self._guard.attempt(f"{type(self).__name__}.scalars", lambda: scalars.update(named(self.scalars(record))))
         return scalars
 

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from lightning_landscape.callbacks.lineage import Lineage, WatchedFit
 from lightning_landscape.callbacks.logged_scalars import Choice
-from lightning_landscape.callbacks.views import HasNotes, in_short
+from lightning_landscape.callbacks.views import HasNotes, all_verdicts, in_short
 from lightning_landscape.errors import LandscapeWarning
 from lightning_landscape.evidence import Finding, Verdict
 from lightning_landscape.evidence.readings_log import ReadingsLog
@@ -43,6 +43,8 @@ CHANGES_DURING_A_FIT = (
     "_stopwatch",
     "_loaded",
     "_lineage",
+    "_asking",
+    "_reader",
 )
 """attributes of a monitor that change during a fit"""
 
@@ -102,8 +104,8 @@ class ReportingCallback(Callback):
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """The verdicts of the run in order, one for each plateau."""
-        return tuple(self._reported_fit.state.verdicts)
+        """The verdicts of the run in order, one for each plateau of the training loss or of a metric."""
+        return tuple(all_verdicts(self._reported_fit.state))
 
     @property
     def verdict(self) -> Verdict | None:

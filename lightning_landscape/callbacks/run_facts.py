@@ -17,6 +17,7 @@ CHECKED = {
     "Activity": "dead and saturated units",
     "InputUse": "whether the model uses its inputs",
     "LossFloor": "the lowest possible loss",
+    "BestConstant": "the loss of a constant prediction",
     "Line": "the loss on lines to earlier weights",
     "Plane": "the loss around the weights",
     "GradientNoise": "the noise of the gradient",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_landscape.callbacks.run_facts import facts_of
-from lightning_landscape.captions import distinct_anchors, trial_chart
+from lightning_landscape.captions import distinct_anchors, metric_chart, trial_chart
 from lightning_landscape.evidence import CAUSES, Curvature, GradientNoise, Line, Plane, ReadingsLog, Spectrum, Verdict
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.stopwatch import Stopwatch
@@ -158,16 +158,31 @@ def timeline_figures(state: RunState) -> dict[str, Figure]:
     """Return the figure of the loss with the verdicts; nothing before the first check."""
     from lightning_landscape.plots import timeline_figure
 
-    curve = state.document.document()["course"]["curve"]
+    curve = state.document.curve()
     if not curve["step"]:
         return {}
-    ranges = curve["low"], curve["high"]
-    return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, state.verdicts, ranges)}
+    verdicts, ranges = all_verdicts(state), (curve["low"], curve["high"])
+    return {"timeline": timeline_figure(curve["step"], curve["loss"], state.document.segments, verdicts, ranges)}
+
+
+def metric_figures(state: RunState) -> dict[str, Figure]:
+    """Return the figure of the validation loss and the declared metrics; nothing before the first value."""
+    from lightning_landscape.plots import metrics_figure
+
+    curve = state.document.curve()
+    chart = metric_chart(state.metrics.drawn(), curve["step"], curve["loss"])
+    return {"metrics": metrics_figure(chart, curve["step"], curve["loss"])} if chart is not None else {}
+
+
+def all_verdicts(state: RunState) -> list[Verdict]:
+    """Return the verdicts on the training loss and on metrics, in the order in which they were reached."""
+    return sorted([*state.verdicts, *state.metrics.verdicts], key=lambda verdict: verdict.step)
 
 
 def in_short(state: RunState) -> str:
     """Return a few words on the run, for the `repr` of a monitor."""
-    verdict = f", {state.verdicts[-1].title} since step {state.verdicts[-1].since}" if state.verdicts else ""
+    latest = all_verdicts(state)[-1:]
+    verdict = "".join(f", {verdict.title} since step {verdict.since}" for verdict in latest)
     return f"{state.steps} step{'s' * (state.steps != 1)} watched{verdict}" if state.steps else "no fit watched"
 
 
@@ -176,7 +191,7 @@ def report_of(state: RunState, *parts: HasNotes) -> Report:
     notes = [note for part in (state, *parts) for note in part.notes()]
     stopwatch = next((part for part in parts if isinstance(part, Stopwatch)), None)
     below = [note for part in (state, *parts) if part is not stopwatch for note in part.notes()]
-    return Report(state.steps, state.progress.level, state.verdicts, notes, document_of(state, stopwatch, below))
+    return Report(state.steps, state.progress.level, all_verdicts(state), notes, document_of(state, stopwatch, below))
 
 
 def document_of(
@@ -198,7 +213,8 @@ def document_of(
         "status": state.status,
         **facts_of(state, stopwatch, noise.get("noise_scale")),
     }
-    parts = state.document.document(state.verdicts, state.readings, **known)
+    curves = state.metrics.drawn()
+    parts = state.document.document(all_verdicts(state), state.readings, metrics=curves, **known)
     if gradients.history:
         parts["gradients"] = {**heat_map(gradients.steps, gradients.groups, gradients.history), **noise}
     return parts

@@ -11,6 +11,14 @@ from lightning_landscape.captions.line import end_name as end_name
 from lightning_landscape.captions.line import line_caption as line_caption
 from lightning_landscape.captions.line import rise_of as rise_of
 from lightning_landscape.captions.line import start_name as start_name
+from lightning_landscape.captions.metric_curves import MetricCurve as MetricCurve
+from lightning_landscape.captions.metric_panels import FAR as FAR
+from lightning_landscape.captions.metric_panels import TRAINING as TRAINING
+from lightning_landscape.captions.metric_panels import Panel as Panel
+from lightning_landscape.captions.metrics import MetricChart as MetricChart
+from lightning_landscape.captions.metrics import best_words as best_words
+from lightning_landscape.captions.metrics import metric_chart as metric_chart
+from lightning_landscape.captions.metrics import since_words as since_words
 from lightning_landscape.captions.of_readings import caption_of as caption_of
 from lightning_landscape.captions.order import order_for as order_for
 from lightning_landscape.captions.order import ordered_for as ordered_for

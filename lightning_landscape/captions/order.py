@@ -9,7 +9,7 @@ from lightning_landscape.evidence import Cause
 
 Picture = TypeVar("Picture")
 
-USUAL = ("timeline", "trials", "line", "grad_norms", "plane", "descent", "spectrum")
+USUAL = ("timeline", "metrics", "trials", "line", "grad_norms", "plane", "descent", "spectrum")
 """the kinds of pictures in the order in which they are shown where no cause is known"""
 FIRST: Mapping[Cause, tuple[str, ...]] = {
     Cause.SADDLE_POINT: ("descent", "trials"),
@@ -25,7 +25,7 @@ def order_for(cause: Cause | None) -> tuple[str, ...]:
     """Return the kinds of pictures in the order in which a person should see them.
 
     >>> order_for(Cause.SADDLE_POINT)
-    ('timeline', 'descent', 'trials', 'line', 'grad_norms', 'plane', 'spectrum')
+    ('timeline', 'descent', 'trials', 'metrics', 'line', 'grad_norms', 'plane', 'spectrum')
     """
     first = FIRST.get(cause, ()) if cause is not None else ()
     timeline, *others = USUAL

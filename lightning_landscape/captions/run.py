@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lightning_landscape.captions.caption import Caption
-from lightning_landscape.evidence import Cause, Verdict
+from lightning_landscape.evidence import Cause, MetricTrend, Verdict
 
 STATES: Mapping[str, str] = {
     "learning": "learning",
@@ -28,7 +28,7 @@ def run_caption(
 
     Args:
         state: the latest state of the run, one of `evidence.TONES`.
-        verdicts: all verdicts of the run.
+        verdicts: all verdicts of the run; those on metrics only count as alarms.
         steps: shape (n,), optimizer steps; at least one.
         losses: shape (n,), the losses there; None or NaN for those that are not finite.
     """
@@ -40,7 +40,7 @@ def run_caption(
         return Caption(f"{_capitalised(course)}, not judged", details[:1])
     if state == "stalled":
         return Caption("The training loss stands still", (course, *details))
-    named = [verdict for verdict in verdicts if verdict.cause.value == state]
+    named = [one for one in verdicts if one.cause.value == state and one.evidence.get(MetricTrend) is None]
     if not named:
         return Caption(_capitalised(course), details)
     verdict = named[-1]

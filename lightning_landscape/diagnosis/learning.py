@@ -157,9 +157,12 @@ def high_share_of_start(evidence: Evidence) -> float:
 
 
 def on_plateau(evidence: Evidence, parts: Parts | None = None) -> bool:
-    """Return whether the loss has stopped falling, and the parts were read on the plateau and not before it."""
+    """Return whether the loss has stopped falling, and the parts were read on the plateau and not before it.
+
+    A diagnosis that the user has asked for is made as if the loss had stopped.
+    """
     plateau = evidence.get(Plateau)
-    return plateau is not None and (parts is None or parts.step > plateau.since)
+    return plateau is not None and (parts is None or plateau.asked or parts.step > plateau.since)
 
 
 def gains_nothing(evidence: Evidence) -> bool:

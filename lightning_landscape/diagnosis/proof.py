@@ -46,6 +46,17 @@ def too_early(evidence: Evidence) -> bool:
     return steps < STEPS_EARLY
 
 
+def is_asked(evidence: Evidence) -> bool:
+    """Return whether the user has asked for this diagnosis."""
+    plateau = evidence.get(Plateau)
+    return plateau is not None and plateau.asked
+
+
+def has_trend(evidence: Evidence) -> bool:
+    """Return whether the trend of the loss is known, or the user has asked for the diagnosis of a run without one."""
+    return evidence.get(Trend) is not None or is_asked(evidence)
+
+
 def lasts(evidence: Evidence) -> bool:
     """Return whether the loss has stood still for a tenth of the run, and a test with enough power has shown it.
 
@@ -60,8 +71,13 @@ def lasts(evidence: Evidence) -> bool:
 
 
 def proven(evidence: Evidence) -> bool:
-    """Return whether noise cannot be what hides a fall of the loss; a single test on the same batches is not enough."""
+    """Return whether noise cannot be what hides a fall of the loss; a single test on the same batches is not enough.
+
+    Where the loss was not watched, the word of the user who asks stands in for the test.
+    """
     plateau, trend = evidence.get(Plateau), evidence.get(Trend)
+    if trend is None and is_asked(evidence):
+        return True
     return (plateau is not None and plateau.proven) or (trend is not None and trend.proven and trend.batches is None)
 
 

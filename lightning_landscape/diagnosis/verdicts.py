@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from lightning_landscape.diagnosis.advice import advice, trials_sentence
 from lightning_landscape.diagnosis.learning import has_learned, measured_on_fixed_batches
-from lightning_landscape.diagnosis.proof import proven
+from lightning_landscape.diagnosis.proof import is_asked, proven
 from lightning_landscape.diagnosis.thresholds import GAIN_SMALL
 from lightning_landscape.evidence import CAUSES, Cause, Evidence, Finding, Plateau, Trend, Trials, Verdict
 
 HELD_BACK = (Cause.SADDLE_POINT, Cause.FLAT_REGION, Cause.POOR_MINIMUM, Cause.NOTHING_TO_LEARN)
 """causes that cannot hold back a run whose loss goes down if it only goes on; a learning rate may be wrong even then"""
+
+NOT_WATCHED = "How the loss moved before was not watched; that it stands still is taken from the question."
+"""stands in the reason of a diagnosis that the user has asked for, where the trend of the loss is unknown"""
 
 
 def verdict_of(
@@ -41,7 +44,8 @@ def verdict_of(
         stuck = CAUSES[cause].alarms and not _may_be_noise(evidence, cause) and not contradicted
     lines = [finding.sentence] if finding is not None else []
     lines += [reason] if reason else []
-    lines += [trend.sentence()] if trend is not None and cause is not Cause.DIVERGED else []
+    if cause is not Cause.DIVERGED:
+        lines += [trend.sentence()] if trend is not None else [NOT_WATCHED] if is_asked(evidence) else []
     return Verdict(
         cause=cause,
         step=step,

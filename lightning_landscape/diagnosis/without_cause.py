@@ -10,7 +10,7 @@ from lightning_landscape.diagnosis.learning import (
     share_of_start,
     way_to_go,
 )
-from lightning_landscape.diagnosis.proof import lasts, proven, stands_still, too_early, untested
+from lightning_landscape.diagnosis.proof import has_trend, lasts, proven, stands_still, too_early, untested
 from lightning_landscape.diagnosis.thresholds import (
     GAIN_LARGE,
     GAIN_NONE,
@@ -27,7 +27,6 @@ from lightning_landscape.evidence import (
     InputUse,
     LossLevel,
     Restart,
-    Trend,
     Trials,
     UpdateStatistics,
     Verdict,
@@ -39,8 +38,8 @@ def slow(evidence: Evidence) -> Verdict | None:
 
     The fall must be a visible part of the way from the start, since the rest of a small loss is soon halved.
     """
-    trials, trend = evidence.get(Trials), evidence.get(Trend)
-    if trials is None or trend is None or not has_learned(evidence) or too_early(evidence):
+    trials = evidence.get(Trials)
+    if trials is None or not has_trend(evidence) or not has_learned(evidence) or too_early(evidence):
         return None
     if trials.gain("adam") <= GAIN_LARGE or way_to_go(evidence, trials.gain("adam")) < WAY_TO_GO_SMALL:
         return None
@@ -55,9 +54,8 @@ def settled(evidence: Evidence) -> Verdict | None:
     No test shows it stuck then, no part stands still, and noise does not hide whether the loss still falls. A loss of
     the inputs alone that never fell is settled where no trial and no restart lowers it at all.
     """
-    level, trend = evidence.get(LossLevel), evidence.get(Trend)
-    trials, restart = evidence.get(Trials), evidence.get(Restart)
-    if level is None or trend is None or too_early(evidence) or untested(evidence) or not proven(evidence):
+    level, trials, restart = evidence.get(LossLevel), evidence.get(Trials), evidence.get(Restart)
+    if level is None or not has_trend(evidence) or too_early(evidence) or untested(evidence) or not proven(evidence):
         return None
     if trials is None or restart is None or _larger_steps(trials) > GAIN_OF_RESTART:
         return None
@@ -87,8 +85,8 @@ def undecided(evidence: Evidence) -> Verdict | None:
     It is an alarm where the loss has stood still near its start for a tenth of the run, or where what had been learned
     is lost, and going on does not help.
     """
-    level, trend = evidence.get(LossLevel), evidence.get(Trend)
-    if level is None or trend is None:
+    level = evidence.get(LossLevel)
+    if level is None or not has_trend(evidence):
         return None
     share, updates, missing = share_of_start(evidence), evidence.get(UpdateStatistics), untested(evidence)
     lost = share > SHARE_OF_START_RISEN and updates is not None and (updates.travelled or 0.0) > TRAVEL_LARGE

@@ -24,6 +24,7 @@ from lightning_landscape.evidence.kinds import short_name as short_name
 from lightning_landscape.evidence.kinds import stored_name as stored_name
 from lightning_landscape.evidence.measurements import Measurements as Measurements
 from lightning_landscape.evidence.measurements import merged as merged
+from lightning_landscape.evidence.metric import MetricTrend as MetricTrend
 from lightning_landscape.evidence.outputs import BestConstant as BestConstant
 from lightning_landscape.evidence.outputs import Outputs as Outputs
 from lightning_landscape.evidence.outputs import OutputSpread as OutputSpread
@@ -44,6 +45,7 @@ from lightning_landscape.evidence.readings import LossLevel as LossLevel
 from lightning_landscape.evidence.readings import Plateau as Plateau
 from lightning_landscape.evidence.readings import UpdateStatistics as UpdateStatistics
 from lightning_landscape.evidence.readings_log import ReadingsLog as ReadingsLog
+from lightning_landscape.evidence.run_path import RunPath as RunPath
 from lightning_landscape.evidence.same_batches import SameBatches as SameBatches
 from lightning_landscape.evidence.schedule import Schedule as Schedule
 from lightning_landscape.evidence.schedule import Scheduler as Scheduler
@@ -62,4 +64,6 @@ from lightning_landscape.evidence.trials import Symmetry as Symmetry
 from lightning_landscape.evidence.trials import Trials as Trials
 from lightning_landscape.evidence.verdict import Evidence as Evidence
 from lightning_landscape.evidence.verdict import Verdict as Verdict
+from lightning_landscape.evidence.what_if import Course as Course
+from lightning_landscape.evidence.what_if import WhatIf as WhatIf
 from lightning_landscape.evidence.wiring import Wiring as Wiring

@@ -72,6 +72,16 @@ class RunComparison:
         rest = f"; {alone} {'run shares' if alone == 1 else 'runs share'} no basin with another" if alone else ""
         return f"These runs share a basin: {'; '.join(shared)}{rest} ({limit})."
 
+    @property
+    def limits(self) -> list[str]:
+        """How the comparison was made, and its limits, in sentences."""
+        data = f"{self.samples:,} samples" if self.samples else "the same batches"
+        return [
+            f"The loss was evaluated at {self.points} points on each line, on {data}.",
+            "Hidden units are not aligned: a barrier between different seeds does not prove that their basins differ.",
+            *self.notes,
+        ]
+
     def to_markdown(self) -> str:
         """Return the comparison as Markdown: a sentence, a table of losses and barriers, and the limits as a list."""
         header = "| run | loss | " + " | ".join(f"barrier to {i}" for i in range(1, len(self.runs) + 1)) + " |"
@@ -82,14 +92,8 @@ class RunComparison:
             for i, (run, loss) in enumerate(zip(self.runs, self.losses, strict=True), 1)
         ]
         best = "" if self.best is None else f" {_cell(self.best)} has the lowest loss."
-        data = f"{self.samples:,} samples" if self.samples else "the same batches"
-        notes = [
-            f"The loss was evaluated at {self.points} points on each line, on {data}.",
-            "Hidden units are not aligned: a barrier between different seeds does not prove that their basins differ.",
-            *self.notes,
-        ]
         table = "\n".join([header, "|---|--:|" + "--:|" * len(self.runs), *rows])
-        return "\n\n".join([self.sentence() + best, table, "\n".join(f"- {note}" for note in notes)])
+        return "\n\n".join([self.sentence() + best, table, "\n".join(f"- {note}" for note in self.limits)])
 
 
 def _cell(text: str) -> str:

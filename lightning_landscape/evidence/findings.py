@@ -37,6 +37,8 @@ class Finding:
     advice: str
     """one thing to do, with a line of code"""
     weight: Weight = "evidence"
+    title: str = ""
+    """what stands still or goes wrong, in place of the cause in words, where that is not the training loss"""
 
     def __post_init__(self) -> None:
         if self.weight not in WEIGHTS:
@@ -54,13 +56,14 @@ class Finding:
 
     def to_dict(self) -> dict[str, str]:
         """Return all fields as builtins."""
-        return {
+        fields = {
             "name": self.name,
             "cause": self.cause.value,
             "sentence": self.sentence,
             "advice": self.advice,
             "weight": self.weight,
         }
+        return fields | ({"title": self.title} if self.title else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Finding:
@@ -72,4 +75,5 @@ class Finding:
         for name in ("name", "sentence", "advice", "weight"):
             if not isinstance(data[name], str):
                 raise TypeError(f"{name} must be of type str, got {data[name]!r}")
-        return cls(data["name"], Cause(data["cause"]), data["sentence"], data["advice"], data["weight"])
+        fields = (data["name"], Cause(data["cause"]), data["sentence"], data["advice"], data["weight"])
+        return cls(*fields, str(data.get("title", "")))

@@ -14,6 +14,7 @@ from lightning_landscape.evidence import (
     data,
     finiteness,
     measurements,
+    metric,
     outputs,
     parts,
     readings,
@@ -25,7 +26,7 @@ from lightning_landscape.evidence import (
 from lightning_landscape.evidence.serialization import from_builtins, refilled
 
 MODULES = (
-    *(before, comparison, curvature, data, finiteness, measurements, outputs),
+    *(before, comparison, curvature, data, finiteness, measurements, metric, outputs),
     *(parts, readings, schedule, trend, trials, wiring),
 )
 """the modules of the reading classes"""

@@ -27,8 +27,8 @@ REST = "  All of it: `print(monitor.verdict)`"
 
 def title_of(verdict: Verdict) -> str:
     """Return the first line: the code, the step, the cause, since when it holds, and the name of the finding."""
-    finding = "" if verdict.finding is None else f": {verdict.finding.words}"
-    return f"[{verdict.code}] step {verdict.step}: {verdict.cause_in_words}{since(verdict)}{finding}."
+    words = f"{verdict.cause_in_words}{since(verdict)}{verdict.finding_in_words}"
+    return f"[{verdict.code}] step {verdict.step}: {words}."
 
 
 def since(verdict: Verdict) -> str:

@@ -23,6 +23,8 @@ class Plateau:
     """optimizer step at which the plateau began"""
     proven: bool = False
     """whether a test with enough power has shown at any time that the loss does not fall; else noise may hide a fall"""
+    asked: bool = False
+    """whether the user has asked for the diagnosis, so that it is made without a test that shows a plateau"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class LossLevel:
     """the lowest possible loss, from which shares are measured"""
     floor_measured: bool = True
     """whether `floor` was measured or is 0 by definition; else it is assumed from how far the loss fell and scatters"""
+    constant: float | None = None
+    """loss of the best prediction that ignores the inputs; None if it is not known"""
     earlier: float | None = None
     """the loss at which the training began, if that was in an earlier fit and this one began clearly lower"""
     continues: bool = False
@@ -73,8 +77,14 @@ class LossLevel:
 
     @property
     def solved(self) -> bool:
-        """Whether the loss has come down below a tenth of its starting height above a floor that was measured."""
+        """Whether the loss has come down below a tenth of its starting height above a floor that was measured.
+
+        Where it began above the loss of the best constant prediction, as with inputs that were not scaled, it has to be
+        below a tenth of that one.
+        """
         start = self.start - self.floor
+        if self.constant is not None and self.floor < self.constant < self.start:
+            start = self.constant - self.floor
         return self.floor_measured and BELOW_FLOOR * start <= self.now - self.floor < 0.1 * start
 
 

@@ -102,13 +102,19 @@ class Verdict:
 
     @property
     def cause_in_words(self) -> str:
-        """The cause in words; a verdict that is no alarm says "perhaps stuck" instead of "stuck"."""
-        return cause_in_words(self.cause, stuck=self.stuck)
+        """The cause in words, or the title of the finding; a verdict that is no alarm says "perhaps stuck"."""
+        titled = "" if self.finding is None else self.finding.title
+        return titled or cause_in_words(self.cause, stuck=self.stuck)
+
+    @property
+    def finding_in_words(self) -> str:
+        """The name of the finding after a colon; empty without one, or if its title says it."""
+        return "" if self.finding is None or self.finding.title else f": {self.finding.words}"
 
     @property
     def title(self) -> str:
         """The cause in words and the name of the finding, as in "stuck on a flat region: squashed twice"."""
-        return self.cause_in_words if self.finding is None else f"{self.cause_in_words}: {self.finding.words}"
+        return self.cause_in_words + self.finding_in_words
 
     @property
     def tries(self) -> tuple[str, ...]:

@@ -58,6 +58,30 @@ class RectifiedLogits:
 
 
 @dataclass(frozen=True)
+class NotLogProbabilities:
+    """The first argument of an `nll_loss`, whose exponentials do not add up to 1."""
+
+    module: str
+    """name of the submodule that calls the loss; empty for the training step itself"""
+    mass: float
+    """sum of the exponentials over the classes, the median over the samples"""
+    probabilities: bool
+    """whether the numbers are probabilities, whose logarithm was forgotten; else they are logits"""
+
+
+@dataclass(frozen=True)
+class SamplesAsSequence:
+    """A recurrent layer or an attention that reads the samples of a batch as the steps of one sequence."""
+
+    function: str
+    """the operation: "gru", "lstm", "rnn_tanh", "rnn_relu" or "multi_head_attention_forward" """
+    module: str
+    """name of the submodule that calls it; empty for the training step itself"""
+    shape: tuple[int, ...]
+    """shape of what it gets, of which the first dimension counts the samples"""
+
+
+@dataclass(frozen=True)
 class UnownedLeaf:
     """A tensor that the loss gives a gradient to, and that neither the module nor an optimizer holds."""
 
@@ -142,6 +166,8 @@ class Wiring:
     squashed: tuple[SquashedTwice, ...] = ()
     softmax_of_one: tuple[SoftmaxOfOne, ...] = ()
     rectified: tuple[RectifiedLogits, ...] = ()
+    not_log_probabilities: tuple[NotLogProbabilities, ...] = ()
+    samples_as_sequence: tuple[SamplesAsSequence, ...] = ()
     unowned: tuple[UnownedLeaf, ...] = ()
     cuts: tuple[GraphCut, ...] = ()
     broadcasts: tuple[Broadcast, ...] = ()

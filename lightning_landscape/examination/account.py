@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning_landscape.examination.effort import FEWEST_GRADIENTS, GRADIENTS, Effort
 
-SHARE = 0.02
+SHARE = 0.01
 """gradients that each optimizer step adds to the budget of scheduled measurements"""
 FIRST_LOOK = 13
 """gradients that the check of the wiring and of the lowest possible loss may compute, beside the budget"""
@@ -62,7 +62,7 @@ class Account:
     - The first diagnosis of a run may compute `Effort.gradients`; all diagnoses together may compute twice that.
     - Each later diagnosis, and the probes that follow an alarm, may use half of what is then left; a diagnosis that
       finishes an earlier one may use up to 125 of it in any case.
-    - Scheduled measurements may compute 2% of the steps taken so far. Diagnoses may also use what is left of it, and
+    - Scheduled measurements may compute 1% of the steps taken so far. Diagnoses may also use what is left of it, and
       so may tests whether the loss stands still, which may compute an eighth of a diagnosis in any case.
 
     Without an effort nothing is limited.

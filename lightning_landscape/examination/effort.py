@@ -17,8 +17,8 @@ FEWEST_GRADIENTS = 60
 """least gradients that a first diagnosis may compute, however slow the steps are; enough for the shortest trials"""
 SLOW_BATCH_SECONDS = 0.16
 """seconds for one batch above which a diagnosis is spread over several checks"""
-PICTURE_SECONDS = 15.0
-"""seconds of training between two sets of pictures; drawing one set takes about 0.3 seconds, 2% of it"""
+PICTURE_SECONDS = 60.0
+"""seconds of training between two sets of pictures; drawing one set takes about 0.3 seconds, 0.5% of it"""
 UNTIMED_BATCH_SECONDS = 1e-3
 """seconds that are assumed for one batch where none could be timed"""
 

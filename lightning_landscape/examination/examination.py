@@ -157,7 +157,7 @@ class Examination:
         evidence = state.evidence(readings)
         if self._verdicts.uses_findings:
             guard.attempt("finding mistakes", lambda: state.findings.enter(found(evidence)))
-        return self._verdicts.reached(evidence, guard)
+        return state.metrics.leading(self._verdicts.reached(evidence, guard))
 
     def check_host(self, host: Host, state: RunState, guard: Guard, *, tests: bool) -> None:
         """Test whether the loss stands still if that is due, copy the weights, and read the run if it is to be judged.

@@ -73,7 +73,7 @@ class Limits:
         if self._unlimited(reason) or host.from_first_rank(self.account.can_afford(reason, steps, price)):
             self.left_out.pop(what, None)
             return True
-        too_little = "2% of the steps so far are too few gradients", "every_n_steps=..."
+        too_little = "1% of the steps so far are too few gradients", "every_n_steps=..."
         used_up = "the budget of this run is used up", self.account.larger_effort
         self.left_out[what] = too_little if scheduled else used_up
         return False

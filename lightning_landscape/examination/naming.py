@@ -17,6 +17,7 @@ WORDS = {
     "starting_point": "the loss of the initial weights",
     "before_and_after": "the comparison with the best weights",
     "activity": "dead and saturated units",
+    "best_constant": "the loss of a constant prediction",
     "outputs": "the outputs of the model",
     "symmetry": "duplicate units",
     "batch_contents": "the contents of the batches",

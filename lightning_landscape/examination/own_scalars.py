@@ -14,7 +14,17 @@ SCALARS = frozenset({
     *("noise_scale", "barrier", "lambda_min", "lambda_max", "sharpness_ratio", "trace", "share_negative"),
 })
 """the library's own scalars"""
-MEDIA = frozenset({"timeline", "grad_norms", "plane", "descent", "spectrum", "surface", "verdict_card", "remedies"})
+MEDIA = frozenset({
+    "timeline",
+    "metrics",
+    "grad_norms",
+    "plane",
+    "descent",
+    "spectrum",
+    "surface",
+    "verdict_card",
+    "remedies",
+})
 """names of the library's own pictures and texts; some loggers cannot log a number under the name of a picture"""
 LINES = "line_from_"
 """the beginning of the names of pictures of lines"""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lightning_landscape.diagnosis.thresholds import PARAMETERS_UNREACHED
 from lightning_landscape.evidence import Cause, Wiring
-from lightning_landscape.reporting.messages import NO_LOSS, NOT_JUDGED, TOO_SHORT
+from lightning_landscape.reporting.messages import JUDGED_BY_METRIC, NO_LOSS, NOT_JUDGED, TOO_SHORT
 
 if TYPE_CHECKING:
     from lightning_landscape.examination.run_state import RunState
@@ -24,12 +24,15 @@ def notes_of(state: RunState) -> list[str]:
     notes += state.findings.notes(state.named_findings)
     wiring = state.readings.latest(Wiring)
     notes += [wiring.unseen_sentence] if wiring is not None and wiring.unseen_sentence is not None else []
+    notes += state.metrics.notes()
     return notes + [outcome.sentence(state.step) for outcome in state.remedy_outcomes if outcome.said]
 
 
 def _why_not_judged(state: RunState) -> list[str]:
     """Return a note that says why the loss of the run could not be judged, in a list; empty if it could."""
     progress = state.progress
+    if state.metrics.judges:
+        return [JUDGED_BY_METRIC] if state.optimizer_count > 1 or state.first_loss is None else []
     if state.optimizer_count > 1:
         return [NOT_JUDGED]
     if not state.steps or state.verdicts or progress.trend is not None or progress.divergence is not None:

@@ -26,9 +26,11 @@ from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.run_notes import notes_of
 from lightning_landscape.examination.unclear import is_unclear, may_be_noise
 from lightning_landscape.examination.verdicts import is_lower, restored
+from lightning_landscape.examination.watched_metrics import WatchedMetrics
 from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
 from lightning_landscape.tracking.mean_loss import MeanLoss
+from lightning_landscape.tracking.metric_history import Declared
 from lightning_landscape.tracking.progress import Progress
 from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
@@ -41,18 +43,23 @@ class RunState:
         horizon: number of optimizer steps of the fit; None where it is unknown.
         groups: names of the groups of parameters.
         start: where the training began; None for a fit before which nothing was trained.
+        metrics: the declared metrics, and the mode of each.
     """
 
-    def __init__(self, horizon: int | None = None, groups: Sequence[str] = (), start: FitStart | None = None) -> None:
+    def __init__(
+        self,
+        horizon: int | None = None,
+        groups: Sequence[str] = (),
+        start: FitStart | None = None,
+        metrics: Declared | None = None,
+    ) -> None:
         self.progress = Progress(horizon)
         self.gradients = GradientNorms(groups)
         self.readings = ReadingsLog()
         self.document = RunDocument()
         self.verdicts: list[Verdict] = []
-        self.remedy_outcomes: list[RemedyOutcome] = []
-        """the outcome of the remedies for each alarm, in order"""
-        self.scalars: dict[str, float] = {}
-        """the latest scalars of the user's own readings, by name"""
+        self.remedy_outcomes: list[RemedyOutcome] = []  # of the remedies for each alarm, in order
+        self.scalars: dict[str, float] = {}  # the latest ones of the user's own readings, by name
         self.announced_codes: list[str] = []
         """codes of the messages that are shown once per fit and have been shown"""
         self.start = FitStart() if start is None else start
@@ -62,8 +69,7 @@ class RunState:
         """"running", "ended", or for example "stopped by KeyError"; a fit that resumes is running again"""
         self.judged_at: int | None = None
         """`steps` at the last diagnosis of this plateau; None before the first"""
-        self.judgements = 0
-        """number of diagnoses of the present plateau; each doubles the time to the next"""
+        self.judgements = 0  # number of diagnoses of the present plateau; each doubles the time to the next
         self.judged_proven = self.judged_stalled = False
         """whether there was a plateau at the last diagnosis, and whether it was proven"""
         self.optimizer_count = 1
@@ -73,10 +79,11 @@ class RunState:
         self.coverage = OptimizerCoverage()
         self.host_readings: tuple[object, ...] = ()
         """the latest readings of the optimizers, the schedulers and the parameters"""
-        self.kept_gradients: KeptGradients | None = None
-        """an optimizer whose gradients are never zeroed"""
+        self.kept_gradients: KeptGradients | None = None  # an optimizer whose gradients are never zeroed
         self.recent_losses = MeanLoss()  # since the weights were last copied
         self.frozen, self.findings = FrozenSince(), KnownFindings()
+        self.metrics = WatchedMetrics(metrics or {}, horizon)
+        self.asked = False  # whether the user has asked for a diagnosis, which is still to be made
 
     def update(self, record: StepRecord) -> None:
         """Add the record of one optimizer step; the trend of the loss is that of the first optimizer."""
@@ -98,9 +105,10 @@ class RunState:
         """
         # Slow progress after an earlier fit is usual, so that the weaker test is not enough there.
         seems = self.progress.stalled and (self.progress.proven or not self.continues)
-        if not (seems or self.unclear) or self.progress.divergence is not None or self.optimizer_count > 1:
+        plateau = seems or self.unclear or self.asked
+        if not plateau or self.progress.divergence is not None or self.optimizer_count > 1:
             return False
-        if self.judged_at is None:
+        if self.judged_at is None or self.asked:
             return True
         alarmed = bool(self.verdicts) and self.verdicts[-1].stuck and self.verdicts[-1].cause is not Cause.UNDECIDED
         again = self.steps - self.judged_at >= self._patience * 2 ** (self.judgements - 1)
@@ -222,7 +230,7 @@ class RunState:
             left_by_decay=self.coverage.left_by_decay,
         )
         return Evidence(
-            Plateau(self.step, self.step if since is None else since, progress.proven),
+            Plateau(self.step, self.step if since is None else since, progress.proven, self.asked),
             *(reading for reading in known if reading is not None),
             updates,
             *self.host_readings,
@@ -231,8 +239,8 @@ class RunState:
 
     def mark(self) -> None:
         """Add the present state to the document: "learning", "stalled", "not_judged", or the cause of a verdict."""
-        has_cause = self.judged_at is not None or self.progress.divergence is not None
-        cause = self.verdicts[-1].cause.value if has_cause and self.verdicts else ""
+        judged = bool(self.verdicts) and (self.judged_at is not None or self.progress.divergence is not None)
+        cause = self.verdicts[-1].cause.value if judged else ""
         without_cause = "not_judged" if self.optimizer_count > 1 else "stalled" if self.progress.proven else "learning"
         self.document.mark(self.step, cause or without_cause)
 
@@ -252,6 +260,7 @@ class RunState:
             "remedy_outcomes": [to_builtins(outcome) for outcome in self.remedy_outcomes],
             "findings": self.findings.state_dict(),
             "frozen": self.frozen.state_dict(),
+            "metrics": self.metrics.state_dict(),
             "recent_losses": self.recent_losses.state_dict(),
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
@@ -272,6 +281,7 @@ class RunState:
         if "findings" in state:  # version 0.1 had none
             self.findings.load_state_dict(state["findings"])
             self.frozen.load_state_dict(state["frozen"])
+        self.metrics.load_state_dict(state.get("metrics"))
         self.recent_losses.load_state_dict(state.get("recent_losses", {"sum": 0.0, "count": 0}))
         self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]

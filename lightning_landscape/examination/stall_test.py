@@ -36,6 +36,9 @@ MAX_BYTES = 64 * 2**20
 class StallTest:
     """Keeps copies of earlier weights while noise hides the trend of the loss, and compares them on the same batches.
 
+    They are kept for a fifth of the run after noise has last hidden it: where the trend comes and goes in the noise, a
+    test is possible as soon as it is needed.
+
     Args:
         probes: the probe that makes the comparison; none for no tests.
         limits: count the gradients that it computes.
@@ -50,16 +53,22 @@ class StallTest:
         """Forget all that was observed."""
         self._copies: dict[int, dict[str, Tensor]] = {}
         self._tested_at = 0
+        self._needed_at: int | None = None
 
     @torch.no_grad()
     def take(self, module: nn.Module, state: RunState) -> None:
-        """Copy the weights if noise hides the trend and the last copy is old enough; else, if it does not, drop all."""
-        weights = weights_of(module)
+        """Copy the weights if noise has lately hidden the trend and the last copy is old enough; else drop all."""
+        weights, spacing = weights_of(module), _steps(SPACING, state)
         large = COPIES * size_of(weights) > MAX_BYTES
-        if not self._probes or large or not self._is_needed(state):
-            self._copies, state.progress.on_same_batches = {}, None
+        if self._is_needed(state):
+            self._needed_at = state.step
+        else:
+            state.progress.on_same_batches = None
+        lately = self._needed_at is not None and state.step - self._needed_at <= (COPIES + 1) * spacing
+        if not self._probes or large or not lately:
+            self._copies = {}
             return
-        spacing, names = _steps(SPACING, state), weights.keys()
+        names = weights.keys()
         if self._copies and state.step - max(self._copies) < spacing:
             return
         kept = {s: copy for s, copy in self._copies.items() if copy.keys() == names}
@@ -97,11 +106,14 @@ class StallTest:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins and tensors."""
-        return {"tested_at": self._tested_at, "copies": {step: dict(copy) for step, copy in self._copies.items()}}
+        copies = {step: dict(copy) for step, copy in self._copies.items()}
+        return {"tested_at": self._tested_at, "needed_at": self._needed_at, "copies": copies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self._tested_at = int(state.get("tested_at", 0))
+        needed = state.get("needed_at", max(state.get("copies", {}), default=None))  # versions before 0.2 had none
+        self._needed_at = None if needed is None else int(needed)
         self._copies = {int(step): dict(resolved(copy)) for step, copy in state.get("copies", {}).items()}
 
 

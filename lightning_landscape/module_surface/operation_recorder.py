@@ -14,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lightning_landscape.module_surface.entries import children
+from lightning_landscape.module_surface.loss_inputs import class_sums, zero_logits
 from lightning_landscape.trace import (
     DIFFERENCES,
     EXPORTS,
-    LOGIT_LOSSES,
     MAX_SAMPLED,
     NAMED_COMPARISONS,
     Argument,
@@ -93,9 +93,10 @@ class OperationRecorder(TorchFunctionMode):
             for index, how in (export for _, value in given for export in self._exported(value)):
                 arguments.append(Argument("exported", index))
                 plain["exported"] = how
-        zero = self._zero_logits(name, args, kwargs)
+        zero, sums = zero_logits(name, args, kwargs), class_sums(name, args, kwargs)
         module = self._stack[-1]
-        self.operations.append(Operation(name, module, tuple(arguments), results, grad_enabled, plain, sample, zero))
+        taken = tuple(arguments)
+        self.operations.append(Operation(name, module, taken, results, grad_enabled, plain, sample, zero, sums))
         return result
 
     def index_of(self, tensor: Tensor) -> int:
@@ -159,15 +160,6 @@ class OperationRecorder(TorchFunctionMode):
             return None
         values = target.detach().reshape(-1)
         return values[:: max(1, -(-len(values) // MAX_SAMPLED))].cpu().double()
-
-    @staticmethod
-    def _zero_logits(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float | None:
-        """Return the share of logits that are zero on every sample; None if this is no cross-entropy of samples."""
-        logits = args[0] if args else kwargs.get("input")
-        if name not in LOGIT_LOSSES or not isinstance(logits, Tensor) or logits.ndim < 2 or not logits.numel():
-            return None
-        samples, classes, *_ = logits.shape
-        return float((logits.detach() == 0).reshape(samples, classes, -1).all(-1).all(0).float().mean())
 
     @contextmanager
     def recording(self) -> Iterator[None]:

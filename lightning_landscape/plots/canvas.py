@@ -81,9 +81,15 @@ def new_axes(height: float = 4.0) -> tuple[Figure, Axes]:
     Args:
         height: in inches of 100 pixels.
     """
+    figure = new_figure(height)
+    return figure, figure.add_subplot()
+
+
+def new_figure(height: float) -> Figure:
+    """Return an empty figure of this height in inches, 640 pixels wide."""
     figure = Figure(figsize=(6.4, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    return figure
 
 
 def add_texts(figure: Figure, title: str, numbers: list[str], notes: list[str], key: Sequence[Patch] = ()) -> None:

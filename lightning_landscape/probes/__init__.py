@@ -10,6 +10,7 @@ from lightning_landscape.probes.finiteness import first_not_finite as first_not_
 from lightning_landscape.probes.floor import loss_floor as loss_floor
 from lightning_landscape.probes.line import LossLine as LossLine
 from lightning_landscape.probes.noise import gradient_noise as gradient_noise
+from lightning_landscape.probes.outputs import best_constant as best_constant
 from lightning_landscape.probes.outputs import outputs as outputs
 from lightning_landscape.probes.path import PathPlane as PathPlane
 from lightning_landscape.probes.restarts import Restarts as Restarts
@@ -27,5 +28,5 @@ EXAMINATION: tuple[Probe, ...] = (
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""
 
-FIRST_LOOK: tuple[Probe, ...] = (wiring, loss_floor)
+FIRST_LOOK: tuple[Probe, ...] = (wiring, loss_floor, best_constant)
 """probes that run on one batch after the first optimizer step: for mistakes in the wiring, and for the stall test"""

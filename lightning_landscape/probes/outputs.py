@@ -62,6 +62,12 @@ def outputs(surface: LossSurface) -> Outputs | None:
     )
 
 
+@costs(lambda surface: 0.0 if surface.run.outputs is None else 1.0)
+def best_constant(surface: LossSurface) -> BestConstant | None:
+    """Return the loss of the best constant prediction; None if no loss function was seen that has one."""
+    return None if surface.run.outputs is None else _best_constant(surface.run.outputs(surface.here))
+
+
 def _moved(initial: Params, here: Params) -> float | None:
     """Return the distance between two points over the norm of the first; None if that norm is 0."""
     names = [name for name in here if name in initial]

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from lightning_landscape.evidence.wiring import RectifiedLogits, SoftmaxOfOne, SquashedTwice, UnownedLeaf, Wiring
+from lightning_landscape.evidence.wiring import (
+    NotLogProbabilities,
+    RectifiedLogits,
+    SoftmaxOfOne,
+    SquashedTwice,
+    UnownedLeaf,
+    Wiring,
+)
+from lightning_landscape.probes.batch_dimension import samples_as_sequence
 from lightning_landscape.probes.comparisons import broadcasts, output_ranges
 from lightning_landscape.probes.data_flow import LOSSES, first_argument, kind, origin
 from lightning_landscape.probes.graph_cuts import graph_cuts, reached_share
@@ -10,6 +18,8 @@ from lightning_landscape.surface import LossSurface, costs
 from lightning_landscape.trace import LOGIT_LOSSES, Operation, Trace
 
 _RECTIFIERS = ("relu", "relu6", "threshold")
+_ONE = 0.2
+"""relative distance from 1 up to which a sum counts as 1: half precision and smoothed labels stay far below it"""
 
 
 @costs(lambda surface: 2 / 3)  # a forward pass, and in evaluation mode another one for the statistics of BatchNorm
@@ -24,6 +34,8 @@ def wiring_of(trace: Trace) -> Wiring:
         squashed=squashed_twice(trace),
         softmax_of_one=softmax_of_one(trace),
         rectified=rectified_logits(trace),
+        not_log_probabilities=not_log_probabilities(trace),
+        samples_as_sequence=samples_as_sequence(trace),
         unowned=unowned_leaves(trace),
         cuts=graph_cuts(trace),
         broadcasts=broadcasts(trace),
@@ -75,6 +87,18 @@ def rectified_logits(trace: Trace) -> tuple[RectifiedLogits, ...]:
         function = origin(trace, first_argument(loss))
         if function is not None and kind(function) in _RECTIFIERS:
             found.append(RectifiedLogits(kind(function), loss.name, function.module, loss.zero_logits or 0.0))
+    return tuple(found)
+
+
+def not_log_probabilities(trace: Trace) -> tuple[NotLogProbabilities, ...]:
+    """Return the first arguments of `nll_loss` that are no log-probabilities, by the sums of their exponentials."""
+    found = []
+    for loss in _losses(trace, "nll_loss"):
+        if loss.class_sums is None or abs(loss.class_sums[0] - 1) <= _ONE:
+            continue
+        made_by = kind(origin(trace, first_argument(loss)))
+        probabilities = abs(loss.class_sums[1] - 1) <= _ONE and made_by == "softmax"
+        found.append(NotLogProbabilities(loss.module, loss.class_sums[0], probabilities))
     return tuple(found)
 
 

@@ -106,11 +106,21 @@ def _group_norms(step: PendingStep, norms: Sequence[float], group_count: int) ->
     return tuple(math.hypot(*norms) if norms else None for norms in members)
 
 
-def averaged_over_ranks(host: Host, records: list[StepRecord], overhead: float) -> tuple[list[StepRecord], float]:
-    """Return the records with their losses averaged over the ranks, and the mean overhead, so that all ranks agree."""
+def averaged_over_ranks(
+    host: Host, records: list[StepRecord], overhead: float, of_first_rank: float = 0.0
+) -> tuple[list[StepRecord], float, float]:
+    """Return the records with their losses averaged over the ranks, and two numbers, so that all ranks agree.
+
+    Args:
+        host: the run.
+        records: of the same steps on all ranks.
+        overhead: a number of which the mean over the ranks is returned.
+        of_first_rank: a number that is 0 on all ranks but rank 0; that of rank 0 is returned.
+    """
     if host.world_size == 1:
-        return records, overhead
+        return records, overhead, of_first_rank
     local = [math.nan if record.loss is None else record.loss for record in records]
-    *losses, overhead = host.mean_over_ranks([*local, overhead])
+    *losses, overhead, share = host.mean_over_ranks([*local, overhead, of_first_rank])
     pairs = zip(records, losses, strict=True)
-    return [r._replace(loss=None if r.loss is None else loss) for r, loss in pairs], overhead
+    averaged = [r._replace(loss=None if r.loss is None else loss) for r, loss in pairs]
+    return averaged, overhead, share * host.world_size

@@ -9,12 +9,15 @@ from lightning_landscape.captions import (
     GOING_ON,
     SMALL_RISE,
     Caption,
+    best_words,
     caption_of,
     distinct_anchors,
     end_name,
     is_lower,
     lowest_point,
+    metric_chart,
     rise_of,
+    since_words,
     start_name,
     trial_chart,
 )
@@ -39,6 +42,29 @@ def drawn_trials(evidence: Evidence | None) -> dict[str, Any]:
         if chart is None
         else {"trials": {**titled(chart.caption), "baseline": GOING_ON, "groups": to_builtins(chart)["groups"]}}
     )
+
+
+def drawn_metrics(
+    metrics: Sequence[Mapping[str, Any]], steps: Sequence[int], losses: Sequence[float | None]
+) -> dict[str, Any]:
+    """Return the metrics of a run, as for `captions.metric_chart`, as JSON; empty where none was logged."""
+    chart = metric_chart(metrics, steps, losses)
+    if chart is None:
+        return {}
+    panels = [
+        {
+            "training": panel.training,
+            "axis": panel.axis,
+            "frame": panel.frame,
+            "beyond": panel.beyond,
+            "metrics": [
+                {**to_builtins(curve), "best_words": best_words(curve), "since_words": since_words(curve)}
+                for curve in panel.curves
+            ],
+        }
+        for panel in chart.panels
+    ]
+    return {**titled(chart.caption), "panels": panels, "omitted": chart.omitted}
 
 
 def titled(caption: Caption | None) -> dict[str, Any]:

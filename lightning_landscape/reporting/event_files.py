@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_landscape.logs.event_records import events
 from lightning_landscape.reporting.loggers import PLUGIN
 from lightning_landscape.reporting.page import Document
 
@@ -34,38 +33,16 @@ def logged_runs(folder: Path) -> dict[str, LoggedRun]:
 
 
 def _logged_run(files: Sequence[Path]) -> LoggedRun:
-    from tensorboard.compat.proto.event_pb2 import Event
-
     texts: dict[str, list[bytes]] = {}
     seen = 0.0
     for file in files:
-        for raw in _records(file):
-            try:
-                event = Event.FromString(raw)
-            except Exception:  # protobuf's error for a damaged file, the rest of which cannot be trusted
-                break
+        for event in events(file):
             seen = max(seen, event.wall_time)
             for value in event.summary.value:
                 if value.tag.startswith(f"{PLUGIN}/"):
                     texts.setdefault(value.tag.rpartition("/")[2], []).extend(value.tensor.string_val)
     latest = {part: _latest(records) for part, records in texts.items()}
     return LoggedRun({part: content for part, content in latest.items() if content is not None}, seen)
-
-
-def _records(path: Path) -> Iterator[bytes]:
-    """Yield the records of an event file up to the first incomplete one.
-
-    A record is its length in 8 bytes, 4 bytes of checksum, the content, and 4 bytes of checksum. The checksums are not
-    verified: in Python, that takes longer than everything else.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        while len(head := file.read(12)) == 12:
-            (length,) = struct.unpack("<Q", head[:8])
-            if file.tell() + length + 4 > size:
-                return
-            yield file.read(length)
-            file.seek(4, os.SEEK_CUR)
 
 
 def _latest(records: Sequence[bytes]) -> dict[str, object] | None:

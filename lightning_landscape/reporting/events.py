@@ -11,6 +11,8 @@ loggers use as x). The further fields depend on the event:
     verdict   cause, since, stuck, reason, advice, finding, evidence
     escaped   cause, since                         the loss falls again after the alarm with this cause
     warning   text, category
+    asked     id                                   another process has asked for a diagnosis, see `landscape ask`
+    answer    id, verdict, why                     its answer: a verdict, or why there is none
     end       status, steps, loss, notes           the fit is over; `status` is for example "ended" or
                                                    "stopped by KeyError"
 

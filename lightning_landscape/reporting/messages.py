@@ -21,6 +21,8 @@ OF_A_COPY = "this report is about a run that a copy of this monitor watched; the
 """a note in the report of a monitor that Lightning has copied"""
 NOT_JUDGED = "not judged: the run has several optimizers, whose losses need not fall"
 """a note in the report of a run with several optimizers, which gets no verdict unless it diverges"""
+JUDGED_BY_METRIC = "the run is judged by its declared metrics, and not by its training loss"
+"""a note in the report of a run whose loss says nothing, and which has a declared metric"""
 NO_DETECTORS = "not judged: the monitor has no detectors"
 """a note in the report of a run whose monitor reaches no verdicts"""
 NO_LOSS = "not judged: no training loss was seen; does `training_step` return the loss?"
@@ -52,10 +54,10 @@ def verdict_markdown(verdict: Verdict) -> str:
     alarm = "**Alarm**" if verdict.stuck else "For information"
     link = link_to(verdict)
     code = f"[[{verdict.code}]]({link})" if link else f"[{verdict.code}]"
+    what = "it holds" if verdict.finding and verdict.finding.title else "the loss has not fallen"
     lines = [
         f"### {capitalised(verdict.title)}",
-        f"{alarm}: `{verdict.cause}` {code}. Reported at step {verdict.step}; the loss has not fallen since step "
-        f"{verdict.since}.",
+        f"{alarm}: `{verdict.cause}` {code}. Reported at step {verdict.step}; {what} since step {verdict.since}.",
     ]
     if len(verdict.tries) > 1:
         items = (f"{i}. {capitalised(line)}" for i, line in enumerate(verdict.tries, 1))
@@ -89,7 +91,7 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
         sentences.append("The run was too short to judge.")
     elif _not_judged(notes):
         sentences.append("The run was not judged.")
-    elif level is not None and not _findings(notes) and all(CAUSES[v.cause].tone == "quiet" for v in verdicts):
+    elif level is not None and not _findings(notes) and all(map(_is_quiet, verdicts)):
         sentences.append("The run is healthy: no alarm was raised.")
     else:
         sentences.append("No alarm was raised.")
@@ -132,6 +134,11 @@ def closing_line(
     look = f" {noted} finding{'s' * (noted != 1)} noted: `print(monitor.report)`." if noted else ""
     report = "" if written is None else f" Report: {written}"
     return f"lightning_landscape: {said}{loss}.{look}{report}"
+
+
+def _is_quiet(verdict: Verdict) -> bool:
+    """Return whether a verdict says that nothing is wrong."""
+    return CAUSES[verdict.cause].tone == "quiet" and not (verdict.finding and verdict.finding.title)
 
 
 def _findings(notes: Sequence[str]) -> list[str]:

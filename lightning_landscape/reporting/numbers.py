@@ -94,7 +94,11 @@ def _over(part: float, whole: float) -> float | None:
 NUMBERS: dict[type, tuple[str, tuple[Number, ...]]] = {
     Plateau: (
         "plateau",
-        _fields(since="first step", step="step of this check", proven="shown by a test that would have noticed a fall"),
+        (
+            *_fields(since="first step", step="step of this check"),
+            *_fields(proven="shown by a test that would have noticed a fall"),
+            Number("asked for by the user", lambda plateau: plateau.asked or None),
+        ),
     ),
     LossLevel: (
         "training loss",

@@ -9,9 +9,9 @@ from typing import Any
 from lightning_landscape._text import capitalised, shortened
 from lightning_landscape._thinning import largest_norm, merge_pairs
 from lightning_landscape.captions import STATES, gradient_caption, order_for, run_caption
-from lightning_landscape.evidence import TONES, Curvature, Plane, ReadingsLog, Spectrum, Verdict
+from lightning_landscape.evidence import TONES, Curvature, MetricTrend, Plane, ReadingsLog, Spectrum, Verdict
 from lightning_landscape.evidence.card import link_to
-from lightning_landscape.reporting.drawn import drawn, drawn_lines, drawn_trials, titled
+from lightning_landscape.reporting.drawn import drawn, drawn_lines, drawn_metrics, drawn_trials, titled
 from lightning_landscape.reporting.numbers import evidence_rows
 
 SCHEMA = 1
@@ -26,6 +26,8 @@ DRAWN: Mapping[type[object], tuple[str, str]] = {
     Curvature: ("curvature", "ends"),
 }
 """where readings stand in the document, besides lines"""
+COLUMNS_OF_CURVE = ("step", "loss", "low", "high", "grad_norm")
+"""the columns of the loss curve, as in a `Point`"""
 COLUMNS, GROUPS = 100, 64
 """most columns and groups in the heat map of gradient norms"""
 VERDICTS = 50
@@ -88,30 +90,35 @@ class RunDocument:
         self.document()  # A damaged state raises an error here and not later, when the run is drawn.
 
     def document(
-        self, verdicts: Sequence[Verdict] = (), readings: ReadingsLog | None = None, **known: Any
+        self,
+        verdicts: Sequence[Verdict] = (),
+        readings: ReadingsLog | None = None,
+        metrics: Sequence[Mapping[str, Any]] = (),
+        **known: Any,
     ) -> dict[str, dict[str, Any]]:
         """Return the parts of the document as JSON objects of bounded size, None for each number that is not finite.
 
         Args:
-            verdicts: one for each plateau or divergence, in order; the last `VERDICTS` are shown.
+            verdicts: one for each plateau, divergence or metric, in order; the last `VERDICTS` are shown.
             readings: the lines, planes and curvatures to draw; None for none.
+            metrics: the validation losses and declared metrics to draw, as `captions.metric_curves` takes them.
             known: further fields of the part "course".
         """
-        points = [*self.points, *([_merged(self._open)] if self._open else [])]
-        columns = [list(column) for column in zip(*points, strict=True)] or [[], [], [], [], []]
+        curve, of_training = self.curve(), [one for one in verdicts if one.evidence.get(MetricTrend) is None]
         course = {
-            "curve": dict(zip(("step", "loss", "low", "high", "grad_norm"), columns, strict=True)),
+            "curve": curve,
             "segments": self.segments,
             "tones": dict(TONES),
             "words": dict(STATES),
             "verdicts": [_verdict_as_dict(verdict) for verdict in verdicts[-VERDICTS:]],
             "earlier_verdicts": max(0, len(verdicts) - VERDICTS),
-            "order": [*order_for(verdicts[-1].cause if verdicts else None)],
-            **self._caption(verdicts, columns),
-            **drawn_trials(verdicts[-1].evidence if verdicts else None),
+            "order": [*order_for(of_training[-1].cause if of_training else None)],
+            **self._caption(verdicts, curve),
+            **drawn_trials(of_training[-1].evidence if of_training else None),
             **known,
         }
         parts = {"course": course, "lines": {}, "planes": {}, "curvature": {}}
+        parts["metrics"] = drawn_metrics(metrics, curve["step"], curve["loss"])
         readings = ReadingsLog() if readings is None else readings
         parts["lines"] = {clean(anchor): lines for anchor, lines in drawn_lines(readings.lines()).items()}
         for kind, (part, field) in DRAWN.items():
@@ -119,10 +126,16 @@ class RunDocument:
                 parts[part][field] = [drawn(step, reading) for step, reading in found]
         return {name: {"schema": SCHEMA, **rounded(part)} for name, part in parts.items() if part}
 
-    def _caption(self, verdicts: Sequence[Verdict], columns: Sequence[Sequence[Any]]) -> dict[str, Any]:
-        """Return the title of the loss curve with these columns; nothing before the first step."""
+    def curve(self) -> dict[str, list[Any]]:
+        """Return the points of the loss curve so far, by column."""
+        points = [*self.points, *([_merged(self._open)] if self._open else [])]
+        columns = [list(column) for column in zip(*points, strict=True)] or [[] for _ in COLUMNS_OF_CURVE]
+        return dict(zip(COLUMNS_OF_CURVE, columns, strict=True))
+
+    def _caption(self, verdicts: Sequence[Verdict], curve: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """Return the title of the loss curve; nothing before the first step."""
         state = self.segments[-1][1] if self.segments else "learning"
-        return titled(run_caption(state, verdicts, columns[0], columns[1])) if columns[0] else {}
+        return titled(run_caption(state, verdicts, curve["step"], curve["loss"])) if curve["step"] else {}
 
 
 def heat_map(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequence[float | None]]) -> dict[str, Any]:
@@ -151,7 +164,8 @@ def heat_map(steps: Sequence[int], groups: Sequence[str], norms: Sequence[Sequen
 
 
 def _verdict_as_dict(verdict: Verdict) -> dict[str, Any]:
-    """Return the fields of a verdict that the tab shows, each of bounded length."""
+    """Return the fields of a verdict that the tab shows, each of bounded length; "metric" if it is on a metric."""
+    metric = verdict.evidence.get(MetricTrend)
     return {
         "cause": verdict.cause.value,
         "code": verdict.code,
@@ -165,6 +179,7 @@ def _verdict_as_dict(verdict: Verdict) -> dict[str, Any]:
         "tried": capitalised(verdict.tried)[:LONGEST_TEXT],
         "finding": None if verdict.finding is None else {"name": clean(verdict.finding.name)},
         "readings": [[name, clean(value)] for name, value in evidence_rows(verdict.evidence)],
+        **({} if metric is None else {"metric": clean(metric.name)}),
     }
 
 

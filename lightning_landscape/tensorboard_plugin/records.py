@@ -25,7 +25,7 @@ SHORT_CURVE = 60
 """points of a loss curve in the overview"""
 OF_A_RUN = ("schema", "steps", "horizon", "status", "loss", "tones", "words", "seconds_per_step")
 """fields of a run in the overview, besides its verdicts and its curve"""
-OF_A_VERDICT = ("cause", "code", "title", "step", "since", "stuck", "finding")
+OF_A_VERDICT = ("cause", "code", "title", "step", "since", "stuck", "finding", "metric")
 """fields of a verdict in the overview"""
 KEPT = 50
 """runs whose latest records are kept in memory"""
@@ -138,7 +138,10 @@ def in_short(course: Mapping[str, Any]) -> Content:
     """Return the fields of the part "course" that the overview shows; a damaged record gives fewer."""
     short = {name: course[name] for name in OF_A_RUN if name in course}
     try:
-        verdicts = course["verdicts"][-2:]  # the present one, and the one before
+        on_metrics = {verdict["metric"]: verdict for verdict in course["verdicts"] if verdict.get("metric")}
+        of_training = [verdict for verdict in course["verdicts"] if not verdict.get("metric")]
+        # the present one and the one before, and the latest on each metric
+        verdicts = [*of_training[-2:], *on_metrics.values()]
         short["verdicts"] = [{name: verdict.get(name) for name in OF_A_VERDICT} for verdict in verdicts]
         short["segments"] = course["segments"][-1:]
         curve = course["curve"]

@@ -60,6 +60,8 @@ class LossHistory:
         """summary of the first losses"""
         self.first: float | None = None
         """the first loss of all; None before it, and where an older version has not stored it"""
+        self.constant: float | None = None
+        """the loss of the best prediction that ignores the inputs; None if it is not known"""
         self.recorded: list[RecordedBlock] = []
         """the latest complete blocks, oldest first"""
         self._last = 0.0
@@ -168,6 +170,7 @@ class LossHistory:
             now,
             floor=floor if floor is not None and measured else self._assumed_floor(best, positive=floor is None),
             floor_measured=measured,
+            constant=self.constant,
             start_spread=sqrt(start.d2 / (2 * start.pairs)) if start.pairs else None,
             spread=sqrt(merged.m2 / merged.n),
         )
@@ -200,7 +203,8 @@ class LossHistory:
         """Return what was observed, as builtins."""
         state = {name: getattr(self, name) for name in _OBSERVED}
         blocks = [[list(recorded.block), *recorded[1:]] for recorded in self.recorded]
-        return {**state, "start": list(self.start), "first": self.first, "width": self.width, "stretches": blocks}
+        known = {"start": list(self.start), "first": self.first, "constant": self.constant}
+        return {**state, **known, "width": self.width, "stretches": blocks}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what was observed; the horizon of this history does not change.
@@ -210,7 +214,7 @@ class LossHistory:
         """
         for name in _OBSERVED:
             setattr(self, name, state[name])
-        self.start, self.first = Block(*state["start"]), state.get("first")
+        self.start, self.first, self.constant = Block(*state["start"]), state.get("first"), state.get("constant")
         self.recorded = [RecordedBlock(Block(*block), *rest) for block, *rest in state["stretches"]]
         self._fit_width()
         self._regroup(state["width"])

@@ -77,16 +77,12 @@ class Progress:
         """Add one optimizer step."""
         self._records += 1
         self._rates.add(record.step, record.learning_rate)
-        loss, predicted, history = record.loss, record.predicted, self._history
+        loss, predicted, history = record.loss, record.predicted if record.stepped else 0.0, self._history
         if loss is None:
             return
-        if record.stepped:
-            self._idle = 0
-        else:
-            self._idle += 1
-            if self._idle <= SHORT_WINDOW * history.width:
-                return
-            predicted = 0.0
+        self._idle = 0 if record.stepped else self._idle + 1
+        if 0 < self._idle <= SHORT_WINDOW * history.width:
+            return
         if not -OVERFLOW < loss < OVERFLOW:
             self._count_not_finite(record.step, loss)
             return
@@ -97,6 +93,10 @@ class Progress:
         if history.full:
             history.close()
             self._end_block()
+
+    def enter_constant(self, loss: float) -> None:
+        """Enter the loss of the best prediction that ignores the inputs; a run that is solved is far below it."""
+        self._history.constant = loss
 
     def finish(self) -> None:
         """End the run: if its last loss is not finite, that is a divergence."""

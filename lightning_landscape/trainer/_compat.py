@@ -119,6 +119,16 @@ def logger_step(trainer: Trainer) -> int:
         return int(trainer.global_step)
 
 
+def logged_metrics(trainer: Trainer) -> Mapping[str, Any]:
+    """Return the latest value of each logged metric, without computing one.
+
+    They are read from `_callback_metrics` of the connector, since reading the public `callback_metrics` computes the
+    metrics of the epoch at that moment, and may wait for other ranks.
+    """
+    found: Mapping[str, Any] | None = getattr(trainer._logger_connector, "_callback_metrics", None)
+    return trainer.callback_metrics if found is None else found
+
+
 def state_of_renamed(callback: Callback, trainer: Trainer, states: object) -> dict[str, Any] | None:
     """Return the state of the one callback of this class that had other settings and is not in the Trainer; or None.
 

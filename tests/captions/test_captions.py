@@ -20,7 +20,18 @@ from lightning_landscape.captions import (
     spectrum_caption,
 )
 from lightning_landscape.captions.caption import percent
-from lightning_landscape.evidence import Cause, Curvature, Descent, Finding, Line, Plane, Spectrum, Verdict
+from lightning_landscape.evidence import (
+    Cause,
+    Curvature,
+    Descent,
+    Evidence,
+    Finding,
+    Line,
+    MetricTrend,
+    Plane,
+    Spectrum,
+    Verdict,
+)
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 
@@ -168,6 +179,16 @@ def test_the_title_of_the_loss_says_the_cause_and_the_finding(state, verdicts, t
     caption = run_caption(state, verdicts, [1, 2, 3], [2.3, None, 0.4])
     assert caption.title == title
     assert ("no alarm" in caption.details) is (not verdicts and state != "not_judged")
+
+
+def test_a_verdict_on_a_metric_counts_as_an_alarm_and_is_no_title_of_the_training_loss():
+    steps = {"first_step": 9, "best_step": 9, "step": 90, "since": 9, "values": 20}
+    levels = {"first": 0.1, "best": 0.1, "now": 0.1, "gained": 0.0, "worse": 0.0}
+    trend = MetricTrend("acc", rises=True, declared=True, **steps, **levels)
+    found = Verdict(Cause.SETTLED, 90, 9, stuck=True, reason="", evidence=Evidence(trend))
+    caption = run_caption("settled", [found], [0, 99], [2.0, 1.0])
+    assert caption.title == "Training loss from 2 to 1"
+    assert "1 alarm" in caption.details
 
 
 def test_the_titles_of_curvature_say_how_far_the_loss_falls():

@@ -18,6 +18,7 @@ from lightning_landscape.evidence import (
     BestConstant,
     Cause,
     Clipping,
+    Course,
     Curvature,
     Descent,
     Divergence,
@@ -34,6 +35,7 @@ from lightning_landscape.evidence import (
     LossLevel,
     LostGradients,
     Measurements,
+    MetricTrend,
     NotFinite,
     OptimizerGroup,
     Outputs,
@@ -45,6 +47,7 @@ from lightning_landscape.evidence import (
     Restart,
     RestartedRun,
     RunComparison,
+    RunPath,
     SameBatches,
     Schedule,
     Scheduler,
@@ -57,6 +60,7 @@ from lightning_landscape.evidence import (
     UpdateStatistics,
     Verdict,
     WeightHistory,
+    WhatIf,
     Wiring,
     checked,
     to_builtins,
@@ -80,7 +84,26 @@ PART = Part(
     distance=math.inf,
 )
 GROUP = OptimizerGroup(0, 0, learning_rate=0.1, base_rate=None, weight_decay=0.0, parts=("net.0",))
+COURSE = Course("going on as it is", (0, 40), (1.0, 0.5), (0.4, 0.6))
 READINGS = (
+    COURSE,
+    WhatIf(COURSE, COURSE, 100),
+    RunPath(("a", "b"), (10, 20), ((1.0, 0.7, 0.5),), (0.0,), 64),
+    MetricTrend(
+        name="reward",
+        rises=True,
+        declared=True,
+        values=80,
+        first_step=0,
+        step=400,
+        first=1.0,
+        best=2.0,
+        best_step=100,
+        now=1.9,
+        gained=1.0,
+        worse=0.0,
+        since=90,
+    ),
     Plateau(step=203, since=90),
     replace(FLAT, predicted=0.5),
     LossFloor(0.5),
@@ -294,6 +317,13 @@ def test_a_positive_loss_is_solved_below_a_tenth_of_its_start(now, solved):
     assert not LossLevel(-1.0, -10.0, -10.0).solved
 
 
+def test_a_loss_that_began_above_that_of_a_constant_prediction_is_solved_below_a_tenth_of_the_latter():
+    assert not LossLevel(500.0, 2.3, 2.3, constant=2.3).solved
+    assert LossLevel(500.0, 0.2, 0.2, constant=2.3).solved
+    assert LossLevel(1.0, 0.09, 0.09, constant=2.3).solved
+    assert LossLevel(500.0, 2.3, 2.3, constant=0.0).solved, "a constant that leaves nothing to predict says nothing"
+
+
 def test_a_learning_rate_that_was_never_above_zero_is_at_its_peak():
     assert Schedule(0.0, 0.0, None).share_of_peak == 1.0
     assert Schedule(0.02, 0.1, None).share_of_peak == pytest.approx(0.2)
@@ -390,7 +420,9 @@ def test_a_reading_whose_class_is_not_imported_is_kept_as_it_was_stored_and_noth
     assert set(sys.modules) == known
     assert list(back) == [FLAT]
     assert back.to_dict() == data
-    assert back.including(Plateau(1, 1)).to_dict() == data | {"Plateau": {"step": 1, "since": 1, "proven": False}}
+    assert back.including(Plateau(1, 1)).to_dict() == data | {
+        "Plateau": {"step": 1, "since": 1, "proven": False, "asked": False}
+    }
     assert back != Evidence(FLAT)
 
 

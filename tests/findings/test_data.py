@@ -3,7 +3,11 @@
 from dataclasses import replace
 from math import nan
 
+import lightning as L
 import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape.diagnosis import DETECTORS, diagnose
 from lightning_landscape.diagnosis.findings import data, history, of_divergence
@@ -23,7 +27,7 @@ from lightning_landscape.evidence import (
 )
 from lightning_landscape.probes import batch_contents
 from lightning_landscape.surface import LossSurface, Pairing, Roles, RunContext
-from tests.findings.examples import alarms, example, fit_example
+from tests.findings.examples import alarms, example, fit_example, fitted
 
 PLATEAU = Plateau(step=120, since=50)
 UNFALLEN, FALLEN = LossLevel(2.3, 2.25, 2.25), LossLevel(2.3, 0.5, 0.5)
@@ -237,6 +241,29 @@ def test_the_failing_example_gets_the_finding_and_the_mended_one_no_alarm(findin
     steps = 600 if finding == "data-changed" else 400
     assert alarms(fit_example("data.md", finding, "broken", steps))[:1] == [finding]
     assert alarms(fit_example("data.md", finding, "mended", steps)) == []
+
+
+class Classifier(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.05)
+
+
+@pytest.mark.slow
+def test_a_loss_that_only_fell_from_where_unscaled_inputs_had_thrown_it_is_not_solved(without_pictures):
+    generator = torch.Generator().manual_seed(0)
+    inputs = 4000 * torch.rand(1024, 64, generator=generator)
+    labels = (inputs[:, :10] + 400 * torch.randn(1024, 10, generator=generator)).argmax(1)
+    for scale, expected in {1.0: ["input-scale"], 1e-3: []}.items():
+        torch.manual_seed(0)
+        loader = DataLoader(TensorDataset(scale * inputs, labels), batch_size=32, shuffle=True)
+        assert alarms(fitted(Classifier(), loader, 600)) == expected
 
 
 def contents_of(loader):

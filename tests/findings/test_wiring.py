@@ -11,12 +11,16 @@ import torch
 
 from lightning_landscape import LandscapeMonitor
 from lightning_landscape.diagnosis.findings import wiring as finders
+from lightning_landscape.diagnosis.findings.batch_dimension import samples_as_sequence
+from lightning_landscape.diagnosis.findings.log_probabilities import not_log_probabilities
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Plateau, StartingPoint, Wiring
 from lightning_landscape.evidence.wiring import (
     Broadcast,
     GraphCut,
+    NotLogProbabilities,
     OutputRange,
     RectifiedLogits,
+    SamplesAsSequence,
     SoftmaxOfOne,
     SquashedTwice,
     UnownedLeaf,
@@ -48,6 +52,8 @@ def weight(finder, *readings, **fields):
     [
         finders.squashed_twice,
         finders.softmax_of_one,
+        not_log_probabilities,
+        samples_as_sequence,
         finders.unowned_parameters,
         finders.broadcast,
         finders.output_range,
@@ -65,6 +71,29 @@ def test_softmax_before_cross_entropy_is_certain_and_gives_the_floor():
     assert (finding.code, finding.weight) == ("LL202 squashed-twice", "certain")
     assert "with 10 classes the loss of a sample cannot fall below 1.46" in finding.sentence
     assert "`self.net[1]`" in finding.sentence
+
+
+def test_what_nll_loss_gets_in_place_of_log_probabilities_decides_the_advice():
+    logits, probabilities = (
+        NotLogProbabilities(where, mass, probabilities=mass < 10) for where, mass in [("", 13.0), ("net", 4.3)]
+    )
+    finding = found(not_log_probabilities, not_log_probabilities=(logits,))
+    assert (finding.code, finding.weight) == ("LL207 not-log-probabilities", "certain")
+    assert "here they add up to 13" in finding.sentence
+    assert "F.cross_entropy(output, target)" in finding.advice
+    finding = found(not_log_probabilities, not_log_probabilities=(probabilities,))
+    assert "in `self.net` gets probabilities and not their logarithms" in finding.sentence
+    assert "`log_softmax` in place of `softmax`" in finding.advice
+
+
+def test_samples_that_are_read_as_a_sequence_are_certain_if_the_sequences_have_several_steps():
+    finding = found(samples_as_sequence, samples_as_sequence=(SamplesAsSequence("gru", "rnn", (32, 8, 6)),))
+    assert (finding.code, finding.weight) == ("LL207 samples-as-sequence", "certain")
+    assert "The recurrent layer in `self.rnn` takes (time, batch, features), but gets (32, 8, 6)" in finding.sentence
+    attention = SamplesAsSequence("multi_head_attention_forward", "layer.self_attn", (32, 1, 6))
+    finding = found(samples_as_sequence, samples_as_sequence=(attention,))
+    assert finding.weight == "note"
+    assert "nn.TransformerEncoderLayer(features, heads, batch_first=True)" in finding.advice
 
 
 def test_the_floor_of_sigmoid_is_the_loss_of_a_positive_sample_with_logit_1():
@@ -180,7 +209,14 @@ def sections():
 
 
 SECTIONS = sections()
-FIRST_LOOK = {"squashed-twice", "softmax-of-one", "broadcast", "output-range", "unowned-parameters"}
+FIRST_LOOK = {
+    "squashed-twice",
+    "softmax-of-one",
+    "broadcast",
+    "output-range",
+    "unowned-parameters",
+    *("not-log-probabilities", "samples-as-sequence"),
+}
 """the findings that are a warning after the first optimizer step"""
 
 

@@ -142,6 +142,14 @@ def softmax_before_binary_cross_entropy(module, inputs, labels):
     return F.binary_cross_entropy_with_logits(module.net(inputs).softmax(-1), F.one_hot(labels, 3).float())
 
 
+def logits_as_log_probabilities(module, inputs, labels):
+    return F.nll_loss(module.net(inputs), labels)
+
+
+def probabilities_as_log_probabilities(module, inputs, labels):
+    return nn.NLLLoss()(module.net(inputs).softmax(1), labels)
+
+
 def by_difference(module, inputs, numbers):
     return ((module.net(inputs) - numbers.squeeze(1)) ** 2).mean()
 
@@ -174,6 +182,8 @@ def through_item(module, inputs, labels):
         (squashed, {}, {"squashed-twice": "certain"}),
         (sigmoid_before_cross_entropy, {}, {"squashed-twice": "certain"}),
         (softmax_before_binary_cross_entropy, {}, {"squashed-twice": "certain"}),
+        (logits_as_log_probabilities, {}, {"not-log-probabilities": "certain"}),
+        (probabilities_as_log_probabilities, {}, {"not-log-probabilities": "certain"}),
         (made_in_step, {}, {"unowned-parameters": "certain"}),
         (without_gradient, {"encoder": mlp(6, 6)}, {"graph-cut": "note"}),
         (through_argmax, {"encoder": mlp(6, 6), "codes": nn.Embedding(6, 6)}, {"graph-cut": "note"}),
@@ -192,6 +202,48 @@ def test_a_difference_that_is_broadcast_is_found():
     names, reading = findings(by_difference, X, NUMBERS, net=mlp(6, 1))
     assert names == {"broadcast": "certain"}
     assert reading.broadcasts[0].result == (8, 8)
+
+
+@pytest.mark.parametrize(
+    "log_probabilities",
+    [
+        lambda outputs: outputs.log_softmax(1),
+        lambda outputs: outputs.softmax(1).add(1e-8).log().half(),
+        lambda outputs: outputs - outputs.logsumexp(1, keepdim=True),
+        lambda outputs: outputs.log_softmax(1)[:, :, None].expand(8, 3, 4),
+    ],
+)
+def test_log_probabilities_are_told_by_their_sum_however_they_were_computed(log_probabilities):
+    def step(module, inputs, labels):
+        values = log_probabilities(module.net(inputs))
+        return F.nll_loss(values.float(), labels if values.ndim == 2 else labels[:, None].expand(8, 4))
+
+    assert findings(step, X, CLASSES, net=mlp(6, 3))[0] == {}
+
+
+SEQUENCES = torch.randn(8, 5, 6, generator=GENERATOR)
+
+
+def last_step(module, inputs, labels):
+    outputs = module.layer(inputs)
+    outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+    return F.cross_entropy(module.net(outputs[:, -1]), labels)
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.RNN, nn.TransformerEncoderLayer])
+def test_a_layer_for_sequences_that_does_not_expect_the_batch_first_is_found(kind):
+    sizes = (6, 2, 8) if kind is nn.TransformerEncoderLayer else (6, 6)
+    broken = findings(last_step, SEQUENCES, CLASSES, net=nn.Linear(6, 3), layer=kind(*sizes))[0]
+    mended = findings(last_step, SEQUENCES, CLASSES, net=nn.Linear(6, 3), layer=kind(*sizes, batch_first=True))[0]
+    assert (broken, mended) == ({"samples-as-sequence": "certain"}, {})
+
+
+def test_a_batch_that_begins_with_time_is_no_mistake():
+    def step(module, inputs, labels):
+        return F.cross_entropy(module.net(module.layer(inputs)[0]).flatten(0, 1), labels.flatten())
+
+    labels = CLASSES[:, None].expand(8, 5)
+    assert findings(step, SEQUENCES, labels, net=nn.Linear(6, 3), layer=nn.GRU(6, 6))[0] == {}
 
 
 @pytest.mark.parametrize("container", [list, tuple, lambda layers: {"first": layers[0]}])

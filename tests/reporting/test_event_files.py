@@ -5,7 +5,7 @@ import time
 import pytest
 
 from benchmarks.tab.logs import write_logs
-from lightning_landscape.__main__ import main
+from lightning_landscape.command_line import main
 from lightning_landscape.reporting.event_files import logged_runs
 
 STEPS = 600

@@ -223,3 +223,48 @@ def test_of_an_odd_number_of_steps_each_column_has_its_last_step():
     part = heat_map(list(range(201)), ["a"], [[float(step)] for step in range(201)])
     assert part["steps"][-1] == 200
     assert part["norms"] == [[float(step)] for step in part["steps"]]
+
+
+def metric(name="val_loss", values=(1.0, 0.5, 0.6), since=20):
+    steps = [10 * (i + 1) for i in range(len(values))]
+    return {
+        "name": name,
+        "mode": "min",
+        "declared": False,
+        "step": steps,
+        "value": list(values),
+        "best": {"step": 20, "value": 0.5},
+        "since": since,
+    }
+
+
+def test_metrics_are_a_part_of_the_document_with_their_title_and_their_labels():
+    (part,) = [after(90).document(metrics=[metric()])["metrics"]]
+    assert part["title"] == "val_loss has not clearly improved since step 20"
+    assert part["schema"] == 1
+    (drawn,) = [one for panel in part["panels"] for one in panel["metrics"]]
+    assert (drawn["steps"], drawn["values"], drawn["best"]) == ([10, 20, 30], [1.0, 0.5, 0.6], [20, 0.5])
+    assert drawn["best_words"] == "best: 0.5 at step 20"
+    assert drawn["since_words"] == "not clearly better since step 20"
+    assert "metrics" in course(after(90))["order"]
+
+
+def test_a_run_without_metrics_has_no_such_part():
+    assert "metrics" not in after(90).document()
+    assert "metrics" not in after(90).document(metrics=[{**metric(values=()), "best": None}])
+    assert "metrics" in after(0).document(metrics=[metric()])
+
+
+def test_metrics_of_a_long_run_and_with_values_that_are_not_finite_are_bounded_json():
+    values = [math.nan if i % 3 == 0 else 1 / 3 + i for i in range(20_000)]
+    part = after(90).document(metrics=[metric(f"val_loss/{i}" * 99, values) for i in range(30)])["metrics"]
+    assert len(json.dumps(part, allow_nan=False)) < 40_000
+    assert part["omitted"] == 26
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_name_of_a_metric_breaks_out_of_the_report(name):
+    page = report_page({"run": after(90).document(metrics=[metric(name)])})
+    assert page.count("</script>") == 1
+    assert page.count("<script") == 1
+    assert "alert(1)<" not in page

@@ -126,3 +126,11 @@ def test_the_records_of_a_run_are_read_again_only_after_a_change():
     assert len(source.read) == 1
     source.runs["a"][COURSE].append((8, 150.0, text(steps=2)))
     assert records.run("a", **QUERY)["parts"]["course"]["steps"] == 2
+
+
+def test_the_overview_has_the_latest_verdict_on_each_metric_beside_those_on_the_training_loss():
+    names = [None, "acc", None, "acc", None, "val_loss"]
+    verdicts = [{"cause": "settled", "step": step, "metric": name} for step, name in enumerate(names)]
+    short = in_short(course(10, verdicts=verdicts))
+    assert [verdict["step"] for verdict in short["verdicts"]] == [2, 4, 3, 5]
+    assert [verdict["metric"] for verdict in short["verdicts"]] == [None, None, "acc", "val_loss"]

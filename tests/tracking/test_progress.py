@@ -234,6 +234,17 @@ def test_no_plateau_begins_below_a_tenth_of_the_starting_loss():
     assert (progress.hold, progress.stalled) == ("solved", False)
 
 
+@pytest.mark.parametrize(("level", "stalled"), [(2.3, True), (0.2, False)])
+def test_a_loss_that_fell_from_a_height_is_on_a_plateau_where_a_constant_prediction_has_the_same_loss(level, stalled):
+    progress = Progress(horizon=1000)
+    progress.enter_constant(2.3)
+    progress = fed([500.0, 40.0, *[level] * 400], progress=progress)
+    assert (progress.stalled, progress.hold) == (stalled, None if stalled else "solved")
+    resumed = Progress(horizon=1000)
+    resumed.load_state_dict(progress.state_dict())
+    assert resumed.level == fed([level] * 10, progress=resumed).level
+
+
 # Divergence at a finite loss
 
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from lightning_landscape.diagnosis.findings import (
+    batch_dimension,
     data,
     finiteness,
     history,
+    log_probabilities,
     midway,
     outputs,
     parts,
@@ -28,6 +30,8 @@ FINDERS: tuple[Finder, ...] = (
     finiteness.not_finite,
     wiring.squashed_twice,
     wiring.softmax_of_one,
+    log_probabilities.not_log_probabilities,
+    batch_dimension.samples_as_sequence,
     wiring.unowned_parameters,
     wiring.broadcast,
     wiring.output_range,

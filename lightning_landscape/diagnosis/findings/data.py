@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lightning_landscape.diagnosis.learning import has_fallen, has_learned, noise_of
+from lightning_landscape.diagnosis.learning import beats_constant, has_fallen, has_learned, noise_of
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FIRST_TO_LAST_VANISHED,
@@ -209,7 +209,9 @@ def input_scale(evidence: Evidence) -> Finding | None:
     better_elsewhere = restart is not None and restart.gain >= GAIN_OF_RESTART
     vanishes = gradient is not None and gradient.first_to_last < FIRST_TO_LAST_VANISHED
     held_back = bool(flat) and (better_elsewhere or vanishes)
-    if (has_learned(evidence) or (has_fallen(evidence) and not flat)) and not held_back:
+    # A loss that inputs of this size have thrown far up may come down without anything being learned.
+    fallen = has_fallen(evidence) and beats_constant(evidence) is not False
+    if (has_learned(evidence) or (fallen and not flat)) and not held_back:
         return None
     uneven = ""
     if contents.feature_sizes is not None:

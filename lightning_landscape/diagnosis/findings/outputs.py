@@ -65,7 +65,10 @@ def collapsed(evidence: Evidence) -> Finding | None:
     if outputs is None or evidence.get(Plateau) is None or not _means_do_as_well(evidence, outputs):
         return None
     use = evidence.get(InputUse)
-    level = None if start is None else LossLevel(start.loss, start.now, start.now, floor=floor_of(evidence))
+    level = None
+    if start is not None:
+        constant = None if outputs.best_constant is None else outputs.best_constant.constant
+        level = LossLevel(start.loss, start.now, start.now, floor=floor_of(evidence), constant=constant)
     solved = level is not None and level.solved and not (use is not None and use.unpaired)
     if solved or (use is not None and use.paired and has_learned(evidence)):
         return None
@@ -222,14 +225,15 @@ def constant_prediction(evidence: Evidence) -> Finding | None:
     """Return the note "constant-prediction" if the loss is not below that of the best constant prediction."""
     outputs, plateau = evidence.get(Outputs), evidence.get(Plateau)
     best = None if outputs is None else outputs.best_constant
-    if plateau is None or best is None or beats_constant(evidence) is not False:
+    if plateau is None or outputs is None or best is None or beats_constant(evidence) is not False:
         return None
     return Finding(
         "constant-prediction",
         Cause.UNDECIDED,
-        f"A prediction that ignores the inputs would do as well: {best.prediction} as the prediction for every sample "
-        f"gives a {best.function} of {best.constant:.4g}, and the present predictions give {best.loss:.4g}.",
-        f"Watch `F.{best.function}` against this number: only a loss below it shows that the model uses its inputs.",
+        f"A prediction that ignores the inputs would do as well: {best.prediction} as the prediction for each of "
+        f"{outputs.samples} samples gives a {best.function} of {best.constant:.4g}; the model has {best.loss:.4g}.",
+        f"Watch `F.{best.function}` against that of a constant prediction, which is a little higher on all data than "
+        "on these few: only a loss below it shows that the model uses its inputs.",
         "note",
     )
 

@@ -33,7 +33,7 @@ def squashed_twice(evidence: Evidence) -> Finding | None:
         return None
     harmful = [squash for squash in wiring.squashed if squash.function != "log_softmax"]
     squash = harmful[0] if harmful else wiring.squashed[0]
-    where = _in_module(squash.module)
+    where = in_module(squash.module)
     if not harmful:
         return Finding(
             "squashed-twice",
@@ -73,7 +73,7 @@ def softmax_of_one(evidence: Evidence) -> Finding | None:
         )
         advice += "number, use `F.mse_loss(prediction, target)`."
     else:
-        what = f"`{found.function}`{_in_module(found.module)} normalises dimension {found.dim} of a tensor of shape "
+        what = f"`{found.function}`{in_module(found.module)} normalises dimension {found.dim} of a tensor of shape "
         what += f"{shape}, which has size 1: its result is {'0' if found.function == 'log_softmax' else '1'}"
         advice = "for two classes with one output, use `sigmoid` or, without it, "
         advice += (
@@ -161,8 +161,8 @@ def _place_of(cut: GraphCut) -> str:
         return f"`torch.no_grad()` around {_module(cut.module)}{output}"
     operation = f"`{cut.operation}`"
     if cut.before == cut.after == cut.module or not cut.after:
-        return f"{operation}{_in_module(cut.module)}"
-    return f"{operation}{_in_module(cut.module)}, between {_module(cut.before)} and {_module(cut.after)},"
+        return f"{operation}{in_module(cut.module)}"
+    return f"{operation}{in_module(cut.module)}, between {_module(cut.before)} and {_module(cut.after)},"
 
 
 def _mending(cut: GraphCut | None) -> str:
@@ -194,7 +194,7 @@ def broadcast(evidence: Evidence) -> Finding | None:
     return Finding(
         "broadcast",
         Cause.NOTHING_TO_LEARN,
-        f"{function}{_in_module(found.module)} compares a prediction of shape {_shape(found.prediction)} with a target "
+        f"{function}{in_module(found.module)} compares a prediction of shape {_shape(found.prediction)} with a target "
         f"of shape {_shape(found.target)}, and broadcasts both to {_shape(found.result)}: each prediction is compared "
         "with all targets, so that one and the same number is the best prediction for every input.",
         "give both the same shape: `target = target.view_as(prediction)`.",
@@ -215,7 +215,7 @@ def output_range(evidence: Evidence) -> Finding | None:
     return Finding(
         "output-range",
         Cause.FLAT_REGION,
-        f"The prediction comes from `{found.function}`{_in_module(found.module)}, whose values lie {_range(found)}, "
+        f"The prediction comes from `{found.function}`{in_module(found.module)}, whose values lie {_range(found)}, "
         f"but the targets lie {targets}: {found.outside:.0%} of them are out of its reach.{best}",
         f"remove `{found.function}` after the last layer, or scale the targets into its range: "
         "`target = (target - low) / (high - low)`.",
@@ -241,7 +241,7 @@ def rectified_logits(evidence: Evidence) -> Finding | None:
     return Finding(
         "rectified-logits",
         Cause.FLAT_REGION,
-        f"`{found.function}`{_in_module(found.module)} is applied directly before `{found.loss}`: logits cannot be "
+        f"`{found.function}`{in_module(found.module)} is applied directly before `{found.loss}`: logits cannot be "
         f"negative, and one that would be has no gradient.{dead}",
         f"remove the `{found.function}` after the last layer: `loss = F.{found.loss}(last_layer(hidden), target)`.",
         "evidence" if explains else "note",
@@ -264,7 +264,7 @@ def _module(name: str) -> str:
     return "`self" + "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in name.split(".")) + "`"
 
 
-def _in_module(name: str) -> str:
+def in_module(name: str) -> str:
     """Return where an operation is called; `forward` and other methods of the module itself are not told apart."""
     return f" in {_module(name)}" if name else " in `training_step` (or a method that it calls)"
 

@@ -2,7 +2,7 @@
 
 import { h, prose } from "./elements.js";
 import { capitalised, count, number } from "./numbers.js";
-import { MARKS, present, progressOf, stateOf, statusOf, TONE_WORDS } from "./states.js";
+import { MARKS, metricAlarm, ofMetrics, ofTraining, presentLoss, progressOf, statusOf, titleOf, TONE_WORDS, toneOfVerdict } from "./states.js";
 
 /** Return the lines of a text as paragraphs, the first one behind a word that says what follows. */
 const paragraphs = (word, text) => (text ? text.split("\n").map((line, i) => (
@@ -45,26 +45,36 @@ const explanation = (verdict) => [
 const about = (facts, open) => Array.isArray(facts) && facts.length > 0 && h("details", { open, class: "about" },
   h("summary", {}, "About this run"), h("dl", {}, facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, capitalised(text))])));
 
+/** Return the mark of a tone with its words. */
+const marked = (tone) => h("p", { class: "mark" }, h("span", { "aria-hidden": "true" }, MARKS[tone]), ` ${TONE_WORDS[tone]}`);
+
+/** Return a verdict on a metric below the one that leads the card. */
+const further = (verdict) => h("div", { class: `also ${toneOfVerdict(verdict)}` }, marked(toneOfVerdict(verdict)),
+  h("h2", {}, titleOf(verdict)), h("p", { class: "facts" }, reported(verdict)), explanation(verdict));
+
 /**
- * Return the card of a run. `chosen` is the verdict that the user has clicked on, or null for the present state;
- * `onBack` shows the present state again. The card has a method `renew(news)` for the time of the last record.
+ * Return the card of a run. A verdict on a metric leads it if there is none on the training loss, or if only that on the
+ * metric is an alarm. `chosen` is the verdict that the user has clicked on, or null for the present state; `onBack`
+ * shows the present state again. The card has a method `renew(news)` for the time of the last record.
  */
 export function verdictCard(course, news, chosen, onBack) {
-  const now = present(course), verdicts = course.verdicts;
-  const earlier = now.verdict ? null : verdicts.findLast(({ stuck }) => stuck);
-  const shown = chosen ?? now.verdict ?? earlier;
-  const tone = chosen ? stateOf(chosen.cause)[0] : now.tone, main = chosen ?? now.verdict;
+  const now = presentLoss(course), verdicts = course.verdicts, metrics = ofMetrics(course);
+  const leading = metricAlarm(course) ?? now.verdict ?? metrics[0] ?? null, main = chosen ?? leading;
+  const earlier = now.verdict ? null : ofTraining(course).findLast(({ stuck }) => stuck);
+  const shown = main ?? earlier, tone = main ? toneOfVerdict(main) : now.tone;
+  const others = main === leading ? [now.verdict, ...metrics].filter((verdict) => verdict && verdict !== leading) : [];
   const level = course.loss ?? {}, progress = h("p", { class: "facts progress" });
   const loss = level.start != null && `Training loss from ${number(level.start)} to ${number(level.now)}`;
   const card = h("section", { class: `verdict ${tone}` },
-    h("p", { class: "mark" }, h("span", { "aria-hidden": "true" }, MARKS[tone]), ` ${TONE_WORDS[tone]}`),
-    chosen && chosen !== now.verdict && h("button", { type: "button", class: "back", click: onBack }, "Show the present state"),
-    h("h2", {}, main ? capitalised(main.title) : now.title),
+    marked(tone),
+    chosen && chosen !== leading && h("button", { type: "button", class: "back", click: onBack }, "Show the present state"),
+    h("h2", {}, main ? titleOf(main) : now.title),
     main && h("p", { class: "facts" }, reported(main)),
     progress,
-    shown === earlier && earlier && h("p", { class: "facts" },
+    earlier && !chosen && h("p", { class: "facts" },
       `Earlier: ${earlier.title}, steps ${count(earlier.since)} to ${count(now.since)}.`),
     shown && explanation(shown),
+    others.map(further),
     about(course.facts, !shown?.stuck),
     verdicts.length > 1 && h("details", {}, h("summary", {}, `All ${verdicts.length + (course.earlier_verdicts || 0)} verdicts of this run`),
       h("ol", {}, verdicts.map((verdict) => h("li", {}, h("strong", {}, `step ${count(verdict.step)}: ${verdict.title}. `), prose(verdict.reason))))));

@@ -19,7 +19,7 @@ export function commonAxes(courses) {
 const look = (k) => `series colour${k % COLOURS} pattern${Math.floor(k / COLOURS) % 3}`;
 
 /** Return the positions of labels that do not overlap, in the order of `wanted`; null for those that have no room. */
-function spread(wanted, top, bottom) {
+export function spread(wanted, top, bottom) {
   const room = Math.floor((bottom - top) / GAP) + 1;
   const placed = wanted.map((at, k) => ({ at, k })).slice(0, room).sort((a, b) => a.at - b.at);
   placed.forEach((label, i) => { label.at = Math.max(label.at, i ? placed[i - 1].at + GAP : top); });

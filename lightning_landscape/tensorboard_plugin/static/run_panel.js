@@ -6,8 +6,10 @@ import { descentFigure, endsFigure, spectrumFigure } from "./curvature.js";
 import { h, prose } from "./elements.js";
 import { heatMap } from "./heat_map.js";
 import { lineFigure } from "./lines.js";
+import { metricFigure } from "./metrics.js";
 import { capitalised, plural } from "./numbers.js";
 import { planeFigure } from "./plane.js";
+import { ofTraining } from "./states.js";
 import { timelineFigure } from "./timeline.js";
 import { trialFigure } from "./trials.js";
 
@@ -16,7 +18,7 @@ export const SCHEMA = 1;  // the newest version of records that can be drawn
 export const isUsable = (part) => Boolean(part) && part.schema <= SCHEMA;
 export const hasCurve = (course) => isUsable(course) && course.curve?.step.length > 0;
 
-const USUAL = ["timeline", "trials", "line", "grad_norms", "plane", "descent", "spectrum"];
+const USUAL = ["timeline", "metrics", "trials", "line", "grad_norms", "plane", "descent", "spectrum"];
 const BEFORE = 2;  // rows of a panel above its pictures: the name and the card
 
 /** Return the kinds of pictures in the order in which they should be seen, which depends on the cause. */
@@ -41,7 +43,7 @@ export function runPanel(name, { parts, skipped }, news, memory, { shared, order
   }
   let card = h("section", { hidden: true }), timeline = null, latest = news;
   const makeCard = () => {
-    const chosen = course.verdicts.find(({ step }) => step === memory.verdict) ?? null;
+    const chosen = ofTraining(course).find(({ step }) => step === memory.verdict) ?? null;
     const made = attempt(() => verdictCard(course, latest, chosen, () => choose(null)));
     card.replaceWith(made);
     card = made;
@@ -54,9 +56,10 @@ export function runPanel(name, { parts, skipped }, news, memory, { shared, order
   panel.append(card);
   if (isUsable(course)) attempt(makeCard);
   const lines = usable(parts.lines) && Object.fromEntries(Object.entries(parts.lines).filter(([key]) => key !== "schema"));
-  const planes = usable(parts.planes)?.planes, curvature = usable(parts.curvature), gradients = usable(parts.gradients);
+  const planes = usable(parts.planes)?.planes, curvature = usable(parts.curvature), gradients = usable(parts.gradients), metrics = usable(parts.metrics);
   const made = {
     timeline: ["course", hasCurve(course) && (() => { timeline = timelineFigure(course, memory, shared, ({ verdict }) => verdict && choose(verdict)); return timeline; })],
+    metrics: ["metrics", metrics && (() => metricFigure(metrics, usable(course), memory, shared))],
     trials: ["trials", isUsable(course) && (() => trialFigure(course.trials))],
     line: ["lines", lines && (() => lineFigure(lines, memory, shared))],
     grad_norms: ["gradients", gradients && (() => heatMap(gradients))],

@@ -24,14 +24,36 @@ const toneOf = (name) => (Object.hasOwn(TONES, name) && Object.hasOwn(MARKS, TON
 /** Return the tone of a state and its name in words. */
 export const stateOf = (name) => [toneOf(name), Object.hasOwn(STATE_WORDS, name) ? String(STATE_WORDS[name]) : String(name).replaceAll("_", " ")];
 
-/** Return the present state of a run: its tone, a title, the verdict behind it if there is one, and since when. */
-export function present(course) {
+/** Return the verdicts on the training loss. */
+export const ofTraining = (course) => (course?.verdicts ?? []).filter(({ metric }) => metric == null);
+
+/** Return the latest verdict on each metric, the one that was reached last first. */
+export const ofMetrics = (course) => [...new Map((course?.verdicts ?? []).filter(({ metric }) => metric != null)
+  .map((verdict) => [verdict.metric, verdict])).values()].sort((a, b) => b.step - a.step);
+
+/** Return the tone of a verdict: that of its cause, or whether it is an alarm if it is on a metric. */
+export const toneOfVerdict = ({ cause, metric, stuck }) => (metric == null ? stateOf(cause)[0] : stuck ? "alarm" : "quiet");
+
+/** Return the present state of the training loss: its tone, a title, the verdict behind it if there is one, and since when. */
+export function presentLoss(course) {
   const [since, state] = course?.segments?.at(-1) ?? [0, "learning"];
-  const verdict = (course?.verdicts ?? []).findLast(({ cause }) => cause === state) ?? null;
+  const verdict = ofTraining(course).findLast(({ cause }) => cause === state) ?? null;
   const [tone, words] = stateOf(state);
   const usual = hasEnded(course) ? "No plateau was found" : "No plateau so far";
   const title = verdict ? capitalised(withoutFinding(verdict)) : tone === "good" ? usual : capitalised(words);
   return { tone, title, verdict, since: verdict ? verdict.since : since };
+}
+
+/** Return the verdict that is an alarm on a metric while the training loss gives none; null if there is none. */
+export const metricAlarm = (course) => (presentLoss(course).verdict?.stuck ? null : ofMetrics(course).find(({ stuck }) => stuck) ?? null);
+
+/** Return the title of a verdict with a capital letter, unless it begins with the name of a metric. */
+export const titleOf = ({ title, metric }) => (metric && title.startsWith(metric) ? title : capitalised(title));
+
+/** Return the present state of a run: that of the training loss, or an alarm on a metric. */
+export function present(course) {
+  const verdict = metricAlarm(course);
+  return verdict ? { tone: "alarm", title: titleOf(verdict), verdict, since: verdict.since } : presentLoss(course);
 }
 
 /** Return a number by which runs are sorted so that alarms come first. */

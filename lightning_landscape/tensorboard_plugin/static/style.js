@@ -4,10 +4,12 @@ export const STYLE = `
 :root { color-scheme: light; --ground: #f6f7f8; --card: #fff; --ink: #22282d; --soft: #5d6870; --faint: #e7eaec; --edge: #dde1e4;
   --blue: #0072b2; --ghost: #5b7c99; --good: #00795a; --quiet: #33658a; --unsure: #9a6700; --alarm: #c2410c; --zero: #c9ced3; --bar: #8a9096; --code: #eef1f3;
   --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b0468a; --c4: #a67c00; --c5: #3d9fd6; --c6: #6a5acd; --c7: #7a5c45;
+  --m0: #8a6200; --m1: #b0468a; --m2: #00795a; --m3: #6a5acd;
   --good-wash: #e2f3ed; --quiet-wash: #e5eef5; --unsure-wash: #fbf0d9; --alarm-wash: #fdebe2; }
 :root[data-theme=dark] { color-scheme: dark; --ground: #16191c; --card: #1f2327; --ink: #e6e9eb; --soft: #a2adb5; --faint: #2c3237; --edge: #343b41;
   --blue: #58b4ea; --ghost: #86a5bd; --good: #4cc9a0; --quiet: #8bbce0; --unsure: #e8b64c; --alarm: #ff9466; --zero: #4a5259; --bar: #7d868d; --code: #2c3237;
   --c0: #58b4ea; --c1: #ff9466; --c2: #4cc9a0; --c3: #e695c6; --c4: #e8c15a; --c5: #9cd5f7; --c6: #a99cf5; --c7: #c9a58a;
+  --m0: #e8c15a; --m1: #e695c6; --m2: #4cc9a0; --m3: #a99cf5;
   --good-wash: #17332b; --quiet-wash: #1c2f3d; --unsure-wash: #382c12; --alarm-wash: #41231480; }
 body { margin: 0; background: var(--ground); }
 .landscape { font: 14px/1.5 Roboto, "Segoe UI", system-ui, -apple-system, sans-serif; color: var(--ink); background: var(--ground); padding: 20px 24px 40px; min-height: 100vh; box-sizing: border-box; }
@@ -128,6 +130,11 @@ body { margin: 0; background: var(--ground); }
 .landscape .bar.lower { fill: var(--blue); } .landscape .bar.higher { fill: var(--alarm); } .landscape .bar.going-on { fill: var(--bar); } .landscape .baseline { stroke: var(--ink); stroke-width: 1.2; stroke-dasharray: 4 3; } .landscape .grid .zero { stroke: var(--soft); }
 .landscape text.trial, .landscape text.result { fill: var(--ink); } .landscape text.heading { font-weight: 600; }
 .landscape path.rise { fill: none; stroke: var(--alarm); stroke-width: 2; } .landscape text.rise { fill: var(--alarm); font-weight: 600; paint-order: stroke; stroke: var(--card); stroke-width: 3px; stroke-linejoin: round; }
+.landscape .also { border-top: 1px solid var(--edge); margin-top: 14px; padding-top: 12px; } .landscape .also.quiet .mark { background: var(--quiet-wash); color: var(--quiet); } .landscape .also.alarm .mark { background: var(--alarm-wash); color: var(--alarm); }
+.landscape .metric { --metric: var(--blue); } .landscape .metric.of0 { --metric: var(--m0); } .landscape .metric.of1 { --metric: var(--m1); } .landscape .metric.of2 { --metric: var(--m2); } .landscape .metric.of3 { --metric: var(--m3); }
+.landscape .metric .curve { fill: none; stroke: var(--metric); stroke-width: 2; stroke-linejoin: round; } .landscape .metric.training .curve { stroke-width: 1.6; } .landscape .metric .value { fill: var(--metric); }
+.landscape .metric .stopped { fill: var(--metric); opacity: .1; } .landscape .metric .since { stroke: var(--metric); stroke-dasharray: 3 3; } .landscape .metric .best { fill: var(--metric); stroke: var(--card); stroke-width: 1.5; }
+.landscape text.metric, .landscape .metric text { fill: var(--metric); } .landscape .metric text.mark { paint-order: stroke; stroke: var(--card); stroke-width: 3px; stroke-linejoin: round; }
 .landscape .star { fill: #fff; stroke: #0009; stroke-width: 1; stroke-linejoin: round; }
 @media (prefers-reduced-motion: no-preference) { .landscape button { transition: border-color .12s; } }
 @media print { .landscape nav, .landscape .picker .bar input, .landscape .controls, .landscape .save { display: none; } .landscape { padding: 0; } }

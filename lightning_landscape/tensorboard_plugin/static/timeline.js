@@ -4,7 +4,7 @@ import { axes, captionOf, clipped, cross, explore, figure, path, TALLER } from "
 import { s } from "./elements.js";
 import { brief, count, nearest, number, plural } from "./numbers.js";
 import { linear, lossScale, positionOn, withoutPeaks } from "./scales.js";
-import { MARKS, stateOf } from "./states.js";
+import { MARKS, ofTraining, stateOf, toneOfVerdict } from "./states.js";
 import { shownRange, wholeRun, zoomable } from "./zoom.js";
 
 const BAND = 20;
@@ -14,7 +14,7 @@ export function segmentsOf(course) {
   const last = course.curve.step.at(-1);
   return course.segments.map(([first, state], i, all) => {
     const end = i + 1 < all.length ? all[i + 1][0] : last;
-    const verdict = course.verdicts.findLast(({ cause, step }) => cause === state && step <= Math.max(end, first));
+    const verdict = ofTraining(course).findLast(({ cause, step }) => cause === state && step <= Math.max(end, first));
     return { first, end, state, verdict: verdict ?? null };
   });
 }
@@ -71,7 +71,7 @@ export function timelineFigure(course, memory, shared, onState) {
     inside.append(
       clipped(margin.left, margin.top, right + 4, bottom, ...lossLine(course.curve, xs, position, bottom)),
       ...segments.map((segment) => stateBar(segment, x, [margin.left, right], top, segment.verdict && memory.verdict === segment.verdict.step)).filter(Boolean),
-      ...course.verdicts.map((verdict) => ({ at: x(verdict.step), tone: stateOf(verdict.cause)[0] }))
+      ...course.verdicts.map((verdict) => ({ at: x(verdict.step), tone: toneOfVerdict(verdict) }))
         .filter(({ at }) => at >= margin.left && at <= right)
         .map(({ at, tone }) => s("line", { class: `flag ${tone}`, x1: at, x2: at, y1: margin.top, y2: top + BAND })));
     const segmentAt = (i) => segments.findLast((segment) => segment.first <= steps[i]) ?? segments[0];

@@ -1,0 +1,1 @@
+"""Read what loggers have written: event files, CSV and JSON lines, whole or still being written."""
