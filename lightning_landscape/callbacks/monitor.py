@@ -87,8 +87,9 @@ class Monitor(ReportingCallback):
     def judge(self, readings: Sequence[object]) -> None:
         """Reach a verdict on a run that has stalled or diverged, and report it if it is new."""
         verdict = self._examination.verdict(self._state, readings, self._guard)
-        if verdict is None or (self._state.optimizer_count > 1 and verdict.cause is not Cause.DIVERGED):
-            self._state.postpone()  # with several optimizers, the losses need not fall
+        several = self._state.optimizer_count > 1  # their losses need not fall
+        if verdict is None or (several and verdict.cause is not Cause.DIVERGED and verdict.finding is None):
+            self._state.postpone()
         elif self._state.judge(verdict):
             self._reporter.verdict(verdict)
             if verdict.stuck:
@@ -99,7 +100,7 @@ class Monitor(ReportingCallback):
         self._reporter.warn(message(verdict), category(verdict), verdict.brief)
 
     def after_check(self) -> None:
-        """Do nothing; a subclass may act on the state of the run after each check."""
+        """Do nothing; a subclass may act on the run after each check."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to watch a fit, and continue from a state if one was loaded for it."""
@@ -219,6 +220,8 @@ class Monitor(ReportingCallback):
         readings = self._probe(host, probes) if probes and can_probe else []
         if examination.replay.may_judge(state) or (stalled and ready and examination.memory.underway is None):
             self.judge(readings)
+        elif state.shows_player:
+            self.judge(())
         self._end_check()
         if readings and examination.limits.may_draw(state.steps, verdict=state.judged_at == state.steps):
             self._guard.attempt("drawing", lambda: self._reporter.pictures(self.figures, state.step))
@@ -270,7 +273,7 @@ class Monitor(ReportingCallback):
             # A plateau is not judged without the readings of its probes; advice would come too late for this run.
             underway = self._examination.memory.underway
             stalled = self._state.stalled and (underway is not None or not self._examination.due_probes(self._state))
-            if self._state.diverged or stalled:
+            if self._state.diverged or stalled or self._state.shows_player:
                 self.judge(() if underway is None else underway.readings)
             self._end_check()
             self._remedy_runner.finish(self._state, self._reporter)

@@ -16,6 +16,7 @@ from lightning_landscape.evidence import (
     measurements,
     outputs,
     parts,
+    players,
     readings,
     schedule,
     trend,
@@ -26,7 +27,7 @@ from lightning_landscape.evidence.serialization import from_builtins, refilled
 
 MODULES = (
     *(before, comparison, curvature, data, finiteness, measurements, outputs),
-    *(parts, readings, schedule, trend, trials, wiring),
+    *(parts, players, readings, schedule, trend, trials, wiring),
 )
 """the modules of the reading classes"""
 OURS: Mapping[str, type] = {

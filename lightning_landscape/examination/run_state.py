@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+from lightning_landscape.diagnosis import found
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
     KeptGradients,
-    Plateau,
+    Players,
     ReadingsLog,
-    UpdateStatistics,
     Verdict,
-    Wiring,
     from_builtins,
-    merged,
     to_builtins,
 )
 from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.evidence_of_run import evidence_of
 from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
@@ -29,6 +27,7 @@ from lightning_landscape.examination.verdicts import is_lower
 from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
 from lightning_landscape.tracking.mean_loss import MeanLoss
+from lightning_landscape.tracking.players import PlayerCourses
 from lightning_landscape.tracking.progress import Progress
 from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
@@ -67,7 +66,8 @@ class RunState:
         self.judged_proven = self.judged_stalled = False
         """whether there was a plateau at the last diagnosis, and whether it was proven"""
         self.optimizer_count = 1
-        """number of optimizers that step; with several, only a divergence is judged"""
+        """number of optimizers that step; with several, only a divergence and what `players` shows are judged"""
+        self.players = PlayerCourses()
         self.no_grad_share = 0.0
         """share of the optimizers' parameters that received no gradient at the last measured step"""
         self.coverage = OptimizerCoverage()
@@ -84,6 +84,7 @@ class RunState:
         self.steps += 1
         self.step = record.step
         self.gradients.update(record)
+        self.players.update(record)
         if record.optimizer == 0:
             self.progress.update(record)
             self.recent_losses.add(record.loss)
@@ -186,6 +187,8 @@ class RunState:
         progress = self.progress
         if self.judged_at is None or progress.stalled or self.unclear or progress.divergence is not None:
             return None
+        if self.optimizer_count > 1:  # that the loss of one optimizer falls says nothing about the other
+            return None
         if not self.judged_stalled and not progress.falls:
             return None
         self.judged_at = None
@@ -202,32 +205,20 @@ class RunState:
 
     def evidence(self, readings: Sequence[object] = ()) -> Evidence:
         """Return all that is known at this step, with these readings of probes."""
-        progress = self.progress
-        since = progress.since if progress.divergence is None else progress.divergence.step
-        if since is None and self.unclear and progress.trend is not None:
-            since = max(0, self.step - progress.trend.window)
-        # Noise may hide the trend later in a plateau, so the trend at its beginning is used until the loss falls.
-        trend = progress.opening if progress.stalled else progress.trend
-        level = None if progress.level is None else replace(progress.level, first=self.first_loss)
-        wiring = self.readings.latest(Wiring)  # of the first check, which holds until it is read again
-        floor = 0.0 if level is None else level.floor
-        measured = (self.gradients.scale(floor), self.gradients.clipping(), self.gradients.lost(), self.kept_gradients)
-        known = (wiring, trend, level, progress.divergence, progress.schedule, *measured)
-        updates = UpdateStatistics(
-            update_ratio=progress.update_ratio,
-            travelled=progress.travelled,
-            no_grad_share=self.no_grad_share,
-            not_in_optimizer=self.coverage.not_in_optimizer,
-            frozen=self.coverage.frozen,
-            left_by_decay=self.coverage.left_by_decay,
-        )
-        return Evidence(
-            Plateau(self.step, self.step if since is None else since, progress.proven),
-            *(reading for reading in known if reading is not None),
-            updates,
-            *self.host_readings,
-            *reversed(merged(readings)),  # evidence keeps the last reading of each class, which is to be the first
-        )
+        return evidence_of(self, readings)
+
+    @property
+    def of_players(self) -> Players | None:
+        """The course of each optimizer; None in a run with one optimizer."""
+        horizon = self.progress.horizon
+        return self.players.reading(None if horizon is None else min(1.0, (self.step + 1) / horizon))
+
+    @property
+    def shows_player(self) -> bool:
+        """Whether one of several optimizers shows a mistake that no verdict names yet."""
+        if self.optimizer_count == 1 or self.progress.divergence is not None:
+            return False
+        return any(finding.name not in self.named_findings for finding in found(self.evidence()))
 
     def mark(self) -> None:
         """Add the present state to the document: "learning", "stalled", "not_judged", or the cause of a verdict."""
@@ -252,6 +243,7 @@ class RunState:
             "findings": self.findings.state_dict(),
             "frozen": self.frozen.state_dict(),
             "recent_losses": self.recent_losses.state_dict(),
+            "players": self.players.state_dict(),
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
             **{name: getattr(self, name) for name in ("first_loss", "steps", "step", "no_grad_share")},
@@ -271,6 +263,7 @@ class RunState:
             self.findings.load_state_dict(state["findings"])
             self.frozen.load_state_dict(state["frozen"])
         self.recent_losses.load_state_dict(state.get("recent_losses", {"sum": 0.0, "count": 0}))
+        self.players.load_state_dict(state.get("players", ()))
         self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]
         self.steps, self.step, self.first_loss = int(state["steps"]), int(state["step"]), state["first_loss"]

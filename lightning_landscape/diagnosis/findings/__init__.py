@@ -15,6 +15,7 @@ from lightning_landscape.diagnosis.findings import (
     midway,
     outputs,
     parts,
+    players,
     schedule,
     step_sizes,
     wiring,
@@ -26,6 +27,10 @@ Finder: TypeAlias = Callable[[Evidence], Finding | None]
 
 FINDERS: tuple[Finder, ...] = (
     finiteness.not_finite,
+    players.weights_not_finite,
+    players.optimizer_without_updates,
+    players.optimizer_stands_still,
+    players.discriminator_wins,
     wiring.squashed_twice,
     wiring.softmax_of_one,
     wiring.unowned_parameters,

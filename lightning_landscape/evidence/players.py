@@ -1,0 +1,72 @@
+"""Readings of a run with several optimizers, such as a GAN or an actor and a critic: the course of each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Player:
+    """One of several optimizers, with the networks that it trains, its own loss, its gradient and its movement."""
+
+    index: int
+    """index of the optimizer among those of the trainer"""
+    networks: tuple[str, ...]
+    """names of the parts of the module that it trains, such as "generator" """
+    kind: str
+    """name of its class, such as "Adam" """
+    steps: int
+    """number of its steps so far"""
+    with_gradient: int
+    """number of these at which any of its parameters had a gradient"""
+    measured: int
+    """number of these at which the update of the weights was measured"""
+    learning_rate: float | None
+    """its largest learning rate so far; None if it has none"""
+    scheduled: bool
+    """whether a scheduler sets its learning rate"""
+    loss_start: float | None
+    """mean of its first 10 losses; None if they are unknown"""
+    loss_now: float | None
+    """mean over its latest losses"""
+    loss_spread: float | None
+    """standard deviation of all its losses so far; a constant in the loss does not change it"""
+    grad_start: float | None
+    """largest mean of its gradient norm over a stretch of the run; None if it was not measured"""
+    grad_now: float | None
+    """mean of its gradient norm over the latest stretch"""
+    update_ratio: float | None
+    """largest mean of |Δw|/|w| per step over a stretch of the run; None if it was not measured"""
+    travel: float | None
+    """Σ|Δw|/|w| over all steps of the planned run, at the largest update so far; None if it was not measured"""
+    predicted: float | None
+    """Σ|g·Δw| over all steps of the planned run, which bounds what it changes its loss to first order, in units of the
+    loss; None if it was not measured"""
+    weight_norm: float | None
+    """norm of its weights; None if it was not measured"""
+    near_zero_since: int | None = None
+    """step since which its loss has stayed within 2% of `loss_start` of 0; None if it has not"""
+    not_finite_since: int | None = None
+    """step since which its weights are NaN or infinite; None if they are finite"""
+
+    @property
+    def label(self) -> str:
+        """What to call it in a sentence, such as "optimizer 1 (`critic`)"; an optimizer that trains no part has no
+        name.
+        """
+        named = ", ".join(f"`{name}`" for name in self.networks)
+        return f"optimizer {self.index} ({named})" if named else f"optimizer {self.index}"
+
+
+@dataclass(frozen=True)
+class Players:
+    """All optimizers of a run that has several of them."""
+
+    players: tuple[Player, ...]
+    """in the order in which the trainer has them"""
+    elapsed: float | None
+    """share of the planned run that has passed, in [0, 1]; None if its length is unknown"""
+
+    def other_than(self, player: Player) -> tuple[Player, ...]:
+        """Return all but this one."""
+        return tuple(other for other in self.players if other.index != player.index)
