@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from lightning_landscape._text import percent
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,27 @@ class Player:
 
     @property
     def label(self) -> str:
-        """What to call it in a sentence, such as "optimizer 1 (`critic`)"; an optimizer that trains no part has no
-        name.
-        """
+        """What to call it in a sentence, such as "optimizer 1 (`critic`)"."""
         named = ", ".join(f"`{name}`" for name in self.networks)
         return f"optimizer {self.index} ({named})" if named else f"optimizer {self.index}"
+
+    @property
+    def sentence(self) -> str:
+        """Its course in one line, as in the report."""
+        if not self.steps:
+            return f"{self.label} has taken no step so far"
+        known = self.learning_rate is not None
+        rate = f"a learning rate of up to {self.learning_rate:.3g}" if known else "an unknown learning rate"
+        facts = [f"{self.steps:,} step{'s' * (self.steps != 1)} with {rate}"]
+        if not self.with_gradient:
+            facts.append("no gradient at any of them")
+        if self.loss_start is not None and self.loss_now is not None:
+            facts.append(f"its loss went from {self.loss_start:.3g} to {self.loss_now:.3g}")
+        if self.grad_now is not None and self.grad_start is not None:
+            facts.append(f"its gradient norm is {self.grad_now:.2g} now and was at most {self.grad_start:.2g}")
+        if self.update_ratio is not None and math.isfinite(self.update_ratio):
+            facts.append(f"one step moves its weights by up to {percent(self.update_ratio)} of their norm")
+        return f"{self.label}, {self.kind}: {'; '.join(facts)}"
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class PendingStep:
     step: int
     """the loggers' x of this step"""
     optimizer_record: OptimizerRecord
-    learning_rate: float | Tensor
+    learning_rate: float | Tensor | None
     measured: bool = False
     """whether the norms of the gradients are measured at this step"""
     evaluations: int = 0

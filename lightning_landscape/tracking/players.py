@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 from lightning_landscape.evidence import Player, Players
@@ -209,8 +209,9 @@ class PlayerCourses:
 
 def _mean(sums: Iterable[tuple[float, int]]) -> float | None:
     """Return the mean from pairs of a sum and its number of terms; None without a term."""
-    total, count = map(sum, zip(*sums, strict=True)) or (0.0, 0)
-    return total / count if count else None
+    pairs = list(sums)
+    count = sum(terms for _, terms in pairs)
+    return sum(part for part, _ in pairs) / count if count else None
 
 
 def _largest_mean(sums: Iterable[tuple[float, int]]) -> float | None:

@@ -25,15 +25,18 @@ def count_parameters(optimizer: Optimizer) -> int:
     return sum(not nn.parameter.is_lazy(p) for group in optimizer.param_groups for p in group["params"])
 
 
-def learning_rate_of(optimizer: Optimizer) -> float | Tensor:
-    """Return the largest present learning rate of the groups; a tensor where reading it would wait for the device."""
-    largest = 0.0
+def learning_rate_of(optimizer: Optimizer) -> float | Tensor | None:
+    """Return the largest present learning rate of the groups; a tensor where reading it would wait for the device.
+
+    None if no group has one: some optimizers find their step size themselves, and others call it by another name.
+    """
+    largest: float | None = None
     for group in optimizer.param_groups:
-        rate = group.get("lr", 0.0)
+        rate = group.get("lr")
         if isinstance(rate, Tensor):  # a capturable optimizer
-            rates = [torch.as_tensor(group.get("lr", 0.0), device=rate.device) for group in optimizer.param_groups]
+            rates = [torch.as_tensor(group.get("lr") or 0.0, device=rate.device) for group in optimizer.param_groups]
             return torch.stack([rate.reshape(()) for rate in rates]).max()
-        if rate > largest:
+        if rate is not None and (largest is None or rate > largest):
             largest = float(rate)
     return largest
 

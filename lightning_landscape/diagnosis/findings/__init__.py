@@ -27,7 +27,7 @@ Finder: TypeAlias = Callable[[Evidence], Finding | None]
 
 FINDERS: tuple[Finder, ...] = (
     finiteness.not_finite,
-    players.weights_not_finite,
+    players.not_finite_weights,
     players.optimizer_without_updates,
     players.optimizer_stands_still,
     players.discriminator_wins,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lightning_landscape.evidence import Cause, Evidence, Finding, Player, Players
+from lightning_landscape._text import percent
+from lightning_landscape.evidence import Cause, Evidence, Finding, Plateau, Player, Players
 
 LEAST_ELAPSED = 0.1
 """share of the planned run that has to have passed before an optimizer is judged"""
@@ -31,8 +32,8 @@ AT_ZERO_FOR = 0.1
 """share of the planned run for which the loss of a discriminator has to stay at 0"""
 
 
-def weights_not_finite(evidence: Evidence) -> Finding | None:
-    """Return `weights-not-finite` if the weights that one of several optimizers trains are NaN or infinite."""
+def not_finite_weights(evidence: Evidence) -> Finding | None:
+    """Return `not-finite-weights` if the weights that one of several optimizers trains are NaN or infinite."""
     players = evidence.get(Players)
     lost = [] if players is None else [p for p in players.players if p.not_finite_since is not None]
     if not lost:
@@ -40,7 +41,7 @@ def weights_not_finite(evidence: Evidence) -> Finding | None:
     first = min(lost, key=lambda player: player.not_finite_since or 0)
     rate = "" if first.learning_rate is None else f" than {first.learning_rate:.3g}"
     return Finding(
-        "weights-not-finite",
+        "not-finite-weights",
         Cause.DIVERGED,
         f"The weights of {first.label} are NaN or infinite since step {first.not_finite_since}.",
         f"a smaller learning rate for it{rate}, and gradient clipping: "
@@ -161,8 +162,6 @@ def _at_zero_for_long(player: Player, evidence: Evidence, elapsed: float) -> boo
     """Return whether the loss of this optimizer has stayed at 0 for a tenth of the run, after it began above 0."""
     if player.near_zero_since is None or not player.loss_start:
         return False
-    from lightning_landscape.evidence import Plateau
-
     plateau = evidence.get(Plateau)
     step = 0 if plateau is None else plateau.step
     return (step - player.near_zero_since) / max(1, step + 1) * elapsed >= AT_ZERO_FOR
@@ -193,11 +192,4 @@ def _rate(player: Player) -> str:
 
 
 def _share(share: float | None) -> str:
-    """Return a share in words.
-
-    >>> _share(0.02), _share(0.00004), _share(None)
-    ('2%', 'less than 0.01%', 'an unknown share')
-    """
-    if share is None:
-        return "an unknown share"
-    return "less than 0.01%" if share < 1e-4 else f"{100 * share:.2g}%"
+    return "an unknown share" if share is None else percent(share)
