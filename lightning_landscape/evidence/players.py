@@ -34,12 +34,12 @@ class Player:
     """mean over its latest losses"""
     loss_spread: float | None
     """standard deviation of all its losses so far; a constant in the loss does not change it"""
-    grad_start: float | None
-    """largest mean of its gradient norm over a stretch of the run; None if it was not measured"""
+    grad_largest: float | None
+    """largest mean of its gradient norm over a few measured steps; None if it was not measured"""
     grad_now: float | None
-    """mean of its gradient norm over the latest stretch"""
+    """mean of its gradient norm over the latest steps; None if it was not measured in them"""
     update_ratio: float | None
-    """largest mean of |Δw|/|w| per step over a stretch of the run; None if it was not measured"""
+    """largest mean of |Δw|/|w| over a few measured steps; None if it was not measured"""
     travel: float | None
     """Σ|Δw|/|w| over all steps of the planned run, at the largest update so far; None if it was not measured"""
     predicted: float | None
@@ -70,10 +70,12 @@ class Player:
             facts.append("no gradient at any of them")
         if self.loss_start is not None and self.loss_now is not None:
             facts.append(f"its loss went from {self.loss_start:.3g} to {self.loss_now:.3g}")
-        if self.grad_now is not None and self.grad_start is not None:
-            facts.append(f"its gradient norm is {self.grad_now:.2g} now and was at most {self.grad_start:.2g}")
+        if self.grad_now is not None and self.grad_largest is not None:
+            facts.append(f"its gradient norm is {self.grad_now:.2g} now and was at most {self.grad_largest:.2g}")
         if self.update_ratio is not None and math.isfinite(self.update_ratio):
-            facts.append(f"one step moves its weights by up to {percent(self.update_ratio)} of their norm")
+            most = percent(self.update_ratio)
+            most = most if most.startswith("less") else f"at most {most}"
+            facts.append(f"one step moves its weights by {most} of their norm")
         return f"{self.label}, {self.kind}: {'; '.join(facts)}"
 
 

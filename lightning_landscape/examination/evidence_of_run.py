@@ -19,7 +19,7 @@ def evidence_of(state: RunState, readings: Sequence[object] = ()) -> Evidence:
     not fall, so nothing may be concluded from the trend of one.
     """
     progress, players = state.progress, state.of_players
-    if players is not None and progress.divergence is None:
+    if players is not None and (progress.divergence is None or progress.divergence.finite):
         began = [player.near_zero_since for player in players.players if player.near_zero_since is not None]
         return Evidence(Plateau(state.step, min(began, default=0)), players)
     since = progress.since if progress.divergence is None else progress.divergence.step

@@ -216,7 +216,7 @@ class RunState:
     @property
     def shows_player(self) -> bool:
         """Whether one of several optimizers shows a mistake that no verdict names yet."""
-        if self.optimizer_count == 1 or self.progress.divergence is not None:
+        if self.optimizer_count == 1 or (self.progress.divergence is not None and not self.progress.divergence.finite):
             return False
         return any(finding.name not in self.named_findings for finding in found(self.evidence()))
 

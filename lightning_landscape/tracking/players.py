@@ -116,6 +116,8 @@ class PlayerCourse:
         """
         ratio = _largest_mean((s.ratio, s.updates) for s in self._stretches)
         predicted = _largest_mean((s.predicted, s.predictions) for s in self._stretches)
+        largest = _largest_mean((s.norm, s.norms) for s in self._stretches)
+        latest = _mean((s.norm, s.norms) for s in self._stretches[-LATEST:])
         steps = planned * self.steps
         return Player(
             index=index,
@@ -127,8 +129,8 @@ class PlayerCourse:
             loss_start=self.start if self.losses else None,
             loss_now=_mean((s.loss, s.losses) for s in self._stretches[-LATEST:]),
             loss_spread=math.sqrt(self._m2 / self.losses) if self.losses else None,
-            grad_start=_largest_mean((s.norm, s.norms) for s in self._stretches),
-            grad_now=_mean((s.norm, s.norms) for s in self._stretches[-LATEST:]),
+            grad_largest=max((norm for norm in (largest, latest) if norm is not None), default=None),
+            grad_now=latest,
             update_ratio=ratio,
             travel=None if ratio is None else ratio * steps,
             predicted=None if predicted is None else predicted * steps,

@@ -24,12 +24,12 @@ CHANGE_NONE = 0.1
 """share of the standard deviation of the losses; a smaller change of the loss cannot be seen in them"""
 GRADIENT_THERE = 1e-3
 """|g|·|w| over the standard deviation of the losses, below which the gradient itself is too small"""
-GRADIENT_GONE = 0.01
+GRADIENT_GONE = 0.03
 """If less than this share of the gradient norm is left, the network gets no more gradient to learn from."""
 HALF_OF_THE_RUN = 0.5
 """A network that is trained from a later step on, by design, is trained before this share of the run."""
-AT_ZERO_FOR = 0.1
-"""share of the planned run for which the loss of a discriminator has to stay at 0"""
+AT_ZERO_FOR = 0.25
+"""share of the planned run for which a discriminator has to stay at 0; some generators recover after a tenth"""
 
 
 def not_finite_weights(evidence: Evidence) -> Finding | None:
@@ -159,7 +159,7 @@ def _stands_still(player: Player) -> bool:
 
 
 def _at_zero_for_long(player: Player, evidence: Evidence, elapsed: float) -> bool:
-    """Return whether the loss of this optimizer has stayed at 0 for a tenth of the run, after it began above 0."""
+    """Return whether the loss of this optimizer has stayed at 0 for a quarter of the run, after it began above 0."""
     if player.near_zero_since is None or not player.loss_start:
         return False
     plateau = evidence.get(Plateau)
@@ -176,7 +176,7 @@ def _has_lost_its_gradient(player: Player) -> bool:
 
 def _left(player: Player) -> float:
     """Return the share of the largest gradient norm that is left; 1 if it was not measured."""
-    return player.grad_now / player.grad_start if player.grad_start and player.grad_now is not None else 1.0
+    return player.grad_now / player.grad_largest if player.grad_largest and player.grad_now is not None else 1.0
 
 
 def _listed(players: Sequence[Player]) -> str:
