@@ -23,7 +23,7 @@ class Player:
     with_gradient: int
     """number of these at which any of its parameters had a gradient"""
     measured: int
-    """number of these at which the update of the weights was measured"""
+    """number of these at which the update of the weights was measured and the gradient was not 0"""
     learning_rate: float | None
     """its largest learning rate so far; None if it has none"""
     scheduled: bool
@@ -31,13 +31,13 @@ class Player:
     loss_start: float | None
     """mean of its first 10 losses; None if they are unknown"""
     loss_now: float | None
-    """mean over its latest losses"""
+    """mean of at least 10 of its latest losses"""
     loss_spread: float | None
     """standard deviation of all its losses so far; a constant in the loss does not change it"""
     grad_largest: float | None
     """largest mean of its gradient norm over a few measured steps; None if it was not measured"""
     grad_now: float | None
-    """mean of its gradient norm over the latest steps; None if it was not measured in them"""
+    """mean of its gradient norm over the latest few measured steps"""
     update_ratio: float | None
     """largest mean of |Δw|/|w| over a few measured steps; None if it was not measured"""
     travel: float | None

@@ -13,9 +13,7 @@ from lightning_landscape.tracking.step_record import StepRecord
 STRETCHES = 64
 """stretches at which neighbours are merged, so that each covers twice as many steps"""
 FIRST_LOSSES = 10
-"""number of losses whose mean is the start"""
-LATEST = 4
-"""number of the latest stretches of which the present loss and gradient are means"""
+"""number of losses whose mean is the start; that of at least as many latest losses is the present loss"""
 LEAST_MEASURED = 3
 """fewest measured updates in a mean, so that one step, such as the first one of Adam, does not decide"""
 AT_ZERO = 0.02
@@ -48,11 +46,10 @@ class _Stretch:
         if record.grad_norm is not None and math.isfinite(record.grad_norm):
             self.norms += 1
             self.norm += record.grad_norm
-        if record.update_norm is not None and record.weight_norm is not None:
-            moved = record.update_norm / record.weight_norm if record.weight_norm > 0 else float(record.update_norm > 0)
-            if math.isfinite(moved):
-                self.updates += 1
-                self.ratio += moved
+        moved = _moved(record)
+        if moved is not None:
+            self.updates += 1
+            self.ratio += moved
         if record.predicted is not None and math.isfinite(record.predicted):
             self.predictions += 1
             self.predicted += record.predicted
@@ -81,8 +78,8 @@ class PlayerCourse:
         self.with_gradient += record.stepped
         if record.learning_rate is not None:
             self.rate = max(self.rate or 0.0, record.learning_rate)
+        self.updates += _moved(record) is not None
         if record.weight_norm is not None and record.update_norm is not None:
-            self.updates += 1
             self.weight_norm = record.weight_norm
             finite = math.isfinite(record.weight_norm) and math.isfinite(record.update_norm)
             first = record.step if self.not_finite_since is None else self.not_finite_since
@@ -114,10 +111,10 @@ class PlayerCourse:
             known: what the optimizer itself shows: its networks, kind, and whether it is scheduled.
             planned: number of times as long as the run so far that the planned run is.
         """
-        ratio = _largest_mean((s.ratio, s.updates) for s in self._stretches)
-        predicted = _largest_mean((s.predicted, s.predictions) for s in self._stretches)
-        largest = _largest_mean((s.norm, s.norms) for s in self._stretches)
-        latest = _mean((s.norm, s.norms) for s in self._stretches[-LATEST:])
+        ratio = _largest_later(_means((s.ratio, s.updates) for s in self._stretches))
+        predicted = _largest_later(_means((s.predicted, s.predictions) for s in self._stretches))
+        measured = [(s.norm, s.norms) for s in self._stretches]
+        norms, latest = _means(measured), _latest(measured, LEAST_MEASURED)
         steps = planned * self.steps
         return Player(
             index=index,
@@ -127,9 +124,9 @@ class PlayerCourse:
             measured=self.updates,
             learning_rate=self.rate,
             loss_start=self.start if self.losses else None,
-            loss_now=_mean((s.loss, s.losses) for s in self._stretches[-LATEST:]),
+            loss_now=_latest([(s.loss, s.losses) for s in self._stretches], FIRST_LOSSES),
             loss_spread=math.sqrt(self._m2 / self.losses) if self.losses else None,
-            grad_largest=max((norm for norm in (largest, latest) if norm is not None), default=None),
+            grad_largest=max(norms if latest is None else [*norms, latest], default=None),
             grad_now=latest,
             update_ratio=ratio,
             travel=None if ratio is None else ratio * steps,
@@ -209,20 +206,40 @@ class PlayerCourses:
         self.begin(self.known)
 
 
-def _mean(sums: Iterable[tuple[float, int]]) -> float | None:
-    """Return the mean from pairs of a sum and its number of terms; None without a term."""
-    pairs = list(sums)
-    count = sum(terms for _, terms in pairs)
-    return sum(part for part, _ in pairs) / count if count else None
+def _moved(record: StepRecord) -> float | None:
+    """Return |Δw|/|w| of this step; None if it is unknown, or the step had no gradient that could move the weights.
+
+    Some networks have a gradient of 0 until their training begins, in the middle of the run.
+    """
+    update, weight = record.update_norm, record.weight_norm
+    if update is None or weight is None or not (math.isfinite(update) and math.isfinite(weight)):
+        return None
+    if record.grad_norm == 0:
+        return None
+    return update / weight if weight > 0 else float(update > 0)
 
 
-def _largest_mean(sums: Iterable[tuple[float, int]]) -> float | None:
-    """Return the largest mean of successive pairs of a sum and its number of terms, each over a few terms."""
-    largest, total, count = None, 0.0, 0
+def _latest(sums: Sequence[tuple[float, int]], least: int) -> float | None:
+    """Return the mean of the latest terms, at least this many if there are as many; None without a term."""
+    total, count = 0.0, 0
+    for part, terms in reversed(sums):
+        total, count = total + part, count + terms
+        if count >= least:
+            break
+    return total / count if count else None
+
+
+def _means(sums: Iterable[tuple[float, int]]) -> list[float]:
+    """Return the means from successive pairs of a sum and its number of terms, each over at least a few terms."""
+    means, total, count = [], 0.0, 0
     for part, terms in sums:
         total, count = total + part, count + terms
         if count >= LEAST_MEASURED:
-            mean = total / count
-            largest = mean if largest is None else max(largest, mean)
+            means.append(total / count)
             total, count = 0.0, 0
-    return largest
+    return means
+
+
+def _largest_later(means: Sequence[float]) -> float | None:
+    """Return the largest mean; not the first of many, since optimizers such as RMSprop begin with larger steps."""
+    return max(means[1:] if len(means) > 2 else means, default=None)

@@ -13,7 +13,7 @@ from lightning_landscape.evidence import Cause, Evidence, Finding, Plateau, Play
 
 LEAST_ELAPSED = 0.1
 """share of the planned run that has to have passed before an optimizer is judged"""
-LEAST_STEPS, LEAST_MEASURED = 50, 5
+LEAST_STEPS, LEAST_MEASURED = 30, 3
 """steps of an optimizer, and measured updates, that have to be known before it is judged"""
 TRAVEL_NONE = 2e-3
 """If all updates of the planned run add up to less than this share of the norm of the weights, the weights stay where
@@ -135,15 +135,21 @@ def discriminator_wins(evidence: Evidence) -> Finding | None:
                 "second one learns nothing from it any more.",
                 "for the generator, a loss that keeps its gradient: `F.softplus(-critic(fake)).mean()` in place of "
                 "`-F.softplus(critic(fake)).mean()`; and a weaker critic: a smaller learning rate for it, or noise "
-                "on what it sees, `x + 0.1 * torch.randn_like(x)`.",
+                "on all that it sees, about as large as the spread of the data: `x + torch.randn_like(x)`.",
             )
     return None
 
 
 def _is_known(player: Player, players: Players) -> bool:
-    """Return whether the optimizer has taken enough steps, of a run of which enough has passed, to be judged."""
-    early = players.elapsed is not None and players.elapsed < LEAST_ELAPSED
-    return not early and player.steps >= LEAST_STEPS * (1 if players.elapsed is not None else 10)
+    """Return whether the optimizer has taken enough steps, of a run of which enough has passed, to be judged.
+
+    Until the middle of the run, one that steps seldom is waited for, so that one verdict names all.
+    """
+    elapsed = players.elapsed
+    least = LEAST_STEPS * (10 if elapsed is None else 1)
+    waits = (elapsed or 0.0) < HALF_OF_THE_RUN and any(0 < other.steps < least for other in players.players)
+    early = elapsed is not None and elapsed < LEAST_ELAPSED
+    return not early and not waits and player.steps >= least
 
 
 def _stands_still(player: Player) -> bool:
