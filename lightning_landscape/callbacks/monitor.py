@@ -18,7 +18,7 @@ from lightning_landscape.callbacks.views import NO_STEP_YET, document_of, named
 from lightning_landscape.callbacks.watched_fit import ReportingCallback, WatchedFit
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import ProbeSkippedWarning
-from lightning_landscape.evidence import Cause, Verdict, merged
+from lightning_landscape.evidence import Verdict, merged
 from lightning_landscape.examination import naming, saved_state
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard, while_an_error_ends_the_run
@@ -87,8 +87,7 @@ class Monitor(ReportingCallback):
     def judge(self, readings: Sequence[object]) -> None:
         """Reach a verdict on a run that has stalled or diverged, and report it if it is new."""
         verdict = self._examination.verdict(self._state, readings, self._guard)
-        several = self._state.optimizer_count > 1  # their losses need not fall
-        if verdict is None or (several and verdict.cause is not Cause.DIVERGED and verdict.finding is None):
+        if verdict is None or not self._state.accepts(verdict):
             self._state.postpone()
         elif self._state.judge(verdict):
             self._reporter.verdict(verdict)
@@ -160,11 +159,10 @@ class Monitor(ReportingCallback):
         self._finish()
 
     def _clear(self) -> None:
-        self._guard, self._reporter, self._state = Guard(), Reporter(None), RunState()
+        self._guard, self._reporter, self._state, self._intervals = Guard(), Reporter(None), RunState(), Intervals()
         self._recorder.forget()
         self._examination.forget()
-        self._intervals, self._stopwatch = Intervals(), Stopwatch(self.clock)
-        self._watching, self._overhead = False, 0.0
+        self._stopwatch, self._watching, self._overhead = Stopwatch(self.clock), False, 0.0
 
     def _begin(self, host: Host, trainer: Trainer, loaded: Mapping[str, Any] | None) -> None:
         # Without a loaded state, the horizon is that of the remaining steps, since the earlier ones are unknown.
@@ -218,10 +216,9 @@ class Monitor(ReportingCallback):
         if probes and can_probe and not examination.within_budget(host, state):
             probes, stalled = (), False
         readings = self._probe(host, probes) if probes and can_probe else []
-        if examination.replay.may_judge(state) or (stalled and ready and examination.memory.underway is None):
+        underway = examination.memory.underway is not None
+        if state.shows_player or examination.replay.may_judge(state) or (stalled and ready and not underway):
             self.judge(readings)
-        elif state.shows_player:
-            self.judge(())
         self._end_check()
         if readings and examination.limits.may_draw(state.steps, verdict=state.judged_at == state.steps):
             self._guard.attempt("drawing", lambda: self._reporter.pictures(self.figures, state.step))

@@ -187,9 +187,8 @@ class RunState:
         progress = self.progress
         if self.judged_at is None or progress.stalled or self.unclear or progress.divergence is not None:
             return None
-        if self.optimizer_count > 1:  # that the loss of one optimizer falls says nothing about the other
-            return None
-        if not self.judged_stalled and not progress.falls:
+        # With several optimizers, the falling loss of one says nothing about another.
+        if self.optimizer_count > 1 or (not self.judged_stalled and not progress.falls):
             return None
         self.judged_at = None
         self.findings.end_plateau()
@@ -219,6 +218,15 @@ class RunState:
         if self.optimizer_count == 1 or (self.progress.divergence is not None and not self.progress.divergence.finite):
             return False
         return any(finding.name not in self.named_findings for finding in found(self.evidence()))
+
+    def accepts(self, verdict: Verdict) -> bool:
+        """Return whether this may be said of the run: of several optimizers, only a finding or a divergence may be."""
+        return self.optimizer_count == 1 or verdict.finding is not None or verdict.cause is Cause.DIVERGED
+
+    def enter_findings(self, evidence: Evidence) -> None:
+        """Replace the findings by those of this evidence; that of several optimizers has no readings of the wiring."""
+        enter = self.findings.enter if self.optimizer_count == 1 else self.findings.enter_beside_wiring
+        enter(found(evidence))
 
     def mark(self) -> None:
         """Add the present state to the document: "learning", "stalled", "not_judged", or the cause of a verdict."""
