@@ -203,7 +203,8 @@ def document_of(
     """
     level, gradients, noise = state.progress.level, state.gradients, noise_scalar(state.readings)
     known = {
-        "steps": state.steps,
+        # The planned number of steps is that of each of several optimizers.
+        "steps": state.steps if state.optimizer_count == 1 else min(state.steps, state.step + 1),
         "horizon": state.progress.horizon,
         "loss": {} if level is None else {"start": level.start, "best": level.best, "now": level.now},
         "notes": state.notes() if notes is None else list(notes),

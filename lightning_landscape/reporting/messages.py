@@ -51,10 +51,12 @@ def verdict_markdown(verdict: Verdict) -> str:
     alarm = "**Alarm**" if verdict.stuck else "For information"
     link = link_to(verdict)
     code = f"[[{verdict.code}]]({link})" if link else f"[{verdict.code}]"
-    fell = "since " if verdict.evidence.get(Players) is not None else "the loss has not fallen since "
+    since = "from the start" if verdict.since <= 0 else f"since step {verdict.since}"
+    if verdict.evidence.get(Players) is None:
+        since = f"the loss has not fallen since step {verdict.since}"
     lines = [
         f"### {capitalised(verdict.title)}",
-        f"{alarm}: `{verdict.cause}` {code}. Reported at step {verdict.step}; {fell}step {verdict.since}.",
+        f"{alarm}: `{verdict.cause}` {code}. Reported at step {verdict.step}; {since}.",
     ]
     if len(verdict.tries) > 1:
         items = (f"{i}. {capitalised(line)}" for i, line in enumerate(verdict.tries, 1))

@@ -221,6 +221,9 @@ def test_a_rate_of_1e_minus_7_is_found_and_named(kind, still):
     (reason,) = (verdict.reason for verdict in monitor.verdicts)
     assert [f"{networks} is" in reason or f"{networks} and" in reason for networks in NETWORKS[kind]][still[0]]
     assert len(warned) == 1
+    course = monitor.report.document["course"]
+    assert course["steps"] == course["horizon"] == BATCHES
+    assert "not fallen" not in monitor.report.to_markdown()
     assert monitor.report.splitlines()[0].endswith("1 alarm was raised.")
     assert NOT_JUDGED in monitor.report
 
