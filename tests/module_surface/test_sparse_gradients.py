@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_landscape.errors import SurfaceError
 from lightning_landscape.module_surface.mean_loss import _autograd_gradient
-from lightning_landscape.surface import SurfaceError
 
 
 def loss_of(table):
@@ -21,5 +21,5 @@ def test_the_gradient_of_a_sparse_embedding_is_dense():
 
 def test_a_sparse_gradient_has_no_second_derivative():
     table = nn.Embedding(5, 2, sparse=True)
-    with pytest.raises(SurfaceError, match="LL309.*sparse"):
+    with pytest.raises(SurfaceError, match=r"LL309.*sparse"):
         _autograd_gradient(loss_of(table), [table.weight], create_graph=True)
