@@ -76,7 +76,7 @@ class ConvolutionalGAN(Manual):
 
 
 class WassersteinGAN(ConvolutionalGAN):
-    """The critic takes a step at every batch, and the generator at every fifth, never where norms are logged."""
+    """The critic takes two steps at every batch, and the generator one at every second batch."""
 
     optimizer = torch.optim.RMSprop
 
