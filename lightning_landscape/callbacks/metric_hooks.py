@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from lightning_landscape._text import listed
-from lightning_landscape.callbacks.views import named
 from lightning_landscape.callbacks.reporting_callback import ReportingCallback
+from lightning_landscape.callbacks.views import named
 from lightning_landscape.evidence import Verdict
 from lightning_landscape.examination.metric_reader import MetricReader
 from lightning_landscape.tracking.metric_history import Declared as Declared
