@@ -70,10 +70,15 @@ class Run:
 
 
 class Losses(L.Callback):
-    """Keeps every training loss; a copy of it, with which a library may train, keeps it in the same list."""
+    """Keeps every training loss and when the fit began; a library that copies it trains with this object itself."""
 
     def __init__(self) -> None:
         self.values: list[torch.Tensor] = []
+        self.began: float | None = None
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Keep the processor time at which the fit begins, before the hooks of the other callbacks."""
+        self.began = time.process_time() if self.began is None else self.began
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
         """Append the loss of this batch."""
@@ -112,7 +117,7 @@ def digest(model: nn.Module) -> str:
 
 
 class Turn(NamedTuple):
-    """One call of `train`: its processor time, its losses, and a hash of the weights or what it raised."""
+    """One call of `train`: the processor time of its fit, its losses, and a hash of the weights or what it raised."""
 
     seconds: float
     losses: Losses
@@ -125,7 +130,6 @@ def turn(train: Train, rate: float, steps: int, *callbacks: L.Callback) -> Turn:
     np.random.seed(0)
     torch.manual_seed(0)
     losses, home = Losses(), Path.cwd()
-    start = time.process_time()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         os.chdir(folder)
         try:
@@ -134,7 +138,8 @@ def turn(train: Train, rate: float, steps: int, *callbacks: L.Callback) -> Turn:
             outcome = f"{type(error).__name__}: {error}"
         finally:
             os.chdir(home)
-    return Turn(time.process_time() - start, losses, outcome)
+    end = time.process_time()
+    return Turn(end - (end if losses.began is None else losses.began), losses, outcome)
 
 
 def run(train: Train, rate: float, steps: int, turns: int) -> Run:
@@ -143,7 +148,8 @@ def run(train: Train, rate: float, steps: int, turns: int) -> Run:
     for _ in range(turns):
         bare.append(turn(train, rate, steps))
         watched.append(turn(train, rate, steps, LandscapeMonitor()))
-    report, losses = last_report(), bare[0].losses
+    losses = bare[0].losses
+    report = last_report() if watched[-1].losses.values else None  # else that of an earlier fit
     verdicts = report.to_dict()["verdicts"] if report else []
     part = max(1, len(losses.values) // 20)
     return Run(
@@ -154,7 +160,7 @@ def run(train: Train, rate: float, steps: int, turns: int) -> Run:
         losses.level(slice(-part, None)),
         min(each.seconds for each in bare),
         min(each.seconds for each in watched),
-        tuple((v["cause"], (v["finding"] or {}).get("code", ""), v["stuck"]) for v in verdicts),
+        tuple((v["cause"], (v["finding"] or {}).get("name", ""), v["stuck"]) for v in verdicts),
         str(report),
         bare[0].outcome if ": " in bare[0].outcome else "",
     )

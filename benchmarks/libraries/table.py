@@ -36,7 +36,7 @@ def harmed(run: Run, healthy: Run) -> bool:
 
 def price(run: Run) -> float:
     """Return the processor time with the monitor over that without it."""
-    return run.watched / run.bare
+    return run.watched / run.bare if run.bare else 1.0
 
 
 def row(name: str, runs: Mapping[str, Run]) -> list[str]:
@@ -44,6 +44,8 @@ def row(name: str, runs: Mapping[str, Run]) -> list[str]:
     healthy, tiny, large = runs["healthy"], runs["tiny"], runs["large"]
     identical = all(run.identical for run in runs.values())
     harm = ", ".join(alarms(large)) or "no alarm"
+    if large.error:
+        harm += f"; without the monitor: {large.error.partition(':')[0]}"
     return [
         name,
         f"{healthy.steps}",

@@ -1,7 +1,7 @@
 """neuralforecast: each model makes a `Trainer` from its further arguments, so `callbacks=` goes to the model.
 
-``pip install neuralforecast``. It trains copies of the models, with copies of their callbacks. `last_report` and your own
-monitor have the report of the copy.
+``pip install neuralforecast``. It trains copies of the models, with copies of their callbacks; `last_report` and your
+own monitor have the report of the copy.
 """
 
 import numpy as np
