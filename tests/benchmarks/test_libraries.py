@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 from dataclasses import asdict, replace
 
 import pytest
@@ -45,6 +46,14 @@ def test_every_example_is_in_the_catalogue_and_on_the_page():
     assert examples == {path.stem for path in EXAMPLES.glob("*.py")}
     page = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8")
     assert [library.package for library in LIBRARIES if f"examples/libraries/{library.example}.py" not in page] == []
+
+
+def test_what_the_page_quotes_stands_in_the_examples():
+    page = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8")
+    quotes = [" ".join(quote.split()) for quote in re.findall(r"```py\n(.*?)```", page, re.DOTALL)]
+    examples = [" ".join(library.file.read_text(encoding="utf-8").split()) for library in LIBRARIES]
+    assert len(quotes) == 7
+    assert [quote for quote in quotes if not any(quote in example for example in examples)] == []
 
 
 def test_torch_is_installed_first_and_pinned_by_the_constraints():

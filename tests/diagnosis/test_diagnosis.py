@@ -985,6 +985,12 @@ def test_dead_units_after_first_steps_that_blew_up_mean_that_the_learning_rate_i
     assert cause(replace(ACTIVE, dead=1.0), UNUSED, StartingPoint(loss=first, now=2.3)) is found
 
 
+@pytest.mark.parametrize(("rise", "found"), [(9.9, Cause.FLAT_REGION), (10.1, Cause.LEARNING_RATE_TOO_LARGE)])
+def test_where_the_start_was_not_measured_the_first_batch_shows_that_large_steps_killed_the_units(rise, found):
+    blown_up = LossLevel(start=2.3 * rise, best=2.3, now=2.3, first=2.3)
+    assert cause(replace(ACTIVE, dead=1.0), UNUSED, blown_up) is found
+
+
 @pytest.mark.parametrize(("travelled", "found"), [(9e-5, Cause.LEARNING_RATE_TOO_SMALL), (2e-4, Cause.UNDECIDED)])
 def test_weights_that_hardly_move_on_a_slope_mean_that_the_learning_rate_is_too_small_whatever_the_data_are(
     travelled, found
