@@ -991,6 +991,13 @@ def test_where_the_start_was_not_measured_the_first_batch_shows_that_large_steps
     assert cause(replace(ACTIVE, dead=1.0), UNUSED, blown_up) is found
 
 
+@pytest.mark.parametrize(("rise", "found"), [(9.9, Cause.FLAT_REGION), (10.1, Cause.LEARNING_RATE_TOO_LARGE)])
+def test_the_scatter_of_losses_that_blow_up_does_not_hide_that_they_do(rise, found):
+    start = StartingPoint(loss=2.3, now=2.3, batches=2)
+    blown_up = LossLevel(start=2.3 * rise, best=2.3, now=2.3, first=2.3, start_spread=2.3 * rise)
+    assert cause(replace(ACTIVE, dead=1.0), UNUSED, start, blown_up) is found
+
+
 @pytest.mark.parametrize(("travelled", "found"), [(9e-5, Cause.LEARNING_RATE_TOO_SMALL), (2e-4, Cause.UNDECIDED)])
 def test_weights_that_hardly_move_on_a_slope_mean_that_the_learning_rate_is_too_small_whatever_the_data_are(
     travelled, found
