@@ -189,7 +189,7 @@ def test_weights_that_do_not_move_despite_a_gradient_are_not_updated(relative, f
 
 
 def test_weights_that_move_a_little_or_were_not_measured_are_not_called_motionless():
-    assert cause(replace(STILL, travelled=1e-30)) is Cause.UNDECIDED
+    assert cause(replace(STILL, travelled=1e-30)) is Cause.LEARNING_RATE_TOO_SMALL
     assert cause(replace(STILL, travelled=None)) is Cause.UNDECIDED
 
 
@@ -1006,6 +1006,20 @@ def test_weights_that_hardly_move_on_a_slope_mean_that_the_learning_rate_is_too_
     assert cause(standing, UNUSED, slope) is found
     assert cause(standing, UNUSED, relative_gain(relative_gradient=0.29)) is Cause.UNDECIDED
     assert cause(standing, UNUSED, slope, replace(ACTIVE, saturated=0.9)) is Cause.FLAT_REGION
+
+
+@pytest.mark.parametrize(("travelled", "found"), [(9e-5, Cause.LEARNING_RATE_TOO_SMALL), (2e-4, Cause.UNDECIDED)])
+def test_weights_that_hardly_move_need_no_trials_where_there_was_no_time_for_them(travelled, found):
+    standing = replace(MOVING, travelled=travelled)
+    assert cause(standing) is found
+    assert needs_more_evidence(BASE.including(standing))  # trials would say what helps
+    assert cause(standing, replace(EVEN, relative=0.29)) is Cause.UNDECIDED
+
+
+@pytest.mark.parametrize("flat", [replace(ACTIVE, saturated=1.0), FADING])
+@pytest.mark.parametrize(("rise", "found"), [(9.9, Cause.FLAT_REGION), (10.1, Cause.LEARNING_RATE_TOO_LARGE)])
+def test_a_flat_region_to_which_the_first_steps_have_led_means_that_the_learning_rate_is_too_large(flat, rise, found):
+    assert cause_when_tested(flat, LossLevel(start=2.3 * rise, best=2.3, now=2.3, first=2.3)) is found
 
 
 @pytest.mark.parametrize(
