@@ -27,9 +27,6 @@ class Library(NamedTuple):
         return EXAMPLES / f"{self.example}.py"
 
 
-VISION = "torchvision==0.28.0"
-"""the release that belongs to the release of torch in constraints.txt"""
-
 LIBRARIES = (
     Library("transformers_gpt2", "transformers"),
     Library("forecasting_tft", "pytorch-forecasting", steps=300),
@@ -38,9 +35,9 @@ LIBRARIES = (
     Library("scvi_cells", "scvi-tools"),
     Library("chemprop_mpnn", "chemprop", steps=300),
     Library("pyg", "torch-geometric"),
-    Library("lightly_simclr", "lightly", (VISION,)),
     Library("monai_unet", "monai"),
     Library("gluonts_deepar", "gluonts", ("gluonts[torch]",), steps=300),
     Library("rectools_sasrec", "rectools", ("rectools[torch]",)),
-    Library("tabular_category_embedding", "pytorch-tabular"),
+    Library("diffusers_unet", "diffusers"),
+    Library("pina_poisson", "pina-mathlab"),
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 from benchmarks.libraries.catalogue import ROOT, Library
 
 CONSTRAINTS = ROOT / "constraints.txt"
+FEW = r"^(torch|lightning|pytorch-lightning|torchmetrics)=="
+"""what stays constrained where a library needs other versions than those of constraints.txt"""
 
 
 def installations(library: Library) -> list[list[str]]:
@@ -22,6 +24,19 @@ def installations(library: Library) -> list[list[str]]:
     assert pinned is not None
     torch = pinned.group()
     return [[torch], [torch, str(ROOT), library.package, *library.needs]]
+
+
+def few_constraints() -> str:
+    """Return the lines of constraints.txt that every library keeps to."""
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    return "".join(f"{line}\n" for line in lines if re.match(FEW, line))
+
+
+def install(python: Path, packages: list[str], constraints: Path) -> str:
+    """Install the packages, and return what pip says if it fails; empty if it does not."""
+    command = [str(python), "-m", "pip", "install", "--quiet", "-c", str(constraints), *packages]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    return process.stderr.strip()[-500:] or "no reason given" if process.returncode else ""
 
 
 def environment(library: Library, folder: Path) -> Path:
@@ -36,10 +51,10 @@ def environment(library: Library, folder: Path) -> Path:
         return python
     shutil.rmtree(place, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    few = place / "constraints.txt"
+    few.write_text(few_constraints(), encoding="utf-8")
     for packages in installations(library):
-        command = [str(python), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), *packages]
-        process = subprocess.run(command, capture_output=True, text=True, check=False)
-        if process.returncode:
-            raise RuntimeError(f"pip cannot install {library.package}: {process.stderr.strip()[-500:]}")
+        if install(python, packages, CONSTRAINTS) and (said := install(python, packages, few)):
+            raise RuntimeError(f"pip cannot install {library.package}: {said}")
     done.touch()
     return python
