@@ -18,6 +18,7 @@ def cells(count: int = 1280, genes: int = 100, kinds: int = 5) -> AnnData:
 
 
 def train(callbacks, rate: float = 1e-3, steps: int = 400) -> nn.Module:
+    scvi.settings.seed = 0  # else each call of `train` shuffles the cells differently
     table = cells()
     scvi.model.SCVI.setup_anndata(table)
     model = scvi.model.SCVI(table, n_hidden=64, n_latent=5)

@@ -134,9 +134,7 @@ def test_inputs_that_nothing_normalises_are_named_with_the_layer_that_receives_t
 
 
 def test_large_inputs_do_not_make_steps_too_large_that_hardly_move_the_weights():
-    moved = UpdateStatistics(
-        no_grad_share=0.0, not_in_optimizer=0.0, frozen=0.0, zero_step_share=0.0, update_ratio=1e-6, travelled=0.0049
-    )
+    moved = UpdateStatistics(update_ratio=1e-6, travelled=0.0049, no_grad_share=0.0, not_in_optimizer=0.0)
     helps = Trials({"learning rate x10": 0.02}, steps=40, relative_gradient=1.0, decay_pull=0.0, samples=64)
     assert weight(data.input_scale, RAW, UNFALLEN, moved) == "note"  # larger steps were not tried yet
     assert weight(data.input_scale, RAW, UNFALLEN, moved, helps) == "note"
