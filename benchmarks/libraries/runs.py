@@ -187,6 +187,9 @@ def main() -> None:
         name: asdict(run(train, rates[name], options.steps, 1 if name == "large" else options.turns))
         for name in options.rates
     }
+    for name in ("healthy", "tiny"):  # only steps that are too large are a reason for a library to raise
+        if name in results and results[name]["error"]:
+            sys.exit(f"{options.example} at the rate {results[name]['rate']:g}: {results[name]['error']}")
     results["versions"] = {name: version(name) for name in ("torch", "lightning", options.package)}
     print(json.dumps(results))
 

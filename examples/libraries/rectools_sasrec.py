@@ -5,10 +5,11 @@
 
 import numpy as np
 import pandas as pd
-from lightning import Trainer
+from pytorch_lightning import Trainer
 from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
+from rectools.models.nn.item_net import IdEmbeddingsItemNet
 from torch import nn
 
 from lightning_landscape import LandscapeMonitor, last_report
@@ -33,7 +34,7 @@ def train(callbacks, rate: float = 1e-3, steps: int = 400) -> nn.Module:
 
     model = SASRecModel(
         n_factors=32, n_blocks=1, n_heads=2, session_max_len=12, batch_size=32, lr=rate, get_trainer_func=trainer,
-        item_net_block_types=(__import__("rectools.models.nn.item_net", fromlist=["x"]).IdEmbeddingsItemNet,),
+        item_net_block_types=(IdEmbeddingsItemNet,),
     )  # fmt: skip
     model.fit(purchases())
     return model.lightning_model

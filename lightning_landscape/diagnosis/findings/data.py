@@ -12,6 +12,7 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_OF_RESTART,
     RISE_IN_STANDARD_ERRORS,
     SHARE_OF_START_LOW,
+    TRAVEL_NONE,
     TRAVEL_SMALL,
     UNITS_DEAD,
 )
@@ -233,11 +234,14 @@ def input_scale(evidence: Evidence) -> Finding | None:
 
 
 def _steps_may_be_too_small(evidence: Evidence) -> bool:
-    """Return whether the weights hardly move, and larger steps lower the loss of a copy or were not tried yet."""
+    """Return whether the weights hardly move, and larger steps lower the loss of a copy or were not tried yet.
+
+    Updates below `TRAVEL_NONE` are never too large, however little a few larger ones may gain.
+    """
     updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
     if updates is None or updates.travelled is None or updates.travelled >= TRAVEL_SMALL:
         return False
-    if trials is None:
+    if trials is None or updates.travelled < TRAVEL_NONE:
         return True
     gain = max(trials.gain("adam"), trials.gain("line search"), trials.gain("learning rate x10"))
     return gain > max(GAIN_CLEAR, trials.smaller_rates)
