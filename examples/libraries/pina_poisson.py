@@ -25,9 +25,9 @@ def poisson(points, solution):
 
 
 class Poisson(SpatialProblem):
-    output_variables = ("u",)
+    output_variables = ["u"]  # noqa: RUF012 - PINA reads class attributes
     spatial_domain = CartesianDomain({"x": [0, 1], "y": [0, 1]})
-    domains = {  # noqa: RUF012 - PINA reads a class attribute
+    domains = {  # noqa: RUF012
         "inside": spatial_domain,
         "left": CartesianDomain({"x": 0, "y": [0, 1]}),
         "right": CartesianDomain({"x": 1, "y": [0, 1]}),
