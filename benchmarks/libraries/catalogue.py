@@ -36,7 +36,7 @@ LIBRARIES = (
     Library("chemprop_mpnn", "chemprop", steps=300),
     Library("pyg", "torch-geometric"),
     Library("monai_unet", "monai"),
-    Library("gluonts_deepar", "gluonts", ("gluonts[torch]",), steps=300),
+    Library("gluonts_deepar", "gluonts", ("gluonts[torch]",)),
     Library("rectools_sasrec", "rectools", ("rectools[torch]",)),
     Library("diffusers_unet", "diffusers"),
     Library("pina_poisson", "pina-mathlab"),

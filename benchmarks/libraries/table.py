@@ -20,8 +20,9 @@ HARM = 0.5
 
 
 def alarms(run: Run) -> list[str]:
-    """Return the cause of each alarm, with the finding behind it."""
-    return [f"{cause} ({finding})" if finding else cause for cause, finding, stuck in run.verdicts if stuck]
+    """Return the causes of the alarms in their order, each once, with the finding behind it."""
+    causes = [f"{cause} ({finding})" if finding else cause for cause, finding, stuck in run.verdicts if stuck]
+    return list(dict.fromkeys(causes))
 
 
 def named(run: Run, causes: Sequence[Cause]) -> bool:

@@ -19,7 +19,7 @@ def series(count: int = 20, length: int = 200) -> ListDataset:
     return ListDataset([{"start": pd.Period("2024-01-01", "h"), "target": row} for row in rows], freq="h")
 
 
-def train(callbacks, rate: float = 1e-3, steps: int = 300) -> nn.Module:
+def train(callbacks, rate: float = 1e-3, steps: int = 400) -> nn.Module:
     estimator = DeepAREstimator(
         freq="h", prediction_length=12, context_length=24, num_layers=1, hidden_size=24, lr=rate, batch_size=32,
         lags_seq=[1, 2, 24], num_batches_per_epoch=50,

@@ -81,6 +81,11 @@ def test_a_line_of_the_table_says_what_was_found_and_what_it_cost():
     ]
 
 
+def test_an_alarm_that_is_raised_again_is_told_once():
+    again = replace(LARGE, verdicts=(*LARGE.verdicts, *LARGE.verdicts))
+    assert row("darts", RESULT | {"large": again})[5] == "diverged (rate-spike)"
+
+
 def test_a_large_rate_that_does_no_harm_is_not_counted():
     harmless = replace(LARGE, end=1.4)
     assert not harmed(harmless, FLAT)
