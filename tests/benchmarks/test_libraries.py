@@ -50,7 +50,7 @@ def test_every_example_is_in_the_catalogue_and_on_the_page():
 
 def test_what_the_page_quotes_stands_in_the_examples():
     page = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8")
-    quotes = [" ".join(quote.split()) for quote in re.findall(r"```py\n(.*?)```", page, re.DOTALL)]
+    quotes = [" ".join(quote.split()) for quote in re.findall(r"``` \{ \.python \}\n(.*?)```", page, re.DOTALL)]
     examples = [" ".join(library.file.read_text(encoding="utf-8").split()) for library in LIBRARIES]
     assert len(quotes) == 6
     assert [quote for quote in quotes if not any(quote in example for example in examples)] == []
