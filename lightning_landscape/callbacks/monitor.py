@@ -73,11 +73,8 @@ class Monitor(MetricHooks):
         metrics: Declared | None = None,
     ) -> None:
         super().__init__(settings or {}, metrics)
-        self._recorder, self._examination = (
-            recorder or StepRecorder(norm_every_n_steps=None),
-            examination or Examination(),
-        )
-        self._remedy_runner, self._dirpath = RemedyRunner(remedies), dirpath
+        self._recorder, self._dirpath = recorder or StepRecorder(norm_every_n_steps=None), dirpath
+        self._examination, self._remedy_runner = examination or Examination(), RemedyRunner(remedies)
         self._examination.captures_always = self._remedy_runner.needs_batches
         self._clear()
 
