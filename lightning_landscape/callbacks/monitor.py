@@ -19,7 +19,7 @@ from lightning_landscape.callbacks.metric_hooks import Declared, MetricHooks
 from lightning_landscape.callbacks.views import NO_STEP_YET, document_of, named
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.errors import ProbeSkippedWarning
-from lightning_landscape.evidence import Cause, Verdict, merged
+from lightning_landscape.evidence import Verdict, merged
 from lightning_landscape.examination import naming, saved_state
 from lightning_landscape.examination.examination import Examination
 from lightning_landscape.examination.fault_guard import Guard, while_an_error_ends_the_run
@@ -73,9 +73,8 @@ class Monitor(MetricHooks):
         metrics: Declared | None = None,
     ) -> None:
         super().__init__(settings or {}, metrics)
-        self._recorder = StepRecorder(norm_every_n_steps=None) if recorder is None else recorder
-        self._examination = Examination() if examination is None else examination
-        self._remedy_runner, self._dirpath = RemedyRunner(remedies), dirpath
+        self._recorder, self._dirpath = recorder or StepRecorder(norm_every_n_steps=None), dirpath
+        self._examination, self._remedy_runner = examination or Examination(), RemedyRunner(remedies)
         self._examination.captures_always = self._remedy_runner.needs_batches
         self._clear()
 
@@ -90,8 +89,8 @@ class Monitor(MetricHooks):
     def judge(self, readings: Sequence[object]) -> None:
         """Reach a verdict on a run that has stalled or diverged, and report it if it is new."""
         verdict = self._asking.heard(self._examination.verdict(self._state, readings, self._guard), self._state)
-        if verdict is None or (self._state.optimizer_count > 1 and verdict.cause is not Cause.DIVERGED):
-            self._state.postpone()  # with several optimizers, the losses need not fall
+        if verdict is None or not self._state.accepts(verdict):
+            self._state.postpone()
         elif self._state.judge(verdict):
             self._reporter.verdict(verdict)
             if verdict.stuck:
@@ -102,7 +101,7 @@ class Monitor(MetricHooks):
         self._reporter.warn(message(verdict), category(verdict), verdict.brief)
 
     def after_check(self) -> None:
-        """Do nothing; a subclass may act on the state of the run after each check."""
+        """Do nothing; a subclass may act on the run after each check."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to watch a fit, and continue from a state if one was loaded for it."""
@@ -159,11 +158,10 @@ class Monitor(MetricHooks):
         self._finish()
 
     def _clear(self) -> None:
-        self._guard, self._reporter, self._state = Guard(), Reporter(None), RunState()
+        self._guard, self._reporter, self._state, self._intervals = Guard(), Reporter(None), RunState(), Intervals()
         self._recorder.forget()
         self._examination.forget()
-        self._intervals, self._stopwatch = Intervals(), Stopwatch(self.clock)
-        self._watching, self._overhead, self._asking = False, 0.0, Asking()
+        self._stopwatch, self._asking, self._watching, self._overhead = Stopwatch(self.clock), Asking(), False, 0.0
 
     def _begin(self, host: Host, trainer: Trainer, loaded: Mapping[str, Any] | None) -> None:
         # Without a loaded state, the horizon is that of the remaining steps, since the earlier ones are unknown.
@@ -218,7 +216,8 @@ class Monitor(MetricHooks):
         if probes and can_probe and not examination.within_budget(host, state):
             probes, stalled = (), False
         readings = self._probe(host, probes) if probes and can_probe else []
-        if examination.replay.may_judge(state) or (stalled and ready and examination.memory.underway is None):
+        underway = examination.memory.underway is not None
+        if state.shows_player or examination.replay.may_judge(state) or (stalled and ready and not underway):
             self.judge(readings)
         self._end_check()
         if readings and examination.limits.may_draw(state.steps, verdict=state.judged_at == state.steps):
@@ -269,7 +268,8 @@ class Monitor(MetricHooks):
                 self._state.progress.finish()
                 # A plateau is not judged without the readings of its probes; advice would come too late for this run.
                 underway, due = self._examination.memory.underway, self._examination.due_probes(self._state)
-                if self._state.diverged or (self._state.stalled and (underway is not None or not due)):
+                stalled = self._state.stalled and (underway is not None or not due)
+                if self._state.diverged or stalled or self._state.shows_player:
                     self.judge(() if underway is None else underway.readings)
                 self._end_check()
                 self._remedy_runner.finish(self._state, self._reporter)

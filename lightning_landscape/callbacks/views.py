@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_landscape.callbacks.run_facts import facts_of
 from lightning_landscape.captions import distinct_anchors, metric_chart, trial_chart
-from lightning_landscape.evidence import CAUSES, Curvature, GradientNoise, Line, Plane, ReadingsLog, Spectrum, Verdict
+from lightning_landscape.evidence import (
+    CAUSES,
+    Curvature,
+    GradientNoise,
+    Line,
+    Plane,
+    Players,
+    ReadingsLog,
+    Spectrum,
+    Verdict,
+)
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.stopwatch import Stopwatch
 from lightning_landscape.functional.noise import gradient_noise_scale
@@ -88,22 +98,24 @@ def plane_figures(readings: ReadingsLog) -> dict[str, Figure]:
     return {"plane": plane_figure(planes[-1][1], planes[-1][0])} if planes else {}
 
 
-def curvature_scalars(readings: ReadingsLog, learning_rate: float) -> dict[str, float]:
-    """Return the latest extreme eigenvalues of the Hessian, and the largest one over 2/learning rate."""
+def curvature_scalars(readings: ReadingsLog, learning_rate: float | None) -> dict[str, float]:
+    """Return the latest extreme eigenvalues of the Hessian, and the largest one over 2/learning rate if known."""
     curvature = readings.latest(Curvature)
     if curvature is None:
         return {}
-    return {
-        "lambda_min": curvature.lambda_min,
-        "lambda_max": curvature.lambda_max,
-        "sharpness_ratio": curvature.sharpness_ratio(learning_rate),
-    }
+    ratio = {} if learning_rate is None else {"sharpness_ratio": curvature.sharpness_ratio(learning_rate)}
+    return {"lambda_min": curvature.lambda_min, "lambda_max": curvature.lambda_max, **ratio}
 
 
 def verdict_scalar(verdicts: Sequence[Verdict], progress: Progress) -> dict[str, float]:
     """Return the number of the cause of the latest verdict while its plateau or divergence lasts, else 0."""
-    lasts = bool(verdicts) and (progress.stalled or progress.divergence is not None)
+    lasts = bool(verdicts) and (progress.stalled or progress.divergence is not None or _of_player(verdicts[-1]))
     return {"verdict": float(CAUSES[verdicts[-1].cause].number) if lasts else 0.0}
+
+
+def _of_player(verdict: Verdict) -> bool:
+    """Return whether the verdict is about one of several optimizers; it lasts to the end of the run."""
+    return verdict.evidence.get(Players) is not None
 
 
 def gradient_figures(gradients: GradientNorms) -> dict[str, Figure]:
@@ -206,7 +218,8 @@ def document_of(
     """
     level, gradients, noise = state.progress.level, state.gradients, noise_scalar(state.readings)
     known = {
-        "steps": state.steps,
+        # The planned number of steps is that of each of several optimizers.
+        "steps": state.steps if state.optimizer_count == 1 else min(state.steps, state.step + 1),
         "horizon": state.progress.horizon,
         "loss": {} if level is None else {"start": level.start, "best": level.best, "now": level.now},
         "notes": state.notes() if notes is None else list(notes),

@@ -46,6 +46,7 @@ DETECTORS: tuple[Detector, ...] = (
     surface_causes.vanishing,
     restarts.elsewhere_better,
     data_causes.nothing_to_learn,
+    surface_causes.hardly_moves,
     without_cause.slow,
     without_cause.settled,
     without_cause.undecided,
@@ -68,5 +69,5 @@ def needs_more_evidence(evidence: Evidence, detectors: Sequence[Detector] = DETE
     if verdict.cause is Cause.NOT_UPDATING:
         return setup_causes.needs_trials(evidence)
     if evidence.get(Trials) is None:
-        return verdict.cause in (Cause.UNDECIDED, Cause.FLAT_REGION)
+        return verdict.cause in (Cause.UNDECIDED, Cause.FLAT_REGION, Cause.LEARNING_RATE_TOO_SMALL)
     return verdict.cause in (Cause.UNDECIDED, Cause.NOTHING_TO_LEARN)

@@ -11,6 +11,7 @@ from lightning_landscape.diagnosis.thresholds import (
     FIRST_LOSSES,
     GAIN_CLEAR,
     INPUT_USE_NONE,
+    RISE_BEYOND_CHANCE,
     RISE_IN_STANDARD_ERRORS,
     RISE_OF_FIRST_STEPS,
     SHARE_OF_START_HIGH,
@@ -134,16 +135,26 @@ def rise_of_first_steps(evidence: Evidence) -> float:
     """Return the mean of the first losses over the loss before any step.
 
     Both are heights above the floor. 1 if one of them is unknown, if the loss before any step is not above the floor,
-    or if chance explains the difference: the two are means over different batches.
+    or if chance explains the difference: the two are means over different batches. It does not explain more than a
+    tenfold rise, however far apart the first losses are: a loss that blows up scatters as well. Where no probe has
+    measured the loss before any step, that of the first batch stands for it, and only such a rise counts.
     """
     start, level = evidence.get(StartingPoint), evidence.get(LossLevel)
-    if start is None or level is None or not level.floor < start.loss < math.inf:
+    if level is None:
+        return 1.0
+    before = level.first if start is None else start.loss
+    if before is None or not level.floor < before < math.inf:
+        return 1.0
+    rise = (level.start - level.floor) / (before - level.floor)
+    if rise > RISE_BEYOND_CHANCE:
+        return rise
+    if start is None:
         return 1.0
     if level.start_spread is not None and start.batches:
         standard_error = level.start_spread * math.sqrt(1 / FIRST_LOSSES + 1 / start.batches)
         if level.start - start.loss <= RISE_IN_STANDARD_ERRORS * standard_error:
             return 1.0
-    return (level.start - level.floor) / (start.loss - level.floor)
+    return rise
 
 
 def measured_on_fixed_batches(evidence: Evidence) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lightning_landscape.diagnosis.learning import (
     has_learned,
+    rise_of_first_steps,
     way_to_go,
 )
 from lightning_landscape.diagnosis.particular_advice import against_saturated_units, against_vanishing_gradients
@@ -20,6 +21,7 @@ from lightning_landscape.diagnosis.thresholds import (
     RELATIVE_GRADIENT_LARGE,
     RELATIVE_GRADIENT_NONE,
     RELATIVE_GRADIENT_SMALL,
+    RISE_BEYOND_CHANCE,
     SHARE_OF_PEAK_SMALL,
     TENFOLD_RATE_OVER_OWN_GAIN,
     TRAVEL_NONE,
@@ -130,13 +132,32 @@ def saturated(evidence: Evidence) -> Verdict | None:
         return None
     if has_learned(evidence) and (restart is None or restart.gain < GAIN_OF_RESTART):
         return None
+    reason = (
+        f"In {activity.saturated_layer} {activity.saturated:.0%} of the outputs lie at the bounds of the activation "
+        f"(threshold {ACTIVATIONS_SATURATED:.0%})"
+    )
+    return _driven_there(evidence, reason) or verdict_of(
+        evidence, Cause.FLAT_REGION, f"{reason}.", stuck=True, particular=against_saturated_units(evidence)
+    )
+
+
+def hardly_moves(evidence: Evidence) -> Verdict | None:
+    """Return `learning_rate_too_small` if the steps are extremely short and there was no time for trials.
+
+    The gradient must be large, and nothing must have been learned.
+    """
+    updates, gradient = evidence.get(UpdateStatistics), evidence.get(GradientScale)
+    if updates is None or gradient is None or evidence.get(Trials) is not None:
+        return None
+    travelled = updates.travelled or 0.0
+    if gradient.relative < RELATIVE_GRADIENT_LARGE or not 0 < travelled < TRAVEL_NONE or has_learned(evidence):
+        return None
     return verdict_of(
         evidence,
-        Cause.FLAT_REGION,
-        f"In {activity.saturated_layer} {activity.saturated:.0%} of the outputs lie at the bounds of the activation "
-        f"(threshold {ACTIVATIONS_SATURATED:.0%}).",
-        stuck=True,
-        particular=against_saturated_units(evidence),
+        Cause.LEARNING_RATE_TOO_SMALL,
+        f"Over 5% of the run the updates add up to {travelled:.1g} times the norm of the weights, which cannot lower "
+        f"the loss, whatever the data are (threshold {TRAVEL_NONE:g}), although the relative gradient is "
+        f"{gradient.relative:.2g} (threshold {RELATIVE_GRADIENT_LARGE:g}).",
     )
 
 
@@ -185,14 +206,23 @@ def vanishing(evidence: Evidence) -> Verdict | None:
     if has_learned(evidence):
         return None
     first, *_, last = gradient.groups
-    return verdict_of(
-        evidence,
-        Cause.FLAT_REGION,
+    reason = (
         f"The gradient vanishes on its way back: its norm is {gradient.groups[first]:.2g} in {first} and "
         f"{gradient.groups[last]:.2g} in {last}, a ratio of {gradient.first_to_last:.1g} (threshold "
-        f"{FIRST_TO_LAST_VANISHED:g}).",
-        particular=against_vanishing_gradients(evidence),
+        f"{FIRST_TO_LAST_VANISHED:g})"
     )
+    return _driven_there(evidence, reason) or verdict_of(
+        evidence, Cause.FLAT_REGION, f"{reason}.", particular=against_vanishing_gradients(evidence)
+    )
+
+
+def _driven_there(evidence: Evidence, reason: str) -> Verdict | None:
+    """Return `learning_rate_too_large` if the first steps blew the loss up, which led to the flat region."""
+    rise = rise_of_first_steps(evidence)
+    if rise <= RISE_BEYOND_CHANCE:
+        return None
+    reason = f"{reason}; the first steps had raised the loss {rise:.2g}-fold (threshold {RISE_BEYOND_CHANCE:g})."
+    return verdict_of(evidence, Cause.LEARNING_RATE_TOO_LARGE, reason, stuck=True)
 
 
 def needs_curvature(evidence: Evidence) -> bool:

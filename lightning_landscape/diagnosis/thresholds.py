@@ -28,6 +28,8 @@ FALL_IN_STANDARD_DEVIATIONS = 3.0
 does not change this number."""
 RISE_OF_FIRST_STEPS = 2.0
 """If the first losses are higher than the loss before any step by more than this factor, the first steps did damage."""
+RISE_BEYOND_CHANCE = 10.0
+"""From this factor on they did, however much the losses of single batches scatter, and if only one batch is known."""
 RISE_IN_STANDARD_ERRORS = 2.5
 """Chance does not explain a difference of two means of more standard errors than this; `functional.trend` uses the same
 number, which covers 98.8% of a normal distribution."""

@@ -35,6 +35,8 @@ from lightning_landscape.evidence.parts import LostGradients as LostGradients
 from lightning_landscape.evidence.parts import OptimizerGroup as OptimizerGroup
 from lightning_landscape.evidence.parts import Part as Part
 from lightning_landscape.evidence.parts import Parts as Parts
+from lightning_landscape.evidence.players import Player as Player
+from lightning_landscape.evidence.players import Players as Players
 from lightning_landscape.evidence.readings import Activity as Activity
 from lightning_landscape.evidence.readings import Divergence as Divergence
 from lightning_landscape.evidence.readings import GradientNoise as GradientNoise

@@ -17,6 +17,7 @@ from lightning_landscape.evidence import (
     metric,
     outputs,
     parts,
+    players,
     readings,
     schedule,
     trend,
@@ -27,7 +28,7 @@ from lightning_landscape.evidence.serialization import from_builtins, refilled
 
 MODULES = (
     *(before, comparison, curvature, data, finiteness, measurements, metric, outputs),
-    *(parts, readings, schedule, trend, trials, wiring),
+    *(parts, players, readings, schedule, trend, trials, wiring),
 )
 """the modules of the reading classes"""
 OURS: Mapping[str, type] = {

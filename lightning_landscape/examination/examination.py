@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
-from lightning_landscape.diagnosis import FINDERS, Detector, found, needs_curvature, restart_order
+from lightning_landscape.diagnosis import FINDERS, Detector, needs_curvature, restart_order
 from lightning_landscape.evidence import Verdict
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.captures import Captures
@@ -156,7 +156,7 @@ class Examination:
         """Return the verdict of the detectors on this run and these readings; None where no detector returns one."""
         evidence = state.evidence(readings)
         if self._verdicts.uses_findings:
-            guard.attempt("finding mistakes", lambda: state.findings.enter(found(evidence)))
+            guard.attempt("finding mistakes", lambda: state.enter_findings(evidence))
         return state.metrics.leading(self._verdicts.reached(evidence, guard))
 
     def check_host(self, host: Host, state: RunState, guard: Guard, *, tests: bool) -> None:

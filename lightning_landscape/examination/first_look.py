@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from lightning_landscape.diagnosis import Finder, found
+from lightning_landscape.diagnosis.findings.parts import UNTRAINED
 from lightning_landscape.errors import LandscapeWarning
 from lightning_landscape.evidence import Evidence
 from lightning_landscape.examination.account import ProbeReason
@@ -23,6 +24,7 @@ from lightning_landscape.examination.snapshots import Snapshots
 from lightning_landscape.module_surface.batches import ProbeSet
 from lightning_landscape.reporting.messages import finding_message
 from lightning_landscape.reporting.reporter import Reporter
+from lightning_landscape.reporting.terminal import print_line
 from lightning_landscape.surface import Params, Probe
 from lightning_landscape.trainer.host import Host
 
@@ -94,6 +96,9 @@ class FirstLook:
             state.host_readings = host_readings(host, initial, state.frozen)
             kept = () if state.kept_gradients is None else (state.kept_gradients,)
             findings = found(Evidence(*runner.readings, *state.host_readings, *kept), self._finders)
+            for finding in findings:
+                if UNTRAINED in finding.sentence and finding.weight == "note" and not reporter.silent:
+                    print_line(f"lightning_landscape: {finding.sentence} Try: {finding.advice}")
             for finding in state.findings.enter_wiring(findings):
                 reporter.finding(finding, host.step)
                 reporter.warn(finding_message(finding, host.step), LandscapeWarning)

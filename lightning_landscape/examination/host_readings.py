@@ -10,6 +10,7 @@ from lightning_landscape.surface import Params
 from lightning_landscape.trainer.held_tensors import read_held_tensors
 from lightning_landscape.trainer.host import Host
 from lightning_landscape.trainer.optimizer_coverage import optimizer_coverage
+from lightning_landscape.trainer.optimizers import known_optimizers
 from lightning_landscape.trainer.parts import read_parts
 from lightning_landscape.trainer.schedules import schedulers_of
 
@@ -30,6 +31,7 @@ def host_readings(host: Host, initial: Params | None, frozen: FrozenSince) -> tu
 def read_optimizers(host: Host, state: RunState) -> None:
     """Enter into the state which parameters the optimizers hold, and which are trainable."""
     state.optimizer_count = len(host.optimizers)
+    state.players.begin(known_optimizers(host))
     state.coverage = optimizer_coverage(host, state.progress.travelled)
     state.frozen.check(host.module, state.step)
 

@@ -45,6 +45,11 @@ class KnownFindings:
         self._announced += [finding.code for finding in new]
         return new
 
+    def enter_beside_wiring(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Do as `enter`, but keep those of the latest check of the wiring."""
+        names = [finding.name for finding in findings]
+        return self.enter([*findings, *(finding for finding in self._of_wiring if finding.name not in names)])
+
     def notes(self, in_verdicts: Sequence[str]) -> list[str]:
         """Return a note for each finding that no verdict names.
 

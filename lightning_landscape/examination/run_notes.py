@@ -32,9 +32,10 @@ def _why_not_judged(state: RunState) -> list[str]:
     """Return a note that says why the loss of the run could not be judged, in a list; empty if it could."""
     progress = state.progress
     if state.metrics.judges:
-        return [JUDGED_BY_METRIC] if state.optimizer_count > 1 or state.first_loss is None else []
+        return [JUDGED_BY_METRIC] if state.optimizer_count > 1 or state.start.first is None else []
     if state.optimizer_count > 1:
-        return [NOT_JUDGED]
+        players = state.of_players
+        return [NOT_JUDGED, *(() if players is None else (player.sentence for player in players.players))]
     if not state.steps or state.verdicts or progress.trend is not None or progress.divergence is not None:
         return []
     return [NO_LOSS if state.start.first is None else TOO_SHORT]

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightning_landscape.diagnosis import found
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
     KeptGradients,
-    Plateau,
+    Players,
     ReadingsLog,
-    UpdateStatistics,
     Verdict,
-    Wiring,
     from_builtins,
-    merged,
     to_builtins,
 )
 from lightning_landscape.examination.account import ProbeReason
+from lightning_landscape.examination.evidence_of_run import evidence_of
 from lightning_landscape.examination.fit_start import FitStart
 from lightning_landscape.examination.frozen import FrozenSince
 from lightning_landscape.examination.known_findings import KnownFindings
 from lightning_landscape.examination.remedy_outcome import RemedyOutcome
 from lightning_landscape.examination.run_notes import notes_of
 from lightning_landscape.examination.unclear import is_unclear, may_be_noise
-from lightning_landscape.examination.verdicts import is_lower, restored
+from lightning_landscape.examination.verdicts import place_of, restored
 from lightning_landscape.examination.watched_metrics import WatchedMetrics
 from lightning_landscape.reporting.run_document import RunDocument
 from lightning_landscape.tracking.gradient_norms import GradientNorms
 from lightning_landscape.tracking.mean_loss import MeanLoss
 from lightning_landscape.tracking.metric_history import Declared
+from lightning_landscape.tracking.players import PlayerCourses
 from lightning_landscape.tracking.progress import Progress
 from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer.optimizer_coverage import OptimizerCoverage
@@ -60,25 +60,20 @@ class RunState:
         self.verdicts: list[Verdict] = []
         self.remedy_outcomes: list[RemedyOutcome] = []  # of the remedies for each alarm, in order
         self.scalars: dict[str, float] = {}  # the latest ones of the user's own readings, by name
-        self.announced_codes: list[str] = []
-        """codes of the messages that are shown once per fit and have been shown"""
+        self.announced_codes: list[str] = []  # of the messages that are shown once per fit and have been shown
         self.start = FitStart() if start is None else start
         self.steps = self.step = 0
         """number of optimizer steps so far, and the loggers' x of the latest one"""
         self.status = "running"
         """"running", "ended", or for example "stopped by KeyError"; a fit that resumes is running again"""
-        self.judged_at: int | None = None
-        """`steps` at the last diagnosis of this plateau; None before the first"""
+        self.judged_at: int | None = None  # `steps` at the last diagnosis of this plateau; None before the first
         self.judgements = 0  # number of diagnoses of the present plateau; each doubles the time to the next
-        self.judged_proven = self.judged_stalled = False
-        """whether there was a plateau at the last diagnosis, and whether it was proven"""
-        self.optimizer_count = 1
-        """number of optimizers that step; with several, only a divergence is judged"""
-        self.no_grad_share = 0.0
-        """share of the optimizers' parameters that received no gradient at the last measured step"""
+        self.judged_proven = self.judged_stalled = False  # at the last diagnosis: a proven plateau, and any plateau
+        self.optimizer_count = 1  # that step; with several, only a divergence and what `players` shows are judged
+        self.players = PlayerCourses()
+        self.no_grad_share = 0.0  # of the optimizers' parameters, those without a gradient at the last measured step
         self.coverage = OptimizerCoverage()
-        self.host_readings: tuple[object, ...] = ()
-        """the latest readings of the optimizers, the schedulers and the parameters"""
+        self.host_readings: tuple[object, ...] = ()  # the latest ones of optimizers, schedulers and parameters
         self.kept_gradients: KeptGradients | None = None  # an optimizer whose gradients are never zeroed
         self.recent_losses = MeanLoss()  # since the weights were last copied
         self.frozen, self.findings = FrozenSince(), KnownFindings()
@@ -90,6 +85,7 @@ class RunState:
         self.steps += 1
         self.step = record.step
         self.gradients.update(record)
+        self.players.update(record)
         if record.optimizer == 0:
             self.progress.update(record)
             self.recent_losses.add(record.loss)
@@ -171,17 +167,11 @@ class RunState:
             return False
         if verdict.cause is Cause.UNDECIDED and may_be_noise(self.progress, alarms=verdict.stuck):
             return False
-        if last is not None:
-            lower = verdict.stuck and is_lower(verdict, last)
-            near = verdict.since - last.step < self._patience and not lower
-            if last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
-                return False
-            if last.stuck and verdict.cause is Cause.UNDECIDED and near:
-                return False
-            if not first and verdict.cause is not Cause.DIVERGED and (not last.stuck or last.cause is Cause.UNDECIDED):
-                if last.stuck > verdict.stuck:
-                    return False
-                self.verdicts.pop()
+        place = place_of(verdict, last, first=first, patience=self._patience)
+        if place == "repeats":
+            return False
+        if place == "replaces":
+            self.verdicts.pop()
         self.verdicts.append(verdict)
         return True
 
@@ -194,7 +184,8 @@ class RunState:
         progress = self.progress
         if self.judged_at is None or progress.stalled or self.unclear or progress.divergence is not None:
             return None
-        if not self.judged_stalled and not progress.falls:
+        # With several optimizers, the falling loss of one says nothing about another.
+        if self.optimizer_count > 1 or (not self.judged_stalled and not progress.falls):
             return None
         self.judged_at = None
         self.findings.end_plateau()
@@ -210,32 +201,29 @@ class RunState:
 
     def evidence(self, readings: Sequence[object] = ()) -> Evidence:
         """Return all that is known at this step, with these readings of probes."""
-        progress = self.progress
-        since = progress.since if progress.divergence is None else progress.divergence.step
-        if since is None and self.unclear and progress.trend is not None:
-            since = max(0, self.step - progress.trend.window)
-        # Noise may hide the trend later in a plateau, so the trend at its beginning is used until the loss falls.
-        trend = progress.opening if progress.stalled else progress.trend
-        level = None if progress.level is None else self.start.added_to(progress.level)
-        wiring = self.readings.latest(Wiring)  # of the first check, which holds until it is read again
-        floor = 0.0 if level is None else level.floor
-        measured = (self.gradients.scale(floor), self.gradients.clipping(), self.gradients.lost(), self.kept_gradients)
-        known = (wiring, trend, level, progress.divergence, progress.schedule, *measured)
-        updates = UpdateStatistics(
-            update_ratio=progress.update_ratio,
-            travelled=progress.travelled,
-            no_grad_share=self.no_grad_share,
-            not_in_optimizer=self.coverage.not_in_optimizer,
-            frozen=self.coverage.frozen,
-            left_by_decay=self.coverage.left_by_decay,
-        )
-        return Evidence(
-            Plateau(self.step, self.step if since is None else since, progress.proven, self.asked),
-            *(reading for reading in known if reading is not None),
-            updates,
-            *self.host_readings,
-            *reversed(merged(readings)),  # evidence keeps the last reading of each class, which is to be the first
-        )
+        return evidence_of(self, readings)
+
+    @property
+    def of_players(self) -> Players | None:
+        """The course of each optimizer; None in a run with one optimizer."""
+        horizon = self.progress.horizon
+        return self.players.reading(None if horizon is None else min(1.0, (self.step + 1) / horizon))
+
+    @property
+    def shows_player(self) -> bool:
+        """Whether one of several optimizers shows a mistake that no verdict names yet."""
+        if self.optimizer_count == 1 or (self.progress.divergence is not None and not self.progress.divergence.finite):
+            return False
+        return any(finding.name not in self.named_findings for finding in found(self.evidence()))
+
+    def accepts(self, verdict: Verdict) -> bool:
+        """Return whether this may be said of the run: of several optimizers, only a finding or a divergence may be."""
+        return self.optimizer_count == 1 or verdict.finding is not None or verdict.cause is Cause.DIVERGED
+
+    def enter_findings(self, evidence: Evidence) -> None:
+        """Replace the findings by those of this evidence; that of several optimizers has no readings of the wiring."""
+        enter = self.findings.enter if self.optimizer_count == 1 else self.findings.enter_beside_wiring
+        enter(found(evidence))
 
     def mark(self) -> None:
         """Add the present state to the document: "learning", "stalled", "not_judged", or the cause of a verdict."""
@@ -262,6 +250,7 @@ class RunState:
             "frozen": self.frozen.state_dict(),
             "metrics": self.metrics.state_dict(),
             "recent_losses": self.recent_losses.state_dict(),
+            "players": self.players.state_dict(),
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
             **{name: getattr(self, name) for name in ("steps", "step", "no_grad_share")},
@@ -283,6 +272,7 @@ class RunState:
             self.frozen.load_state_dict(state["frozen"])
         self.metrics.load_state_dict(state.get("metrics"))
         self.recent_losses.load_state_dict(state.get("recent_losses", {"sum": 0.0, "count": 0}))
+        self.players.load_state_dict(state.get("players", ()))
         self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]
         self.steps, self.step, self.judgements = (int(state[name]) for name in ("steps", "step", "judgements"))

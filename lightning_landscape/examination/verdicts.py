@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from lightning_landscape.diagnosis import DETECTORS, Detector, by_finding, diagnose, needs_more_evidence
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, Verdict, shown
@@ -80,6 +80,29 @@ def _checked_verdict(detector: Detector, evidence: Evidence) -> Verdict | None:
     verdict = replace(verdict, cause=Cause(verdict.cause), evidence=complete)
     Verdict.from_dict(verdict.to_dict())  # raises an error for a verdict that a resumed run could not load
     return verdict
+
+
+def place_of(
+    verdict: Verdict, last: Verdict | None, *, first: bool, patience: int
+) -> Literal["new", "replaces", "repeats"]:
+    """Return whether a verdict stands beside the last one, replaces it, or only repeats it.
+
+    Args:
+        verdict: the verdict of a diagnosis.
+        last: the latest verdict before it; None if there is none.
+        first: whether it is from the first diagnosis of its plateau.
+        patience: steps within which another plateau of the same cause counts as the same.
+    """
+    if last is None:
+        return "new"
+    near = verdict.since - last.step < patience and not (verdict.stuck and is_lower(verdict, last))
+    if last.cause is verdict.cause and last.stuck >= verdict.stuck and (near or not first):
+        return "repeats"
+    if last.stuck and verdict.cause is Cause.UNDECIDED and near:
+        return "repeats"
+    if first or verdict.cause is Cause.DIVERGED or (last.stuck and last.cause is not Cause.UNDECIDED):
+        return "new"
+    return "repeats" if last.stuck > verdict.stuck else "replaces"
 
 
 def is_lower(verdict: Verdict, last: Verdict) -> bool:

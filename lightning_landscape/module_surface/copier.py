@@ -265,13 +265,14 @@ def _clone(value: Tensor) -> Tensor:
         return value.detach().clone().requires_grad_(value.requires_grad) if value.is_leaf else value.clone()
     if torch.nn.parameter.is_lazy(value):
         return copy.deepcopy(value)
-    # Functions that a subclass overrides may return another class, or have side effects.
+    # What a subclass overrides may return another class, have side effects, or need attributes that are copied later.
+    base = kind if _wraps(kind) else Tensor
     with contextlib.nullcontext() if _wraps(kind) else torch._C.DisableTorchFunctionSubclass():
-        clone = value.detach().clone() if value.is_leaf else value.clone()
+        clone = base.clone(base.detach(value) if value.is_leaf else value)
         if kind is torch.nn.Parameter:
             return torch.nn.Parameter(clone, requires_grad=value.requires_grad)
         clone = clone if type(clone) is kind else clone.as_subclass(kind)
-        return clone.requires_grad_(value.requires_grad) if value.is_leaf else clone
+        return base.requires_grad_(clone, value.requires_grad) if value.is_leaf else clone
 
 
 def _wraps(kind: type[Any]) -> bool:

@@ -165,7 +165,11 @@ def _autograd_gradient(loss: Tensor, parameters: list[nn.Parameter], *, create_g
     gradient: Vectors = torch.autograd.grad(
         loss, parameters, create_graph=create_graph, allow_unused=True, materialize_grads=True
     )
-    return gradient
+    if not any(component.is_sparse for component in gradient):
+        return gradient
+    if create_graph:
+        raise SurfaceError("[LL309] a sparse gradient, as of `nn.Embedding(sparse=True)`, has no second derivative")
+    return tuple(component.to_dense() if component.is_sparse else component for component in gradient)
 
 
 def _transposed_product(gradient: Vectors, parameters: list[nn.Parameter], vector: Vectors) -> Vectors:

@@ -105,6 +105,7 @@ class _CopiedOptimizer:
     ) -> None:
         self._original, self._parameters, self._new_rate = original, parameters, new_rate
         self._clip_gradients, self._fresh = clip_gradients, fresh
+        self._takes_sparse = isinstance(original, torch.optim.SparseAdam)
         self._leaves: dict[str, nn.Parameter] = {}
 
     def __call__(self, point: Params, gradient: Sequence[Tensor]) -> None:
@@ -112,7 +113,8 @@ class _CopiedOptimizer:
             self._leaves = {name: nn.Parameter(weight) for name, weight in point.items()}
             self._optimizer = self._copy()
         for leaf, component in zip(self._leaves.values(), gradient, strict=True):
-            leaf.grad = component
+            # `SparseAdam` takes no other gradient; that of a trial is dense, as it is a mean over batches.
+            leaf.grad = component.to_sparse(1) if self._takes_sparse else component
         with torch.enable_grad():
             if self._clip_gradients is not None:
                 self._clip_gradients([p for group in self._optimizer.param_groups for p in group["params"]])

@@ -58,7 +58,7 @@ class PendingStep:
     step: int
     """the loggers' x of this step"""
     optimizer_record: OptimizerRecord
-    learning_rate: float | Tensor
+    learning_rate: float | Tensor | None
     measured: bool = False
     """whether the norms of the gradients are measured at this step"""
     evaluations: int = 0
@@ -108,6 +108,7 @@ class PendingStep:
             self.measurements["clipped_grad_norms"] = norms(optimizer_record.parameters)
         if optimizer_record.update is not None:
             self.measurements |= optimizer_record.update.measured()
+            optimizer_record.update = None  # the optimizer may take further steps in this batch
             if self.evaluations > 1:  # no single gradient of LBFGS has made the update
                 self.measurements.pop("predicted", None)
 

@@ -73,9 +73,7 @@ class StepRecorder:
         self.detach()
         self._host, self._intervals, self._plain_steps, self._plain_step_taken = host, intervals, 0, False
         self._norm_every_n_steps = self.norm_every_n_steps or intervals.norm_every_n_steps
-        self._automatic = host.automatic_optimization
-        self._clips = host.changes_gradients
-        self._scaler = host.scaler
+        self._automatic, self._clips, self._scaler = host.automatic_optimization, host.changes_gradients, host.scaler
         self._read_optimizers()
         self.zeroing = Zeroing(host.optimizers)
         observable = [o for o in host.optimizers if hasattr(o, "register_step_post_hook")]
@@ -199,7 +197,7 @@ class StepRecorder:
         self._losses += [loss] if self._automatic and loss is not None else []
         if self._no_parameters and not self._steps_of_batch:
             # No optimizer step can be observed, so every batch counts as a step of which only the loss is known.
-            self._steps_of_batch.append(PendingStep(self._host.step, NO_OPTIMIZER, 0.0, has_gradient=True))
+            self._steps_of_batch.append(PendingStep(self._host.step, NO_OPTIMIZER, None, has_gradient=True))
         if not self._steps_of_batch:
             return None
         for step in self._steps_of_batch:
@@ -235,7 +233,7 @@ class StepRecorder:
             for record in state["pending"]
         ]
         step, rate, plain_steps = state.get("last") or (0, 0.0, 0)
-        self._last_record = StepRecord(int(step), 0, None, float(rate), stepped=True)
+        self._last_record = StepRecord(int(step), 0, None, None if rate is None else float(rate), stepped=True)
         self._plain_steps = self._steps_until_norm(int(step) + 1) if self._steps_at_every_batch else 0
         self._plain_steps = max(0, min(int(plain_steps), self._plain_steps))
         self._step_counts = [int(count) for count in state["seen"]]
@@ -257,15 +255,17 @@ class StepRecorder:
     def _read_optimizers(self) -> None:
         """Read the optimizers' parameters."""
         self._fetch()  # the finished steps belong to the present groups
-        self.groups, self._optimizer_records = read_optimizers(
-            self._host, self._intervals, self.updates_every, self._count_steps()
-        )
+        known = self._host, self._intervals, self.updates_every, self._count_steps()
+        self.groups, self._optimizer_records = read_optimizers(*known)
         self.groups_version += 1
         self._no_parameters = not any(record.parameters for record in self._optimizer_records.values())
 
     def _begin_step(self, optimizer_record: OptimizerRecord, optimizer: Optimizer) -> PendingStep:
         """Return the record of a step that begins, and copy the weights if its update is measured."""
-        measured = self._steps_until_norm(step := self._host.step) == 0
+        updates = optimizer_record.steps % optimizer_record.updates_every == 0
+        # One of several optimizers may step at every fifth batch only, and never where a norm would be measured.
+        often = updates and len(self._optimizer_records) > 1
+        measured = self._steps_until_norm(step := self._host.step) == 0 or often
         if measured and optimizer_record.parameter_count != count_parameters(optimizer) and not self._steps_of_batch:
             self._read_optimizers()  # the user has added a parameter group
             optimizer_record = self._optimizer_records[id(optimizer)]
@@ -275,6 +275,6 @@ class StepRecorder:
         if self._losses and not self._automatic:
             pending.loss = stacked(self._losses).sum()
             self._losses.clear()
-        if optimizer_record.steps % optimizer_record.updates_every == 0:
+        if updates:
             optimizer_record.copy_weights(self.max_copy_bytes, clips=self._clips)
         return pending

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_landscape._text import capitalised
+from lightning_landscape.diagnosis.findings.parts import UNTRAINED
 from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
-from lightning_landscape.evidence import CAUSES, Cause, Divergence, Finding, LossLevel, Verdict
+from lightning_landscape.evidence import CAUSES, Cause, Divergence, Finding, LossLevel, Players, Verdict
 from lightning_landscape.evidence.card import link_to
 from lightning_landscape.evidence.message import message as message
 from lightning_landscape.reporting.numbers import evidence_rows
@@ -54,10 +55,13 @@ def verdict_markdown(verdict: Verdict) -> str:
     alarm = "**Alarm**" if verdict.stuck else "For information"
     link = link_to(verdict)
     code = f"[[{verdict.code}]]({link})" if link else f"[{verdict.code}]"
-    what = "it holds" if verdict.finding and verdict.finding.title else "the loss has not fallen"
+    since = "from the start" if verdict.since <= 0 else f"since step {verdict.since}"
+    if verdict.evidence.get(Players) is None:
+        what = "it holds" if verdict.finding and verdict.finding.title else "the loss has not fallen"
+        since = f"{what} since step {verdict.since}"
     lines = [
         f"### {capitalised(verdict.title)}",
-        f"{alarm}: `{verdict.cause}` {code}. Reported at step {verdict.step}; {what} since step {verdict.since}.",
+        f"{alarm}: `{verdict.cause}` {code}. Reported at step {verdict.step}; {since}.",
     ]
     if len(verdict.tries) > 1:
         items = (f"{i}. {capitalised(line)}" for i, line in enumerate(verdict.tries, 1))
@@ -130,8 +134,10 @@ def closing_line(
     elif reason := _not_judged(notes):
         said = reason
     loss = "" if level is None else f"; the training loss went from {level.start:.4g} to {level.now:.4g}"
-    noted = len(_findings(notes))
+    untrained = [note.partition("] ")[2] for note in notes if UNTRAINED in note]
+    noted = len(_findings(notes)) - len(untrained)
     look = f" {noted} finding{'s' * (noted != 1)} noted: `print(monitor.report)`." if noted else ""
+    look = "".join(f" {note}" for note in untrained) + look
     report = "" if written is None else f" Report: {written}"
     return f"lightning_landscape: {said}{loss}.{look}{report}"
 

@@ -24,6 +24,7 @@ from lightning_landscape.evidence import (
     LossLevel,
     Measurements,
     Plateau,
+    Players,
     Restart,
     Schedule,
     StartingPoint,
@@ -228,6 +229,8 @@ def evidence_rows(evidence: Evidence) -> list[tuple[str, str]]:
     are not in `NUMBERS` are told in the sentences of a verdict.
     """
     known = {type(reading): reading for reading in evidence}
+    if Players in known:  # of several optimizers, no loss was found to stand still
+        known.pop(Plateau, None)
     rows = [
         row
         for kind, (group, numbers) in NUMBERS.items()

@@ -37,8 +37,10 @@ class LearningRates:
         self._rates: list[float] = []
         self._steps: list[int] = []
 
-    def add(self, step: int, rate: float) -> None:
-        """Add the learning rate of one optimizer step; `step` is its place as the loggers count."""
+    def add(self, step: int, rate: float | None) -> None:
+        """Add the learning rate of one optimizer step, if it has one; `step` is its place as the loggers count."""
+        if rate is None:
+            return
         self.now = rate
         if self.count % self._stride == 0:
             self._rates.append(rate)

@@ -87,7 +87,7 @@ class Progress:
             self._count_not_finite(record.step, loss)
             return
         self._not_finite = 0
-        history.add(record.step, loss, record.learning_rate, predicted)
+        history.add(record.step, loss, record.learning_rate or 0.0, predicted)
         if record.update_norm is not None and record.weight_norm is not None:
             history.add_movement(record.update_norm, record.weight_norm)
         if history.full:

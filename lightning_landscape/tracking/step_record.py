@@ -14,8 +14,9 @@ class StepRecord(NamedTuple):
     """index of the optimizer among the trainer's optimizers"""
     loss: float | None
     """mean training loss over the micro-batches of this step; it may be NaN or inf"""
-    learning_rate: float
-    """learning rate of this step, or of the last step before it at which more than the loss was read"""
+    learning_rate: float | None
+    """learning rate of this step, or of the last step before it at which more than the loss was read; None if the
+    optimizer has none"""
     stepped: bool
     """whether the weights could move: False if a GradScaler skipped the step, or if there was no gradient at all"""
     grad_norm: float | None = None

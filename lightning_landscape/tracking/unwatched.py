@@ -49,15 +49,14 @@ def progress_after(unwatched: Unwatched, records: Sequence[StepRecord], floor: f
     losses = [record.loss for record in records if record.loss is not None and math.isfinite(record.loss)]
     if not losses:
         return progress
-    state, rates = progress.state_dict(), [record.learning_rate for record in records]
-    peak = max(unwatched.peak_rate, *rates)
+    state, rates = progress.state_dict(), [r.learning_rate for r in records if r.learning_rate is not None]
     moved = [(r.update_norm, r.weight_norm) for r in records if r.update_norm is not None and r.weight_norm is not None]
     moved = [(update, weight) for update, weight in moved if math.isfinite(update) and math.isfinite(weight)]
     predicted = [r.predicted for r in records if r.predicted is not None and math.isfinite(r.predicted)]
     block = RecordedBlock(
         summarize(losses)._replace(predicted=sum(predicted), sampled=len(predicted)),
         records[0].step,
-        rates[-1],
+        rates[-1] if rates else 0.0,
         sum(update / max(weight, 1.0) for update, weight in moved),
         sum(update / weight for update, weight in moved if weight > 0),
         len(moved),
@@ -65,12 +64,14 @@ def progress_after(unwatched: Unwatched, records: Sequence[StepRecord], floor: f
     level = _level(unwatched.start, losses, floor)
     state |= {
         "_records": unwatched.steps,
-        "rates": LearningRates.from_peak(max(1, unwatched.steps), peak, rates[-1]).state_dict(),
         "level": asdict(level),
         "history": {**state["history"], "stretches": [[list(block.block), *block[1:]]]},
         **dict.fromkeys(("trend", "opening", "since")),
         "proven": False,
     }
+    if rates:
+        peak = max(unwatched.peak_rate, *rates)
+        state["rates"] = LearningRates.from_peak(max(1, unwatched.steps), peak, rates[-1]).state_dict()
     progress.load_state_dict(state)
     if progress.divergence is None and unwatched.start is not None and _has_diverged(unwatched.start, losses, level):
         now = summarize(losses[:QUARTER]).mean  # the steps are undone

@@ -182,6 +182,17 @@ def test_a_teacher_that_is_in_no_optimizer_is_a_note_and_no_alarm():
     assert monitor.report.count("[LL206 unheld-parameters]") == 1
 
 
+def test_a_large_part_of_a_run_that_learns_is_in_no_optimizer_and_that_is_said_at_the_start_and_at_the_end(capsys):
+    run = Run(squares_plus_100, lambda run: adam(run.net[2].parameters()), net=network(1))
+    monitor = monitor_of_run(run, regression_data(), 600, 32)
+    assert not alarms(monitor)
+    printed = capsys.readouterr().out.splitlines()
+    lines = [line for line in printed if "of the trainable parameters: `net.0`. The loss gives them a gradient" in line]
+    assert len(lines) == 2
+    assert lines[0].startswith("lightning_landscape: No optimizer holds")
+    assert lines[1].startswith("lightning_landscape: no alarm in 600 steps")
+
+
 def optimizer_of_copies(run: Any) -> torch.optim.Optimizer:
     return adam([nn.Parameter(parameter.detach().clone()) for parameter in run.parameters()])
 

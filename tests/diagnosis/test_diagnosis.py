@@ -191,7 +191,7 @@ def test_weights_that_do_not_move_despite_a_gradient_are_not_updated(relative, f
 
 
 def test_weights_that_move_a_little_or_were_not_measured_are_not_called_motionless():
-    assert cause(replace(STILL, travelled=1e-30)) is Cause.UNDECIDED
+    assert cause(replace(STILL, travelled=1e-30)) is Cause.LEARNING_RATE_TOO_SMALL
     assert cause(replace(STILL, travelled=None)) is Cause.UNDECIDED
 
 
@@ -987,6 +987,19 @@ def test_dead_units_after_first_steps_that_blew_up_mean_that_the_learning_rate_i
     assert cause(replace(ACTIVE, dead=1.0), UNUSED, StartingPoint(loss=first, now=2.3)) is found
 
 
+@pytest.mark.parametrize(("rise", "found"), [(9.9, Cause.FLAT_REGION), (10.1, Cause.LEARNING_RATE_TOO_LARGE)])
+def test_where_the_start_was_not_measured_the_first_batch_shows_that_large_steps_killed_the_units(rise, found):
+    blown_up = LossLevel(start=2.3 * rise, best=2.3, now=2.3, first=2.3)
+    assert cause(replace(ACTIVE, dead=1.0), UNUSED, blown_up) is found
+
+
+@pytest.mark.parametrize(("rise", "found"), [(9.9, Cause.FLAT_REGION), (10.1, Cause.LEARNING_RATE_TOO_LARGE)])
+def test_the_scatter_of_losses_that_blow_up_does_not_hide_that_they_do(rise, found):
+    start = StartingPoint(loss=2.3, now=2.3, batches=2)
+    blown_up = LossLevel(start=2.3 * rise, best=2.3, now=2.3, first=2.3, start_spread=2.3 * rise)
+    assert cause(replace(ACTIVE, dead=1.0), UNUSED, start, blown_up) is found
+
+
 @pytest.mark.parametrize(("travelled", "found"), [(9e-5, Cause.LEARNING_RATE_TOO_SMALL), (2e-4, Cause.UNDECIDED)])
 def test_weights_that_hardly_move_on_a_slope_mean_that_the_learning_rate_is_too_small_whatever_the_data_are(
     travelled, found
@@ -995,6 +1008,20 @@ def test_weights_that_hardly_move_on_a_slope_mean_that_the_learning_rate_is_too_
     assert cause(standing, UNUSED, slope) is found
     assert cause(standing, UNUSED, relative_gain(relative_gradient=0.29)) is Cause.UNDECIDED
     assert cause(standing, UNUSED, slope, replace(ACTIVE, saturated=0.9)) is Cause.FLAT_REGION
+
+
+@pytest.mark.parametrize(("travelled", "found"), [(9e-5, Cause.LEARNING_RATE_TOO_SMALL), (2e-4, Cause.UNDECIDED)])
+def test_weights_that_hardly_move_need_no_trials_where_there_was_no_time_for_them(travelled, found):
+    standing = replace(MOVING, travelled=travelled)
+    assert cause(standing) is found
+    assert needs_more_evidence(BASE.including(standing))  # trials would say what helps
+    assert cause(standing, replace(EVEN, relative=0.29)) is Cause.UNDECIDED
+
+
+@pytest.mark.parametrize("flat", [replace(ACTIVE, saturated=1.0), FADING])
+@pytest.mark.parametrize(("rise", "found"), [(9.9, Cause.FLAT_REGION), (10.1, Cause.LEARNING_RATE_TOO_LARGE)])
+def test_a_flat_region_to_which_the_first_steps_have_led_means_that_the_learning_rate_is_too_large(flat, rise, found):
+    assert cause_when_tested(flat, LossLevel(start=2.3 * rise, best=2.3, now=2.3, first=2.3)) is found
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ from lightning_landscape.evidence import (
     Parts,
     Plane,
     Plateau,
+    Player,
+    Players,
     Restart,
     RestartedRun,
     RunComparison,
@@ -85,6 +87,11 @@ PART = Part(
 )
 GROUP = OptimizerGroup(0, 0, learning_rate=0.1, base_rate=None, weight_decay=0.0, parts=("net.0",))
 COURSE = Course("going on as it is", (0, 40), (1.0, 0.5), (0.4, 0.6))
+PLAYER = Player(
+    index=0, networks=("generator",), kind="Adam", steps=300, with_gradient=300, measured=30, learning_rate=2e-4,
+    scheduled=False, loss_start=0.7, loss_now=1.2, loss_spread=0.2, grad_largest=1.0, grad_now=0.8, update_ratio=3e-3,
+    travel=3.0, predicted=9.0, weight_norm=6.0,
+)  # fmt: skip
 READINGS = (
     COURSE,
     WhatIf(COURSE, COURSE, 100),
@@ -163,6 +170,8 @@ READINGS = (
     PART,
     GROUP,
     HeldTensors(("net.2",), 0.5, 0.25, outside=2, outside_share=0.5, replaced=("net.2",)),
+    PLAYER,
+    Players((PLAYER,), elapsed=0.5),
     KeptGradients(optimizer=0, steps=4),
     LostGradients({"net.2": 90}, measured=20),
     Clipping(median=0.5, largest=1.0, steps=50),

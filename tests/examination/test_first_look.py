@@ -137,6 +137,16 @@ def test_known_findings_survive_a_checkpoint_and_warn_once():
     assert restored.notes(["mistake"]) == []
 
 
+def test_findings_on_several_optimizers_are_entered_beside_those_of_the_wiring():
+    findings = KnownFindings()
+    findings.enter_wiring([CERTAIN])
+    still = replace(CERTAIN, name="optimizer-stands-still", weight="evidence")
+    assert findings.enter_beside_wiring([still]) == []
+    assert findings.latest == (still, CERTAIN)
+    findings.enter_beside_wiring([CERTAIN])
+    assert findings.latest == (CERTAIN,)
+
+
 def test_a_first_look_without_probes_is_never_due():
     assert not FirstLook((), (), Limits("auto", None, limits_schedule=True), None).due(1)
 

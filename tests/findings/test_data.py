@@ -24,6 +24,8 @@ from lightning_landscape.evidence import (
     Plateau,
     Restart,
     StartingPoint,
+    Trials,
+    UpdateStatistics,
 )
 from lightning_landscape.probes import batch_contents
 from lightning_landscape.surface import LossSurface, Pairing, Roles, RunContext
@@ -133,6 +135,18 @@ def test_inputs_that_nothing_normalises_are_named_with_the_layer_that_receives_t
     assert (found.cause, found.weight) == (Cause.LEARNING_RATE_TOO_LARGE, "evidence")
     assert "net.0, receives inputs of size 3e+02" in found.sentence
     assert "from 0.1 to 9e+02" in found.sentence
+
+
+def test_large_inputs_do_not_make_steps_too_large_that_hardly_move_the_weights():
+    moved = UpdateStatistics(update_ratio=1e-6, travelled=0.0049, no_grad_share=0.0, not_in_optimizer=0.0)
+    helps = Trials({"learning rate x10": 0.16}, steps=40, relative_gradient=1.0, decay_pull=0.0, samples=64)
+    assert weight(data.input_scale, RAW, UNFALLEN, moved) == "note"  # larger steps were not tried yet
+    assert weight(data.input_scale, RAW, UNFALLEN, moved, helps) == "note"
+    assert weight(data.input_scale, RAW, UNFALLEN, moved, replace(helps, gains={})) == "evidence"
+    assert weight(data.input_scale, RAW, UNFALLEN, replace(moved, travelled=9e-5), replace(helps, gains={})) == "note"
+    assert weight(data.input_scale, RAW, UNFALLEN, replace(moved, travelled=0.0051), helps) == "evidence"
+    saturated = Activity(0.0, None, saturated=1.0, saturated_layer="net.1", layers=1, samples=64)
+    assert weight(data.input_scale, RAW, UNFALLEN, moved, saturated) == "evidence"
 
 
 def test_large_inputs_that_saturate_a_layer_leave_a_flat_region():

@@ -98,6 +98,20 @@ class Opaque(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
 
+class Labelled(Tensor):
+    """A tensor whose own methods need an attribute, which `detach` leaves out."""
+
+    def clone(self, *args: Any, **kwargs: Any) -> Any:
+        made = super().clone(*args, **kwargs).as_subclass(type(self))
+        made.labels = self.labels
+        return made
+
+    def requires_grad_(self, mode: bool = True) -> Any:  # noqa: FBT001, FBT002 - as in torch
+        made = super().requires_grad_(mode)
+        made.labels = self.labels
+        return made
+
+
 class Marked(nn.Parameter):
     """A kind of parameter."""
 
@@ -270,3 +284,18 @@ def test_a_monitor_measures_the_line_on_a_run_with(name: str):
 
     assert "landscape/barrier" in trainer.callback_metrics
     assert not any("skipped" in line for line in monitor.report.splitlines())
+
+
+@pytest.mark.parametrize("leaf", [True, False])
+def test_a_tensor_whose_own_methods_need_its_attributes_is_copied_with_them(leaf):
+    tensor = numbers().as_subclass(Labelled)
+    tensor.labels = ["x", "y"]
+    tensor = tensor if leaf else tensor.requires_grad_().clone()
+    copier = Copier()
+    made = copier.copy(tensor, copier.memo(), "batch")
+    assert copier.uncopied == {}
+    assert made is not tensor
+    assert type(made) is Labelled
+    assert made.labels == ["x", "y"]
+    assert made.labels is not tensor.labels
+    assert made.requires_grad is tensor.requires_grad

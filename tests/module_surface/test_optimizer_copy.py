@@ -188,6 +188,19 @@ def test_the_factor_scales_the_rate_of_every_group_and_of_no_group_of_the_origin
     assert [group["lr"] for group in optimizer.param_groups] == [0.03, 0.1]
 
 
+def test_a_copy_of_sparse_adam_takes_the_dense_gradients_of_trials():
+    torch.manual_seed(0)
+    table = nn.Embedding(6, 3, sparse=True)
+    table.automatic_optimization = True
+    optimizer = torch.optim.SparseAdam(table.parameters(), lr=0.1)
+    host = host_of(table, optimizer)
+    point, gradient = {"weight": table.weight.detach().clone()}, torch.zeros(6, 3)
+    gradient[2] = 1.0
+    optimizer_copy(host)(1.0)(point, [gradient])
+    moved = (point["weight"] - table.weight.detach()).abs().sum(1) > 0
+    assert moved.tolist() == [False, False, True, False, False, False]
+
+
 def test_lbfgs_several_optimizers_and_manual_optimization_have_no_optimizer_copy():
     module = network()
     lbfgs, sgd = torch.optim.LBFGS([module[0].weight]), torch.optim.SGD(module.parameters(), lr=0.1)

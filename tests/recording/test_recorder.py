@@ -15,7 +15,7 @@ from lightning_landscape.recording.intervals import Intervals
 from lightning_landscape.recording.optimizer_record import PendingStep
 from lightning_landscape.recording.recorder import StepRecorder
 from lightning_landscape.tracking.loss_history import LossHistory
-from lightning_landscape.tracking.progress import SHORT_WINDOW
+from lightning_landscape.tracking.progress import SHORT_WINDOW, Progress
 from lightning_landscape.tracking.step_record import StepRecord
 from lightning_landscape.trainer.lightning_host import LightningHost
 
@@ -402,6 +402,70 @@ def test_a_learning_rate_that_is_a_tensor_is_recorded():
             return torch.optim.Adam(self.parameters(), lr=torch.tensor(0.03))
 
     assert column(fit(Capturable(), Witness()), "learning_rate") == pytest.approx([0.03] * 7)
+
+
+@pytest.mark.parametrize("rate", [{}, {"lr": None}])
+def test_the_learning_rate_of_an_optimizer_without_one_is_unknown(rate):
+    class Own(torch.optim.Optimizer):
+        def __init__(self, parameters):
+            super().__init__(parameters, dict(rate))
+
+        def step(self, closure=None):
+            loss = closure()
+            for parameter in self.param_groups[0]["params"]:
+                parameter.data.sub_(parameter.grad, alpha=0.1)
+            return loss
+
+    class WithOwn(Classifier):
+        def configure_optimizers(self):
+            return Own(self.parameters())
+
+    witness = fit(WithOwn(), Witness())
+    assert column(witness, "learning_rate") == [None] * 7
+    assert all(record.update_norm > 0 for record in witness.records)
+    progress = Progress(7)
+    for record in witness.records:
+        progress.update(record)
+    assert progress.schedule is None
+
+
+def test_a_norm_is_measured_of_an_optimizer_that_never_steps_where_norms_are_measured():
+    class EverySecondBatch(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch, batch_idx):
+            for i, optimizer in enumerate(self.optimizers()):
+                if i == 0 or batch_idx % 2 == 0:
+                    optimizer.zero_grad()
+                    self.manual_backward(super().training_step(batch, batch_idx))
+                    optimizer.step()
+
+        def configure_optimizers(self):
+            return [torch.optim.SGD(self.parameters(), lr=rate) for rate in (0.1, 0.01)]
+
+    witness = fit(EverySecondBatch(), Witness(norm_every_n_steps=2, updates_every=2), log_every_n_steps=2)
+    second = [record for record in witness.records if record.optimizer == 1]
+    assert [record.grad_norm is not None for record in second] == [True, False, True, False]
+
+
+def test_each_step_of_an_optimizer_that_steps_twice_in_a_batch_has_its_own_update():
+    class Twice(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch, batch_idx):
+            for _ in range(2):
+                self.optimizers().zero_grad()
+                self.manual_backward(super().training_step(batch, batch_idx))
+                self.optimizers().step()
+
+    witness = fit(Twice(), Witness(updates_every=2))
+    measured = [record.update_norm for record in witness.records]
+    assert [update is not None for update in measured] == [True, False] * 7
+    assert all(update < 1 for update in measured[::2])
 
 
 def test_gradients_are_measured_every_n_steps_and_at_logged_steps():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_landscape.diagnosis.findings.parts import UNTRAINED
 from lightning_landscape.evidence import Cause, Divergence, Evidence, LossLevel, Verdict
 from lightning_landscape.reporting.messages import NO_DETECTORS, NOT_JUDGED, TOO_SHORT, message
 from lightning_landscape.reporting.report import Report
@@ -87,6 +88,13 @@ def test_a_run_with_findings_in_its_notes_is_not_called_healthy_and_the_closing_
     report = Report(10, LEVEL, [], [*notes, "watching and diagnosing took 2.2 s"])
     assert report.splitlines()[0] == f"{WATCHED} No alarm was raised."
     assert report.line().endswith(f" {words}: `print(monitor.report)`.")
+
+
+def test_the_closing_line_says_that_a_large_part_of_the_model_is_not_trained():
+    sentence = f"No optimizer holds 96% of the trainable parameters: `body`. {UNTRAINED}. Try: freeze them."
+    line = Report(10, LEVEL, [], [f"[LL206 unheld-parameters] {sentence}"]).line()
+    assert line.endswith(f" 0.2. {sentence}")
+    assert "noted" not in line
 
 
 def test_the_repr_of_a_report_is_short():

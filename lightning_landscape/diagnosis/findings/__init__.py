@@ -17,6 +17,7 @@ from lightning_landscape.diagnosis.findings import (
     midway,
     outputs,
     parts,
+    players,
     schedule,
     step_sizes,
     wiring,
@@ -28,6 +29,10 @@ Finder: TypeAlias = Callable[[Evidence], Finding | None]
 
 FINDERS: tuple[Finder, ...] = (
     finiteness.not_finite,
+    players.not_finite_weights,
+    players.optimizer_without_updates,
+    players.optimizer_stands_still,
+    players.discriminator_wins,
     wiring.squashed_twice,
     wiring.softmax_of_one,
     log_probabilities.not_log_probabilities,

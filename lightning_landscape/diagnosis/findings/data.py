@@ -8,9 +8,12 @@ from lightning_landscape.diagnosis.learning import beats_constant, has_fallen, h
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FIRST_TO_LAST_VANISHED,
+    GAIN_CLEAR,
     GAIN_OF_RESTART,
     RISE_IN_STANDARD_ERRORS,
     SHARE_OF_START_LOW,
+    TRAVEL_NONE,
+    TRAVEL_SMALL,
     UNITS_DEAD,
 )
 from lightning_landscape.evidence import (
@@ -26,6 +29,8 @@ from lightning_landscape.evidence import (
     LossLevel,
     Plateau,
     Restart,
+    Trials,
+    UpdateStatistics,
 )
 from lightning_landscape.evidence.findings import Weight
 
@@ -197,7 +202,8 @@ def input_scale(evidence: Evidence) -> Finding | None:
 
     Numbers of that size drive the activations into their flat parts or, if they do not, make every step too large.
     Where something was learned nevertheless, the activations must be flat, and either no gradient reaches the first
-    layer or a restart does better.
+    layer or a restart does better. It is a note where the weights hardly move, unless trials show that larger steps do
+    not help: whatever the size of the inputs, the steps may then be too small.
     """
     contents, activity = evidence.get(BatchContents), evidence.get(Activity)
     if contents is None or contents.first_layer is None or "Norm" in contents.first_layer_kind:
@@ -225,8 +231,22 @@ def input_scale(evidence: Evidence) -> Finding | None:
         f"(root mean square), but layers are initialised for inputs of size 1.{uneven}{flat}",
         "normalise the inputs, each feature by its own mean and standard deviation: `x = (x - x.mean(0)) / x.std(0)`; "
         "or begin the model with `nn.BatchNorm1d(features)`.",
-        _on_plateau(evidence),
+        "note" if not flat and _steps_may_be_too_small(evidence) else _on_plateau(evidence),
     )
+
+
+def _steps_may_be_too_small(evidence: Evidence) -> bool:
+    """Return whether the weights hardly move, and larger steps lower the loss of a copy or were not tried yet.
+
+    Updates below `TRAVEL_NONE` are never too large, however little a few larger ones may gain.
+    """
+    updates, trials = evidence.get(UpdateStatistics), evidence.get(Trials)
+    if updates is None or updates.travelled is None or updates.travelled >= TRAVEL_SMALL:
+        return False
+    if trials is None or updates.travelled < TRAVEL_NONE:
+        return True
+    gain = max(trials.gain("adam"), trials.gain("line search"), trials.gain("learning rate x10"))
+    return gain > max(GAIN_CLEAR, trials.smaller_rates)
 
 
 def _on_plateau(evidence: Evidence) -> Weight:

@@ -23,6 +23,9 @@ from lightning_landscape.evidence import (
 HALF_OF_THE_MODEL = 0.5
 """Above this share of parameters that have never moved, most of the model is still as it was initialised. This can also
 be the reason why a loss that has fallen stops far above 0."""
+UNTRAINED = "The loss gives them a gradient, but they stay as they are"
+"""a sentence in the finding that a large part of the model is in no optimizer; it is printed in the first steps and at
+the end of a run without an alarm"""
 HALF_OF_THE_RUN = 0.5
 """A schedule that is going to raise a learning rate of 0 does so before this share of the run."""
 
@@ -66,10 +69,11 @@ def unheld_parameters(evidence: Evidence) -> Finding | None:
         )
     large = held.unheld_with_gradient > PARAMETERS_UNREACHED
     explains = large and on_plateau(evidence) and gains_nothing(evidence) and not has_fallen(evidence)
+    sentence = f"No optimizer holds {percent(held.unheld_share)} of the trainable parameters: {names(held.unheld)}."
     return Finding(
         "unheld-parameters",
         Cause.NOT_UPDATING,
-        f"No optimizer holds {names(held.unheld)}, with {percent(held.unheld_share)} of the trainable parameters.",
+        f"{sentence} {UNTRAINED}." if large else sentence,
         "pass all of them to the optimizer in `configure_optimizers`, as in `torch.optim.Adam(self.parameters())`, or "
         "freeze those that are not to be trained with `requires_grad_(False)`.",
         "evidence" if explains else "note",
