@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lightning_landscape.examination.effort import SETTINGS
@@ -40,7 +41,9 @@ def check_anchors(anchors: object) -> None:
 
 
 def _may_be_file(path: str) -> bool:
-    return bool(Path(path).suffix) or len(Path(path).parts) > 1 or Path(path).is_file()
+    with suppress(OSError, ValueError):  # a name that no file can have
+        return bool(Path(path).suffix) or len(Path(path).parts) > 1 or Path(path).is_file()
+    return False
 
 
 def check_functions(**functions: object) -> None:

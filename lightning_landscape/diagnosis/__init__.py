@@ -20,7 +20,7 @@ from lightning_landscape.diagnosis.findings import found as found
 from lightning_landscape.diagnosis.restarts import restart_order as restart_order
 from lightning_landscape.diagnosis.surface_causes import needs_curvature as needs_curvature
 from lightning_landscape.diagnosis.verdicts import verdict_of as verdict_of
-from lightning_landscape.evidence import Cause, Evidence, Trials, Verdict
+from lightning_landscape.evidence import BatchContents, Cause, Evidence, Trials, Verdict
 
 Detector: TypeAlias = Callable[[Evidence], Verdict | None]
 """A function that takes the evidence and returns a verdict, or None if it finds nothing or lacks a measurement."""
@@ -68,6 +68,8 @@ def needs_more_evidence(evidence: Evidence, detectors: Sequence[Detector] = DETE
         return True
     if verdict.cause is Cause.NOT_UPDATING:
         return setup_causes.needs_trials(evidence)
+    if verdict.cause is Cause.LEARNING_RATE_TOO_LARGE and evidence.get(BatchContents) is None:
+        return True  # the size of the inputs may be why every rate is too large
     if evidence.get(Trials) is None:
         return verdict.cause in (Cause.UNDECIDED, Cause.FLAT_REGION, Cause.LEARNING_RATE_TOO_SMALL)
     return verdict.cause in (Cause.UNDECIDED, Cause.NOTHING_TO_LEARN)

@@ -160,12 +160,12 @@ class RunState:
         of the same cause counts as the same plateau, unless it raises an alarm at a lower loss. A finding is named in
         one verdict only. Where nothing shows a cause and the plateau may only be noise, there is no verdict.
         """
-        first = self.judged_at is None
+        first, last = self.judged_at is None, self.verdicts[-1] if self.verdicts else None
         self.postpone()
-        last = self.verdicts[-1] if self.verdicts else None
         if verdict.finding is not None and verdict.finding.name in self.named_findings:
             return False
-        if verdict.cause is Cause.UNDECIDED and may_be_noise(self.progress, alarms=verdict.stuck):
+        continues = self.continues and not verdict.stuck
+        if verdict.cause is Cause.UNDECIDED and may_be_noise(self.progress, continues=continues):
             return False
         place = place_of(verdict, last, first=first, patience=self._patience)
         if place == "repeats":

@@ -42,14 +42,14 @@ def is_unclear(progress: Progress, steps: int, start: float | None, *, certain: 
     return (progress.noise_hides and (high or far)) or (high and progress.hold == "solved")
 
 
-def may_be_noise(progress: Progress, *, alarms: bool) -> bool:
+def may_be_noise(progress: Progress, *, continues: bool) -> bool:
     """Return whether noise alone may explain that the loss seems to stand still, so that `undecided` says too much.
 
     Args:
         progress: of the run.
-        alarms: whether an alarm would be raised; a test on the same batches is proof enough for one.
+        continues: whether no alarm would be raised of a fit that continues an earlier one, whose loss falls slowly.
     """
     opening = progress.opening
     if progress.proven:
         return False
-    return not alarms or (progress.stalled and opening is not None and not opening.stalled)
+    return continues or (progress.stalled and opening is not None and not opening.stalled)

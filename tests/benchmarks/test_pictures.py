@@ -18,6 +18,7 @@ SOURCES = (
     "benchmarks/pictures/browser.py",
     "benchmarks/pictures/readme.py",
     "benchmarks/phenomena.py",
+    "tests/command_line/test_page.py",
     "benchmarks/tab/pictures.py",
     "examples/escape.py",
 )

@@ -23,6 +23,7 @@ from lightning_landscape.callbacks.views import document_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import DivergenceWarning
 from lightning_landscape.evidence import Cause, Evidence, InputUse, LossLevel, Trend, Trials, Verdict
+from lightning_landscape.examination.fit_start import FitStart
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.recording.step_buffer import averaged_over_ranks
 from lightning_landscape.tracking.step_record import StepRecord
@@ -176,13 +177,15 @@ def test_a_plateau_that_may_be_noise_gets_no_verdict_without_a_cause_and_one_tha
     assert state.judge(verdict_of(Cause.UNDECIDED, 100, 0, stuck=False))
 
 
-def test_a_test_on_the_same_batches_is_proof_for_an_alarm_without_a_cause_and_not_for_less():
-    state = RunState(10_000)
+@pytest.mark.parametrize("continues", [True, False])
+def test_a_fit_that_continues_gets_no_undecided_without_alarm_from_a_test_on_the_same_batches_alone(continues):
+    state = RunState(10_000, start=FitStart(known=not continues))
     opening = Trend(100, level=1.0, progress=0.0, margin=0.01, tolerance=0.018)
     assert opening.stalled
     plateau(state, 100)
     state.progress.since, state.progress.opening, state.progress.proven = 0, opening, False
-    assert not state.judge(verdict_of(Cause.UNDECIDED, 100, 0, stuck=False))
+    state.progress.level = LossLevel(1.0, 1.0, 1.0)
+    assert state.judge(verdict_of(Cause.UNDECIDED, 100, 0, stuck=False)) is not continues
     assert state.judge(verdict_of(Cause.UNDECIDED, 100, 0, stuck=True))
 
 

@@ -136,9 +136,10 @@ def watched(finding, built):
 
 @pytest.mark.parametrize("finding", ["metric-stands-still", "memorises", "fresh-data-gain-nothing"])
 def test_the_example_of_the_docs_has_the_finding_and_the_mended_one_has_not(finding):
-    of_metrics = [v for v in watched(finding, "broken").verdicts if v.finding and v.finding.title]
-    assert [verdict.finding.name for verdict in of_metrics] == [finding]
-    assert of_metrics[0].stuck is (finding == "metric-stands-still")
+    broken = watched(finding, "broken").verdicts
+    assert [v.finding.name for v in broken if v.finding and v.finding.title] == [finding]
+    # Beside an alarm on the training loss, which such a small rate raises, a metric raises no other.
+    assert any(verdict.stuck for verdict in broken) is (finding == "metric-stands-still")
     mended = watched(finding, "mended").verdicts
     assert not any(verdict.stuck for verdict in mended)
     # A metric that has risen rests in the end, which is said without an alarm.

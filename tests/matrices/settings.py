@@ -147,7 +147,9 @@ SETTINGS = {
     "bf16": Setting(Convolutional, trainer=lambda: {"precision": "bf16-mixed"}),
     "fp16 with a scaler": Setting(trainer=_fp16_with_scaler),
     "double": Setting(trainer=lambda: {"precision": "64-true"}),
-    "manual, two optimizers": Setting(Adversaries, steps=80, allowed_codes=("[LL301]",)),
+    "manual, two optimizers": Setting(
+        Adversaries, steps=80, allowed_codes=("[LL301]", "[LL204 optimizer-stands-still]")
+    ),
     "optimizer in backward": Setting(OptimizerInBackward, allowed_codes=("[LL101]",)),
     "LBFGS": Setting(SecondOrder),
     "compiled part": Setting(CompiledPart),
