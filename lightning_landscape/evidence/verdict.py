@@ -11,9 +11,13 @@ from lightning_landscape.evidence.causes import CAUSES, Cause
 from lightning_landscape.evidence.findings import Finding
 from lightning_landscape.evidence.kinds import reading_of, short_name, stored_name
 from lightning_landscape.evidence.message import cause_in_words, message, short_message
+from lightning_landscape.evidence.readings import Plateau
 from lightning_landscape.evidence.serialization import refilled, to_builtins
+from lightning_landscape.evidence.trend import Trend
 
 R = TypeVar("R")
+HIDDEN = "noise hides whether the loss still falls, the cause is undecided"
+"""an undecided verdict in words where no test has shown a plateau"""
 
 
 class Evidence:
@@ -104,7 +108,16 @@ class Verdict:
     def cause_in_words(self) -> str:
         """The cause in words, or the title of the finding; a verdict that is no alarm says "perhaps stuck"."""
         titled = "" if self.finding is None else self.finding.title
+        if self.cause is Cause.UNDECIDED and not titled and self._may_still_fall:
+            return HIDDEN
         return titled or cause_in_words(self.cause, stuck=self.stuck)
+
+    @property
+    def _may_still_fall(self) -> bool:
+        """Whether nothing shows that the loss does not fall, and noise may hide it; an alarm is beyond doubt."""
+        plateau, trend = self.evidence.get(Plateau), self.evidence.get(Trend)
+        shown = self.stuck or plateau is None or plateau.proven or plateau.asked
+        return not shown and trend is not None and not trend.stalled
 
     @property
     def finding_in_words(self) -> str:

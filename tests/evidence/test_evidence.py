@@ -516,3 +516,18 @@ def test_a_reading_cannot_be_changed(reading):
 def test_the_text_of_a_cause_is_its_value():
     assert f"{Cause.SADDLE_POINT}" == "saddle_point"
     assert Cause("saddle_point") is Cause.SADDLE_POINT
+
+
+@pytest.mark.parametrize(
+    ("plateau", "stuck", "words"),
+    [
+        (Plateau(100, 50), False, "noise hides whether the loss still falls"),
+        (Plateau(100, 50, proven=True), False, "the loss has stopped falling"),
+        (Plateau(100, 50, asked=True), False, "the loss has stopped falling"),
+        (Plateau(100, 50), True, "the loss has stopped falling"),
+    ],
+)
+def test_an_undecided_verdict_says_that_the_loss_has_stopped_only_where_a_test_shows_it(plateau, stuck, words):
+    hidden = Trend(50, level=1.0, progress=0.0, margin=0.1, tolerance=0.012)
+    verdict = Verdict(Cause.UNDECIDED, 100, 50, stuck=stuck, reason="", evidence=Evidence(plateau, hidden))
+    assert words in verdict.title
