@@ -75,7 +75,9 @@ def _blocks(examined: Examined, written: list[Path]) -> list[Block]:
     if verdict is None:
         blocks.append("No verdict was reached; the notes below say why.")
     else:
-        blocks += [_panel(verdict), _measured(verdict)]
+        more = f"`landscape explain {verdict.finding.code if verdict.finding else verdict.code}` says more of it. "
+        more += "`landscape try` with the same options tells whether a change helps, such as `--lr 0.01`."
+        blocks += [_panel(verdict), _measured(verdict), more]
     if notes:
         blocks.append("\n".join(f"- {capitalised(note)}" for note in notes))
     if written:

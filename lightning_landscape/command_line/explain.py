@@ -102,8 +102,10 @@ def _key(name: str) -> str:
 def _as_text(markdown: str) -> str:
     """Return Markdown as text: paragraphs on one line each, without pictures, link targets and marks of emphasis."""
     lines: list[str] = []
-    for block in re.split(r"\n{2,}", re.sub(r"(!\[[^\]]*\]|\s*\[Example\])\([^)]*\)\n*", "", markdown)):
+    for block in re.split(r"\n{2,}", re.sub(r"(!\[[^\]]*\]|\s*\[Example\])\([^)]*\)", "", markdown)):
         text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", block).replace("**", "")
+        if not text.strip():
+            continue
         items = re.split(r"\n(?=(?:- |\d+\. ))", text.strip("\n"))
         lines += ["", *(re.sub(r"\s*\n\s*", " ", item) for item in items)]
     return "\n".join(re.sub(r"^(#+) (.*)$", lambda found: _heading(*found.groups()), line) for line in lines).strip()

@@ -14,6 +14,7 @@ from lightning_landscape.evidence import (
     Scheduler,
     Schedulers,
     Trials,
+    UpdateStatistics,
 )
 from tests.findings.examples import alarms, fit_example
 
@@ -83,6 +84,22 @@ def test_a_rate_that_has_not_ended_early_is_no_finding(schedule):
 
 def test_in_a_run_of_unknown_length_most_of_the_steps_must_have_come_after_the_end():
     assert ended(UNFALLEN, schedule=replace(ENDED, elapsed=None, steps=81)) == "evidence"
+
+
+def test_a_rate_that_has_come_to_nothing_at_a_checkpoint_is_named_where_the_weights_rest():
+    unknown = Schedule(6e-47, 0.05, None, steps=1425, ended_after=1424, usual=0.05, declining_since=1420)
+    at_rest = UpdateStatistics(0.0, 0.0, 0.0, 0.0)
+    found = schedule_ended(Evidence(PLATEAU, unknown, schedulers(POLYNOMIAL), UNFALLEN, at_rest))
+    assert (found.cause, found.weight) == (Cause.LEARNING_RATE_TOO_SMALL, "evidence")
+    assert "was 0.05, and is 6e-47 after 1425 steps, so that no step changes the weights" in found.sentence
+    assert "'interval': 'epoch'" in found.advice
+    for others in [
+        (replace(unknown, elapsed=0.9), at_rest),  # the usual end of a schedule
+        (replace(unknown, learning_rate=0.01), at_rest),
+        (unknown, replace(at_rest, travelled=1e-6)),
+    ]:
+        assert schedule_ended(Evidence(PLATEAU, UNFALLEN, schedulers(POLYNOMIAL), *others)) is None
+    assert schedule_ended(Evidence(unknown, UNFALLEN, schedulers(POLYNOMIAL), at_rest)) is None, "no plateau"
 
 
 def test_a_schedule_that_ended_is_a_note_while_the_loss_still_falls():

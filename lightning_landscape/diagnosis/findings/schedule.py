@@ -6,7 +6,7 @@ import math
 
 from lightning_landscape.diagnosis.learning import going_on, has_fallen, share_of_start, way_to_go
 from lightning_landscape.diagnosis.proof import schedule_ended_early
-from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_SMALL, SHARE_OF_START_LOW
+from lightning_landscape.diagnosis.thresholds import ELAPSED_LATE, GAIN_CLEAR, GAIN_SMALL, SHARE_OF_START_LOW
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
@@ -17,6 +17,7 @@ from lightning_landscape.evidence import (
     Scheduler,
     Schedulers,
     Trials,
+    UpdateStatistics,
 )
 from lightning_landscape.evidence.findings import Weight
 
@@ -27,6 +28,8 @@ SHARE_OF_TARGET_LOW = 0.5
 """A warm-up that has brought the rate to this share of its target has done its work"""
 WAY_TO_GO_NONE = 0.05
 """If a short run at the usual rate gains a smaller part of the way than this, hardly anything is left to gain"""
+SHARE_OF_PEAK_NONE = 0.01
+"""Below this share of its peak, a rate at which the weights stand still has come to its end"""
 EXCESS = 10.0
 """A schedule that is this many times shorter than the run's number of optimizer steps does not count these"""
 CUTS = ("step_size", "milestones")
@@ -38,11 +41,15 @@ LONGEST_WARMUP = 10.0
 def schedule_ended(evidence: Evidence) -> Finding | None:
     """Return a finding if the learning rate came to its end although much of the run was left.
 
-    A scheduler that watches a metric is left to `impatient_plateau_scheduler`.
+    Where the rates before are not known, as at a checkpoint, it has come to its end if it is next to nothing and no
+    step changes the weights. A scheduler that watches a metric is left to `impatient_plateau_scheduler`.
     """
     schedule, schedulers = evidence.get(Schedule), _schedulers(evidence)
     watches_metric = any(scheduler.watches_metric for scheduler in schedulers)
-    if schedule is None or watches_metric or not schedule_ended_early(evidence):
+    if schedule is None or watches_metric:
+        return None
+    early, at_rest = schedule_ended_early(evidence), _is_at_rest(evidence, schedule)
+    if not early and not at_rest:
         return None
     planned = schedule.planned_steps
     of_run = f" of {planned}" if planned is not None else ""
@@ -50,6 +57,11 @@ def schedule_ended(evidence: Evidence) -> Finding | None:
         f"The learning-rate schedule ended after {schedule.ended_after} steps{of_run}: the learning rate was "
         f"{schedule.usual:.3g} before, has been below 1% of that since then, and is {schedule.learning_rate:.3g} now."
     )
+    if not early:
+        sentence = (
+            f"The learning-rate schedule has ended: the learning rate was {schedule.peak:.3g}, and is "
+            f"{schedule.learning_rate:.3g} after {schedule.steps} steps{of_run}, so that no step changes the weights."
+        )
     counts_epochs = next((scheduler for scheduler in schedulers if _counts_epochs(scheduler, schedule)), None)
     if counts_epochs is not None:
         what = _with_length(counts_epochs)
@@ -57,14 +69,15 @@ def schedule_ended(evidence: Evidence) -> Finding | None:
         sentence += ", so it may have been meant to count epochs." if counts_epochs.length is None else "."
         advice = (
             "let the scheduler count epochs, in `configure_optimizers`: `return {'optimizer': optimizer, "
-            f"'lr_scheduler': {{'scheduler': scheduler, 'interval': 'epoch'}}}}`; or {_in_steps(counts_epochs)}."
+            "'lr_scheduler': {'scheduler': scheduler, 'interval': 'epoch'}}`"
         )
+        advice += "." if counts_epochs.length is None else f"; or {_in_steps(counts_epochs)}."
     else:
         advice = (
             "a learning-rate schedule as long as the run, such as `CosineAnnealingLR(optimizer, "
             "T_max=self.trainer.estimated_stepping_batches)` with `'interval': 'step'` in `configure_optimizers`."
         )
-    weight = _weight(evidence, schedule)
+    weight = _weight(evidence, schedule) if early else "evidence"
     return Finding("schedule-ended", Cause.LEARNING_RATE_TOO_SMALL, sentence, advice, weight)
 
 
@@ -136,6 +149,15 @@ def rate_of_zero(evidence: Evidence) -> Finding:
 def _schedulers(evidence: Evidence) -> tuple[Scheduler, ...]:
     schedulers = evidence.get(Schedulers)
     return () if schedulers is None else schedulers.schedulers
+
+
+def _is_at_rest(evidence: Evidence, schedule: Schedule) -> bool:
+    """Return whether the rate has come to nothing at a time that is unknown, and the weights no longer move at all."""
+    updates = evidence.get(UpdateStatistics)
+    late = schedule.elapsed is not None and schedule.elapsed > ELAPSED_LATE
+    if evidence.get(Plateau) is None or updates is None or updates.travelled != 0 or late:
+        return False
+    return schedule.share_of_peak < SHARE_OF_PEAK_NONE
 
 
 def _weight(evidence: Evidence, schedule: Schedule) -> Weight:
