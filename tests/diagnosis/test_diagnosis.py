@@ -198,7 +198,7 @@ def test_weights_that_move_a_little_or_were_not_measured_are_not_called_motionle
 def test_weights_that_do_not_move_after_the_end_of_a_schedule_are_no_alarm():
     ended_at_zero = Schedule(learning_rate=0.0, peak=0.1, elapsed=0.9)
     assert cause(STILL, LEARNED, ended_at_zero) is Cause.SCHEDULED_END
-    assert cause(STILL, LEARNED, replace(ended_at_zero, elapsed=0.3)) is Cause.NOT_UPDATING
+    assert cause(STILL, LEARNED, replace(ended_at_zero, elapsed=0.3)) is Cause.LEARNING_RATE_TOO_SMALL
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,13 @@ def schedule_ended(evidence: Evidence) -> Finding | None:
         return None
     planned = schedule.planned_steps
     of_run = f" of {planned}" if planned is not None else ""
-    sentence = (
-        f"The learning-rate schedule ended after {schedule.ended_after} steps{of_run}: the learning rate was "
-        f"{schedule.usual:.3g} before, has been below 1% of that since then, and is {schedule.learning_rate:.3g} now."
-    )
-    if not early:
+    if early:
+        sentence = (
+            f"The learning-rate schedule ended after {schedule.ended_after} steps{of_run}: the learning rate was "
+            f"{schedule.usual:.3g} before, has been below 1% of that since then, and is {schedule.learning_rate:.3g} "
+            "now."
+        )
+    else:
         sentence = (
             f"The learning-rate schedule has ended: the learning rate was {schedule.peak:.3g}, and is "
             f"{schedule.learning_rate:.3g} after {schedule.steps} steps{of_run}, so that no step changes the weights."
