@@ -56,11 +56,13 @@ class Page:
         return next(box for box in self.all(".table input") if box.get_attribute("value") == run)
 
     def choose(self, *runs):
-        for run in runs:
-            box = self.box_of(run)
-            self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
-            if not box.is_selected():
-                box.click()
+        def chosen():  # without a pointer, below which the page may move the box
+            for box in map(self.box_of, runs):
+                if not box.is_selected():
+                    self.browser.execute_script("arguments[0].click()", box)
+            return all(self.box_of(run).is_selected() for run in runs)
+
+        until(chosen)
 
     def run(self, name):
         return next(panel for panel in self.all("article") if panel.get_attribute("aria-label") == name)

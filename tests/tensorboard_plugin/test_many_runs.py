@@ -93,8 +93,12 @@ def test_the_choice_is_kept_in_the_address_and_read_from_it(tab, browser, many):
 
 def test_several_runs_share_one_chart_with_their_names_in_which_a_peak_squashes_nothing(tab):
     tab.show_only("spiky/seed_0")
-    tab.choose("wide/seed_0", "sigmoid/seed_0")
-    until(lambda: len(tab.all("article")) == 3 and len(tab.all(".overlay .tag")) == 3)
+
+    def three():
+        tab.choose("wide/seed_0", "sigmoid/seed_0")
+        return len(tab.all("article")) == 3 and len(tab.all(".overlay .tag")) == 3
+
+    until(three)
     ticks = until(lambda: [float(tick.text) for tick in tab.all(".overlay .ticks text[text-anchor=end]")][:6])
     assert max(ticks) <= 4  # the peak is at 300
     names = {label.text.split(" ", 1)[1] for label in tab.all(".overlay .tag text")}

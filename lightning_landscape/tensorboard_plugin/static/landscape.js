@@ -5,7 +5,8 @@ import { mount } from "./page.js";
 /** Draw the runs of the log directory; TensorBoard calls this function in the tab's iframe. */
 export async function render() {
   const ask = async (path, parameters = []) => {
-    const answer = await fetch(`./${path}?${new URLSearchParams(parameters)}`);
+    // Without an answer in time, the next reading asks again.
+    const answer = await fetch(`./${path}?${new URLSearchParams(parameters)}`, { signal: AbortSignal.timeout(30_000) });
     if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
     return answer.json();
   };
