@@ -438,4 +438,4 @@ def test_the_path_of_a_checkpoint_that_is_not_written_yet_can_be_an_anchor(tmp_p
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").write_bytes(b"")
     for path in ("last.ckpt", "runs/last", str(tmp_path / "last"), "weights"):
-        LandscapeMonitor(anchors=["initial", path])
+        assert path in LandscapeMonitor(anchors=["initial", path])._examination.snapshots.names
