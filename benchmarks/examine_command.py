@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.examine_command [--runs 20] [--seed 0] [--jobs 1]`` trains every run until the first alarm of the
 monitor, saves a checkpoint there, and examines it twice: with the state of the monitor, and without it, as a checkpoint
-of a run that nobody watched. It prints the causes, and how many agree.
+of a run that had no monitor. It prints the causes, and how many agree.
 """
 
 from __future__ import annotations

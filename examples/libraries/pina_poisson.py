@@ -3,6 +3,8 @@
 ``pip install pina-mathlab``. Judged is the sum of the losses of all conditions.
 """
 
+from typing import ClassVar
+
 import torch
 from pina import Condition, Trainer
 from pina.domain import CartesianDomain
@@ -25,14 +27,14 @@ def poisson(points, solution):
 
 
 class Poisson(SpatialProblem):
-    output_variables = ["u"]  # noqa: RUF012 - PINA reads class attributes
+    output_variables: ClassVar = ["u"]
     spatial_domain = CartesianDomain({"x": [0, 1], "y": [0, 1]})
-    domains = {  # noqa: RUF012
+    domains: ClassVar = {
         "inside": spatial_domain,
         "left": CartesianDomain({"x": 0, "y": [0, 1]}),
         "right": CartesianDomain({"x": 1, "y": [0, 1]}),
     }
-    conditions = {  # noqa: RUF012
+    conditions: ClassVar = {
         "inside": Condition(domain="inside", equation=Equation(poisson)),
         "left": Condition(domain="left", equation=FixedValue(0.0)),
         "right": Condition(domain="right", equation=FixedValue(0.0)),

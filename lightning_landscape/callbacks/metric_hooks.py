@@ -70,11 +70,11 @@ class MetricHooks(ReportingCallback):
         self._finish()
 
     def _finish(self, status: str = "ended") -> None:
-        """End the watching of the fit."""
+        """End the watching of the fit, as `Monitor` does."""
         raise NotImplementedError
 
     def warn(self, verdict: Verdict) -> None:
-        """Warn of an alarm."""
+        """Warn of an alarm, as `Monitor` does."""
         raise NotImplementedError
 
     def _look_at_declared(self, trainer: Trainer, pl_module: LightningModule) -> None:

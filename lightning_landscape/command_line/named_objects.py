@@ -32,7 +32,7 @@ def lightning_cli_file(path: Path | None) -> Mapping[str, Any]:
     """
     if path is None:
         return {}
-    import yaml  # type: ignore[import-untyped]  # comes with Lightning, without types
+    import yaml  # comes with Lightning
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -73,7 +73,7 @@ def lasts(evidence: Evidence) -> bool:
 def proven(evidence: Evidence) -> bool:
     """Return whether noise cannot be what hides a fall of the loss; a single test on the same batches is not enough.
 
-    Where the loss was not watched, the word of the user who asks stands in for the test.
+    Where the loss was not watched and the user asks for a diagnosis, it is assumed that the loss stands still.
     """
     plateau, trend = evidence.get(Plateau), evidence.get(Trend)
     if trend is None and is_asked(evidence):

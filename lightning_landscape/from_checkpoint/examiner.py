@@ -145,7 +145,7 @@ class Examiner(LandscapeMonitor):
 
     @property
     def report(self) -> Report:
-        """The report of the diagnosis; of a run that nobody watched, it does not say how many steps were watched."""
+        """The report of the diagnosis; of a run that had no monitor, it does not say how many steps were watched."""
         report = super().report
         if self.watched or not self.examined:
             return report

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_landscape.evidence import Course, WhatIf
 from lightning_landscape.from_checkpoint.fit import RunFailedError, continue_fit, quiet
@@ -197,13 +197,14 @@ def _other_optimizer(name: str, old: Optimizer) -> Optimizer:
 
 
 def _resized(data: Any, batch_size: int) -> Any:
-    """Return training data whose loader makes batches of another size.
+    """Return training data whose loader makes batches of another size, of samples that the same sampler draws.
 
     Raises:
         RunFailedError: if it is no DataLoader that makes the batches itself.
     """
     if isinstance(data, LightningDataModule):
         original = data.train_dataloader
+        # Of the user's own DataModule, all but the size of its batches stays.
         data.train_dataloader = lambda: _resized(original(), batch_size)  # type: ignore[method-assign]
         return data
     if not isinstance(data, DataLoader) or data.batch_size is None:
@@ -211,7 +212,7 @@ def _resized(data: Any, batch_size: int) -> Any:
     return DataLoader(
         data.dataset,
         batch_size=batch_size,
-        shuffle=isinstance(data.sampler, RandomSampler),
+        sampler=None if isinstance(data.dataset, IterableDataset) else data.sampler,
         collate_fn=data.collate_fn,
         num_workers=data.num_workers,
         drop_last=data.drop_last,

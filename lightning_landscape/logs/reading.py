@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from lightning_landscape.errors import LogError
 from lightning_landscape.logs.event_records import events
@@ -101,16 +101,16 @@ def _of_event_files(files: list[Path], advance: Advance) -> Log:
     return log
 
 
-def _scalar(value: object) -> float | None:
-    """Return the number of a summary, as torch and as TensorFlow 2 write it; None if it is something else."""
-    if value.HasField("simple_value"):  # type: ignore[attr-defined]
-        return number(value.simple_value)  # type: ignore[attr-defined]
-    if not value.HasField("tensor") or value.metadata.plugin_data.plugin_name != "scalars":  # type: ignore[attr-defined]
+def _scalar(value: Any) -> float | None:
+    """Return the number of a summary's value, as torch and as TensorFlow 2 write it; None if it is something else."""
+    if value.HasField("simple_value"):
+        return number(value.simple_value)
+    if not value.HasField("tensor") or value.metadata.plugin_data.plugin_name != "scalars":
         return None
     from tensorboard.util.tensor_util import make_ndarray
 
     try:
-        return number(make_ndarray(value.tensor).item())  # type: ignore[attr-defined]
+        return number(make_ndarray(value.tensor).item())
     except (ValueError, TypeError):
         return None
 

@@ -8,6 +8,7 @@ import re
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from lightning_landscape._text import listed
 from lightning_landscape.errors import LogError
@@ -111,12 +112,12 @@ def _nearest(tag: str, tags: Iterable[str]) -> str:
     )
 
 
-def number(text: object) -> float | None:
+def number(text: Any) -> float | None:
     """Return a value of a log as a number, which may be NaN or infinite; None if it is no number."""
     if isinstance(text, bool) or text is None:
         return None
     try:
-        return float(text)  # type: ignore[arg-type]
+        return float(text)
     except (TypeError, ValueError, OverflowError):
         return None
 

@@ -28,8 +28,8 @@ def stands_still(evidence: Evidence) -> Verdict | None:
     """Return the verdict on a declared metric that has stopped improving; None if it has not.
 
     It is an alarm if the metric has never improved, for a third of the run, or has lost half of what it had gained. A
-    metric that has improved and then rests may be as good as it gets, so that is no alarm. It may have improved before
-    its first value, in the first epoch, where the training loss has fallen.
+    metric that has improved and then stays the same may have reached its best value, so that is no alarm. Before its
+    first value, in the first epoch, it may have improved as well, if the training loss has fallen.
     """
     metric = evidence.get(MetricTrend)
     if metric is None or not metric.declared or (metric.since is None and not _lost(metric)):
