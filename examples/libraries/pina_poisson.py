@@ -49,10 +49,8 @@ def train(callbacks, rate: float = 5e-3, steps: int = 400) -> nn.Module:
         problem, FeedForward(input_dimensions=2, output_dimensions=1, layers=[20, 20]),
         optimizer=TorchOptimizer(torch.optim.Adam, lr=rate),
     )  # fmt: skip
-    trainer = Trainer(
-        solver, max_epochs=steps, callbacks=callbacks, accelerator="cpu", logger=False, enable_checkpointing=False
-    )
-    trainer.train()
+    settings = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    Trainer(solver, max_epochs=steps, callbacks=callbacks, **settings).train()
     return solver
 
 

@@ -21,6 +21,8 @@ DIAGNOSES = 2
 STALL_TESTS = 8
 """tests whether the loss stands still may compute one gradient for this many of the first diagnosis, and beyond that
 what scheduled measurements leave"""
+FEWEST_FOR_STALL_TESTS = 16
+"""least gradients that these tests may compute, however small the first diagnosis is; enough for two of them"""
 
 
 class ProbeReason(Enum):
@@ -63,7 +65,7 @@ class Account:
     - Each later diagnosis, and the probes that follow an alarm, may use half of what is then left; a diagnosis that
       finishes an earlier one may use up to 125 of it in any case.
     - Scheduled measurements may compute 1% of the steps taken so far. Diagnoses may also use what is left of it, and
-      so may tests whether the loss stands still, which may compute an eighth of a diagnosis in any case.
+      so may tests whether the loss stands still, which may compute an eighth of a diagnosis, at least 16, in any case.
 
     Without an effort nothing is limited.
     """
@@ -80,7 +82,7 @@ class Account:
             return None
         first = self.effort.gradients
         total = DIAGNOSES * first
-        for_tests = first / STALL_TESTS - self._stall_tests
+        for_tests = _for_stall_tests(first) - self._stall_tests
         earned = SHARE * steps - self._scheduled - max(0.0, self._diagnoses - total) - max(0.0, -for_tests)
         if reason is ProbeReason.SCHEDULE:
             return max(0, int(earned))
@@ -152,3 +154,8 @@ class Account:
         effort = state["effort"]
         if effort is not None and effort["setting"] == setting:
             self.effort = Effort.from_dict(effort)
+
+
+def _for_stall_tests(first: int) -> float:
+    """Return the gradients for tests of the loss, next to a first diagnosis of this many; 0 where there is none."""
+    return max(first / STALL_TESTS, FEWEST_FOR_STALL_TESTS) if first else 0.0
