@@ -19,10 +19,12 @@ DIAGNOSES = 2
 """all diagnoses of a run together may compute this many times as much as the first one"""
 
 STALL_TESTS = 8
-"""tests whether the loss stands still may compute one gradient for this many of the first diagnosis, and beyond that
-what scheduled measurements leave"""
-FEWEST_FOR_STALL_TESTS = 16
+"""tests whether the loss stands still may compute one gradient for this many of the first diagnosis, beside
+`TEST_SHARE` and what scheduled measurements leave"""
+FEWEST_FOR_STALL_TESTS = 18
 """least gradients that these tests may compute, however small the first diagnosis is; enough for two of them"""
+TEST_SHARE = 0.005
+"""gradients that each optimizer step adds for these tests; with 1,800 steps, for one more of them"""
 
 
 class ProbeReason(Enum):
@@ -65,7 +67,8 @@ class Account:
     - Each later diagnosis, and the probes that follow an alarm, may use half of what is then left; a diagnosis that
       finishes an earlier one may use up to 125 of it in any case.
     - Scheduled measurements may compute 1% of the steps taken so far. Diagnoses may also use what is left of it, and
-      so may tests whether the loss stands still, which may compute an eighth of a diagnosis, at least 16, in any case.
+      so may tests whether the loss stands still, which may compute an eighth of a diagnosis, at least 18, and 0.5% of
+      the steps in any case.
 
     Without an effort nothing is limited.
     """
@@ -82,7 +85,7 @@ class Account:
             return None
         first = self.effort.gradients
         total = DIAGNOSES * first
-        for_tests = _for_stall_tests(first) - self._stall_tests
+        for_tests = _for_stall_tests(first, steps) - self._stall_tests
         earned = SHARE * steps - self._scheduled - max(0.0, self._diagnoses - total) - max(0.0, -for_tests)
         if reason is ProbeReason.SCHEDULE:
             return max(0, int(earned))
@@ -156,6 +159,6 @@ class Account:
             self.effort = Effort.from_dict(effort)
 
 
-def _for_stall_tests(first: int) -> float:
+def _for_stall_tests(first: int, steps: int) -> float:
     """Return the gradients for tests of the loss, next to a first diagnosis of this many; 0 where there is none."""
-    return max(first / STALL_TESTS, FEWEST_FOR_STALL_TESTS) if first else 0.0
+    return max(first / STALL_TESTS, FEWEST_FOR_STALL_TESTS) + TEST_SHARE * steps if first else 0.0

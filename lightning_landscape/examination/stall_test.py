@@ -27,8 +27,13 @@ SPACING = 0.05
 """share of the run between two copies, so that they reach back 15%"""
 BETWEEN_TESTS = 0.075
 """share of the run between two tests"""
+LONGEST_WAIT = 0.25
+"""share of the run after the first copy for which a diagnosis waits for the test; it takes 15% where noise hides the
+trend all the time, and somewhat longer where it does so now and then"""
 BATCHES = 6
 """most batches on which they are compared; their differences scatter so little that more would not help much"""
+PRICE = (COPIES + 1) * BATCHES // 3 + 1
+"""gradients that a test costs: a loss is a third of one, and one more shows that a loss can be computed again"""
 MAX_BYTES = 64 * 2**20
 """most bytes of all copies together, since they go into the user's checkpoints; without them there is no test"""
 
@@ -37,7 +42,8 @@ class StallTest:
     """Keeps copies of earlier weights while noise hides the trend of the loss, and compares them on the same batches.
 
     They are kept for a fifth of the run after noise has last hidden it: where the trend comes and goes in the noise, a
-    test is possible as soon as it is needed.
+    test is possible as soon as it is needed. Until then `Progress.awaits_test` holds, so that a run is not diagnosed
+    for what a test shows for a small part of the price.
 
     Args:
         probes: the probe that makes the comparison; none for no tests.
@@ -54,6 +60,8 @@ class StallTest:
         self._copies: dict[int, dict[str, Tensor]] = {}
         self._tested_at = 0
         self._needed_at: int | None = None
+        self._began_at: int | None = None
+        self._refused = False
 
     @torch.no_grad()
     def take(self, module: nn.Module, state: RunState) -> None:
@@ -65,6 +73,10 @@ class StallTest:
         else:
             state.progress.on_same_batches = None
         lately = self._needed_at is not None and state.step - self._needed_at <= (COPIES + 1) * spacing
+        possible = bool(self._probes) and not large and not self._refused
+        self._began_at = (state.step if self._began_at is None else self._began_at) if lately else None
+        waited = 0 if self._began_at is None else state.step - self._began_at
+        state.progress.awaits_test = possible and waited <= _steps(LONGEST_WAIT, state)
         if not self._probes or large or not lately:
             self._copies = {}
             return
@@ -87,7 +99,8 @@ class StallTest:
         """Compare the copies with the present weights, enter the result into the state, and return what was skipped."""
         self._tested_at = state.steps
         captures.end_probes()
-        if not self._limits.cover(host, ProbeReason.STALL_TEST, state.steps, BATCHES):
+        self._refused = not self._limits.cover(host, ProbeReason.STALL_TEST, state.steps, PRICE)
+        if self._refused:
             return {}
         points = {f"step {step}": copy for step, copy in self._copies.items() if step < state.step}
         steps = [*(step for step in self._copies if step < state.step), state.step]
@@ -107,13 +120,15 @@ class StallTest:
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins and tensors."""
         copies = {step: dict(copy) for step, copy in self._copies.items()}
-        return {"tested_at": self._tested_at, "needed_at": self._needed_at, "copies": copies}
+        times = {"tested_at": self._tested_at, "needed_at": self._needed_at, "began_at": self._began_at}
+        return {**times, "refused": self._refused, "copies": copies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self._tested_at = int(state.get("tested_at", 0))
         needed = state.get("needed_at", max(state.get("copies", {}), default=None))  # versions before 0.2 had none
         self._needed_at = None if needed is None else int(needed)
+        self._began_at, self._refused = state.get("began_at"), bool(state.get("refused", False))
         self._copies = {int(step): dict(resolved(copy)) for step, copy in state.get("copies", {}).items()}
 
 

@@ -12,7 +12,7 @@ HIGH = 0.7
 """share of its start above which the loss is diagnosed although noise hides whether it falls"""
 UNCLEAR, UNCLEAR_BUT_LOW, UNCLEAR_UNTESTED = 0.1, 0.2, 0.4
 """shares of the run after which it is diagnosed although noise hides whether the loss falls: a loss near its start, one
-with large steps, and one with large steps that has not been tested on the same batches yet"""
+with large steps, and one with large steps that was not tested on the same batches, and will not be soon"""
 TRAVEL_VERY_LARGE = 0.5
 """weights that move by half of their norm within 5% of the run do not settle, so no test is waited for"""
 
@@ -38,7 +38,8 @@ def is_unclear(progress: Progress, steps: int, start: float | None, *, certain: 
     high = start is not None and replace(level, start=start).share_of_start > HIGH
     travelled = progress.travelled or 0.0
     waits = progress.on_same_batches is None and travelled < TRAVEL_VERY_LARGE
-    far = passed >= (UNCLEAR_UNTESTED if waits else UNCLEAR_BUT_LOW) and travelled > TRAVEL_LARGE
+    long_enough = passed >= (UNCLEAR_UNTESTED if waits else UNCLEAR_BUT_LOW) and not (waits and progress.awaits_test)
+    far = long_enough and travelled > TRAVEL_LARGE
     return (progress.noise_hides and (high or far)) or (high and progress.hold == "solved")
 
 

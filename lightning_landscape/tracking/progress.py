@@ -64,14 +64,15 @@ class Progress:
         """why a stalled loss is not counted as a plateau now; None if no such reason was found"""
         self.on_same_batches: Trend | None = None
         """the latest trend from earlier weights to later ones on the same batches; None if there was no such test"""
+        self.awaits_test = False
+        """whether such a test will soon show what noise hides"""
         self.divergence: Divergence | None = None
         """the divergence of the loss; None if there is none, also after the loss has fallen below 3 times its start"""
         self.floor: float | None = 0.0
         """the lowest possible loss; None if it was not found, -inf if there is none: one is then assumed"""
         self._history, self._rates = LossHistory(horizon), LearningRates()
-        self._records = self._idle = 0
-        self._not_finite, self._not_finite_since, self._not_finite_loss = 0, 0, 0.0
-        self._began, self._plateau_level, self._plateau_error = 0, 0.0, 0.0
+        self._records = self._idle = self._not_finite = self._not_finite_since = self._began = 0
+        self._not_finite_loss = self._plateau_level = self._plateau_error = 0.0
 
     def update(self, record: StepRecord) -> None:
         """Add one optimizer step."""
@@ -180,18 +181,17 @@ class Progress:
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, as builtins: a resumed run gives the same results as one that was not stopped."""
         state = {name: getattr(self, name) for name in _OBSERVED}
-        readings = {name: getattr(self, name) for name in _READINGS}
-        state |= {name: None if reading is None else asdict(reading) for name, reading in readings.items()}
-        return {**state, "floor": self.floor, "rates": self._rates.state_dict(), "history": self._history.state_dict()}
+        state |= {name: None if (reading := getattr(self, name)) is None else asdict(reading) for name in _READINGS}
+        state |= {"floor": self.floor, "awaits_test": self.awaits_test}
+        return {**state, "rates": self._rates.state_dict(), "history": self._history.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what was observed; the horizon does not change, as in `LossHistory.load_state_dict`."""
         for name in _OBSERVED:
             setattr(self, name, state[name])
         for name, reading in _READINGS.items():
-            value = state.get(name)  # version 0.1 had no test on the same batches
-            setattr(self, name, None if value is None else reading(**value))
-        self.floor = state.get("floor", 0.0)  # version 0.1 measured all losses from 0
+            setattr(self, name, None if (value := state.get(name)) is None else reading(**value))
+        self.floor, self.awaits_test = state.get("floor", 0.0), state.get("awaits_test", False)  # 0.1 had neither
         self._history.load_state_dict(state["history"])
         if "rates" in state:
             self._rates.load_state_dict(state["rates"])

@@ -170,12 +170,19 @@ def test_scheduled_measurements_may_use_1_percent_of_the_steps_and_none_of_the_b
     assert account.allowance(ProbeReason.DIAGNOSIS, 2000) == 500
 
 
-@pytest.mark.parametrize(("gradients", "for_tests"), [(0, 0), (60, 16), (125, 16), (500, 62), (1500, 187)])
+@pytest.mark.parametrize(("gradients", "for_tests"), [(0, 0), (60, 18), (125, 18), (500, 62), (1500, 187)])
 def test_tests_of_the_loss_may_use_an_eighth_of_a_diagnosis_and_enough_for_two_where_it_is_small(gradients, for_tests):
     account = new_account(gradients)
     assert account.allowance(ProbeReason.STALL_TEST, steps=0) == for_tests
     account.spend(ProbeReason.STALL_TEST, for_tests)
     assert account.allowance(ProbeReason.STALL_TEST, steps=0) == 0
+
+
+def test_in_a_long_run_tests_of_the_loss_may_also_use_half_a_percent_of_the_steps():
+    account = new_account(60)
+    account.spend(ProbeReason.SCHEDULE, 100)
+    account.spend(ProbeReason.STALL_TEST, 18)
+    assert account.allowance(ProbeReason.STALL_TEST, steps=10_000) == 50
 
 
 def test_in_a_long_run_a_late_plateau_has_the_full_budget_again():

@@ -59,6 +59,24 @@ def test_a_result_counts_only_while_noise_hides_the_trend(taken):
     assert seen.progress.on_same_batches is None
 
 
+def test_a_diagnosis_waits_for_a_test_until_a_quarter_of_the_run_after_noise_first_hid_the_trend(taken):
+    waits = {}
+    for step in range(0, 401, 10):
+        state = state_at(step)
+        taken([]).take(nn.Linear(2, 2), state)
+        waits[step] = state.progress.awaits_test
+    assert [step for step, waiting in waits.items() if waiting] == list(range(0, 251, 10))
+
+
+def test_nothing_waits_for_a_test_that_cannot_be_made():
+    limits = Limits("standard", None, limits_schedule=True)
+    state = state_at(0)
+    StallTest((), limits, None).take(nn.Linear(2, 2), state)
+    assert not state.progress.awaits_test
+    StallTest((same_batches,), limits, None).take(nn.Linear(4096, 2048), state)
+    assert not state.progress.awaits_test
+
+
 def test_a_test_that_is_loaded_goes_on_as_if_it_had_not_stopped(taken):
     test = taken(range(0, 101, 10))
     loaded = StallTest((same_batches,), Limits("standard", None, limits_schedule=True), None)
