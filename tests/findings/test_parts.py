@@ -158,6 +158,24 @@ def test_after_learning_the_trial_with_all_weights_must_lower_the_loss(level, ga
     assert weight(finders.zero_learning_rate, still, level) == "note"
 
 
+@pytest.mark.parametrize(
+    ("share", "level", "gain", "proven", "expected"),
+    [
+        (0.8, HALF, -0.7, True, "evidence"),
+        (0.8, HALF, -0.7, False, "note"),
+        (0.8, HALF, -0.1, True, "note"),
+        (0.8, SOLVED, -0.7, True, "note"),
+        (0.45, HALF, -0.7, True, "note"),
+    ],
+)
+def test_a_trial_that_makes_the_loss_worse_does_not_excuse_a_rate_of_0_for_most_of_the_model(
+    share, level, gain, proven, expected
+):
+    still, plateau = parts(replace(STILL, share=share)), replace(PLATEAU, proven=proven)
+    readings = plateau, replace(STALLED, margin=0.5), still, level, trials(adam=gain)
+    assert weight(finders.zero_learning_rate, *readings) == expected
+
+
 def test_a_small_part_or_parts_that_were_read_before_the_plateau_are_a_note():
     assert weight(finders.zero_learning_rate, parts(replace(STILL, share=0.3)), NOTHING) == "note"
     assert weight(finders.zero_learning_rate, parts(STILL, step=100), NOTHING) == "note"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from lightning_landscape.diagnosis.findings.schedule import rate_of_zero
 from lightning_landscape.diagnosis.learning import gains_nothing, has_fallen, is_far_above_zero, on_plateau
+from lightning_landscape.diagnosis.proof import proven
 from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_LARGE, PARAMETERS_UNREACHED
 from lightning_landscape.evidence import (
     Cause,
@@ -203,7 +204,8 @@ def _holds_back(evidence: Evidence, parts: Parts, share: float) -> bool:
 
     The run's own optimizer must gain nothing. If the loss has fallen, then besides Adam, which moves all trainable
     parameters, must lower the loss of a copy: clearly where most of the model stands still and the loss is far above
-    zero, else by a lot.
+    zero, else by a lot. Where most of the model stands still, a trial of Adam that makes the loss worse says nothing,
+    since its rate is too large for some models.
     """
     if share <= PARAMETERS_UNREACHED or not on_plateau(evidence, parts) or not gains_nothing(evidence):
         return False
@@ -211,6 +213,8 @@ def _holds_back(evidence: Evidence, parts: Parts, share: float) -> bool:
     if trials is None or not has_fallen(evidence):
         return not has_fallen(evidence)
     clear = share > HALF_OF_THE_MODEL and is_far_above_zero(evidence)
+    if clear and proven(evidence) and trials.gain("adam") < -GAIN_CLEAR:
+        return True
     return trials.gain("adam") - max(0.0, trials.own_at_any_rate) > (GAIN_CLEAR if clear else GAIN_LARGE)
 
 
