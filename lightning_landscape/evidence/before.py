@@ -78,7 +78,7 @@ class WeightHistory:
     reach: float | None = None
     """largest distance of a sample from the present weights, over the norm of these; None if there is no sample"""
     step_length: float | None = None
-    """mean of |Δw|/|w| of a single step; None if it was not measured"""
+    """a typical |Δw|/|w| of a single step, whatever a spike among them; None if it was not measured"""
     fastest_step: int | None = None
     """optimizer step after the best weights at which the weights had moved fastest; None if it is unknown"""
     fastest: float | None = None

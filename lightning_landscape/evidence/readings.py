@@ -134,7 +134,7 @@ class UpdateStatistics:
     """How far the optimizer moves the weights, and which parameters it does not move."""
 
     update_ratio: float | None
-    """mean of |Δw|/|w| over single steps; None if it was not measured"""
+    """a typical |Δw|/|w| of a single step; None if it was not measured"""
     travelled: float | None
     """Σ|Δw|/max(|w|, 1) over 5% of the run: all updates as a multiple of the weights; None if it was not measured"""
     no_grad_share: float

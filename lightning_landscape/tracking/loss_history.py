@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil, isfinite, sqrt
+from statistics import median
 from typing import Any, NamedTuple
 
 from lightning_landscape.evidence import LossLevel
@@ -188,16 +189,16 @@ class LossHistory:
         return 0.0 if floor is None or (positive and floor < 0 <= best) else floor
 
     def movement(self, count: int) -> tuple[float, float] | None:
-        """Return the means of |Δw|/max(|w|, 1) and of |Δw|/|w| per step over the last `count` blocks.
+        """Return the mean of |Δw|/max(|w|, 1) per step over the last `count` blocks, and a typical |Δw|/|w|.
 
-        None if no update was measured in them.
+        The latter is the median over the blocks: after a spike of the learning rate, the mean would be that of the few
+        steps of the spike. None if no update was measured.
         """
-        recent = self.recorded[-count:]
-        measured = sum(recorded.measured for recorded in recent)
-        if not measured:
+        recent = [recorded for recorded in self.recorded[-count:] if recorded.measured]
+        if not recent:
             return None
-        travelled, ratio = sum(r.travelled for r in recent), sum(r.update_ratio for r in recent)
-        return travelled / measured, ratio / measured
+        travelled = sum(r.travelled for r in recent) / sum(r.measured for r in recent)
+        return travelled, median(r.update_ratio / r.measured for r in recent)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, as builtins."""

@@ -175,7 +175,7 @@ class Progress:
 
     @property
     def update_ratio(self) -> float | None:
-        """Mean of |Δw|/|w| per step over the last 5% of the run; None if it was not measured."""
+        """A typical |Δw|/|w| of a step in the last 5% of the run; None if it was not measured."""
         return None if (updates := self._history.movement(SHORT_WINDOW)) is None else updates[1]
 
     def state_dict(self) -> dict[str, Any]:

@@ -80,3 +80,15 @@ def test_updates_that_are_not_finite_are_ignored():
     first = history.recorded[0]
     assert (first.travelled, first.update_ratio, first.measured) == (0.5 + 3.0, 0.5, 2)
     assert first.block.sampled == 0
+
+
+def test_a_typical_step_is_not_that_of_a_short_spike_of_the_learning_rate():
+    history = LossHistory(1000)
+    for step in range(100):
+        history.add(step, 1.0, 0.1, predicted=float("nan"))
+        history.add_movement(0.1 if 50 <= step < 60 else 0.001, 1.0)
+        if history.full:
+            history.close()
+    travelled, typical = history.movement(10)
+    assert travelled > 0.01
+    assert typical == pytest.approx(0.001)
