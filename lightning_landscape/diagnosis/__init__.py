@@ -12,7 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from lightning_landscape.diagnosis import data_causes, restarts, setup_causes, surface_causes, without_cause
+from lightning_landscape.diagnosis import (
+    data_causes,
+    growing_loss,
+    restarts,
+    setup_causes,
+    surface_causes,
+    without_cause,
+)
 from lightning_landscape.diagnosis.findings import FINDERS as FINDERS
 from lightning_landscape.diagnosis.findings import Finder as Finder
 from lightning_landscape.diagnosis.findings import by_finding as by_finding
@@ -26,9 +33,9 @@ Detector: TypeAlias = Callable[[Evidence], Verdict | None]
 """A function that takes the evidence and returns a verdict, or None if it finds nothing or lacks a measurement."""
 
 DETECTORS: tuple[Detector, ...] = (
-    setup_causes.diverged,
+    growing_loss.diverged,
     by_finding,
-    setup_causes.uphill,
+    growing_loss.uphill,
     restarts.smaller_rate_better,
     setup_causes.dead,
     setup_causes.not_updating,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from lightning_landscape._text import percent
-from lightning_landscape.diagnosis.findings import of_divergence
 from lightning_landscape.diagnosis.learning import (
     best_is_worse_than_start,
     has_fallen,
@@ -17,7 +15,6 @@ from lightning_landscape.diagnosis.thresholds import (
     ELAPSED_LATE,
     GAIN_CLEAR,
     GAIN_LARGE,
-    GAIN_WAY_DOWN,
     LEFT_BY_DECAY_SMALL,
     PARAMETERS_FROZEN,
     PARAMETERS_UNREACHED,
@@ -37,7 +34,6 @@ from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import (
     Activity,
     Cause,
-    Divergence,
     Evidence,
     GradientScale,
     InputUse,
@@ -45,7 +41,6 @@ from lightning_landscape.evidence import (
     Parts,
     Schedule,
     StartingPoint,
-    Trend,
     Trials,
     UpdateStatistics,
     Verdict,
@@ -56,39 +51,6 @@ GROWN = 3.0
 on about ten times as much as at the start"""
 PART_OF_THE_MODEL = 0.1
 """share of the model above which weights that have grown are worth a test"""
-
-
-def diverged(evidence: Evidence) -> Verdict | None:
-    """Return `diverged` if the loss is not finite or grows without bound."""
-    divergence = evidence.get(Divergence)
-    if divergence is None:
-        return None
-    return verdict_of(evidence, Cause.DIVERGED, divergence.sentence, finding=of_divergence(evidence))
-
-
-def uphill(evidence: Evidence) -> Verdict | None:
-    """Return `diverged` if the optimizer's steps raise the loss while a step against the gradient lowers it.
-
-    A sign is then wrong in the loss, in the gradient or in the optimizer. At a tenth of the learning rate the steps
-    must raise the loss less, but still raise it.
-    """
-    trend, trials = evidence.get(Trend), evidence.get(Trials)
-    if trend is None or trials is None or not 0 < trend.margin < -trend.progress:
-        return None
-    downhill, tenth = trials.gain("line search"), trials.gain("learning rate x0.1")
-    if share_of_start(evidence) <= 1.0 or downhill < GAIN_WAY_DOWN:
-        return None
-    if trials.own > -GAIN_WAY_DOWN or not trials.own < tenth < 0:
-        return None
-    return verdict_of(
-        evidence,
-        Cause.DIVERGED,
-        f"The optimizer's steps raise the loss by {percent(-trials.own)}, and by {percent(-tenth)} at a tenth of the "
-        f"learning rate, but a step against the gradient lowers it by {percent(downhill)} (threshold "
-        f"{GAIN_WAY_DOWN:.0%}).",
-        particular="check the signs of the loss, of the gradient and of the optimizer's step: one of them is wrong, as "
-        "with a score that is to grow, `loss = -score`.",
-    )
 
 
 def dead(evidence: Evidence) -> Verdict | None:

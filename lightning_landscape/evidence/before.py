@@ -25,6 +25,9 @@ class BeforeAndAfter:
     """standard error of ``now - best``, from the differences of single batches; None for a single batch"""
     batches: int = 1
     """number of batches"""
+    best_now: float | None = None
+    """mean loss of the best trainable weights beside the frozen ones of now, such as those of a target network; None if
+    the frozen weights are those of then"""
     moved: float = 0.0
     """|w - w_best|/|w_best|, how far the present weights are from the best ones; inf if the best ones are 0"""
     dead: float = 0.0
@@ -50,6 +53,19 @@ class BeforeAndAfter:
     def lost(self) -> float:
         """By how much the present weights are worse than the best ones, in units of the loss; negative if better."""
         return self.now - self.best
+
+    @property
+    def best_beside_frozen(self) -> float:
+        """Mean loss of the best trainable weights beside the present frozen ones."""
+        return self.best if self.best_now is None else self.best_now
+
+    @property
+    def changed_around(self) -> bool:
+        """Whether the best trainable weights do no better now: the data or the targets have changed, not these weights.
+
+        Two standard errors count as no difference.
+        """
+        return self.now - self.best_beside_frozen <= 2 * (self.error or 0.0)
 
     @property
     def lost_share(self) -> float | None:

@@ -22,7 +22,7 @@ from lightning_landscape.examination.naming import name_of, notes_on_skipped
 from lightning_landscape.examination.own_scalars import own_scalars
 from lightning_landscape.examination.plateau_memory import PlateauMemory
 from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
-from lightning_landscape.examination.replay import Replay
+from lightning_landscape.examination.replay import Replay, grows
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
 from lightning_landscape.examination.snapshots import DEFAULT_BYTES, Snapshots, weights_of
@@ -147,7 +147,7 @@ class Examination:
     def due_probes(self, state: RunState) -> tuple[Probe, ...]:
         """Return the probes that are due: all of them for a stalled loss, else those of the schedule."""
         if self.replay.due(state):
-            return self.replay.probes
+            return self.replay.probes_for(state)
         if state.stalled and (self._probes or self._scheduled):
             return distinct((*self._probes, *self._follow_up.probes, *self._scheduled))
         return distinct(self._scheduled) if self.schedule.due(state.steps) else ()
@@ -214,8 +214,8 @@ class Examination:
         runner.run(
             probes,
             self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
-            lambda: self.snapshots.points(weights_of(host.module), by_step=replays),
-            lambda probe, so_far: self._is_due(probe, state, so_far),
+            lambda: self.snapshots.points(weights_of(host.module), by_step=replays and not grows(state)),
+            lambda probe, so_far: replays or self._is_due(probe, state, so_far),
             lambda probe: diagnosing and probe not in self._probes,
         )
         readings = runner.readings

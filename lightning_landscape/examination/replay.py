@@ -1,4 +1,4 @@
-"""When training steps are evaluated once more, to find what made the loss not finite."""
+"""What is measured when the loss has diverged: what made it infinite or NaN, or whether only the data have changed."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ from collections.abc import Sequence
 
 from lightning_landscape.examination.captures import Captures
 from lightning_landscape.examination.run_state import RunState
+from lightning_landscape.probes import before_and_after
 from lightning_landscape.surface import Probe
 
 
 class Replay:
-    """Lets the verdict on a loss that is not finite wait for one check, until batches are captured for its probes.
+    """Lets the verdict on a divergence wait for one check, until batches are captured for its probes.
+
+    Training steps are evaluated once more to find what made the loss infinite or NaN. If it grows without bound, the
+    present weights are compared with earlier ones.
 
     Args:
-        probes: the probes that find the reason; with none of them, the verdict does not wait.
+        probes: the probes that find what is not finite; with none of them, no verdict waits.
         captures: captures the batches.
     """
 
     def __init__(self, probes: Sequence[Probe], captures: Captures) -> None:
         self.probes, self._captures = tuple(probes), captures
 
+    def probes_for(self, state: RunState) -> tuple[Probe, ...]:
+        """Return the probes for the present divergence."""
+        return (before_and_after,) if grows(state) else self.probes
+
     def begins(self, state: RunState) -> bool:
-        """Return whether batches are captured up to the next check: the latest loss is not finite, without verdict."""
+        """Return whether batches are captured up to the next check: the loss has diverged, or its last value is NaN."""
         begins = state.progress.divergence is None and not state.progress.finite
         return bool(self.probes) and (begins or _lacks_verdict(state))
 
@@ -35,7 +43,11 @@ class Replay:
         return state.diverged and not waits
 
 
+def grows(state: RunState) -> bool:
+    """Return whether the loss grows without bound and is still finite."""
+    return state.progress.divergence is not None and state.progress.divergence.finite
+
+
 def _lacks_verdict(state: RunState) -> bool:
-    """Return whether the loss has stopped being finite and no verdict says so yet."""
-    divergence = state.progress.divergence
-    return state.diverged and divergence is not None and not divergence.finite
+    """Return whether the loss has diverged and no verdict says so yet."""
+    return state.diverged and state.progress.divergence is not None

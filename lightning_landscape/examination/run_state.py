@@ -53,10 +53,8 @@ class RunState:
         start: FitStart | None = None,
         metrics: Declared | None = None,
     ) -> None:
-        self.progress = Progress(horizon)
-        self.gradients = GradientNorms(groups)
-        self.readings = ReadingsLog()
-        self.document = RunDocument()
+        self.progress, self.gradients = Progress(horizon), GradientNorms(groups)
+        self.readings, self.document = ReadingsLog(), RunDocument()
         self.verdicts: list[Verdict] = []
         self.remedy_outcomes: list[RemedyOutcome] = []  # of the remedies for each alarm, in order
         self.scalars: dict[str, float] = {}  # the latest ones of the user's own readings, by name
@@ -64,15 +62,14 @@ class RunState:
         self.start = FitStart() if start is None else start
         self.steps = self.step = 0
         """number of optimizer steps so far, and the loggers' x of the latest one"""
-        self.status = "running"
-        """"running", "ended", or for example "stopped by KeyError"; a fit that resumes is running again"""
+        self.status = "running"  # or "ended", or for example "stopped by KeyError"; a fit that resumes is running again
         self.judged_at: int | None = None  # `steps` at the last diagnosis of this plateau; None before the first
+        self.judged_divergence: int | None = None  # first step of the divergence at the last diagnosis
         self.judgements = 0  # number of diagnoses of the present plateau; each doubles the time to the next
         self.judged_proven = self.judged_stalled = False  # at the last diagnosis: a proven plateau, and any plateau
         self.optimizer_count = 1  # that step; with several, only a divergence and what `players` shows are judged
-        self.players = PlayerCourses()
+        self.players, self.coverage = PlayerCourses(), OptimizerCoverage()
         self.no_grad_share = 0.0  # of the optimizers' parameters, those without a gradient at the last measured step
-        self.coverage = OptimizerCoverage()
         self.host_readings: tuple[object, ...] = ()  # the latest ones of optimizers, schedulers and parameters
         self.kept_gradients: KeptGradients | None = None  # an optimizer whose gradients are never zeroed
         self.recent_losses = MeanLoss()  # since the weights were last copied
@@ -149,7 +146,8 @@ class RunState:
     def postpone(self) -> None:
         """Leave the present plateau without a verdict until its next diagnosis is due."""
         self.judgements = 1 if self.judged_at is None else self.judgements + 1
-        self.judged_at = self.steps
+        self.judged_at, divergence = self.steps, self.progress.divergence
+        self.judged_divergence = None if divergence is None else divergence.step
         self.judged_proven, self.judged_stalled = self.progress.proven, self.progress.stalled
 
     def judge(self, verdict: Verdict) -> bool:
@@ -197,7 +195,8 @@ class RunState:
         divergence = self.progress.divergence
         if divergence is None or (divergence.finite and self.optimizer_count > 1):
             return False
-        return all(verdict.cause is not Cause.DIVERGED for verdict in self.verdicts)
+        judged = divergence.finite and divergence.step == self.judged_divergence
+        return not judged and all(verdict.cause is not Cause.DIVERGED for verdict in self.verdicts)
 
     def evidence(self, readings: Sequence[object] = ()) -> Evidence:
         """Return all that is known at this step, with these readings of probes."""
@@ -253,7 +252,7 @@ class RunState:
             "players": self.players.state_dict(),
             "scalars": dict(self.scalars),
             "announced_codes": list(self.announced_codes),
-            **{name: getattr(self, name) for name in ("steps", "step", "no_grad_share")},
+            **{name: getattr(self, name) for name in ("steps", "step", "no_grad_share", "judged_divergence")},
             **{name: getattr(self, name) for name in ("judged_at", "judged_proven", "judged_stalled", "judgements")},
         }
 
@@ -276,5 +275,6 @@ class RunState:
         self.scalars = {str(name): float(value) for name, value in state["scalars"].items()}
         self.announced_codes = [str(code) for code in state["announced_codes"]]
         self.steps, self.step, self.judgements = (int(state[name]) for name in ("steps", "step", "judgements"))
-        self.judged_at, self.judged_stalled = state["judged_at"], bool(state.get("judged_stalled", True))
+        self.judged_at, self.judged_divergence = state["judged_at"], state.get("judged_divergence")
+        self.judged_stalled = bool(state.get("judged_stalled", True))
         self.judged_proven, self.no_grad_share = bool(state["judged_proven"]), float(state["no_grad_share"])

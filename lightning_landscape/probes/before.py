@@ -24,7 +24,7 @@ def _cost(surface: LossSurface) -> float:
     """Return the most forward passes, at three points and of the activations at two of them, in gradients."""
     if "best" not in surface.anchors:
         return 0.0
-    points = 2 + ("initial" in surface.anchors)
+    points = 2 + ("initial" in surface.anchors) + bool(_frozen(surface))
     return points * len(_losses(surface)) / 3 + (0.0 if surface.run.activations is None else surface.loss_cost(2))
 
 
@@ -32,7 +32,8 @@ def _cost(surface: LossSurface) -> float:
 def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
     """Return the losses, activations and norms of the best weights so far and the present ones; None without the best.
 
-    All losses are taken on the latest batches, one by one, so that their differences have an error. Activations are
+    All losses are taken on the latest batches, one by one, so that their differences have an error. Where weights that
+    are frozen have changed, the loss is also taken with their present values beside the best ones. Activations are
     compared only where the best weights do better by more than that error.
     """
     if "best" not in surface.anchors:
@@ -41,7 +42,9 @@ def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
     now, norms = [loss_value(loss, surface.here) for loss in losses], _norms(surface.here)
     with surface.at_anchor("best") as best:
         at_best = [loss_value(loss, best) for loss in losses]
-        norms_at_best = _norms({name: best[name] for name in surface.here})
+        trained = {name: best[name] for name in surface.here}
+        norms_at_best = _norms(trained)
+        best_now = _mean([loss_value(loss, trained) for loss in losses]) if _frozen(surface) else None
         moved = math.hypot(*(float(tensor_norms([surface.here[name] - best[name]])) for name in surface.here))
     start, norms_at_start = None, {}
     if "initial" in surface.anchors:
@@ -58,6 +61,7 @@ def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
         start=start,
         error=error,
         batches=len(losses),
+        best_now=best_now,
         moved=moved / size if size else math.inf,
         dead=dead[1],
         dead_at_best=dead[2],
@@ -73,6 +77,11 @@ def before_and_after(surface: LossSurface) -> BeforeAndAfter | None:
 
 def _losses(surface: LossSurface) -> Sequence[Callable[[Params], Tensor]]:
     return surface.batch_losses[-LATEST:] or (surface.loss,)
+
+
+def _frozen(surface: LossSurface) -> Params:
+    """Return the weights of the best point that have changed since and require no gradient now."""
+    return {} if surface.run.frozen_since is None else surface.run.frozen_since("best")
 
 
 def _grown_shares(surface: LossSurface) -> tuple[tuple[str | None, float, float], ...]:

@@ -833,6 +833,26 @@ def test_a_verdict_has_its_step_the_start_of_the_plateau_and_its_evidence(change
     assert verdict.stuck is (verdict.cause not in {Cause.SETTLED, Cause.SCHEDULED_END})
 
 
+@pytest.mark.parametrize(
+    ("best", "best_now", "error", "cause"),
+    [
+        (0.3, None, 0.1, Cause.DIVERGED),  # the earlier weights do better on the present batches
+        (8.9, None, 0.1, Cause.UNDECIDED),
+        (8.9, None, 0.01, Cause.DIVERGED),
+        (0.3, 20.0, 0.1, Cause.UNDECIDED),  # a target network has changed
+        (20.0, 0.3, 0.1, Cause.DIVERGED),
+    ],
+)
+def test_a_growing_loss_is_no_alarm_where_earlier_weights_do_no_better_on_the_present_batches(
+    best, best_now, error, cause
+):
+    before = BeforeAndAfter(now=9.0, best=best, start=2.3, error=error, batches=4, best_now=best_now)
+    verdict = diagnose(Evidence(Divergence(step=80, finite=True, start=2.3, now=9.0), before))
+    assert (verdict.cause, verdict.stuck) == (cause, cause is Cause.DIVERGED)
+    nan = diagnose(Evidence(Divergence(step=80, finite=False, start=2.3, now=math.nan), before))
+    assert nan.cause is Cause.DIVERGED
+
+
 def test_the_reason_of_a_divergence_does_not_include_the_trend():
     assert "fallen" not in diagnose(BASE.including(NAN)).reason
 

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lightning as L
 import pytest
+import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from lightning_landscape import Cause, LandscapeMonitor
-from lightning_landscape.evidence import NotFinite
+from lightning_landscape.evidence import BeforeAndAfter, NotFinite
 from tests.faults.runs import Net, Stuck, bits, fit, trace, warnings_of
 from tests.ranks import TIMEOUT_SECONDS
 from tests.saving import SaveAt
@@ -130,6 +132,62 @@ def test_an_early_stop_on_nan_keeps_the_verdict(tmp_path):
     warnings_of(lambda: fit(Logs(), monitor, stop, steps=60))
     assert monitor._state.steps == 32
     assert [verdict.cause for verdict in monitor.verdicts] == [Cause.DIVERGED]
+
+
+class LearnsFromItself(L.LightningModule):
+    """A value that is to exceed its own frozen copy by a growing amount: a healthy run whose loss grows."""
+
+    follows = True
+
+    def __init__(self):
+        super().__init__()
+        self.value, self.copy = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1).requires_grad_(requires_grad=False)
+
+    def on_train_batch_start(self, batch, batch_idx):
+        if self.global_step % 10 == 0:
+            self.copy.load_state_dict(self.value.state_dict())
+
+    def training_step(self, batch, batch_idx):
+        target = self.copy(batch[0]) + 1.02**self.global_step if self.follows else batch[1]
+        return ((self.value(batch[0]) - target) ** 2).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Explodes(LearnsFromItself):
+    """The same network with fixed targets, and with steps that are a little too large."""
+
+    follows = False
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+def of_growing_loss(module, **settings):
+    torch.manual_seed(0)
+    inputs = torch.randn(400, 8, 1, generator=torch.Generator().manual_seed(0))
+    batches = [(x, 3 * x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))) for x in inputs]
+    monitor = LandscapeMonitor(max_batches=4)
+    trainer = L.Trainer(
+        max_steps=400, callbacks=[monitor], accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    warnings_of(lambda: trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=None), **settings))
+    assert not monitor._guard.failures
+    return monitor
+
+
+def test_a_loss_that_grows_because_its_targets_grow_is_no_alarm():
+    monitor = of_growing_loss(LearnsFromItself())
+    assert monitor._state.progress.divergence.finite
+    assert not any(verdict.stuck for verdict in monitor.verdicts)
+
+
+def test_a_loss_that_grows_because_the_steps_are_too_large_is_an_alarm():
+    monitor = of_growing_loss(Explodes())
+    assert [verdict.cause for verdict in monitor.verdicts if verdict.stuck] == [Cause.DIVERGED]
+    assert monitor.verdict.evidence.get(BeforeAndAfter).lost > 1000
 
 
 def test_anomaly_detection_ends_the_run_with_its_own_error():

@@ -1,5 +1,7 @@
 """The best weights and the present ones on the same batches, on losses in closed form."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -36,6 +38,17 @@ def test_losses_are_those_of_the_same_batches_and_their_difference_has_an_error(
 def test_a_constant_in_the_loss_does_not_change_the_share_that_is_lost():
     shifted = surface([4.0], {"initial": [5.0], "best": [1.0]})
     assert before_and_after(shifted).lost_share == pytest.approx(0.75)
+
+
+def test_beside_frozen_weights_of_now_the_best_weights_may_do_no_better_as_with_a_target_network():
+    def loss(point):  # the distance of the network's value from that of its frozen target network
+        return (point["net.w"] - point.get("target.w", torch.tensor([9.0]))).abs().sum()
+
+    frozen = surface([5.0], {"best": [1.0]}, frozen_since=lambda name: {"target.w": torch.tensor([1.0])})
+    reading = before_and_after(replace(frozen, loss=loss, batch_losses=(loss,)))
+    assert (reading.now, reading.best, reading.best_beside_frozen) == (4.0, 0.0, 8.0)
+    assert reading.changed_around
+    assert not before_and_after(surface([5.0], {"best": [1.0]})).changed_around
 
 
 def test_norms_are_those_of_the_groups():

@@ -148,7 +148,7 @@ def data_changed(evidence: Evidence) -> Finding | None:
 def _lost(evidence: Evidence, before: BeforeAndAfter, least: float = LOST_SHARE) -> bool:
     """Return whether the best weights had clearly gained, and this share of it is lost on the present batches."""
     share, level = before.lost_share, evidence.get(LossLevel)
-    if share is None or share < least or level is None or level.start_spread is None:
+    if share is None or share < least or level is None or level.start_spread is None or before.changed_around:
         return False
     error = before.error if before.error is not None else level.spread
     clear = before.lost / share > FALL_IN_STANDARD_DEVIATIONS * level.start_spread
