@@ -35,7 +35,8 @@ class CurvatureMonitor(Monitor):
     which are about two gradients each.
 
     Args:
-        every_n_steps: optimizer steps between two measurements; None for a tenth of the run.
+        every_n_steps: optimizer steps between two measurements; None for a tenth of the run or, in one of fewer than
+            5,000 steps, 500 steps or a third of it.
         iterations: most Hessian-vector products for the extreme eigenvalues of one measurement.
         max_batches: probes evaluate the loss on at most this many of the latest batches.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be repeated.

@@ -33,7 +33,8 @@ class LossInterpolationMonitor(Monitor):
 
     Args:
         anchors: where lines start: "initial", "previous" (at the last evaluation), "best", or checkpoint files.
-        every_n_steps: optimizer steps between two evaluations; None for a tenth of the run.
+        every_n_steps: optimizer steps between two evaluations; None for a tenth of the run or, in one of fewer than
+            5,000 steps, 500 steps or a third of it.
         num_points: number of points from the anchor to the present weights; one more is a step beyond them.
         max_batches: the loss is a mean over at most this many of the latest batches.
         loss_fn: ``loss_fn(module, batch)`` in place of `training_step`, for modules whose step cannot be repeated.

@@ -78,7 +78,9 @@ class LandscapeMonitor(Monitor):
             many steps. It is an alarm if it has never improved, or has lost what it had gained. While it improves, a
             training loss that stands still is no alarm.
         mode: "min" if the metric should fall, "max" if it should rise; a list for several metrics of both kinds.
-        every_n_steps: optimizer steps between two evaluations of the loss along lines; None for a tenth of the run.
+        every_n_steps: optimizer steps between two evaluations of the loss along lines; None for a tenth of the run or,
+            in one of fewer than 5,000 steps, 500 steps or a third of it; an evaluation then waits until 1% of the steps
+            so far are as many as the gradients that it takes.
         anchors: where the lines start: "initial", "previous", "best", or paths of checkpoint files.
         num_points: number of points on a line from the anchor to the present weights.
         max_batches: probes evaluate the loss on at most this many of the latest batches.

@@ -67,7 +67,7 @@ VERB = Verb(
     name="report",
     help="write one HTML file on watched runs",
     description="Writes one HTML file with the runs that LandscapeMonitor has watched, from TensorBoard's event files. "
-    "The file needs no network. Runs with an alarm come first; a run that was killed has no news.",
+    "The file needs no network. Runs with an alarm come first. A run that was killed is shown as of its last record.",
     examples=[
         Example("landscape report lightning_logs -o report.html", "all runs below a directory"),
         Example(

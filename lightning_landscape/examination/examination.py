@@ -47,7 +47,7 @@ class Examination:
         first_look: run on one batch after the first optimizer step, to find mistakes in the wiring.
         replay: run once when the loss is not finite any more, on batches after that, to find the reason.
         follow_up: run after the others, once for each plateau with an alarm, to show the plateau and to try changes.
-        every_n_steps: optimizer steps between two scheduled measurements; None for a tenth of the run.
+        every_n_steps: optimizer steps between two scheduled measurements; None as in `LandscapeMonitor`.
         anchors: names of the anchors: "initial", "previous", "best", or paths of checkpoint files.
         max_batches: the largest number of batches that are captured for the probes.
         loss_fn: computes the loss in place of `training_step`.

@@ -68,14 +68,13 @@ class Limits:
 
     def cover(self, host: Host, reason: ProbeReason, steps: int, price: int) -> bool:
         """Return whether probes at this price may begin now, the same on every rank; if not, a note says so."""
-        scheduled = reason in (ProbeReason.SCHEDULE, ProbeReason.STALL_TEST)
         what = NAMES.get(reason, "another diagnosis")
         if self._unlimited(reason) or host.from_first_rank(self.account.can_afford(reason, steps, price)):
             self.left_out.pop(what, None)
             return True
         too_little = "1% of the steps so far are too few gradients", "every_n_steps=..."
         used_up = "the budget of this run is used up", self.account.larger_effort
-        self.left_out[what] = too_little if scheduled else used_up
+        self.left_out[what] = too_little if reason is ProbeReason.SCHEDULE else used_up
         return False
 
     def spending(self, reason: ProbeReason, steps: int, budget: Budget | None) -> Spending:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -407,6 +408,16 @@ def test_pictures_during_the_run_are_rarer_where_steps_are_fast():
     every = [Effort.chosen("auto", seconds).picture_every_n_steps for seconds in (0.001, 0.01, 0.1, 1.0, 100.0)]
     assert every == [65536, 8192, 1024, 64, 1]
     assert all(a > b for a, b in itertools.pairwise(every))
+
+
+def test_a_test_of_the_loss_that_is_left_out_names_the_effort_and_lines_that_are_left_out_their_interval():
+    limits, host = Limits("standard", None, limits_schedule=True), SimpleNamespace(from_first_rank=lambda value: value)
+    limits.account = new_account()
+    limits.account.spend(ProbeReason.STALL_TEST, 62)
+    assert not limits.cover(host, ProbeReason.STALL_TEST, 100, 9)
+    assert not limits.cover(host, ProbeReason.SCHEDULE, 100, 5)
+    assert limits.left_out[NAMES[ProbeReason.STALL_TEST]][1] == "effort='thorough'"
+    assert limits.left_out[NAMES[ProbeReason.SCHEDULE]][1] == "every_n_steps=..."
 
 
 def test_what_is_left_out_is_said_once():
