@@ -28,16 +28,18 @@ class Asking:
     """The question that a fit is about to answer."""
 
     def __init__(self) -> None:
-        self._asked, self._checks = Asked(), 0
+        self._asked, self._checks, self._open = Asked(), 0, False
         self._verdict: Verdict | None = None
 
     def look(self, folder: Path | None) -> float:
         """Return whether there is a new question, as a number for `enter`; on ranks without a directory there is none.
 
+        A question that comes while another one is open stays where it is until that one is answered.
+
         Args:
             folder: the directory of the run's events; None on all ranks but rank 0.
         """
-        if folder is None or (asked := take_question(folder)) is None:
+        if folder is None or self._open or (asked := take_question(folder)) is None:
             return float(NO_QUESTION)
         self._asked = asked
         return float(asked.number)
@@ -54,7 +56,7 @@ class Asking:
         elif round(number) == UNLESS_IT_FALLS and state.progress.falls:
             self._answer(reporter, state, FALLS)
         else:
-            state.asked = True
+            state.asked = self._open = True
 
     def heard(self, verdict: Verdict | None, state: RunState) -> Verdict | None:
         """Take the verdict of a diagnosis; return it if the run itself is to be judged, and None if it only answers.
@@ -82,6 +84,6 @@ class Asking:
 
     def _answer(self, reporter: Reporter, state: RunState, why: str) -> None:
         """Write the answer: the verdict, or the reason why there is none."""
-        state.asked = False
+        state.asked = self._open = False
         verdict = None if self._verdict is None else self._verdict.to_dict()
         reporter.event("answer", state.step, id=self._asked.id, verdict=verdict, why=why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -107,9 +108,13 @@ class WeightFiles:
         self._saved = [*self._saved, frozenset(point.path for point in points)][-CHECKPOINTS:]
 
     def remove_all_but(self, points: Collection[Params]) -> None:
-        """Remove the written files that belong neither to one of these points nor to one of the latest checkpoints."""
+        """Remove the written files that belong neither to one of these points nor to one of the latest checkpoints.
+
+        A file that cannot be removed stays.
+        """
         used = {point.path for point in points if isinstance(point, StoredPoint)}.union(*self._saved)
         for key, stored in list(self._written.items()):
             if stored.path not in used:
                 del self._written[key]
-                stored.path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    stored.path.unlink()

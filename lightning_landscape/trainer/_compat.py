@@ -160,12 +160,12 @@ def unscales_gradients(optimizer: Optimizer) -> bool:
 
 def inner_schedulers(scheduler: LRScheduler) -> list[LRScheduler]:
     """Return the schedulers that a `SequentialLR` or `ChainedScheduler` consists of, which only `_schedulers` holds."""
-    return list(getattr(scheduler, "_schedulers", ()))
+    return list(getattr(scheduler, "_schedulers", None) or ())
 
 
 def milestones_of(scheduler: LRScheduler) -> Sequence[int]:
     """Return the steps at which a `SequentialLR` goes on to its next scheduler, which only `_milestones` holds."""
-    return getattr(scheduler, "_milestones", ())
+    return getattr(scheduler, "_milestones", None) or ()
 
 
 def one_cycle_warmup(scheduler: LRScheduler) -> float | None:

@@ -87,7 +87,7 @@ def settings_of(scheduler: Any) -> dict[str, Any]:
     """
     attributes: dict[str, Any] = getattr(scheduler, "__dict__", {})
     settings = {name: value for name, value in attributes.items() if not name.startswith("_")}
-    for function in settings.get("lr_lambdas", ()):
+    for function in settings.get("lr_lambdas") or ():
         if isinstance(function, functools.partial):
             settings = {**function.keywords, **settings}
     milestones = settings.get("milestones")

@@ -22,13 +22,17 @@ from tests.command_line.shell import ROOT, document, refusal
 class Ask(L.Callback):
     """Puts a question into the directory of the run at a step."""
 
-    def __init__(self, folder, number, step=45):
-        self.folder, self.number, self.step = folder, number, step
+    def __init__(self, folder, number, step=45, name="abc"):
+        self.folder, self.number, self.step, self.name = folder, number, step, name
+
+    @property
+    def state_key(self):
+        return f"Ask {self.name}"
 
     def on_train_batch_end(self, trainer, *args):
         if trainer.global_step == self.step:
             (events,) = self.folder.rglob("events.jsonl")
-            put_question(events.parent, Asked("abc", self.number))
+            put_question(events.parent, Asked(self.name, self.number))
 
 
 def weights_after(folder, *callbacks, module=shop.Classifier, steps=200):
@@ -80,6 +84,13 @@ def test_a_stuck_run_answers_with_its_cause(tmp_path):
     answer = next(event for event in answers(tmp_path) if event["event"] == "answer")
     assert answer["verdict"]["cause"] == "flat_region"
     assert answer["verdict"]["stuck"] is True
+
+
+def test_a_question_that_comes_while_another_one_is_open_is_answered_after_it(tmp_path):
+    asks = Ask(tmp_path, IN_ANY_CASE), Ask(tmp_path, IN_ANY_CASE, step=55, name="def")
+    weights_after(tmp_path, LandscapeMonitor(), *asks)
+    heard = [(event["event"], event["id"]) for event in answers(tmp_path) if event["event"] != "verdict"]
+    assert heard == [("asked", "abc"), ("answer", "abc"), ("asked", "def"), ("answer", "def")]
 
 
 def test_a_damaged_question_is_a_question(tmp_path):

@@ -65,6 +65,16 @@ def test_files_of_anchors_that_were_replaced_are_removed_and_all_of_them_at_the_
     assert files_in(tmp_path) == set()
 
 
+def test_a_file_that_cannot_be_removed_stays_and_ends_no_run(tmp_path, monkeypatch):
+    def refuse(path, **settings):
+        raise PermissionError(path)
+
+    snapshots = taken(1, tmp_path, steps=range(1, 20))
+    monkeypatch.setattr(Path, "unlink", refuse)
+    snapshots.files.remove_all_but(())
+    assert len(files_in(tmp_path)) == 3
+
+
 def test_without_a_directory_the_initial_weights_stay_in_memory_and_what_was_not_kept_is_named():
     snapshots = taken(1, None)
     assert values(snapshots) == {"initial": 0.5}

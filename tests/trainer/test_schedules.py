@@ -99,6 +99,7 @@ def test_a_scheduler_of_unknown_class_is_read_as_far_as_it_goes():
     scheduler = read(lambda o: SimpleNamespace(optimizer=o, max_epochs="many", warmup_epochs=5))
     assert (scheduler.length, scheduler.warmup) == (None, 5)
     assert read(lambda o: object()).kind == "object"
+    assert read(lambda o: SimpleNamespace(optimizer=o, lr_lambdas=None, _schedulers=None)).length is None
 
 
 def test_with_manual_optimization_the_code_of_the_user_steps_it():
