@@ -90,7 +90,7 @@ def page(results: Sequence[Result], images: Path, at: Path) -> str:
     for result in results:
         run = RUNS[result.name]
         wrong = f"What is wrong: {run.mistake}." if run.stuck else "Nothing is wrong."
-        verdicts = [f"Step {v.step:,}: **{v.title}**. {v.reason} {v.advice}".strip() for v in result.verdicts]
+        verdicts = [f"Step {v.step:,}: **{v.title}**. {v.reason} Try: {v.advice}" for v in result.verdicts]
         findings = [f"In the report: {note}" for note in result.notes if note.startswith("[")]
         parts += [
             f"## {run.title}",

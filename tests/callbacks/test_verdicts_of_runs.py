@@ -193,6 +193,19 @@ def test_a_large_part_of_a_run_that_learns_is_in_no_optimizer_and_that_is_said_a
     assert lines[1].startswith("lightning_landscape: no alarm in 600 steps")
 
 
+def test_a_large_part_at_a_learning_rate_of_0_is_said_at_the_start_and_at_the_end(capsys):
+    def optimizer(run):
+        head, body = run.net[2].parameters(), run.net[0].parameters()
+        return torch.optim.Adam([{"params": head, "lr": 0.01}, {"params": body, "lr": 0.0}])
+
+    monitor = monitor_of_run(Run(squares_plus_100, optimizer, net=network(1)), regression_data(), 600, 32)
+    assert not alarms(monitor)
+    printed = capsys.readouterr().out.splitlines()
+    lines = [line for line in printed if "The learning rate of `net.0`" in line and "gives them a gradient" in line]
+    assert len(lines) == 2
+    assert lines[1].startswith("lightning_landscape: no alarm in 600 steps")
+
+
 def optimizer_of_copies(run: Any) -> torch.optim.Optimizer:
     return adam([nn.Parameter(parameter.detach().clone()) for parameter in run.parameters()])
 

@@ -97,10 +97,12 @@ def zero_learning_rate(evidence: Evidence) -> Finding | None:
     if not still:
         return None
     share = sum(part.share for part in still)
+    sentence = f"The learning rate of {described(still)} is 0, so these parameters have not moved since the start."
+    large = sum(part.share for part in still if part.grad_norm) > PARAMETERS_UNREACHED
     return Finding(
         "zero-learning-rate",
         Cause.NOT_UPDATING,
-        f"The learning rate of {described(still)} is 0, so these parameters have not moved since the start.",
+        f"{sentence} {UNTRAINED}." if large else sentence,
         "give this parameter group a learning rate in `configure_optimizers`, as in "
         '`{"params": self.encoder.parameters(), "lr": 1e-3}`, or freeze it with `requires_grad_(False)`.',
         "evidence" if _holds_back(evidence, parts, share) else "note",
