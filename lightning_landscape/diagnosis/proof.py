@@ -11,7 +11,7 @@ from lightning_landscape.diagnosis.thresholds import (
     STEPS_EARLY,
     UNMOVED,
 )
-from lightning_landscape.evidence import Evidence, Parts, Plateau, Restart, Schedule, Trend, Trials
+from lightning_landscape.evidence import Evidence, Parts, Plateau, Restart, Schedule, Schedulers, Trend, Trials
 
 LEAST_STRETCH_OF_RUN, LEAST_STRETCH_OF_SCHEDULE = 0.05, 0.25
 """A rate that has been at its end for less than these shares, of the run and of the time before, may rise again: a
@@ -21,7 +21,8 @@ cosine cycle is there for 6% of its length"""
 def schedule_ended_early(evidence: Evidence) -> bool:
     """Return whether the rate came to its end long before the run does, and has stayed there.
 
-    In a run of unknown length, it must have stayed there for longer than it had lasted.
+    In a run of unknown length, it must have stayed there for longer than it had lasted. A rate that was only cut, every
+    few steps, does not rise again, so it need not have stayed there.
     """
     schedule = evidence.get(Schedule)
     if schedule is None or schedule.ended_after is None:
@@ -29,6 +30,9 @@ def schedule_ended_early(evidence: Evidence) -> bool:
     since_then, share = schedule.steps - schedule.ended_after, schedule.ended_at_share
     if share is None or schedule.planned_steps is None:
         return since_then > schedule.ended_after
+    schedulers = evidence.get(Schedulers)
+    if schedulers is not None and [scheduler.length_name for scheduler in schedulers.schedulers] == ["step_size"]:
+        return share < ELAPSED_LATE
     least = min(LEAST_STRETCH_OF_RUN * schedule.planned_steps, LEAST_STRETCH_OF_SCHEDULE * schedule.ended_after)
     return share < ELAPSED_LATE and since_then >= least
 

@@ -82,6 +82,13 @@ def test_a_rate_that_has_not_ended_early_is_no_finding(schedule):
     assert ended(UNFALLEN, schedule=schedule) is None
 
 
+def test_a_rate_that_was_only_cut_does_not_rise_again_and_so_has_ended_at_once():
+    just_ended, steps = replace(ENDED, steps=44, elapsed=0.044), Scheduler("StepLR", "step", 1, 10, "step_size")
+    assert ended(UNFALLEN, schedule=just_ended, scheduler=steps) == "evidence"
+    late = replace(ENDED, steps=860, elapsed=0.86, ended_after=855)
+    assert ended(UNFALLEN, schedule=late, scheduler=steps) is None
+
+
 def test_in_a_run_of_unknown_length_most_of_the_steps_must_have_come_after_the_end():
     assert ended(UNFALLEN, schedule=replace(ENDED, elapsed=None, steps=81)) == "evidence"
 
