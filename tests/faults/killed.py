@@ -34,7 +34,12 @@ class KilledInAProbe(Stuck):
 
 def main(moment: str, folder: Path) -> None:
     monitor = LandscapeMonitor(
-        every_n_steps=10, num_points=3, max_batches=2, norm_every_n_steps=1, dirpath=str(folder / "landscape")
+        every_n_steps=10,
+        num_points=3,
+        max_batches=2,
+        norm_every_n_steps=1,
+        effort="standard",
+        dirpath=str(folder / "landscape"),
     )
     saves = ModelCheckpoint(folder, "{step}", every_n_train_steps=15, save_top_k=-1)
     if moment == "checkpoint":

@@ -59,7 +59,9 @@ class Rows(Logger):
 
 
 def landscape(**settings):
-    return LandscapeMonitor(every_n_steps=10, num_points=3, max_batches=2, norm_every_n_steps=1, **settings)
+    return LandscapeMonitor(
+        every_n_steps=10, num_points=3, max_batches=2, norm_every_n_steps=1, effort="standard", **settings
+    )
 
 
 def complaint_about_files(caplog, folder, logger):
