@@ -256,3 +256,5 @@ def test_a_loss_that_is_not_below_the_best_constant_is_noted(loss, noted):
 
 def test_a_constant_of_loss_0_is_not_noted():
     assert constant_prediction(seen(best_constant=BestConstant("mse_loss", 0.0, constant=0.0))) is None
+    far_off = constant_prediction(seen(best_constant=BestConstant("mse_loss", 9e10, constant=2e8)))
+    assert "would do better: " in far_off.sentence
