@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from lightning_landscape.diagnosis.findings import found
 from lightning_landscape.diagnosis.learning import (
     beats_constant,
     falls_by_inputs,
@@ -22,8 +25,10 @@ from lightning_landscape.diagnosis.thresholds import (
 )
 from lightning_landscape.diagnosis.verdicts import goes_down, verdict_of
 from lightning_landscape.evidence import (
+    CAUSES,
     Cause,
     Evidence,
+    Finding,
     InputUse,
     LossLevel,
     Restart,
@@ -31,6 +36,11 @@ from lightning_landscape.evidence import (
     UpdateStatistics,
     Verdict,
 )
+
+LARGER_BATCH = "`Trainer(accumulate_grad_batches=4)`: the mean of more batches shows whether the loss still falls."
+"""what to try where noise hides whether the loss falls"""
+THOROUGH = '`LandscapeMonitor(effort="thorough")` tests what was not tested here.'
+"""what to try where the budget did not cover every test"""
 
 
 def slow(evidence: Evidence) -> Verdict | None:
@@ -52,7 +62,8 @@ def settled(evidence: Evidence) -> Verdict | None:
     """Return `settled` if the run has learned and stopped, and everything that could show it stuck was tested.
 
     No test shows it stuck then, no part stands still, and noise does not hide whether the loss still falls. A loss of
-    the inputs alone that never fell is settled where no trial and no restart lowers it at all.
+    the inputs alone that never fell is settled where no trial and no restart lowers it at all, unless the predictions
+    are no better than a constant.
     """
     level, trials, restart = evidence.get(LossLevel), evidence.get(Trials), evidence.get(Restart)
     if level is None or not has_trend(evidence) or too_early(evidence) or untested(evidence) or not proven(evidence):
@@ -62,7 +73,7 @@ def settled(evidence: Evidence) -> Verdict | None:
     if stands_still(evidence) > PARAMETERS_STILL:
         return None
     use, best = evidence.get(InputUse), max(trials.best, restart.gain)
-    at_floor = use is not None and use.unpaired and best <= GAIN_NONE
+    at_floor = use is not None and use.unpaired and best <= GAIN_NONE and beats_constant(evidence) is not False
     if not has_learned(evidence) and not at_floor:
         return None
     return verdict_of(
@@ -93,7 +104,9 @@ def undecided(evidence: Evidence) -> Verdict | None:
     learned = has_learned(evidence) or falls_by_inputs(evidence)
     high = share > high_share_of_start(evidence) or beats_constant(evidence) is False
     stays_high = lasts(evidence) and high and not learned
-    reason = f"The loss came from {level.start:.4g} and stands at {level.now:.4g}; no measurement shows why."
+    findings = found(evidence)
+    reason = f"The loss came from {level.start:.4g} and stands at {level.now:.4g}"
+    reason += f". {_noted(findings)}" if findings else "; no measurement shows why."
     if missing:
         reason += f" Not tested: {'; '.join(missing)}."
     elif stands_still(evidence) > PARAMETERS_STILL:
@@ -105,4 +118,19 @@ def undecided(evidence: Evidence) -> Verdict | None:
     restart = evidence.get(Restart)
     if restart is not None and not restart.trained:
         reason += f" The loss blew up in the restart of {restart.steps} steps, so the restart shows nothing."
-    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=(stays_high or lost) and not goes_down(evidence))
+    stuck = (stays_high or lost) and not goes_down(evidence)
+    particular = _to_try(evidence, findings, untested=bool(missing))
+    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=stuck, particular=particular)
+
+
+def _noted(findings: Sequence[Finding]) -> str:
+    """Return what was found, in sentences, where none of it is sure to be the reason."""
+    return " ".join(["It is not certain why, but this was found:", *(finding.sentence for finding in findings)])
+
+
+def _to_try(evidence: Evidence, findings: Sequence[Finding], *, untested: bool) -> str:
+    """Return what to try where no cause is known, one thing in each line: what mends the findings comes first."""
+    lines = [finding.advice for finding in findings]
+    lines += [] if proven(evidence) else [LARGER_BATCH]
+    lines.append(CAUSES[Cause.UNDECIDED].advice)
+    return "\n".join([*lines, *([THOROUGH] if untested else [])])

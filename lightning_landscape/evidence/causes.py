@@ -124,8 +124,8 @@ CAUSES: Mapping[Cause, CauseFacts] = {
     ),
     Cause.UNDECIDED: CauseFacts(
         "LL209", 12, "the loss has stopped falling, the cause is undecided", "unsure",
-        "check the gradient norms and the loss along the line from the initial weights: a notebook draws both from "
-        "`monitor.report`, and `LandscapeMonitor(dirpath=...)` writes them to an HTML file.",
+        "train on a single batch: `Trainer(overfit_batches=1, max_steps=500)`. If the loss does not go far down there, "
+        "look at the model, the loss and the optimizer; if it does, look at the data and their targets.",
     ),
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from lightning_landscape.diagnosis.learning import has_learned
 from lightning_landscape.evidence import (
     CAUSES,
     Activity,
+    BestConstant,
     BeforeAndAfter,
     Cause,
     Curvature,
@@ -20,6 +21,7 @@ from lightning_landscape.evidence import (
     Divergence,
     Evidence,
     GradientScale,
+    HeldTensors,
     InputUse,
     Line,
     LossLevel,
@@ -586,6 +588,41 @@ def test_undecided_is_an_alarm_only_after_a_tenth_of_the_run_without_a_fall(sinc
     assert (verdict.cause, verdict.stuck) == (Cause.UNDECIDED, stuck)
 
 
+NO_BETTER_THAN_A_CONSTANT = Outputs((), 64, 1.0, best_constant=BestConstant("mse_loss", loss=1.0, constant=1.0))
+
+
+def test_undecided_lists_what_was_found_and_what_mends_it_in_place_of_saying_that_nothing_shows_why():
+    unheld = HeldTensors(("body",), 0.2, 0.2)
+    verdict = diagnose(BASE.including(*TESTED, unheld, LEARNED, NO_BETTER_THAN_A_CONSTANT))
+    assert verdict.cause is Cause.UNDECIDED
+    assert "no measurement shows why" not in verdict.reason
+    assert "this was found: No optimizer holds 20% of the trainable parameters: `body`." in verdict.reason
+    assert "A prediction that ignores the inputs would do as well" in verdict.reason
+    assert verdict.tries[0].startswith("pass all of them to the optimizer")
+    assert any("overfit_batches=1" in line for line in verdict.tries)
+
+
+def test_undecided_says_that_no_measurement_shows_why_only_where_nothing_was_found():
+    assert "no measurement shows why" in diagnose(BASE).reason
+
+
+def test_undecided_asks_for_more_batches_in_noise_and_for_more_effort_where_something_was_not_tested():
+    tries = diagnose(BASE.including(LEARNED, NOISY, *TESTED)).advice
+    assert "accumulate_grad_batches=4" in tries
+    assert "thorough" not in tries
+    assert 'effort="thorough"' in diagnose(BASE).advice
+    assert "accumulate_grad_batches" not in diagnose(BASE).advice
+
+
+def test_a_loss_of_the_inputs_alone_that_a_constant_prediction_reaches_has_not_settled():
+    still = replace(UNPAIRED, loss=1.0, shuffled=1.0)
+    assert cause_when_tested(LEARNED, still) is Cause.SETTLED
+    verdict = diagnose(BASE.including(*TESTED, LEARNED, still, NO_BETTER_THAN_A_CONSTANT))
+    assert verdict.cause is Cause.UNDECIDED
+    assert "A prediction that ignores the inputs would do as well" in verdict.reason
+    assert "such as the KL divergence of a VAE" in verdict.tries[0]
+
+
 def test_nothing_is_settled_while_noise_hides_whether_the_loss_falls():
     verdict = diagnose(BASE.including(LEARNED, NOISY, *TESTED))
     assert (verdict.cause, verdict.stuck) == (Cause.UNDECIDED, False)
@@ -815,7 +852,7 @@ def test_the_reason_shows_the_value_against_its_threshold(changed, shown):
 @pytest.mark.parametrize(
     ("changed", "advice"),
     [
-        ([], ""),
+        ([], "train on a single batch: "),
         ([LEARNED, *TESTED], ""),
         ([ENDED], ""),
         ([STILL], ""),

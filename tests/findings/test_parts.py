@@ -12,6 +12,7 @@ from lightning_landscape.diagnosis.findings import FINDERS, midway, step_sizes
 from lightning_landscape.diagnosis.findings import parts as finders
 from lightning_landscape.evidence import (
     Activity,
+    BestConstant,
     Cause,
     Clipping,
     Evidence,
@@ -21,6 +22,7 @@ from lightning_landscape.evidence import (
     LossLevel,
     LostGradients,
     OptimizerGroup,
+    Outputs,
     Part,
     Parts,
     Plateau,
@@ -107,6 +109,13 @@ def test_further_tensors_in_the_optimizer_are_no_mistake():
 def test_unheld_parameters_explain_a_plateau_if_the_others_cannot_lower_the_loss():
     assert weight(finders.unheld_parameters, UNHELD, NOTHING) == "evidence"
     assert weight(finders.unheld_parameters, UNHELD, replace(MOVING, travelled=0.0)) == "evidence"
+
+
+def test_unheld_parameters_explain_a_loss_that_has_fallen_only_to_that_of_a_constant_prediction():
+    constant = Outputs((), 64, 1.1, best_constant=BestConstant("mse_loss", loss=1.1, constant=1.1))
+    assert weight(finders.unheld_parameters, UNHELD, NOTHING, HALF, constant) == "evidence"
+    better = replace(constant, best_constant=BestConstant("mse_loss", loss=1.1, constant=1.3))
+    assert weight(finders.unheld_parameters, UNHELD, NOTHING, HALF, better) == "note"
 
 
 def test_a_part_that_is_unfrozen_and_not_given_to_the_optimizer_is_a_certain_mistake():

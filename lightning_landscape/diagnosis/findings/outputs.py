@@ -227,14 +227,23 @@ def constant_prediction(evidence: Evidence) -> Finding | None:
     best = None if outputs is None else outputs.best_constant
     if plateau is None or outputs is None or best is None or beats_constant(evidence) is not False:
         return None
-    how_well = "better" if best.constant < best.loss / 2 else "as well"
+    how_well, use = "better" if best.constant < best.loss / 2 else "as well", evidence.get(InputUse)
+    advice = (
+        f"Watch `F.{best.function}` against that of a constant prediction, which is a little higher on all data than "
+        "on these few: only a loss below it shows that the model uses its inputs."
+    )
+    if use is not None and use.unpaired:
+        advice = (
+            "Log each term of the loss alone: one that draws the codes of all inputs together, such as the KL "
+            "divergence of a VAE, may outweigh the rest. Give it a smaller weight, or one that grows from 0; and where "
+            f"it is summed, sum the others as well: `F.{best.function}(output, x, reduction='sum') / len(x)`."
+        )
     return Finding(
         "constant-prediction",
         Cause.UNDECIDED,
         f"A prediction that ignores the inputs would do {how_well}: {best.prediction} as the prediction for each of "
         f"{outputs.samples} samples gives a {best.function} of {best.constant:.4g}; the model has {best.loss:.4g}.",
-        f"Watch `F.{best.function}` against that of a constant prediction, which is a little higher on all data than "
-        "on these few: only a loss below it shows that the model uses its inputs.",
+        advice,
         "note",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lightning_landscape.diagnosis.findings.schedule import rate_of_zero
-from lightning_landscape.diagnosis.learning import gains_nothing, has_fallen, is_far_above_zero, on_plateau
+from lightning_landscape.diagnosis.learning import gains_nothing, has_fallen, has_learned, is_far_above_zero, on_plateau
 from lightning_landscape.diagnosis.proof import proven
 from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, GAIN_LARGE, PARAMETERS_UNREACHED
 from lightning_landscape.evidence import (
@@ -51,8 +51,9 @@ def stale_optimizer(evidence: Evidence) -> Finding | None:
 def unheld_parameters(evidence: Evidence) -> Finding | None:
     """Return `unheld-parameters` if no optimizer holds some trainable parameters.
 
-    Target networks and teachers are not held by design, and get no gradient. It explains a plateau only if the loss has
-    not fallen and the run's own optimizer cannot lower it with the parameters that it holds.
+    Target networks and teachers are not held by design, and get no gradient. It explains a plateau only if nothing was
+    learned, be it that the loss has not fallen or that it stands where a constant prediction does, and if the run's own
+    optimizer cannot lower it with the parameters that it holds.
     """
     held = evidence.get(HeldTensors)
     if held is None or held.replaced or not held.unheld:
@@ -69,7 +70,8 @@ def unheld_parameters(evidence: Evidence) -> Finding | None:
             "certain",
         )
     large = held.unheld_with_gradient > PARAMETERS_UNREACHED
-    explains = large and on_plateau(evidence) and gains_nothing(evidence) and not has_fallen(evidence)
+    nothing_learned = not has_fallen(evidence) or not has_learned(evidence)
+    explains = large and on_plateau(evidence) and gains_nothing(evidence) and nothing_learned
     sentence = f"No optimizer holds {percent(held.unheld_share)} of the trainable parameters: {names(held.unheld)}."
     return Finding(
         "unheld-parameters",
