@@ -77,6 +77,12 @@ class MetricHooks(ReportingCallback):
         """Warn of an alarm, as `Monitor` does."""
         raise NotImplementedError
 
+    def _say(self, verdict: Verdict) -> None:
+        """Report a verdict, and warn of an alarm."""
+        self._reporter.verdict(verdict)
+        if verdict.stuck:
+            self.warn(verdict)
+
     def _look_at_declared(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Read and judge the declared metrics."""
         if self._watching and self._declared:
@@ -122,9 +128,7 @@ class MetricHooks(ReportingCallback):
         state.metrics.enter(values, None if level is None else level.now)
         alarmed = bool(state.verdicts) and state.verdicts[-1].stuck and state.progress.stalled
         for verdict in state.metrics.judge(level, alarmed=alarmed):
-            self._reporter.verdict(verdict)
-            if verdict.stuck:
-                self.warn(verdict)
+            self._say(verdict)
         host.publish(named(state.metrics.scalars))
 
     def _warn_of_missing(self, metrics: Mapping[str, Any]) -> None:

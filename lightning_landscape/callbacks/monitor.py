@@ -92,9 +92,7 @@ class Monitor(MetricHooks):
         if verdict is None or not self._state.accepts(verdict):
             self._state.postpone()
         elif self._state.judge(verdict):
-            self._reporter.verdict(verdict)
-            if verdict.stuck:
-                self.warn(verdict)
+            self._say(verdict)
 
     def warn(self, verdict: Verdict) -> None:
         """Warn of an alarm."""
@@ -219,6 +217,8 @@ class Monitor(MetricHooks):
         underway = examination.memory.underway is not None
         if state.shows_player or examination.replay.may_judge(state) or (stalled and ready and not underway):
             self.judge(readings)
+        elif not stalled and (corrected := examination.second_look(host, state)) is not None:
+            self._say(corrected)
         self._end_check()
         if readings and examination.limits.may_draw(state.steps, verdict=state.judged_at == state.steps):
             self._draw(self.figures)

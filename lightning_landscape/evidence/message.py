@@ -28,7 +28,8 @@ REST = "  All of it: `print(monitor.verdict)`"
 def title_of(verdict: Verdict) -> str:
     """Return the first line: the code, the step, the cause, since when it holds, and the name of the finding."""
     words = f"{verdict.cause_in_words}{since(verdict)}{verdict.finding_in_words}"
-    return f"[{verdict.code}] step {verdict.step}: {words}."
+    instead = "" if verdict.replaces is None else f", in place of the verdict of step {verdict.replaces}"
+    return f"[{verdict.code}] step {verdict.step}{instead}: {words}."
 
 
 def since(verdict: Verdict) -> str:

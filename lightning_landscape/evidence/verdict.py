@@ -98,6 +98,8 @@ class Verdict:
     """what in the code, the data or the settings leads to the cause; None where nothing was found"""
     evidence: Evidence = field(default_factory=Evidence, compare=False)
     """the readings that the verdict was drawn from"""
+    replaces: int | None = None
+    """step of an earlier verdict on the same plateau that this one corrects; None if it corrects none"""
 
     @property
     def code(self) -> str:
@@ -160,6 +162,7 @@ class Verdict:
             "tried": self.tried,
             "finding": None if self.finding is None else self.finding.to_dict(),
             "evidence": self.evidence.to_dict(),
+            **({} if self.replaces is None else {"replaces": self.replaces}),
         }
 
     @classmethod
@@ -183,4 +186,5 @@ class Verdict:
             tried=str(data.get("tried", "")),  # version 0.1 told it in the reason
             finding=None if finding is None else Finding.from_dict(finding),
             evidence=Evidence.from_dict(data["evidence"]),
+            replaces=None if data.get("replaces") is None else int(data["replaces"]),
         )

@@ -25,6 +25,7 @@ from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
 from lightning_landscape.examination.replay import Replay, grows
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
+from lightning_landscape.examination.second_look import SecondLook
 from lightning_landscape.examination.snapshots import DEFAULT_BYTES, Snapshots, weights_of
 from lightning_landscape.examination.spending import LEAST_MEASUREMENT, batches_for
 from lightning_landscape.examination.stall_test import StallTest
@@ -81,16 +82,15 @@ class Examination:
     ) -> None:
         self.captures = Captures(max_batches)
         self.probe_set, self.replay = self.captures.batches, Replay(replay, self.captures)
-        self.schedule = Schedule(every_n_steps)
+        self.schedule, self.captures_always = Schedule(every_n_steps), captures_always
         self.limits = Limits(effort, share, limits_schedule=every_n_steps is None)
-        self.captures_always = captures_always
         self._probes, self._scheduled, self._loss_fn = tuple(probes), tuple(scheduled), loss_fn
         self._verdicts = Verdicts() if detectors is None else Verdicts(tuple(detectors))
-        self._follow_up = FollowUp(follow_up, self._verdicts)
-        self.snapshots = Snapshots(anchors, max_snapshot_bytes)
+        self._follow_up, self.snapshots = FollowUp(follow_up, self._verdicts), Snapshots(anchors, max_snapshot_bytes)
         self._stall_test = StallTest((same_batches,) if self._probes else (), self.limits, loss_fn)
         finders = FINDERS if self._verdicts.uses_findings else ()
         self.first_look = FirstLook(first_look, finders, self.limits, loss_fn, self.snapshots)
+        self.second_look = SecondLook(finders, self.snapshots)
         self.forget()
 
     def forget(self) -> None:

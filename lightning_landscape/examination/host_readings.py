@@ -46,10 +46,15 @@ def check_host(host: Host, state: RunState, snapshots: Snapshots) -> None:
     """
     state.frozen.check(host.module, state.step)
     if state.stalled or state.diverged:
-        read_optimizers(host, state)
-        state.kept_gradients = host.from_first_rank(state.kept_gradients)
-        history = host.from_first_rank(weight_history(host, state, snapshots))
-        state.host_readings = (*host_readings(host, snapshots.point("initial"), state.frozen), history)
+        read_host(host, state, snapshots)
+
+
+def read_host(host: Host, state: RunState, snapshots: Snapshots) -> None:
+    """Read the run itself into its state, with the arguments of `check_host`; every rank has to call this."""
+    read_optimizers(host, state)
+    state.kept_gradients = host.from_first_rank(state.kept_gradients)
+    history = host.from_first_rank(weight_history(host, state, snapshots))
+    state.host_readings = (*host_readings(host, snapshots.point("initial"), state.frozen), history)
 
 
 def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightHistory:

@@ -104,12 +104,12 @@ class RunState:
         if self.judged_at is None or self.asked:
             return True
         alarmed = bool(self.verdicts) and self.verdicts[-1].stuck and self.verdicts[-1].cause is not Cause.UNDECIDED
-        again = self.steps - self.judged_at >= self._patience * 2 ** (self.judgements - 1)
+        again = self.steps - self.judged_at >= self.patience * 2 ** (self.judgements - 1)
         now, before = (self.progress.stalled, self.progress.proven), (self.judged_stalled, self.judged_proven)
         return not alarmed and (again or now > before)  # a clearer case than at the last diagnosis
 
     @property
-    def _patience(self) -> int:
+    def patience(self) -> int:
         """Steps until a diagnosis is first repeated: a tenth of the run, at least 200."""
         return max(200, (self.progress.horizon or self.steps) // 10)
 
@@ -165,7 +165,7 @@ class RunState:
         continues = self.continues and not verdict.stuck
         if verdict.cause is Cause.UNDECIDED and may_be_noise(self.progress, continues=continues):
             return False
-        place = place_of(verdict, last, first=first, patience=self._patience)
+        place = place_of(verdict, last, first=first, patience=self.patience)
         if place == "repeats":
             return False
         if place == "replaces":

@@ -8,7 +8,8 @@ loggers use as x). The further fields depend on the event:
                                                    type of your own under "module:name"; under "Line" stands a list
                                                    with the line from each anchor
     finding   name, cause, sentence, advice, weight   a mistake in the code, the data or the settings, found early
-    verdict   cause, since, stuck, reason, advice, finding, evidence
+    verdict   cause, since, stuck, reason, advice, finding, evidence; `replaces` is the step of an earlier verdict on
+                                                   the same plateau that this one corrects, if there is one
     escaped   cause, since                         the loss falls again after the alarm with this cause
     warning   text, category
     asked     id                                   another process has asked for a diagnosis, see `landscape ask`

@@ -169,7 +169,7 @@ def _from_events(events: Events) -> WatchedRun:
         if kind == "start":
             status, horizon = "running", event.get("horizon")
         elif kind == "verdict" and (verdict := _from_event(event)) is not None:
-            verdicts.append(verdict)
+            verdicts = [*(earlier for earlier in verdicts if earlier.step != event.get("replaces")), verdict]
             state = verdict.cause
         elif kind == "escaped":
             state = "learning"
