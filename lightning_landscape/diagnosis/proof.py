@@ -21,8 +21,9 @@ cosine cycle is there for 6% of its length"""
 def schedule_ended_early(evidence: Evidence) -> bool:
     """Return whether the rate came to its end long before the run does, and has stayed there.
 
-    In a run of unknown length, it must have stayed there for longer than it had lasted. A rate that was only cut, every
-    few steps, does not rise again, so it need not have stayed there.
+    In a run of unknown length, it must have stayed there for longer than it had lasted. A rate that is only multiplied
+    by the same factor again and again, as by `StepLR` or `ExponentialLR`, does not rise again, so it need not have
+    stayed there.
     """
     schedule = evidence.get(Schedule)
     if schedule is None or schedule.ended_after is None:
@@ -31,7 +32,8 @@ def schedule_ended_early(evidence: Evidence) -> bool:
     if share is None or schedule.planned_steps is None:
         return since_then > schedule.ended_after
     schedulers = evidence.get(Schedulers)
-    if schedulers is not None and [scheduler.length_name for scheduler in schedulers.schedulers] == ["step_size"]:
+    only = schedulers.schedulers if schedulers is not None else ()
+    if len(only) == 1 and (only[0].length_name == "step_size" or only[0].decay is not None):
         return share < ELAPSED_LATE
     least = min(LEAST_STRETCH_OF_RUN * schedule.planned_steps, LEAST_STRETCH_OF_SCHEDULE * schedule.ended_after)
     return share < ELAPSED_LATE and since_then >= least

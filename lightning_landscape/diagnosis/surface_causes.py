@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lightning_landscape.diagnosis.findings.decay import naming_the_scheduler
 from lightning_landscape.diagnosis.learning import (
     has_learned,
     rise_of_first_steps,
@@ -73,27 +74,24 @@ def too_small(evidence: Evidence) -> Verdict | None:
         fallen = learned and level is not None and level.now < level.start
         if not (fallen and proportional and proven(evidence) and much):
             return None
-        return verdict_of(
-            evidence,
-            Cause.LEARNING_RATE_TOO_SMALL,
+        reason = (
             f"Larger steps on a copy lower the loss by up to {best:.0%} (threshold {GAIN_LARGE:.0%}), and the gain "
             f"grows in proportion to the step: {trials.own:.1%} at the learning rate of the run, {tenfold:.1%} at ten "
-            "times of it. So the loss lies on a slope that the steps are too short to follow.",
-            stuck=True,
+            "times of it. So the loss lies on a slope that the steps are too short to follow."
         )
+        return naming_the_scheduler(evidence, verdict_of(evidence, Cause.LEARNING_RATE_TOO_SMALL, reason, stuck=True))
     if max(gain, tenfold) >= least_gain:
         detail = f"larger steps on a copy lower the loss by {max(gain, tenfold):.0%} (threshold {least_gain:.0%})"
     elif updates.travelled < TRAVEL_NONE and not learned and not is_saturated(evidence):
         detail = f"updates below {TRAVEL_NONE:g} times the weights cannot lower the loss, whatever the data are"
     else:
         return None
-    return verdict_of(
-        evidence,
-        Cause.LEARNING_RATE_TOO_SMALL,
+    reason = (
         f"Over 5% of the run the updates add up to {updates.travelled:.1g} times the norm of the weights (threshold "
         f"{TRAVEL_SMALL:g}), although the relative gradient is {trials.relative_gradient:.2g} (threshold "
-        f"{least_slope:g}); {detail}.",
+        f"{least_slope:g}); {detail}."
     )
+    return naming_the_scheduler(evidence, verdict_of(evidence, Cause.LEARNING_RATE_TOO_SMALL, reason))
 
 
 def without_slope(evidence: Evidence) -> Verdict | None:
@@ -152,13 +150,12 @@ def hardly_moves(evidence: Evidence) -> Verdict | None:
     travelled = updates.travelled or 0.0
     if gradient.relative < RELATIVE_GRADIENT_LARGE or not 0 < travelled < TRAVEL_NONE or has_learned(evidence):
         return None
-    return verdict_of(
-        evidence,
-        Cause.LEARNING_RATE_TOO_SMALL,
+    reason = (
         f"Over 5% of the run the updates add up to {travelled:.1g} times the norm of the weights, which cannot lower "
         f"the loss, whatever the data are (threshold {TRAVEL_NONE:g}), although the relative gradient is "
-        f"{gradient.relative:.2g} (threshold {RELATIVE_GRADIENT_LARGE:g}).",
+        f"{gradient.relative:.2g} (threshold {RELATIVE_GRADIENT_LARGE:g})."
     )
+    return naming_the_scheduler(evidence, verdict_of(evidence, Cause.LEARNING_RATE_TOO_SMALL, reason))
 
 
 def saddle(evidence: Evidence) -> Verdict | None:

@@ -79,6 +79,9 @@ class Scheduler:
     """number of its steps without improvement after which it cuts the rate; None unless it watches a metric"""
     factor: float | None = None
     """the factor of each of these cuts; None unless it watches a metric"""
+    decay: float | None = None
+    """the factor by which each of its steps multiplies the rate, on average over the steps of a `StepLR`, such as
+    0.1 ** (1 / 30); None for a scheduler that does not multiply it by the same factor again and again"""
 
     @property
     def watches_metric(self) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
 
+from torch.optim.lr_scheduler import ExponentialLR, StepLR
+
 from lightning_landscape.evidence import Scheduler, Schedulers
 from lightning_landscape.trainer._compat import inner_schedulers, milestones_of, one_cycle_warmup
 
@@ -75,7 +77,16 @@ def _reading(config: SchedulerConfig, *, manual: bool) -> Scheduler:
         monitor=config.monitor,
         patience=int(patience) if patience is not None and watches else None,
         factor=factor if watches else None,
+        decay=_decay(scheduler),
     )
+
+
+def _decay(scheduler: Any) -> float | None:
+    """Return the factor by which each step of a scheduler multiplies the rate; None where that is not always one."""
+    if not isinstance(scheduler, (StepLR, ExponentialLR)):
+        return None
+    gamma, size = _number(scheduler.gamma), _number(getattr(scheduler, "step_size", 1))
+    return gamma ** (1 / size) if gamma is not None and size is not None and 0 < gamma < 1 <= size else None
 
 
 def settings_of(scheduler: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from lightning_landscape.diagnosis.learning import has_learned
 from lightning_landscape.evidence import (
     CAUSES,
     Activity,
-    BestConstant,
     BeforeAndAfter,
+    BestConstant,
     Cause,
     Curvature,
     Descent,

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from lightning_landscape.diagnosis import diagnose
+from lightning_landscape.diagnosis.findings.decay import gone_after_an_epoch
 from lightning_landscape.diagnosis.findings.schedule import impatient_plateau_scheduler, schedule_ended, wrong_interval
 from lightning_landscape.evidence import (
     Cause,
@@ -13,6 +15,7 @@ from lightning_landscape.evidence import (
     Schedule,
     Scheduler,
     Schedulers,
+    Trend,
     Trials,
     UpdateStatistics,
 )
@@ -188,6 +191,89 @@ def test_the_length_of_an_unknown_warm_up_follows_from_its_rise():
     assert "needs 4995 epochs" in wrong_interval(Evidence(PLATEAU, rising, schedulers(function))).sentence
     first_epoch = replace(rising, steps=30, elapsed=0.03)
     assert wrong_interval(Evidence(PLATEAU, first_epoch, schedulers(function))) is None
+
+
+EXPONENTIAL = Scheduler("ExponentialLR", "step", decay=0.9)
+
+
+def test_a_rate_that_is_gone_after_one_epoch_is_certain_after_the_first_step():
+    found = gone_after_an_epoch(Evidence(schedulers(EXPONENTIAL, steps_per_epoch=200.0)))
+    assert (found.name, found.weight) == ("wrong-interval", "certain")
+    assert "ExponentialLR multiplies the learning rate by 0.9 after every optimizer step" in found.sentence
+    assert "an epoch has 200 optimizer steps: at the end of the first epoch, only 7e-10 times" in found.sentence
+    assert "'interval': 'epoch'" in found.advice
+    halving = Scheduler("StepLR", "step", length=2, length_name="step_size", decay=0.5**0.5)
+    assert "by 0.707 on average" in gone_after_an_epoch(Evidence(schedulers(halving, steps_per_epoch=200.0))).sentence
+
+
+@pytest.mark.parametrize(
+    ("found", "steps_per_epoch"),
+    [
+        ([EXPONENTIAL], 170.0),  # a hundred-millionth is left
+        ([EXPONENTIAL], None),
+        ([replace(EXPONENTIAL, interval="epoch")], 200.0),
+        ([replace(EXPONENTIAL, interval="manual")], 200.0),
+        ([replace(EXPONENTIAL, frequency=20)], 200.0),
+        ([replace(EXPONENTIAL, decay=None)], 200.0),
+        ([EXPONENTIAL, POLYNOMIAL], 200.0),  # another one may raise it again
+    ],
+)
+def test_a_rate_that_lasts_or_may_rise_again_is_not_gone_after_an_epoch(found, steps_per_epoch):
+    assert gone_after_an_epoch(Evidence(schedulers(*found, steps_per_epoch=steps_per_epoch))) is None
+
+
+def test_a_rate_that_is_multiplied_again_and_again_has_ended_as_soon_as_it_is_gone():
+    just_ended = replace(ENDED, steps=44, elapsed=0.044)
+    assert ended(UNFALLEN, schedule=just_ended, scheduler=EXPONENTIAL) == "evidence"
+    assert ended(UNFALLEN, schedule=just_ended, scheduler=replace(EXPONENTIAL, decay=None)) is None
+
+
+SLOPE = (
+    Trend(window=100, level=2.3, progress=0.0, margin=0.01, tolerance=0.012),
+    UpdateStatistics(update_ratio=1e-5, travelled=1e-3, no_grad_share=0.0, not_in_optimizer=0.0),
+    trials(adam=0.7),
+    UNFALLEN,
+)
+"""a run on a slope whose weights hardly move"""
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "named", "advice"),
+    [
+        (
+            Scheduler("StepLR", "step", 1, 10, "step_size", decay=0.93),
+            "StepLR with step_size=10, which is stepped once per optimizer step",
+            "let the scheduler count epochs",
+        ),
+        (
+            Scheduler("CosineAnnealingLR", "epoch", 1, 5, "T_max"),
+            "CosineAnnealingLR with T_max=5",
+            "as long as the run",
+        ),
+        (Scheduler("ReduceLROnPlateau", "epoch", patience=2, factor=0.1), "ReduceLROnPlateau", "more patience"),
+    ],
+)
+def test_a_rate_that_is_too_small_since_a_scheduler_has_cut_it_is_said_with_the_scheduler_first(
+    scheduler, named, advice
+):
+    cut = Schedule(3e-4, 0.05, elapsed=0.15, first=0.05, median=0.005, steps=69)
+    verdict = diagnose(Evidence(Plateau(69, 24), cut, schedulers(scheduler, steps_per_epoch=44.0), *SLOPE))
+    assert (verdict.cause, verdict.finding) == (Cause.LEARNING_RATE_TOO_SMALL, None)
+    assert verdict.reason.startswith("The learning rate is 0.0003, and its peak was 0.05: ")
+    assert named in verdict.reason
+    assert verdict.tries[0].startswith(advice) or advice in verdict.tries[0]
+    assert len(verdict.tries) > 1
+
+
+def test_a_constant_rate_that_is_too_small_is_blamed_on_no_scheduler():
+    for schedule, found in [
+        (Schedule(3e-4, 3e-4, elapsed=0.15, steps=69), [Scheduler("StepLR", "step", 1, 10, "step_size")]),
+        (Schedule(3e-4, 0.05, elapsed=0.15, steps=69), []),
+    ]:
+        verdict = diagnose(Evidence(Plateau(69, 24), schedule, schedulers(*found), *SLOPE))
+        assert verdict.cause is Cause.LEARNING_RATE_TOO_SMALL
+        assert "peak" not in verdict.reason
+        assert "schedule" not in verdict.advice
 
 
 @pytest.mark.slow

@@ -95,6 +95,20 @@ def test_a_scheduler_that_watches_a_metric_has_its_patience_and_factor():
     assert scheduler.watches_metric
 
 
+@pytest.mark.parametrize(
+    ("make", "decay"),
+    [
+        (lambda o: lr_scheduler.ExponentialLR(o, 0.9), 0.9),
+        (lambda o: lr_scheduler.StepLR(o, 10, 0.5), 0.5**0.1),
+        (lambda o: lr_scheduler.ExponentialLR(o, 1.1), None),  # as a test of rates uses it
+        (lambda o: lr_scheduler.MultiStepLR(o, [30], 0.1), None),
+        (lambda o: lr_scheduler.CyclicLR(o, 0.1, 0.2, mode="exp_range", gamma=0.9), None),
+    ],
+)
+def test_the_factor_is_known_of_schedulers_that_multiply_the_rate_by_one_again_and_again(make, decay):
+    assert read(make).decay == (None if decay is None else pytest.approx(decay))
+
+
 def test_a_scheduler_of_unknown_class_is_read_as_far_as_it_goes():
     scheduler = read(lambda o: SimpleNamespace(optimizer=o, max_epochs="many", warmup_epochs=5))
     assert (scheduler.length, scheduler.warmup) == (None, 5)

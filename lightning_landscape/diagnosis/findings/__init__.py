@@ -11,6 +11,7 @@ from typing import TypeAlias
 from lightning_landscape.diagnosis.findings import (
     batch_dimension,
     data,
+    decay,
     finiteness,
     history,
     log_probabilities,
@@ -45,6 +46,7 @@ FINDERS: tuple[Finder, ...] = (
     parts.stale_optimizer,
     step_sizes.gradients_not_zeroed,
     schedule.wrong_interval,
+    decay.gone_after_an_epoch,
     schedule.schedule_ended,
     schedule.impatient_plateau_scheduler,
     data.not_finite_inputs,

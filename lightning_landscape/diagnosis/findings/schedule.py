@@ -44,7 +44,7 @@ def schedule_ended(evidence: Evidence) -> Finding | None:
     Where the rates before are not known, as at a checkpoint, it has come to its end if it is next to nothing and no
     step changes the weights. A scheduler that watches a metric is left to `impatient_plateau_scheduler`.
     """
-    schedule, schedulers = evidence.get(Schedule), _schedulers(evidence)
+    schedule, schedulers = evidence.get(Schedule), schedulers_in(evidence)
     watches_metric = any(scheduler.watches_metric for scheduler in schedulers)
     if schedule is None or watches_metric:
         return None
@@ -64,35 +64,43 @@ def schedule_ended(evidence: Evidence) -> Finding | None:
             f"The learning-rate schedule has ended: the learning rate was {schedule.peak:.3g}, and is "
             f"{schedule.learning_rate:.3g} after {schedule.steps} steps{of_run}, so that no step changes the weights."
         )
-    counts_epochs = next((scheduler for scheduler in schedulers if _counts_epochs(scheduler, schedule)), None)
-    if counts_epochs is not None:
-        what = _with_length(counts_epochs)
+    in_epochs = next((scheduler for scheduler in schedulers if counts_epochs(scheduler, schedule)), None)
+    if in_epochs is not None:
+        what = with_length(in_epochs)
         sentence += f" {what} is stepped after every optimizer step (`interval`: 'step')"
-        sentence += ", so it may have been meant to count epochs." if counts_epochs.length is None else "."
-        advice = (
-            "let the scheduler count epochs, in `configure_optimizers`: `return {'optimizer': optimizer, "
-            "'lr_scheduler': {'scheduler': scheduler, 'interval': 'epoch'}}`"
-        )
-        advice += "." if counts_epochs.length is None else f"; or {_in_steps(counts_epochs)}."
-    else:
-        advice = (
+        sentence += ", so it may have been meant to count epochs." if in_epochs.length is None else "."
+    weight = _weight(evidence, schedule) if early else "evidence"
+    return Finding("schedule-ended", Cause.LEARNING_RATE_TOO_SMALL, sentence, slower(in_epochs), weight)
+
+
+def slower(in_epochs: Scheduler | None) -> str:
+    """Return how a schedule is made to last for the whole run.
+
+    Args:
+        in_epochs: a scheduler that is made to count epochs, and counts optimizer steps; None if none is.
+    """
+    if in_epochs is None:
+        return (
             "a learning-rate schedule as long as the run, such as `CosineAnnealingLR(optimizer, "
             "T_max=self.trainer.estimated_stepping_batches)` with `'interval': 'step'` in `configure_optimizers`."
         )
-    weight = _weight(evidence, schedule) if early else "evidence"
-    return Finding("schedule-ended", Cause.LEARNING_RATE_TOO_SMALL, sentence, advice, weight)
+    advice = (
+        "let the scheduler count epochs, in `configure_optimizers`: `return {'optimizer': optimizer, "
+        "'lr_scheduler': {'scheduler': scheduler, 'interval': 'epoch'}}`"
+    )
+    return advice + ("." if in_epochs.length is None else f"; or {in_steps(in_epochs)}.")
 
 
 def impatient_plateau_scheduler(evidence: Evidence) -> Finding | None:
     """Return a finding if a scheduler that watches a metric has cut the rate to nothing although much was left."""
     schedule = evidence.get(Schedule)
-    scheduler = next((scheduler for scheduler in _schedulers(evidence) if scheduler.watches_metric), None)
+    scheduler = next((scheduler for scheduler in schedulers_in(evidence) if scheduler.watches_metric), None)
     if schedule is None or scheduler is None or schedule.usual is None or not schedule_ended_early(evidence):
         return None
     cuts = "several times"
     if scheduler.factor and 0 < scheduler.factor < 1 and schedule.learning_rate > 0:
         cuts = f"{round(math.log(schedule.learning_rate / schedule.usual) / math.log(scheduler.factor))} times"
-    every = _interval(scheduler)
+    every = interval(scheduler)
     metric = f" of {scheduler.monitor}" if scheduler.monitor else ""
     return Finding(
         "impatient-plateau-scheduler",
@@ -126,8 +134,8 @@ def wrong_interval(evidence: Evidence) -> Finding | None:
             "wrong-interval",
             Cause.LEARNING_RATE_TOO_SMALL,
             f"The learning rate is {schedule.learning_rate:.3g} and was never above {schedule.peak:.3g}, although it "
-            f"is to rise to {scheduler.target_rate:.3g}: {_with_length(scheduler)} is stepped once per "
-            f"{_interval(scheduler)}, so it needs {needed:.0f} epochs for that, and the run has {epochs:.0f}.",
+            f"is to rise to {scheduler.target_rate:.3g}: {with_length(scheduler)} is stepped once per "
+            f"{interval(scheduler)}, so it needs {needed:.0f} epochs for that, and the run has {epochs:.0f}.",
             "step the schedule after every optimizer step, in `configure_optimizers`: `return {'optimizer': optimizer, "
             "'lr_scheduler': {'scheduler': scheduler, 'interval': 'step'}}`. Lightning's default is 'epoch'.",
             "evidence" if evidence.get(Plateau) is not None else "note",
@@ -139,7 +147,7 @@ def rate_of_zero(evidence: Evidence) -> Finding:
     """Return `zero-learning-rate` for a run whose learning rate has been 0 from the start, with its scheduler."""
     why = ""
     advice = "set the learning rate in `configure_optimizers`: `torch.optim.Adam(self.parameters(), lr=1e-3)`."
-    by_epoch = [scheduler.kind for scheduler in _schedulers(evidence) if scheduler.interval == "epoch"]
+    by_epoch = [scheduler.kind for scheduler in schedulers_in(evidence) if scheduler.interval == "epoch"]
     if by_epoch:
         why = f" `{by_epoch[0]}` begins at 0 and is stepped once per epoch, so nothing is trained until the next epoch."
         advice = "step the schedule after every optimizer step, `{'scheduler': scheduler, 'interval': 'step'}`, in "
@@ -148,7 +156,8 @@ def rate_of_zero(evidence: Evidence) -> Finding:
     return Finding("zero-learning-rate", Cause.NOT_UPDATING, sentence, advice)
 
 
-def _schedulers(evidence: Evidence) -> tuple[Scheduler, ...]:
+def schedulers_in(evidence: Evidence) -> tuple[Scheduler, ...]:
+    """Return the learning-rate schedulers of the run; nothing where they are not known."""
     schedulers = evidence.get(Schedulers)
     return () if schedulers is None else schedulers.schedulers
 
@@ -189,7 +198,7 @@ def _weight(evidence: Evidence, schedule: Schedule) -> Weight:
     return "note" if nothing_helps and not at_once else "evidence"
 
 
-def _counts_epochs(scheduler: Scheduler, schedule: Schedule) -> bool:
+def counts_epochs(scheduler: Scheduler, schedule: Schedule) -> bool:
     """Return whether a scheduler that is stepped after every optimizer step is far too short to count these."""
     if scheduler.interval != "step":
         return False
@@ -198,7 +207,7 @@ def _counts_epochs(scheduler: Scheduler, schedule: Schedule) -> bool:
     return EXCESS * scheduler.length * scheduler.frequency <= schedule.planned_steps
 
 
-def _in_steps(scheduler: Scheduler) -> str:
+def in_steps(scheduler: Scheduler) -> str:
     """Return how a scheduler is told to count the optimizer steps of the run."""
     if scheduler.length_name in CUTS:
         return f"give `{scheduler.length_name}` in optimizer steps: epochs times `len(dataloader)`"
@@ -221,13 +230,13 @@ def _epochs_of_warmup(scheduler: Scheduler, schedule: Schedule, schedulers: Sche
     return epochs * (scheduler.target_rate - schedule.first) / rise if epochs >= 2 and rise > 0 else None
 
 
-def _interval(scheduler: Scheduler) -> str:
+def interval(scheduler: Scheduler) -> str:
     """Return the time between two steps of a scheduler in words."""
     unit = {"step": "optimizer step", "epoch": "epoch"}.get(scheduler.interval, "call of your code")
     return unit if scheduler.frequency == 1 else f"{scheduler.frequency} {unit}s"
 
 
-def _with_length(scheduler: Scheduler) -> str:
+def with_length(scheduler: Scheduler) -> str:
     """Return the scheduler with the setting that says how long it is, as in "StepLR with step_size=30"."""
     if scheduler.length_name == "milestones":
         return f"{scheduler.kind}, whose last milestone is {scheduler.length},"

@@ -1,0 +1,139 @@
+"""An alarm is corrected once, where a mistake that shows only later explains the same plateau."""
+
+from dataclasses import replace
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_landscape import LandscapeMonitor
+from lightning_landscape.diagnosis.corrections import correction
+from lightning_landscape.evidence import (
+    Cause,
+    Evidence,
+    LossLevel,
+    OptimizerGroup,
+    Part,
+    Parts,
+    Plateau,
+    Trend,
+    Verdict,
+)
+from tests.faults.runs import fit, warnings_of
+from tests.saving import SaveAt
+
+STEPS, STOP = 600, 200
+STALLED = Trend(window=40, level=0.69, progress=0.0, margin=0.001, tolerance=0.012)
+
+
+class Decaying(L.LightningModule):
+    """Weight decay pulls all weights to zero at one rate, which takes some hundred steps.
+
+    The inputs depend on the step only, so that a resumed run gets the same data.
+    """
+
+    def __init__(self, decay=0.5, *, learnable=True):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.decay, self.learnable = decay, learnable
+
+    def training_step(self, batch, batch_idx):
+        generator = torch.Generator().manual_seed(self.global_step)
+        inputs, noise = torch.randn(32, 8, generator=generator), torch.randn(32, generator=generator)
+        signal = 0.3 * inputs[:, 0] if self.learnable else 0.0
+        labels = (signal + noise > 0).float()
+        return F.binary_cross_entropy_with_logits(self.net(inputs)[:, 0], labels)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-3, weight_decay=self.decay)
+
+    def batches(self):
+        return DataLoader(TensorDataset(torch.zeros(640)), batch_size=32)
+
+
+def run(module, *others, ckpt_path=None):
+    """Fit with a monitor; return the monitor and the warnings that it gave."""
+    monitor = LandscapeMonitor(effort="standard")
+    printed = warnings_of(lambda: fit(module, monitor, *others, ckpt_path=ckpt_path, steps=STEPS))
+    return monitor, printed
+
+
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory):
+    """Return the monitor and the warnings of a run whose weights shrink, and a checkpoint from before it shows."""
+    path = tmp_path_factory.mktemp("corrected") / "stop.ckpt"
+    return *run(Decaying(), SaveAt(STOP, path)), path
+
+
+def test_an_alarm_is_replaced_once_by_the_finding_that_shows_later(corrected):
+    monitor, printed, _ = corrected
+    first, second = printed
+    assert "[LL207]" in first
+    assert "in place of the verdict of step" in second
+    (verdict,) = monitor.verdicts
+    assert (verdict.finding.name, verdict.stuck) == ("weights-shrunk", True)
+    assert f"step {verdict.replaces}:" in first
+    assert verdict.replaces < STOP < verdict.step
+    assert f"At step {verdict.replaces} the run was said to be stuck because the inputs do not help" in verdict.reason
+
+
+def test_a_corrected_verdict_survives_storing_and_says_in_the_events_what_it_replaces(corrected):
+    (verdict,) = corrected[0].verdicts
+    stored = verdict.to_dict()
+    assert stored["replaces"] == verdict.replaces
+    assert Verdict.from_dict(stored) == verdict
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+def test_a_run_that_is_resumed_before_the_correction_gets_the_same_one(corrected):
+    monitor, _, path = corrected
+    resumed, printed = run(Decaying(), ckpt_path=path)
+    assert resumed.verdicts == monitor.verdicts
+    assert resumed._state.state_dict() == monitor._state.state_dict()
+    assert len(printed) == 1
+
+
+def test_an_alarm_that_stays_right_is_looked_at_again_and_kept():
+    monitor, printed = run(Decaying(0.0, learnable=False))
+    (verdict,) = monitor.verdicts
+    assert (verdict.cause, verdict.replaces, len(printed)) == (Cause.NOTHING_TO_LEARN, None, 1)
+    assert monitor._state.judgements > 1
+
+
+TOLD = Verdict(Cause.NOTHING_TO_LEARN, 100, 50, stuck=True, reason="", evidence=Evidence(Plateau(100, 50), STALLED))
+GROUP = OptimizerGroup(0, 0, learning_rate=1e-3, base_rate=None, weight_decay=0.5, parts=("body",))
+BODY = Part(
+    "body",
+    share=1.0,
+    trainable=True,
+    frozen_since=None,
+    group=0,
+    learning_rate=1e-3,
+    reached=True,
+    grad_norm=0.1,
+    norm=0.001,
+    initial_norm=1.0,
+    distance=0.999,
+)
+LATER = Evidence(Plateau(300, 50), Parts((BODY,), (GROUP,), 300), LossLevel(0.693, 0.69, 0.693))
+
+
+def test_only_alarms_that_name_no_mistake_are_corrected_and_none_twice():
+    assert correction(TOLD, LATER).finding.name == "weights-shrunk"
+    finding = correction(TOLD, LATER).finding
+    for other in (
+        replace(TOLD, stuck=False),
+        replace(TOLD, cause=Cause.DIVERGED),
+        replace(TOLD, replaces=20),
+        replace(TOLD, finding=replace(finding, name="squashed-twice")),
+    ):
+        assert correction(other, LATER) is None
+    assert correction(replace(TOLD, finding=replace(finding, name="collapsed")), LATER) is not None
+
+
+def test_a_note_corrects_nothing():
+    moving = replace(BODY, norm=0.05)  # shrunk, but not to nothing, and nothing else shows that this is the reason
+    assert correction(TOLD, LATER.including(Parts((moving,), (GROUP,), 300))) is None
