@@ -42,5 +42,7 @@ def correction(told: Verdict, evidence: Evidence, finders: Sequence[Finder] = LA
     if finding is None or not may_be_corrected(told):
         return None
     before = f"At step {told.step} the run was said to be {told.title}. This shows only now, and replaces that."
+    if told.cause is Cause.NOTHING_TO_LEARN:
+        before += " Whether the inputs help will show once this is mended."
     verdict = verdict_of(known, finding.cause, before, stuck=True, finding=finding)
     return replace(verdict, since=told.since, replaces=told.step)

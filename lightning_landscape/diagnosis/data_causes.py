@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from lightning_landscape._text import percent
 from lightning_landscape.diagnosis.advice import change
+from lightning_landscape.diagnosis.findings.parts import zero_gradient
 from lightning_landscape.diagnosis.learning import falls_by_inputs, has_learned
 from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, INPUT_USE_NONE, TARGETS_AGREE
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import (
+    CAUSES,
     Cause,
     Evidence,
     InputUse,
@@ -16,6 +18,8 @@ from lightning_landscape.evidence import (
     Trials,
     Verdict,
 )
+
+CAUSE = Cause.NOTHING_TO_LEARN
 
 
 def constant_inputs(evidence: Evidence) -> Verdict | None:
@@ -45,11 +49,14 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
         "search the model for what mixes the samples of a batch, such as `view` or `reshape` in place of `transpose`: "
         "samples whose outputs were similar at the start do have similar targets."
     )
+    untouched = zero_gradient(evidence)
+    particular = mixing if agree else "" if untouched is None else f"{untouched.advice}\n{CAUSES[CAUSE].advice}"
+    why = "" if untouched is None else f" {untouched.sentence}"
     rise = f"raises the loss by {percent(use.share)}" if use.share > 0 else "does not raise the loss"
     return verdict_of(
         evidence,
-        Cause.NOTHING_TO_LEARN,
+        CAUSE,
         f"Shuffling the targets {rise} (threshold {INPUT_USE_NONE:.0%}): the model ignores its inputs. The best trial "
-        f"{change(trials.best)}, and the best run from new weights {change(restart.gain)}.",
-        particular=mixing if agree else "",
+        f"{change(trials.best)}, and the best run from new weights {change(restart.gain)}.{why}",
+        particular=particular,
     )

@@ -29,13 +29,16 @@ def against_saturated_units(evidence: Evidence) -> str:
 
 def against_vanishing_gradients(evidence: Evidence) -> str:
     """Return what keeps the gradient alive between the last and the first layers."""
-    gradient = evidence.get(GradientScale)
-    groups = [] if gradient is None else list(gradient.groups)
+    gradient, activity = evidence.get(GradientScale), evidence.get(Activity)
+    groups = [] if gradient is None else list(gradient.reached.groups)
     between = f" between `{groups[0]}` and `{groups[-1]}`" if len(groups) > 1 else ""
-    return (
-        f"residual connections{between}, `x = x + layer(x)`, or normalisation layers, `nn.LayerNorm(width)`.\n"
-        "`nn.ReLU()` in place of sigmoid or tanh, with `nn.init.kaiming_normal_(layer.weight)`."
-    )
+    residual = f"residual connections{between}, `x = x + layer(x)`, or normalisation layers, `nn.LayerNorm(width)`."
+    initialised = "`nn.init.kaiming_normal_(layer.weight)`"
+    if activity is not None and activity.saturated_layer is not None:
+        return f"{residual}\n`nn.ReLU()` in place of `{activity.saturated_layer}` and its like, with {initialised}."
+    if activity is not None and activity.dead_layer is not None:
+        return f"{residual}\nan initialisation made for ReLU, {initialised}, in place of the present one."
+    return f"{residual}\nan initialisation that keeps the size of what passes through, as {initialised} does for ReLU."
 
 
 def against_weight_decay() -> str:

@@ -181,7 +181,7 @@ def saddle(evidence: Evidence) -> Verdict | None:
         # At a critical point the run's own steps are tiny, so a smaller gain of other steps is evidence enough.
         least_gain = GAIN_WAY_DOWN if critical else GAIN_CLEAR
         way_down = trials.gain("adam") - own > least_gain or by_curvature
-    vanishes = gradient is not None and gradient.first_to_last < FIRST_TO_LAST_VANISHED and not critical
+    vanishes = gradient is not None and gradient.reached.first_to_last < FIRST_TO_LAST_VANISHED and not critical
     if not way_down or (vanishes and not by_curvature):
         return None
     evidence_of_way = (
@@ -196,11 +196,13 @@ def saddle(evidence: Evidence) -> Verdict | None:
 
 
 def vanishing(evidence: Evidence) -> Verdict | None:
-    """Return `flat_region` if the gradient vanishes on its way back from the last layers to the first."""
-    gradient = evidence.get(GradientScale)
-    if gradient is None or gradient.first_to_last >= FIRST_TO_LAST_VANISHED or gradient.norm == 0:
-        return None
-    if has_learned(evidence):
+    """Return `flat_region` if the gradient vanishes on its way back from the last layers to the first.
+
+    A gradient that is exactly 0 has not become small on its way: it does not reach those parameters.
+    """
+    scale = evidence.get(GradientScale)
+    gradient = None if scale is None else scale.reached
+    if gradient is None or gradient.first_to_last >= FIRST_TO_LAST_VANISHED or has_learned(evidence):
         return None
     first, *_, last = gradient.groups
     reason = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lightning_landscape.evidence.short_repr import short_repr
 
@@ -166,6 +166,11 @@ class GradientScale:
         if len(norms) < 2:
             return 1.0
         return norms[0] / norms[-1] if norms[-1] > 0 else math.inf
+
+    @property
+    def reached(self) -> GradientScale:
+        """The same without groups whose gradient is exactly 0: these are cut off or not used, and nothing vanishes."""
+        return replace(self, groups={name: norm for name, norm in self.groups.items() if norm != 0})
 
 
 @dataclass(frozen=True)

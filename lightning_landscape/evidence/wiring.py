@@ -170,6 +170,8 @@ class Wiring:
     samples_as_sequence: tuple[SamplesAsSequence, ...] = ()
     unowned: tuple[UnownedLeaf, ...] = ()
     cuts: tuple[GraphCut, ...] = ()
+    partial_cuts: tuple[GraphCut, ...] = ()
+    """operations that end a path of the gradient to parameters which it reaches on another path"""
     broadcasts: tuple[Broadcast, ...] = ()
     ranges: tuple[OutputRange, ...] = ()
     reached: float = 1.0

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lightning_landscape.diagnosis import Finder, found
-from lightning_landscape.diagnosis.findings.parts import UNTRAINED
+from lightning_landscape.diagnosis.findings.parts import is_said_at_once
 from lightning_landscape.errors import LandscapeWarning
 from lightning_landscape.evidence import Evidence
 from lightning_landscape.examination.account import ProbeReason
@@ -97,7 +97,7 @@ class FirstLook:
             kept = () if state.kept_gradients is None else (state.kept_gradients,)
             findings = found(Evidence(*runner.readings, *state.host_readings, *kept), self._finders)
             for finding in findings:
-                if UNTRAINED in finding.sentence and finding.weight == "note" and not reporter.silent:
+                if is_said_at_once(finding.sentence) and finding.weight == "note" and not reporter.silent:
                     print_line(f"lightning_landscape: {finding.sentence} Try: {finding.advice}")
             for finding in state.findings.enter_wiring(findings):
                 reporter.finding(finding, host.step)

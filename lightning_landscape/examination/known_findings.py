@@ -8,7 +8,7 @@ from typing import Any
 from lightning_landscape._text import capitalised
 from lightning_landscape.evidence import Finding
 
-SAID_BY = {"graph-cut": "part-without-gradient"}
+SAID_BY = {"graph-cut": "part-without-gradient", "clipped-too-tight": "lost-updates"}
 """findings that say of the same parameters what another one says, which is then no note"""
 
 

@@ -10,6 +10,8 @@ from lightning_landscape.trace import Operation, ParameterUse, Trace
 
 _WITHOUT_SLOPE = frozenset({"round", "sign", "floor", "ceil", "trunc", "fix"})
 """functions that are constant between jumps, so that the gradient behind them is exactly zero"""
+_DETACH = frozenset({"detach", "data"})
+"""operations that return the same values without their gradient"""
 
 
 def reached_share(trace: Trace) -> float:
@@ -36,25 +38,37 @@ def graph_cuts(trace: Trace) -> tuple[GraphCut, ...]:
     return _Flow(trace, unreached).cuts()
 
 
+def partial_cuts(trace: Trace) -> tuple[GraphCut, ...]:
+    """Return where values are detached before layers that learn, although the gradient reaches their parameters anyway.
+
+    These parameters are trained by another part of the loss only.
+    """
+    reached = {parameter.name: parameter for parameter in _trained(trace) if parameter.reached}
+    if trace.loss is None or not reached or not any(kind(operation) in _DETACH for operation in trace.operations):
+        return ()
+    cuts = _Flow(trace, reached).cuts()
+    return tuple(cut for cut in cuts if cut.feeds_layers and cut.operation.removesuffix("_") in _DETACH)
+
+
 def _trained(trace: Trace) -> list[ParameterUse]:
     """Return the parameters that require a gradient and that an optimizer holds."""
     return [parameter for parameter in trace.parameters if parameter.trainable and parameter.held]
 
 
 class _Flow:
-    """Follows the values that were computed from parameters which the gradient does not reach.
+    """Follows the values that were computed from some parameters, to where the gradient does not come back to them.
 
     Args:
         trace: the operations.
-        unreached: these parameters by name.
+        parameters: these parameters by name.
     """
 
-    def __init__(self, trace: Trace, unreached: dict[str, ParameterUse]) -> None:
-        self._trace, self._unreached = trace, unreached
+    def __init__(self, trace: Trace, parameters: dict[str, ParameterUse]) -> None:
+        self._trace, self._followed = trace, parameters
         self._uncut: dict[int, frozenset[str]] = {
             index: frozenset({value.name})
             for index, value in enumerate(trace.values)
-            if value.source == "parameter" and value.name in unreached
+            if value.source == "parameter" and value.name in parameters
         }
         """by value: the parameters from which it was computed without a cut"""
         self._behind: dict[int, frozenset[int]] = defaultdict(frozenset)
@@ -84,8 +98,8 @@ class _Flow:
             GraphCut(
                 operation=key[0],
                 module=_common_parent(modules[key]),
-                parameters=tuple(name for name in self._unreached if name in names),
-                share=sum(self._unreached[name].size for name in names) / max(1, total),
+                parameters=tuple(name for name in self._followed if name in names),
+                share=sum(self._followed[name].size for name in names) / max(1, total),
                 before=key[2] or _common_parent(modules[key]),
                 after=key[3],
                 feeds_layers=key[4],

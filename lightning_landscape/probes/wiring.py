@@ -13,7 +13,7 @@ from lightning_landscape.evidence.wiring import (
 from lightning_landscape.probes.batch_dimension import samples_as_sequence
 from lightning_landscape.probes.comparisons import broadcasts, output_ranges
 from lightning_landscape.probes.data_flow import LOSSES, first_argument, kind, origin
-from lightning_landscape.probes.graph_cuts import graph_cuts, reached_share
+from lightning_landscape.probes.graph_cuts import graph_cuts, partial_cuts, reached_share
 from lightning_landscape.surface import LossSurface, costs
 from lightning_landscape.trace import LOGIT_LOSSES, Operation, Trace
 
@@ -38,6 +38,7 @@ def wiring_of(trace: Trace) -> Wiring:
         samples_as_sequence=samples_as_sequence(trace),
         unowned=unowned_leaves(trace),
         cuts=graph_cuts(trace),
+        partial_cuts=partial_cuts(trace),
         broadcasts=broadcasts(trace),
         ranges=output_ranges(trace),
         reached=reached_share(trace),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_landscape._text import capitalised
-from lightning_landscape.diagnosis.findings.parts import UNTRAINED
+from lightning_landscape.diagnosis.findings.parts import is_said_at_once
 from lightning_landscape.errors import DivergenceWarning, LandscapeWarning, PlateauWarning
 from lightning_landscape.evidence import CAUSES, Cause, Divergence, Finding, LossLevel, Players, Verdict
 from lightning_landscape.evidence.card import link_to
@@ -134,7 +134,7 @@ def closing_line(
     elif reason := _not_judged(notes):
         said = reason
     loss = "" if level is None else f"; the training loss went from {level.start:.4g} to {level.now:.4g}"
-    untrained = [note.partition("] ")[2] for note in notes if UNTRAINED in note]
+    untrained = [note.partition("] ")[2] for note in notes if is_said_at_once(note)]
     noted = len(_findings(notes)) - len(untrained)
     look = f" {noted} finding{'s' * (noted != 1)} noted: `print(monitor.report)`." if noted else ""
     look = "".join(f" {note}" for note in untrained) + look

@@ -118,7 +118,9 @@ class GradientNorms:
     def vanishing(self) -> GradientScale | None:
         """The scale of a gradient that vanishes towards the first group; None if it does not, or too early to tell."""
         scale = self.scale() if len(self._norms) == RECENT else None
-        return scale if scale is not None and scale.norm > 0 and scale.first_to_last < VANISHED else None
+        if scale is None or not scale.norm > 0 or scale.reached.first_to_last >= VANISHED:
+            return None
+        return scale.reached
 
     @property
     def exploding(self) -> bool:

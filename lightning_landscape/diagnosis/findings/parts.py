@@ -27,6 +27,8 @@ be the reason why a loss that has fallen stops far above 0."""
 UNTRAINED = "The loss gives them a gradient, but they stay as they are"
 """a sentence in the finding that a large part of the model is in no optimizer; it is printed in the first steps and at
 the end of a run without an alarm"""
+IN_A_LOOP = "at every step of a loop, so they are never trained"
+"""ends the sentence on a module whose own output comes back to it without a gradient, which is printed then as well"""
 HALF_OF_THE_RUN = 0.5
 """A schedule that is going to raise a learning rate of 0 does so before this share of the run."""
 
@@ -154,6 +156,33 @@ def part_without_gradient(evidence: Evidence) -> Finding | None:
         "that the loss does not use. If they are not to be trained, say so with `requires_grad_(False)`.",
         "evidence" if not meant and _cannot_go_on_without(evidence, parts, share) else "note",
     )
+
+
+def zero_gradient(evidence: Evidence) -> Finding | None:
+    """Return the note `part-without-gradient` if the gradient of parameters that never moved is exactly 0.
+
+    In the first steps this is usual, for example behind layers that begin at 0, so the loss must stand still.
+    """
+    parts = evidence.get(Parts)
+    if parts is None or not on_plateau(evidence, parts):
+        return None
+    still = parts.where(lambda part: _stands_still(part) and bool(part.learning_rate) and part.grad_norm == 0)
+    if not still or not parts.where(lambda part: part.held and part.trainable and bool(part.grad_norm)):
+        return None
+    return Finding(
+        "part-without-gradient",
+        Cause.NOT_UPDATING,
+        f"The gradient of {described(still)} is exactly 0, so these parameters have not moved since the start. Nothing "
+        "reaches them: a gradient that vanishes on its way would be small.",
+        "look at what they get and at what becomes of their outputs: inputs that are all 0 or all `padding_idx`, a "
+        "mask or a factor of 0, units that are dead, or weights behind them that are all 0.",
+        "note",
+    )
+
+
+def is_said_at_once(text: str) -> bool:
+    """Return whether the text holds a finding that is printed in the first steps, although it is only a note."""
+    return UNTRAINED in text or IN_A_LOOP in text
 
 
 def described(parts: Sequence[Part]) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightning_landscape.diagnosis.learning import has_learned, measured_on_fixed_batches
-from lightning_landscape.diagnosis.proof import stopped_without
 from lightning_landscape.evidence import Cause, Evidence, Finding, Plateau, Wiring
-from lightning_landscape.evidence.wiring import GraphCut, OutputRange, UnownedLeaf
+from lightning_landscape.evidence.wiring import OutputRange, UnownedLeaf
 
 UNREACHABLE = 0.05
 """share of the variance of the targets that lies out of the range of the output, from which it explains a plateau: no
@@ -20,8 +19,6 @@ OUTSIDE = 0.01
 DEAD_LOGITS = 0.1
 """share of the logits that are zero on all samples from which they explain a plateau: with a tenth of the classes never
 predicted, a tenth of the samples is lost where the classes are equally frequent"""
-CUT_OFF = 0.1
-"""share of the elements that train from which a cut explains that nothing is learned"""
 NAMED = 3
 """number of tensors that a sentence names"""
 
@@ -84,7 +81,7 @@ def softmax_of_one(evidence: Evidence) -> Finding | None:
         Cause.FLAT_REGION,
         f"{what} for any input, so that its gradient is zero.",
         advice,
-        "certain" if found.only_loss else "evidence" if _stuck_from_the_start(evidence) else "note",
+        "certain" if found.only_loss else "evidence" if stuck_from_the_start(evidence) else "note",
     )
 
 
@@ -129,59 +126,6 @@ def _registration(leaf: UnownedLeaf) -> str:
         owner = held.rpartition(".")[0]
         return f"`{owner}.{name} = nn.Parameter(...)`, or `{owner}.register_parameter({name!r}, ...)`, registers it."
     return "make the layers attributes of the module: `self.layer = nn.Linear(...)`."
-
-
-def graph_cut(evidence: Evidence) -> Finding | None:
-    """Return which operation keeps the gradient from parameters that the optimizer holds, and between which modules."""
-    wiring = evidence.get(Wiring)
-    if wiring is None or (not wiring.cuts and wiring.reached > 0):
-        return None
-    cut = max(wiring.cuts, key=lambda cut: (cut.feeds_layers, cut.share), default=None)
-    if wiring.reached == 0:
-        where = f" {_place_of(cut)} cuts the path." if cut else ""
-        sentence = f"The gradient of the loss reaches none of the parameters that the optimizer holds.{where}"
-        return Finding("graph-cut", Cause.NOT_UPDATING, sentence, _mending(cut), "certain")
-    if cut is None:
-        return None
-    explains = cut.feeds_layers and cut.share >= CUT_OFF and _stuck_from_the_start(evidence)
-    explains = explains or (cut.feeds_layers and cut.operation != "no_grad" and stopped_without(evidence))
-    return Finding(
-        "graph-cut",
-        Cause.NOT_UPDATING,
-        f"The gradient of the loss does not reach {_listed([f'`{name}`' for name in cut.parameters])}, which the "
-        f"optimizer holds ({cut.share:.0%} of what it trains): {_place_of(cut)} cuts the path.",
-        _mending(cut),
-        "evidence" if explains else "note",
-    )
-
-
-def _place_of(cut: GraphCut) -> str:
-    if cut.operation == "no_grad":
-        output = f", whose output goes to {_module(cut.after)}," if cut.after and cut.after != cut.module else ""
-        return f"`torch.no_grad()` around {_module(cut.module)}{output}"
-    operation = f"`{cut.operation}`"
-    if cut.before == cut.after == cut.module or not cut.after:
-        return f"{operation}{in_module(cut.module)}"
-    return f"{operation}{in_module(cut.module)}, between {_module(cut.before)} and {_module(cut.after)},"
-
-
-def _mending(cut: GraphCut | None) -> str:
-    if cut is None:
-        return "compute the loss from the output of the model by functions of torch, without `.item()` or `.detach()`."
-    if cut.operation == "no_grad":
-        return (
-            "call these layers outside of `torch.no_grad()`; if they are not meant to be trained, say so with "
-            "`module.requires_grad_(False)`."
-        )
-    if cut.operation in ("detach", "data", "item", "tolist", "numpy"):
-        return (
-            f"remove this `{cut.operation}`: compute the loss from the output of the layers itself, `loss = "
-            "loss_function(output, target)`."
-        )
-    return (
-        f"use a function with a slope in place of `{cut.operation}`, such as `softmax` or `F.gumbel_softmax(logits, "
-        "hard=True)`, or pass the gradient around it: `x + (rounded - x).detach()`."
-    )
 
 
 def broadcast(evidence: Evidence) -> Finding | None:
@@ -237,7 +181,7 @@ def rectified_logits(evidence: Evidence) -> Finding | None:
     found = max(wiring.rectified, key=lambda logits: logits.dead)
     dead = f" {found.dead:.0%} of the logits are zero on all samples: these are dead." if found.dead else ""
     on_plateau = evidence.get(Plateau) is not None
-    explains = (found.dead >= DEAD_LOGITS and on_plateau) or _stuck_from_the_start(evidence)
+    explains = (found.dead >= DEAD_LOGITS and on_plateau) or stuck_from_the_start(evidence)
     return Finding(
         "rectified-logits",
         Cause.FLAT_REGION,
@@ -248,7 +192,7 @@ def rectified_logits(evidence: Evidence) -> Finding | None:
     )
 
 
-def _stuck_from_the_start(evidence: Evidence) -> bool:
+def stuck_from_the_start(evidence: Evidence) -> bool:
     """Return whether the loss stands still, and nothing was learned before."""
     return evidence.get(Plateau) is not None and measured_on_fixed_batches(evidence) and not has_learned(evidence)
 
@@ -257,7 +201,7 @@ def _public(loss: str) -> str:
     return "cross_entropy" if loss == "log_softmax" else loss
 
 
-def _module(name: str) -> str:
+def module_in_code(name: str) -> str:
     """Return a submodule as Python code; "training_step" for the module itself."""
     if not name:
         return "`training_step`"
@@ -266,7 +210,7 @@ def _module(name: str) -> str:
 
 def in_module(name: str) -> str:
     """Return where an operation is called; `forward` and other methods of the module itself are not told apart."""
-    return f" in {_module(name)}" if name else " in `training_step` (or a method that it calls)"
+    return f" in {module_in_code(name)}" if name else " in `training_step` (or a method that it calls)"
 
 
 def _shape(shape: Sequence[int]) -> str:
