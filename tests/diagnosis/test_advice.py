@@ -92,6 +92,17 @@ def test_dead_saturated_and_vanishing_each_have_their_own_advice_which_names_the
     assert "between `net.0` and `net.4`" in against_vanishing_gradients(known)
 
 
+def test_advice_against_vanishing_gradients_depends_on_the_activations_of_the_network():
+    def advice(*, rectified=None, bounded=None):
+        return against_vanishing_gradients(Evidence(Activity(0.0, rectified, 0.0, bounded, layers=2, samples=8)))
+
+    assert "`nn.ReLU()` in place of `net.1`" in advice(bounded="net.1")
+    assert "in place of `net.1`" in advice(bounded="net.1", rectified="net.3")
+    assert "nn.ReLU()" not in advice(rectified="net.3")
+    assert "nn.init.kaiming_normal_" in advice(rectified="net.3")
+    assert "nn.ReLU()" not in against_vanishing_gradients(Evidence())
+
+
 def test_what_helped_comes_before_what_helps_in_particular_and_both_before_the_general_advice():
     evidence = Evidence(trials(adam=0.5, this_optimizer=0.0))
     lines = advice(Cause.FLAT_REGION, evidence, particular="mend it.").splitlines()

@@ -238,7 +238,7 @@ def test_a_dead_or_saturated_layer_makes_the_region_flat(activity, found):
     [
         ({"first": 0.99e-4, "last": 1.0}, Cause.FLAT_REGION),
         ({"first": 1e-4, "last": 1.0}, Cause.UNDECIDED),
-        ({"first": 0.0, "last": 1.0}, Cause.FLAT_REGION),
+        ({"first": 0.0, "last": 1.0}, Cause.UNDECIDED),
         ({"only": 1e-9}, Cause.UNDECIDED),
         ({"first": 1.0, "last": 1e-9}, Cause.UNDECIDED),
     ],
@@ -586,6 +586,15 @@ def test_undecided_is_an_alarm_only_after_a_tenth_of_the_run_without_a_fall(sinc
     planned = Schedule(learning_rate=0.1, peak=0.1, elapsed=0.5, steps=300)  # of 600 steps
     verdict = diagnose(BASE.including(Plateau(step=300, since=since), planned))
     assert (verdict.cause, verdict.stuck) == (Cause.UNDECIDED, stuck)
+
+
+def test_a_gradient_that_is_exactly_0_does_not_vanish():
+    assert cause(FADING) is Cause.FLAT_REGION
+    cut_off = replace(FADING, groups={"first": 0.0, "middle": 0.1, "last": 0.5})
+    assert cause(cut_off) is Cause.UNDECIDED
+    rounded_away = replace(FADING, groups={"first": 0.0, "middle": 1e-7, "last": 0.5})
+    assert "0 in first" not in diagnose(BASE.including(rounded_away)).reason
+    assert cause(rounded_away) is Cause.FLAT_REGION
 
 
 NO_BETTER_THAN_A_CONSTANT = Outputs((), 64, 1.0, best_constant=BestConstant("mse_loss", loss=1.0, constant=1.0))

@@ -288,6 +288,17 @@ def test_parts_that_have_moved_or_are_not_trained_need_no_gradient(part):
     assert finders.part_without_gradient(BASE.including(parts(part), NOTHING)) is None
 
 
+def test_a_gradient_of_exactly_0_is_noted_on_a_plateau_and_not_in_the_first_steps():
+    zero = replace(STILL, group=0, learning_rate=0.1, reached=True, grad_norm=0.0)
+    finding = finders.zero_gradient(BASE.including(parts(zero)))
+    assert (finding.name, finding.weight) == ("part-without-gradient", "note")
+    assert "The gradient of `body` (80% of the model) is exactly 0" in finding.sentence
+    assert "padding_idx" in finding.advice
+    assert finders.zero_gradient(Evidence(parts(zero))) is None
+    for other in (replace(zero, grad_norm=1e-30), replace(zero, distance=0.1), replace(zero, trainable=False), STILL):
+        assert finders.zero_gradient(BASE.including(parts(other))) is None
+
+
 @pytest.mark.parametrize(("since", "near"), [(-11, False), (-10, True), (250, True)])
 def test_freezing_explains_a_plateau_that_begins_afterwards_or_within_a_window_before_it(since, near):
     readings = parts(FROZEN), NOTHING, HALF, replace(PLATEAU, since=since)

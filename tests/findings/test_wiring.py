@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from lightning_landscape import LandscapeMonitor
+from lightning_landscape.diagnosis.findings import graph_cuts
 from lightning_landscape.diagnosis.findings import wiring as finders
 from lightning_landscape.diagnosis.findings.batch_dimension import samples_as_sequence
 from lightning_landscape.diagnosis.findings.log_probabilities import not_log_probabilities
-from lightning_landscape.evidence import Cause, Evidence, LossLevel, Plateau, StartingPoint, Wiring
+from lightning_landscape.diagnosis.findings.parts import is_said_at_once
+from lightning_landscape.evidence import Cause, Evidence, GradientScale, LossLevel, Plateau, StartingPoint, Wiring
 from lightning_landscape.evidence.wiring import (
     Broadcast,
     GraphCut,
@@ -58,7 +60,7 @@ def weight(finder, *readings, **fields):
         finders.broadcast,
         finders.output_range,
         finders.rectified_logits,
-        finders.graph_cut,
+        graph_cuts.graph_cut,
     ],
 )
 def test_sound_wiring_has_no_finding(finder):
@@ -149,21 +151,70 @@ def test_a_network_in_evaluation_mode_is_a_note():
 
 
 def test_a_cut_is_evidence_only_for_a_loss_that_stands_still_without_having_fallen():
-    finding = found(finders.graph_cut, PLATEAU, UNFALLEN, cuts=(CUT,), reached=0.4)
+    finding = found(graph_cuts.graph_cut, PLATEAU, UNFALLEN, cuts=(CUT,), reached=0.4)
     assert (finding.code, finding.weight) == ("LL206 graph-cut", "evidence")
     between = "`argmax` in `training_step` (or a method that it calls), between `self.encoder` and `self.head`,"
     assert f"{between} cuts the path" in finding.sentence
     for readings in [(), (UNFALLEN,), (PLATEAU,), (PLATEAU, FALLEN), (PLATEAU, LossLevel(2.3, 2.3, 2.3))]:
-        assert weight(finders.graph_cut, *readings, cuts=(CUT,), reached=0.4) == "note"
+        assert weight(graph_cuts.graph_cut, *readings, cuts=(CUT,), reached=0.4) == "note"
 
 
 @pytest.mark.parametrize("changes", [{"feeds_layers": False}, {"share": 0.05}])
 def test_a_cut_on_the_way_to_a_target_and_a_small_cut_are_notes(changes):
-    assert weight(finders.graph_cut, PLATEAU, UNFALLEN, cuts=(replace(CUT, **changes),), reached=0.4) == "note"
+    assert weight(graph_cuts.graph_cut, PLATEAU, UNFALLEN, cuts=(replace(CUT, **changes),), reached=0.4) == "note"
+
+
+def test_cuts_of_one_kind_at_one_place_are_named_together_by_their_modules():
+    cuts = tuple(
+        replace(CUT, operation="detach", parameters=(f"emb.{i}.weight",), share=0.1, before=f"emb.{i}")
+        for i in range(3)
+    )
+    other = replace(CUT, share=0.2, after="head")
+    finding = found(
+        graph_cuts.graph_cut, PLATEAU, UNFALLEN, cuts=(*cuts, replace(other, feeds_layers=False)), reached=0.4
+    )
+    assert "3 parameters of `emb.0`, `emb.1` and `emb.2`" in finding.sentence
+    assert "(30% of what it trains): `detach`" in finding.sentence
+    assert "between `self.emb` and `self.head`" in finding.sentence
+
+
+def test_a_module_that_takes_its_own_detached_output_is_never_trained_and_that_is_said_at_once():
+    loop = replace(CUT, operation="detach", before="cell", after="cell", parameters=("cell.weight_ih", "cell.bias_ih"))
+    finding = found(graph_cuts.graph_cut, cuts=(loop,), reached=0.4)
+    assert "2 parameters of `cell`" in finding.sentence
+    assert is_said_at_once(finding.sentence)
+    for other in (replace(loop, after="head"), replace(loop, operation="no_grad"), replace(loop, feeds_layers=False)):
+        assert not is_said_at_once(found(graph_cuts.graph_cut, cuts=(other,), reached=0.4).sentence)
+
+
+PARTIAL = replace(CUT, operation="detach", parameters=("enc.weight", "enc.bias"), before="enc", after="dec")
+STARVED = GradientScale(norm=2.0, relative=1.0, groups={"enc": 0.001, "dec": 2.0})
+
+
+def test_a_detach_that_leaves_parameters_with_next_to_no_gradient_explains_that_nothing_is_learned():
+    finding = found(graph_cuts.detached_from_a_part, PLATEAU, UNFALLEN, STARVED, partial_cuts=(PARTIAL,))
+    assert (finding.code, finding.weight) == ("LL206 graph-cut", "evidence")
+    assert "does not reach 2 parameters of `enc` (60% of what the optimizer trains): `detach`" in finding.sentence
+    assert "a gradient of 0.001, beside 2 for the whole model" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("readings", "cut"),
+    [
+        ((PLATEAU, FALLEN, STARVED), PARTIAL),
+        ((UNFALLEN, STARVED), PARTIAL),
+        ((PLATEAU, UNFALLEN, replace(STARVED, groups={"enc": 0.003, "dec": 2.0})), PARTIAL),  # as with another head
+        ((PLATEAU, UNFALLEN, STARVED), replace(PARTIAL, share=0.05)),
+        ((PLATEAU, UNFALLEN, STARVED), replace(PARTIAL, parameters=("dec.weight",))),
+        ((PLATEAU, UNFALLEN), PARTIAL),
+    ],
+)
+def test_a_detach_is_no_mistake_where_the_rest_of_the_loss_trains_what_is_before_it(readings, cut):
+    assert found(graph_cuts.detached_from_a_part, *readings, partial_cuts=(cut,)) is None
 
 
 def test_a_loss_that_reaches_no_parameter_is_certain():
-    assert weight(finders.graph_cut, reached=0.0) == "certain"
+    assert weight(graph_cuts.graph_cut, reached=0.0) == "certain"
 
 
 def test_a_broadcast_is_certain_and_gives_the_shapes():

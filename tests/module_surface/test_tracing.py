@@ -386,6 +386,30 @@ def test_a_sound_step_has_no_finding(step):
     assert reading.unseen == ()
 
 
+def detached_codes(module, inputs):
+    codes = module.encoder(inputs)
+    return F.mse_loss(module.net(codes.detach()), inputs) + (codes**2).mean()
+
+
+def codes_for_two(module, inputs):
+    codes = module.encoder(inputs)
+    return F.mse_loss(module.net(codes), inputs) + module.probe(codes.detach()).pow(2).mean()
+
+
+def test_a_detach_before_layers_is_found_although_another_part_of_the_loss_reaches_the_parameters():
+    for step, parts, after in ((detached_codes, {}, "net.0"), (codes_for_two, {"probe": mlp(6, 1)}, "probe.0")):
+        names, reading = findings(step, X, encoder=mlp(6, 6), net=mlp(6, 6), **parts)
+        (cut,) = reading.partial_cuts
+        assert (cut.operation, cut.after, names) == ("detach", after, {})
+        assert {name.partition(".")[0] for name in cut.parameters} == {"encoder"}
+
+
+@pytest.mark.parametrize("step", [vq_vae, byol, actor_critic], ids=lambda step: step.__name__)
+def test_stopped_gradients_that_feed_no_layer_are_no_partial_cuts(step):
+    data, parts = SOUND[step]
+    assert findings(step, *data, **copy.deepcopy(parts))[1].partial_cuts == ()
+
+
 def test_a_target_network_that_the_optimizer_holds_is_a_note_since_it_feeds_no_layer():
     def step(module, inputs, returns):
         with torch.no_grad():
