@@ -35,7 +35,7 @@ def against_vanishing_gradients(evidence: Evidence) -> str:
     residual = f"residual connections{between}, `x = x + layer(x)`, or normalisation layers, `nn.LayerNorm(width)`."
     initialised = "`nn.init.kaiming_normal_(layer.weight)`"
     if activity is not None and activity.saturated_layer is not None:
-        return f"{residual}\n`nn.ReLU()` in place of `{activity.saturated_layer}` and its like, with {initialised}."
+        return f"{residual}\n`nn.ReLU()` in place of `{activity.saturated_layer}` and others, with {initialised}."
     if activity is not None and activity.dead_layer is not None:
         return f"{residual}\nan initialisation made for ReLU, {initialised}, in place of the present one."
     return f"{residual}\nan initialisation that keeps the size of what passes through, as {initialised} does for ReLU."
