@@ -67,7 +67,7 @@ def test_each_cause_is_the_verdict_of_a_detector():
 def _detectors(source: str) -> str:
     """Return the source of all functions that return a verdict."""
     functions = [part for part in re.split(r"^(?=def )", source, flags=re.M) if part.startswith("def ")]
-    return "".join(part for part in functions if "return verdict_of(" in part)
+    return "".join(part for part in functions if "verdict_of(" in part)
 
 
 EXAMPLES = {path.stem: path.read_text("utf-8") for path in (DOCS / "findings").glob("*.md")}

@@ -32,7 +32,7 @@ STALLED = Trend(window=40, level=0.69, progress=0.0, margin=0.001, tolerance=0.0
 class Decaying(L.LightningModule):
     """Weight decay pulls all weights to zero at one rate, which takes some hundred steps."""
 
-    def __init__(self, decay=0.5, signal=0.4, samples=1280):
+    def __init__(self, decay=0.5, signal=1.0, samples=1280):
         super().__init__()
         self.net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
         self.decay, self.signal, self.samples = decay, signal, samples
@@ -47,7 +47,8 @@ class Decaying(L.LightningModule):
     def batches(self):
         generator = torch.Generator().manual_seed(0)
         inputs, noise = (torch.randn(self.samples, n, generator=generator) for n in (8, 1))
-        labels = (noise[:, 0] + self.signal * inputs[:, 0] > 0).float()
+        signal = self.signal * inputs[:, 0] * inputs[:, 1]  # no linear regression shows it
+        labels = (noise[:, 0] + signal > 0).float()
         # In the same order in each epoch, so that a run that is resumed after an epoch gets the same batches.
         return DataLoader(TensorDataset(inputs, labels), batch_size=64)
 
