@@ -15,6 +15,8 @@ LOGIT_LOSSES = ("cross_entropy", "binary_cross_entropy_with_logits")
 """loss functions whose first argument are logits, which may have either sign"""
 DIFFERENCES = ("sub", "rsub", "sub_", "isub", "subtract")
 """operations that subtract one value from another"""
+ATTENTION = "multi_head_attention_forward"
+"""always takes (time, batch, features): `nn.MultiheadAttention` transposes with ``batch_first=True``"""
 EXPORTS = ("item", "tolist", "numpy", "float", "int", "bool", "array", "index")
 """operations that return Python or NumPy numbers, through which no gradient flows"""
 
@@ -68,6 +70,9 @@ class Operation:
     class_sums: tuple[float, float] | None = None
     """for an `nll_loss`, medians over the samples of two sums over the classes: of the exponentials of its first
     argument, 1 for log-probabilities, and of that argument itself, 1 for probabilities; None for any other operation"""
+    commonest: tuple[float, float] | None = None
+    """for an attention with a mask of its keys, the shares of the commonest token among the positions that it leaves,
+    and among those that it hides; None for any other operation, and where the tokens are not known"""
 
     def setting(self, position: int, keyword: str) -> object | None:
         """Return an argument that is no tensor, by its position or keyword; None where it was not given."""

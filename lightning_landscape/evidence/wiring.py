@@ -82,6 +82,16 @@ class SamplesAsSequence:
 
 
 @dataclass(frozen=True)
+class InvertedMask:
+    """An attention that hides the tokens of a sequence and leaves its padding."""
+
+    module: str
+    """name of the submodule that calls it; empty for the training step itself"""
+    left: float
+    """share of the commonest token among the positions that it leaves, in [0, 1]"""
+
+
+@dataclass(frozen=True)
 class UnownedLeaf:
     """A tensor that the loss gives a gradient to, and that neither the module nor an optimizer holds."""
 
@@ -168,6 +178,7 @@ class Wiring:
     rectified: tuple[RectifiedLogits, ...] = ()
     not_log_probabilities: tuple[NotLogProbabilities, ...] = ()
     samples_as_sequence: tuple[SamplesAsSequence, ...] = ()
+    inverted_masks: tuple[InvertedMask, ...] = ()
     unowned: tuple[UnownedLeaf, ...] = ()
     cuts: tuple[GraphCut, ...] = ()
     partial_cuts: tuple[GraphCut, ...] = ()

@@ -15,6 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from lightning_landscape.module_surface.entries import children
 from lightning_landscape.module_surface.loss_inputs import class_sums, zero_logits
+from lightning_landscape.module_surface.token_masks import TokenMasks
 from lightning_landscape.trace import (
     DIFFERENCES,
     EXPORTS,
@@ -53,13 +54,14 @@ class OperationRecorder(TorchFunctionMode):
         self._stack: list[str] = [""]
         self._thread = threading.get_ident()
         self._known: Any = WeakTensorKeyDictionary()  # its methods have no annotations
+        self._token_masks = TokenMasks()
         self._exports: list[tuple[object, int, str]] = []
         """what operations returned as Python or NumPy numbers, the values that these were read from, and how"""
 
     def begin(self, batch: Any) -> None:
         """Forget what was recorded, and begin with this batch."""
         self.values, self.operations, self.unseen, self._exports = [], [], {}, []
-        self._known = WeakTensorKeyDictionary()
+        self._known, self._token_masks = WeakTensorKeyDictionary(), TokenMasks()
         for name, tensor in _named_tensors(batch, "batch"):
             self._known[tensor] = self._add(tensor, "entry", name)
 
@@ -94,9 +96,9 @@ class OperationRecorder(TorchFunctionMode):
                 arguments.append(Argument("exported", index))
                 plain["exported"] = how
         zero, sums = zero_logits(name, args, kwargs), class_sums(name, args, kwargs)
-        module = self._stack[-1]
-        taken = tuple(arguments)
-        self.operations.append(Operation(name, module, taken, results, grad_enabled, plain, sample, zero, sums))
+        commonest = self._token_masks.commonest(name, args, kwargs)
+        taken, about = tuple(arguments), (sample, zero, sums, commonest)
+        self.operations.append(Operation(name, self._stack[-1], taken, results, grad_enabled, plain, *about))
         return result
 
     def index_of(self, tensor: Tensor) -> int:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from lightning_landscape.evidence.wiring import SamplesAsSequence
 from lightning_landscape.probes.data_flow import first_argument
-from lightning_landscape.trace import Operation, Trace
+from lightning_landscape.trace import ATTENTION, Operation, Trace
 
 RECURRENT = ("gru", "lstm", "rnn_tanh", "rnn_relu")
 BATCH_FIRST = 8
 """position of `batch_first` among the arguments of a recurrent operation"""
-ATTENTION = "multi_head_attention_forward"
-"""always takes (time, batch, features): `nn.MultiheadAttention` transposes with ``batch_first=True``"""
 
 
 def samples_as_sequence(trace: Trace) -> tuple[SamplesAsSequence, ...]:

@@ -266,7 +266,7 @@ FIRST_LOOK = {
     "broadcast",
     "output-range",
     "unowned-parameters",
-    *("not-log-probabilities", "samples-as-sequence"),
+    *("not-log-probabilities", "samples-as-sequence", "inverted-mask"),
 }
 """the findings that are a warning after the first optimizer step"""
 

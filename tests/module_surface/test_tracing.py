@@ -238,6 +238,28 @@ def test_a_layer_for_sequences_that_does_not_expect_the_batch_first_is_found(kin
     assert (broken, mended) == ({"samples-as-sequence": "certain"}, {})
 
 
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        (lambda tokens: tokens != 0, {"inverted-mask": "certain"}),
+        (lambda tokens: torch.where(tokens != 0, -torch.inf, 0.0), {"inverted-mask": "certain"}),
+        (lambda tokens: tokens == 0, {}),
+        (lambda tokens: None, {}),
+        (lambda tokens: tokens > 2, {}),  # several tokens are left
+    ],
+)
+def test_a_mask_that_hides_the_tokens_and_leaves_the_padding_is_found(mask, expected):
+    def step(module, tokens, labels):
+        hidden = module.attention(module.embedding(tokens), src_key_padding_mask=mask(tokens))
+        return F.cross_entropy(module.net(hidden[:, 0]), labels)
+
+    tokens = torch.randint(1, 6, (8, 7), generator=torch.Generator().manual_seed(0))
+    tokens[:, 4:] = 0
+    attention = nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+    parts = {"embedding": nn.Embedding(6, 6, padding_idx=0), "attention": attention, "net": nn.Linear(6, 3)}
+    assert findings(step, tokens, CLASSES, **parts)[0] == expected
+
+
 def test_a_batch_that_begins_with_time_is_no_mistake():
     def step(module, inputs, labels):
         return F.cross_entropy(module.net(module.layer(inputs)[0]).flatten(0, 1), labels.flatten())

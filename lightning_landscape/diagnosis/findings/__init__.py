@@ -23,6 +23,7 @@ from lightning_landscape.diagnosis.findings import (
     players,
     schedule,
     step_sizes,
+    token_masks,
     wiring,
 )
 from lightning_landscape.diagnosis.verdicts import verdict_of
@@ -40,6 +41,7 @@ FINDERS: tuple[Finder, ...] = (
     wiring.softmax_of_one,
     log_probabilities.not_log_probabilities,
     batch_dimension.samples_as_sequence,
+    token_masks.inverted_mask,
     wiring.unowned_parameters,
     wiring.broadcast,
     wiring.output_range,
