@@ -22,6 +22,8 @@ from lightning_landscape.evidence import (
     Trend,
     Verdict,
 )
+from lightning_landscape.reporting.events import event_line
+from lightning_landscape.reporting.watched import watched_runs
 from tests.faults.runs import fit, warnings_of
 from tests.saving import SaveAt
 
@@ -131,6 +133,18 @@ def test_only_alarms_that_name_no_mistake_are_corrected_and_none_twice():
     ):
         assert correction(other, LATER) is None
     assert correction(replace(TOLD, finding=replace(finding, name="collapsed")), LATER) is not None
+
+
+def test_a_run_that_is_read_from_its_events_has_the_verdict_in_place_of_the_one_that_it_replaces(tmp_path):
+    verdicts = (TOLD, correction(TOLD, LATER))
+    lines = [
+        event_line("start", 0, {}),
+        *(event_line("verdict", verdict.step, verdict.to_dict()) for verdict in verdicts),
+    ]
+    (tmp_path / "events.jsonl").write_text("".join(lines))
+    (run,) = watched_runs(tmp_path).values()
+    assert [verdict.finding for verdict in run.verdicts] == ["weights shrunk"]
+    assert run.state == verdicts[1].cause.value
 
 
 def test_a_note_corrects_nothing():
