@@ -69,6 +69,7 @@ def _as_dict(verdict: SaidVerdict) -> dict[str, object]:
         "finding": verdict.finding or None,
         "tries": list(verdict.tries),
         "measured": [list(row) for row in verdict.measured],
+        "metric": verdict.metric or None,
     }
 
 

@@ -103,15 +103,13 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
 
 
 def has_fallen_since(verdict: Verdict, level: LossLevel | None) -> bool:
-    """Return whether the loss has clearly fallen since a verdict that is no alarm, which then says nothing any more."""
+    """Return whether the loss has clearly fallen since a verdict, which then says nothing of the present any more."""
     before = verdict.evidence.get(LossLevel)
-    if verdict.stuck or level is None or before is None:
-        return False
-    return level.is_below(before.now, FALLEN)
+    return level is not None and before is not None and level.is_below(before.now, FALLEN)
 
 
 def fallen_since(verdict: Verdict, level: LossLevel | None) -> str:
-    """Return a sentence that the loss has fallen since this verdict; empty if it has not, or the verdict alarms."""
+    """Return a sentence that the loss has fallen since this verdict; empty if it has not."""
     before = verdict.evidence.get(LossLevel)
     if level is None or before is None or not has_fallen_since(verdict, level):
         return ""

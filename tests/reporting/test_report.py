@@ -73,6 +73,14 @@ def test_a_verdict_that_is_no_alarm_is_not_the_last_word_on_a_loss_that_has_fall
     assert "from step 3: slow" in stays.line()
 
 
+def test_an_alarm_is_not_the_last_word_on_a_loss_that_has_fallen_since():
+    alarm = Verdict(Cause.SADDLE_POINT, 9, 3, stuck=True, reason="r", evidence=Evidence(LossLevel(2.3, 2.2, 2.3)))
+    report = Report(3000, LEVEL, [alarm])
+    for text in (report, report.to_markdown(), report.summary()):
+        assert "Since then the loss has fallen from 2.3 to 0.2." in text
+    assert "Since then" not in Report(3000, LossLevel(start=2.3, best=2.2, now=2.2), [alarm])
+
+
 @pytest.mark.parametrize(("level", "subject"), [(LEVEL, "It"), (None, "The training loss")])
 @pytest.mark.parametrize(("now", "word"), [(math.nan, "NaN"), (math.inf, "infinite")])
 def test_the_first_line_says_when_the_loss_was_not_finite(level, subject, now, word):
