@@ -68,7 +68,7 @@ def settled(evidence: Evidence) -> Verdict | None:
     return verdict_of(
         evidence,
         Cause.SETTLED,
-        f"The loss came from {level.start:.4g} to {level.now:.4g} and stays there. Neither other learning rates nor "
+        f"The loss came from {level.began:.4g} to {level.now:.4g} and stays there. Neither other learning rates nor "
         "new initial weights come clearly lower, and every part of the model moves. This run cannot show whether a "
         "larger model or other data would.",
     )
@@ -93,7 +93,7 @@ def undecided(evidence: Evidence) -> Verdict | None:
     learned = has_learned(evidence) or falls_by_inputs(evidence)
     high = share > high_share_of_start(evidence) or beats_constant(evidence) is False
     stays_high = lasts(evidence) and high and not learned
-    reason = f"The loss came from {level.start:.4g} and stands at {level.now:.4g}; no measurement shows why."
+    reason = f"The loss came from {level.began:.4g} and stands at {level.now:.4g}; no measurement shows why."
     if missing:
         reason += f" Not tested: {'; '.join(missing)}."
     elif stands_still(evidence) > PARAMETERS_STILL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, isfinite, sqrt
+from math import ceil, isfinite, nan, sqrt
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -117,6 +117,12 @@ class LossHistory:
             single = Block(1, loss, 0.0, 0.0 if first else difference * difference, 0 if first else 1)
             self.start = single if first else merge([self.start, single])
 
+    @property
+    def began(self) -> float:
+        """The first loss, or the mean of the first ten if that is lower; NaN if no loss was finite."""
+        mean = self.start.mean if self.count else nan
+        return mean if self.first is None else min(self.first, mean)
+
     def add_movement(self, update_norm: float, weight_norm: float) -> None:
         """Add |Δw| and |w| of a step to the open block, unless one of them is not finite."""
         if isfinite(update_norm) and isfinite(weight_norm):
@@ -184,7 +190,7 @@ class LossHistory:
         """
         pairs = sum(recorded.block.pairs for recorded in self.recorded)
         scatter = sqrt(sum(recorded.block.d2 for recorded in self.recorded) / (2 * pairs)) if pairs else 0.0
-        start = self.start.mean if self.first is None else min(self.first, self.start.mean)
+        start = self.began
         floor = assumed_floor(best, start - best, scatter)
         return 0.0 if floor is None or (positive and floor < 0 <= best) else floor
 

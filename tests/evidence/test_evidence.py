@@ -531,3 +531,8 @@ def test_an_undecided_verdict_says_that_the_loss_has_stopped_only_where_a_test_s
     hidden = Trend(50, level=1.0, progress=0.0, margin=0.1, tolerance=0.012)
     verdict = Verdict(Cause.UNDECIDED, 100, 50, stuck=stuck, reason="", evidence=Evidence(plateau, hidden))
     assert words in verdict.title
+
+
+def test_the_loss_that_is_quoted_as_the_first_is_that_of_the_first_batch_where_it_is_known():
+    assert LossLevel(2.0, 0.5, 0.5, first=2.4).began == 2.4
+    assert LossLevel(2.0, 0.5, 0.5).began == LossLevel(2.0, 0.5, 0.5, first=math.inf).began == 2.0

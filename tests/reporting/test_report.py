@@ -145,3 +145,11 @@ def test_a_copy_is_a_report_with_the_same_content(copied):
     other = copied(report)
     assert other == report
     assert other.to_dict() == report.to_dict()
+
+
+def test_the_first_line_quotes_the_loss_of_the_first_batch_and_not_the_mean_of_the_first_ten():
+    level = LossLevel(start=1.9, best=0.1, now=0.2, first=2.31)
+    report = Report(3000, level, [])
+    assert "The training loss went from 2.31 to 0.2." in report.splitlines()[0]
+    assert "the training loss went from 2.31 to 0.2." in report.line()
+    assert report.to_dict()["loss"]["start"] == 2.31

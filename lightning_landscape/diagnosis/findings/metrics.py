@@ -63,9 +63,10 @@ def fresh_data_gain_nothing(evidence: Evidence) -> Verdict | None:
     finding = Finding(
         "fresh-data-gain-nothing",
         Cause.NOTHING_TO_LEARN,
-        f"The training loss fell from {level.start:.3g} to {level.now:.3g}, but `{metric.name}` was never clearly "
-        f"below the {level.start:.3g} of the initial weights: its lowest level is {metric.best:.3g}, at step "
-        f"{metric.best_step}. So the model learns its training samples by heart, and nothing that helps on other data.",
+        f"The training loss fell from {level.began:.3g} to {level.now:.3g}, but `{metric.name}` was never clearly "
+        f"below {level.start:.3g}, the mean training loss of the first ten steps: its lowest level is "
+        f"{metric.best:.3g}, at step {metric.best_step}. So the model learns its training samples by heart, and "
+        "nothing that helps on other data.",
         "check whether inputs and targets belong together: look at a few samples of the training set and of the "
         "validation set with their targets.\n"
         "if they do, use more data, or augmentation: there are too few samples to tell what matters.",
