@@ -158,7 +158,7 @@ class LandscapeMonitor(Monitor):
                 probes,
                 scheduled=(*line_probes(anchors, num_points), gradient_noise) if probes else (),
                 first_look=FIRST_LOOK if probes else (),
-                replay=(first_not_finite,) if probes else (),
+                on_divergence=(first_not_finite,) if probes else (),
                 follow_up=FOLLOW_UP_PROBES if probes else (),
                 every_n_steps=every_n_steps,
                 anchors=() if effort == "light" else anchors,

@@ -79,7 +79,7 @@ class Examiner(LandscapeMonitor):
         self._examination.limits.forget()
         self._examination.limits.begin(self._stopwatch, self.clock)
         self._examination.memory.forget()
-        self._examination.captures.plan(for_probes=True, for_replay=True)
+        self._examination.captures.plan(for_probes=True, for_divergence=True)
 
     def _horizon(self, state: Mapping[str, Any] | None) -> int:
         """Return the length of the run: as given, as its monitor knew it, or twice what has passed."""
