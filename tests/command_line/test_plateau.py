@@ -63,7 +63,7 @@ def test_a_loss_that_is_logged_every_50_steps_is_judged_in_those_steps(tmp_path)
 def test_the_loss_that_it_came_from_is_the_first_value_of_the_log_and_no_mean(tmp_path):
     values = [2.0 * 0.97**i for i in range(200)]
     run = plateau(write_csv(tmp_path / "metrics.csv", values, every=40), status=0)
-    assert run["sentences"][0].startswith("The loss falls: it came from 2 to ")
+    assert "it came from 2 to " in run["sentences"][0]
     assert run["loss"]["start"] < 1.8
 
 
