@@ -115,7 +115,7 @@ class Divergence:
     finite: bool
     """False if the loss is NaN or infinite; True if it is finite and keeps growing"""
     start: float
-    """the first loss, or the mean of the first ten if that is lower; NaN if none of them was finite"""
+    """the first loss, or the mean of the first ten if the first is above `now`; NaN if none of them was finite"""
     now: float
     """the last loss if it is not finite, else the mean loss over the last 1% of the run"""
 

@@ -117,11 +117,10 @@ class LossHistory:
             single = Block(1, loss, 0.0, 0.0 if first else difference * difference, 0 if first else 1)
             self.start = single if first else merge([self.start, single])
 
-    @property
-    def began(self) -> float:
-        """The first loss, or the mean of the first ten if that is lower; NaN if no loss was finite."""
+    def began(self, now: float) -> float:
+        """Return the first loss, or the mean of the first ten if the first is above the loss of now; NaN for none."""
         mean = self.start.mean if self.count else nan
-        return mean if self.first is None else min(self.first, mean)
+        return mean if self.first is None or self.first > now else self.first
 
     def add_movement(self, update_norm: float, weight_norm: float) -> None:
         """Add |Δw| and |w| of a step to the open block, unless one of them is not finite."""
@@ -190,7 +189,7 @@ class LossHistory:
         """
         pairs = sum(recorded.block.pairs for recorded in self.recorded)
         scatter = sqrt(sum(recorded.block.d2 for recorded in self.recorded) / (2 * pairs)) if pairs else 0.0
-        start = self.began
+        start = self.start.mean if self.first is None else min(self.first, self.start.mean)
         floor = assumed_floor(best, start - best, scatter)
         return 0.0 if floor is None or (positive and floor < 0 <= best) else floor
 

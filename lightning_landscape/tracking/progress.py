@@ -101,7 +101,7 @@ class Progress:
     def finish(self) -> None:
         """End the run: if its last loss is not finite, that is a divergence."""
         if self._not_finite and self.divergence is None:
-            start = self._history.began
+            start = self._history.began(self._not_finite_loss)
             self.divergence = Divergence(self._not_finite_since, finite=False, start=start, now=self._not_finite_loss)
 
     def enter_same_batches(self, steps: Sequence[int], losses: Sequence[Sequence[float]]) -> None:
@@ -224,7 +224,7 @@ class Progress:
             self.divergence = None
         elif self.divergence is None and plateau.is_lost(start, recent, floor):
             first = self._history.recorded[-len(recent)]
-            self.divergence = Divergence(first.step, finite=True, start=self._history.began, now=now)
+            self.divergence = Divergence(first.step, finite=True, start=self._history.began(now), now=now)
 
     def _update_plateau(self, trends: Sequence[Trend], level: LossLevel) -> None:
         """Begin, prove or end the plateau."""

@@ -173,6 +173,14 @@ def test_a_last_loss_that_is_not_finite_is_a_divergence():
     assert ended_well.divergence is None
 
 
+def test_a_divergence_is_said_to_start_at_the_first_loss_unless_the_loss_is_below_it_again():
+    assert fed([3.0] + [2.0] * 20 + [nan] * 3).divergence.start == 3.0
+    falling_then_growing = [3.0, *(0.1 * 1.05**step for step in range(120))]
+    divergence = fed(falling_then_growing).divergence
+    assert divergence.start == (3.0 if divergence.now > 3.0 else pytest.approx(np.mean(falling_then_growing[:10])))
+    assert divergence.start < divergence.now
+
+
 def test_a_run_without_any_finite_loss_diverges_with_an_unknown_start():
     progress = fed([nan] * 3)
     assert progress.divergence.step == 0
