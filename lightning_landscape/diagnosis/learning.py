@@ -10,7 +10,9 @@ from lightning_landscape.diagnosis.thresholds import (
     FALL_IN_STANDARD_DEVIATIONS,
     FIRST_LOSSES,
     GAIN_CLEAR,
+    GAIN_LARGE,
     INPUT_USE_NONE,
+    RELATIVE_GRADIENT_SMALL,
     RISE_BEYOND_CHANCE,
     RISE_IN_STANDARD_ERRORS,
     RISE_OF_FIRST_STEPS,
@@ -210,6 +212,28 @@ def going_on(evidence: Evidence) -> float:
     trials, restart = evidence.get(Trials), evidence.get(Restart)
     gains = (trials.own if trials is not None else 0.0, restart.going_on_gain if restart is not None else None)
     return max(0.0, *(gain for gain in gains if gain is not None))
+
+
+def larger_steps(evidence: Evidence) -> float:
+    """Return by how much larger steps from the present weights lower the loss, beyond the run's own; never negative.
+
+    Larger steps are those of Adam and those at ten times the learning rate or more.
+    """
+    trials = evidence.get(Trials)
+    if trials is None:
+        return 0.0
+    return max(0.0, max(trials.gain("adam"), trials.larger_rates) - max(0.0, trials.own))
+
+
+def starts_slowly(evidence: Evidence) -> bool:
+    """Return whether the run has learned nothing yet, but lies on a slope that larger steps follow far down.
+
+    At a saddle and on a flat region the gradient is small. On a slope the run comes down by itself, only later.
+    """
+    trials = evidence.get(Trials)
+    if trials is None or has_learned(evidence) or share_of_start(evidence) > SHARE_OF_START_RISEN:
+        return False
+    return trials.relative_gradient >= RELATIVE_GRADIENT_SMALL and larger_steps(evidence) > GAIN_LARGE
 
 
 def is_far_above_zero(evidence: Evidence) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.learning import going_on, has_learned, way_to_go
+from lightning_landscape.diagnosis.learning import going_on, has_learned, larger_steps, way_to_go
 from lightning_landscape.diagnosis.proof import proven, schedule_ended_early, too_early
 from lightning_landscape.diagnosis.setup_causes import large_steps, steps_do_harm
 from lightning_landscape.diagnosis.surface_causes import is_saturated
@@ -67,8 +67,8 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     """Return `poor_minimum` or `saddle_point` if new initial weights do clearly better than going on.
 
     The run is at a minimum if it has learned, or if the loss bends upward and the gradient is small; else it is at a
-    saddle at which the curvature shows no way down. After learning, the difference must be a visible part of what there
-    is to gain. A run that is only slow is overtaken by Adam as well, but not by its own optimizer at its own rate; so
+    saddle at which the curvature shows no way down. Before learning, larger steps must not find a way down from the
+    present weights. After learning, the difference must be a visible part of what there is to gain. A run that is only slow is overtaken by Adam as well, but not by its own optimizer at its own rate; so
     the plateau must be proven, or the run's own optimizer must do better by far.
     """
     restart, trials, curvature = evidence.get(Restart), evidence.get(Trials), evidence.get(Curvature)
@@ -77,7 +77,7 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     learned = has_learned(evidence)
     least_gain = GAIN_OF_RESTART_AFTER_LEARNING if learned else GAIN_OF_RESTART
     advantage = restart.gain - (going_on(evidence) if learned else 0.0)
-    if advantage < least_gain:
+    if advantage < least_gain or (not learned and _found_from_here(evidence, restart)):
         return None
     by_far = (restart.own_gain or 0.0) - going_on(evidence) >= GAIN_OF_RESTART_IN_NOISE
     if learned and (too_early(evidence) or way_to_go(evidence, restart.gain) < WAY_TO_GO_SMALL):
@@ -93,13 +93,23 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     optimizer = "Adam at a learning rate of 0.01" if of_adam else "the run's own optimizer and rate"
     runs = f"Of {restart.seeds} runs" if restart.seeds > 1 else "A run"
     best = ", the best comes" if restart.seeds > 1 else " comes"
+    found = "no way down was found" if trials.best <= GAIN_CLEAR else f"no trial lowers it by more than {trials.best:.0%}"
     return verdict_of(
         evidence,
         Cause.POOR_MINIMUM if at_minimum else Cause.SADDLE_POINT,
         f"{runs} from new initial weights with {optimizer}{best} {restart.gain:.0%} below the present loss in "
-        f"{restart.steps} steps (threshold {least_gain:.0%}); no way down was found from the present weights.",
+        f"{restart.steps} steps (threshold {least_gain:.0%}); {found} from the present weights.",
         stuck=True if learned and by_far and not goes_down(evidence) else None,
     )
+
+
+def _found_from_here(evidence: Evidence, restart: Restart) -> bool:
+    """Return whether larger steps find a way down from the present weights that goes at least half as far as a restart.
+
+    They take far fewer steps than the restart, so it is not the present weights that hold the run back.
+    """
+    from_here = larger_steps(evidence)
+    return from_here > GAIN_CLEAR and from_here >= restart.gain / 2
 
 
 def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from lightning_landscape.diagnosis.learning import (
     has_learned,
     rise_of_first_steps,
+    share_of_start,
     way_to_go,
 )
 from lightning_landscape.diagnosis.particular_advice import against_saturated_units, against_vanishing_gradients
-from lightning_landscape.diagnosis.proof import proven
+from lightning_landscape.diagnosis.proof import lasts, proven
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FIRST_TO_LAST_VANISHED,
@@ -23,6 +24,7 @@ from lightning_landscape.diagnosis.thresholds import (
     RELATIVE_GRADIENT_SMALL,
     RISE_BEYOND_CHANCE,
     SHARE_OF_PEAK_SMALL,
+    SHARE_OF_START_RISEN,
     TENFOLD_RATE_OVER_OWN_GAIN,
     TRAVEL_NONE,
     TRAVEL_SMALL,
@@ -165,8 +167,9 @@ def saddle(evidence: Evidence) -> Verdict | None:
     """Return `saddle_point` if there is a way down that the run does not find.
 
     It is found along the most negative curvature, or by Adam, and must lower the loss clearly further than the
-    run's own optimizer, at a learning rate that has not been decayed to nothing. If the gradient vanishes towards the
-    input, a gain of Adam alone does not show a saddle, unless the gradient is close to zero as a whole.
+    run's own optimizer, at a learning rate that has not been decayed to nothing. A gain of Adam alone shows a saddle only
+    where the gradient is small: on a slope, larger steps go further whatever the surface is like. If the gradient
+    vanishes towards the input, it shows none, unless the gradient is close to zero as a whole.
     """
     curvature, trials, gradient = evidence.get(Curvature), evidence.get(Trials), evidence.get(GradientScale)
     schedule = evidence.get(Schedule)
@@ -175,15 +178,13 @@ def saddle(evidence: Evidence) -> Verdict | None:
     own, critical = max(0.0, trials.own), trials.relative_gradient < RELATIVE_GRADIENT_NONE
     drop = _held_out_drop(curvature)
     by_curvature = drop - own > GAIN_WAY_DOWN
-    if has_learned(evidence):
-        least_gain = GAIN_LARGE
-        near_critical = by_curvature or trials.relative_gradient < RELATIVE_GRADIENT_SMALL
-        visible = way_to_go(evidence, trials.gain("adam")) >= WAY_TO_GO_SMALL
-        way_down = trials.gain("adam") - own > least_gain and near_critical and visible
-    else:
-        # At a critical point the run's own steps are tiny, so a smaller gain of other steps is evidence enough.
-        least_gain = GAIN_WAY_DOWN if critical else GAIN_CLEAR
-        way_down = trials.gain("adam") - own > least_gain or by_curvature
+    gain, learned = trials.gain("adam"), has_learned(evidence)
+    # At a critical point the run's own steps are tiny, so a smaller gain of other steps is evidence enough.
+    least_gain = GAIN_LARGE if learned else GAIN_WAY_DOWN if critical else GAIN_CLEAR
+    near_critical = by_curvature or trials.relative_gradient < RELATIVE_GRADIENT_SMALL
+    by_adam = gain - own > least_gain and near_critical
+    visible = not learned or way_to_go(evidence, gain) >= WAY_TO_GO_SMALL
+    way_down = (by_adam and visible) or (by_curvature and not learned)
     vanishes = gradient is not None and gradient.first_to_last < FIRST_TO_LAST_VANISHED and not critical
     if not way_down or (vanishes and not by_curvature):
         return None
@@ -196,6 +197,27 @@ def saddle(evidence: Evidence) -> Verdict | None:
     )
     reason = f"{evidence_of_way}, while the relative gradient is {trials.relative_gradient:.2g}."
     return verdict_of(evidence, Cause.SADDLE_POINT, reason)
+
+
+def larger_rate_better(evidence: Evidence) -> Verdict | None:
+    """Return `learning_rate_too_small` if a run has stood at its start for long, and a larger rate lowers the loss a lot.
+
+    A short pause at the start is usual, so it must last for a tenth of the run, and a test must have shown it.
+    """
+    trials = evidence.get(Trials)
+    if trials is None or has_learned(evidence) or not lasts(evidence):
+        return None
+    gain, own = trials.larger_rates, max(0.0, trials.own)
+    if gain - own <= GAIN_LARGE or share_of_start(evidence) > SHARE_OF_START_RISEN:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.LEARNING_RATE_TOO_SMALL,
+        f"The loss has stood at its start for at least a tenth of the run. In {trials.steps} steps on a copy, a larger "
+        f"learning rate lowers it by {gain:.0%}, and the run's own by {own:.0%} (threshold for the difference "
+        f"{GAIN_LARGE:.0%}).",
+        stuck=True,
+    )
 
 
 def vanishing(evidence: Evidence) -> Verdict | None:
