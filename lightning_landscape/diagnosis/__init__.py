@@ -51,7 +51,7 @@ DETECTORS: tuple[Detector, ...] = (
     surface_causes.without_slope,
     surface_causes.saddle,
     surface_causes.vanishing,
-    surface_causes.larger_rate_better,
+    restarts.larger_rate_better,
     restarts.elsewhere_better,
     data_causes.nothing_to_learn,
     surface_causes.hardly_moves,

@@ -12,6 +12,7 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_CLEAR,
     GAIN_LARGE,
     INPUT_USE_NONE,
+    MOST_OF_THE_MODEL,
     RELATIVE_GRADIENT_SMALL,
     RISE_BEYOND_CHANCE,
     RISE_IN_STANDARD_ERRORS,
@@ -20,6 +21,7 @@ from lightning_landscape.diagnosis.thresholds import (
     SHARE_OF_START_HIGH_IN_NOISE,
     SHARE_OF_START_LOW,
     SHARE_OF_START_RISEN,
+    WEIGHTS_BLOWN_UP,
 )
 from lightning_landscape.evidence import (
     BeforeAndAfter,
@@ -27,6 +29,7 @@ from lightning_landscape.evidence import (
     InputUse,
     LossLevel,
     Outputs,
+    Part,
     Parts,
     Plateau,
     Restart,
@@ -176,6 +179,15 @@ def on_plateau(evidence: Evidence, parts: Parts | None = None) -> bool:
     """
     plateau = evidence.get(Plateau)
     return plateau is not None and (parts is None or plateau.asked or parts.step > plateau.since)
+
+
+def blown_up(evidence: Evidence) -> tuple[Part, ...]:
+    """Return the trained parts whose weights have grown tenfold, if they are most of the model; else none."""
+    parts = evidence.get(Parts)
+    if parts is None:
+        return ()
+    grown = parts.where(lambda p: p.trainable and p.held and (p.norm_ratio or 0.0) > WEIGHTS_BLOWN_UP)
+    return grown if sum(part.share for part in grown) > MOST_OF_THE_MODEL else ()
 
 
 def gains_nothing(evidence: Evidence) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.learning import going_on, has_learned, larger_steps, way_to_go
-from lightning_landscape.diagnosis.proof import proven, schedule_ended_early, too_early
+from lightning_landscape.diagnosis.learning import going_on, has_learned, larger_steps, share_of_start, way_to_go
+from lightning_landscape.diagnosis.proof import lasts, proven, schedule_ended_early, too_early
 from lightning_landscape.diagnosis.setup_causes import large_steps, steps_do_harm
 from lightning_landscape.diagnosis.surface_causes import is_saturated
 from lightning_landscape.diagnosis.thresholds import (
@@ -14,6 +14,7 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_OF_RESTART_AFTER_LEARNING,
     GAIN_OF_RESTART_IN_NOISE,
     RELATIVE_GRADIENT_SMALL,
+    SHARE_OF_START_RISEN,
     UNITS_DUPLICATE,
     WAY_TO_GO_SMALL,
 )
@@ -63,13 +64,35 @@ def smaller_rate_better(evidence: Evidence) -> Verdict | None:
     )
 
 
+def larger_rate_better(evidence: Evidence) -> Verdict | None:
+    """Return `learning_rate_too_small` if a run stands at its start, and a larger rate lowers its loss a lot.
+
+    A short pause at the start is usual, so the loss must stand still for a tenth of the run, and a test must show it.
+    """
+    trials = evidence.get(Trials)
+    if trials is None or has_learned(evidence) or not lasts(evidence):
+        return None
+    gain, own = trials.larger_rates, max(0.0, trials.own)
+    if gain - own <= GAIN_LARGE or share_of_start(evidence) > SHARE_OF_START_RISEN:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.LEARNING_RATE_TOO_SMALL,
+        f"The loss has stood at its start for at least a tenth of the run. In {trials.steps} steps on a copy, a larger "
+        f"learning rate lowers it by {gain:.0%}, and the run's own by {own:.0%} (threshold for the difference "
+        f"{GAIN_LARGE:.0%}).",
+        stuck=True,
+    )
+
+
 def elsewhere_better(evidence: Evidence) -> Verdict | None:
     """Return `poor_minimum` or `saddle_point` if new initial weights do clearly better than going on.
 
     The run is at a minimum if it has learned, or if the loss bends upward and the gradient is small; else it is at a
-    saddle at which the curvature shows no way down. Before learning, larger steps must not find a way down from the
-    present weights. After learning, the difference must be a visible part of what there is to gain. A run that is only slow is overtaken by Adam as well, but not by its own optimizer at its own rate; so
-    the plateau must be proven, or the run's own optimizer must do better by far.
+    saddle at which the curvature shows no way down. Before learning, larger steps from the present weights must not
+    find one either. After learning, the difference must be a visible part of what there is to gain. A run that is only
+    slow is overtaken by Adam as well, but not by its own optimizer at its own rate; so the plateau must be proven, or
+    the run's own optimizer must do better by far.
     """
     restart, trials, curvature = evidence.get(Restart), evidence.get(Trials), evidence.get(Curvature)
     if restart is None or trials is None or evidence.get(LossLevel) is None:
@@ -93,7 +116,9 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     optimizer = "Adam at a learning rate of 0.01" if of_adam else "the run's own optimizer and rate"
     runs = f"Of {restart.seeds} runs" if restart.seeds > 1 else "A run"
     best = ", the best comes" if restart.seeds > 1 else " comes"
-    found = "no way down was found" if trials.best <= GAIN_CLEAR else f"no trial lowers it by more than {trials.best:.0%}"
+    found = (
+        "no way down was found" if trials.best <= GAIN_CLEAR else f"no trial lowers it by more than {trials.best:.0%}"
+    )
     return verdict_of(
         evidence,
         Cause.POOR_MINIMUM if at_minimum else Cause.SADDLE_POINT,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.learning import (
+    blown_up,
     has_learned,
     rise_of_first_steps,
-    share_of_start,
     way_to_go,
 )
 from lightning_landscape.diagnosis.particular_advice import against_saturated_units, against_vanishing_gradients
-from lightning_landscape.diagnosis.proof import lasts, proven
+from lightning_landscape.diagnosis.proof import proven
 from lightning_landscape.diagnosis.thresholds import (
     ACTIVATIONS_SATURATED,
     FIRST_TO_LAST_VANISHED,
@@ -24,12 +24,12 @@ from lightning_landscape.diagnosis.thresholds import (
     RELATIVE_GRADIENT_SMALL,
     RISE_BEYOND_CHANCE,
     SHARE_OF_PEAK_SMALL,
-    SHARE_OF_START_RISEN,
     TENFOLD_RATE_OVER_OWN_GAIN,
     TRAVEL_NONE,
     TRAVEL_SMALL,
     UNITS_DUPLICATE,
     WAY_TO_GO_SMALL,
+    WEIGHTS_BLOWN_UP,
 )
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import (
@@ -166,9 +166,9 @@ def hardly_moves(evidence: Evidence) -> Verdict | None:
 def saddle(evidence: Evidence) -> Verdict | None:
     """Return `saddle_point` if there is a way down that the run does not find.
 
-    It is found along the most negative curvature, or by Adam, and must lower the loss clearly further than the
-    run's own optimizer, at a learning rate that has not been decayed to nothing. A gain of Adam alone shows a saddle only
-    where the gradient is small: on a slope, larger steps go further whatever the surface is like. If the gradient
+    It is found along the most negative curvature, or by Adam, and must lower the loss clearly further than the run's
+    own optimizer, at a learning rate that has not been decayed to nothing. A gain of Adam alone shows a saddle only
+    where the gradient is small: on a slope, larger steps go further whatever the surface is like. Where the gradient
     vanishes towards the input, it shows none, unless the gradient is close to zero as a whole.
     """
     curvature, trials, gradient = evidence.get(Curvature), evidence.get(Trials), evidence.get(GradientScale)
@@ -199,33 +199,10 @@ def saddle(evidence: Evidence) -> Verdict | None:
     return verdict_of(evidence, Cause.SADDLE_POINT, reason)
 
 
-def larger_rate_better(evidence: Evidence) -> Verdict | None:
-    """Return `learning_rate_too_small` if a run has stood at its start for long, and a larger rate lowers the loss a lot.
-
-    A short pause at the start is usual, so it must last for a tenth of the run, and a test must have shown it.
-    """
-    trials = evidence.get(Trials)
-    if trials is None or has_learned(evidence) or not lasts(evidence):
-        return None
-    gain, own = trials.larger_rates, max(0.0, trials.own)
-    if gain - own <= GAIN_LARGE or share_of_start(evidence) > SHARE_OF_START_RISEN:
-        return None
-    return verdict_of(
-        evidence,
-        Cause.LEARNING_RATE_TOO_SMALL,
-        f"The loss has stood at its start for at least a tenth of the run. In {trials.steps} steps on a copy, a larger "
-        f"learning rate lowers it by {gain:.0%}, and the run's own by {own:.0%} (threshold for the difference "
-        f"{GAIN_LARGE:.0%}).",
-        stuck=True,
-    )
-
-
 def vanishing(evidence: Evidence) -> Verdict | None:
     """Return `flat_region` if the gradient vanishes on its way back from the last layers to the first."""
     gradient = evidence.get(GradientScale)
-    if gradient is None or gradient.first_to_last >= FIRST_TO_LAST_VANISHED or gradient.norm == 0:
-        return None
-    if has_learned(evidence):
+    if gradient is None or not gradient_vanishes(evidence) or has_learned(evidence):
         return None
     first, *_, last = gradient.groups
     reason = (
@@ -239,12 +216,23 @@ def vanishing(evidence: Evidence) -> Verdict | None:
 
 
 def _driven_there(evidence: Evidence, reason: str) -> Verdict | None:
-    """Return `learning_rate_too_large` if the first steps blew the loss up, which led to the flat region."""
-    rise = rise_of_first_steps(evidence)
-    if rise <= RISE_BEYOND_CHANCE:
+    """Return `learning_rate_too_large` if the steps of the run led to the flat region.
+
+    They did if the first of them blew the loss up, or if most weights of a model that has learned nothing have grown
+    tenfold. Adam moves every weight by the learning rate whatever the loss does, so the loss need not rise.
+    """
+    rise, grown = rise_of_first_steps(evidence), blown_up(evidence)
+    if rise > RISE_BEYOND_CHANCE:
+        led = f"the first steps had raised the loss {rise:.2g}-fold (threshold {RISE_BEYOND_CHANCE:g})"
+    elif grown and not has_learned(evidence):
+        largest = max(part.norm_ratio or 0.0 for part in grown)
+        led = (
+            f"the steps have led there, for most of the weights have grown, to up to {largest:.2g} times their initial "
+            f"norm (threshold {WEIGHTS_BLOWN_UP:g})"
+        )
+    else:
         return None
-    reason = f"{reason}; the first steps had raised the loss {rise:.2g}-fold (threshold {RISE_BEYOND_CHANCE:g})."
-    return verdict_of(evidence, Cause.LEARNING_RATE_TOO_LARGE, reason, stuck=True)
+    return verdict_of(evidence, Cause.LEARNING_RATE_TOO_LARGE, f"{reason}; {led}.", stuck=True)
 
 
 def needs_curvature(evidence: Evidence) -> bool:
@@ -254,6 +242,12 @@ def needs_curvature(evidence: Evidence) -> bool:
     """
     trials = evidence.get(Trials)
     return not has_learned(evidence) or (trials is not None and trials.gain("adam") - max(0.0, trials.own) > GAIN_LARGE)
+
+
+def gradient_vanishes(evidence: Evidence) -> bool:
+    """Return whether there is a gradient, but next to none of it comes back to the first layers."""
+    gradient = evidence.get(GradientScale)
+    return gradient is not None and gradient.first_to_last < FIRST_TO_LAST_VANISHED and gradient.norm != 0
 
 
 def is_saturated(evidence: Evidence) -> bool:

@@ -136,7 +136,9 @@ class ProbeSet:
             self.left_out = nbytes
             return
         samples = _number_of_samples(copied)
-        self._batches.append(ProbeBatch(copied, batch_idx, dataloader_idx, self._kept, flags, samples, nbytes, uncopied))
+        self._batches.append(
+            ProbeBatch(copied, batch_idx, dataloader_idx, self._kept, flags, samples, nbytes, uncopied)
+        )
         self._kept += 1
         while len(self._batches) > self.max_batches or self.nbytes > self.max_bytes:
             self._batches.popleft()
