@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.learning import going_on, has_learned, larger_steps, share_of_start, way_to_go
+from lightning_landscape.diagnosis.learning import going_on, has_learned, share_of_start, way_to_go
 from lightning_landscape.diagnosis.proof import lasts, proven, schedule_ended_early, too_early
 from lightning_landscape.diagnosis.setup_causes import large_steps, steps_do_harm
 from lightning_landscape.diagnosis.surface_causes import is_saturated
@@ -89,8 +89,8 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     """Return `poor_minimum` or `saddle_point` if new initial weights do clearly better than going on.
 
     The run is at a minimum if it has learned, or if the loss bends upward and the gradient is small; else it is at a
-    saddle at which the curvature shows no way down. Before learning, larger steps from the present weights must not
-    find one either. After learning, the difference must be a visible part of what there is to gain. A run that is only
+    saddle at which the curvature shows no way down. Before learning, the present weights must not be as good a
+    place to begin. After learning, the difference must be a visible part of what there is to gain. A run that is only
     slow is overtaken by Adam as well, but not by its own optimizer at its own rate; so the plateau must be proven, or
     the run's own optimizer must do better by far.
     """
@@ -100,7 +100,7 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     learned = has_learned(evidence)
     least_gain = GAIN_OF_RESTART_AFTER_LEARNING if learned else GAIN_OF_RESTART
     advantage = restart.gain - (going_on(evidence) if learned else 0.0)
-    if advantage < least_gain or (not learned and _found_from_here(evidence, restart)):
+    if advantage < least_gain or (not learned and _found_from_here(trials, restart)):
         return None
     by_far = (restart.own_gain or 0.0) - going_on(evidence) >= GAIN_OF_RESTART_IN_NOISE
     if learned and (too_early(evidence) or way_to_go(evidence, restart.gain) < WAY_TO_GO_SMALL):
@@ -116,9 +116,7 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     optimizer = "Adam at a learning rate of 0.01" if of_adam else "the run's own optimizer and rate"
     runs = f"Of {restart.seeds} runs" if restart.seeds > 1 else "A run"
     best = ", the best comes" if restart.seeds > 1 else " comes"
-    found = (
-        "no way down was found" if trials.best <= GAIN_CLEAR else f"no trial lowers it by more than {trials.best:.0%}"
-    )
+    found = "no way down was found" if trials.best <= GAIN_CLEAR else "no such way down was found by the same means"
     return verdict_of(
         evidence,
         Cause.POOR_MINIMUM if at_minimum else Cause.SADDLE_POINT,
@@ -128,13 +126,14 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     )
 
 
-def _found_from_here(evidence: Evidence, restart: Restart) -> bool:
-    """Return whether larger steps find a way down from the present weights that goes at least half as far as a restart.
+def _found_from_here(trials: Trials, restart: Restart) -> bool:
+    """Return whether a way down is found from the present weights too, so that they are not what holds the run back.
 
-    They take far fewer steps than the restart, so it is not the present weights that hold the run back.
+    In far fewer steps, Adam must come at least half as far down as the run from new weights, or a larger rate twice as
+    far.
     """
-    from_here = larger_steps(evidence)
-    return from_here > GAIN_CLEAR and from_here >= restart.gain / 2
+    by_adam = trials.gain("adam") > GAIN_CLEAR and trials.gain("adam") >= restart.gain / 2
+    return by_adam or trials.larger_rates >= 2 * restart.gain
 
 
 def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:

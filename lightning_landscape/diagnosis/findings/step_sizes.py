@@ -140,7 +140,7 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
     restarted = 0.0 if restart is None else max(restart.gain, restart.smaller_rate_gain or 0.0)
     better = smaller > GAIN_CLEAR or restarted >= GAIN_OF_RESTART
     flat = not has_learned(evidence) and (is_saturated(evidence) or gradient_vanishes(evidence))
-    recovers = trials is None or trials.own > max(GAIN_CLEAR, smaller)
+    recovers = not flat if trials is None else trials.own > max(GAIN_CLEAR, smaller)
     outcome = "the model predicts no better than a constant" if has_fallen(evidence) else "the loss has not fallen"
     return Finding(
         "weights-blown-up",
