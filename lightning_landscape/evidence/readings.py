@@ -118,6 +118,8 @@ class Divergence:
     """the first loss, or the mean of the first ten if the first is above `now`; NaN if none of them was finite"""
     now: float
     """the last loss if it is not finite, else the mean loss over the last 1% of the run"""
+    before: float | None = None
+    """mean loss just before the growth began; None if it is unknown, or the loss is not finite"""
 
     @property
     def value(self) -> str:
@@ -128,7 +130,8 @@ class Divergence:
     def sentence(self) -> str:
         """A sentence on how the loss diverged."""
         if self.finite:
-            return f"The training loss grew from {self.start:.4g} to {self.now:.4g} and is still growing."
+            before = self.start if self.before is None else self.before
+            return f"The training loss grew from {before:.4g} to {self.now:.4g} and is still growing."
         if math.isnan(self.start):
             return f"The training loss is {self.value} and was never finite."
         return f"The training loss is {self.value} and has not become finite again; it started at {self.start:.4g}."
