@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, isfinite, sqrt
+from math import ceil, isfinite, nan, sqrt
 from statistics import median
 from typing import Any, NamedTuple
 
 from lightning_landscape.evidence import LossLevel
 from lightning_landscape.evidence.readings import BELOW_FLOOR
 from lightning_landscape.functional.loss_floor import assumed_floor
+from lightning_landscape.functional.plateau import growth_began
 from lightning_landscape.functional.trend import Block, mean_loss, merge
 
 MAX_BLOCKS = 40
@@ -117,6 +118,11 @@ class LossHistory:
             single = Block(1, loss, 0.0, 0.0 if first else difference * difference, 0 if first else 1)
             self.start = single if first else merge([self.start, single])
 
+    def began(self, now: float) -> float:
+        """Return the first loss, or the mean of the first ten if the first is above the loss of now; NaN for none."""
+        mean = self.start.mean if self.count else nan
+        return mean if self.first is None or self.first > now else self.first
+
     def add_movement(self, update_norm: float, weight_norm: float) -> None:
         """Add |Δw| and |w| of a step to the open block, unless one of them is not finite."""
         if isfinite(update_norm) and isfinite(weight_norm):
@@ -175,6 +181,14 @@ class LossHistory:
             start_spread=sqrt(start.d2 / (2 * start.pairs)) if start.pairs else None,
             spread=sqrt(merged.m2 / merged.n),
         )
+
+    def growth(self, floor: float) -> tuple[int, float]:
+        """Return the step at which a loss that has grown far began to grow, and the mean loss before it."""
+        blocks = self.blocks()
+        first = min(growth_began(blocks, floor), len(blocks) - 1)
+        if first <= 1 and self.closed == len(blocks):  # it has grown since the start of the run
+            return self.recorded[0].step, self.start.mean if self.first is None else self.first
+        return self.recorded[first].step, mean_loss(blocks[max(0, first - 2) : first])
 
     def _assumed_floor(self, best: float, *, positive: bool) -> float:
         """Return the floor that the losses suggest; 0 where they suggest none.
