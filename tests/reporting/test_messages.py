@@ -28,7 +28,7 @@ from lightning_landscape.evidence import (
     Verdict,
 )
 from lightning_landscape.evidence import card as cards
-from lightning_landscape.evidence.message import MOST_LINES
+from lightning_landscape.evidence.message import MOST_LINES, with_since
 from lightning_landscape.reporting.messages import category, message, verdict_markdown
 from lightning_landscape.reporting.numbers import evidence_rows
 from lightning_landscape.reporting.terminal import announce
@@ -137,9 +137,15 @@ def test_the_card_of_a_verdict_is_html_in_which_names_cannot_run_code(monkeypatc
 @pytest.mark.parametrize("cause", Cause)
 def test_message_and_markdown_of_every_cause_have_its_code_and_title(cause):
     verdict = replace(VERDICT, cause=cause)
-    assert message(verdict).startswith(f"[{CAUSES[cause].code}] step 203: {CAUSES[cause].title} since step 90.")
+    title = with_since(CAUSES[cause].title, " since step 90")
+    assert message(verdict).startswith(f"[{CAUSES[cause].code}] step 203: {title}.")
     assert f"`{cause.value}` [{CAUSES[cause].code}]" in verdict_markdown(verdict)
     assert CAUSES[cause].title.lower() in verdict_markdown(verdict).lower()
+
+
+def test_a_verdict_that_replaces_another_one_says_so_in_its_first_line():
+    first = message(replace(VERDICT, replaces=59)).splitlines()[0]
+    assert f"step {VERDICT.step}, in place of the verdict of step 59: " in first
 
 
 @pytest.mark.parametrize("cause", Cause)
