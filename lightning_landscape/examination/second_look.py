@@ -19,7 +19,7 @@ SOONER = 4
 class SecondLook:
     """Looks at the latest alarm again while the loss still stands still, and finds what shows only later.
 
-    Each look doubles the time to the next, so there are few in a run of any length.
+    Each look doubles the time since the alarm, so there are few in a run of any length.
 
     Args:
         finders: those of the monitor; with none of them, no verdict names a finding, and nothing is looked at.
@@ -36,7 +36,7 @@ class SecondLook:
         """
         if not self._finders or not _is_due(state):
             return None
-        state.judged_at, state.judgements = state.steps, state.judgements + 1
+        state.judged_at = state.steps
         read_host(host, state, self._snapshots)
         verdict = correction(state.verdicts[-1], state.evidence(), self._finders)
         if verdict is None or verdict.finding is None or verdict.finding.name in state.named_findings:
@@ -52,5 +52,6 @@ def _is_due(state: RunState) -> bool:
         return False
     if not state.progress.stalled or state.progress.divergence is not None or state.optimizer_count > 1:
         return False
+    wait = max(state.patience // SOONER, state.judged_at - told.step)
     of_this_plateau = since is not None and since - told.step < state.patience
-    return of_this_plateau and state.steps - state.judged_at >= state.patience // SOONER * 2 ** (state.judgements - 1)
+    return of_this_plateau and state.steps - state.judged_at >= wait
