@@ -35,11 +35,17 @@ RISE_IN_STANDARD_ERRORS = 2.5
 number, which covers 98.8% of a normal distribution."""
 RISE_FROM_BEST = 2.0
 """If the present loss is more than this multiple of the lowest, the run has lost what it had learned."""
+FALL_OUT_OF_REACH = 1e4
+"""If a loss without a known lowest value has fallen below zero by more than this multiple of its start, it does not do
+what it is meant to; `functional.running_down` uses the same number."""
 FIRST_LOSSES = 10
 """number of losses that `LossLevel.start` averages over; no threshold, but the standard error of that mean needs it"""
 
 # Gain: relative fall of the held-out loss by a trial, without a unit; 0.15 is a fall by 15%.
 
+GAIN_WITHOUT_END = 100.0
+"""If a trial gains more than this, where the lowest loss is not known, the loss falls without end. The loss of a
+density falls with the logarithm of its outputs, and gains about 1 at most."""
 GAIN_LARGE = 0.4
 """A run that has learned and still gains more than this from Adam was far from done."""
 GAIN_OF_RESTART_AFTER_LEARNING = 0.2

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lightning_landscape.evidence import LossLevel
 from lightning_landscape.evidence.readings import BELOW_FLOOR
 from lightning_landscape.functional.loss_floor import assumed_floor
+from lightning_landscape.functional.running_down import fall_over_start, runs_down
 from lightning_landscape.functional.trend import Block, mean_loss, merge
 
 MAX_BLOCKS = 40
@@ -174,7 +175,17 @@ class LossHistory:
             constant=self.constant,
             start_spread=sqrt(start.d2 / (2 * start.pairs)) if start.pairs else None,
             spread=sqrt(merged.m2 / merged.n),
+            runs_down=not measured and runs_down(start, self._first_or_mean, self.blocks(), self.count),
         )
+
+    @property
+    def fallen(self) -> float:
+        """Fall of the loss since the start, over the size of the first losses; negative if it has risen."""
+        return fall_over_start(self.start, self._first_or_mean, self.blocks())
+
+    @property
+    def _first_or_mean(self) -> float:
+        return self.start.mean if self.first is None else self.first
 
     def _assumed_floor(self, best: float, *, positive: bool) -> float:
         """Return the floor that the losses suggest; 0 where they suggest none.

@@ -71,6 +71,7 @@ FINDERS: tuple[Finder, ...] = (
     outputs.collapsed,
     outputs.saturated_softmax,
     outputs.constant_prediction,
+    loss_sign.no_lowest_loss,
 )
 """the finders in the order in which they are called: of two findings of equal weight, the first is the verdict"""
 

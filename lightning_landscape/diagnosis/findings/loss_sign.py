@@ -1,10 +1,16 @@
-"""The finding that the optimizer steps raise the loss function in place of lowering it."""
+"""Findings on the sign of the loss: it is certainly wrong, or the loss falls as one with the wrong sign does."""
 
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.findings.wiring import in_module
-from lightning_landscape.evidence import Cause, Evidence, Finding, Wiring
+from lightning_landscape.diagnosis.thresholds import FALL_OUT_OF_REACH, GAIN_WITHOUT_END
+from lightning_landscape.evidence import Cause, Evidence, Finding, LossLevel, Trials, Wiring
 from lightning_landscape.evidence.wiring import DISTANCE
+
+CHECK_THE_SIGN = (
+    "check the sign of the loss: a loss function is to fall, `loss = F.cross_entropy(logits, target)`, and only a "
+    "score that is to grow gets a minus, `loss = -score`. A score that can grow without end needs a bound or a penalty."
+)
 
 
 def wrong_sign(evidence: Evidence) -> Finding | None:
@@ -38,4 +44,30 @@ def wrong_sign(evidence: Evidence) -> Finding | None:
         advice,
         "note" if meant else "certain",
         title="the sign of the loss is wrong",
+    )
+
+
+def no_lowest_loss(evidence: Evidence) -> Finding | None:
+    """Return that the loss falls far below zero without coming to rest, in the run or in a trial on a copy of it.
+
+    Its lowest value must not be known. A loss that can be learned falls ever more slowly, also where it has no lowest
+    value, as that of a density.
+    """
+    level, trials = evidence.get(LossLevel), evidence.get(Trials)
+    if level is None or level.floor_measured:
+        return None
+    fall, size = level.start - level.now, max(abs(level.start), level.start_spread or 0.0)
+    if level.runs_down or (level.now < 0 and fall > FALL_OUT_OF_REACH * size):
+        how = ", and falls ever faster" if level.runs_down else ""
+        sentence = f"The loss has no known lowest value: it ran from {level.start:.4g} to {level.now:.4g}{how}."
+    elif trials is not None and trials.best > GAIN_WITHOUT_END:
+        most = "a million" if trials.best >= 1e6 else f"{trials.best:,.0f}"
+        sentence = (
+            f"The loss has no known lowest value: {trials.steps} steps on a copy lower it more than {most} times as "
+            "far as the whole run has."
+        )
+    else:
+        return None
+    return Finding(
+        "no-lowest-loss", Cause.UNDECIDED, sentence, CHECK_THE_SIGN, "note", title="the loss falls without end"
     )
