@@ -35,9 +35,6 @@ RISE_IN_STANDARD_ERRORS = 2.5
 number, which covers 98.8% of a normal distribution."""
 RISE_FROM_BEST = 2.0
 """If the present loss is more than this multiple of the lowest, the run has lost what it had learned."""
-FALL_OUT_OF_REACH = 1e4
-"""If a loss without a known lowest value has fallen below zero by more than this multiple of its start, it does not do
-what it is meant to; `functional.running_down` uses the same number."""
 FIRST_LOSSES = 10
 """number of losses that `LossLevel.start` averages over; no threshold, but the standard error of that mean needs it"""
 
@@ -111,6 +108,8 @@ CONSTANT_TOLERANCE = 0.02
 TARGETS_AGREE = 5.0
 """From this number of standard errors on, chance does not explain that similar samples have similar targets: it would
 in one of three million runs."""
+TARGETS_AGREE_BY_CHANCE = 2.0
+"""Up to this number, chance explains it: in one of forty runs it is more."""
 
 # Way to go: the fall of a trial as a share of the whole fall, from the start of the run to the end of that trial.
 

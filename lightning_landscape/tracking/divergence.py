@@ -27,8 +27,8 @@ def divergence_of(history: LossHistory, level: LossLevel, present: Divergence | 
         return None
     if present is not None:
         return present
-    if fallen > OUT_OF_REACH:
-        return Divergence(history.recorded[0].step, finite=True, start=start.mean, now=now) if level.runs_down else None
+    if fallen > OUT_OF_REACH and history.runs_down:
+        return Divergence(history.recorded[0].step, finite=True, start=start.mean, now=now)
     if plateau.is_lost(start, recent, level.floor):
         return Divergence(history.recorded[-len(recent)].step, finite=True, start=start.mean, now=now)
     return None

@@ -92,6 +92,7 @@ class Progress:
         history.add(record.step, loss, record.learning_rate or 0.0, predicted)
         if record.update_norm is not None and record.weight_norm is not None:
             history.add_movement(record.update_norm, record.weight_norm)
+            history.add_slope(record.predicted, record.update_norm, record.weight_norm)
         if history.full:
             history.close()
             self._end_block()

@@ -22,6 +22,7 @@ from lightning_landscape.evidence import (
     GradientScale,
     InputUse,
     Line,
+    LinearFit,
     LossLevel,
     Outputs,
     Part,
@@ -1215,3 +1216,21 @@ def test_where_similar_samples_have_similar_targets_the_model_may_mix_the_sample
     verdict = diagnose(BASE.including(*shown, replace(agreeing, targets_agree=4.9)))
     assert verdict.cause is Cause.NOTHING_TO_LEARN
     assert "mixes the samples" not in verdict.advice
+
+
+@pytest.mark.parametrize(
+    ("readings", "nothing"),
+    [
+        ([], True),
+        ([LinearFit(0.1, by_chance=0.01, samples=128)], False),
+        ([LinearFit(0.01, by_chance=0.02, samples=128)], True),
+        ([LinearFit(-0.1, by_chance=-0.2, samples=128)], True),
+        ([Outputs((), 64, 2.3, targets_agree=9.0, targets_agree_at_loss=5.0)], False),  # nothing is mixed
+        ([Outputs((), 64, 2.3, targets_agree=9.0, targets_agree_at_loss=1.0)], True),
+        ([Outputs((), 64, 2.3, targets_agree=9.0, targets_agree_at_loss=1.0), LinearFit(0.1, 0.01, 128)], True),
+        ([Outputs((), 64, 2.3, targets_agree=9.0, targets_agree_at_loss=3.0), LinearFit(0.1, 0.01, 128)], False),
+    ],
+)
+def test_it_is_not_said_that_there_is_nothing_to_learn_where_the_inputs_are_seen_to_help(readings, nothing):
+    shown = (relative_gain(), NO_BETTER, UNUSED, replace(MOVING, travelled=0.1), *readings)
+    assert (cause(*shown) is Cause.NOTHING_TO_LEARN) is nothing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.findings.wiring import in_module
-from lightning_landscape.diagnosis.thresholds import FALL_OUT_OF_REACH, GAIN_WITHOUT_END
+from lightning_landscape.diagnosis.thresholds import GAIN_WITHOUT_END
 from lightning_landscape.evidence import Cause, Evidence, Finding, LossLevel, Trials, Wiring
 from lightning_landscape.evidence.wiring import DISTANCE
 
@@ -56,10 +56,8 @@ def no_lowest_loss(evidence: Evidence) -> Finding | None:
     level, trials = evidence.get(LossLevel), evidence.get(Trials)
     if level is None or level.floor_measured:
         return None
-    fall, size = level.start - level.now, max(abs(level.start), level.start_spread or 0.0)
-    if level.runs_down or (level.now < 0 and fall > FALL_OUT_OF_REACH * size):
-        how = ", and falls ever faster" if level.runs_down else ""
-        sentence = f"The loss has no known lowest value: it ran from {level.start:.4g} to {level.now:.4g}{how}."
+    if level.runs_down:
+        sentence = f"The loss has no known lowest value: it ran from {level.start:.4g} to {level.now:.4g}, and did not level off."
     elif trials is not None and trials.best > GAIN_WITHOUT_END:
         most = "a million" if trials.best >= 1e6 else f"{trials.best:,.0f}"
         sentence = (
