@@ -55,7 +55,7 @@ class LossLevel:
     continues: bool = False
     """whether the training began before this fit; at a loss that is unknown if `earlier` is None"""
     runs_down: bool = False
-    """whether the loss has run far below its start and below zero without levelling off, and no lowest value is known"""
+    """whether the loss has run far below its start and below zero without levelling off, with no known lowest value"""
 
     @property
     def share_of_start(self) -> float:

@@ -57,7 +57,10 @@ def no_lowest_loss(evidence: Evidence) -> Finding | None:
     if level is None or level.floor_measured:
         return None
     if level.runs_down:
-        sentence = f"The loss has no known lowest value: it ran from {level.start:.4g} to {level.now:.4g}, and did not level off."
+        sentence = (
+            f"The loss has no known lowest value: it ran from {level.start:.4g} to {level.now:.4g} without levelling "
+            "off."
+        )
     elif trials is not None and trials.best > GAIN_WITHOUT_END:
         most = "a million" if trials.best >= 1e6 else f"{trials.best:,.0f}"
         sentence = (
