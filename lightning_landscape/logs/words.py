@@ -19,8 +19,7 @@ def title(judged: JudgedLoss) -> str:
     """Return what the loss does at the end of the log, in one sentence."""
     level, since = judged.level, _since(judged)
     if judged.divergence is not None:
-        goes = "falls" if judged.divergence.downwards else "grows"
-        now = f"{goes} without bound" if judged.divergence.finite else f"is {judged.divergence.now}"
+        now = f"is {judged.divergence.now}" if not judged.divergence.finite else "grows without bound"
         return f"The loss has diverged: it {now}{since}."
     if judged.state == "falling":
         return f"The loss falls: it came from {level.start:.4g} to {level.now:.4g}."
@@ -35,8 +34,7 @@ def sentences(judged: JudgedLoss) -> list[str]:
     """Return the reasons and the numbers behind the title."""
     if judged.divergence is not None:
         start = f"{judged.divergence.start:.4g}"
-        sign = " Check its sign." if judged.divergence.downwards else ""
-        return [f"It started at {start}; the last value that counts is {judged.divergence.now:.4g}.{sign}"]
+        return [f"It started at {start}; the last value that counts is {judged.divergence.now:.4g}."]
     lines = [_tested(judged), pace(judged)]
     if judged.cause is Cause.SCHEDULED_END:
         lines.append("The learning rate has come to the end of its schedule, which explains it.")

@@ -103,9 +103,12 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
 
 
 def has_fallen_since(verdict: Verdict, level: LossLevel | None) -> bool:
-    """Return whether the loss has clearly fallen since a verdict that is no alarm, which then says nothing any more."""
+    """Return whether the loss has clearly fallen since a verdict that is no alarm, which then says nothing any more.
+
+    The fall of a loss that runs down without end shows nothing.
+    """
     before = verdict.evidence.get(LossLevel)
-    if verdict.stuck or level is None or before is None:
+    if verdict.stuck or level is None or before is None or level.runs_down:
         return False
     return level.is_below(before.now, FALLEN)
 
