@@ -913,6 +913,13 @@ def test_a_learning_rate_that_is_too_large_is_an_alarm_in_noise_if_shorter_steps
     assert (verdict.cause, verdict.stuck) == (Cause.LEARNING_RATE_TOO_LARGE, stuck)
 
 
+@pytest.mark.parametrize(("own", "too_large"), [(0.09, True), (0.11, False)])
+def test_a_rate_is_not_too_large_if_going_on_does_half_as_well_as_shorter_steps(own, too_large):
+    level = LossLevel(start=2.3, best=2.1, now=2.2)
+    found = cause(USED, level, MOVING, smaller_steps(0.2, own))
+    assert (found is Cause.LEARNING_RATE_TOO_LARGE) is too_large
+
+
 @pytest.mark.parametrize(("now", "expected"), [(0.61, Cause.LEARNING_RATE_TOO_LARGE), (0.59, Cause.SETTLED)])
 def test_much_better_shorter_steps_count_from_60_percent_of_the_start(now, expected):
     level = LossLevel(start=2.3, best=1.0, now=now * 2.3)
