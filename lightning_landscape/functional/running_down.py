@@ -11,7 +11,7 @@ from math import sqrt
 
 from lightning_landscape.functional.trend import Block, fold, mean_loss
 
-FAR = 30.0
+FAR = 15.0
 """fall from which on a loss has run far down, over its size at the start"""
 OUT_OF_REACH = 1e4
 """fall from which on no loss can still do what it is meant to, over its size at the start"""

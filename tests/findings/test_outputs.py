@@ -51,7 +51,7 @@ def test_a_run_that_is_no_better_than_a_constant_has_a_note_in_its_report(withou
 
 @pytest.mark.slow
 def test_a_loss_with_the_wrong_sign_that_the_trace_does_not_know_is_not_called_healthy(without_pictures):
-    broken, mended = (fit_example(PAGE, "no-lowest-loss", built, steps=200) for built in ("broken", "mended"))
+    broken, mended = (fit_example(PAGE, "no-lowest-loss", built, steps=400) for built in ("broken", "mended"))
     assert "no-lowest-loss" in notes(broken) or "no-lowest-loss" in {
         v.finding.name for v in broken.verdicts if v.finding
     }
