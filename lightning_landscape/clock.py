@@ -9,7 +9,7 @@ from threading import Timer
 
 
 class Clock:
-    """The clock of this machine; tests and replays use a subclass.
+    """The clock of this machine; tests use a subclass.
 
     The time is used to choose the effort once per run if it is "auto", to end a diagnosis that takes far too long, to
     measure the overhead of the monitor, to announce long work in the terminal, and to date events. Verdicts do not

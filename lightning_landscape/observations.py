@@ -33,7 +33,7 @@ class Activation:
 
 
 @dataclass(frozen=True)
-class Replay:
+class StepEvaluation:
     """One evaluation of a training step: its gradient, or what made the first value that is not finite."""
 
     gradient: tuple[Tensor, ...]

@@ -85,10 +85,11 @@ class Perturb:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale must be a positive number, got {self.scale}")
+        _check_positive("scale", self.scale)
         if self.direction not in get_args(Direction):
             raise ValueError(f"direction must be one of {', '.join(get_args(Direction))}, got {self.direction!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise ValueError(f"seed must be a whole number, got {self.seed!r}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 
@@ -150,8 +151,7 @@ class ScaleLearningRate:
     factor: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.factor) and self.factor > 0):
-            raise ValueError(f"factor must be a positive number, got {self.factor}")
+        _check_positive("factor", self.factor)
 
     def __call__(self, verdict: Verdict, optimizer: Optimizer) -> str | None:
         """Scale the learning rates in place, and return the rates before and after."""
@@ -181,6 +181,17 @@ def checked_remedies(remedies: Sequence[Remedy]) -> tuple[Remedy, ...]:
         if isinstance(remedy, type) or not callable(remedy):
             raise ValueError(f"a remedy must be a function (verdict, optimizer) -> str | None, got {remedy!r}")
     return tuple(remedies)
+
+
+def _check_positive(name: str, value: float) -> None:
+    """Check that this argument is a positive number.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a positive number, got {value!r}")
 
 
 def _scaled(rate: float | Tensor, factor: float) -> float | Tensor:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from lightning_landscape.observations import Activation, Replay, SeenOutputs
+from lightning_landscape.observations import Activation, SeenOutputs, StepEvaluation
 from lightning_landscape.trace import Trace
 
 Params: TypeAlias = Mapping[str, Tensor]
@@ -83,7 +83,7 @@ class RunContext:
     first_layer_input: Callable[[Params], tuple[str, Activation] | None] | None = None
     """takes a point, evaluates the loss of one batch there, and returns the name and kind of the first layer with
     weights, with the numbers that it receives; None where there is no module, or no such layer"""
-    replays: tuple[Callable[[Params], Replay], ...] = ()
+    step_evaluations: tuple[Callable[[Params], StepEvaluation], ...] = ()
     """for each captured batch, held-out ones included, a function that evaluates the training step at a point and finds
     what made the first value that is not finite; empty where there is no module. Each call costs one gradient, and a
     second one if the loss or its gradient is not finite"""

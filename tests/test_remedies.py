@@ -154,6 +154,9 @@ def test_every_learning_rate_in_the_groups_is_scaled():
     [
         (lambda: Perturb(scale=0), "scale must be a positive number, got 0"),
         (lambda: Perturb(scale=math.nan), "scale must be a positive number, got nan"),
+        (lambda: Perturb(scale="0.1"), "scale must be a positive number, got '0.1'"),
+        (lambda: Perturb(seed=1.5), "seed must be a whole number, got 1.5"),
+        (lambda: ScaleLearningRate(None), "factor must be a positive number, got None"),
         (lambda: Perturb(direction="up"), "direction must be one of isotropic, lambda_min, got 'up'"),
         (lambda: Perturb(seed=-1), "seed must not be negative, got -1"),
         (lambda: ScaleLearningRate(-2), "factor must be a positive number, got -2"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from torch.nn.modules.loss import _Loss
 
 from lightning_landscape.examination.effort import SETTINGS
 from lightning_landscape.examination.snapshots import NAMES
@@ -12,14 +16,30 @@ from lightning_landscape.tracking.metric_history import Mode
 
 
 def check_numbers(**numbers: object) -> None:
-    """Check that these arguments are whole numbers, or None for a default.
+    """Check that these arguments are whole numbers.
 
     Raises:
         ValueError: if one of them is not.
     """
     for name, value in numbers.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+
+def check_optional_numbers(**numbers: object) -> None:
+    """Check that these arguments are whole numbers, or None for a default, as `check_numbers` does."""
+    check_numbers(**{name: value for name, value in numbers.items() if value is not None})
+
+
+def check_directory(**paths: object) -> None:
+    """Check that these arguments are paths, or None for a default.
+
+    Raises:
+        TypeError: if one of them is not.
+    """
+    for name, value in paths.items():
+        if value is not None and not isinstance(value, (str, os.PathLike)):
+            raise TypeError(f"{name} must be the path of a directory, got {value!r}")
 
 
 def check_anchors(anchors: object) -> None:
@@ -46,15 +66,32 @@ def _may_be_file(path: str) -> bool:
     return False
 
 
-def check_functions(**functions: object) -> None:
-    """Check that these arguments can be called, or are None.
+def check_loss_fn(loss_fn: object) -> None:
+    """Check that this is a function of a module and a batch, or None.
 
     Raises:
-        ValueError: if one of them cannot be called.
+        ValueError: if it is not.
     """
-    for name, value in functions.items():
-        if value is not None and not callable(value):
-            raise ValueError(f"{name} must be a function, got {value!r}")
+    if loss_fn is None:
+        return
+    if not callable(loss_fn) or _is_no_function(loss_fn) or isinstance(loss_fn, _Loss) or not _takes(2, loss_fn):
+        raise ValueError(f"loss_fn must be a function (module, batch) -> loss, got {loss_fn!r}")
+
+
+def _is_no_function(value: object) -> bool:
+    """Return whether a value cannot be called, or is a class."""
+    return not callable(value) or isinstance(value, type)
+
+
+def _takes(count: int, function: Callable[..., object]) -> bool:
+    """Return whether a function can be called with so many positional arguments; True where that cannot be told."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # a built-in function without a signature
+        return True
+    return True
 
 
 def check_sequences(**functions: object) -> None:
@@ -68,7 +105,7 @@ def check_sequences(**functions: object) -> None:
     for name, value in functions.items():
         if value is None:
             continue
-        if not isinstance(value, Sequence) or not all(callable(f) and not isinstance(f, type) for f in value):
+        if isinstance(value, str) or not isinstance(value, Sequence) or any(map(_is_no_function, value)):
             raise ValueError(f"{name} must be a sequence of functions, got {value!r}")
 
 
@@ -110,21 +147,27 @@ def check_effort(effort: object, *, budget: object, **of_probes: object) -> None
         )
 
 
-def declared_metrics(monitor: str | Sequence[str] | None, mode: Mode | Sequence[Mode]) -> dict[str, Mode]:
-    """Return the metrics that the user declares, and the mode of each.
+def declared_metrics(monitor: str | Sequence[str] | None, mode: Mode | Sequence[Mode] | None) -> dict[str, Mode]:
+    """Return the metrics that the user declares, and the mode of each; None for the mode "min".
 
     Raises:
-        ValueError: if a name is empty or no string, there are two equal names, a mode is neither "min" nor "max", or
-            there are several modes but not one for each metric.
+        ValueError: if a name is empty or no string, there are two equal names, a mode is neither "min" nor "max", there
+            are several modes but not one for each metric, or a mode without a metric.
     """
     names = [monitor] if isinstance(monitor, str) else [] if monitor is None else monitor
     if not isinstance(names, Sequence) or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError(f"monitor must be the name of a logged metric, or a list of names, got {monitor!r}")
     if len(set(names)) < len(names):
         raise ValueError(f"monitor must name each metric once, got {monitor!r}")
+    mode, no_mode = ("min", True) if mode is None else (mode, False)
     given = [mode] if isinstance(mode, str) else mode
     if not isinstance(given, Sequence) or any(one not in ("min", "max") for one in given):
         raise ValueError(f"mode must be 'min' or 'max', or a list of these, got {mode!r}")
+    if not names and not no_mode:
+        raise ValueError(
+            f"mode={mode!r} says how a metric should move, but monitor={monitor!r} names none; "
+            "name the metric, as in monitor='val_acc', or remove mode"
+        )
     modes = [mode] * len(names) if isinstance(mode, str) else mode
     if len(modes) != len(names):
         raise ValueError(f"mode must be one for all metrics or one for each, got {mode!r} for {monitor!r}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Unpack
 
 from lightning_landscape._renamed import OldNames, accepts_old_names
-from lightning_landscape.callbacks._validation import check_functions, check_numbers
+from lightning_landscape.callbacks._validation import check_loss_fn, check_numbers, check_optional_numbers
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import (
     curvature_figures,
@@ -55,8 +55,9 @@ class CurvatureMonitor(Monitor):
         loss_fn: Callable[..., Any] | None = None,
         **renamed: Unpack[OldNames],
     ) -> None:
-        check_numbers(every_n_steps=every_n_steps, iterations=iterations, max_batches=max_batches)
-        check_functions(loss_fn=loss_fn)
+        check_optional_numbers(every_n_steps=every_n_steps)
+        check_numbers(iterations=iterations, max_batches=max_batches)
+        check_loss_fn(loss_fn)
         measured = (HessianExtremes(iterations=iterations), HessianSpectrum(runs=1, iterations=15, products=8))
         examination = Examination(
             (CopyTrials(),), scheduled=measured, every_n_steps=every_n_steps, max_batches=max_batches, loss_fn=loss_fn

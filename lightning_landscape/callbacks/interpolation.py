@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Unpack
 
 from lightning_landscape._renamed import OldNames, accepts_old_names
-from lightning_landscape.callbacks._validation import check_anchors, check_functions, check_numbers
+from lightning_landscape.callbacks._validation import (
+    check_anchors,
+    check_loss_fn,
+    check_numbers,
+    check_optional_numbers,
+)
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import line_figures, line_scalars
 from lightning_landscape.captions import distinct_anchors
@@ -54,9 +59,10 @@ class LossInterpolationMonitor(Monitor):
         loss_fn: Callable[..., Any] | None = None,
         **renamed: Unpack[OldNames],
     ) -> None:
-        check_numbers(every_n_steps=every_n_steps, num_points=num_points, max_batches=max_batches)
+        check_optional_numbers(every_n_steps=every_n_steps)
+        check_numbers(num_points=num_points, max_batches=max_batches)
         check_anchors(anchors)
-        check_functions(loss_fn=loss_fn)
+        check_loss_fn(loss_fn)
         lines = line_probes(anchors, num_points)
         examination = Examination(
             lines,

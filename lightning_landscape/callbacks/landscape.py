@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
@@ -10,9 +12,11 @@ from typing_extensions import Unpack
 from lightning_landscape._renamed import OldNames, accepts_old_names
 from lightning_landscape.callbacks._validation import (
     check_anchors,
+    check_directory,
     check_effort,
-    check_functions,
+    check_loss_fn,
     check_numbers,
+    check_optional_numbers,
     check_sequences,
     check_share,
     declared_metrics,
@@ -77,7 +81,8 @@ class LandscapeMonitor(Monitor):
             it has stopped improving is tested by its own noise, and ``landscape/plateau_length/<name>`` says for how
             many steps. It is an alarm if it has never improved, or has lost what it had gained. While it improves, a
             training loss that stands still is no alarm.
-        mode: "min" if the metric should fall, "max" if it should rise; a list for several metrics of both kinds.
+        mode: "min" (the default) if the metric should fall, "max" if it should rise; a list for several metrics of both
+            kinds.
         every_n_steps: optimizer steps between two evaluations of the loss along lines; None for a tenth of the run or,
             in one of fewer than 5,000 steps, 500 steps or a third of it; an evaluation then waits until 1% of the steps
             so far are as many as the gradients that it takes.
@@ -112,7 +117,8 @@ class LandscapeMonitor(Monitor):
     Raises:
         ValueError: if a number is out of range, there is no anchor, one is neither a known name nor a path, a probe,
             detector or remedy is no function, `effort` is unknown or contradicts another argument, `log_scalars` names
-            an unknown scalar, or `mode` is neither "min" nor "max".
+            an unknown scalar, or `mode` is neither "min" nor "max", or is given without `monitor`.
+        TypeError: if `dirpath` is no path.
     """
 
     @accepts_old_names
@@ -120,7 +126,7 @@ class LandscapeMonitor(Monitor):
         self,
         *,
         monitor: str | Sequence[str] | None = None,
-        mode: Mode | Sequence[Mode] = "min",
+        mode: Mode | Sequence[Mode] | None = None,
         every_n_steps: int | None = None,
         anchors: Sequence[str] = ("initial", "previous", "best"),
         num_points: int = 11,
@@ -134,18 +140,14 @@ class LandscapeMonitor(Monitor):
         budget: float | None = None,
         max_snapshot_bytes: int = DEFAULT_BYTES,
         log_scalars: Choice = "few",
-        dirpath: str | None = None,
+        dirpath: str | Path | None = None,
         **renamed: Unpack[OldNames],
     ) -> None:
-        check_numbers(
-            every_n_steps=every_n_steps,
-            num_points=num_points,
-            max_batches=max_batches,
-            norm_every_n_steps=norm_every_n_steps,
-            max_snapshot_bytes=max_snapshot_bytes,
-        )
+        check_optional_numbers(every_n_steps=every_n_steps, norm_every_n_steps=norm_every_n_steps)
+        check_numbers(num_points=num_points, max_batches=max_batches, max_snapshot_bytes=max_snapshot_bytes)
         check_anchors(anchors)
-        check_functions(loss_fn=loss_fn)
+        check_loss_fn(loss_fn)
+        check_directory(dirpath=dirpath)
         check_share(budget=budget)
         check_choice(log_scalars)
         check_sequences(probes=probes, detectors=detectors)
@@ -156,7 +158,7 @@ class LandscapeMonitor(Monitor):
                 probes,
                 scheduled=(*line_probes(anchors, num_points), gradient_noise) if probes else (),
                 first_look=FIRST_LOOK if probes else (),
-                replay=(first_not_finite,) if probes else (),
+                on_divergence=(first_not_finite,) if probes else (),
                 follow_up=FOLLOW_UP_PROBES if probes else (),
                 every_n_steps=every_n_steps,
                 anchors=() if effort == "light" else anchors,
@@ -176,7 +178,7 @@ class LandscapeMonitor(Monitor):
                 "max_batches": max_batches,
                 "norm_every_n_steps": norm_every_n_steps,
             },
-            dirpath=dirpath or "",
+            dirpath="" if dirpath is None else os.fspath(dirpath),
             metrics=declared_metrics(monitor, mode),
         )
         self._log_scalars = log_scalars

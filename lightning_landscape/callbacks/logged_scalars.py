@@ -28,7 +28,7 @@ def check_choice(log_scalars: object) -> None:
             raise ValueError(f"log_scalars must be 'few', 'all' or a list of names, got {log_scalars!r}")
         return
     names = log_scalars if isinstance(log_scalars, Sequence) else [log_scalars]
-    if unknown := [name for name in names if name not in SCALARS]:
+    if unknown := [name for name in names if not isinstance(name, str) or name not in SCALARS]:
         raise ValueError(f"log_scalars may name {', '.join(sorted(SCALARS))}; got {unknown[0]!r}")
 
 

@@ -60,7 +60,7 @@ class Monitor(MetricHooks):
     """
 
     clock: Clock = SYSTEM_CLOCK
-    """The clock; replace it before a fit to replay or to test a run."""
+    """The clock; replace it before a fit to test a run."""
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ class Monitor(MetricHooks):
             probes, stalled = (), False
         readings = self._probe(host, probes) if probes and can_probe else []
         underway = examination.memory.underway is not None
-        if state.shows_player or examination.replay.may_judge(state) or (stalled and ready and not underway):
+        if state.shows_player or examination.divergence.may_judge(state) or (stalled and ready and not underway):
             self.judge(readings)
         self._end_check()
         if readings and examination.limits.may_draw(state.steps, verdict=state.judged_at == state.steps):

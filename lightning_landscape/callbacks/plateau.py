@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing_extensions import Unpack
 
 from lightning_landscape._renamed import OldNames, accepts_old_names
-from lightning_landscape.callbacks._validation import check_numbers, declared_metrics
+from lightning_landscape.callbacks._validation import check_optional_numbers, declared_metrics
 from lightning_landscape.callbacks.monitor import Monitor
 from lightning_landscape.callbacks.views import progress_scalars, verdict_scalar
 from lightning_landscape.recording.recorder import StepRecorder
@@ -26,13 +26,15 @@ class PlateauMonitor(Monitor):
     Args:
         monitor: the name of a metric that the module logs, or a list of names: whether it has stopped improving is
             tested as well, whatever the loss does. While it improves, a loss that stands still is no alarm.
-        mode: "min" if the metric should fall, "max" if it should rise; a list for several metrics of both kinds.
+        mode: "min" (the default) if the metric should fall, "max" if it should rise; a list for several metrics of both
+            kinds.
         norm_every_n_steps: optimizer steps between two measured gradient norms; None for 10, or a thousandth of a run
             of over 10,000 steps.
         remedies: functions that are called once per alarm, such as `remedies.Perturb()`.
 
     Raises:
-        ValueError: if `norm_every_n_steps` is below 1, a remedy is no function, or `mode` is neither "min" nor "max".
+        ValueError: if `norm_every_n_steps` is below 1, a remedy is no function, or `mode` is neither "min" nor "max" or
+            is given without `monitor`.
     """
 
     @accepts_old_names
@@ -40,12 +42,12 @@ class PlateauMonitor(Monitor):
         self,
         *,
         monitor: str | Sequence[str] | None = None,
-        mode: Mode | Sequence[Mode] = "min",
+        mode: Mode | Sequence[Mode] | None = None,
         norm_every_n_steps: int | None = None,
         remedies: Sequence[Remedy] = (),
         **renamed: Unpack[OldNames],
     ) -> None:
-        check_numbers(norm_every_n_steps=norm_every_n_steps)
+        check_optional_numbers(norm_every_n_steps=norm_every_n_steps)
         super().__init__(
             recorder=StepRecorder(norm_every_n_steps=norm_every_n_steps),
             remedies=remedies,

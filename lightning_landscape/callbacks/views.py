@@ -221,7 +221,7 @@ def document_of(
         # The planned number of steps is that of each of several optimizers.
         "steps": state.steps if state.optimizer_count == 1 else min(state.steps, state.step + 1),
         "horizon": state.progress.horizon,
-        "loss": {} if level is None else {"start": level.start, "best": level.best, "now": level.now},
+        "loss": {} if level is None else {"start": level.began, "best": level.best, "now": level.now},
         "notes": state.notes() if notes is None else list(notes),
         "status": state.status,
         **facts_of(state, stopwatch, noise.get("noise_scale")),

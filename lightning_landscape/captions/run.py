@@ -45,7 +45,8 @@ def run_caption(
         return Caption(_capitalised(course), details)
     verdict = named[-1]
     since = f"since step {verdict.since:,}" if verdict.since > 0 else "from the start"
-    return Caption(f"{_capitalised(verdict.title)} {since}", (course, *details))
+    reported = f"reported at step {verdict.step:,}"
+    return Caption(f"{_capitalised(verdict.title)} {since}", (reported, course, *details))
 
 
 def _capitalised(text: str) -> str:

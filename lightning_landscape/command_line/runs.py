@@ -112,7 +112,7 @@ def _watched_row(name: str, run: WatchedRun, now: float) -> Row:
 
     verdict = run.present
     known = TONES.get(run.state, "unsure")
-    tone: Tone = "alarm" if run.alarm else "unsure" if known == "alarm" else known
+    tone: Tone = "alarm" if run.alarm else "unsure" if known == "alarm" else "quiet" if run.over is not None else known
     since = "" if verdict is None else "start" if verdict.since <= 0 else f"step {verdict.since:,}"
     return Row(
         name, tone, run.state, run.words, status_in_words(run.status, run.seen, now),

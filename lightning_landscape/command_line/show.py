@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lightning_landscape._text import listed
 from lightning_landscape.clock import SYSTEM_CLOCK
 from lightning_landscape.command_line.answer import Answer, Block, CannotLookError, Example, Panel, Table, Verb
+from lightning_landscape.evidence.message import with_since
 
 if TYPE_CHECKING:
     from lightning_landscape.reporting.watched import SaidVerdict, WatchedRun
@@ -69,6 +70,7 @@ def _as_dict(verdict: SaidVerdict) -> dict[str, object]:
         "finding": verdict.finding or None,
         "tries": list(verdict.tries),
         "measured": [list(row) for row in verdict.measured],
+        "metric": verdict.metric or None,
     }
 
 
@@ -99,7 +101,7 @@ def _text(verdict: SaidVerdict) -> str:
     since = " from the start" if since and verdict.since <= 0 else since
     title = verdict.title.removesuffix(f": {verdict.finding}") if verdict.finding else verdict.title
     finding = f": {verdict.finding}" if verdict.finding else ""
-    lines = [f"[{verdict.code}] step {verdict.step}: {title}{since}{finding}."]
+    lines = [f"[{verdict.code}] step {verdict.step}: {with_since(title, since)}{finding}."]
     tries = list(verdict.tries)
     if len(tries) > 1:
         tries = [f"{i}. {line}" for i, line in enumerate(tries, 1)]

@@ -53,6 +53,7 @@ DETECTORS: tuple[Detector, ...] = (
     surface_causes.saddle,
     surface_causes.vanishing,
     restarts.elsewhere_better,
+    restarts.larger_rate_better,
     data_causes.nothing_to_learn,
     surface_causes.hardly_moves,
     without_cause.slow,

@@ -68,7 +68,7 @@ TRIED = {
     Cause.LEARNING_RATE_TOO_LARGE: "learning rate x0.1",
     Cause.SADDLE_POINT: "a perturbation",
 }
-"""the trial of what the general advice for a cause proposes"""
+"""the trial of what the first line of the general advice for a cause proposes"""
 UNCHANGED = 0.005
 """change of the loss, over the loss, below which it is said to be unchanged: it would be rounded to 0%"""
 SMALL_RISE = 0.1
@@ -83,7 +83,7 @@ def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None, par
     """Return what to try, one thing in each line.
 
     That is what mends the finding, or else up to three trials that helped and what helps in particular; without these,
-    what helps in general.
+    what helps in general, but not what was tried on a copy of the run and made the loss worse.
 
     Args:
         cause: the named cause.
@@ -105,14 +105,10 @@ def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None, par
     ]
     if helpful:
         return "\n".join(filter(None, (*helpful[:3], particular)))
-    usual, tried = particular or CAUSES[cause].advice, TRIED.get(cause, "")
-    gain = gains(evidence).get(tried)
-    if gain is None or gain - own >= -GAIN_ADVISED:
-        return usual
-    first, _, rest = usual.partition("\n")
-    return "\n".join(
-        filter(None, (f"{first} But {WORDS[tried]}, as tried on a copy of the run, {change(gain)}.", rest))
-    )
+    gain = gains(evidence).get(TRIED.get(cause, ""))
+    failed = gain is not None and gain - own < -GAIN_ADVISED
+    _, _, rest = CAUSES[cause].advice.partition("\n")
+    return particular or (rest if failed else CAUSES[cause].advice)
 
 
 def _for_settled(evidence: Evidence, particular: str) -> str:

@@ -10,7 +10,10 @@ from lightning_landscape.diagnosis.thresholds import (
     FALL_IN_STANDARD_DEVIATIONS,
     FIRST_LOSSES,
     GAIN_CLEAR,
+    GAIN_LARGE,
     INPUT_USE_NONE,
+    MOST_OF_THE_MODEL,
+    RELATIVE_GRADIENT_SMALL,
     RISE_BEYOND_CHANCE,
     RISE_IN_STANDARD_ERRORS,
     RISE_OF_FIRST_STEPS,
@@ -18,6 +21,7 @@ from lightning_landscape.diagnosis.thresholds import (
     SHARE_OF_START_HIGH_IN_NOISE,
     SHARE_OF_START_LOW,
     SHARE_OF_START_RISEN,
+    WEIGHTS_BLOWN_UP,
 )
 from lightning_landscape.evidence import (
     BeforeAndAfter,
@@ -25,6 +29,7 @@ from lightning_landscape.evidence import (
     InputUse,
     LossLevel,
     Outputs,
+    Part,
     Parts,
     Plateau,
     Restart,
@@ -176,6 +181,15 @@ def on_plateau(evidence: Evidence, parts: Parts | None = None) -> bool:
     return plateau is not None and (parts is None or plateau.asked or parts.step > plateau.since)
 
 
+def blown_up(evidence: Evidence) -> tuple[Part, ...]:
+    """Return the trained parts whose weights have grown tenfold, if they are most of the model; else none."""
+    parts = evidence.get(Parts)
+    if parts is None:
+        return ()
+    grown = parts.where(lambda p: p.trainable and p.held and (p.norm_ratio or 0.0) > WEIGHTS_BLOWN_UP)
+    return grown if sum(part.share for part in grown) > MOST_OF_THE_MODEL else ()
+
+
 def gains_nothing(evidence: Evidence) -> bool:
     """Return whether the run's own optimizer lowers the loss of a copy at no learning rate that was tried.
 
@@ -210,6 +224,28 @@ def going_on(evidence: Evidence) -> float:
     trials, restart = evidence.get(Trials), evidence.get(Restart)
     gains = (trials.own if trials is not None else 0.0, restart.going_on_gain if restart is not None else None)
     return max(0.0, *(gain for gain in gains if gain is not None))
+
+
+def larger_steps(evidence: Evidence) -> float:
+    """Return by how much larger steps from the present weights lower the loss, beyond the run's own; never negative.
+
+    Larger steps are those of Adam and those at ten times the learning rate or more.
+    """
+    trials = evidence.get(Trials)
+    if trials is None:
+        return 0.0
+    return max(0.0, max(trials.gain("adam"), trials.larger_rates) - max(0.0, trials.own))
+
+
+def starts_slowly(evidence: Evidence) -> bool:
+    """Return whether the run has learned nothing yet, but lies on a slope that larger steps follow far down.
+
+    At a saddle and on a flat region the gradient is small. On a slope the run comes down by itself, only later.
+    """
+    trials = evidence.get(Trials)
+    if trials is None or has_learned(evidence) or share_of_start(evidence) > SHARE_OF_START_RISEN:
+        return False
+    return trials.relative_gradient >= RELATIVE_GRADIENT_SMALL and larger_steps(evidence) > GAIN_LARGE
 
 
 def is_far_above_zero(evidence: Evidence) -> bool:

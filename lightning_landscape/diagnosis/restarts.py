@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lightning_landscape.diagnosis.learning import going_on, has_learned, way_to_go
-from lightning_landscape.diagnosis.proof import proven, schedule_ended_early, too_early
+from lightning_landscape.diagnosis.learning import going_on, has_learned, share_of_start, way_to_go
+from lightning_landscape.diagnosis.proof import lasts, proven, schedule_ended_early, too_early
 from lightning_landscape.diagnosis.setup_causes import large_steps, steps_do_harm
 from lightning_landscape.diagnosis.surface_causes import is_saturated
 from lightning_landscape.diagnosis.thresholds import (
@@ -14,6 +14,7 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_OF_RESTART_AFTER_LEARNING,
     GAIN_OF_RESTART_IN_NOISE,
     RELATIVE_GRADIENT_SMALL,
+    SHARE_OF_START_RISEN,
     UNITS_DUPLICATE,
     WAY_TO_GO_SMALL,
 )
@@ -63,13 +64,35 @@ def smaller_rate_better(evidence: Evidence) -> Verdict | None:
     )
 
 
+def larger_rate_better(evidence: Evidence) -> Verdict | None:
+    """Return `learning_rate_too_small` if a run stands at its start, and a larger rate lowers its loss a lot.
+
+    A short pause at the start is usual, so the loss must stand still for a tenth of the run, and a test must show it.
+    """
+    trials = evidence.get(Trials)
+    if trials is None or has_learned(evidence) or not lasts(evidence):
+        return None
+    gain, own = trials.larger_rates, max(0.0, trials.own)
+    if gain - own <= GAIN_LARGE or share_of_start(evidence) > SHARE_OF_START_RISEN:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.LEARNING_RATE_TOO_SMALL,
+        f"The loss has stood at its start for at least a tenth of the run. In {trials.steps} steps on a copy, a larger "
+        f"learning rate lowers it by {gain:.0%}, and the run's own by {own:.0%} (threshold for the difference "
+        f"{GAIN_LARGE:.0%}).",
+        stuck=True,
+    )
+
+
 def elsewhere_better(evidence: Evidence) -> Verdict | None:
     """Return `poor_minimum` or `saddle_point` if new initial weights do clearly better than going on.
 
     The run is at a minimum if it has learned, or if the loss bends upward and the gradient is small; else it is at a
-    saddle at which the curvature shows no way down. After learning, the difference must be a visible part of what there
-    is to gain. A run that is only slow is overtaken by Adam as well, but not by its own optimizer at its own rate; so
-    the plateau must be proven, or the run's own optimizer must do better by far.
+    saddle at which the curvature shows no way down. Before learning, the present weights must not be as good a
+    place to begin. After learning, the difference must be a visible part of what there is to gain. A run that is only
+    slow is overtaken by Adam as well, but not by its own optimizer at its own rate; so the plateau must be proven, or
+    the run's own optimizer must do better by far.
     """
     restart, trials, curvature = evidence.get(Restart), evidence.get(Trials), evidence.get(Curvature)
     if restart is None or trials is None or evidence.get(LossLevel) is None:
@@ -77,7 +100,7 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     learned = has_learned(evidence)
     least_gain = GAIN_OF_RESTART_AFTER_LEARNING if learned else GAIN_OF_RESTART
     advantage = restart.gain - (going_on(evidence) if learned else 0.0)
-    if advantage < least_gain:
+    if advantage < least_gain or (not learned and _found_from_here(trials, restart)):
         return None
     by_far = (restart.own_gain or 0.0) - going_on(evidence) >= GAIN_OF_RESTART_IN_NOISE
     if learned and (too_early(evidence) or way_to_go(evidence, restart.gain) < WAY_TO_GO_SMALL):
@@ -93,13 +116,24 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     optimizer = "Adam at a learning rate of 0.01" if of_adam else "the run's own optimizer and rate"
     runs = f"Of {restart.seeds} runs" if restart.seeds > 1 else "A run"
     best = ", the best comes" if restart.seeds > 1 else " comes"
+    found = "no way down was found" if trials.best <= GAIN_CLEAR else "no such way down was found by the same means"
     return verdict_of(
         evidence,
         Cause.POOR_MINIMUM if at_minimum else Cause.SADDLE_POINT,
         f"{runs} from new initial weights with {optimizer}{best} {restart.gain:.0%} below the present loss in "
-        f"{restart.steps} steps (threshold {least_gain:.0%}); no way down was found from the present weights.",
+        f"{restart.steps} steps (threshold {least_gain:.0%}); {found} from the present weights.",
         stuck=True if learned and by_far and not goes_down(evidence) else None,
     )
+
+
+def _found_from_here(trials: Trials, restart: Restart) -> bool:
+    """Return whether a way down is found from the present weights too, so that they are not what holds the run back.
+
+    In far fewer steps, Adam must come at least half as far down as the run from new weights, or a larger rate twice as
+    far.
+    """
+    by_adam = trials.gain("adam") > GAIN_CLEAR and trials.gain("adam") >= restart.gain / 2
+    return by_adam or trials.larger_rates >= 2 * restart.gain
 
 
 def needs_restart(evidence: Evidence, verdict: Verdict) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lightning_landscape.diagnosis.learning import (
+    blown_up,
     has_learned,
     rise_of_first_steps,
     way_to_go,
@@ -28,6 +29,7 @@ from lightning_landscape.diagnosis.thresholds import (
     TRAVEL_SMALL,
     UNITS_DUPLICATE,
     WAY_TO_GO_SMALL,
+    WEIGHTS_BLOWN_UP,
 )
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import (
@@ -164,9 +166,10 @@ def hardly_moves(evidence: Evidence) -> Verdict | None:
 def saddle(evidence: Evidence) -> Verdict | None:
     """Return `saddle_point` if there is a way down that the run does not find.
 
-    It is found along the most negative curvature, or by Adam, and must lower the loss clearly further than the
-    run's own optimizer, at a learning rate that has not been decayed to nothing. If the gradient vanishes towards the
-    input, a gain of Adam alone does not show a saddle, unless the gradient is close to zero as a whole.
+    It is found along the most negative curvature, or by Adam, and must lower the loss clearly further than the run's
+    own optimizer, at a learning rate that has not been decayed to nothing. A gain of Adam alone shows a saddle only
+    where the gradient is small: on a slope, larger steps go further whatever the surface is like. Where the gradient
+    vanishes towards the input, it shows none, unless the gradient is close to zero as a whole.
     """
     curvature, trials, gradient = evidence.get(Curvature), evidence.get(Trials), evidence.get(GradientScale)
     schedule = evidence.get(Schedule)
@@ -175,15 +178,13 @@ def saddle(evidence: Evidence) -> Verdict | None:
     own, critical = max(0.0, trials.own), trials.relative_gradient < RELATIVE_GRADIENT_NONE
     drop = _held_out_drop(curvature)
     by_curvature = drop - own > GAIN_WAY_DOWN
-    if has_learned(evidence):
-        least_gain = GAIN_LARGE
-        near_critical = by_curvature or trials.relative_gradient < RELATIVE_GRADIENT_SMALL
-        visible = way_to_go(evidence, trials.gain("adam")) >= WAY_TO_GO_SMALL
-        way_down = trials.gain("adam") - own > least_gain and near_critical and visible
-    else:
-        # At a critical point the run's own steps are tiny, so a smaller gain of other steps is evidence enough.
-        least_gain = GAIN_WAY_DOWN if critical else GAIN_CLEAR
-        way_down = trials.gain("adam") - own > least_gain or by_curvature
+    gain, learned = trials.gain("adam"), has_learned(evidence)
+    # At a critical point the run's own steps are tiny, so a smaller gain of other steps is evidence enough.
+    least_gain = GAIN_LARGE if learned else GAIN_WAY_DOWN if critical else GAIN_CLEAR
+    near_critical = by_curvature or trials.relative_gradient < RELATIVE_GRADIENT_SMALL
+    by_adam = gain - own > least_gain and near_critical
+    visible = not learned or way_to_go(evidence, gain) >= WAY_TO_GO_SMALL
+    way_down = (by_adam and visible) or (by_curvature and not learned)
     vanishes = gradient is not None and gradient.first_to_last < FIRST_TO_LAST_VANISHED and not critical
     if not way_down or (vanishes and not by_curvature):
         return None
@@ -201,9 +202,7 @@ def saddle(evidence: Evidence) -> Verdict | None:
 def vanishing(evidence: Evidence) -> Verdict | None:
     """Return `flat_region` if the gradient vanishes on its way back from the last layers to the first."""
     gradient = evidence.get(GradientScale)
-    if gradient is None or gradient.first_to_last >= FIRST_TO_LAST_VANISHED or gradient.norm == 0:
-        return None
-    if has_learned(evidence):
+    if gradient is None or not gradient_vanishes(evidence) or has_learned(evidence):
         return None
     first, *_, last = gradient.groups
     reason = (
@@ -217,12 +216,23 @@ def vanishing(evidence: Evidence) -> Verdict | None:
 
 
 def _driven_there(evidence: Evidence, reason: str) -> Verdict | None:
-    """Return `learning_rate_too_large` if the first steps blew the loss up, which led to the flat region."""
-    rise = rise_of_first_steps(evidence)
-    if rise <= RISE_BEYOND_CHANCE:
+    """Return `learning_rate_too_large` if the steps of the run led to the flat region.
+
+    They did if the first of them blew the loss up, or if most weights of a model that has learned nothing have grown
+    tenfold. Adam moves every weight by the learning rate whatever the loss does, so the loss need not rise.
+    """
+    rise, grown = rise_of_first_steps(evidence), blown_up(evidence)
+    if rise > RISE_BEYOND_CHANCE:
+        led = f"the first steps had raised the loss {rise:.2g}-fold (threshold {RISE_BEYOND_CHANCE:g})"
+    elif grown and not has_learned(evidence):
+        largest = max(part.norm_ratio or 0.0 for part in grown)
+        led = (
+            f"the steps have led there, for most of the weights have grown, to up to {largest:.2g} times their initial "
+            f"norm (threshold {WEIGHTS_BLOWN_UP:g})"
+        )
+    else:
         return None
-    reason = f"{reason}; the first steps had raised the loss {rise:.2g}-fold (threshold {RISE_BEYOND_CHANCE:g})."
-    return verdict_of(evidence, Cause.LEARNING_RATE_TOO_LARGE, reason, stuck=True)
+    return verdict_of(evidence, Cause.LEARNING_RATE_TOO_LARGE, f"{reason}; {led}.", stuck=True)
 
 
 def needs_curvature(evidence: Evidence) -> bool:
@@ -232,6 +242,12 @@ def needs_curvature(evidence: Evidence) -> bool:
     """
     trials = evidence.get(Trials)
     return not has_learned(evidence) or (trials is not None and trials.gain("adam") - max(0.0, trials.own) > GAIN_LARGE)
+
+
+def gradient_vanishes(evidence: Evidence) -> bool:
+    """Return whether there is a gradient, but next to none of it comes back to the first layers."""
+    gradient = evidence.get(GradientScale)
+    return gradient is not None and gradient.first_to_last < FIRST_TO_LAST_VANISHED and gradient.norm != 0
 
 
 def is_saturated(evidence: Evidence) -> bool:

@@ -145,6 +145,13 @@ PARAMETERS_STILL = 0.01
 """Above this share of parameters that should move and do not, a loss is not called settled; less may be a bias that is
 of no use, such as one before a normalisation layer."""
 
+# Weights: their norm over that of the initial weights, without a unit.
+
+WEIGHTS_BLOWN_UP = 10.0
+"""Above this ratio, two layers together pass on more than a hundredfold signal."""
+MOST_OF_THE_MODEL = 0.5
+"""Weights count as shrunk or blown up if the parts in which they are have more than this share of the model."""
+
 # Learning-rate schedule: shares of the peak learning rate and of the planned run, in [0, 1].
 
 SHARE_OF_PEAK_SMALL = 0.05

@@ -7,7 +7,9 @@ from lightning_landscape.diagnosis.learning import (
     falls_by_inputs,
     has_learned,
     high_share_of_start,
+    larger_steps,
     share_of_start,
+    starts_slowly,
     way_to_go,
 )
 from lightning_landscape.diagnosis.proof import has_trend, lasts, proven, stands_still, too_early, untested
@@ -16,6 +18,7 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_NONE,
     GAIN_OF_RESTART,
     PARAMETERS_STILL,
+    RELATIVE_GRADIENT_SMALL,
     SHARE_OF_START_RISEN,
     TRAVEL_LARGE,
     WAY_TO_GO_SMALL,
@@ -36,10 +39,21 @@ from lightning_landscape.evidence import (
 def slow(evidence: Evidence) -> Verdict | None:
     """Return `slow` if the run has learned and Adam still lowers the loss a lot, but no obstacle was found.
 
-    The fall must be a visible part of the way from the start, since the rest of a small loss is soon halved.
+    The fall must be a visible part of the way from the start, since the rest of a small loss is soon halved. A run that
+    has learned nothing yet is slow if it lies on a slope that larger steps follow far down.
     """
     trials = evidence.get(Trials)
-    if trials is None or not has_trend(evidence) or not has_learned(evidence) or too_early(evidence):
+    if trials is None or not has_trend(evidence) or too_early(evidence):
+        return None
+    if starts_slowly(evidence):
+        return verdict_of(
+            evidence,
+            Cause.SLOW,
+            f"The loss has not come down from its start yet, but it lies on a slope: the relative gradient is "
+            f"{trials.relative_gradient:.2g} (threshold {RELATIVE_GRADIENT_SMALL:g}), and larger steps on a copy lower "
+            f"the loss by {larger_steps(evidence):.0%} more than the run's own (threshold {GAIN_LARGE:.0%}).",
+        )
+    if not has_learned(evidence):
         return None
     if trials.gain("adam") <= GAIN_LARGE or way_to_go(evidence, trials.gain("adam")) < WAY_TO_GO_SMALL:
         return None
@@ -57,7 +71,7 @@ def settled(evidence: Evidence) -> Verdict | None:
     level, trials, restart = evidence.get(LossLevel), evidence.get(Trials), evidence.get(Restart)
     if level is None or not has_trend(evidence) or too_early(evidence) or untested(evidence) or not proven(evidence):
         return None
-    if trials is None or restart is None or _larger_steps(trials) > GAIN_OF_RESTART:
+    if trials is None or restart is None or larger_steps(evidence) > GAIN_OF_RESTART:
         return None
     if stands_still(evidence) > PARAMETERS_STILL:
         return None
@@ -68,15 +82,10 @@ def settled(evidence: Evidence) -> Verdict | None:
     return verdict_of(
         evidence,
         Cause.SETTLED,
-        f"The loss came from {level.start:.4g} to {level.now:.4g} and stays there. Neither other learning rates nor "
+        f"The loss came from {level.began:.4g} to {level.now:.4g} and stays there. Neither other learning rates nor "
         "new initial weights come clearly lower, and every part of the model moves. This run cannot show whether a "
         "larger model or other data would.",
     )
-
-
-def _larger_steps(trials: Trials) -> float:
-    """Return by how much the best trial with larger steps beats going on; smaller steps only show the noise floor."""
-    return max(trials.gain("adam"), trials.larger_rates) - max(0.0, trials.own)
 
 
 def undecided(evidence: Evidence) -> Verdict | None:
@@ -93,7 +102,7 @@ def undecided(evidence: Evidence) -> Verdict | None:
     learned = has_learned(evidence) or falls_by_inputs(evidence)
     high = share > high_share_of_start(evidence) or beats_constant(evidence) is False
     stays_high = lasts(evidence) and high and not learned
-    reason = f"The loss came from {level.start:.4g} and stands at {level.now:.4g}; no measurement shows why."
+    reason = f"The loss came from {level.began:.4g} and stands at {level.now:.4g}; no measurement shows why."
     if missing:
         reason += f" Not tested: {'; '.join(missing)}."
     elif stands_still(evidence) > PARAMETERS_STILL:

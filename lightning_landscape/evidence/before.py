@@ -104,6 +104,8 @@ class WeightHistory:
     """learning rate of the step of the best weights; None if it is unknown"""
     rate: float | None = None
     """learning rate of the latest step; None if it is unknown"""
+    largest_rate_when_fastest: float | None = None
+    """largest learning rate of the steps in which the weights moved fastest in the whole run; None if it is unknown"""
 
     @property
     def rate_has_risen(self) -> float:

@@ -84,7 +84,8 @@ CAUSES: Mapping[Cause, CauseFacts] = {
     ),
     Cause.LEARNING_RATE_TOO_LARGE: CauseFacts(
         "LL205", 5, "stuck because the learning rate is too large", "alarm",
-        "a tenth of the learning rate, or a warm-up (Goyal 2017).\n"
+        "a tenth of the learning rate.\n"
+        "a warm-up (Goyal 2017).\n"
         "gradient clipping: `Trainer(gradient_clip_val=1.0)`.",
     ),
     Cause.NOT_UPDATING: CauseFacts(

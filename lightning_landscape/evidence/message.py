@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -27,8 +28,21 @@ REST = "  All of it: `print(monitor.verdict)`"
 
 def title_of(verdict: Verdict) -> str:
     """Return the first line: the code, the step, the cause, since when it holds, and the name of the finding."""
-    words = f"{verdict.cause_in_words}{since(verdict)}{verdict.finding_in_words}"
+    words = with_since(verdict.cause_in_words, since(verdict)) + verdict.finding_in_words
     return f"[{verdict.code}] step {verdict.step}: {words}."
+
+
+def with_since(title: str, since: str) -> str:
+    """Return a title with the words since when it holds behind its first clause, to which they belong.
+
+    >>> with_since("slow: the loss could still fall a lot", " since step 19")
+    'slow since step 19: the loss could still fall a lot'
+    >>> with_since("stuck at a saddle point", " from the start")
+    'stuck at a saddle point from the start'
+    """
+    first = re.match(r".*?(?=: |, the )|.*", title)
+    end = len(title) if first is None else first.end()
+    return f"{title[:end]}{since}{title[end:]}"
 
 
 def since(verdict: Verdict) -> str:

@@ -46,6 +46,8 @@ class MetricTrend:
     """training loss at the latest value"""
     elapsed: float | None = None
     """share of the planned steps that has passed, in [0, 1]; None if the planned number is unknown"""
+    noise: float | None = None
+    """standard deviation of a single value about its neighbours; None in records of earlier versions"""
 
     @property
     def worse_share(self) -> float | None:

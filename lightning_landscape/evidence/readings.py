@@ -29,7 +29,7 @@ class Plateau:
 
 @dataclass(frozen=True)
 class LossLevel:
-    """The training loss at the start of the run, at its lowest and now, each a mean over several steps."""
+    """The training loss in the first steps of the run, at its lowest and now, each a mean over several steps."""
 
     start: float
     """mean of the first 10 losses"""
@@ -56,6 +56,11 @@ class LossLevel:
     """whether the training began before this fit; at a loss that is unknown if `earlier` is None"""
     runs_down: bool = False
     """whether the loss has run far below its start and below zero without levelling off, with no known lowest value"""
+
+    @property
+    def began(self) -> float:
+        """The loss that is said to be the one at the start: that of the first batch, else the mean of the first 10."""
+        return self.start if self.first is None or not math.isfinite(self.first) else self.first
 
     @property
     def share_of_start(self) -> float:
@@ -112,9 +117,11 @@ class Divergence:
     finite: bool
     """False if the loss is NaN or infinite; True if it is finite and keeps growing, or falls ever faster"""
     start: float
-    """mean of the first losses; NaN if none of them was finite"""
+    """the first loss, or the mean of the first ten if the first is above `now`; NaN if none of them was finite"""
     now: float
     """the last loss if it is not finite, else the mean loss over the last 1% of the run"""
+    before: float | None = None
+    """mean loss just before the growth began; None if it is unknown, or the loss is not finite"""
 
     @property
     def downwards(self) -> bool:
@@ -135,7 +142,8 @@ class Divergence:
                 "it falls ever faster."
             )
         if self.finite:
-            return f"The training loss grew from {self.start:.4g} to {self.now:.4g} and is still growing."
+            before = self.start if self.before is None else self.before
+            return f"The training loss grew from {before:.4g} to {self.now:.4g} and is still growing."
         if math.isnan(self.start):
             return f"The training loss is {self.value} and was never finite."
         return f"The training loss is {self.value} and has not become finite again; it started at {self.start:.4g}."

@@ -44,7 +44,7 @@ class Schedule:
     @property
     def planned_steps(self) -> int | None:
         """Number of optimizer steps of the whole run; None if it is unknown."""
-        return round(self.steps / self.elapsed) if self.elapsed else None
+        return round(self.steps / self.elapsed) if self.elapsed is not None and self.elapsed > 0 else None
 
     @property
     def ended_at_share(self) -> float | None:

@@ -13,8 +13,8 @@ SHARE = 0.01
 """gradients that each optimizer step adds to the budget of scheduled measurements"""
 FIRST_LOOK = 13
 """gradients that the check of the wiring and of the lowest possible loss may compute, beside the budget"""
-REPLAY = 60
-"""gradients that a replay of a loss that is not finite may compute, beside the budget"""
+ON_DIVERGENCE = 60
+"""gradients that the search for what made a loss infinite or NaN may compute, beside the budget"""
 DIAGNOSES = 2
 """all diagnoses of a run together may compute this many times as much as the first one"""
 
@@ -46,7 +46,7 @@ class ProbeReason(Enum):
     """after an alarm, to show the plateau and to try changes"""
     FIRST_LOOK = auto()
     """the check of the wiring in the first steps; it is counted, but leaves the budget as it is"""
-    REPLAY = auto()
+    DIVERGENCE = auto()
     """to find what made the loss not finite; it is counted, but leaves the budget as it is"""
     REMEDY = auto()
     """to measure a direction for a remedy of the user; this is neither limited nor counted"""
@@ -55,7 +55,7 @@ class ProbeReason(Enum):
 LEAST_SECOND = 125
 """gradients that a diagnosis may use to finish an earlier one: enough for a restart of 100 steps"""
 
-BESIDE = {ProbeReason.FIRST_LOOK: FIRST_LOOK, ProbeReason.REPLAY: REPLAY}
+BESIDE = {ProbeReason.FIRST_LOOK: FIRST_LOOK, ProbeReason.DIVERGENCE: ON_DIVERGENCE}
 """gradients that probes may compute for these reasons, beside the budget"""
 
 

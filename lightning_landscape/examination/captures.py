@@ -13,7 +13,8 @@ class Captures:
 
     A checkpoint does not contain these batches, so a run that resumes from it lacks them at the next check. Probes
     therefore wait for the check after it in both runs. They do not wait twice, since frequent checkpoints would
-    otherwise prevent all probes. A replay does not wait at all: both runs then use the batches after the checkpoint.
+    otherwise prevent all probes. The search for what made a loss infinite or NaN does not wait at all: both runs then
+    use the batches after the checkpoint.
 
     Args:
         max_batches: the largest number of batches that are captured.
@@ -27,20 +28,20 @@ class Captures:
         """Forget all that was observed."""
         self.for_probes = False
         """whether probes of the schedule or of a diagnosis may run at the next check"""
-        self.for_replay = False
+        self.for_divergence = False
         """whether training steps are evaluated at the next check to find what made the loss not finite"""
         self._postponed = False
         self.batches.clear()
 
-    def plan(self, *, for_probes: bool, for_replay: bool) -> None:
+    def plan(self, *, for_probes: bool, for_divergence: bool) -> None:
         """Begin to capture for the next check."""
-        self.for_probes, self.for_replay = for_probes, for_replay
+        self.for_probes, self.for_divergence = for_probes, for_divergence
         self._postponed = self._postponed and for_probes
         self.batches.clear()
 
     def __call__(self, steps_left: int) -> bool:
         """Return whether the batch that is `steps_left` steps before the next check is captured."""
-        return (self.for_probes or self.for_replay) and steps_left <= self.batches.max_batches
+        return (self.for_probes or self.for_divergence) and steps_left <= self.batches.max_batches
 
     def end_probes(self) -> None:
         """Note that probes have run, so that the next ones may be postponed by a checkpoint again."""
@@ -51,7 +52,7 @@ class Captures:
         if self._checkpoint_lacks_batches:
             self.for_probes, self._postponed = False, True
             self.batches.clear()
-        if self.for_replay:
+        if self.for_divergence:
             self.batches.clear()
 
     @property
@@ -64,10 +65,10 @@ class Captures:
         return {
             "captures_batches": self.for_probes and not self._checkpoint_lacks_batches,
             "postponed": self._postponed or self._checkpoint_lacks_batches,
-            "replay": self.for_replay,
+            "for_divergence": self.for_divergence,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
         self.for_probes, self._postponed = bool(state["captures_batches"]), bool(state["postponed"])
-        self.for_replay = bool(state.get("replay", False))  # version 0.1 had none
+        self.for_divergence = bool(state.get("for_divergence", False))  # version 0.1 had none

@@ -12,6 +12,7 @@ from lightning_landscape.diagnosis import FINDERS, Detector, needs_curvature, re
 from lightning_landscape.evidence import Verdict
 from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.captures import Captures
+from lightning_landscape.examination.divergence_probes import DivergenceProbes, grows
 from lightning_landscape.examination.fault_guard import Guard
 from lightning_landscape.examination.first_look import FirstLook
 from lightning_landscape.examination.follow_up import FollowUp
@@ -22,7 +23,6 @@ from lightning_landscape.examination.naming import name_of, notes_on_skipped
 from lightning_landscape.examination.own_scalars import own_scalars
 from lightning_landscape.examination.plateau_memory import PlateauMemory
 from lightning_landscape.examination.probe_runner import ProbeRunner, distinct
-from lightning_landscape.examination.replay import Replay, grows
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.examination.schedule import Schedule
 from lightning_landscape.examination.snapshots import DEFAULT_BYTES, Snapshots, weights_of
@@ -45,7 +45,7 @@ class Examination:
             user's own always run.
         scheduled: run every `every_n_steps` steps, after a checkpoint, and at the end of a diagnosis.
         first_look: run on one batch after the first optimizer step, to find mistakes in the wiring.
-        replay: run once when the loss is not finite any more, on batches after that, to find the reason.
+        on_divergence: run once when the loss is not finite any more, on batches after that, to find the reason.
         follow_up: run after the others, once for each plateau with an alarm, to show the plateau and to try changes.
         every_n_steps: optimizer steps between two scheduled measurements; None as in `LandscapeMonitor`.
         anchors: names of the anchors: "initial", "previous", "best", or paths of checkpoint files.
@@ -67,7 +67,7 @@ class Examination:
         *,
         scheduled: Sequence[Probe] = (),
         first_look: Sequence[Probe] = (),
-        replay: Sequence[Probe] = (),
+        on_divergence: Sequence[Probe] = (),
         follow_up: Sequence[Probe] = (),
         every_n_steps: int | None = None,
         anchors: Sequence[str] = (),
@@ -80,7 +80,7 @@ class Examination:
         max_snapshot_bytes: int = DEFAULT_BYTES,
     ) -> None:
         self.captures = Captures(max_batches)
-        self.probe_set, self.replay = self.captures.batches, Replay(replay, self.captures)
+        self.probe_set, self.divergence = self.captures.batches, DivergenceProbes(on_divergence, self.captures)
         self.schedule = Schedule(every_n_steps)
         self.limits = Limits(effort, share, limits_schedule=every_n_steps is None)
         self.captures_always = captures_always
@@ -132,7 +132,7 @@ class Examination:
         due = (self._scheduled and self.schedule.due(state.steps + ahead)) or self._stall_test.due(state, ahead)
         soon = bool(self._probes) and state.may_stall_within(ahead)
         for_probes = bool(self.due_probes(state) or due or soon or self.captures_always)
-        self.captures.plan(for_probes=for_probes, for_replay=self.replay.begins(state))
+        self.captures.plan(for_probes=for_probes, for_divergence=self.divergence.begins(state))
 
     def on_checkpoint(self) -> None:
         """Note that a checkpoint was written, so that the next scheduled measurement is due sooner."""
@@ -140,14 +140,14 @@ class Examination:
         self.captures.on_checkpoint()
 
     def can_probe(self, state: RunState) -> bool:
-        """Return whether probes may run at this check: batches were captured, and the loss is finite or is replayed."""
+        """Return whether probes may run at this check: batches were captured; if the loss has diverged, for that."""
         usable = self.captures.for_probes and state.progress.divergence is None and state.progress.finite
-        return usable or self.replay.due(state)
+        return usable or self.divergence.due(state)
 
     def due_probes(self, state: RunState) -> tuple[Probe, ...]:
         """Return the probes that are due: all of them for a stalled loss, else those of the schedule."""
-        if self.replay.due(state):
-            return self.replay.probes_for(state)
+        if self.divergence.due(state):
+            return self.divergence.probes_for(state)
         if state.stalled and (self._probes or self._scheduled):
             return distinct((*self._probes, *self._follow_up.probes, *self._scheduled))
         return distinct(self._scheduled) if self.schedule.due(state.steps) else ()
@@ -166,7 +166,7 @@ class Examination:
         """
         if tests and self._stall_test.due(state):
             self.skipped.update(self._stall_test(host, self.captures, state, guard))
-        if (self._probes or self.replay.probes) and state.progress.divergence is None and state.progress.finite:
+        if (self._probes or self.divergence.probes) and state.progress.divergence is None and state.progress.finite:
             self.snapshots.relieve_memory()
             self.snapshots.take_recent(host.module, state.step, state.recent_losses)
             self._stall_test.take(host.module, state)
@@ -177,7 +177,7 @@ class Examination:
         if self.memory.waits(host, self.limits.account.slice(state.steps)):
             return False
         reason = self.memory.reason(state.probe_reason)
-        if self.replay.due(state) or self.limits.cover(host, reason, state.steps, LEAST_MEASUREMENT):
+        if self.divergence.due(state) or self.limits.cover(host, reason, state.steps, LEAST_MEASUREMENT):
             return True
         self.schedule.enter(state.steps)
         self._copy_weights(host, state)
@@ -202,9 +202,9 @@ class Examination:
         """
         self.schedule.enter(state.steps)
         self.captures.end_probes()
-        replays, diagnosing = self.replay.due(state), any(probe in self._probes for probe in probes)
+        diverged, diagnosing = self.divergence.due(state), any(probe in self._probes for probe in probes)
         budget, earlier, done = self.memory.begin(names := tuple(map(name_of, probes)), diagnosing=diagnosing)
-        reason = ProbeReason.REPLAY if replays else reason or self.memory.reason(state.probe_reason)
+        reason = ProbeReason.DIVERGENCE if diverged else reason or self.memory.reason(state.probe_reason)
         spending = self.limits.spending(reason, state.steps, budget)
         schedule, kept = state.progress.schedule, self.memory.kept(host.module) if diagnosing else None
         rate = None if schedule is None else schedule.typical
@@ -213,9 +213,9 @@ class Examination:
         runner.anchor_steps = self.snapshots.steps
         runner.run(
             probes,
-            self.probe_set if replays else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
-            lambda: self.snapshots.points(weights_of(host.module), by_step=replays and not grows(state)),
-            lambda probe, so_far: replays or self._is_due(probe, state, so_far),
+            self.probe_set if diverged else batches_for(spending.budget, self.probe_set, diagnosing=diagnosing),
+            lambda: self.snapshots.points(weights_of(host.module), by_step=diverged and not grows(state)),
+            lambda probe, so_far: diverged or self._is_due(probe, state, so_far),
             lambda probe: diagnosing and probe not in self._probes,
         )
         readings = runner.readings
@@ -224,7 +224,7 @@ class Examination:
         self._enter(readings[len(earlier) :], state)
         if diagnosing:
             self.memory.end(runner.underway(names), readings, runner.left_out.keys() & names)
-        if self.memory.underway is None and not replays:
+        if self.memory.underway is None and not diverged:
             self._copy_weights(host, state)
         return self.memory.completed(readings) if diagnosing and self.memory.underway is None else readings
 

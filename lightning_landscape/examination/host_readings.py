@@ -57,7 +57,7 @@ def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightH
     best_step, best_loss = snapshots.best or (None, None)
     weights = weights_of(host.module)
     trainable = [weights[name] for name in trainable_in(host.module, weights)]
-    progress = state.progress
+    progress, rates, stretch = state.progress, state.progress.rates, snapshots.samples.fastest_stretch()
     window = 0 if progress.trend is None else progress.trend.window
     found = snapshots.samples.reach(trainable, state.step - window if progress.since is None else progress.since)
     samples, since, reach = found or (0, None, None)
@@ -72,6 +72,7 @@ def weight_history(host: Host, state: RunState, snapshots: Snapshots) -> WeightH
         step_length=progress.update_ratio,
         fastest_step=fastest_step,
         fastest=fastest,
-        best_rate=None if best_step is None else progress.learning_rate_at(best_step),
-        rate=progress.learning_rate_at(state.step),
+        best_rate=None if best_step is None else rates.at(best_step),
+        rate=rates.at(state.step),
+        largest_rate_when_fastest=None if stretch is None else rates.largest_between(*stretch),
     )

@@ -31,7 +31,7 @@ WORDS = {
     "PathPlane": "the picture of the loss around the weights",
     "TryAlternatives": "trials of averaged weights, a larger batch and a perturbation",
     "same_batches": "a test of the loss on fixed batches",
-    "first_not_finite": "the replay of a loss that is not finite",
+    "first_not_finite": "the search for what made the loss infinite or NaN",
 }
 """the probes of this library in words"""
 

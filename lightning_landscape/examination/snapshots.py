@@ -28,7 +28,7 @@ FIRST_TO_GO = ("previous", "best", "initial")
 MOST_RECENT_BYTES = 64 * 2**20
 """bytes of weights above which none but the anchors are copied, and "best" only at scheduled measurements"""
 RECENT_STEPS = 40
-"""fewest steps between two copies of recent weights; a replay of a loss that is not finite takes at most as many"""
+"""fewest steps between two copies of recent weights, and most steps that are taken to find what made a loss NaN"""
 RECENT_BYTES = 2 * 2**20
 """bytes of weights whose copy takes well below a percent of 40 steps; larger ones are copied more seldom, so that this
 share stays the same"""

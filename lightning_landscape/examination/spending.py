@@ -148,7 +148,7 @@ class Spending:
     def _by_clock(self) -> int | None:
         if self._reason in (ProbeReason.FIRST_LOOK, ProbeReason.REMEDY):
             return None
-        first = self._reason in (ProbeReason.DIAGNOSIS, ProbeReason.REPLAY)
+        first = self._reason in (ProbeReason.DIAGNOSIS, ProbeReason.DIVERGENCE)
         return self._brake.left(self.meter, self.budget.gradients, first=first)
 
     def _budget(self, *, follow_up: bool) -> Budget:

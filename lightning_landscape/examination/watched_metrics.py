@@ -229,4 +229,5 @@ def trend_of(history: MetricHistory) -> MetricTrend | None:
         training_best=losses[shown.best_at],
         training_now=losses[-1],
         elapsed=None if history.horizon is None else min(1.0, (history.step + 1) / history.horizon),
+        noise=shown.noise,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -78,6 +79,15 @@ class WeightSamples:
             return None
         step, speed = max(after, key=lambda pair: pair[1])
         return step, speed / median(before)
+
+    def fastest_stretch(self) -> tuple[int, int] | None:
+        """Return the steps between which the weights moved fastest in the whole run; None if they never moved.
+
+        The first of them is 0 for the first speed that is kept.
+        """
+        stretches = list(pairwise([(0, 0.0), *self._speeds]))
+        (first, _), (last, speed) = max(stretches, key=lambda pair: pair[1][1], default=((0, 0.0), (0, 0.0)))
+        return (first, last) if speed else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was observed, in builtins and tensors."""

@@ -53,6 +53,7 @@ class Examiner(LandscapeMonitor):
         self._run, self.answer = run, None
         self.watched = False
         """whether the state of the run's own monitor was used"""
+        self._planned = 0
         self.examined = False
         """whether the diagnosis was made"""
 
@@ -65,9 +66,10 @@ class Examiner(LandscapeMonitor):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin from the state of the run's own monitor, or from initial weights that stand in for those of the run."""
         self._point, state = Point(trainer, pl_module), self._run.monitor_state
+        self._planned = self._horizon(state)
         self._clear()
         known = state is None and set_weights(pl_module, self._run.initial)
-        self._begin(_Host(trainer, pl_module, self._horizon(state)), trainer, state)
+        self._begin(_Host(trainer, pl_module, self._planned), trainer, state)
         self.watched = self._state.steps > 0
         if not known and not self.watched:  # the copy that was just made is no copy of initial weights
             self._examination.snapshots.load_state_dict({"points": {}, "best_loss": None})
@@ -77,7 +79,7 @@ class Examiner(LandscapeMonitor):
         self._examination.limits.forget()
         self._examination.limits.begin(self._stopwatch, self.clock)
         self._examination.memory.forget()
-        self._examination.captures.plan(for_probes=True, for_replay=True)
+        self._examination.captures.plan(for_probes=True, for_divergence=True)
 
     def _horizon(self, state: Mapping[str, Any] | None) -> int:
         """Return the length of the run: as given, as its monitor knew it, or twice what has passed."""
@@ -159,16 +161,23 @@ class Examiner(LandscapeMonitor):
     def notes(self) -> list[str]:
         """Return a note on what was known of the run before the checkpoint."""
         if self.watched:
-            return ["what the run's own LandscapeMonitor had seen was read from the checkpoint"]
+            return ["what the run's own LandscapeMonitor had seen was read from the checkpoint", *self._assumed()]
         unknown = ["how the loss moved before the checkpoint"]
         if self._examination.snapshots.has("initial"):
             unknown.append("the initial weights (the constructor has drawn new ones)")
-        if self._run.horizon is None:
-            unknown.append("the length of the run")
-        notes = [f"not known: {listed(unknown)}"]
+        notes = [f"not known: {listed(unknown)}", *self._assumed()]
         if not self._run.resumes:
             notes.append("the checkpoint holds no state of the optimizer, so trials begin without one")
         return notes
+
+    def _assumed(self) -> list[str]:
+        """Return a note on the length of the run, if it was not given."""
+        if self._run.horizon is not None:
+            return []
+        return [
+            f"assumed: the whole run takes {self._planned:,} optimizer steps, of which {self._run.step:,} are over "
+            "(give the true number with `--horizon STEPS`)"
+        ]
 
 
 def _start(surface: LossSurface) -> StartingPoint | None:

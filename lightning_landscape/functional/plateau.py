@@ -21,6 +21,8 @@ LONGEST = WINDOWS[-1][0]
 """blocks in the longest window"""
 TOLERANCE = WINDOWS[-1][1]
 """relevant fall over the longest window, as a share of the level"""
+SAME_LEVEL = 0.1
+"""the loss has not grown where it is higher than its lowest level by less than this share of its height"""
 
 
 def tolerance_over(share: float) -> float:
@@ -170,6 +172,23 @@ def is_lost(start: Block, recent: Sequence[Block], floor: float = 0.0) -> bool:
 def is_out_of_reach(start: Block, latest: Sequence[Block], floor: float = 0.0) -> bool:
     """Return whether the loss of each block exceeds its start 10,000-fold, from which a run does not recover."""
     return all(block.mean - start.mean > 1e4 * _size(start, floor) for block in latest)
+
+
+def growth_began(blocks: Sequence[Block], floor: float = 0.0) -> int:
+    """Return the index of the first block of the growth of a loss: it and all later ones lie above the level before.
+
+    That level is the lowest block, with a margin of 10% of its height and of five standard errors of its mean.
+
+    Args:
+        blocks: the latest losses, oldest first, of which the last ones are far above the lowest.
+        floor: the loss from which heights are measured.
+    """
+    lowest = min(range(len(blocks)), key=lambda i: blocks[i].mean)
+    low, before = blocks[lowest], blocks[: lowest + 1]
+    pairs = sum(block.pairs for block in before)
+    error = sqrt(sum(block.d2 for block in before) / (2 * pairs * low.n)) if pairs else 0.0
+    level = low.mean + SAME_LEVEL * abs(low.mean - floor) + 2 * STANDARD_ERRORS * error
+    return 1 + max(i for i, block in enumerate(blocks) if block.mean <= level)
 
 
 def is_growing(blocks: Sequence[Block], floor: float = 0.0) -> bool:

@@ -50,14 +50,14 @@ def judge(
         )
     steps, losses = _thinned(series)
     every = _spacing(steps)
-    replay = _Replay(steps, len(steps) if horizon is None else max(len(steps), round(horizon / every)), every, floor)
+    course = _LogCourse(steps, len(steps) if horizon is None else max(len(steps), round(horizon / every)), every, floor)
     rate = None if rates is None or not rates else (lambda step: _at(rates, step))
     for i, loss in enumerate(losses):
-        replay.add(i, loss, 1.0 if rate is None else rate(steps[i]))
-    return replay.result(len(series), _spacing(series.steps))
+        course.add(i, loss, 1.0 if rate is None else rate(steps[i]))
+    return course.result(len(series), _spacing(series.steps))
 
 
-class _Replay:
+class _LogCourse:
     """The course of a log: where the loss stood still, and whether that was an alarm."""
 
     def __init__(self, steps: Sequence[float], horizon: int, every: float, floor: float | None) -> None:
@@ -71,12 +71,14 @@ class _Replay:
         self._proven = False
         self._proof: Trend | None = None
         self._course = Course(horizon)
+        self._first: float | None = None
 
     def add(self, index: int, loss: float, rate: float) -> None:
         progress = self._progress
         level = progress.level
         progress.update(StepRecord(index, 0, loss, rate, stepped=True))
         self._course.add(index, loss)
+        self._first = loss if self._first is None and math.isfinite(loss) else self._first
         if self._since is not None and progress.since != self._since:
             self._end(index, level)
         if progress.proven and not self._proven and progress.level is not None:
@@ -128,6 +130,7 @@ class _Replay:
             trend = Trend(max(1, round(self._steps[-1] - self._steps[0])), 0.0, 0.0, 0.0, 0.0)
         if trend is None or level is None:
             raise LogError(f"fewer than {FEWEST} values of the loss are finite, which is too few to test its trend")
+        level = replace(level, first=self._first)
         judged = JudgedLoss(
             "falling" if trend.falling else "unclear",
             self._steps[0], self._steps[last], values, every, level, trend, self._all_stretches(level),

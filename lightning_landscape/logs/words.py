@@ -22,11 +22,11 @@ def title(judged: JudgedLoss) -> str:
         now = f"is {judged.divergence.now}" if not judged.divergence.finite else "grows without bound"
         return f"The loss has diverged: it {now}{since}."
     if judged.state == "falling":
-        return f"The loss falls: it came from {level.start:.4g} to {level.now:.4g}."
+        return f"The loss falls: it came from {level.began:.4g} to {level.now:.4g}."
     if judged.state == "unclear":
         seems = f" It seems to stand still{since}." if judged.since is not None else ""
-        return f"Noise hides whether the loss still falls; it came from {level.start:.4g} to {level.now:.4g}.{seems}"
-    where = "near its start" if judged.alarm else f"after it came from {level.start:.4g} to {level.now:.4g}"
+        return f"Noise hides whether the loss still falls; it came from {level.began:.4g} to {level.now:.4g}.{seems}"
+    where = "near its start" if judged.alarm else f"after it came from {level.began:.4g} to {level.now:.4g}"
     return f"The loss stands still{since}, {where}."
 
 
@@ -65,8 +65,8 @@ def pace(judged: JudgedLoss) -> str:
         return "Nothing in these losses shows that it will fall further."
     if judged.state == "falling" and usual is not None:
         most = "" if slowest is None else f" (between {_steps(fastest)} and {_steps(slowest)})"
-        return f"At this pace, a further 1% takes about {_steps(usual)} steps{most}."
-    return f"A further 1% takes at least {_steps(fastest)} steps, as far as the noise shows."
+        return f"At this pace, a further 1% takes about {_steps(usual)} step{_plural(usual)}{most}."
+    return f"A further 1% takes at least {_steps(fastest)} step{_plural(fastest)}, as far as the noise shows."
 
 
 def since_in_words(judged: JudgedLoss) -> str:
@@ -91,3 +91,8 @@ def _steps(number: float) -> str:
     if number >= 1e9:
         return "a billion or more"
     return f"{max(1, int(float(f'{number:.2g}'))):,}"
+
+
+def _plural(number: float) -> str:
+    """Return the ending of "steps" after this number."""
+    return "" if _steps(number) == "1" else "s"

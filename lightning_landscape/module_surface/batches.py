@@ -21,6 +21,8 @@ class ProbeBatch:
     """the captured copy; evaluations get copies of it, made by `copy`"""
     batch_idx: int
     dataloader_idx: int
+    stream: int
+    """the number of its random stream: each captured batch has its own, from which all its evaluations draw"""
     training: dict[str, bool]
     """the ``training`` flag of every submodule by its name, since a frozen BatchNorm layer is in evaluation mode"""
     samples: int | None
@@ -56,6 +58,8 @@ class ProbeSet:
         self.left_out: int | None = None
         """bytes of the last batch that was too large to keep; None if there was none"""
         self._batches: deque[ProbeBatch] = deque()
+        self._kept = 0
+        """number of batches that were kept since it was last cleared, those included that made room for others"""
         self._flags_before_drawing: dict[str, bool] | None = None
         """the ``training`` flags at the start of a step that draws its batch itself; None at any other time"""
 
@@ -115,15 +119,16 @@ class ProbeSet:
     def clear(self) -> None:
         """Remove all batches."""
         self._batches.clear()
-        self._flags_before_drawing = None
+        self._kept, self._flags_before_drawing = 0, None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings, since copies and pickles do not contain the batches."""
-        return {name: value for name, value in vars(self).items() if name not in ("_batches", "_flags_before_drawing")}
+        of_batches = ("_batches", "_kept", "_flags_before_drawing")
+        return {name: value for name, value in vars(self).items() if name not in of_batches}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the settings and begin without batches."""
-        vars(self).update(state, _batches=deque(), _flags_before_drawing=None)
+        vars(self).update(state, _batches=deque(), _kept=0, _flags_before_drawing=None)
 
     def _keep(self, flags: dict[str, bool], batch: Any, batch_idx: int, dataloader_idx: int) -> None:
         copied, nbytes, uncopied = _copy(batch)
@@ -131,7 +136,10 @@ class ProbeSet:
             self.left_out = nbytes
             return
         samples = _number_of_samples(copied)
-        self._batches.append(ProbeBatch(copied, batch_idx, dataloader_idx, flags, samples, nbytes, uncopied))
+        self._batches.append(
+            ProbeBatch(copied, batch_idx, dataloader_idx, self._kept, flags, samples, nbytes, uncopied)
+        )
+        self._kept += 1
         while len(self._batches) > self.max_batches or self.nbytes > self.max_bytes:
             self._batches.popleft()
 

@@ -14,7 +14,7 @@ from lightning_landscape.module_surface.activations import watch_activations
 from lightning_landscape.module_surface.assembly import assemble
 from lightning_landscape.module_surface.batches import ProbeBatch, ProbeSet
 from lightning_landscape.module_surface.evaluator import Evaluator, Mode
-from lightning_landscape.module_surface.finiteness import replays_of
+from lightning_landscape.module_surface.finiteness import step_evaluations_of
 from lightning_landscape.module_surface.isolation import Isolation, isolated
 from lightning_landscape.module_surface.lowest_loss import lowest_loss
 from lightning_landscape.module_surface.mean_loss import MeanLoss
@@ -125,7 +125,7 @@ def host_surface(
                 frozen_since=lambda name: evaluator.weights.frozen_since(name, anchors[name]),
                 activations=functools.partial(watch_activations, measured),
                 trace=functools.partial(trace_step, measured, host.optimizers) if weights_type is Weights else None,
-                replays=replays_of(measured, held_out) if weights_type is Weights else (),
+                step_evaluations=step_evaluations_of(measured, held_out) if weights_type is Weights else (),
                 outputs=functools.partial(see_outputs, measured),
                 lowest_loss=functools.partial(lowest_loss, measured),
                 weight_decay=decay,

@@ -139,9 +139,13 @@ class Evaluator:
     def loss_without_reset(
         self, batch: ProbeBatch, precision: contextlib.AbstractContextManager[Any] | None = None
     ) -> Tensor:
-        """Return the loss of one batch in the state in which the last evaluation has left the module."""
+        """Return the loss of one batch in the state in which the last evaluation has left the module.
+
+        A batch has the same random numbers at any weights, so that its losses can be compared. Other batches have
+        others, even where each is the whole data: a gain on the noise of one batch is then none on a held-out one.
+        """
         self.meter.forward()
-        seed_streams(_SEED + batch.batch_idx)
+        seed_streams(_SEED + batch.stream)
         return self.training_step(batch, precision)
 
     def loss_without_graph(self, batch: ProbeBatch, point: Params, buffers: Buffers = MappingProxyType({})) -> Tensor:

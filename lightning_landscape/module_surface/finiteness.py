@@ -17,33 +17,33 @@ from lightning_landscape.module_surface.entries import children
 from lightning_landscape.module_surface.gradient_trace import NodeRun, first_node_not_finite, nodes_of
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.value_trace import Call, ValueTrace, is_finite
-from lightning_landscape.observations import Replay
+from lightning_landscape.observations import StepEvaluation
 from lightning_landscape.surface import Params
 
 
-def replays_of(*losses: MeanLoss) -> tuple[Callable[[Params], Replay], ...]:
+def step_evaluations_of(*losses: MeanLoss) -> tuple[Callable[[Params], StepEvaluation], ...]:
     """Return a function for each batch of these losses, which evaluates the training step on it at a point.
 
     With several ranks, each has its own batches. A value that is not finite on one of them is then looked for on all,
     and the first rank that finds it decides.
     """
     return tuple(
-        partial(_replay, MeanLoss(measured.evaluator, (batch,), measured.ddp), batch)
+        partial(_evaluate_step, MeanLoss(measured.evaluator, (batch,), measured.ddp), batch)
         for measured in losses
         for batch in measured.batches
     )
 
 
-def _replay(measured: MeanLoss, batch: ProbeBatch, point: Params) -> Replay:
+def _evaluate_step(measured: MeanLoss, batch: ProbeBatch, point: Params) -> StepEvaluation:
     with torch.autograd.set_detect_anomaly(False):  # it would raise an error for the gradient that is looked for
         without_gradient = measured.evaluator.writes_after_backward
         loss, gradient = (measured.value(point), ()) if without_gradient else measured.value_and_gradient(point)
         if is_finite(loss) and all(map(is_finite, gradient)):
-            return Replay(gradient, finite=True)
+            return StepEvaluation(gradient, finite=True)
         ranks = measured.evaluator.ranks
         with measured.evaluator.temporary_weights(), torch.enable_grad():
             found = _first_not_finite(measured, batch, point)
-        return Replay(gradient, finite=False, first=next(filter(None, ranks.all(found)), None))
+        return StepEvaluation(gradient, finite=False, first=next(filter(None, ranks.all(found)), None))
 
 
 def _first_not_finite(measured: MeanLoss, batch: ProbeBatch, point: Params) -> NotFinite | None:

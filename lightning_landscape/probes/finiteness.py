@@ -21,11 +21,10 @@ _STEP = re.compile(r"step (\d+)")
 
 
 def _cost(surface: LossSurface) -> float:
-    if not surface.run.replays:
+    of_batches = surface.run.step_evaluations
+    if not of_batches:
         return 0.0
-    return (
-        max(1, surface.steps_within_budget(min(MAX_BATCHES, len(surface.run.replays)) + STEPS, fixed=SEARCH)) + SEARCH
-    )
+    return max(1, surface.steps_within_budget(min(MAX_BATCHES, len(of_batches)) + STEPS, fixed=SEARCH)) + SEARCH
 
 
 @costs(_cost)
@@ -36,23 +35,23 @@ def first_not_finite(surface: LossSurface) -> NotFinite | None:
     latest anchor with finite weights. If all values are finite there, up to 40 optimizer steps are taken from it on a
     copy. This takes at most 57 gradients of one batch, or as many as the budget allows.
     """
-    replays = surface.run.replays
+    of_batches = surface.run.step_evaluations
     start = next(_finite_points(surface), None)
-    if start is None or not replays:
+    if start is None or not of_batches:
         return None
     step, point = start
     evaluations = round(_cost(surface)) - SEARCH
     point = {name: weight.detach().clone() for name, weight in point.items()}
-    batches = min(MAX_BATCHES, len(replays), evaluations)
-    for replay in replays[:batches]:
-        found = replay(point)
+    batches = min(MAX_BATCHES, len(of_batches), evaluations)
+    for evaluate_step in of_batches[:batches]:
+        found = evaluate_step(point)
         if not found.finite:
             return _reading(surface, found.first, point, step, 0)
     if surface.run.optimizer_copy is None:
         return None
     optimizer_step = surface.run.optimizer_copy(1.0)
     for repeated in range(evaluations - batches):
-        found = replays[repeated % len(replays)](point)
+        found = of_batches[repeated % len(of_batches)](point)
         if not found.finite:
             return _reading(surface, found.first, point, step, repeated)
         before = _largest(point)

@@ -83,7 +83,7 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
         return "No optimizer step was watched."
     sentences = [f"{steps} optimizer step{'s were' if steps > 1 else ' was'} watched."]
     if level is not None:
-        sentences.append(f"The training loss went from {level.start:.4g} to {level.now:.4g}.")
+        sentences.append(f"The training loss went from {level.began:.4g} to {level.now:.4g}.")
     broken = next((d for v in verdicts if (d := v.evidence.get(Divergence)) is not None and not d.finite), None)
     if broken is not None:
         subject = "The training loss" if level is None else "It"
@@ -103,18 +103,18 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
 
 
 def has_fallen_since(verdict: Verdict, level: LossLevel | None) -> bool:
-    """Return whether the loss has clearly fallen since a verdict that is no alarm, which then says nothing any more.
+    """Return whether the loss has clearly fallen since a verdict, which then says nothing of the present any more.
 
     The fall of a loss that runs down without end shows nothing.
     """
     before = verdict.evidence.get(LossLevel)
-    if verdict.stuck or level is None or before is None or level.runs_down:
+    if level is None or before is None or level.runs_down:
         return False
     return level.is_below(before.now, FALLEN)
 
 
 def fallen_since(verdict: Verdict, level: LossLevel | None) -> str:
-    """Return a sentence that the loss has fallen since this verdict; empty if it has not, or the verdict alarms."""
+    """Return a sentence that the loss has fallen since this verdict; empty if it has not."""
     before = verdict.evidence.get(LossLevel)
     if level is None or before is None or not has_fallen_since(verdict, level):
         return ""
@@ -136,7 +136,7 @@ def closing_line(
         said = f"too short to judge ({steps:,} step{'s' * (steps != 1)})"
     elif reason := _not_judged(notes):
         said = reason
-    loss = "" if level is None else f"; the training loss went from {level.start:.4g} to {level.now:.4g}"
+    loss = "" if level is None else f"; the training loss went from {level.began:.4g} to {level.now:.4g}"
     untrained = [note.partition("] ")[2] for note in notes if UNTRAINED in note]
     noted = len(_findings(notes)) - len(untrained)
     look = f" {noted} finding{'s' * (noted != 1)} noted: `print(monitor.report)`." if noted else ""

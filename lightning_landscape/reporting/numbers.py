@@ -105,7 +105,7 @@ NUMBERS: dict[type, tuple[str, tuple[Number, ...]]] = {
     LossLevel: (
         "training loss",
         (
-            *_fields(start="at the start", best="lowest", now="now"),
+            *_fields(start="mean of the first 10 steps", best="lowest", now="now"),
             Number("lowest possible", lambda r: r.floor if r.floor_measured else None),
             Number("standard deviation of single batches", lambda r: r.spread),
         ),

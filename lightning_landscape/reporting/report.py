@@ -36,7 +36,7 @@ class Report(str):
 
         Args:
             steps: number of optimizer steps that were watched.
-            level: the training loss at the start, at its lowest and now; None if no loss was seen.
+            level: the training loss in the first steps, at its lowest and now; None if no loss was seen.
             verdicts: one for each plateau or divergence, in order.
             notes: sentences about what could not be watched, and why.
             document: what the Landscape tab draws of the run; None for a report without pictures.
@@ -89,7 +89,7 @@ class Report(str):
     def to_dict(self) -> dict[str, Any]:
         """Return the report without its pictures as builtins, for JSON."""
         level = self._level
-        loss = {"start": level.start, "best": level.best, "now": level.now} if level else {}
+        loss = {"start": level.began, "best": level.best, "now": level.now} if level else {}
         return {
             "steps": self._steps,
             "loss": loss,

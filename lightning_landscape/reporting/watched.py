@@ -13,7 +13,7 @@ from typing import Any
 from lightning_landscape._text import capitalised
 from lightning_landscape.captions import STATES
 from lightning_landscape.errors import LandscapeError
-from lightning_landscape.evidence import TONES, Verdict
+from lightning_landscape.evidence import TONES, MetricTrend, Verdict
 from lightning_landscape.reporting.event_files import LoggedRun, logged_runs
 from lightning_landscape.reporting.events import FILE, Events, read_events
 from lightning_landscape.reporting.numbers import evidence_rows
@@ -43,6 +43,8 @@ class SaidVerdict:
     """what was tried on a copy of the run; empty for nothing"""
     measured: tuple[tuple[str, str], ...]
     """names and values of what was measured"""
+    metric: str = ""
+    """name of the metric that the verdict is on; empty for the training loss"""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,19 @@ class WatchedRun:
 
     @property
     def present(self) -> SaidVerdict | None:
-        """The verdict behind the present state; None if there is none."""
-        return next((verdict for verdict in reversed(self.verdicts) if verdict.cause == self.state), None)
+        """The verdict behind the present state of the training loss, or else an alarm on a metric; None without one."""
+        found = next((v for v in reversed(self.verdicts) if v.cause == self.state and not v.metric), None)
+        if found is not None and found.stuck:
+            return found
+        on_metrics = {verdict.metric: verdict for verdict in self.verdicts if verdict.metric}
+        return next((verdict for verdict in reversed(on_metrics.values()) if verdict.stuck), found)
+
+    @property
+    def over(self) -> SaidVerdict | None:
+        """The latest alarm on the training loss, if its plateau is over and no verdict has followed; else None."""
+        if self.present is not None or TONES.get(self.state) != "good":
+            return None
+        return next((verdict for verdict in reversed(self.verdicts) if verdict.stuck and not verdict.metric), None)
 
     @property
     def alarm(self) -> bool:
@@ -81,7 +94,9 @@ class WatchedRun:
         verdict = self.present
         if verdict is not None:
             title = verdict.title.removesuffix(f": {verdict.finding}") if verdict.finding else verdict.title
-            return capitalised(title)
+            return title if verdict.metric else capitalised(title)
+        if self.over is not None:
+            return f"No plateau any more; alarm at step {self.over.step:,}"
         if TONES.get(self.state) == "good":
             return "No plateau was found" if self.status != "running" else "No plateau so far"
         return capitalised(STATES.get(self.state, self.state.replace("_", " ")))
@@ -154,6 +169,7 @@ def _from_record(verdict: Mapping[str, Any]) -> SaidVerdict:
         reason=str(verdict.get("reason", "")),
         tried=str(verdict.get("tried", "")),
         measured=tuple((str(row[0]), str(row[1])) for row in rows if isinstance(row, Sequence) and len(row) == 2),
+        metric=str(verdict.get("metric") or ""),
     )
 
 
@@ -170,7 +186,7 @@ def _from_events(events: Events) -> WatchedRun:
             status, horizon = "running", event.get("horizon")
         elif kind == "verdict" and (verdict := _from_event(event)) is not None:
             verdicts.append(verdict)
-            state = verdict.cause
+            state = state if verdict.metric else verdict.cause
         elif kind == "escaped":
             state = "learning"
         elif kind == "end":
@@ -203,6 +219,7 @@ def _from_event(event: Mapping[str, Any]) -> SaidVerdict | None:
         reason=verdict.reason,
         tried=capitalised(verdict.tried),
         measured=tuple(evidence_rows(verdict.evidence)),
+        metric="" if (metric := verdict.evidence.get(MetricTrend)) is None else metric.name,
     )
 
 

@@ -78,6 +78,14 @@ class LearningRates:
         kept = zip(reversed(self._steps), reversed(self._rates), strict=True)
         return next((rate for at, rate in kept if at <= step), None)
 
+    def largest_between(self, first: int, last: int) -> float | None:
+        """Return the largest rate that is kept between two steps, as the loggers count; None if there is none.
+
+        Both ends count.
+        """
+        kept = zip(self._steps, self._rates, strict=True)
+        return max((rate for step, rate in kept if first <= step <= last), default=None)
+
     def _last_above(self, rate: float, end: int) -> int:
         """Return the last step, of the first `end` that are kept, at which the rate was at least `rate`."""
         return next(self._steps[i] for i in reversed(range(end)) if self._rates[i] >= rate)

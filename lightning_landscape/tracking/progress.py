@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import nan
 from typing import Any
 
 from lightning_landscape.evidence import Divergence, LossLevel, Schedule, Trend
 from lightning_landscape.functional import plateau
 from lightning_landscape.functional.trend import mean_loss, trend_on_same_batches
-from lightning_landscape.tracking.divergence import divergence_of
+from lightning_landscape.tracking.divergence import divergence_of, loss_at_start
 from lightning_landscape.tracking.learning_rates import LearningRates
 from lightning_landscape.tracking.loss_history import BLOCKS_PER_RUN, LossHistory
 from lightning_landscape.tracking.step_record import StepRecord
@@ -71,14 +70,16 @@ class Progress:
         """the divergence of the loss; None if there is none, also after the loss has come back near its start"""
         self.floor: float | None = 0.0
         """the lowest possible loss; None if it was not found, -inf if there is none: one is then assumed"""
-        self._history, self._rates = LossHistory(horizon), LearningRates()
+        self.rates = LearningRates()
+        """the learning rate over the run"""
+        self._history = LossHistory(horizon)
         self._records = self._idle = self._not_finite = self._not_finite_since = self._began = 0
         self._not_finite_loss = self._plateau_level = self._plateau_error = 0.0
 
     def update(self, record: StepRecord) -> None:
         """Add one optimizer step."""
         self._records += 1
-        self._rates.add(record.step, record.learning_rate)
+        self.rates.add(record.step, record.learning_rate)
         loss, predicted, history = record.loss, record.predicted if record.stepped else 0.0, self._history
         if loss is None:
             return
@@ -104,7 +105,7 @@ class Progress:
     def finish(self) -> None:
         """End the run: if its last loss is not finite, that is a divergence."""
         if self._not_finite and self.divergence is None:
-            start = self._history.start.mean if self._history.count else nan
+            start = loss_at_start(self._history, self._not_finite_loss)
             self.divergence = Divergence(self._not_finite_since, finite=False, start=start, now=self._not_finite_loss)
 
     def enter_same_batches(self, steps: Sequence[int], losses: Sequence[Sequence[float]]) -> None:
@@ -163,11 +164,7 @@ class Progress:
     @property
     def schedule(self) -> Schedule | None:
         """The learning rate now and over the run; None before the first step."""
-        return self._rates.schedule(None if self.horizon is None else min(1.0, self._records / self.horizon))
-
-    def learning_rate_at(self, step: int) -> float | None:
-        """Return the learning rate of an earlier step, as the loggers count; None if it is unknown."""
-        return self._rates.at(step)
+        return self.rates.schedule(None if self.horizon is None else min(1.0, self._records / self.horizon))
 
     @property
     def travelled(self) -> float | None:
@@ -185,7 +182,7 @@ class Progress:
         state = {name: getattr(self, name) for name in _OBSERVED}
         state |= {name: None if (reading := getattr(self, name)) is None else asdict(reading) for name in _READINGS}
         state |= {"floor": self.floor, "awaits_test": self.awaits_test}
-        return {**state, "rates": self._rates.state_dict(), "history": self._history.state_dict()}
+        return {**state, "rates": self.rates.state_dict(), "history": self._history.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what was observed; the horizon does not change, as in `LossHistory.load_state_dict`."""
@@ -196,9 +193,9 @@ class Progress:
         self.floor, self.awaits_test = state.get("floor", 0.0), state.get("awaits_test", False)  # 0.1 had neither
         self._history.load_state_dict(state["history"])
         if "rates" in state:
-            self._rates.load_state_dict(state["rates"])
+            self.rates.load_state_dict(state["rates"])
         else:  # an older version stored these two numbers only
-            self._rates = LearningRates.from_peak(self._records, state["_peak"], state["_learning_rate"])
+            self.rates = LearningRates.from_peak(self._records, state["_peak"], state["_learning_rate"])
 
     def _count_not_finite(self, step: int, loss: float) -> None:
         """Count a loss that is not finite; enough of them in a row are a divergence."""

@@ -221,6 +221,8 @@ def test_copies_and_pickles_hold_no_tensor_of_the_run():
     ("arguments", "error"),
     [
         ({"monitor": "reward", "mode": "up"}, "mode must be 'min' or 'max', or a list of these, got 'up'"),
+        ({"mode": "min"}, "mode='min' says how a metric should move, but monitor=None names none; name the metric"),
+        ({"mode": ["max"], "monitor": []}, "says how a metric should move, but monitor=[] names none; name the metric"),
         ({"monitor": 3}, "monitor must be the name of a logged metric, or a list of names, got 3"),
         ({"monitor": ["a", "a"]}, "monitor must name each metric once"),
         ({"monitor": ["a", "b"], "mode": ["min"]}, "mode must be one for all metrics or one for each"),

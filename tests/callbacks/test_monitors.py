@@ -4,6 +4,7 @@ import copy
 import functools
 import html
 import math
+import re
 import tempfile
 import warnings
 
@@ -420,7 +421,14 @@ def test_the_report_is_available_as_text_dict_markdown_and_html(tmp_path):
         (lambda: LandscapeMonitor(every_n_steps=2.5), "every_n_steps must be a whole number, got 2.5"),
         (lambda: LandscapeMonitor(max_batches=True), "max_batches must be a whole number, got True"),
         (lambda: LandscapeMonitor(num_points="11"), "num_points must be a whole number, got '11'"),
-        (lambda: LandscapeMonitor(loss_fn=3), "loss_fn must be a function, got 3"),
+        (lambda: LandscapeMonitor(num_points=None), "num_points must be a whole number, got None"),
+        (lambda: GradientNormMonitor(every_n_steps=None), "every_n_steps must be a whole number, got None"),
+        (lambda: LandscapeMonitor(loss_fn=3), r"loss_fn must be a function \(module, batch\) -> loss, got 3"),
+        (lambda: LandscapeMonitor(loss_fn=dict), "loss_fn must be a function .* got <class 'dict'>"),
+        (lambda: LandscapeMonitor(loss_fn=nn.CrossEntropyLoss()), r"loss_fn must be .* got CrossEntropyLoss\(\)"),
+        (lambda: CurvatureMonitor(loss_fn=lambda batch: 0.0), "loss_fn must be a function .* got <function"),
+        (lambda: LandscapeMonitor(probes=""), "probes must be a sequence of functions, got ''"),
+        (lambda: LandscapeMonitor(log_scalars={}), r"log_scalars may name .* got \{\}"),
         (lambda: LandscapeMonitor(probes=3), "probes must be a sequence of functions, got 3"),
         (lambda: LandscapeMonitor(norm_every_n_steps=-1), "norm_every_n_steps must be at least 1, got -1"),
         (lambda: CurvatureMonitor(iterations=0), "iterations must be at least 1, got 0"),
@@ -432,6 +440,26 @@ def test_the_report_is_available_as_text_dict_markdown_and_html(tmp_path):
 def test_a_wrong_argument_raises_a_value_error_that_shows_the_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("wrong", [7, True, ["landscape"]])
+def test_a_directory_that_is_no_path_is_a_type_error_that_shows_the_value(wrong):
+    with pytest.raises(TypeError, match=re.escape(f"dirpath must be the path of a directory, got {wrong!r}")):
+        LandscapeMonitor(dirpath=wrong)
+
+
+def test_a_directory_may_be_a_path(tmp_path):
+    fit(tmp_path, stuck(), [LandscapeMonitor(dirpath=tmp_path / "mine")], max_steps=3)
+    assert (tmp_path / "mine" / "landscape_report.html").exists()
+
+
+def test_a_loss_fn_may_be_an_object_that_is_called_with_module_and_batch():
+    class Loss(nn.Module):
+        def forward(self, module, batch):
+            return module.training_step(batch, 0)
+
+    for loss_fn in (Loss(), Loss().forward):
+        LandscapeMonitor(loss_fn=loss_fn)
 
 
 def test_the_path_of_a_checkpoint_that_is_not_written_yet_can_be_an_anchor(tmp_path, monkeypatch):

@@ -178,6 +178,7 @@ def test_the_title_of_the_loss_says_that_a_run_is_stuck_from_the_start():
 def test_the_title_of_the_loss_says_the_cause_and_the_finding(state, verdicts, title):
     caption = run_caption(state, verdicts, [1, 2, 3], [2.3, None, 0.4])
     assert caption.title == title
+    assert ("reported at step 60" in caption.details) is (state == "flat_region")
     assert ("no alarm" in caption.details) is (not verdicts and state != "not_judged")
 
 

@@ -60,6 +60,19 @@ def test_a_loss_that_is_logged_every_50_steps_is_judged_in_those_steps(tmp_path)
     assert run["test"]["window"] > 1000
 
 
+def test_the_loss_that_it_came_from_is_the_first_value_of_the_log_and_no_mean(tmp_path):
+    values = [2.0 * 0.97**i for i in range(200)]
+    run = plateau(write_csv(tmp_path / "metrics.csv", values, every=40), status=0)
+    assert "it came from 2 to " in run["sentences"][0]
+    assert run["loss"]["start"] < 1.8
+
+
+def test_a_single_step_is_no_plural(tmp_path):
+    run = plateau(write_csv(tmp_path / "metrics.csv", [100.0 * 0.98**i for i in range(200)]), status=0)
+    assert run["sentences"][-1].startswith("At this pace, a further 1% takes about 1 step")
+    assert "1 steps" not in " ".join(run["sentences"])
+
+
 def test_all_runs_of_a_directory_are_judged_alarms_first(tmp_path):
     write_examples(tmp_path)
     (tmp_path / "short").mkdir()

@@ -7,7 +7,10 @@ import pytest
 
 from benchmarks.tab.logs import write_logs
 from lightning_landscape.command_line import main
-from lightning_landscape.evidence import CAUSES, Cause
+from lightning_landscape.diagnosis.findings.metrics import stands_still
+from lightning_landscape.evidence import CAUSES, Cause, Evidence, MetricTrend
+from lightning_landscape.reporting.events import event_line
+from tests.clocks import ManualClock
 from tests.command_line.examples import losses, write_csv, write_examples, write_watched
 from tests.command_line.shell import document, landscape, refusal
 from tests.test_causes import SECTIONS_OF_CAUSES, WARNINGS
@@ -93,7 +96,35 @@ def test_show_reads_event_files_as_well_and_a_run_without_an_alarm_has_the_statu
 def test_show_of_a_run_that_has_escaped_has_no_present_verdict(tmp_path):
     write_watched(tmp_path, escaped=True, ended=False)
     found = document("show", tmp_path, status=0)
-    assert (found["verdict"], len(found["verdicts"]), found["title"]) == (None, 1, "No plateau so far")
+    assert (found["verdict"], len(found["verdicts"])) == (None, 1)
+    assert found["title"] == "No plateau any more; alarm at step 400"
+    done = landscape("show", tmp_path)
+    assert "No plateau any more; alarm at step 400." in done.out
+    assert "Earlier: step 400: stuck on a flat region" in done.out
+
+
+def test_a_run_whose_plateau_is_over_is_listed_with_its_alarm_and_not_as_one_without(tmp_path):
+    write_watched(tmp_path / "run", escaped=True)
+    (run,) = document("runs", tmp_path, status=0)["runs"]
+    assert (run["title"], run["alarm"]) == ("No plateau any more; alarm at step 400", False)
+    out = landscape("runs", tmp_path).out
+    assert "1 for information" in out
+    assert "without an alarm" not in out
+
+
+def test_an_alarm_on_a_metric_stands_while_the_training_loss_falls(tmp_path):
+    trend = MetricTrend(
+        name="reward", rises=True, declared=True, values=80, first_step=5, step=900, first=20.0, best=20.0,
+        best_step=5, now=20.0, gained=0.0, worse=0.0, since=5, elapsed=0.5,
+    )  # fmt: skip
+    verdict = stands_still(Evidence(trend))
+    path = tmp_path / "landscape" / "events.jsonl"
+    path.parent.mkdir()
+    lines = [event_line("start", 0, {"horizon": 2000}, ManualClock())]
+    path.write_text("".join([*lines, event_line("verdict", 900, verdict.to_dict(), ManualClock())]))
+    found = document("show", tmp_path, status=1)
+    assert (found["alarm"], found["title"]) == (True, "reward has not risen")
+    assert found["state"] == "learning"
 
 
 def test_show_refuses_what_is_no_watched_run_and_says_what_to_type(logs):

@@ -171,6 +171,8 @@ def test_a_growing_loss_has_diverged_without_any_other_evidence():
     verdict = diagnose(Evidence(Divergence(step=250, finite=True, start=2.3, now=1e4)))
     assert verdict.cause is Cause.DIVERGED
     assert "grew from 2.3 to 1e+04" in verdict.reason
+    later = diagnose(Evidence(Divergence(step=250, finite=True, start=2.3, now=1e4, before=1.1)))
+    assert "grew from 1.1 to 1e+04" in later.reason
 
 
 def test_a_loss_that_falls_without_bound_has_diverged_and_its_sign_is_to_be_checked():

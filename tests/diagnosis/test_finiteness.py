@@ -36,9 +36,9 @@ def test_where_the_loss_ran_down_before_the_weights_overflowed_its_sign_is_to_be
 
 
 def test_repeated_steps_and_initial_weights_are_named():
-    assert (
-        "with the initial weights, after 1 more optimizer step on a copy." in finding(replace(LOG, repeated=1)).sentence
-    )
+    goes_on = "when a copy of the model goes on from the initial weights for"
+    assert f" {goes_on} 1 optimizer step." in finding(replace(LOG, repeated=1)).sentence
+    assert f" {goes_on} 7 optimizer steps." in finding(replace(LOG, repeated=7)).sentence
     assert "with the present weights." in finding(replace(LOG, step=None)).sentence
 
 

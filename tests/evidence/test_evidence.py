@@ -31,6 +31,7 @@ from lightning_landscape.evidence import (
     InputUse,
     KeptGradients,
     Line,
+    LinearFit,
     LossFloor,
     LossLevel,
     LostGradients,
@@ -165,6 +166,7 @@ READINGS = (
     Outputs((OutputSpread("net.2", 0.001, 0.9),), 128, 2.3, 2.3, best_constant=BestConstant("mse_loss", 2.3, 2.3)),
     OutputSpread("net.2", now=0.001),
     BestConstant("cross_entropy", loss=2.3, constant=2.25),
+    LinearFit(0.1, by_chance=-0.01, samples=128),
     Measurements({"weight_norm": 0.5}),
     Parts((PART,), (GROUP,), step=7),
     PART,
@@ -531,3 +533,8 @@ def test_an_undecided_verdict_says_that_the_loss_has_stopped_only_where_a_test_s
     hidden = Trend(50, level=1.0, progress=0.0, margin=0.1, tolerance=0.012)
     verdict = Verdict(Cause.UNDECIDED, 100, 50, stuck=stuck, reason="", evidence=Evidence(plateau, hidden))
     assert words in verdict.title
+
+
+def test_the_loss_that_is_quoted_as_the_first_is_that_of_the_first_batch_where_it_is_known():
+    assert LossLevel(2.0, 0.5, 0.5, first=2.4).began == 2.4
+    assert LossLevel(2.0, 0.5, 0.5).began == LossLevel(2.0, 0.5, 0.5, first=math.inf).began == 2.0

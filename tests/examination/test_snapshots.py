@@ -98,7 +98,7 @@ def losses(*values):
     return recent
 
 
-def test_recent_weights_are_copied_every_40_steps_and_offered_to_replays_only():
+def test_recent_weights_are_copied_every_40_steps_and_offered_only_after_a_divergence():
     snapshots = snapshots_of_run([3])
     for step in (9, 19, 49, 59):
         snapshots.take_recent(module(float(step)), step, losses())

@@ -37,3 +37,11 @@ def test_samples_survive_a_checkpoint():
     samples.add(3, [torch.ones(2)])
     resumed.load_state_dict(samples.state_dict())
     assert resumed.reach([torch.zeros(2) + 2], since=0) == samples.reach([torch.zeros(2) + 2], since=0)
+
+
+def test_the_fastest_stretch_is_between_the_samples_with_the_largest_distance_for_a_step():
+    samples = WeightSamples()
+    assert samples.fastest_stretch() is None
+    for step, value in ((10, 0.0), (20, 1.0), (30, 9.0), (60, 20.0)):
+        samples.add(step, [torch.tensor([value])])
+    assert samples.fastest_stretch() == (20, 30)

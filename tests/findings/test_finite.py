@@ -213,7 +213,10 @@ def test_an_operation_that_fails_late_is_found_from_recent_weights():
     reading = verdict.evidence.get(NotFinite)
     assert (reading.where, reading.operation, reading.inputs) == ("backward", "sqrt", (0.0,))
     assert reading.step >= 40
-    assert f"weights of step {reading.step}, after {reading.repeated} more optimizer step" in verdict.finding.sentence
+    goes_on = (
+        f"when a copy of the model goes on from the weights of step {reading.step} for {reading.repeated} optimizer"
+    )
+    assert goes_on in verdict.finding.sentence
 
 
 class RareGap(Net):

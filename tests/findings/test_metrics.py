@@ -10,6 +10,8 @@ import torch
 from lightning_landscape import PlateauMonitor
 from lightning_landscape.diagnosis.findings.metrics import fresh_data_gain_nothing, memorises, sentence, stands_still
 from lightning_landscape.evidence import Cause, Evidence, LossLevel, MetricTrend, Plateau, Verdict
+from lightning_landscape.examination.watched_metrics import trend_of
+from lightning_landscape.tracking.metric_history import MetricHistory
 from tests.findings.examples import example
 
 REWARD = MetricTrend(
@@ -90,7 +92,7 @@ def test_memorised_labels_gain_nothing_on_other_data():
     )
     verdict = fresh_data_gain_nothing(evidence(shuffled))
     assert (verdict.cause, verdict.stuck) == (Cause.NOTHING_TO_LEARN, False)
-    assert "was never clearly below the 2.3 of the initial weights" in verdict.reason
+    assert "was never clearly below 2.3, the mean training loss of the first ten steps" in verdict.reason
 
 
 def test_a_validation_loss_that_has_fallen_or_is_another_quantity_has_not_gained_nothing():
@@ -114,7 +116,26 @@ def test_a_constant_in_the_losses_changes_no_verdict():
 
 def test_a_metric_that_improves_or_has_no_clear_change_is_described_without_a_claim():
     assert "`reward` still rises: from 20 to 94" in sentence(replace(REWARD, since=None))
-    assert "has not clearly changed yet" in sentence(replace(REWARD, since=None, gained=0.0))
+    unclear = replace(REWARD, since=None, gained=0.0, values=10)
+    assert sentence(unclear) == "whether `reward` has changed cannot be told from its 10 values: 20 first, 94 now."
+
+
+def test_a_metric_without_a_trend_is_said_to_have_changed_only_beyond_its_noise():
+    first, now = 2.278, 632.1
+    noisy = replace(VALIDATION, since=None, gained=0.0, worse=0.0, first=first, now=now, values=10, noise=4e4)
+    assert sentence(noisy) == (
+        "`val_loss` has not changed beyond its noise in 10 values: 2.278 first, 632.1 now, and a single value scatters "
+        "by 4e+04."
+    )
+    assert sentence(replace(noisy, noise=30.0)) == "`val_loss` has risen from 2.278 to 632.1."
+
+
+def test_the_noise_of_a_validation_loss_with_a_spike_is_known():
+    history = MetricHistory("val_loss", declared=False, horizon=440)
+    for step, value in enumerate([2.278, 1.4, 0.9812, 9e4, 1.4e5, 4e4, 9000.0, 2500.0, 1200.0, 632.1, 166.2]):
+        history.update(44 * step, value)
+    assert trend_of(history).noise > 100
+    assert "`val_loss` has not changed beyond its noise in 11 values: 2.278 first" in sentence(trend_of(history))
 
 
 def test_a_verdict_on_a_metric_keeps_its_title_in_a_checkpoint():
@@ -127,7 +148,8 @@ def watched(finding, built):
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        monitor = PlateauMonitor(monitor="val_acc" if finding == "metric-stands-still" else None, mode="max")
+        declared = {"monitor": "val_acc", "mode": "max"} if finding == "metric-stands-still" else {}
+        monitor = PlateauMonitor(**declared)
         quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
         trainer = L.Trainer(accelerator="cpu", max_steps=400, val_check_interval=5, callbacks=[monitor], **quiet)
         trainer.fit(*example("metrics.md", finding)[built]())

@@ -12,6 +12,7 @@ from lightning_landscape.diagnosis.findings import FINDERS, midway, step_sizes
 from lightning_landscape.diagnosis.findings import parts as finders
 from lightning_landscape.evidence import (
     Activity,
+    BestConstant,
     Cause,
     Clipping,
     Evidence,
@@ -21,6 +22,7 @@ from lightning_landscape.evidence import (
     LossLevel,
     LostGradients,
     OptimizerGroup,
+    Outputs,
     Part,
     Parts,
     Plateau,
@@ -32,6 +34,7 @@ from lightning_landscape.evidence import (
     Trend,
     Trials,
     UpdateStatistics,
+    WeightHistory,
     Wiring,
 )
 from lightning_landscape.evidence.wiring import GraphCut
@@ -400,6 +403,35 @@ def test_grown_weights_explain_a_plateau_if_smaller_steps_or_a_restart_help():
     assert weight(step_sizes.weights_blown_up, grown, ALIVE, NOTHING, risen) == "evidence"
     recovering = trials(this_optimizer=0.16)
     assert weight(step_sizes.weights_blown_up, grown, ALIVE, recovering, risen) == "note"
+
+
+@pytest.mark.parametrize("tried", [(), (NOTHING,)], ids=["before the trials", "after them"])
+@pytest.mark.parametrize(
+    "flat",
+    [replace(ALIVE, saturated=0.91), GradientScale(0.3, 0.3, {"first": 1e-6, "last": 0.3})],
+    ids=["saturated", "vanishing gradient"],
+)
+def test_grown_weights_explain_a_plateau_if_they_have_made_the_surface_flat(flat, tried):
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), flat, *tried) == "evidence"
+    assert weight(step_sizes.weights_blown_up, parts(GROWN), ALIVE, *tried) == "note"
+
+
+def test_a_loss_that_has_only_come_down_to_that_of_a_constant_prediction_does_not_excuse_grown_weights():
+    constant = Outputs((), samples=64, loss=1.3, best_constant=BestConstant("cross_entropy", loss=1.3, constant=1.3))
+    fallen = LossLevel(start=1.6, best=1.3, now=1.3)
+    finding = step_sizes.weights_blown_up(BASE.including(parts(GROWN), fallen, constant, BETTER, NOTHING))
+    assert "the model predicts no better than a constant" in finding.sentence
+    better = replace(constant, best_constant=BestConstant("cross_entropy", loss=1.2, constant=1.3))
+    assert step_sizes.weights_blown_up(BASE.including(parts(GROWN), fallen, better, BETTER, NOTHING)) is None
+
+
+def test_a_smaller_rate_is_advised_than_that_at_which_the_weights_moved_fastest():
+    def advice(**rates):
+        history = WeightHistory(None, None, **rates)
+        return step_sizes.weights_blown_up(BASE.including(parts(GROWN), BETTER, NOTHING, history)).advice
+
+    assert advice() == advice(largest_rate_when_fastest=0.1) == "a learning rate of 0.01 in place of 0.1, or a warm-up."
+    assert advice(largest_rate_when_fastest=3.0).startswith("a learning rate of 0.3 in place of the 3 at which")
 
 
 def test_grown_weights_explain_nothing_where_a_layer_is_dead():

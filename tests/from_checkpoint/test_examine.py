@@ -49,6 +49,17 @@ class Scheduled(shop.Dead):
         return [L.pytorch.callbacks.ModelSummary()]
 
 
+def test_an_assumed_length_of_the_run_is_said_and_a_given_one_is_not(tmp_path):
+    path = checkpoint_of(tmp_path, shop.Dead())
+    notes = examine(stored_run(path, shop.Dead, shop.Data(), trainer=SETTINGS)).report.to_dict()["notes"]
+    assumed = "assumed: the whole run takes 2,000 optimizer steps, of which 64 are over"
+    assert [note for note in notes if note.startswith("assumed")] == [
+        f"{assumed} (give the true number with `--horizon STEPS`)"
+    ]
+    given = examine(stored_run(path, shop.Dead, shop.Data(), trainer=SETTINGS, horizon=640)).report.to_dict()["notes"]
+    assert not any(note.startswith("assumed") for note in given)
+
+
 def test_the_diagnosis_is_made_at_the_weights_buffers_and_optimizer_state_of_the_checkpoint(tmp_path):
     path = checkpoint_of(tmp_path, Scheduled())
     run = stored_run(path, Scheduled, shop.Data(), trainer=SETTINGS)

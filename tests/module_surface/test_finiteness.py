@@ -27,9 +27,11 @@ class Step(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def replay(loss, layer=None, inputs=ROWS):
-    """Return the replay of a step with this loss at the initial weights; the present ones may be NaN."""
-    return probed(lambda surface: surface.run.replays[0](surface.anchors["initial"]), Step(loss, layer), inputs)
+def evaluated(loss, layer=None, inputs=ROWS):
+    """Return the evaluation of a step with this loss at the initial weights; the present ones may be NaN."""
+    return probed(
+        lambda surface: surface.run.step_evaluations[0](surface.anchors["initial"]), Step(loss, layer), inputs
+    )
 
 
 class Rooted(nn.Module):
@@ -62,7 +64,7 @@ IN_THE_LOSS = {
 @pytest.mark.parametrize("name", IN_THE_LOSS)
 def test_the_operation_that_makes_the_loss_not_finite_is_found(name):
     loss, operation, inputs, outcome = IN_THE_LOSS[name]
-    found = replay(loss)
+    found = evaluated(loss)
     assert not found.finite
     assert (found.first.where, found.first.operation, found.first.dtype) == ("forward", operation, "float32")
     assert inputs is None or found.first.inputs == inputs
@@ -85,7 +87,7 @@ IN_THE_GRADIENT = {
 @pytest.mark.parametrize("name", IN_THE_GRADIENT)
 def test_the_operation_that_makes_only_the_gradient_not_finite_is_found(name):
     loss, operation, inputs, outcome = IN_THE_GRADIENT[name]
-    found = replay(loss)
+    found = evaluated(loss)
     assert not found.finite
     assert (found.first.where, found.first.operation) == ("backward", operation)
     assert found.first.inputs == inputs
@@ -106,41 +108,41 @@ FINITE = {
 
 @pytest.mark.parametrize("name", FINITE)
 def test_infinite_values_that_reach_neither_the_loss_nor_a_gradient_do_not_count(name):
-    found = replay(FINITE[name])
+    found = evaluated(FINITE[name])
     assert found.finite
     assert found.first is None
 
 
 def test_an_operation_is_attributed_to_the_innermost_module_that_calls_it():
-    assert replay(lambda m, z, x: z.sum(), Rooted()).first.module == "layer"
-    assert replay(lambda m, z, x: (0 * z).sqrt().sum()).first.module == "training_step"
+    assert evaluated(lambda m, z, x: z.sum(), Rooted()).first.module == "layer"
+    assert evaluated(lambda m, z, x: (0 * z).sqrt().sum()).first.module == "training_step"
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_an_entry_of_the_batch_that_is_not_finite_is_found(bad):
-    first = replay(lambda m, z, x: z.sum(), inputs=torch.tensor([[1.0, bad], [1.0, 2.0]])).first
+    first = evaluated(lambda m, z, x: z.sum(), inputs=torch.tensor([[1.0, bad], [1.0, 2.0]])).first
     assert (first.where, first.operation) == ("batch", "batch[0]")
 
 
 def test_an_operation_that_overflows_in_float16_is_found_with_its_type():
-    first = replay(lambda m, z, x: ((z * 0 + 300).half() ** 2).float().sum()).first
+    first = evaluated(lambda m, z, x: ((z * 0 + 300).half() ** 2).float().sum()).first
     assert (first.operation, first.dtype, first.inputs[0]) == ("pow", "float16", 300.0)
 
 
 def test_a_logarithm_says_whether_it_takes_the_outcome_of_a_softmax():
     assert (
-        replay(
+        evaluated(
             lambda m, z, x: F.softmax(999 * z, -1)[:, 0].log().sum() + F.softmax(-999 * z, -1)[:, 0].log().sum()
         ).first.after
         == "softmax"
     )
-    assert replay(lambda m, z, x: torch.sigmoid(z * 0 - 999).log().sum()).first.after == "sigmoid"
-    assert replay(lambda m, z, x: (0 * z).log().sum()).first.after == ""
+    assert evaluated(lambda m, z, x: torch.sigmoid(z * 0 - 999).log().sum()).first.after == "sigmoid"
+    assert evaluated(lambda m, z, x: (0 * z).log().sum()).first.after == ""
 
 
 def test_statistics_of_batchnorm_that_are_nan_do_not_hide_the_entry_of_the_batch():
     rows = torch.tensor([[1.0, torch.nan], [1.0, 2.0]])  # after the step on them, the statistics are NaN
-    first = replay(lambda m, z, x: z.sum(), nn.BatchNorm1d(2), rows).first
+    first = evaluated(lambda m, z, x: z.sum(), nn.BatchNorm1d(2), rows).first
     assert (first.where, first.operation) == ("batch", "batch[0]")
 
 
@@ -149,7 +151,7 @@ def test_a_buffer_that_is_not_finite_is_not_blamed():
         module.mask = module.mask * torch.nan if module.trainer.global_step == 0 else module.mask
         return (values * module.mask).sum()
 
-    found = replay(loss)
+    found = evaluated(loss)
     assert (found.finite, found.first) == (False, None)
 
 

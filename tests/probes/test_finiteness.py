@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_landscape.evidence import NotFinite
-from lightning_landscape.observations import Replay
+from lightning_landscape.observations import StepEvaluation
 from lightning_landscape.probes import first_not_finite
 from lightning_landscape.surface import LossSurface, RunContext, cost_of
 
@@ -14,13 +14,13 @@ FOUND = NotFinite("forward", "log", inputs=(0.0,))
 
 
 def surface(here, anchors=None, *, fails_below=0.0, batches=1, rate=0.5, seen=None, budget=None):
-    """Return a surface with the loss w, whose replays fail below a value of w; each call is entered in `seen`."""
+    """Return a surface with the loss w, whose step is not finite below a value of w; each call is entered in `seen`."""
     seen = [] if seen is None else seen
 
-    def replay(point):
+    def evaluate_step(point):
         seen.append(float(point["w"]))
         failed = not point["w"] >= fails_below
-        return Replay((torch.ones(()),), finite=not failed, first=FOUND if failed else None)
+        return StepEvaluation((torch.ones(()),), finite=not failed, first=FOUND if failed else None)
 
     def optimizer_step(point, gradient):
         with torch.no_grad():
@@ -29,7 +29,8 @@ def surface(here, anchors=None, *, fails_below=0.0, batches=1, rate=0.5, seen=No
     def at(value):
         return {"w": torch.tensor(float(value))}
 
-    run = RunContext(replays=(replay,) * batches, optimizer_copy=lambda factor: optimizer_step, gradient_budget=budget)
+    evaluations = (evaluate_step,) * batches
+    run = RunContext(step_evaluations=evaluations, optimizer_copy=lambda factor: optimizer_step, gradient_budget=budget)
     return LossSurface(
         lambda point: point["w"], at(here), {name: at(w) for name, w in (anchors or {}).items()}, run=run
     )
@@ -72,7 +73,7 @@ def test_a_small_budget_shortens_the_search(budget):
     assert cost_of(first_not_finite, examined) <= budget
 
 
-def test_without_finite_weights_or_replays_there_is_no_reading():
+def test_without_finite_weights_or_steps_to_evaluate_there_is_no_reading():
     assert first_not_finite(surface(math.nan, {"initial": math.inf})) is None
     without = LossSurface(lambda point: point["w"], {"w": torch.ones(())})
     assert first_not_finite(without) is None

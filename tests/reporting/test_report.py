@@ -82,6 +82,14 @@ def test_a_verdict_that_is_no_alarm_is_not_the_last_word_on_a_loss_that_has_fall
     assert "from step 3: slow" in stays.line()
 
 
+def test_an_alarm_is_not_the_last_word_on_a_loss_that_has_fallen_since():
+    alarm = Verdict(Cause.SADDLE_POINT, 9, 3, stuck=True, reason="r", evidence=Evidence(LossLevel(2.3, 2.2, 2.3)))
+    report = Report(3000, LEVEL, [alarm])
+    for text in (report, report.to_markdown(), report.summary()):
+        assert "Since then the loss has fallen from 2.3 to 0.2." in text
+    assert "Since then" not in Report(3000, LossLevel(start=2.3, best=2.2, now=2.2), [alarm])
+
+
 @pytest.mark.parametrize(("level", "subject"), [(LEVEL, "It"), (None, "The training loss")])
 @pytest.mark.parametrize(("now", "word"), [(math.nan, "NaN"), (math.inf, "infinite")])
 def test_the_first_line_says_when_the_loss_was_not_finite(level, subject, now, word):
@@ -146,3 +154,11 @@ def test_a_copy_is_a_report_with_the_same_content(copied):
     other = copied(report)
     assert other == report
     assert other.to_dict() == report.to_dict()
+
+
+def test_the_first_line_quotes_the_loss_of_the_first_batch_and_not_the_mean_of_the_first_ten():
+    level = LossLevel(start=1.9, best=0.1, now=0.2, first=2.31)
+    report = Report(3000, level, [])
+    assert "The training loss went from 2.31 to 0.2." in report.splitlines()[0]
+    assert "the training loss went from 2.31 to 0.2." in report.line()
+    assert report.to_dict()["loss"]["start"] == 2.31

@@ -95,3 +95,12 @@ def test_the_typical_rate_is_the_present_one_unless_it_was_decayed():
     assert typical(lambda step: 0.1 if step < 600 else 1e-4) == 0.1
     assert typical(lambda step: 0.1 if step < 40 else 0.0) == 0.1  # it came to an end before half of the run
     assert typical(lambda step: 5.0 if 500 < step < 510 else 0.1) == 0.1  # a spike
+
+
+def test_the_largest_rate_of_a_stretch_counts_a_spike_of_a_few_steps():
+    rates = LearningRates()
+    for step in range(300):
+        rates.add(step, 3.0 if 140 <= step < 144 else 0.02)
+    assert rates.largest_between(120, 160) == 3.0
+    assert rates.largest_between(160, 299) == 0.02
+    assert rates.largest_between(300, 400) is None

@@ -173,6 +173,14 @@ def test_a_last_loss_that_is_not_finite_is_a_divergence():
     assert ended_well.divergence is None
 
 
+def test_a_divergence_is_said_to_start_at_the_first_loss_unless_the_loss_is_below_it_again():
+    assert fed([3.0] + [2.0] * 20 + [nan] * 3).divergence.start == 3.0
+    falling_then_growing = [3.0, *(0.1 * 1.05**step for step in range(120))]
+    divergence = fed(falling_then_growing).divergence
+    assert divergence.start == (3.0 if divergence.now > 3.0 else pytest.approx(np.mean(falling_then_growing[:10])))
+    assert divergence.start < divergence.now
+
+
 def test_a_run_without_any_finite_loss_diverges_with_an_unknown_start():
     progress = fed([nan] * 3)
     assert progress.divergence.step == 0
@@ -328,6 +336,32 @@ def test_a_loss_that_comes_back_or_rises_little_is_no_divergence(losses):
     for step, loss in enumerate(losses):
         progress.update(record(step, float(loss)))
         assert progress.divergence is None
+
+
+NOISE = 1 + 0.1 * np.random.default_rng(3).standard_normal(HORIZON)
+
+
+@pytest.mark.parametrize("ahead", [100, 300])
+@pytest.mark.parametrize("level", [1.0, 0.5], ids=["at its start", "below its start"])
+def test_a_spike_is_dated_by_its_own_block_and_not_by_the_quiet_time_before(ahead, level):
+    quiet = np.concatenate([NOISE[:40], level * NOISE[40:ahead]])
+    spike = 50_000.0 * np.exp(-np.arange(60) / 100)
+    divergence = fed([*quiet, *spike]).divergence
+    assert ahead - 4 < divergence.step <= ahead
+    assert divergence.before == pytest.approx(level, rel=0.1)
+
+
+@pytest.mark.parametrize("ahead", [100, 300])
+def test_a_slow_growth_is_dated_by_the_first_loss_above_the_level_before(ahead):
+    growth = 1.06 ** np.arange(120.0)
+    divergence = fed([*NOISE[:ahead], *(NOISE[ahead : ahead + 120] * growth)]).divergence
+    assert ahead <= divergence.step <= ahead + 12  # 12 steps raise the loss twofold
+    assert divergence.before == pytest.approx(1.0, rel=0.2)
+
+
+def test_a_growth_from_the_first_step_on_is_dated_by_the_first_step():
+    divergence = fed([1.05**step for step in range(80)]).divergence
+    assert (divergence.step, divergence.before) == (0, 1.0)
 
 
 def test_a_divergence_ends_when_the_loss_comes_back():

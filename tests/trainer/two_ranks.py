@@ -34,7 +34,7 @@ class Watching(Prober):
 
     def examine(self, trainer: Any, pl_module: Any) -> None:
         pl_module.watched = True
-        REPLAYS["steps"] = 0
+        EVALUATIONS["steps"] = 0
         try:
             super().examine(trainer, pl_module)
         except ValueError as error:
@@ -69,7 +69,7 @@ def fails_on_one_rank(surface: Any) -> dict[str, Any]:
     return line_and_gradient(surface)
 
 
-REPLAYS = {"steps": 0}
+EVALUATIONS = {"steps": 0}
 """counts evaluations outside of the module and its class, whose attributes are restored after each"""
 
 
@@ -78,8 +78,8 @@ class StepFails(Perceptron):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         if getattr(self, "watched", False):
-            REPLAYS["steps"] += 1
-            if self.global_rank == 1 and REPLAYS["steps"] == 4:  # the check takes three steps
+            EVALUATIONS["steps"] += 1
+            if self.global_rank == 1 and EVALUATIONS["steps"] == 4:  # the check takes three steps
                 raise RuntimeError("out of memory, say")
         return super().training_step(batch, batch_idx)
 

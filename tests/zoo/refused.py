@@ -92,7 +92,7 @@ class NoLoss(Linear):
 
 
 @specimen(refusal="LL306")
-class RaisesOnReplay(Linear):
+class RaisesWhenRepeated(Linear):
     """The step raises if it is run twice with one batch index."""
 
     def __init__(self) -> None:

@@ -115,10 +115,11 @@ def _call(reading: NotFinite) -> str:
 def _when(reading: NotFinite) -> str:
     """Return at which weights that was found."""
     known = "the initial weights" if reading.step == 0 else f"the weights of step {reading.step}"
-    start = f" with {'the present weights' if reading.step is None else known}"
+    weights = "the present weights" if reading.step is None else known
     if not reading.repeated:
-        return start
-    return f"{start}, after {reading.repeated} more optimizer step{'s' * (reading.repeated > 1)} on a copy"
+        return f" with {weights}"
+    steps = "steps" if reading.repeated > 1 else "step"
+    return f" when a copy of the model goes on from {weights} for {reading.repeated} optimizer {steps}"
 
 
 def _overflows(reading: NotFinite) -> bool:

@@ -20,6 +20,8 @@ SAME_QUANTITY = 0.5
 RISEN, OF_TRAINING = 0.2, 0.5
 """For the model to memorise, the validation loss must have lost this share of its gain, and must have risen by this
 share of what the training loss fell meanwhile"""
+CLEAR_CHANGE = 4.0
+"""Standard deviations of a single value by which the latest level of a metric must differ from its first value"""
 CLEAR_FALL = 4.0
 """Standard deviations of a single loss by which the training loss must have fallen for something to be learned"""
 
@@ -61,9 +63,10 @@ def fresh_data_gain_nothing(evidence: Evidence) -> Verdict | None:
     finding = Finding(
         "fresh-data-gain-nothing",
         Cause.NOTHING_TO_LEARN,
-        f"The training loss fell from {level.start:.3g} to {level.now:.3g}, but `{metric.name}` was never clearly "
-        f"below the {level.start:.3g} of the initial weights: its lowest level is {metric.best:.3g}, at step "
-        f"{metric.best_step}. So the model learns its training samples by heart, and nothing that helps on other data.",
+        f"The training loss fell from {level.began:.3g} to {level.now:.3g}, but `{metric.name}` was never clearly "
+        f"below {level.start:.3g}, the mean training loss of the first ten steps: its lowest level is "
+        f"{metric.best:.3g}, at step {metric.best_step}. So the model learns its training samples by heart, and "
+        "nothing that helps on other data.",
         "check whether inputs and targets belong together: look at a few samples of the training set and of the "
         "validation set with their targets.\n"
         "if they do, use more data, or augmentation: there are too few samples to tell what matters.",
@@ -106,8 +109,9 @@ def sentence(metric: MetricTrend) -> str:
         best = f"its best level, {metric.best:.4g} (step {metric.best_step}),"
         return f"{name} has {turned} from {best} to {metric.now:.4g}{lost}."
     if metric.since is None:
-        still = f" still {rises[1]}:" if metric.gained else " has not clearly changed yet:"
-        return f"{name}{still} from {metric.first:.4g} to {metric.now:.4g} in {metric.values} values."
+        if metric.gained:
+            return f"{name} still {rises[1]}: from {metric.first:.4g} to {metric.now:.4g} in {metric.values} values."
+        return _without_trend(metric)
     if not metric.gained:
         return (
             f"{name} has not {rises[0]} beyond its noise in {metric.values} values: {metric.first:.4g} at step "
@@ -116,6 +120,20 @@ def sentence(metric: MetricTrend) -> str:
     return (
         f"{name} has not {rises[0]} beyond its noise since step {metric.since}: it had come from {metric.first:.4g} to "
         f"{metric.best:.4g}, and is {metric.now:.4g} now."
+    )
+
+
+def _without_trend(metric: MetricTrend) -> str:
+    """Return what is known of a metric that has not improved, and of which it is not certain that it stands still."""
+    name, levels = f"`{metric.name}`", f"{metric.first:.4g} first, {metric.now:.4g} now"
+    if metric.noise is None:
+        return f"whether {name} has changed cannot be told from its {metric.values} values: {levels}."
+    change = metric.now - metric.first
+    if abs(change) > CLEAR_CHANGE * metric.noise:
+        return f"{name} has {'risen' if change > 0 else 'fallen'} from {metric.first:.4g} to {metric.now:.4g}."
+    return (
+        f"{name} has not changed beyond its noise in {metric.values} values: {levels}, and a single value scatters by "
+        f"{metric.noise:.2g}."
     )
 
 

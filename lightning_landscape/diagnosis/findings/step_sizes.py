@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lightning_landscape.diagnosis.findings.parts import described
 from lightning_landscape.diagnosis.learning import (
+    beats_constant,
+    blown_up,
     has_fallen,
     has_learned,
     on_plateau,
     rise_of_first_steps,
     share_of_start,
 )
+from lightning_landscape.diagnosis.surface_causes import gradient_vanishes, is_saturated
 from lightning_landscape.diagnosis.thresholds import (
     GAIN_CLEAR,
     GAIN_LARGE,
     GAIN_OF_RESTART,
+    MOST_OF_THE_MODEL,
     RISE_FROM_BEST,
     RISE_OF_FIRST_STEPS,
     SHARE_OF_PEAK_SMALL,
@@ -21,6 +27,7 @@ from lightning_landscape.diagnosis.thresholds import (
     TARGETS_AGREE,
     TRAVEL_SMALL,
     UNITS_DEAD,
+    WEIGHTS_BLOWN_UP,
 )
 from lightning_landscape.evidence import (
     Activity,
@@ -32,12 +39,14 @@ from lightning_landscape.evidence import (
     KeptGradients,
     LossLevel,
     Outputs,
+    Part,
     Parts,
     Plateau,
     Restart,
     Schedule,
     Trials,
     UpdateStatistics,
+    WeightHistory,
 )
 
 SHRUNK = 0.1
@@ -46,10 +55,8 @@ signal, and of the gradient, that the initialisation was made for."""
 SHRUNK_AWAY = 0.01
 """Below this ratio, the decay has won over the gradient and its noise, which alone keep weights at about √(η/2λ) with
 Adam, at a learning rate η and a weight decay λ."""
-BLOWN_UP = 10.0
-"""Above this ratio, two layers together pass on more than a hundredfold signal."""
-MOST_OF_THE_MODEL = 0.5
-"""Weights count as shrunk or blown up if the parts in which they are have more than this share of the model."""
+CHANGED_RATE = 1.5
+"""A learning rate that differs by more than this factor from the present one is another rate."""
 CLIPPED_TO = 0.01
 """If clipping leaves less than this share of the gradient, plain SGD needs a hundredfold learning rate."""
 
@@ -112,34 +119,51 @@ def weights_shrunk(evidence: Evidence) -> Finding | None:
 def weights_blown_up(evidence: Evidence) -> Finding | None:
     """Return `weights-blown-up` if most weights have grown tenfold and the loss has not fallen.
 
-    Weights before a normalisation layer may grow without harm, so other evidence must show that the steps were too
-    large: a loss above its start, smaller steps that lower it, or a restart that does. And the trials must have shown
+    A loss that has only come down to that of a constant prediction has not fallen. Weights before a normalisation layer
+    may grow without harm, so other evidence must show that the steps were too large: a loss above its start, units or
+    gradients that saturate, smaller steps that lower the loss, or a restart that does. And the trials must have shown
     that the run does not recover by itself. Where a layer is dead, that is what holds the run back, unless its first
     steps have killed it.
     """
     parts, trials, restart = evidence.get(Parts), evidence.get(Trials), evidence.get(Restart)
-    if parts is None or not on_plateau(evidence, parts) or has_fallen(evidence):
+    no_better = beats_constant(evidence) is False
+    if parts is None or not on_plateau(evidence, parts) or (has_fallen(evidence) and not no_better):
         return None
-    grown = parts.where(lambda p: p.trainable and p.held and p.norm_ratio is not None and p.norm_ratio > BLOWN_UP)
-    share = sum(part.share for part in grown)
+    grown = blown_up(evidence)
     smaller = 0.0 if trials is None else trials.smaller_steps
     larger = 0.0 if trials is None else trials.gain("learning rate x10")
-    if share <= MOST_OF_THE_MODEL or (larger > GAIN_CLEAR and larger >= smaller):
+    if not grown or (larger > GAIN_CLEAR and larger >= smaller):
         return None
     activity = evidence.get(Activity)
     dead = activity is not None and activity.dead >= UNITS_DEAD and rise_of_first_steps(evidence) <= RISE_OF_FIRST_STEPS
     risen = share_of_start(evidence) > SHARE_OF_START_RISEN
     restarted = 0.0 if restart is None else max(restart.gain, restart.smaller_rate_gain or 0.0)
     better = smaller > GAIN_CLEAR or restarted >= GAIN_OF_RESTART
-    recovers = trials is None or trials.own > max(GAIN_CLEAR, smaller)
-    largest, rate = max(part.norm_ratio or 0.0 for part in grown), max(part.learning_rate or 0.0 for part in grown)
+    flat = not has_learned(evidence) and (is_saturated(evidence) or gradient_vanishes(evidence))
+    recovers = not flat if trials is None else trials.own > max(GAIN_CLEAR, smaller)
+    outcome = "the model predicts no better than a constant" if has_fallen(evidence) else "the loss has not fallen"
     return Finding(
         "weights-blown-up",
         Cause.LEARNING_RATE_TOO_LARGE,
-        f"The weights of {described(grown)} have grown to {largest:.3g} times their initial norm (threshold "
-        f"{BLOWN_UP:g}), and the loss has not fallen.",
-        f"a learning rate of {rate / 10:.1g} in place of {rate:.1g}, or a warm-up.",
-        "evidence" if (risen or better) and not dead and not recovers else "note",
+        f"The weights of {described(grown)} have grown to {max(part.norm_ratio or 0.0 for part in grown):.3g} times "
+        f"their initial norm (threshold {WEIGHTS_BLOWN_UP:g}), and {outcome}.",
+        _smaller_rate(evidence, grown),
+        "evidence" if (risen or better or flat) and not dead and not recovers else "note",
+    )
+
+
+def _smaller_rate(evidence: Evidence, grown: Sequence[Part]) -> str:
+    """Return the advice to take a tenth of the rate, of the present one or of that at which the weights moved fastest.
+
+    They differ where a schedule or the user has changed the rate since then.
+    """
+    history, rate = evidence.get(WeightHistory), max(part.learning_rate or 0.0 for part in grown)
+    then = None if history is None else history.largest_rate_when_fastest
+    if then is None or CHANGED_RATE * then > rate > then / CHANGED_RATE:
+        return f"a learning rate of {rate / 10:.1g} in place of {rate:.1g}, or a warm-up."
+    return (
+        f"a learning rate of {then / 10:.1g} in place of the {then:.1g} at which the weights moved fastest (it is now "
+        f"{rate:.1g}), or a longer warm-up."
     )
 
 

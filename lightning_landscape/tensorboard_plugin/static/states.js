@@ -39,9 +39,11 @@ export function presentLoss(course) {
   const [since, state] = course?.segments?.at(-1) ?? [0, "learning"];
   const verdict = ofTraining(course).findLast(({ cause }) => cause === state) ?? null;
   const [tone, words] = stateOf(state);
-  const usual = hasEnded(course) ? "No plateau was found" : "No plateau so far";
-  const title = verdict ? capitalised(withoutFinding(verdict)) : tone === "good" ? usual : capitalised(words);
-  return { tone, title, verdict, since: verdict ? verdict.since : since };
+  if (verdict) return { tone, title: capitalised(withoutFinding(verdict)), verdict, since: verdict.since };
+  if (tone !== "good") return { tone, title: capitalised(words), verdict, since };
+  const over = ofTraining(course).findLast(({ stuck }) => stuck);
+  if (over) return { tone: "quiet", title: `No plateau any more; alarm at step ${count(over.step)}`, verdict, since };
+  return { tone, title: hasEnded(course) ? "No plateau was found" : "No plateau so far", verdict, since };
 }
 
 /** Return the verdict that is an alarm on a metric while the training loss gives none; null if there is none. */

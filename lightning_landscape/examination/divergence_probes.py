@@ -10,7 +10,7 @@ from lightning_landscape.probes import before_and_after
 from lightning_landscape.surface import Probe
 
 
-class Replay:
+class DivergenceProbes:
     """Lets the verdict on a divergence wait for one check, until batches are captured for its probes.
 
     Training steps are evaluated once more to find what made the loss infinite or NaN. If it grows without bound, the
@@ -37,11 +37,11 @@ class Replay:
 
     def due(self, state: RunState) -> bool:
         """Return whether the probes run at this check."""
-        return self._captures.for_replay and _lacks_verdict(state)
+        return self._captures.for_divergence and _lacks_verdict(state)
 
     def may_judge(self, state: RunState) -> bool:
         """Return whether a run that has diverged is judged at this check; else the verdict waits for the next one."""
-        waits = bool(self.probes) and not self._captures.for_replay and _lacks_verdict(state)
+        waits = bool(self.probes) and not self._captures.for_divergence and _lacks_verdict(state)
         return state.diverged and not waits
 
 

@@ -1,6 +1,6 @@
-"""Train on two processes, of which one gets NaN in its data: ``python -m tests.examination.replayed_ranks FOLDER``.
+"""Train on two processes, of which one gets NaN in its data: ``python -m tests.examination.diverging_ranks FOLDER``.
 
-Each rank writes its verdicts to FOLDER, where `test_replay.py` compares them.
+Each rank writes its verdicts to FOLDER, where `test_divergence_probes.py` compares them.
 """
 
 from __future__ import annotations

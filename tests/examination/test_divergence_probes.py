@@ -1,4 +1,4 @@
-"""The replay of a loss that is not finite: the same after a resume, without a trace in the run, and on every rank."""
+"""The search for what made a loss infinite or NaN: the same after a resume and on every rank, and without a trace."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ChecksItsInputs(Fails):
         return super().loss(batch)
 
 
-class StrictInReplays(ChecksItsInputs):
+class StrictWhenEvaluated(ChecksItsInputs):
     def on_train_batch_start(self, batch, batch_idx):
         self.strict = False
 
@@ -101,7 +101,7 @@ def test_a_checkpoint_in_every_step_does_not_prevent_the_finding(tmp_path):
     assert monitor.verdict.step == 39
 
 
-def test_a_replay_leaves_no_trace_in_the_run():
+def test_the_search_leaves_no_trace_in_the_run():
     fits = []
     warnings_of(lambda: fits.append(fit(Fails(), steps=60)))
     assert bits(run(Fails())[1]["weights"]) == bits(trace(fits[0])["weights"])
@@ -114,8 +114,8 @@ def test_a_loss_that_is_finite_again_at_the_next_check_is_no_alarm():
     assert monitor.verdicts == ()
 
 
-def test_a_step_that_fails_at_weights_that_are_not_finite_is_replayed_at_finite_ones():
-    monitor, _ = run(StrictInReplays())
+def test_a_step_that_fails_at_weights_that_are_not_finite_is_evaluated_at_finite_ones():
+    monitor, _ = run(StrictWhenEvaluated())
     assert not monitor._examination.skipped
     assert monitor.verdict.finding.name == "not-finite"
 
@@ -200,7 +200,7 @@ def test_anomaly_detection_ends_the_run_with_its_own_error():
 @pytest.mark.distributed
 def test_two_ranks_find_the_operation_that_failed_on_one_of_them(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "tests.examination.replayed_ranks", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.examination.diverging_ranks", str(tmp_path)]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, timeout=TIMEOUT_SECONDS, capture_output=True, text=True, check=False
     )
