@@ -47,7 +47,8 @@ class DivergenceProbes:
 
 def grows(state: RunState) -> bool:
     """Return whether the loss grows without bound and is still finite."""
-    return state.progress.divergence is not None and state.progress.divergence.finite
+    divergence = state.progress.divergence
+    return divergence is not None and divergence.finite and not divergence.downwards
 
 
 def falls(state: RunState) -> bool:
