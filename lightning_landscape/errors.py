@@ -39,7 +39,7 @@ class PlateauWarning(LandscapeWarning):
 
 
 class DivergenceWarning(LandscapeWarning):
-    """The loss grows without bound or is no longer finite."""
+    """The loss grows or falls without bound, or is no longer finite."""
 
 
 class GradientWarning(LandscapeWarning):

@@ -143,6 +143,8 @@ class Trace:
     """number of samples in the batch; None if it is not known"""
     manual: bool = False
     """whether the step optimizes manually"""
+    maximize: bool | None = False
+    """whether the optimizers move the weights along the gradient (``maximize=True``); None if only a part of them"""
     unseen: tuple[str, ...] = ()
     """what could not be recorded, in words: "the TorchScript module self.net" """
 

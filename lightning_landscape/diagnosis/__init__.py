@@ -36,6 +36,7 @@ DETECTORS: tuple[Detector, ...] = (
     growing_loss.diverged,
     by_finding,
     growing_loss.uphill,
+    growing_loss.falls_without_end,
     restarts.smaller_rate_better,
     setup_causes.dead,
     setup_causes.not_updating,

@@ -1,9 +1,10 @@
-"""Detectors for a loss that grows: without bound, or with each step although the gradient points down."""
+"""Detectors for a loss that grows or falls without bound, or grows although the gradient points down."""
 
 from __future__ import annotations
 
 from lightning_landscape._text import percent
 from lightning_landscape.diagnosis.findings import of_divergence
+from lightning_landscape.diagnosis.findings.loss_sign import CHECK_THE_SIGN, no_lowest_loss
 from lightning_landscape.diagnosis.learning import share_of_start
 from lightning_landscape.diagnosis.thresholds import GAIN_WAY_DOWN
 from lightning_landscape.diagnosis.verdicts import verdict_of
@@ -16,7 +17,7 @@ WATCH_WHAT_COUNTS = (
 
 
 def diverged(evidence: Evidence) -> Verdict | None:
-    """Return `diverged` if the loss is not finite or grows without bound.
+    """Return `diverged` if the loss is not finite, or grows or falls without bound.
 
     Where the loss grows, but earlier weights do no better on the present batches, only the data or the targets have
     changed, as they do where a network learns from its own predictions. The cause is then `undecided`, without alarm.
@@ -25,6 +26,8 @@ def diverged(evidence: Evidence) -> Verdict | None:
     if divergence is None:
         return None
     finding = of_divergence(evidence)
+    if divergence.downwards:
+        return verdict_of(evidence, Cause.DIVERGED, divergence.sentence, finding=finding, particular=CHECK_THE_SIGN)
     if divergence.finite and finding is None and before is not None and before.changed_around:
         reason = (
             f"{divergence.sentence} On the latest batches the best weights so far do no better "
@@ -33,6 +36,15 @@ def diverged(evidence: Evidence) -> Verdict | None:
         )
         return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=False, particular=WATCH_WHAT_COUNTS)
     return verdict_of(evidence, Cause.DIVERGED, divergence.sentence, finding=finding)
+
+
+def falls_without_end(evidence: Evidence) -> Verdict | None:
+    """Return `undecided` if the loss has no known lowest value and falls by far more than one that can be learned.
+
+    Nothing can be said of such a loss, since all shares of a loss are shares of its height above the lowest one.
+    """
+    finding = no_lowest_loss(evidence)
+    return None if finding is None else verdict_of(evidence, Cause.UNDECIDED, "", stuck=False, finding=finding)
 
 
 def uphill(evidence: Evidence) -> Verdict | None:

@@ -40,6 +40,9 @@ FIRST_LOSSES = 10
 
 # Gain: relative fall of the held-out loss by a trial, without a unit; 0.15 is a fall by 15%.
 
+GAIN_WITHOUT_END = 100.0
+"""If a trial gains more than this, where the lowest loss is not known, the loss falls without end. The loss of a
+density falls with the logarithm of its outputs, and gains about 1 at most."""
 GAIN_LARGE = 0.4
 """A run that has learned and still gains more than this from Adam was far from done."""
 GAIN_OF_RESTART_AFTER_LEARNING = 0.2

@@ -54,6 +54,8 @@ class LossLevel:
     """the loss at which the training began, if that was in an earlier fit and this one began clearly lower"""
     continues: bool = False
     """whether the training began before this fit; at a loss that is unknown if `earlier` is None"""
+    runs_down: bool = False
+    """whether the loss has run far below its start and below zero without levelling off, with no known lowest value"""
 
     @property
     def began(self) -> float:
@@ -108,18 +110,23 @@ class LossFloor:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The loss is not finite, or it grows without bound."""
+    """The loss is not finite, or it grows or falls without bound."""
 
     step: int
     """optimizer step of the first loss that was not finite, or at which the growth began"""
     finite: bool
-    """False if the loss is NaN or infinite; True if it is finite and keeps growing"""
+    """False if the loss is NaN or infinite; True if it is finite and keeps growing, or falls ever faster"""
     start: float
     """the first loss, or the mean of the first ten if the first is above `now`; NaN if none of them was finite"""
     now: float
     """the last loss if it is not finite, else the mean loss over the last 1% of the run"""
     before: float | None = None
     """mean loss just before the growth began; None if it is unknown, or the loss is not finite"""
+
+    @property
+    def downwards(self) -> bool:
+        """Whether the loss falls without bound."""
+        return self.finite and self.now < self.start
 
     @property
     def value(self) -> str:
@@ -129,6 +136,11 @@ class Divergence:
     @property
     def sentence(self) -> str:
         """A sentence on how the loss diverged."""
+        if self.downwards:
+            return (
+                f"The training loss fell from {self.start:.4g} to {self.now:.4g}, no lowest value of it is known, and "
+                "it falls ever faster."
+            )
         if self.finite:
             before = self.start if self.before is None else self.before
             return f"The training loss grew from {before:.4g} to {self.now:.4g} and is still growing."

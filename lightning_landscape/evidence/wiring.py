@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+DISTANCE = "distance"
+"""stands for the name of a loss function where the step computes the distance of prediction and target itself"""
+
 
 @dataclass(frozen=True)
 class SquashedTwice:
@@ -89,6 +92,20 @@ class InvertedMask:
     """name of the submodule that calls it; empty for the training step itself"""
     left: float
     """share of the commonest token among the positions that it leaves, in [0, 1]"""
+
+
+@dataclass(frozen=True)
+class WrongSign:
+    """A loss function that the optimizer steps raise, and that no other term of the loss works against."""
+
+    loss: str
+    """the loss function, or `DISTANCE`"""
+    module: str
+    """name of the submodule that calls it; empty for the training step itself"""
+    maximized: bool
+    """whether the optimizers have ``maximize=True``; else the loss is negated"""
+    may_be_meant: bool
+    """whether it may be meant: the last layer is frozen, or the model was trained before and may be meant to forget"""
 
 
 @dataclass(frozen=True)
@@ -179,6 +196,7 @@ class Wiring:
     not_log_probabilities: tuple[NotLogProbabilities, ...] = ()
     samples_as_sequence: tuple[SamplesAsSequence, ...] = ()
     inverted_masks: tuple[InvertedMask, ...] = ()
+    wrong_sign: tuple[WrongSign, ...] = ()
     unowned: tuple[UnownedLeaf, ...] = ()
     cuts: tuple[GraphCut, ...] = ()
     partial_cuts: tuple[GraphCut, ...] = ()

@@ -26,6 +26,8 @@ class DivergenceProbes:
 
     def probes_for(self, state: RunState) -> tuple[Probe, ...]:
         """Return the probes for the present divergence."""
+        if falls(state):
+            return ()
         return (before_and_after,) if grows(state) else self.probes
 
     def begins(self, state: RunState) -> bool:
@@ -45,7 +47,13 @@ class DivergenceProbes:
 
 def grows(state: RunState) -> bool:
     """Return whether the loss grows without bound and is still finite."""
-    return state.progress.divergence is not None and state.progress.divergence.finite
+    divergence = state.progress.divergence
+    return divergence is not None and divergence.finite and not divergence.downwards
+
+
+def falls(state: RunState) -> bool:
+    """Return whether the loss falls without bound, of which earlier weights say nothing."""
+    return state.progress.divergence is not None and state.progress.divergence.downwards
 
 
 def _lacks_verdict(state: RunState) -> bool:

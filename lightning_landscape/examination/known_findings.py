@@ -59,7 +59,7 @@ class KnownFindings:
         notes = [] if self.unseen is None else [f"the wiring could not be checked: {self.unseen}"]
         said = {SAID_BY[finding.name] for finding in self.latest if finding.name in SAID_BY}
         rest = [finding for finding in self.latest if finding.name not in {*in_verdicts, *said}]
-        return notes + [f"[{f.code}] {f.sentence} Try: {capitalised(f.advice)}" for f in rest]
+        return notes + [finding_note(finding) for finding in rest]
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as builtins, for the checkpoint."""
@@ -77,3 +77,8 @@ class KnownFindings:
         self._of_wiring = tuple(Finding.from_dict(finding) for finding in state["of_wiring"])
         self.looked, self.unseen = bool(state["looked"]), state["unseen"]
         self._announced = [str(code) for code in state["announced"]]
+
+
+def finding_note(finding: Finding) -> str:
+    """Return the note of the report on a finding."""
+    return f"[{finding.code}] {finding.sentence} Try: {capitalised(finding.advice)}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_landscape.diagnosis.findings.loss_sign import no_lowest_loss
 from lightning_landscape.diagnosis.thresholds import PARAMETERS_UNREACHED
-from lightning_landscape.evidence import Cause, Wiring
+from lightning_landscape.evidence import Cause, Evidence, Wiring
+from lightning_landscape.examination.known_findings import finding_note
 from lightning_landscape.reporting.messages import JUDGED_BY_METRIC, NO_LOSS, NOT_JUDGED, TOO_SHORT
 
 if TYPE_CHECKING:
@@ -22,10 +24,21 @@ def notes_of(state: RunState) -> list[str]:
         if state.no_grad_share > PARAMETERS_UNREACHED:
             notes.append(f"{state.no_grad_share:.0%} of the parameters received no gradient")
     notes += state.findings.notes(state.named_findings)
+    notes += _of_the_level(state)
     wiring = state.readings.latest(Wiring)
     notes += [wiring.unseen_sentence] if wiring is not None and wiring.unseen_sentence is not None else []
     notes += state.metrics.notes()
     return notes + [outcome.sentence(state.step) for outcome in state.remedy_outcomes if outcome.said]
+
+
+def _of_the_level(state: RunState) -> list[str]:
+    """Return the note that the loss falls without end, in a list; empty if it does not, or if that was said."""
+    said = {*state.named_findings, *(finding.name for finding in state.findings.latest)}
+    level, several = state.progress.level, state.optimizer_count > 1
+    finding = None if level is None or several else no_lowest_loss(Evidence(level))
+    if finding is None or said & {finding.name, "wrong-sign"} or state.progress.divergence is not None:
+        return []
+    return [finding_note(finding)]
 
 
 def _why_not_judged(state: RunState) -> list[str]:

@@ -110,8 +110,14 @@ def _traced(measured: MeanLoss, optimizers: Sequence[Optimizer]) -> Trace:
         ),
         samples=batch.samples,
         manual=evaluator.training_step.manual,
+        maximize=_maximize(optimizers),
         unseen=(*recorder.unseen, *functions),
     )
+
+
+def _maximize(optimizers: Sequence[Optimizer]) -> bool | None:
+    settings = {bool(group.get("maximize")) for optimizer in optimizers for group in optimizer.param_groups}
+    return None if len(settings) > 1 else settings == {True}
 
 
 def _described(leaf: Tensor, recorder: OperationRecorder, batch: ProbeBatch) -> ForeignLeaf:

@@ -47,7 +47,16 @@ def kind(operation: Operation | None) -> str:
 
 def from_batch(trace: Trace) -> frozenset[int]:
     """Return the indices of the values that were computed from the batch, and those of its entries."""
-    found = {index for index, value in enumerate(trace.values) if value.source == "entry"}
+    return _computed_from(trace, "entry")
+
+
+def from_parameters(trace: Trace) -> frozenset[int]:
+    """Return the indices of the values that were computed from parameters or other leaves, and those of these."""
+    return _computed_from(trace, "parameter", "leaf")
+
+
+def _computed_from(trace: Trace, *sources: str) -> frozenset[int]:
+    found = {index for index, value in enumerate(trace.values) if value.source in sources}
     for operation in trace.operations:
         if any(argument.value in found for argument in operation.arguments):
             found.update(operation.results)

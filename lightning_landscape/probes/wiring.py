@@ -14,6 +14,7 @@ from lightning_landscape.probes.batch_dimension import samples_as_sequence
 from lightning_landscape.probes.comparisons import broadcasts, output_ranges
 from lightning_landscape.probes.data_flow import LOSSES, first_argument, kind, origin
 from lightning_landscape.probes.graph_cuts import graph_cuts, partial_cuts, reached_share
+from lightning_landscape.probes.loss_sign import wrong_sign
 from lightning_landscape.probes.token_masks import inverted_masks
 from lightning_landscape.surface import LossSurface, costs
 from lightning_landscape.trace import LOGIT_LOSSES, Operation, Trace
@@ -38,6 +39,7 @@ def wiring_of(trace: Trace) -> Wiring:
         not_log_probabilities=not_log_probabilities(trace),
         samples_as_sequence=samples_as_sequence(trace),
         inverted_masks=inverted_masks(trace),
+        wrong_sign=wrong_sign(trace),
         unowned=unowned_leaves(trace),
         cuts=graph_cuts(trace),
         partial_cuts=partial_cuts(trace),

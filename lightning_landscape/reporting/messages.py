@@ -103,9 +103,14 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
 
 
 def has_fallen_since(verdict: Verdict, level: LossLevel | None) -> bool:
-    """Return whether the loss has clearly fallen since a verdict, which then says nothing of the present any more."""
+    """Return whether the loss has clearly fallen since a verdict, which then says nothing of the present any more.
+
+    The fall of a loss that runs down without end shows nothing.
+    """
     before = verdict.evidence.get(LossLevel)
-    return level is not None and before is not None and level.is_below(before.now, FALLEN)
+    if level is None or before is None or level.runs_down:
+        return False
+    return level.is_below(before.now, FALLEN)
 
 
 def fallen_since(verdict: Verdict, level: LossLevel | None) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, isfinite, nan, sqrt
+from math import ceil, isfinite, sqrt
 from statistics import median
 from typing import Any, NamedTuple
 
 from lightning_landscape.evidence import LossLevel
 from lightning_landscape.evidence.readings import BELOW_FLOOR
 from lightning_landscape.functional.loss_floor import assumed_floor
-from lightning_landscape.functional.plateau import growth_began
+from lightning_landscape.functional.running_down import OUT_OF_REACH, fall_over_size, runs_down
 from lightning_landscape.functional.trend import Block, mean_loss, merge
 
 MAX_BLOCKS = 40
@@ -64,6 +64,9 @@ class LossHistory:
         """the first loss of all; None before it, and where an older version has not stored it"""
         self.constant: float | None = None
         """the loss of the best prediction that ignores the inputs; None if it is not known"""
+        self.slope: float | None = None
+        """largest |g·Δw|/|Δw|·max(|w|, 1) of the first steps: the change of the loss that an update as long as the
+        weights would make on a straight slope; None if it was not measured"""
         self.recorded: list[RecordedBlock] = []
         """the latest complete blocks, oldest first"""
         self._last = 0.0
@@ -118,17 +121,18 @@ class LossHistory:
             single = Block(1, loss, 0.0, 0.0 if first else difference * difference, 0 if first else 1)
             self.start = single if first else merge([self.start, single])
 
-    def began(self, now: float) -> float:
-        """Return the first loss, or the mean of the first ten if the first is above the loss of now; NaN for none."""
-        mean = self.start.mean if self.count else nan
-        return mean if self.first is None or self.first > now else self.first
-
     def add_movement(self, update_norm: float, weight_norm: float) -> None:
         """Add |Δw| and |w| of a step to the open block, unless one of them is not finite."""
         if isfinite(update_norm) and isfinite(weight_norm):
             self._travelled += update_norm / max(weight_norm, 1.0)
             self._update_ratio += update_norm / weight_norm if weight_norm > 0 else 0.0
             self._measured += 1
+
+    def add_slope(self, predicted: float | None, update_norm: float, weight_norm: float) -> None:
+        """Add |g·Δw|, |Δw| and |w| of one of the first steps; those of later steps do not count."""
+        if self.count <= FIRST_LOSSES and predicted is not None and update_norm > 0:
+            slope = predicted / update_norm * max(weight_norm, 1.0)
+            self.slope = max(self.slope or 0.0, slope) if isfinite(slope) else self.slope
 
     @property
     def full(self) -> bool:
@@ -180,15 +184,18 @@ class LossHistory:
             constant=self.constant,
             start_spread=sqrt(start.d2 / (2 * start.pairs)) if start.pairs else None,
             spread=sqrt(merged.m2 / merged.n),
+            runs_down=not measured and (self.runs_down or (now < 0 and self.fallen > OUT_OF_REACH)),
         )
 
-    def growth(self, floor: float) -> tuple[int, float]:
-        """Return the step at which a loss that has grown far began to grow, and the mean loss before it."""
-        blocks = self.blocks()
-        first = min(growth_began(blocks, floor), len(blocks) - 1)
-        if first <= 1 and self.closed == len(blocks):  # it has grown since the start of the run
-            return self.recorded[0].step, self.start.mean if self.first is None else self.first
-        return self.recorded[first].step, mean_loss(blocks[max(0, first - 2) : first])
+    @property
+    def fallen(self) -> float:
+        """Fall of the loss since the start, over the size that the loss had then; 0 if that is unknown."""
+        return fall_over_size(self.start, self.slope, self.blocks())
+
+    @property
+    def runs_down(self) -> bool:
+        """Whether the loss is far below its start and below zero, and falls no more slowly than ever."""
+        return runs_down(self.start, self.slope, self.blocks(), self.count)
 
     def _assumed_floor(self, best: float, *, positive: bool) -> float:
         """Return the floor that the losses suggest; 0 where they suggest none.
@@ -218,7 +225,7 @@ class LossHistory:
         """Return what was observed, as builtins."""
         state = {name: getattr(self, name) for name in _OBSERVED}
         blocks = [[list(recorded.block), *recorded[1:]] for recorded in self.recorded]
-        known = {"start": list(self.start), "first": self.first, "constant": self.constant}
+        known = {"start": list(self.start), "first": self.first, "constant": self.constant, "slope": self.slope}
         return {**state, **known, "width": self.width, "stretches": blocks}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -231,6 +238,7 @@ class LossHistory:
             setattr(self, name, state[name])
         self.start, self.first, self.constant = Block(*state["start"]), state.get("first"), state.get("constant")
         self.recorded = [RecordedBlock(Block(*block), *rest) for block, *rest in state["stretches"]]
+        self.slope = state.get("slope")
         self._fit_width()
         self._regroup(state["width"])
 

@@ -9,6 +9,7 @@ from typing import Any
 from lightning_landscape.evidence import Divergence, LossLevel, Schedule, Trend
 from lightning_landscape.functional import plateau
 from lightning_landscape.functional.trend import mean_loss, trend_on_same_batches
+from lightning_landscape.tracking.divergence import divergence_of, loss_at_start
 from lightning_landscape.tracking.learning_rates import LearningRates
 from lightning_landscape.tracking.loss_history import BLOCKS_PER_RUN, LossHistory
 from lightning_landscape.tracking.step_record import StepRecord
@@ -66,7 +67,7 @@ class Progress:
         self.awaits_test = False
         """whether such a test will soon show what noise hides"""
         self.divergence: Divergence | None = None
-        """the divergence of the loss; None if there is none, also after the loss has fallen below 3 times its start"""
+        """the divergence of the loss; None if there is none, also after the loss has come back near its start"""
         self.floor: float | None = 0.0
         """the lowest possible loss; None if it was not found, -inf if there is none: one is then assumed"""
         self.rates = LearningRates()
@@ -92,6 +93,7 @@ class Progress:
         history.add(record.step, loss, record.learning_rate or 0.0, predicted)
         if record.update_norm is not None and record.weight_norm is not None:
             history.add_movement(record.update_norm, record.weight_norm)
+            history.add_slope(record.predicted, record.update_norm, record.weight_norm)
         if history.full:
             history.close()
             self._end_block()
@@ -103,7 +105,7 @@ class Progress:
     def finish(self) -> None:
         """End the run: if its last loss is not finite, that is a divergence."""
         if self._not_finite and self.divergence is None:
-            start = self._history.began(self._not_finite_loss)
+            start = loss_at_start(self._history, self._not_finite_loss)
             self.divergence = Divergence(self._not_finite_since, finite=False, start=start, now=self._not_finite_loss)
 
     def enter_same_batches(self, steps: Sequence[int], losses: Sequence[Sequence[float]]) -> None:
@@ -209,21 +211,10 @@ class Progress:
         history = self._history
         self.level = history.level(SHORT_WINDOW, self.level, self.floor)
         if history.closed % 2 == 0:
-            self._update_divergence(self.level.floor)
+            self.divergence = divergence_of(history, self.level, self.divergence)
             trends = plateau.examine(history.blocks(), self.level.floor)
             if trends:
                 self._update_plateau(trends, self.level)
-
-    def _update_divergence(self, floor: float) -> None:
-        """Begin a divergence if the loss is far above its start and keeps growing; end it if the loss comes back."""
-        start, recent = self._history.start, self._history.blocks(8)
-        now = mean_loss(recent[-2:])
-        if not plateau.is_far_above(start, now, floor):
-            self.divergence = None
-        elif self.divergence is None and plateau.is_lost(start, recent, floor):
-            step, before = self._history.growth(floor)
-            began = self._history.began(now)
-            self.divergence = Divergence(step, finite=True, start=began, now=now, before=before)
 
     def _update_plateau(self, trends: Sequence[Trend], level: LossLevel) -> None:
         """Begin, prove or end the plateau."""

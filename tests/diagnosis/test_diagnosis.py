@@ -177,6 +177,40 @@ def test_a_growing_loss_has_diverged_without_any_other_evidence():
     assert "grew from 1.1 to 1e+04" in later.reason
 
 
+def test_a_loss_that_falls_without_bound_has_diverged_and_its_sign_is_to_be_checked():
+    before = BeforeAndAfter(best=-3e4, now=-3e4)
+    verdict = diagnose(Evidence(Divergence(step=250, finite=True, start=-2.3, now=-3e4), before))
+    assert (verdict.cause, verdict.stuck) == (Cause.DIVERGED, True)
+    assert "fell from -2.3 to -3e+04" in verdict.reason
+    assert verdict.advice.startswith("check the sign of the loss")
+
+
+RUNS_DOWN = LossLevel(-2.3, -170.0, -170.0, floor=-340.0, floor_measured=False, runs_down=True)
+
+
+@pytest.mark.parametrize(
+    ("readings", "words"),
+    [
+        ((RUNS_DOWN,), "it ran from -2.3 to -170 without levelling off"),
+        (
+            (replace(RUNS_DOWN, runs_down=False), replace(NOTHING_GAINED, gains={"adam": 6806.0})),
+            "40 steps on a copy lower it more than 6,806 times as far as the whole run has",
+        ),
+    ],
+)
+def test_a_loss_that_falls_without_end_is_neither_settled_nor_an_alarm(readings, words):
+    verdict = diagnose(BASE.including(*TESTED, *readings))
+    assert (verdict.cause, verdict.stuck, verdict.code) == (Cause.UNDECIDED, False, "LL209 no-lowest-loss")
+    assert words in verdict.reason
+    assert str(verdict).startswith("[LL209 no-lowest-loss] step 300: the loss falls without end")
+
+
+def test_a_large_gain_shows_nothing_where_the_lowest_loss_is_known():
+    level = replace(RUNS_DOWN, runs_down=False, floor_measured=True)
+    verdict = diagnose(BASE.including(*TESTED, level, replace(NOTHING_GAINED, gains={"adam": 6806.0})))
+    assert verdict.finding is None
+
+
 @pytest.mark.parametrize("field", ["not_in_optimizer", "no_grad_share"])
 @pytest.mark.parametrize(
     ("share", "found"), [(0.3, Cause.UNDECIDED), (0.3001, Cause.NOT_UPDATING), (1.0, Cause.NOT_UPDATING)]

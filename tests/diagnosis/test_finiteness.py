@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lightning_landscape.diagnosis.findings.finiteness import not_finite
-from lightning_landscape.evidence import Cause, Divergence, Evidence, NotFinite
+from lightning_landscape.evidence import Cause, Divergence, Evidence, LossLevel, NotFinite
 
 ROOT = NotFinite("backward", "sqrt", "net.norm", "net.py, line 7", "x.sqrt()", dtype="float32", inputs=(0.0,), step=410)
 LOG = NotFinite("forward", "log", "training_step", dtype="float32", outcome="-inf", inputs=(0.0,), step=0)
@@ -27,6 +27,12 @@ def test_a_finding_names_the_operation_its_place_its_input_and_the_weights():
         "finite with the weights of step 410."
     )
     assert "`torch.sqrt(x + 1e-8)`" in found.advice
+
+
+def test_where_the_loss_ran_down_before_the_weights_overflowed_its_sign_is_to_be_checked():
+    grown, level = replace(ROOT, growth=1e7), LossLevel(-2.3, -6e5, -6e5, floor_measured=False)
+    assert not_finite(Evidence(grown, level)).advice.startswith("Lower the learning rate")
+    assert not_finite(Evidence(grown, replace(level, runs_down=True))).advice.startswith("check the sign of the loss")
 
 
 def test_repeated_steps_and_initial_weights_are_named():

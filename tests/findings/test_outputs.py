@@ -50,6 +50,17 @@ def test_a_run_that_is_no_better_than_a_constant_has_a_note_in_its_report(withou
 
 
 @pytest.mark.slow
+def test_a_loss_with_the_wrong_sign_that_the_trace_does_not_know_is_not_called_healthy(without_pictures):
+    broken, mended = (fit_example(PAGE, "no-lowest-loss", built, steps=400) for built in ("broken", "mended"))
+    assert "no-lowest-loss" in notes(broken) or "no-lowest-loss" in {
+        v.finding.name for v in broken.verdicts if v.finding
+    }
+    assert "healthy" not in broken.report
+    assert "no-lowest-loss" not in mended.report
+    assert alarms(mended) == []
+
+
+@pytest.mark.slow
 def test_a_run_whose_labels_are_shuffled_has_not_collapsed_for_want_of_a_learning_rate(without_pictures):
     class Triplets(L.LightningModule):
         def __init__(self):

@@ -14,9 +14,11 @@ from lightning_landscape.diagnosis.findings import graph_cuts
 from lightning_landscape.diagnosis.findings import wiring as finders
 from lightning_landscape.diagnosis.findings.batch_dimension import samples_as_sequence
 from lightning_landscape.diagnosis.findings.log_probabilities import not_log_probabilities
+from lightning_landscape.diagnosis.findings.loss_sign import wrong_sign
 from lightning_landscape.diagnosis.findings.parts import is_said_at_once
 from lightning_landscape.evidence import Cause, Evidence, GradientScale, LossLevel, Plateau, StartingPoint, Wiring
 from lightning_landscape.evidence.wiring import (
+    DISTANCE,
     Broadcast,
     GraphCut,
     NotLogProbabilities,
@@ -26,6 +28,7 @@ from lightning_landscape.evidence.wiring import (
     SoftmaxOfOne,
     SquashedTwice,
     UnownedLeaf,
+    WrongSign,
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "findings" / "wiring.md"
@@ -56,6 +59,7 @@ def weight(finder, *readings, **fields):
         finders.softmax_of_one,
         not_log_probabilities,
         samples_as_sequence,
+        wrong_sign,
         finders.unowned_parameters,
         finders.broadcast,
         finders.output_range,
@@ -96,6 +100,18 @@ def test_samples_that_are_read_as_a_sequence_are_certain_if_the_sequences_have_s
     finding = found(samples_as_sequence, samples_as_sequence=(attention,))
     assert finding.weight == "note"
     assert "nn.TransformerEncoderLayer(features, heads, batch_first=True)" in finding.advice
+
+
+def test_a_loss_with_the_wrong_sign_is_certain_and_says_what_to_remove():
+    finding = found(wrong_sign, wrong_sign=(WrongSign("mse_loss", "", maximized=False, may_be_meant=False),))
+    assert (finding.code, finding.weight) == ("LL208 wrong-sign", "certain")
+    assert "times a negative number" in finding.sentence
+    assert finding.advice == "remove the minus: `loss = F.mse_loss(prediction, target)`."
+    finding = found(wrong_sign, wrong_sign=(WrongSign("mse_loss", "", maximized=True, may_be_meant=False),))
+    assert finding.advice == "remove `maximize=True` from the optimizer."
+    finding = found(wrong_sign, wrong_sign=(WrongSign(DISTANCE, "", maximized=False, may_be_meant=False),))
+    assert "The loss is the distance of prediction and target times a negative number" in finding.sentence
+    assert weight(wrong_sign, wrong_sign=(WrongSign("mse_loss", "", maximized=False, may_be_meant=True),)) == "note"
 
 
 def test_the_floor_of_sigmoid_is_the_loss_of_a_positive_sample_with_logit_1():
@@ -266,7 +282,7 @@ FIRST_LOOK = {
     "broadcast",
     "output-range",
     "unowned-parameters",
-    *("not-log-probabilities", "samples-as-sequence", "inverted-mask"),
+    *("not-log-probabilities", "samples-as-sequence", "inverted-mask", "wrong-sign"),
 }
 """the findings that are a warning after the first optimizer step"""
 

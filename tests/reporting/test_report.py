@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lightning_landscape.diagnosis.findings.parts import UNTRAINED
-from lightning_landscape.evidence import Cause, Divergence, Evidence, LossLevel, Verdict
+from lightning_landscape.evidence import Cause, Divergence, Evidence, Finding, LossLevel, Verdict
 from lightning_landscape.reporting.messages import NO_DETECTORS, NOT_JUDGED, TOO_SHORT, message
 from lightning_landscape.reporting.report import Report
 
@@ -55,6 +55,15 @@ def test_a_run_that_was_not_judged_is_not_called_healthy(notes, headline, line):
     assert report.splitlines()[0] == f"{WATCHED} {headline}"
     assert report.line() == f"{line} training loss went from 2.3 to 0.2."
     assert report.line(Path("out/report.html")).endswith(" Report: out/report.html")
+
+
+def test_a_loss_that_falls_without_end_stays_the_last_word_although_the_loss_has_fallen_since():
+    level = LossLevel(-2.3, -2.9, -2.9, floor_measured=False, runs_down=True)
+    finding = Finding("no-lowest-loss", Cause.UNDECIDED, "s", "a", "note", title="the loss falls without end")
+    verdict = Verdict(Cause.UNDECIDED, 9, 3, stuck=False, reason="r", finding=finding, evidence=Evidence(level))
+    report = Report(800, replace(level, now=-170.0), [verdict])
+    assert "from step 3: the loss falls without end" in report.line()
+    assert report.splitlines()[0].endswith("No alarm was raised.")
 
 
 def test_the_closing_line_names_the_last_verdict():

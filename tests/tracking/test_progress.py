@@ -2,7 +2,7 @@
 
 import json
 import random
-from math import inf, isnan, nan, sqrt
+from math import exp, inf, isnan, log, nan, sqrt
 
 import numpy as np
 import pytest
@@ -251,6 +251,61 @@ def test_a_loss_that_fell_from_a_height_is_on_a_plateau_where_a_constant_predict
     resumed = Progress(horizon=1000)
     resumed.load_state_dict(progress.state_dict())
     assert resumed.level == fed([level] * 10, progress=resumed).level
+
+
+# Divergence of a loss that falls
+
+
+def fallen(loss, steps=1000, slope=1.0, floor=None):
+    """Return the progress of a run whose first update promises a fall by `slope` if it were as long as the weights."""
+    progress = Progress(steps)
+    progress.floor = floor
+    for step in range(steps):
+        moved = {"update_norm": 0.01, "weight_norm": 1.0, "predicted": 0.01 * slope} if step % 10 == 0 else {}
+        progress.update(record(step, loss(step), **moved))
+    return progress
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e6])
+@pytest.mark.parametrize("floor", [None, -inf, 0.0])
+def test_a_loss_without_a_known_lowest_value_that_falls_ever_faster_diverges_in_any_unit(unit, floor):
+    progress = fallen(lambda step: -unit * (2.3 + (step / 10) ** 3), slope=unit, floor=floor)
+    assert progress.divergence.downwards
+    assert "no lowest value of it is known, and it falls ever faster" in progress.divergence.sentence
+
+
+def test_a_loss_that_runs_down_in_a_straight_line_is_noticed_before_it_counts_as_a_divergence():
+    progress = fallen(lambda step: -2.3 - step)
+    assert progress.level.runs_down
+    assert progress.divergence is None
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda step: 60 - 3000 * (1 - exp(-step / 200)),  # the likelihood of a density of many dimensions
+        lambda step: 0.01 - 300 * log(1 + step),
+        lambda step: 3000 - 3.2 * step,
+        lambda step: 2.3 - step / 500,
+    ],
+)
+def test_a_loss_that_levels_off_or_is_not_far_down_does_not_run_down(loss):
+    progress = fallen(loss)
+    assert not progress.level.runs_down
+    assert progress.divergence is None
+
+
+def test_where_the_slope_was_not_measured_a_falling_loss_is_no_divergence():
+    progress = fed([-2.3 - (step / 10) ** 3 for step in range(1000)])
+    assert (progress.divergence, progress.level.runs_down) == (None, False)
+
+
+def test_a_resumed_run_knows_how_large_its_loss_was_at_the_start():
+    progress, resumed = fallen(lambda step: -2.3 - step, steps=500), Progress(500)
+    resumed.load_state_dict(progress.state_dict())
+    for step in range(500, 520):
+        resumed.update(record(step, -2.3 - step))
+    assert resumed.level.runs_down
 
 
 # Divergence at a finite loss

@@ -17,6 +17,7 @@ from lightning_landscape.diagnosis.findings import (
     history,
     linear_model,
     log_probabilities,
+    loss_sign,
     midway,
     outputs,
     parts,
@@ -37,6 +38,7 @@ FINDERS: tuple[Finder, ...] = (
     players.optimizer_without_updates,
     players.optimizer_stands_still,
     players.discriminator_wins,
+    loss_sign.wrong_sign,
     wiring.squashed_twice,
     wiring.softmax_of_one,
     log_probabilities.not_log_probabilities,
@@ -77,6 +79,7 @@ FINDERS: tuple[Finder, ...] = (
     outputs.collapsed,
     outputs.saturated_softmax,
     outputs.constant_prediction,
+    loss_sign.no_lowest_loss,
     linear_model.linear_model_predicts,
 )
 """the finders in the order in which they are called: of two findings of equal weight, the first is the verdict"""

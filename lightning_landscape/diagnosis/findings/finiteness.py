@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lightning_landscape.evidence import Cause, Evidence, Finding, NotFinite
+from lightning_landscape.diagnosis.findings.loss_sign import CHECK_THE_SIGN
+from lightning_landscape.evidence import Cause, Evidence, Finding, LossLevel, NotFinite
 
 GROWN = 1e3
 """growth of the largest weight from which on an overflow is the fault of the optimizer steps: training changes the
@@ -48,7 +49,9 @@ def not_finite(evidence: Evidence) -> Finding | None:
         return None
     grown = GROWN if reading.where != "batch" and _overflows(reading) else GROWN_FAR
     if reading.where == "weights" or (reading.growth is not None and reading.growth >= grown):
-        return _finding("not-finite-weights", _of_weights(reading), _ADVICE_FOR_STEPS)
+        level = evidence.get(LossLevel)
+        ran_down = level is not None and level.runs_down
+        return _finding("not-finite-weights", _of_weights(reading), CHECK_THE_SIGN if ran_down else _ADVICE_FOR_STEPS)
     if reading.where == "batch":
         values = "NaN" if reading.outcome == "nan" else "infinite numbers"
         sentence = f"`{reading.operation}` contains {values}, which reach the loss."
