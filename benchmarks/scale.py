@@ -33,10 +33,16 @@ from lightning_landscape import LandscapeMonitor
 
 NETS = ("mlp", "conv", "transformer")
 OPTIMIZERS = ("sgd", "adam")
-RATES = {"sgd": 1e-2, "adam": 1e-3}
+RATES = {"sgd": 1e-2, "adam": 3e-4}
 STUCK = 1e-7
 """the learning rate of a stuck run, as a share of that of a healthy one"""
 BATCH = 16
+
+
+def for_relus(layer: nn.Module) -> None:
+    """Draw the weights of a layer so that the size of its outputs does not shrink, however many ReLUs follow."""
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
 
 class Mlp(nn.Sequential):
@@ -46,6 +52,7 @@ class Mlp(nn.Sequential):
         width = int((parameters / 4) ** 0.5)
         layers = [layer for _ in range(4) for layer in (nn.Linear(width, width), nn.ReLU())]
         super().__init__(nn.Linear(64, width), nn.ReLU(), *layers, nn.Linear(width, 10))
+        self.apply(for_relus)
 
 
 class Conv(nn.Sequential):
@@ -57,6 +64,7 @@ class Conv(nn.Sequential):
         super().__init__(
             nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, width, 3, 1, 1), *layers, nn.Flatten(), nn.Linear(width, 10)
         )
+        self.apply(for_relus)
 
 
 class Transformer(nn.Module):
