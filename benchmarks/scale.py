@@ -6,7 +6,7 @@
 
 Each run has a process of its own. A stuck run has a learning rate that is far too small, so that it is diagnosed. The
 peak is that of the resident memory beyond the bare run, as a multiple of the weights. Time is processor time, which
-other work on the machine changes least.
+other work on the machine changes least, with one thread: threads that wait for each other take processor time as well.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def memory(field: str) -> int:
 def train(millions: float, net: str, optimizer: str, *, stuck: bool, watched: bool, steps: int) -> dict[str, Any]:
     """Train one network in this process, and return what that took."""
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     x = torch.randn(2048, 64)
     data = TensorDataset(x, (x[:, :10] + 0.5 * torch.randn(2048, 10)).argmax(1))
