@@ -128,11 +128,13 @@ def train(millions: float, net: str, optimizer: str, *, stuck: bool, watched: bo
     module = Module(made, optimizer, RATES[optimizer] * (STUCK if stuck else 1.0))
     start = time.process_time()
     trainer.fit(module, DataLoader(data, BATCH, shuffle=True, drop_last=True))
+    verdict = monitor.verdict
+    said = "" if verdict is None else f"{verdict.cause.value}{'' if verdict.stuck else ' (no alarm)'}"
     return {
         "seconds": time.process_time() - start,
         "peak": memory("VmHWM") - before,
         "weights": sum(p.numel() * p.element_size() for p in module.parameters()),
-        "verdict": monitor.verdict.cause.value if monitor.verdict else "",
+        "verdict": said,
         "notes": [note for note in monitor.report.to_dict()["notes"] if "left out" in note or "skipped" in note]
         if watched
         else [],
