@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def row(result: Result) -> list[str]:
     """Return the row of a run."""
     run = RUNS[result.name]
     reported = [f"{v.title} at {percent(v.step, result)}{'' if v.stuck else ' (no alarm)'}" for v in result.verdicts]
+    reported += [f"{finding} as a note" for note in result.notes for finding in re.findall(r"^\[(LL.*?)\]", note)]
     return [
         run.title,
         run.mistake or "nothing",

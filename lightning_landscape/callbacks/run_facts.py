@@ -16,6 +16,7 @@ CHECKED = {
     "Outputs": "the outputs of the model",
     "Activity": "dead and saturated units",
     "InputUse": "whether the model uses its inputs",
+    "LinearFit": "whether a linear regression predicts the targets",
     "LossFloor": "the lowest possible loss",
     "BestConstant": "the loss of a constant prediction",
     "Line": "the loss on lines to earlier weights",

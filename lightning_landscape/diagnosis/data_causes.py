@@ -5,12 +5,13 @@ from __future__ import annotations
 from lightning_landscape._text import percent
 from lightning_landscape.diagnosis.advice import change
 from lightning_landscape.diagnosis.learning import falls_by_inputs, has_learned
-from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, INPUT_USE_NONE, TARGETS_AGREE
+from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, INPUT_USE_NONE, TARGETS_AGREE, TARGETS_AGREE_BY_CHANCE
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import (
     Cause,
     Evidence,
     InputUse,
+    LinearFit,
     Outputs,
     Restart,
     Trials,
@@ -30,7 +31,8 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
     """Return `nothing_to_learn` if the model does not use its inputs, and no trial or restart shows that it could.
 
     That restart must use Adam, which needs the fewest steps. If similar samples have similar targets nevertheless, the
-    model itself may mix the samples of a batch.
+    model itself may mix the samples of a batch. Nothing is said where it does not, and where a linear regression
+    predicts the targets from the inputs: then there is something to learn, which these few steps have not found.
     """
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
     if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired:
@@ -39,9 +41,10 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
         return None
     if use.share >= INPUT_USE_NONE or falls_by_inputs(evidence) or trials.best > GAIN_CLEAR:
         return None
-    outputs = evidence.get(Outputs)
-    agree = outputs is not None and (outputs.targets_agree or 0.0) >= TARGETS_AGREE
-    mixing = (
+    mixes, fit = _mixes_samples(evidence), evidence.get(LinearFit)
+    if mixes is False or (mixes is None and fit is not None and fit.helps):
+        return None
+    advice = (
         "search the model for what mixes the samples of a batch, such as `view` or `reshape` in place of `transpose`: "
         "samples whose outputs were similar at the start do have similar targets."
     )
@@ -51,5 +54,20 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
         Cause.NOTHING_TO_LEARN,
         f"Shuffling the targets {rise} (threshold {INPUT_USE_NONE:.0%}): the model ignores its inputs. The best trial "
         f"{change(trials.best)}, and the best run from new weights {change(restart.gain)}.",
-        particular=mixing if agree else "",
+        particular=advice if mixes else "",
     )
+
+
+def _mixes_samples(evidence: Evidence) -> bool | None:
+    """Return whether the model mixes the samples of a batch; None if that is not known.
+
+    Samples whose outputs are similar at the initial weights have similar targets in some layer of a model that can
+    learn. In one that mixes the samples, they no longer do in the outputs that the loss receives.
+    """
+    outputs = evidence.get(Outputs)
+    if outputs is None or (outputs.targets_agree or 0.0) < TARGETS_AGREE:
+        return None
+    at_loss = outputs.targets_agree_at_loss
+    if at_loss is None or at_loss < TARGETS_AGREE_BY_CHANCE:
+        return True
+    return False if at_loss >= TARGETS_AGREE else None

@@ -103,8 +103,8 @@ def needs_trials(evidence: Evidence) -> bool:
 def too_large(evidence: Evidence) -> Verdict | None:
     """Return `learning_rate_too_large` if the weights move far without lowering the loss, and shorter steps do better.
 
-    Other evidence than shorter steps is a loss above its start, a loss far above its lowest value, or first steps that
-    raised the loss a lot. The data must not have changed.
+    Shorter steps must lower the loss by twice as much as going on does. Other evidence is a loss above its start, a
+    loss far above its lowest value, or first steps that raised the loss a lot. The data must not have changed.
     """
     updates, level, trials = evidence.get(UpdateStatistics), evidence.get(LossLevel), evidence.get(Trials)
     if updates is None or level is None or trials is None or updates.travelled is None:
@@ -120,7 +120,7 @@ def too_large(evidence: Evidence) -> Verdict | None:
     if not far or share <= too_high:
         return None
     beyond_noise = beyond_noise or share > SHARE_OF_START_RISEN
-    if smaller > GAIN_CLEAR:
+    if smaller > GAIN_CLEAR and smaller >= 2 * trials.own:
         detail = f"shorter steps on a copy lower it by {smaller:.0%} (threshold {GAIN_CLEAR:.0%})"
     elif share > SHARE_OF_START_RISEN:
         detail = f"it is above its start (ratio {share:.3g}, threshold {SHARE_OF_START_RISEN:g})"

@@ -105,6 +105,8 @@ CONSTANT_TOLERANCE = 0.02
 TARGETS_AGREE = 5.0
 """From this number of standard errors on, chance does not explain that similar samples have similar targets: it would
 in one of three million runs."""
+TARGETS_AGREE_BY_CHANCE = 2.0
+"""Up to this number, chance explains it: in one of forty runs it is more."""
 
 # Way to go: the fall of a trial as a share of the whole fall, from the start of the run to the end of that trial.
 

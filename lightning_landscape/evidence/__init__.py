@@ -17,6 +17,7 @@ from lightning_landscape.evidence.curvature import Plane as Plane
 from lightning_landscape.evidence.curvature import Spectrum as Spectrum
 from lightning_landscape.evidence.data import BatchContents as BatchContents
 from lightning_landscape.evidence.data import EntryContents as EntryContents
+from lightning_landscape.evidence.data import LinearFit as LinearFit
 from lightning_landscape.evidence.findings import WEIGHTS as WEIGHTS
 from lightning_landscape.evidence.findings import Finding as Finding
 from lightning_landscape.evidence.finiteness import NotFinite as NotFinite

@@ -1,4 +1,4 @@
-"""Readings of the captured batches: what their entries contain, and in which order their classes come."""
+"""Readings of the captured batches: what their entries contain, and whether their inputs predict their targets."""
 
 from __future__ import annotations
 
@@ -58,3 +58,20 @@ class BatchContents:
     feature_sizes: tuple[float, float] | None = None
     """smallest and largest root mean square of one of its input features that is not always 0; None where there are
     fewer than two"""
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """How well a linear regression on the inputs of the captured batches predicts targets that it has not seen."""
+
+    explained: float
+    """share of the targets' variance that it explains of samples left out; below 0, their mean predicts better"""
+    by_chance: float
+    """the largest such share of 49 fits to targets that were exchanged between the samples"""
+    samples: int
+    """number of samples with different inputs"""
+
+    @property
+    def helps(self) -> bool:
+        """Whether the inputs help to predict the targets, more than chance explains."""
+        return self.explained > max(0.0, self.by_chance)

@@ -62,6 +62,8 @@ class Outputs:
     targets_agree: float | None = None
     """by how many standard errors the targets of samples whose outputs at the initial weights are nearest to each other
     are closer than those of any two samples; None if no target was seen"""
+    targets_agree_at_loss: float | None = None
+    """the same for the outputs next to the loss alone; far less where the layers before mix the samples of a batch"""
     best_constant: BestConstant | None = None
     """None if no loss function was seen whose best constant can be computed"""
     saturated_softmax: float = 0.0

@@ -40,6 +40,8 @@ class ProbeReason(Enum):
     """a later diagnosis of the same plateau; it can wait"""
     UNFINISHED_DIAGNOSIS = auto()
     """a repeated diagnosis that goes on with what the budget of the last one did not cover"""
+    PROBABLE_PLATEAU = auto()
+    """a diagnosis of a loss that has only probably stopped falling; all but the first of the run can wait"""
     FOLLOW_UP = auto()
     """after an alarm, to show the plateau and to try changes"""
     FIRST_LOOK = auto()
@@ -57,7 +59,7 @@ BESIDE = {ProbeReason.FIRST_LOOK: FIRST_LOOK, ProbeReason.REPLAY: REPLAY}
 """gradients that probes may compute for these reasons, beside the budget"""
 
 
-REPEATED = (ProbeReason.REPEATED_DIAGNOSIS, ProbeReason.UNFINISHED_DIAGNOSIS)
+REPEATED = (ProbeReason.REPEATED_DIAGNOSIS, ProbeReason.UNFINISHED_DIAGNOSIS, ProbeReason.PROBABLE_PLATEAU)
 
 
 class Account:
@@ -66,6 +68,7 @@ class Account:
     - The first diagnosis of a run may compute `Effort.gradients`; all diagnoses together may compute twice that.
     - Each later diagnosis, and the probes that follow an alarm, may use half of what is then left; a diagnosis that
       finishes an earlier one may use up to 125 of it in any case.
+    - A later diagnosis of a plateau that may only be noise uses none of it, so that a healthy run pays for one only.
     - Scheduled measurements may compute 1% of the steps taken so far. Diagnoses may also use what is left of it, and
       so may tests whether the loss stands still, which may compute an eighth of a diagnosis, at least 18, and 0.5% of
       the steps in any case.
@@ -93,6 +96,8 @@ class Account:
             return max(0, int(max(for_tests, earned)))
         if not self._diagnoses:
             return first
+        if reason is ProbeReason.PROBABLE_PLATEAU:
+            return max(0, int(min(first, earned)))
         left = total - self._diagnoses
         least = min(left, LEAST_SECOND) if reason is ProbeReason.UNFINISHED_DIAGNOSIS else 0
         return max(0, int(max(left / 2, least, min(first, earned))))

@@ -81,7 +81,12 @@ class PlateauMemory:
         return [*readings] if restarted or self._restart is None else [*readings, self._restart]
 
     def reason(self, reason: ProbeReason) -> ProbeReason:
-        """Return the reason for which probes run, which is to finish the last diagnosis if something of it is left."""
+        """Return the reason for which probes run, which is to finish the last diagnosis if something of it is left.
+
+        A diagnosis that is spread over several checks goes on with the budget with which it began.
+        """
+        if self.underway is not None and reason is ProbeReason.PROBABLE_PLATEAU:
+            return ProbeReason.DIAGNOSIS
         repeated = reason is ProbeReason.REPEATED_DIAGNOSIS
         return ProbeReason.UNFINISHED_DIAGNOSIS if repeated and self._readings else reason
 

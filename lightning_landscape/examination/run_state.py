@@ -60,8 +60,7 @@ class RunState:
         self.scalars: dict[str, float] = {}  # the latest ones of the user's own readings, by name
         self.announced_codes: list[str] = []  # of the messages that are shown once per fit and have been shown
         self.start = FitStart() if start is None else start
-        self.steps = self.step = 0
-        """number of optimizer steps so far, and the loggers' x of the latest one"""
+        self.steps = self.step = 0  # number of optimizer steps so far, and the loggers' x of the latest one
         self.status = "running"  # or "ended", or for example "stopped by KeyError"; a fit that resumes is running again
         self.judged_at: int | None = None  # `steps` at the last diagnosis of this plateau; None before the first
         self.judged_divergence: int | None = None  # first step of the divergence at the last diagnosis
@@ -140,8 +139,9 @@ class RunState:
     @property
     def probe_reason(self) -> ProbeReason:
         """The reason for which probes would run now."""
-        first = ProbeReason.DIAGNOSIS if self.judged_at is None else ProbeReason.REPEATED_DIAGNOSIS
-        return first if self.stalled else ProbeReason.SCHEDULE
+        certain = ProbeReason.DIAGNOSIS if self.judged_at is None else ProbeReason.REPEATED_DIAGNOSIS
+        diagnosis = certain if self.progress.proven or self.asked else ProbeReason.PROBABLE_PLATEAU
+        return diagnosis if self.stalled else ProbeReason.SCHEDULE
 
     def postpone(self) -> None:
         """Leave the present plateau without a verdict until its next diagnosis is due."""

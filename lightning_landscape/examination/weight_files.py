@@ -32,7 +32,8 @@ class StoredPoint(Mapping[str, Tensor]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._names = tuple(self._read())
+        self.shapes: Mapping[str, torch.Size] = {name: weight.shape for name, weight in self._read().items()}
+        """shape of each tensor, for which none of them is read"""
 
     def _read(self) -> dict[str, Tensor]:
         content: dict[str, Tensor] = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
@@ -41,11 +42,14 @@ class StoredPoint(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         return self._read()[name].clone()
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.shapes
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self.shapes)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.shapes)
 
     @property
     def reference(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from lightning_landscape.probes.data import batch_contents as batch_contents
 from lightning_landscape.probes.finiteness import first_not_finite as first_not_finite
 from lightning_landscape.probes.floor import loss_floor as loss_floor
 from lightning_landscape.probes.line import LossLine as LossLine
+from lightning_landscape.probes.linear_fit import linear_fit as linear_fit
 from lightning_landscape.probes.noise import gradient_noise as gradient_noise
 from lightning_landscape.probes.outputs import best_constant as best_constant
 from lightning_landscape.probes.outputs import outputs as outputs
@@ -24,7 +25,7 @@ from lightning_landscape.surface import Probe
 
 EXAMINATION: tuple[Probe, ...] = (
     *(wiring, loss_floor, starting_point, before_and_after, activity, outputs, symmetry, batch_contents, input_use),
-    *(CopyTrials(), HessianExtremes(), Restarts()),
+    *(CopyTrials(), HessianExtremes(), linear_fit, Restarts()),
 )
 """probes of a diagnosis, in ascending order of cost; each runs only while the readings so far leave the cause open"""
 

@@ -33,9 +33,9 @@ def batch_contents(surface: LossSurface) -> BatchContents | None:
         return None
     roles = Roles(()) if surface.pairing is None else surface.pairing.roles()
     by_path = {path: [batch[path] for batch in captured if path in batch] for path in captured[0]}
-    entries = tuple(entry_contents(path, values, target=_is_target(path, roles)) for path, values in by_path.items())
-    classes = next((found for path in by_path if _is_target(path, roles) and (found := _classes(by_path[path]))), [])
-    numbers = next((n for path in by_path if _is_target(path, roles) and (n := _numbers(by_path[path]))), [])
+    entries = tuple(entry_contents(path, values, target=is_target(path, roles)) for path, values in by_path.items())
+    classes = next((found for path in by_path if is_target(path, roles) and (found := classes_of(by_path[path]))), [])
+    numbers = next((n for path in by_path if is_target(path, roles) and (n := _numbers(by_path[path]))), [])
     layer, kind, input_size, feature_sizes = _first_layer(surface)
     return BatchContents(
         batches=len(captured),
@@ -170,11 +170,12 @@ def _equal(one: Mapping[Path, Tensor], other: Mapping[Path, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(values, other[path]) for path, values in one.items())
 
 
-def _is_target(path: Path, roles: Roles) -> bool:
+def is_target(path: Path, roles: Roles) -> bool:
+    """Return whether the entry at this path is a target, or lies in one."""
     return any(path[: len(target)] == target for target in roles.targets)
 
 
-def _classes(batches: Sequence[Tensor]) -> list[Tensor]:
+def classes_of(batches: Sequence[Tensor]) -> list[Tensor]:
     """Return the class of each sample, for each batch; empty unless the entry holds one class for each sample.
 
     A class is a whole number that is not negative, or a row with one 1 and zeros.

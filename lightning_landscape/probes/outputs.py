@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from lightning_landscape.evidence import BestConstant, Outputs, OutputSpread
 from lightning_landscape.functional.constant_prediction import best_constant_loss
@@ -54,7 +55,8 @@ def outputs(surface: LossSurface) -> Outputs | None:
         loss_of_means=now.loss_of_means() if any(map(_nearly_same, spreads)) else None,
         moved=moved,
         same_from=_same_from(now.layers, present),
-        targets_agree=None if start is None else _targets_agree(start),
+        targets_agree=None if start is None else _targets_agree(start.layers, start.targets),
+        targets_agree_at_loss=None if start is None else _targets_agree(_next_to_loss(start), start.targets),
         best_constant=_best_constant(now),
         saturated_softmax=0.0 if softmax_layer is None else now.softmax[softmax_layer],
         softmax_layer=softmax_layer,
@@ -110,13 +112,17 @@ def _same_from(layers: Sequence[LayerOutput], spreads: dict[tuple[str, int], flo
     return first
 
 
-def _targets_agree(start: SeenOutputs) -> float | None:
+def _next_to_loss(seen: SeenOutputs) -> list[LayerOutput]:
+    return [layer for layer in seen.layers if layer.next_to_loss]
+
+
+def _targets_agree(layers: Sequence[LayerOutput], targets: Sequence[Tensor]) -> float | None:
     """Return the largest number of standard errors by which samples with similar outputs have similar targets."""
     agreements = [
         agreement
-        for layer in start.layers
-        for targets in start.targets
-        if (agreement := neighbours_agree(layer.values, targets)) is not None
+        for layer in layers
+        for of_samples in targets
+        if (agreement := neighbours_agree(layer.values, of_samples)) is not None
     ]
     return max(agreements, default=None)
 

@@ -20,6 +20,7 @@ from lightning_landscape.evidence import (
     GradientScale,
     InputUse,
     Line,
+    LinearFit,
     LossFloor,
     LossLevel,
     Measurements,
@@ -178,6 +179,13 @@ NUMBERS: dict[type, tuple[str, tuple[Number, ...]]] = {
                 share=True,
                 below=thresholds.INPUT_USE_NONE,
             ),
+        ),
+    ),
+    LinearFit: (
+        "linear regression on the inputs",
+        (
+            Number("share of the targets explained, of samples left out", lambda r: max(0.0, r.explained), share=True),
+            Number("the same by chance", lambda r: max(0.0, r.by_chance), share=True),
         ),
     ),
     Activity: (

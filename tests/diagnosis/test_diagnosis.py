@@ -22,6 +22,7 @@ from lightning_landscape.evidence import (
     GradientScale,
     InputUse,
     Line,
+    LinearFit,
     LossLevel,
     Outputs,
     Part,
@@ -878,6 +879,13 @@ def test_a_learning_rate_that_is_too_large_is_an_alarm_in_noise_if_shorter_steps
     assert (verdict.cause, verdict.stuck) == (Cause.LEARNING_RATE_TOO_LARGE, stuck)
 
 
+@pytest.mark.parametrize(("own", "too_large"), [(0.09, True), (0.11, False)])
+def test_a_rate_is_not_too_large_if_going_on_does_half_as_well_as_shorter_steps(own, too_large):
+    level = LossLevel(start=2.3, best=2.1, now=2.2)
+    found = cause(USED, level, MOVING, smaller_steps(0.2, own))
+    assert (found is Cause.LEARNING_RATE_TOO_LARGE) is too_large
+
+
 @pytest.mark.parametrize(("now", "expected"), [(0.61, Cause.LEARNING_RATE_TOO_LARGE), (0.59, Cause.SETTLED)])
 def test_much_better_shorter_steps_count_from_60_percent_of_the_start(now, expected):
     level = LossLevel(start=2.3, best=1.0, now=now * 2.3)
@@ -1215,3 +1223,21 @@ def test_where_similar_samples_have_similar_targets_the_model_may_mix_the_sample
     verdict = diagnose(BASE.including(*shown, replace(agreeing, targets_agree=4.9)))
     assert verdict.cause is Cause.NOTHING_TO_LEARN
     assert "mixes the samples" not in verdict.advice
+
+
+@pytest.mark.parametrize(
+    ("readings", "nothing"),
+    [
+        ([], True),
+        ([LinearFit(0.1, by_chance=0.01, samples=128)], False),
+        ([LinearFit(0.01, by_chance=0.02, samples=128)], True),
+        ([LinearFit(-0.1, by_chance=-0.2, samples=128)], True),
+        ([Outputs((), 64, 2.3, targets_agree=9.0, targets_agree_at_loss=5.0)], False),  # nothing is mixed
+        ([Outputs((), 64, 2.3, targets_agree=9.0, targets_agree_at_loss=1.0)], True),
+        ([Outputs((), 64, 2.3, targets_agree=9.0, targets_agree_at_loss=1.0), LinearFit(0.1, 0.01, 128)], True),
+        ([Outputs((), 64, 2.3, targets_agree=9.0, targets_agree_at_loss=3.0), LinearFit(0.1, 0.01, 128)], False),
+    ],
+)
+def test_it_is_not_said_that_there_is_nothing_to_learn_where_the_inputs_are_seen_to_help(readings, nothing):
+    shown = (relative_gain(), NO_BETTER, UNUSED, replace(MOVING, travelled=0.1), *readings)
+    assert (cause(*shown) is Cause.NOTHING_TO_LEARN) is nothing

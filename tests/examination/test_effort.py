@@ -155,6 +155,15 @@ def test_a_diagnosis_that_finishes_an_earlier_one_may_use_enough_for_a_restart(f
     assert account.allowance(ProbeReason.UNFINISHED_DIAGNOSIS, 100) in (0, 1), "what the 100 steps have earned"
 
 
+def test_a_later_diagnosis_of_what_may_be_noise_uses_what_scheduled_measurements_leave_and_else_waits():
+    account = new_account(125)
+    assert account.allowance(ProbeReason.PROBABLE_PLATEAU, 100) == 125, "the first of the run"
+    account.spend(ProbeReason.PROBABLE_PLATEAU, 125)
+    assert not account.can_afford(ProbeReason.PROBABLE_PLATEAU, 1000, 5)
+    assert account.can_afford(ProbeReason.REPEATED_DIAGNOSIS, 1000, 5), "a plateau that is proven by now"
+    assert account.allowance(ProbeReason.PROBABLE_PLATEAU, 100_000) == 125
+
+
 def test_gradients_that_a_diagnosis_does_not_use_are_left_for_the_next():
     account = new_account()
     account.spend(ProbeReason.DIAGNOSIS, 100)

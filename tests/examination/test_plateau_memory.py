@@ -132,3 +132,10 @@ def test_a_diagnosis_waits_until_a_check_covers_its_next_probe(gradients, waits)
     assert not memory.waits(host, 0)
     memory.end(Underway.from_dict(UNDERWAY.to_dict()), [USE], left_out=())
     assert memory.waits(host, gradients) is waits
+
+
+def test_a_diagnosis_under_way_goes_on_with_its_own_budget_though_the_plateau_may_only_be_noise():
+    memory = PlateauMemory()
+    assert memory.reason(ProbeReason.PROBABLE_PLATEAU) is ProbeReason.PROBABLE_PLATEAU
+    memory.underway = UNDERWAY
+    assert memory.reason(ProbeReason.PROBABLE_PLATEAU) is ProbeReason.DIAGNOSIS

@@ -23,6 +23,7 @@ from lightning_landscape.callbacks.views import document_of
 from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.errors import DivergenceWarning
 from lightning_landscape.evidence import Cause, Evidence, InputUse, LossLevel, Trend, Trials, Verdict
+from lightning_landscape.examination.account import ProbeReason
 from lightning_landscape.examination.fit_start import FitStart
 from lightning_landscape.examination.run_state import RunState
 from lightning_landscape.recording.step_buffer import averaged_over_ranks
@@ -289,6 +290,19 @@ def test_a_diagnosis_is_repeated_as_soon_as_the_plateau_is_proven():
     assert not state.stalled
     state.progress.proven = True
     assert state.stalled
+
+
+def test_probes_of_a_plateau_that_may_only_be_noise_have_a_reason_of_their_own_until_it_is_proven_or_asked_about():
+    state = RunState(HORIZON)
+    assert state.probe_reason is ProbeReason.SCHEDULE
+    plateau(state, 400).progress.proven = False
+    assert state.probe_reason is ProbeReason.PROBABLE_PLATEAU
+    state.asked = True
+    assert state.probe_reason is ProbeReason.DIAGNOSIS
+    state.asked, state.progress.proven = False, True
+    assert state.probe_reason is ProbeReason.DIAGNOSIS
+    state.postpone()
+    assert plateau(state, 400).probe_reason is ProbeReason.REPEATED_DIAGNOSIS
 
 
 def test_a_postponed_diagnosis_is_due_again_after_a_tenth_of_the_run():

@@ -10,9 +10,11 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
 from lightning_landscape import LandscapeMonitor
+from lightning_landscape.errors import SurfaceError
 from lightning_landscape.examination.saved_weights import AT_LEAST, allowance, slimmed
 from lightning_landscape.examination.snapshots import Snapshots, weights_of
 from lightning_landscape.examination.weight_files import FOLDER, REFERENCE, StoredPoint, WeightFiles, resolved
+from lightning_landscape.module_surface.weights import Anchor
 from tests.faults.runs import Stuck, fit
 from tests.saving import SaveAt
 
@@ -56,6 +58,21 @@ def test_anchors_beyond_the_memory_lie_in_files_and_have_the_same_values(tmp_pat
     assert values(snapshots) == {"initial": 0.5, "previous": 7.0, "best": 7.0}
     assert files_in(tmp_path) == stored
     assert snapshots.skipped == {}
+
+
+def test_an_anchor_in_a_file_is_compared_with_the_module_without_reading_its_tensors(tmp_path, monkeypatch):
+    snapshots = taken(1, tmp_path)
+    points, reads = snapshots.points(weights_of(module())), []
+    read = StoredPoint.__getitem__
+    monkeypatch.setattr(StoredPoint, "__getitem__", lambda point, name: reads.append(name) or read(point, name))
+    anchor = Anchor("best", points["best"], weights_of(module()))
+    assert reads == []
+    assert float(anchor["weight"][0, 5]) == 7.0
+    assert reads == ["weight"]
+    with pytest.raises(SurfaceError, match=r"has \(1, 1000\) where the module has 'weight' of shape \(1, 3\)"):
+        Anchor("best", points["best"], {"weight": torch.zeros(1, 3)})
+    with pytest.raises(SurfaceError, match="has nothing where the module has 'bias'"):
+        Anchor("best", points["best"], {"bias": torch.zeros(3)})
 
 
 def test_files_of_anchors_that_were_replaced_are_removed_and_all_of_them_at_the_end(tmp_path):

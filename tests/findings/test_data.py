@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape.diagnosis import DETECTORS, diagnose
-from lightning_landscape.diagnosis.findings import data, history, of_divergence
+from lightning_landscape.diagnosis.findings import data, history, linear_model, of_divergence
 from lightning_landscape.evidence import (
     Activity,
     BatchContents,
@@ -20,6 +20,7 @@ from lightning_landscape.evidence import (
     EntryContents,
     Evidence,
     InputUse,
+    LinearFit,
     LossLevel,
     Plateau,
     Restart,
@@ -29,7 +30,7 @@ from lightning_landscape.evidence import (
 )
 from lightning_landscape.probes import batch_contents
 from lightning_landscape.surface import LossSurface, Pairing, Roles, RunContext
-from tests.findings.examples import alarms, example, fit_example, fitted
+from tests.findings.examples import alarms, example, fit_example, fitted, notes
 
 PLATEAU = Plateau(step=120, since=50)
 UNFALLEN, FALLEN = LossLevel(2.3, 2.25, 2.25), LossLevel(2.3, 0.5, 0.5)
@@ -298,3 +299,27 @@ def test_the_batches_of_the_example_are_repeated_and_those_of_the_mended_one_are
     built = example("data.md", "repeated-batches")
     assert weight(data.repeated_batches, contents_of(built["broken"]()[1])) == "note"
     assert weight(data.repeated_batches, contents_of(built["mended"]()[1])) is None
+
+
+# Targets that a linear regression predicts
+
+
+def test_that_a_linear_regression_predicts_the_targets_is_a_note_if_the_model_has_learned_nothing():
+    fit, unused = LinearFit(0.12, by_chance=-0.01, samples=128), InputUse(2.3, 2.3, 0.0, varied=True)
+    found = linear_model.linear_model_predicts(Evidence(PLATEAU, fit, unused, UNFALLEN))
+    assert (found.weight, found.code) == ("note", "LL209 linear-model-predicts")
+    assert "explains 12% of the variance of the targets of samples left out (by chance at most 0%)" in found.sentence
+    used = replace(unused, shuffled=4.6)
+    for readings in ([PLATEAU, fit, used, FALLEN], [fit, unused, UNFALLEN], [PLATEAU, replace(fit, by_chance=0.2)]):
+        assert linear_model.linear_model_predicts(Evidence(*readings)) is None
+
+
+@pytest.mark.slow
+def test_the_run_of_the_docs_is_not_told_that_there_is_nothing_to_learn(without_pictures):
+    broken, mended = (
+        fit_example("data.md", "linear-model-predicts", built, steps=200) for built in ("broken", "mended")
+    )
+    assert broken.verdict.cause is Cause.UNDECIDED
+    assert "[LL209 linear-model-predicts] A linear regression" in notes(broken)
+    assert alarms(mended) == []
+    assert "linear-model-predicts" not in mended.report

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from lightning_landscape.errors import SurfaceError
-from lightning_landscape.module_surface.weights import Weights
+from lightning_landscape.module_surface.weights import Weights, _all_finite
 from lightning_landscape.surface import LARGE_WEIGHTS, LossSurface, RunContext
 
 
@@ -126,3 +128,11 @@ def test_adam_is_tried_on_large_weights_only_if_the_optimizer_has_as_large_a_sta
     here = {"x": torch.empty(size // 4 + 1, device="meta")}
     surface = LossSurface(lambda at: at["x"].sum(), here, run=RunContext(optimizer_bytes=state))
     assert (surface.large, surface.has_room_for_adam) == (large, room)
+
+
+@pytest.mark.parametrize(
+    ("values", "finite"),
+    [([1.0, -2.0], True), ([3e38, 3e38], True), ([1.0, math.nan], False), ([math.inf, -math.inf], False), ([], True)],
+)
+def test_weights_are_finite_though_their_sum_overflows(values, finite):
+    assert _all_finite([torch.zeros(2), torch.tensor(values)]) is finite

@@ -13,6 +13,7 @@ from lightning_landscape.diagnosis.findings import (
     data,
     finiteness,
     history,
+    linear_model,
     log_probabilities,
     midway,
     outputs,
@@ -69,6 +70,7 @@ FINDERS: tuple[Finder, ...] = (
     outputs.collapsed,
     outputs.saturated_softmax,
     outputs.constant_prediction,
+    linear_model.linear_model_predicts,
 )
 """the finders in the order in which they are called: of two findings of equal weight, the first is the verdict"""
 
