@@ -119,6 +119,14 @@ def test_unheld_parameters_explain_a_loss_that_has_fallen_only_to_that_of_a_cons
     assert weight(finders.unheld_parameters, UNHELD, NOTHING, HALF, better) == "note"
 
 
+@pytest.mark.parametrize(
+    ("own", "adam", "found"), [(0.18, 0.88, "evidence"), (0.18, 0.35, "note"), (0.6, 0.88, "note")]
+)
+def test_unheld_parameters_explain_a_plateau_if_adam_with_all_parameters_does_twice_as_well(own, adam, found):
+    gains = {"this optimizer": 0.0, "learning rate x1000": own, "adam": adam}
+    assert weight(finders.unheld_parameters, UNHELD, replace(NOTHING, gains=gains)) == found
+
+
 def test_a_part_that_is_unfrozen_and_not_given_to_the_optimizer_is_a_certain_mistake():
     finding = finders.unheld_parameters(Evidence(replace(UNHELD, unfrozen=("body",))))
     assert (finding.cause, finding.weight) == (Cause.NOT_UPDATING, "certain")

@@ -55,7 +55,7 @@ def unheld_parameters(evidence: Evidence) -> Finding | None:
 
     Target networks and teachers are not held by design, and get no gradient. It explains a plateau only if nothing was
     learned, be it that the loss has not fallen or that it stands where a constant prediction does, and if the run's own
-    optimizer cannot lower it with the parameters that it holds.
+    optimizer cannot lower it with the parameters that it holds, or not half as much as Adam does with all of them.
     """
     held = evidence.get(HeldTensors)
     if held is None or held.replaced or not held.unheld:
@@ -73,7 +73,8 @@ def unheld_parameters(evidence: Evidence) -> Finding | None:
         )
     large = held.unheld_with_gradient > PARAMETERS_UNREACHED
     nothing_learned = not has_fallen(evidence) or not has_learned(evidence)
-    explains = large and on_plateau(evidence) and gains_nothing(evidence) and nothing_learned
+    held_back = gains_nothing(evidence) or _more_with_all(evidence)
+    explains = large and on_plateau(evidence) and held_back and nothing_learned
     sentence = f"No optimizer holds {percent(held.unheld_share)} of the trainable parameters: {names(held.unheld)}."
     return Finding(
         "unheld-parameters",
@@ -83,6 +84,12 @@ def unheld_parameters(evidence: Evidence) -> Finding | None:
         "freeze those that are not to be trained with `requires_grad_(False)`.",
         "evidence" if explains else "note",
     )
+
+
+def _more_with_all(evidence: Evidence) -> bool:
+    """Return whether Adam, which trains all parameters of a copy, gains twice as much as the run's own optimizer."""
+    trials = evidence.get(Trials)
+    return trials is not None and trials.gain("adam") > max(GAIN_CLEAR, 2 * trials.own_at_any_rate)
 
 
 def zero_learning_rate(evidence: Evidence) -> Finding | None:
