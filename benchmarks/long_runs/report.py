@@ -19,7 +19,7 @@ NOTE = """All runs have `LandscapeMonitor()` with default arguments, one core, a
 the share of the run from which on the mistake acts and the loss never falls again by more than 5% of all that it has
 fallen. *Delay* is the share of the run from there to the first alarm. *Price* is the time of the run with the monitor
 over that without it, by the monitor's own account and with the report at the end. *Twin* is this ratio as measured, in
-processor time, against a run on the same batches without a monitor; the two take turns."""
+processor time, against a run on the same batches without a monitor, with which it takes turns."""
 
 
 def percent(step: int, result: Result) -> str:
@@ -62,7 +62,7 @@ def row(result: Result) -> list[str]:
         stretch(result),
         result.error or "; ".join(reported) or "nothing",
         delay(result),
-        f"{1 + result.price:.3f}",
+        f"{1 + result.price:.3f}" if result.ratio is None else "",
         "" if result.ratio is None else f"{result.ratio:.3f}",
     ]
 
