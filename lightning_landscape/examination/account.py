@@ -112,11 +112,11 @@ class Account:
     def slice(self, steps: int) -> int | None:
         """Return the gradients that one check of a diagnosis may compute; None where it is not spread over checks.
 
-        All that was computed until then takes at most a quarter of the gradients of the run itself.
+        All that was computed until then takes at most a sixth of the gradients of the run itself.
         """
         if self.effort is None or not self.effort.sliced:
             return None
-        return max(0, steps // 4 - math.ceil(self.spent))
+        return max(0, steps // 6 - math.ceil(self.spent))
 
     def spend(self, reason: ProbeReason, gradients: float) -> None:
         """Count gradients that probes have computed."""

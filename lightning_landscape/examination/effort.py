@@ -32,7 +32,7 @@ class Effort:
     gradients: int
     """gradients of one batch for the first diagnosis of the run"""
     sliced: bool
-    """whether a diagnosis is spread over several checks, so that at no time more than a quarter as many gradients were
+    """whether a diagnosis is spread over several checks, so that at no time more than a sixth as many gradients were
     computed as there were steps so far"""
     picture_every_n_steps: int
     """steps between two sets of pictures during the run"""

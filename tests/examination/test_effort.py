@@ -291,15 +291,15 @@ def test_follow_up_probes_have_a_budget_of_their_own():
     assert account.spent == 350
 
 
-def test_a_diagnosis_in_slices_uses_a_quarter_of_the_steps_so_far_and_continues_at_the_next_check():
+def test_a_diagnosis_in_slices_uses_a_sixth_of_the_steps_so_far_and_continues_at_the_next_check():
     account = new_account(60, sliced=True)
-    first = spending(account, steps=80)
+    first = spending(account, steps=120)
     assert first.left() == 20
     assert first.waits(30)
     assert not first.waits(61)
     evaluate(first, 20)
     first.charge()
-    assert spending(account, steps=100, budget=first.budget).left() == 5  # a quarter of all steps so far, less 20
+    assert spending(account, steps=150, budget=first.budget).left() == 5  # a sixth of all steps so far, less 20
     assert spending(account, steps=300, budget=first.budget).left() == 40
 
 
