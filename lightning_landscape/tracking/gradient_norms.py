@@ -164,7 +164,7 @@ class GradientNorms:
         if len(state["history"]) != steps or any(len(c) != width for c in (*state["history"], *state["run"])):
             raise ValueError(f"the history must have {steps} columns of {width} norms, as there are steps and groups")
         self.groups = tuple(state["groups"])
-        self.steps = list(state["steps"])
+        self.steps = [int(step) for step in state["steps"]]
         self.history = [_numbers(column) for column in state["history"]]
         self._span = state["span"]
         self._run = [_numbers(column) for column in state["run"]]

@@ -129,14 +129,12 @@ def test_if_probes_replaces_the_default_ones_lines_noise_and_the_plane_of_an_ala
 
 
 def test_a_plane_from_a_users_probe_does_not_replace_the_plane_of_an_alarm():
-    def alarm_after_step_150(evidence):
+    def alarm(evidence):
         plateau = evidence.get(Plateau)
-        if plateau.step < 150:
-            return Verdict(Cause.UNDECIDED, plateau.step, plateau.since, stuck=False, reason="It is early.")
         return Verdict(Cause.POOR_MINIMUM, plateau.step, plateau.since, stuck=True, reason="It is late.")
 
     def run_with_plane(plane):
-        monitor = monitor_with(probes=[*EXAMINATION, *plane], detectors=[alarm_after_step_150])
+        monitor = monitor_with(probes=[*EXAMINATION, *plane], detectors=[alarm])
         warnings_of(lambda: fit(monitor, steps=1000))
         return monitor
 

@@ -101,7 +101,7 @@ class SaveAt(L.Callback):
             trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
 
 
-def monitor_of_run(name, clock=None, callbacks=(), ckpt_path=None, **settings):
+def monitor_of_run(name, clock=None, callbacks=(), ckpt_path=None, steps=STEPS, **settings):
     """Train the run of this name and return its monitor."""
     torch.manual_seed(7)
     module, data = RUNS[name](**settings)
@@ -109,7 +109,7 @@ def monitor_of_run(name, clock=None, callbacks=(), ckpt_path=None, **settings):
     if clock is not None:
         monitor.clock = clock
     trainer = L.Trainer(
-        max_steps=STEPS, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[monitor, *callbacks],
     )  # fmt: skip
     loader = DataLoader(TensorDataset(*data), batch_size=32)
@@ -209,14 +209,15 @@ class RecordDiagnosis(L.Callback):
 
 def test_with_slow_steps_a_diagnosis_is_spread_over_several_checks_and_can_be_resumed_between_two(tmp_path):
     recorder = RecordDiagnosis()
-    spread = monitor_of_run("permuted labels", SlowClock(0.5), [recorder])
+    spread = monitor_of_run("permuted labels", SlowClock(0.5), [recorder], steps=2 * STEPS)
     assert spread._examination.limits.account.effort.sliced
     assert spread.verdict is not None
     stop = next(step for step in recorder.steps if step % EPOCH == 0)
-    straight = monitor_of_run("permuted labels", SlowClock(0.5), [SaveAt(tmp_path, (stop,))])
+    straight = monitor_of_run("permuted labels", SlowClock(0.5), [SaveAt(tmp_path, (stop,))], steps=2 * STEPS)
     states = torch.load(tmp_path / f"{stop}.ckpt", weights_only=True)["callbacks"]
     (state,) = (state for key, state in states.items() if key.startswith("LandscapeMonitor"))
     assert state["examination"]["underway"] is not None
     save = [SaveAt(tmp_path / "again", (stop,))]
-    resumed = monitor_of_run("permuted labels", SlowClock(0.5), save, ckpt_path=tmp_path / f"{stop}.ckpt")
+    ckpt = tmp_path / f"{stop}.ckpt"
+    resumed = monitor_of_run("permuted labels", SlowClock(0.5), save, ckpt, steps=2 * STEPS)
     assert results_of(resumed) == results_of(straight)

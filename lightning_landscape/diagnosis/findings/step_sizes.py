@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lightning_landscape.diagnosis.findings.history import lost_midway
 from lightning_landscape.diagnosis.findings.parts import described
 from lightning_landscape.diagnosis.flatness import gradient_vanishes, is_saturated
 from lightning_landscape.diagnosis.learning import (
@@ -128,6 +129,8 @@ def weights_blown_up(evidence: Evidence) -> Finding | None:
     parts, trials, restart = evidence.get(Parts), evidence.get(Trials), evidence.get(Restart)
     no_better = beats_constant(evidence) is False
     if parts is None or not on_plateau(evidence, parts) or (has_fallen(evidence) and not no_better):
+        return None
+    if lost_midway(evidence) is not None:  # the loss had fallen before the weights grew
         return None
     grown = blown_up(evidence)
     smaller = 0.0 if trials is None else trials.smaller_steps
