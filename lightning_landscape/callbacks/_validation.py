@@ -84,7 +84,7 @@ def _is_no_function(value: object) -> bool:
 
 
 def _takes(count: int, function: Callable[..., object]) -> bool:
-    """Return whether a function can be called with so many positional arguments; True where that cannot be told."""
+    """Return whether a function takes this number of positional arguments; True where its signature is unknown."""
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:

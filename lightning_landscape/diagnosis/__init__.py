@@ -43,6 +43,7 @@ DETECTORS: tuple[Detector, ...] = (
     setup_causes.too_large,
     setup_causes.scheduled_end,
     setup_causes.motionless,
+    setup_causes.gradient_lost,
     setup_causes.balanced,
     data_causes.constant_inputs,
     setup_causes.barely_trained,

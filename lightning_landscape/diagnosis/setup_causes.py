@@ -199,6 +199,28 @@ def motionless(evidence: Evidence) -> Verdict | None:
     )
 
 
+def gradient_lost(evidence: Evidence) -> Verdict | None:
+    """Return `not_updating` if no weight moves and the optimizer gets no gradient, but that of the loss is not zero."""
+    updates, gradient, trials = evidence.get(UpdateStatistics), evidence.get(GradientScale), evidence.get(Trials)
+    if updates is None or trials is None or _held_by_decay(updates):
+        return None
+    without_any = updates.travelled is None and updates.no_grad_share == 1  # `zero_grad` leaves None behind
+    if not without_any and updates.travelled != 0:
+        return None
+    if gradient is not None and gradient.relative > RELATIVE_GRADIENT_NONE:
+        return None
+    if not trials.relative_gradient > RELATIVE_GRADIENT_NONE:
+        return None
+    return verdict_of(
+        evidence,
+        Cause.NOT_UPDATING,
+        "The weights have not moved at all, and the optimizer gets no gradient when it takes its step, although the "
+        f"loss has one (relative gradient {trials.relative_gradient:.2g} on a copy).",
+        particular="call `optimizer.zero_grad()` before `self.manual_backward(loss)`, and not between it and "
+        "`optimizer.step()`; if it is there already, look for what else sets the gradients to zero.",
+    )
+
+
 def large_steps(evidence: Evidence) -> bool:
     """Return whether anything suggests that the steps of the run are or were too large: then a test is worth its price.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 DISTANCE = "distance"
@@ -219,3 +220,17 @@ class Wiring:
         *others, last = self.unseen
         named = f"{', '.join(others)} and {last}" if others else last
         return f"How the parameters and the loss are connected was not checked inside of {named}."
+
+
+def common_module(modules: Iterable[str]) -> str:
+    """Return the innermost module that contains all these, by their qualified names; empty for the whole module.
+
+    >>> common_module(["net.encoder.0", "net.encoder.2"])
+    'net.encoder'
+    """
+    shared: list[str] = []
+    for parts in zip(*(name.split(".") for name in modules), strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return ".".join(shared)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from lightning_landscape.evidence.wiring import GraphCut
+from lightning_landscape.evidence.wiring import GraphCut, common_module
 from lightning_landscape.probes.data_flow import kind, takes_parameter
 from lightning_landscape.trace import Operation, ParameterUse, Trace
 
@@ -97,10 +97,10 @@ class _Flow:
         return tuple(
             GraphCut(
                 operation=key[0],
-                module=_common_parent(modules[key]),
+                module=common_module(modules[key]),
                 parameters=tuple(name for name in self._followed if name in names),
                 share=sum(self._followed[name].size for name in names) / max(1, total),
-                before=key[2] or _common_parent(modules[key]),
+                before=key[2] or common_module(modules[key]),
                 after=key[3],
                 feeds_layers=key[4],
             )
@@ -161,17 +161,3 @@ class _Flow:
         return takes_parameter(self._trace, user) and all(
             value.source == "parameter" or not value.requires_grad for value in others
         )
-
-
-def _common_parent(modules: list[str]) -> str:
-    """Return the innermost module that contains all these, by their qualified names.
-
-    >>> _common_parent(["net.encoder.0", "net.encoder.2"])
-    'net.encoder'
-    """
-    shared: list[str] = []
-    for parts in zip(*(name.split(".") for name in modules), strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return ".".join(shared)

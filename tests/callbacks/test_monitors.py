@@ -459,7 +459,7 @@ def test_a_loss_fn_may_be_an_object_that_is_called_with_module_and_batch():
             return module.training_step(batch, 0)
 
     for loss_fn in (Loss(), Loss().forward):
-        LandscapeMonitor(loss_fn=loss_fn)
+        assert loss_fn in LandscapeMonitor(loss_fn=loss_fn)._examination.given
 
 
 def test_the_path_of_a_checkpoint_that_is_not_written_yet_can_be_an_anchor(tmp_path, monkeypatch):

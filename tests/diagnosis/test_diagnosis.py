@@ -1323,3 +1323,18 @@ def test_where_similar_samples_have_similar_targets_the_model_may_mix_the_sample
 def test_it_is_not_said_that_there_is_nothing_to_learn_where_the_inputs_are_seen_to_help(readings, nothing):
     shown = (relative_gain(), NO_BETTER, UNUSED, replace(MOVING, travelled=0.1), *readings)
     assert (cause(*shown) is Cause.NOTHING_TO_LEARN) is nothing
+
+
+def test_weights_at_rest_whose_gradient_is_gone_at_the_step_are_not_updated_and_the_advice_names_zero_grad():
+    resting = replace(MOVING, travelled=0.0)
+    gone = GradientScale(0.0, 0.0, {"net": 0.0})
+    verdict = diagnose(BASE.including(UNUSED, resting, gone, relative_gain(relative_gradient=2.0, adam=0.9)))
+    assert verdict.cause is Cause.NOT_UPDATING
+    assert "before `self.manual_backward(loss)`" in verdict.advice
+    none = replace(MOVING, travelled=None, update_ratio=None, no_grad_share=1.0)
+    unseen = BASE.including(UNUSED, none, gone, relative_gain(relative_gradient=2.0, adam=0.9))
+    assert diagnose(unseen).cause is Cause.NOT_UPDATING
+    moving = BASE.including(UNUSED, MOVING, gone, relative_gain(relative_gradient=2.0, adam=0.9))
+    assert diagnose(moving).cause is not Cause.NOT_UPDATING
+    flat = BASE.including(UNUSED, resting, gone, relative_gain(relative_gradient=0.0))
+    assert "zero_grad" not in diagnose(flat).advice

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from lightning_landscape.diagnosis.findings.parts import IN_A_LOOP, names, percent
 from lightning_landscape.diagnosis.findings.wiring import in_module, module_in_code, stuck_from_the_start
 from lightning_landscape.diagnosis.proof import stopped_without
 from lightning_landscape.evidence import Cause, Evidence, Finding, GradientScale, Wiring
-from lightning_landscape.evidence.wiring import GraphCut
+from lightning_landscape.evidence.wiring import GraphCut, common_module
 
 DETACHING = ("detach", "detach_", "data")
 """operations that return the same values without their gradient"""
@@ -78,22 +78,12 @@ def _largest(cuts: Sequence[GraphCut]) -> GraphCut | None:
         largest,
         parameters=tuple(dict.fromkeys(name for cut in alike for name in cut.parameters)),
         share=min(1.0, sum(cut.share for cut in alike)),
-        before=largest.before if len({cut.before for cut in alike}) == 1 else _common(cut.before for cut in alike),
+        before=common_module({cut.before for cut in alike}),
     )
 
 
 def _kind_of(cut: GraphCut) -> tuple[str, str, str, bool]:
     return cut.operation, cut.module, cut.after, cut.feeds_layers
-
-
-def _common(modules: Iterable[str]) -> str:
-    """Return the innermost module that contains all these; empty for the whole module."""
-    shared: list[str] = []
-    for parts in zip(*(name.split(".") for name in modules), strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return ".".join(shared)
 
 
 def _parameters(cut: GraphCut) -> str:
