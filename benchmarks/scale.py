@@ -4,15 +4,18 @@
     python -m benchmarks.scale --millions 1 10 --nets mlp --optimizers sgd
     python -m benchmarks.scale --millions 400 --steps 60
 
-Each run has a process of its own. A stuck run has a learning rate that is far too small, so that it is diagnosed. The
-peak is that of the resident memory beyond the bare run, as a multiple of the weights. Time is processor time, which
-other work on the machine changes least, with one thread: threads that wait for each other take processor time as well.
+Each run has a process of its own; the bare and the watched one take turns, so that other work on the machine slows
+both of them. A stuck run has a learning rate that is far too small, so that it is diagnosed. The peak is that of the
+resident memory beyond the bare run, as a multiple of the weights. Time is processor time, with one thread: threads that
+wait for each other take processor time as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +40,8 @@ RATES = {"sgd": 1e-2, "adam": 3e-4}
 STUCK = 1e-7
 """the learning rate of a stuck run, as a share of that of a healthy one"""
 BATCH = 16
+TURN = 10.0
+"""seconds for which one process runs while the other is stopped: many steps, of which few are interrupted"""
 
 
 def for_relus(layer: nn.Module) -> None:
@@ -141,18 +146,30 @@ def train(millions: float, net: str, optimizer: str, *, stuck: bool, watched: bo
     }
 
 
-def in_own_process(**case: Any) -> dict[str, Any]:
-    """Return what `train` returns in a new process.
+def in_turns(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what `train` returns for each case, in processes of which one at a time runs and the others are stopped.
 
     Raises:
-        RuntimeError: if the process fails
+        RuntimeError: if a process fails
     """
-    command = [sys.executable, "-m", "benchmarks.scale", "--case", json.dumps(case)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{case} failed: {done.stderr[-500:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    commands = [[sys.executable, "-m", "benchmarks.scale", "--case", json.dumps(case)] for case in cases]
+    processes = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    while any(process.poll() is None for process in processes):
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+            try:
+                process.wait(TURN)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGSTOP)
+    results = []
+    for process in processes:
+        printed, errors = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"{shlex.join(process.args)} failed: {errors[-500:]}")
+        results.append(json.loads(printed.splitlines()[-1]))
+    return results
 
 
 def main() -> None:
@@ -175,7 +192,8 @@ def main() -> None:
             for optimizer in options.optimizers:
                 for run in options.runs:
                     case = {"millions": millions, "net": net, "optimizer": optimizer, "stuck": run == "stuck"}
-                    bare, watched = (in_own_process(**case, steps=options.steps, watched=w) for w in (False, True))
+                    case |= {"steps": options.steps}
+                    bare, watched = in_turns([case | {"watched": False}, case | {"watched": True}])
                     peak = (watched["peak"] - bare["peak"]) / bare["weights"]
                     ratio = watched["seconds"] / bare["seconds"]
                     left_out = "; ".join(watched["notes"]).removeprefix("left out: ")

@@ -18,7 +18,9 @@ FEWEST_GRADIENTS = 60
 SLOW_BATCH_SECONDS = 0.16
 """seconds for one batch above which a diagnosis is spread over several checks"""
 PICTURE_SECONDS = 60.0
-"""seconds of training between two sets of pictures; drawing one set takes about 0.3 seconds, 0.5% of it"""
+"""least seconds of training between two sets of pictures; drawing a set takes up to a second"""
+LONGEST_PICTURE_GAP = 8
+"""most times `PICTURE_SECONDS` between two sets: in a long run, drawing takes about 0.2% of the time"""
 UNTIMED_BATCH_SECONDS = 1e-3
 """seconds that are assumed for one batch where none could be timed"""
 
@@ -35,7 +37,7 @@ class Effort:
     """whether a diagnosis is spread over several checks, so that at no time more than a sixth as many gradients were
     computed as there were steps so far"""
     picture_every_n_steps: int
-    """steps between two sets of pictures during the run"""
+    """least steps between two sets of pictures during the run"""
 
     @classmethod
     def chosen(cls, setting: str, batch_seconds: float | None) -> Effort:

@@ -8,7 +8,7 @@ from typing import Any
 from lightning_landscape._text import listed
 from lightning_landscape.clock import SYSTEM_CLOCK, Clock
 from lightning_landscape.examination.account import Account, ProbeReason
-from lightning_landscape.examination.effort import SETTINGS, Effort
+from lightning_landscape.examination.effort import LONGEST_PICTURE_GAP, SETTINGS, Effort
 from lightning_landscape.examination.naming import in_words
 from lightning_landscape.examination.spending import Budget, Spending
 from lightning_landscape.examination.stopwatch import Brake, Stopwatch
@@ -59,10 +59,14 @@ class Limits:
             self.account.effort = host.from_first_rank(Effort.chosen(self._setting, batch_seconds))
 
     def may_draw(self, steps: int, *, verdict: bool) -> bool:
-        """Return whether to draw pictures after this many steps: with a verdict, or if the last ones are old enough."""
-        every = 1 if self.account.effort is None else self.account.effort.picture_every_n_steps
-        if not verdict and steps - self._drawn < every:
-            return False
+        """Return whether to draw pictures after this many steps: with a verdict, or if the last ones are old enough.
+
+        Without a verdict the run has to be twice as long as at the last ones, or `LONGEST_PICTURE_GAP` has passed.
+        """
+        if self.account.effort is not None and not verdict:
+            shortest = self.account.effort.picture_every_n_steps
+            if steps - self._drawn < max(shortest, min(self._drawn, LONGEST_PICTURE_GAP * shortest)):
+                return False
         self._drawn = steps
         return True
 

@@ -24,7 +24,9 @@ CHECKPOINTS = 5
 
 
 class StoredPoint(Mapping[str, Tensor]):
-    """A point in a file, of which each tensor is read when it is asked for, so that never all are in memory.
+    """A point in a file that is mapped into memory: each value is read when it is used, and may be dropped again.
+
+    A tensor that is changed in place leaves the file as it is.
 
     Args:
         path: of the file.
@@ -40,7 +42,7 @@ class StoredPoint(Mapping[str, Tensor]):
         return content
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._read()[name].clone()
+        return self._read()[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self.shapes

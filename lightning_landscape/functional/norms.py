@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+BLOCK = 2**18
+"""values of a difference that are in memory at the same time"""
+
 
 def tensor_norms(tensors: Sequence[Tensor]) -> Tensor:
     """Return the Euclidean norm of each tensor, shape (n,), in float32 or better, on the first tensor's device.
@@ -38,6 +41,21 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     5.0
     """
     norm: Tensor = torch.linalg.vector_norm(tensor_norms(tensors))
+    return norm
+
+
+def distance(left: Tensor, right: Tensor) -> Tensor:
+    """Return the Euclidean norm of the difference of two tensors of one shape, 0-dim, in float32 or better.
+
+    The difference is made block by block: a new tensor of the size of a layer takes longer than its values.
+
+    >>> float(distance(torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])))
+    5.0
+    """
+    if _is_sharded(left):
+        return tensor_norms([left - right])[0]
+    blocks = zip(*(torch.split(side.reshape(-1), BLOCK) for side in (left, right)), strict=True)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack([tensor_norms([a - b])[0] for a, b in blocks]))
     return norm
 
 

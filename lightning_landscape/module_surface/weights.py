@@ -148,11 +148,13 @@ class Weights:
         From now on, each evaluation gets its own copy of these.
         """
         for name, original in self.originals.items():
-            expected = 2 * point.get(name, original) if name in doubled else original
-            if not torch.equal(self.copies[name], expected):
+            copy, before = self.copies[name], point.get(name, original) if name in doubled else original
+            if name in doubled:
+                copy.mul_(0.5)  # in place and exact, like the doubling
+            if not torch.equal(copy, before):
                 self.written_by_step.add(name)
-            if name in doubled or name in self.written_by_step:
-                self.copies[name].copy_(original)
+            if before is not original or name in self.written_by_step:
+                copy.copy_(original)
 
     def restore(self) -> None:
         """Point every parameter to its original tensor; a second call does no harm."""

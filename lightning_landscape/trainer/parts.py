@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_landscape.evidence import OptimizerGroup, Part, Parts
-from lightning_landscape.functional.norms import group_names, tensor_norms
+from lightning_landscape.functional.norms import distance, group_names, tensor_norms
 from lightning_landscape.surface import Params
 from lightning_landscape.trainer._compat import local_shard, sharded_as
 from lightning_landscape.trainer.host import Host
@@ -122,7 +122,7 @@ def _differences(named: Mapping[str, nn.Parameter], starts: Params) -> Iterator[
     for name, start in starts.items():
         present = named[name].detach()
         moved = _on_device_of(start, present)
-        norm = float(tensor_norms([present - moved]))
+        norm = float(distance(present, moved))
         if norm == 0.0 and not hasattr(present, "to_local") and not torch.equal(present, moved):
             norm = math.ulp(0.0)  # the squares of tiny differences are rounded to 0
         yield name, norm

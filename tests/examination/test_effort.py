@@ -419,6 +419,16 @@ def test_pictures_during_the_run_are_rarer_where_steps_are_fast():
     assert all(a > b for a, b in itertools.pairwise(every))
 
 
+def test_pictures_are_drawn_with_a_verdict_and_else_when_the_run_is_twice_as_long_up_to_a_longest_gap():
+    limits = Limits("standard", None, limits_schedule=True)
+    limits.account.effort = Effort("standard", 500, sliced=False, picture_every_n_steps=10)
+    drawn = [steps for steps in range(5, 500, 5) if limits.may_draw(steps, verdict=False)]
+    assert drawn == [10, 20, 40, 80, 160, 240, 320, 400, 480]
+    assert limits.may_draw(500, verdict=True)
+    assert not limits.may_draw(575, verdict=False)
+    assert limits.may_draw(580, verdict=False)
+
+
 def test_a_test_of_the_loss_that_is_left_out_names_the_effort_and_lines_that_are_left_out_their_interval():
     limits, host = Limits("standard", None, limits_schedule=True), SimpleNamespace(from_first_rank=lambda value: value)
     limits.account = new_account()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_landscape.functional.norms import global_norm, group_names, inner_product, tensor_norms
+from lightning_landscape.functional.norms import BLOCK, distance, global_norm, group_names, inner_product, tensor_norms
 
 PAIR = torch.tensor([3.0, 4.0])
 
@@ -121,3 +121,16 @@ def test_models_of_any_depth_have_at_most_32_groups_that_separate_first_and_last
 def test_a_limit_below_two_groups_is_refused(limit):
     with pytest.raises(ValueError, match=f"got {limit}"):
         group_names(["a.w"], limit)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 5), (BLOCK,), (2 * BLOCK + 3,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64])
+def test_the_distance_is_the_norm_of_the_difference_however_many_blocks_it_takes(shape, dtype):
+    left, right = torch.randn(2, *shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    expected = tensor_norms([left - right])[0]
+    assert distance(left, right) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_distance_of_tensors_with_another_layout_compares_equal_positions():
+    left = torch.arange(24.0).reshape(2, 3, 2, 2)
+    assert distance(left.contiguous(memory_format=torch.channels_last), left) == 0
