@@ -29,7 +29,7 @@ NO_DETECTORS = "not judged: the monitor has no detectors"
 NO_LOSS = "not judged: no training loss was seen; does `training_step` return the loss?"
 """a note in the report of a run without a loss"""
 FALLEN = 0.1
-"""share of its height by which the loss must have fallen since a verdict for that to be said"""
+"""share of its height by which the loss must have fallen, since a verdict or in all, for that to be said"""
 TOO_SHORT = "too short to judge: the trend of the loss could not be tested yet"
 """a note in the report of a run that ended before the trend of its loss could be tested"""
 
@@ -95,6 +95,8 @@ def headline(steps: int, level: LossLevel | None, verdicts: Sequence[Verdict], n
         sentences.append("The run was too short to judge.")
     elif _not_judged(notes):
         sentences.append("The run was not judged.")
+    elif hardly_fallen := _hardly_fallen(level, verdicts, notes):
+        sentences.append(f"No alarm was raised, but {hardly_fallen}.")
     elif level is not None and not _findings(notes) and all(map(_is_quiet, verdicts)):
         sentences.append("The run is healthy: no alarm was raised.")
     else:
@@ -137,12 +139,21 @@ def closing_line(
     elif reason := _not_judged(notes):
         said = reason
     loss = "" if level is None else f"; the training loss went from {level.began:.4g} to {level.now:.4g}"
+    if hardly_fallen := _hardly_fallen(level, verdicts, notes):
+        loss += f": {hardly_fallen}"
     untrained = [note.partition("] ")[2] for note in notes if is_said_at_once(note)]
     noted = len(_findings(notes)) - len(untrained)
     look = f" {noted} finding{'s' * (noted != 1)} noted: `print(monitor.report)`." if noted else ""
     look = "".join(f" {note}" for note in untrained) + look
     report = "" if written is None else f" Report: {written}"
     return f"lightning_landscape: {said}{loss}.{look}{report}"
+
+
+def _hardly_fallen(level: LossLevel | None, verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
+    """Return how little the loss of a run without a verdict has fallen; empty if it has fallen, or does not count."""
+    if level is None or verdicts or JUDGED_BY_METRIC in notes or level.is_below(level.began, FALLEN):
+        return ""
+    return f"the loss has fallen by less than {FALLEN:.0%}" if level.now < level.began else "the loss has not fallen"
 
 
 def _is_quiet(verdict: Verdict) -> bool:

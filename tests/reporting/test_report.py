@@ -11,13 +11,14 @@ import pytest
 
 from lightning_landscape.diagnosis.findings.parts import UNTRAINED
 from lightning_landscape.evidence import Cause, Divergence, Evidence, Finding, LossLevel, Verdict
-from lightning_landscape.reporting.messages import NO_DETECTORS, NOT_JUDGED, TOO_SHORT, message
+from lightning_landscape.reporting.messages import JUDGED_BY_METRIC, NO_DETECTORS, NOT_JUDGED, TOO_SHORT, message
 from lightning_landscape.reporting.report import Report
 
 LEVEL = LossLevel(start=2.3, best=0.1, now=0.2)
 STUCK = Verdict(Cause.FLAT_REGION, 203, 90, stuck=True, reason="Flat <b>.", advice="He.", evidence=Evidence(LEVEL))
 WATCHED = "10 optimizer steps were watched. The training loss went from 2.3 to 0.2."
 FINE = f"{WATCHED} The run is healthy: no alarm was raised."
+HARDLY_FALLEN = "10 optimizer steps were watched. The training loss went from 2.3 to {}. No alarm was raised,"
 QUIET = {cause: Verdict(cause, 9, 3, stuck=False, reason="r") for cause in Cause}
 
 
@@ -30,6 +31,8 @@ QUIET = {cause: Verdict(cause, 9, 3, stuck=False, reason="r") for cause in Cause
         (10, LEVEL, [QUIET[Cause.SCHEDULED_END]], FINE),
         # The report does not call these runs healthy, since their verdict or their loss does not show it.
         (10, LEVEL, [QUIET[Cause.UNDECIDED]], f"{WATCHED} No alarm was raised."),
+        (10, LossLevel(2.3, 2.2, 2.2), [], f"{HARDLY_FALLEN.format(2.2)} but the loss has fallen by less than 10%."),
+        (10, LossLevel(2.3, 2.2, 2.4), [], f"{HARDLY_FALLEN.format(2.4)} but the loss has not fallen."),
         (2, None, [], "2 optimizer steps were watched. No alarm was raised."),
         (10, LEVEL, [STUCK], f"{WATCHED} 1 alarm was raised."),
         (10, LEVEL, [STUCK, QUIET[Cause.SETTLED], STUCK], f"{WATCHED} 2 alarms were raised."),
@@ -64,6 +67,16 @@ def test_a_loss_that_falls_without_end_stays_the_last_word_although_the_loss_has
     report = Report(800, replace(level, now=-170.0), [verdict])
     assert "from step 3: the loss falls without end" in report.line()
     assert report.splitlines()[0].endswith("No alarm was raised.")
+
+
+def test_the_closing_line_of_a_run_whose_loss_stands_at_its_start_says_so_unless_a_declared_metric_counts():
+    standing = LossLevel(2.3, 2.2, 2.29)
+    line = Report(300, standing, [], []).line()
+    assert line == (
+        "lightning_landscape: no alarm in 300 steps; the training loss went from 2.3 to 2.29: the loss has fallen by "
+        "less than 10%."
+    )
+    assert "less than" not in Report(300, standing, [], [JUDGED_BY_METRIC]).line()
 
 
 def test_the_closing_line_names_the_last_verdict():
