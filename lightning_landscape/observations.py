@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,24 @@ BOUNDS = {
     "Softsign": (-1.0, 1.0),
 }
 """classes of activation layers whose units can saturate, with the lowest and highest output"""
+
+
+FEWEST_BATCHES, ENOUGH_SAMPLES, MOST_BATCHES = 2, 64, 8
+"""batches whose outputs are seen: so many that they have this many samples, within limits"""
+
+
+def batches_seen(batches: int, batch_samples: float | None) -> int:
+    """Return of how many batches the outputs are seen.
+
+    >>> [batches_seen(16, samples) for samples in (1, 16, 512, None)]
+    [8, 4, 2, 2]
+
+    Args:
+        batches: number of batches that there are.
+        batch_samples: number of samples of one batch; 0 or None where unknown.
+    """
+    needed = math.ceil(ENOUGH_SAMPLES / batch_samples) if batch_samples else FEWEST_BATCHES
+    return min(batches, max(FEWEST_BATCHES, min(MOST_BATCHES, needed)))
 
 
 @dataclass(frozen=True)

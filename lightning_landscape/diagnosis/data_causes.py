@@ -6,10 +6,17 @@ from lightning_landscape._text import percent
 from lightning_landscape.diagnosis.advice import change
 from lightning_landscape.diagnosis.findings.parts import zero_gradient
 from lightning_landscape.diagnosis.learning import falls_by_inputs, has_learned
-from lightning_landscape.diagnosis.thresholds import GAIN_CLEAR, INPUT_USE_NONE, TARGETS_AGREE, TARGETS_AGREE_BY_CHANCE
+from lightning_landscape.diagnosis.thresholds import (
+    GAIN_CLEAR,
+    INPUT_USE_NONE,
+    SAMPLES_TO_LEARN_FROM,
+    TARGETS_AGREE,
+    TARGETS_AGREE_BY_CHANCE,
+)
 from lightning_landscape.diagnosis.verdicts import verdict_of
 from lightning_landscape.evidence import (
     CAUSES,
+    BatchContents,
     Cause,
     Evidence,
     InputUse,
@@ -34,12 +41,13 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
 
     That restart must use Adam, which needs the fewest steps. If similar samples have similar targets nevertheless, the
     model itself may mix the samples of a batch. Nothing is said where it does not, and where a linear regression
-    predicts the targets from the inputs: then there is something to learn, which these few steps have not found.
+    predicts the targets from the inputs: then there is something to learn, which these few steps have not found. Nor is
+    anything said after runs on few samples.
     """
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
     if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired:
         return None
-    if restart.adam_gain is None:
+    if restart.adam_gain is None or 0 < _targets_of(trials, evidence) < SAMPLES_TO_LEARN_FROM:
         return None
     if use.share >= INPUT_USE_NONE or falls_by_inputs(evidence) or trials.best > GAIN_CLEAR:
         return None
@@ -62,6 +70,13 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
         f"{change(trials.best)}, and the best run from new weights {change(restart.gain)}.{why}",
         particular=advice if mixes or untouched is not None else "",
     )
+
+
+def _targets_of(trials: Trials, evidence: Evidence) -> float:
+    """Return how many targets the trials learned from: of a sequence each token may be one; 0 if that is unknown."""
+    contents = evidence.get(BatchContents)
+    targets = 0 if contents is None else max((each.values for each in contents.entries if each.target), default=0)
+    return max(trials.samples, targets / contents.batches * trials.batches if contents is not None else 0)
 
 
 def _mixes_samples(evidence: Evidence) -> bool | None:

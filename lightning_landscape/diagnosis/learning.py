@@ -82,12 +82,16 @@ def has_learned(evidence: Evidence) -> bool:
 def beats_constant(evidence: Evidence) -> bool | None:
     """Return whether the predictions are better than the best one that ignores the inputs.
 
-    None if it was not measured, or if that constant leaves nothing to predict. It is fitted to the few samples on which
-    both are compared, so it is a little better there than elsewhere.
+    None if it was not measured, if that constant leaves nothing to predict, or if the samples are too few to tell: two
+    standard errors may hide that the predictions are clearly better, by a tenth.
     """
     outputs = evidence.get(Outputs)
     best = None if outputs is None else outputs.best_constant
-    return None if best is None or best.constant <= 0 else best.loss < (1 - CONSTANT_TOLERANCE) * best.constant
+    if best is None or best.constant <= 0:
+        return None
+    better = (1 - CONSTANT_TOLERANCE) * best.constant - best.loss
+    hidden = better + 2 * best.error > (1 - SHARE_OF_START_HIGH) * best.constant
+    return None if better <= 0 and hidden else better > 0
 
 
 def has_fallen(evidence: Evidence) -> bool:

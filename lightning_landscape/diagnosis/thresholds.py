@@ -100,6 +100,9 @@ CURVATURE_RATIO_NEGATIVE = 0.01
 INPUT_USE_NONE = 0.02
 """Below this rise, the model does not use its inputs."""
 
+SAMPLES_TO_LEARN_FROM = 64
+"""Fewer samples are learned by heart within a trial, which then shows nothing about other samples."""
+
 CONSTANT_TOLERANCE = 0.02
 """A loss above the best constant's, less this share, is no better than a constant."""
 

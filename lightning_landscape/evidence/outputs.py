@@ -32,13 +32,17 @@ class BestConstant:
     loss: float
     """present value of the loss function"""
     constant: float
-    """its value for the best constant: the class shares, the mean of the targets, or their median"""
+    """about its value on all data for the best constant: the class shares, the mean of the targets, or their median"""
+    error: float = 0.0
+    """standard error of the difference of the two, since these samples are few"""
+    fitted: bool = True
+    """False where the samples are too few to show the class shares, and equal probabilities stand for them"""
 
     @property
     def prediction(self) -> str:
         """The best constant in words."""
         if self.function == "cross_entropy":
-            return "the class shares"
+            return "the class shares" if self.fitted else "equal probabilities of all classes"
         return "the median of the targets" if self.function == "l1_loss" else "the mean of the targets"
 
 

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
+class ConstantLoss(NamedTuple):
+    """The loss of a prediction beside that of the best constant one."""
+
+    loss: float
+    constant: float
+    """about that of the best constant on all data"""
+    error: float
+    """standard error of the difference of the two, as far as it comes from the choice of the samples"""
+    fitted: bool
+    """False where equal probabilities stand for the class shares"""
+
+
 def best_constant_loss(
     function: Callable[..., Tensor], prediction: Tensor, target: Tensor, settings: Mapping[str, Any]
-) -> tuple[float, float] | None:
-    """Return the loss of a prediction, and that of the best constant one for the same targets.
+) -> ConstantLoss | None:
+    """Return the loss of a prediction, and about that of the best constant one on all data.
 
     The best constant is found for cross-entropy (the class shares), the squared and the absolute error (mean and median
     over the samples, for each unit) and binary cross-entropy (the mean). None for other losses, for shapes that
-    broadcast, for fewer samples than 8, and where a loss is not finite.
+    broadcast, for fewer samples than 8, and where a loss is not finite. Where there are fewer than two targets for each
+    class, equal probabilities stand for the class shares.
+
+    A constant that is fitted to few samples is better on these than on all data. Therefore an error is returned times
+    n / (n - 1), as for a variance, and an entropy of k classes with (k - 1) / (2 n) added [Miller55]_.
+
+    .. [Miller55] Note on the bias of information estimates, Information Theory in Psychology, 1955.
 
     >>> target = torch.tensor([0.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 2.0])
-    >>> best_constant_loss(torch.nn.functional.mse_loss, torch.full((8,), 3.0), target, {})
-    (5.0, 1.0)
+    >>> found = best_constant_loss(torch.nn.functional.mse_loss, torch.full((8,), 3.0), target, {})
+    >>> found.loss, round(found.constant, 3), round(found.error, 3)
+    (5.0, 1.143, 1.512)
 
     Args:
         function: the loss function, one of `torch.nn.functional`.
@@ -42,7 +61,12 @@ def best_constant_loss(
     with torch.no_grad():
         loss = float(function(prediction, target, **settings))
         best = float(function(constant.expand_as(prediction), target, **settings))
-    return (loss, best) if math.isfinite(loss) and math.isfinite(best) else None
+        single = {**settings, "reduction": "none"}
+        better = function(constant.expand_as(prediction), target, **single) - function(prediction, target, **single)
+        error = float(better.reshape(len(better), -1).mean(1).std()) / math.sqrt(len(better))
+    best = _on_all_data(function, best, prediction, target, settings)
+    fitted = function is not functional.cross_entropy or _show_shares(_class_counts(prediction, target, settings))
+    return ConstantLoss(loss, best, error, fitted) if all(map(math.isfinite, (loss, best, error))) else None
 
 
 MIN_SAMPLES = 8
@@ -50,16 +74,40 @@ MIN_SAMPLES = 8
 Settings = Mapping[str, Any]
 
 
+def _on_all_data(
+    function: Callable[..., Tensor], best: float, prediction: Tensor, target: Tensor, settings: Settings
+) -> float:
+    """Return about what the best constant loses on all data, where it loses `best` on the samples it is fitted to."""
+    if function in (functional.mse_loss, functional.l1_loss):
+        return best * len(target) / (len(target) - 1)
+    if function is functional.cross_entropy:
+        counts = _class_counts(prediction, target, settings)
+        return best + (int(counts.count_nonzero()) - 1) / (2 * float(counts.sum())) if _show_shares(counts) else best
+    units_with_both = float((target.amin(0) < target.amax(0)).float().mean())
+    return best + units_with_both / (2 * len(target))
+
+
+def _class_counts(prediction: Tensor, target: Tensor, settings: Settings) -> Tensor:
+    """Return how many targets belong to each class, shape (classes,); a target may be a probability of each class."""
+    classes = prediction.shape[1]
+    if target.is_floating_point():
+        return target.movedim(1, -1).reshape(-1, classes).sum(0)
+    counted = target[target != settings.get("ignore_index", -100)]
+    return torch.bincount(counted.flatten(), minlength=classes).float()
+
+
+def _show_shares(counts: Tensor) -> bool:
+    """Return whether there are enough targets to show the shares of the classes."""
+    return bool(counts.sum() >= 2 * len(counts))
+
+
 def _class_shares(prediction: Tensor, target: Tensor, settings: Settings) -> Tensor | None:
     """Return the logarithms of the class shares, in the shape of one prediction."""
     if prediction.ndim < 2:
         return None
-    classes = prediction.shape[1]
-    if target.is_floating_point():
-        counts = target.movedim(1, -1).reshape(-1, classes).sum(0)
-    else:
-        counted = target[target != settings.get("ignore_index", -100)]
-        counts = torch.bincount(counted.flatten(), minlength=classes).float()
+    classes, counts = prediction.shape[1], _class_counts(prediction, target, settings)
+    if not _show_shares(counts):
+        return torch.zeros(1, *prediction.shape[1:], device=prediction.device)
     if settings.get("weight") is not None:
         counts = counts * settings["weight"]
     smoothing = float(settings.get("label_smoothing", 0.0))

@@ -13,11 +13,9 @@ from torch.nn import functional
 from lightning_landscape.module_surface.attention import saturated_share
 from lightning_landscape.module_surface.mean_loss import MeanLoss
 from lightning_landscape.module_surface.operations import Followed, Operation, followed_operations, tensors_in
-from lightning_landscape.observations import LayerOutput, LossCall, SeenOutputs
+from lightning_landscape.observations import LayerOutput, LossCall, SeenOutputs, batches_seen
 from lightning_landscape.surface import Params
 
-BATCHES = 2
-"""number of batches that are evaluated"""
 MAX_SAMPLES, MAX_UNITS = 64, 1024
 """largest numbers of samples of a batch, and of units of each sample, that are kept of an output"""
 MAX_ENTRIES = 16
@@ -54,7 +52,8 @@ LOSSES = {
 def see_outputs(measured: MeanLoss, point: Params) -> SeenOutputs:
     """Return what one evaluation of the first batches at `point` shows of the outputs."""
     seen: list[_Batch] = []
-    few = replace(measured, batches=measured.batches[:BATCHES])
+    batches = measured.batches[: batches_seen(len(measured.batches), measured.batches[0].samples)]
+    few = replace(measured, batches=batches)
     watching = _Watching(few, seen)
     with followed_operations(few.evaluator, watching.watch, watching.finish, {}):
         loss = float(few.value(point))

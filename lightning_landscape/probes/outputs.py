@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_landscape.evidence import BestConstant, Outputs, OutputSpread
 from lightning_landscape.functional.constant_prediction import best_constant_loss
 from lightning_landscape.functional.samples import deviation, neighbours_agree, spread
-from lightning_landscape.observations import LayerOutput, SeenOutputs
+from lightning_landscape.observations import LayerOutput, SeenOutputs, batches_seen
 from lightning_landscape.probes.evaluation import norm
 from lightning_landscape.surface import LossSurface, Params, costs
 
@@ -23,11 +23,18 @@ MAX_SPREADS = 8
 """largest number of layers next to the loss in the reading"""
 
 
-@costs(lambda surface: 0.0 if surface.run.outputs is None else float(min(2, surface.batches)))
+def _cost(surface: LossSurface, evaluations: int) -> float:
+    """Return the cost of this many evaluations of the batches whose outputs are seen, in gradients of one batch."""
+    if surface.run.outputs is None:
+        return 0.0
+    return evaluations * batches_seen(surface.batches, surface.run.batch_samples) / 3
+
+
+@costs(lambda surface: _cost(surface, 3))
 def outputs(surface: LossSurface) -> Outputs | None:
     """Return how far outputs differ between samples, the loss of the best constant, and the share of saturated softmax.
 
-    The loss of the first two batches is evaluated at the present and at the initial weights, and once more with the
+    The loss of the first batches is evaluated at the present and at the initial weights, and once more with the
     mean outputs if the outputs are nearly the same. None where no layer with weights was seen next to the loss.
     """
     if surface.run.outputs is None:
@@ -64,7 +71,7 @@ def outputs(surface: LossSurface) -> Outputs | None:
     )
 
 
-@costs(lambda surface: 0.0 if surface.run.outputs is None else 1.0)
+@costs(lambda surface: _cost(surface, 1))
 def best_constant(surface: LossSurface) -> BestConstant | None:
     """Return the loss of the best constant prediction; None if no loss function was seen that has one."""
     return None if surface.run.outputs is None else _best_constant(surface.run.outputs(surface.here))

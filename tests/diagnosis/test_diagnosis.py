@@ -9,16 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_landscape.diagnosis import DETECTORS, diagnose, needs_more_evidence
-from lightning_landscape.diagnosis.learning import has_learned
+from lightning_landscape.diagnosis.learning import beats_constant, has_learned
 from lightning_landscape.evidence import (
     CAUSES,
     Activity,
+    BatchContents,
     BeforeAndAfter,
     BestConstant,
     Cause,
     Curvature,
     Descent,
     Divergence,
+    EntryContents,
     Evidence,
     GradientScale,
     HeldTensors,
@@ -688,6 +690,29 @@ def test_there_is_nothing_to_learn_if_neither_the_run_nor_a_restart_uses_the_inp
     for missing in range(3):
         kept = tried[:missing] + tried[missing + 1 :]
         assert cause(*kept) is Cause.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("samples", "targets", "found"),
+    [(63, 63, Cause.UNDECIDED), (64, 64, Cause.NOTHING_TO_LEARN), (8, 512, Cause.NOTHING_TO_LEARN)],
+    ids=["too few", "enough", "a target for each token"],
+)
+def test_trials_on_few_targets_do_not_show_that_there_is_nothing_to_learn(samples, targets, found):
+    contents = BatchContents(
+        4, (EntryContents("1", target=True, size=1.0, mean_size=0.0, spread=1.0, values=targets // 2),)
+    )
+    trials = replace(relative_gain(), samples=samples, batches=8)
+    assert cause(UNUSED, trials, NO_BETTER, contents) is found
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "learned"),
+    [(2.1, 0.5, True), (2.3, 0.01, False), (2.3, 0.2, None), (3.0, 0.2, False)],
+    ids=["better", "no better", "too few samples to tell", "clearly worse"],
+)
+def test_predictions_are_no_better_than_a_constant_only_if_the_samples_are_enough_to_tell(loss, error, learned):
+    best = BestConstant("cross_entropy", loss, constant=2.3, error=error)
+    assert beats_constant(Evidence(Outputs((), 64, loss, best_constant=best))) is learned
 
 
 def test_a_verdict_says_what_was_tried_the_best_first_apart_from_its_reason():

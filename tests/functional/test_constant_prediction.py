@@ -13,16 +13,16 @@ NUMBERS = torch.randn(16, 2, generator=GENERATOR)
 
 def test_cross_entropy_of_the_class_shares_is_their_entropy():
     shares = torch.tensor([4, 3, 1]) / 8
-    loss, best = best_constant_loss(functional.cross_entropy, torch.zeros(8, 3), LABELS, {})
+    loss, best, *_ = best_constant_loss(functional.cross_entropy, torch.zeros(8, 3), LABELS, {})
     assert loss == pytest.approx(torch.tensor(3.0).log().item())
-    assert best == pytest.approx(-(shares * shares.log()).sum().item())
+    assert best == pytest.approx(-(shares * shares.log()).sum().item() + 2 / 16)  # Miller's correction for 3 classes
 
 
 @pytest.mark.parametrize(
     "settings", [{"label_smoothing": 0.2}, {"weight": torch.tensor([1.0, 3.0, 0.5])}, {"ignore_index": 2}]
 )
 def test_no_constant_is_better_than_the_class_shares(settings):
-    _, best = best_constant_loss(functional.cross_entropy, torch.zeros(8, 3), LABELS, settings)
+    _, best, *_ = best_constant_loss(functional.cross_entropy, torch.zeros(8, 3), LABELS, settings)
     logits = torch.zeros(3, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=100)
 
@@ -33,7 +33,9 @@ def test_no_constant_is_better_than_the_class_shares(settings):
         return loss
 
     optimizer.step(closure)
-    assert best == pytest.approx(closure().item(), abs=1e-4)
+    classes = 1 if "ignore_index" in settings else 2
+    samples = 7 if "ignore_index" in settings else 8
+    assert best - classes / (2 * samples) == pytest.approx(closure().item(), abs=1e-4)
 
 
 def test_cross_entropy_per_pixel_and_with_probabilities_as_targets():
@@ -41,32 +43,32 @@ def test_cross_entropy_per_pixel_and_with_probabilities_as_targets():
     of_pixels = best_constant_loss(functional.cross_entropy, torch.zeros(8, 3, 2, 2), pixels, {})
     of_shares = best_constant_loss(functional.cross_entropy, torch.zeros(8, 3), functional.one_hot(LABELS).float(), {})
     of_labels = best_constant_loss(functional.cross_entropy, torch.zeros(8, 3), LABELS, {})
-    assert of_pixels == pytest.approx(of_labels)
     assert of_shares == pytest.approx(of_labels)
+    assert of_pixels[1] == pytest.approx(of_labels[1] - 2 / 16 + 2 / 64)  # four times as many targets
 
 
 def test_squared_error_of_the_means_is_the_variance():
-    _, best = best_constant_loss(functional.mse_loss, torch.zeros(16, 2), NUMBERS, {"reduction": "sum"})
-    assert best == pytest.approx(NUMBERS.var(0, correction=0).mean().item(), rel=1e-5)
+    _, best, *_ = best_constant_loss(functional.mse_loss, torch.zeros(16, 2), NUMBERS, {"reduction": "sum"})
+    assert best == pytest.approx(NUMBERS.var(0, correction=1).mean().item(), rel=1e-5)
 
 
 def test_absolute_error_of_the_medians():
-    _, best = best_constant_loss(functional.l1_loss, torch.zeros(16, 2), NUMBERS, {})
-    assert best == pytest.approx((NUMBERS - NUMBERS.median(0).values).abs().mean().item())
+    _, best, *_ = best_constant_loss(functional.l1_loss, torch.zeros(16, 2), NUMBERS, {})
+    assert best == pytest.approx((NUMBERS - NUMBERS.median(0).values).abs().mean().item() * 16 / 15)
 
 
 def test_binary_cross_entropy_of_the_share_is_its_entropy():
     target = torch.tensor([1.0] * 6 + [0.0] * 2)
     entropy = -(0.75 * torch.tensor(0.75).log() + 0.25 * torch.tensor(0.25).log()).item()
     for function in (functional.binary_cross_entropy_with_logits, functional.binary_cross_entropy):
-        assert best_constant_loss(function, torch.full((8,), 0.5), target, {})[1] == pytest.approx(entropy)
+        assert best_constant_loss(function, torch.full((8,), 0.5), target, {})[1] == pytest.approx(entropy + 1 / 16)
 
 
 def test_weighted_positives():
     target, weight = torch.tensor([1.0] * 2 + [0.0] * 6), torch.tensor(3.0)
     function = functional.binary_cross_entropy_with_logits
-    _, best = best_constant_loss(function, torch.zeros(8), target, {"pos_weight": weight})
-    assert best == pytest.approx(function(torch.zeros(8), target, pos_weight=weight).item())  # 2 · 3 equals 6
+    _, best, *_ = best_constant_loss(function, torch.zeros(8), target, {"pos_weight": weight})
+    assert best == pytest.approx(function(torch.zeros(8), target, pos_weight=weight).item() + 1 / 16)  # 2 · 3 is 6
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,28 @@ def test_weighted_positives():
 )
 def test_where_no_constant_can_be_compared_there_is_none(function, prediction, target):
     assert best_constant_loss(function, prediction, target, {}) is None
+
+
+@pytest.mark.parametrize("samples", [8, 16, 64])
+def test_the_constant_is_on_average_as_good_as_on_all_data_however_few_samples_there_are(samples):
+    generator, means = torch.Generator().manual_seed(1), []
+    for _ in range(400):
+        labels = torch.randint(0, 4, (samples,), generator=generator)
+        _, best, *_ = best_constant_loss(functional.cross_entropy, torch.zeros(samples, 4), labels, {})
+        means.append(best)
+    assert sum(means) / len(means) == pytest.approx(torch.tensor(4.0).log().item(), rel=0.05)
+
+
+def test_of_more_classes_than_targets_show_equal_probabilities_are_the_constant():
+    found = best_constant_loss(functional.cross_entropy, torch.zeros(8, 5), LABELS, {})
+    assert found.constant == found.loss == pytest.approx(torch.tensor(5.0).log().item())
+    assert not found.fitted
+    assert best_constant_loss(functional.cross_entropy, torch.zeros(8, 4), LABELS, {}).fitted
+
+
+def test_the_error_is_that_of_the_difference_which_samples_that_are_harder_for_both_do_not_raise():
+    target = torch.tensor([0.0, 0.0, 0.0, 0.0, 8.0, 8.0, 8.0, 8.0])
+    constant = best_constant_loss(functional.mse_loss, torch.full((8,), 4.0), target, {})
+    other = best_constant_loss(functional.mse_loss, torch.full((8,), 5.0), target, {})
+    assert constant.error == 0
+    assert other.error == pytest.approx(torch.tensor([9.0] * 4 + [-7.0] * 4).std().item() / 8**0.5)

@@ -229,8 +229,8 @@ def constant_prediction(evidence: Evidence) -> Finding | None:
         return None
     how_well, use = "better" if best.constant < best.loss / 2 else "as well", evidence.get(InputUse)
     advice = (
-        f"Watch `F.{best.function}` against that of a constant prediction, which is a little higher on all data than "
-        "on these few: only a loss below it shows that the model uses its inputs."
+        f"Watch `F.{best.function}` against that of a constant prediction: only a loss below it shows that the model "
+        "uses its inputs."
     )
     if use is not None and use.unpaired:
         advice = (
@@ -241,8 +241,9 @@ def constant_prediction(evidence: Evidence) -> Finding | None:
     return Finding(
         "constant-prediction",
         Cause.UNDECIDED,
-        f"A prediction that ignores the inputs would do {how_well}: {best.prediction} as the prediction for each of "
-        f"{outputs.samples} samples gives a {best.function} of {best.constant:.4g}; the model has {best.loss:.4g}.",
+        f"A prediction that ignores the inputs would do {how_well}: {best.prediction} as the prediction for every "
+        f"sample gives a {best.function} of about {best.constant:.4g}; on {outputs.samples} samples the model has "
+        f"{best.loss:.4g}.",
         advice,
         "note",
     )
