@@ -229,8 +229,8 @@ def constant_prediction(evidence: Evidence) -> Finding | None:
         return None
     how_well, use = "better" if best.constant < best.loss / 2 else "as well", evidence.get(InputUse)
     advice = (
-        f"Watch `F.{best.function}` against that of a constant prediction: only a loss below it shows that the model "
-        "uses its inputs."
+        "look at some samples as `training_step` gets them, each input beside its target. Only a "
+        f"`F.{best.function}` below {best.constant:.4g} shows that the model uses its inputs."
     )
     if use is not None and use.unpaired:
         advice = (
