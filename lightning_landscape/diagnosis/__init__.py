@@ -37,6 +37,7 @@ DETECTORS: tuple[Detector, ...] = (
     by_finding,
     growing_loss.uphill,
     growing_loss.falls_without_end,
+    growing_loss.falls_otherwise,
     restarts.smaller_rate_better,
     setup_causes.dead,
     setup_causes.not_updating,

@@ -1,4 +1,4 @@
-"""Detectors for a loss that grows or falls without bound, or grows although the gradient points down."""
+"""Detectors for a loss that grows or falls without bound, or otherwise than the same batches show."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ from lightning_landscape._text import percent
 from lightning_landscape.diagnosis.findings import of_divergence
 from lightning_landscape.diagnosis.findings.loss_sign import CHECK_THE_SIGN, no_lowest_loss
 from lightning_landscape.diagnosis.learning import share_of_start
-from lightning_landscape.diagnosis.thresholds import GAIN_WAY_DOWN
+from lightning_landscape.diagnosis.thresholds import FALL_IN_STANDARD_DEVIATIONS, GAIN_WAY_DOWN
 from lightning_landscape.diagnosis.verdicts import verdict_of
-from lightning_landscape.evidence import BeforeAndAfter, Cause, Divergence, Evidence, Trend, Trials, Verdict
+from lightning_landscape.evidence import (
+    BeforeAndAfter,
+    Cause,
+    Divergence,
+    Evidence,
+    LossLevel,
+    StartingPoint,
+    Trend,
+    Trials,
+    Verdict,
+)
 
 WATCH_WHAT_COUNTS = (
-    "where the targets come from the network itself, as in Q-learning, this loss says little: watch what counts, as in "
+    "where the targets come from the network itself, as in Q-learning, or actions are drawn from it, this loss says "
+    "little: watch what counts, as in "
     '`LandscapeMonitor(monitor="reward", mode="max")`.'
 )
 
@@ -45,6 +56,26 @@ def falls_without_end(evidence: Evidence) -> Verdict | None:
     """
     finding = no_lowest_loss(evidence)
     return None if finding is None else verdict_of(evidence, Cause.UNDECIDED, "", stuck=False, finding=finding)
+
+
+def falls_otherwise(evidence: Evidence) -> Verdict | None:
+    """Return `undecided` without alarm if the loss has fallen in training, but the initial weights do better now.
+
+    They are compared with the present ones on the same batches. Such a loss depends on more than the weights and the
+    batch: on actions that a policy draws, on a baseline, or on targets that the network makes itself.
+    """
+    level, start = evidence.get(LossLevel), evidence.get(StartingPoint)
+    if level is None or start is None or level.spread is None:
+        return None
+    clear = FALL_IN_STANDARD_DEVIATIONS * level.spread
+    if level.start - level.now <= clear or start.now - start.loss <= clear:
+        return None
+    reason = (
+        f"In training the loss fell from {level.start:.4g} to {level.now:.4g}. But on the latest batches the initial "
+        f"weights have a loss of {start.loss:.4g}, and the present ones one of {start.now:.4g}. So it depends on more "
+        "than the weights and the batch."
+    )
+    return verdict_of(evidence, Cause.UNDECIDED, reason, stuck=False, particular=WATCH_WHAT_COUNTS)
 
 
 def uphill(evidence: Evidence) -> Verdict | None:

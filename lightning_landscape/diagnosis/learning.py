@@ -69,13 +69,15 @@ def floor_of(evidence: Evidence) -> float:
 def has_learned(evidence: Evidence) -> bool:
     """Return whether the model uses its inputs or, if that was not measured, whether the loss is below its start.
 
-    It has not learned if a prediction that ignores the inputs would do as well.
+    It has not learned if a prediction that ignores the inputs would do as well. Where there are no targets, a fall that
+    is clear against the spread of single batches is enough as well, since a constant may be added to such a loss.
     """
     use, share = evidence.get(InputUse), share_of_start(evidence)
     if share > SHARE_OF_START_RISEN or beats_constant(evidence) is False:
         return False
     if use is None or use.unpaired:
-        return began_before(evidence) or share <= high_share_of_start(evidence)
+        clear = use is not None and _clear_fall(evidence) is not None
+        return clear or began_before(evidence) or share <= high_share_of_start(evidence)
     return use.share >= INPUT_USE_NONE
 
 

@@ -662,6 +662,23 @@ def test_undecided_asks_for_more_batches_in_noise_and_for_more_effort_where_some
     assert "accumulate_grad_batches" not in diagnose(BASE).advice
 
 
+@pytest.mark.parametrize(("spread", "judged"), [(0.2, False), (0.5, True)], ids=["clear", "within the spread"])
+def test_a_loss_that_fell_although_the_initial_weights_do_better_now_is_no_judge(spread, judged):
+    level = LossLevel(start=1.0, best=0.2, now=0.2, spread=spread)
+    better_before = StartingPoint(loss=0.3, now=1.1)
+    verdict = diagnose(BASE.including(level, better_before, *TESTED))
+    assert verdict.stuck is judged
+    assert ("depends on more than the weights and the batch" in verdict.reason) is not judged
+    assert ('monitor="reward"' in verdict.advice) is not judged
+
+
+@pytest.mark.parametrize(("spread", "stuck"), [(0.1, False), (0.5, True)], ids=["clear", "within the spread"])
+def test_a_loss_without_targets_that_has_clearly_fallen_has_learned_whatever_is_added_to_it(spread, stuck):
+    shifted = LossLevel(start=6.5, best=5.7, now=5.7, spread=spread)  # the fall is only 12% of the height
+    noisy = replace(UNPAIRED, loss=5.7, shuffled=5.7)
+    assert diagnose(BASE.including(shifted, noisy, StartingPoint(6.3, 5.7))).stuck is stuck
+
+
 def test_a_loss_of_the_inputs_alone_that_a_constant_prediction_reaches_has_not_settled():
     still = replace(UNPAIRED, loss=1.0, shuffled=1.0)
     assert cause_when_tested(LEARNED, still) is Cause.SETTLED
