@@ -70,6 +70,8 @@ class Operation:
     class_sums: tuple[float, float] | None = None
     """for an `nll_loss`, medians over the samples of two sums over the classes: of the exponentials of its first
     argument, 1 for log-probabilities, and of that argument itself, 1 for probabilities; None for any other operation"""
+    probabilities: bool = False
+    """for a cross-entropy, whether its logits are not below 0 and add up to 1 for each sample"""
     commonest: tuple[float, float] | None = None
     """for an attention with a mask of its keys, the shares of the commonest token among the positions that it leaves,
     and among those that it hides; None for any other operation, and where the tokens are not known"""

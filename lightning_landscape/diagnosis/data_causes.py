@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lightning_landscape._text import percent
 from lightning_landscape.diagnosis.advice import change
 from lightning_landscape.diagnosis.findings.parts import zero_gradient
@@ -47,7 +49,7 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
     use, restart, trials = evidence.get(InputUse), evidence.get(Restart), evidence.get(Trials)
     if use is None or restart is None or trials is None or has_learned(evidence) or use.unpaired:
         return None
-    if restart.adam_gain is None or 0 < _targets_of(trials, evidence) < SAMPLES_TO_LEARN_FROM:
+    if restart.adam_gain is None or _targets_of(trials, evidence) < SAMPLES_TO_LEARN_FROM:
         return None
     if use.share >= INPUT_USE_NONE or falls_by_inputs(evidence) or trials.best > GAIN_CLEAR:
         return None
@@ -73,10 +75,17 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
 
 
 def _targets_of(trials: Trials, evidence: Evidence) -> float:
-    """Return how many targets the trials learned from: of a sequence each token may be one; 0 if that is unknown."""
+    """Return how many targets the trials learned from: of a sequence each token may be one; inf if that is unknown.
+
+    Of targets that are mostly 0, such as those of a rare class, twice those count that are not.
+    """
     contents = evidence.get(BatchContents)
-    targets = 0 if contents is None else max((each.values for each in contents.entries if each.target), default=0)
-    return max(trials.samples, targets / contents.batches * trials.batches if contents is not None else 0)
+    targets = [] if contents is None else [entry for entry in contents.entries if entry.target]
+    if contents is None or not targets:
+        return trials.samples or math.inf
+    most = max(targets, key=lambda entry: entry.values)
+    not_zero = (most.mean_size / most.size) ** 2 if most.size else 0.0  # the share of ones among zeros and ones
+    return max(trials.samples, most.values / contents.batches * trials.batches) * min(1.0, 2 * not_zero)
 
 
 def _mixes_samples(evidence: Evidence) -> bool | None:

@@ -45,7 +45,7 @@ def smaller_rate_better(evidence: Evidence) -> Verdict | None:
     gain, others = restart.smaller_rate_gain, max(going_on(evidence), restart.own_gain or 0.0)
     before, fallen = evidence.get(BeforeAndAfter), restart.smaller_rate.fallen
     data_changed = before is not None and before.start is not None and before.best > before.start
-    if data_changed or (fallen is not None and fallen < GAIN_CLEAR):
+    if data_changed or (fallen is not None and fallen < GAIN_CLEAR) or not restart.smaller_rate.beyond_chance:
         return None
     if gain - others < GAIN_OF_RESTART_AFTER_LEARNING or way_to_go(evidence, gain) < WAY_TO_GO_SMALL:
         return None
@@ -92,7 +92,8 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     saddle at which the curvature shows no way down. Before learning, the present weights must not be as good a
     place to begin. After learning, the difference must be a visible part of what there is to gain. A run that is only
     slow is overtaken by Adam as well, but not by its own optimizer at its own rate; so the plateau must be proven, or
-    the run's own optimizer must do better by far.
+    the run's own optimizer must do better by far. The gain must be more than two of its standard errors: where few
+    samples make the loss, such as those of a rare class, a few batches show little.
     """
     restart, trials, curvature = evidence.get(Restart), evidence.get(Trials), evidence.get(Curvature)
     if restart is None or trials is None or evidence.get(LossLevel) is None:
@@ -101,6 +102,8 @@ def elsewhere_better(evidence: Evidence) -> Verdict | None:
     least_gain = GAIN_OF_RESTART_AFTER_LEARNING if learned else GAIN_OF_RESTART
     advantage = restart.gain - (going_on(evidence) if learned else 0.0)
     if advantage < least_gain or (not learned and _found_from_here(trials, restart)):
+        return None
+    if restart.best is not None and not restart.best.beyond_chance:
         return None
     by_far = (restart.own_gain or 0.0) - going_on(evidence) >= GAIN_OF_RESTART_IN_NOISE
     if learned and (too_early(evidence) or way_to_go(evidence, restart.gain) < WAY_TO_GO_SMALL):

@@ -48,6 +48,8 @@ from lightning_landscape.evidence.readings import LossLevel as LossLevel
 from lightning_landscape.evidence.readings import Plateau as Plateau
 from lightning_landscape.evidence.readings import UpdateStatistics as UpdateStatistics
 from lightning_landscape.evidence.readings_log import ReadingsLog as ReadingsLog
+from lightning_landscape.evidence.restarts import Restart as Restart
+from lightning_landscape.evidence.restarts import RestartedRun as RestartedRun
 from lightning_landscape.evidence.run_path import RunPath as RunPath
 from lightning_landscape.evidence.same_batches import SameBatches as SameBatches
 from lightning_landscape.evidence.schedule import Schedule as Schedule
@@ -60,8 +62,6 @@ from lightning_landscape.evidence.serialization import to_builtins as to_builtin
 from lightning_landscape.evidence.trend import Trend as Trend
 from lightning_landscape.evidence.trials import Alternatives as Alternatives
 from lightning_landscape.evidence.trials import InputUse as InputUse
-from lightning_landscape.evidence.trials import Restart as Restart
-from lightning_landscape.evidence.trials import RestartedRun as RestartedRun
 from lightning_landscape.evidence.trials import StartingPoint as StartingPoint
 from lightning_landscape.evidence.trials import Symmetry as Symmetry
 from lightning_landscape.evidence.trials import Trials as Trials

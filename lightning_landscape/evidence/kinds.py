@@ -19,6 +19,7 @@ from lightning_landscape.evidence import (
     parts,
     players,
     readings,
+    restarts,
     schedule,
     trend,
     trials,
@@ -28,7 +29,7 @@ from lightning_landscape.evidence.serialization import from_builtins, refilled
 
 MODULES = (
     *(before, comparison, curvature, data, finiteness, measurements, metric, outputs),
-    *(parts, players, readings, schedule, trend, trials, wiring),
+    *(parts, players, readings, restarts, schedule, trend, trials, wiring),
 )
 """the modules of the reading classes"""
 OURS: Mapping[str, type] = {

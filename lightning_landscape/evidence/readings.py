@@ -59,8 +59,14 @@ class LossLevel:
 
     @property
     def began(self) -> float:
-        """The loss that is said to be the one at the start: that of the first batch, else the mean of the first 10."""
-        return self.start if self.first is None or not math.isfinite(self.first) else self.first
+        """The loss that is said to be the one at the start: that of the first batch, else the mean of the first 10.
+
+        It is that mean as well where the first batch differs from it by no more than single batches do.
+        """
+        if self.first is None or not math.isfinite(self.first):
+            return self.start
+        usual = self.start_spread is not None and abs(self.first - self.start) <= 3 * self.start_spread
+        return self.start if usual else self.first
 
     @property
     def share_of_start(self) -> float:

@@ -15,7 +15,8 @@ class SquashedTwice:
     """A prediction that passes through softmax or sigmoid before a loss that applies the same function itself."""
 
     function: str
-    """the function before the loss: "softmax", "log_softmax" or "sigmoid" """
+    """the function before the loss: "softmax", "log_softmax" or "sigmoid"; empty for a softmax that is written by hand,
+    of which only the numbers tell"""
     loss: str
     """the loss function: "cross_entropy", "log_softmax" or "binary_cross_entropy_with_logits" """
     module: str
@@ -71,6 +72,8 @@ class NotLogProbabilities:
     """sum of the exponentials over the classes, the median over the samples"""
     probabilities: bool
     """whether the numbers are probabilities, whose logarithm was forgotten; else they are logits"""
+    over_samples: bool = False
+    """whether a `log_softmax` has made them that normalises over the samples of the batch and not over the classes"""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def best_constant_loss(
     class, equal probabilities stand for the class shares.
 
     A constant that is fitted to few samples is better on these than on all data. Therefore an error is returned times
-    n / (n - 1), as for a variance, and an entropy of k classes with (k - 1) / (2 n) added [Miller55]_.
+    n / (n - 1), as for a variance, and an entropy of k classes with (k - 1) / (2 n) added [Miller55]_; but no more than
+    equal probabilities have.
 
     .. [Miller55] Note on the bias of information estimates, Information Theory in Psychology, 1955.
 
@@ -82,7 +83,10 @@ def _on_all_data(
         return best * len(target) / (len(target) - 1)
     if function is functional.cross_entropy:
         counts = _class_counts(prediction, target, settings)
-        return best + (int(counts.count_nonzero()) - 1) / (2 * float(counts.sum())) if _show_shares(counts) else best
+        if not _show_shares(counts):
+            return best
+        equal = float(function(torch.zeros_like(prediction), target, **settings))
+        return min(equal, best + (int(counts.count_nonzero()) - 1) / (2 * float(counts.sum())))
     units_with_both = float((target.amin(0) < target.amax(0)).float().mean())
     return best + units_with_both / (2 * len(target))
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from lightning_landscape.trace import LOGIT_LOSSES
 
+ROUNDING = 1e-3
+"""largest difference from 1 of a sum of probabilities, which half precision rounds"""
+
 
 def zero_logits(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float | None:
     """Return the share of logits that are zero on every sample; None if this is no cross-entropy of samples."""
@@ -26,3 +29,12 @@ def class_sums(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> t
         return None
     classes = values.detach().double().movedim(min(1, values.ndim - 1), -1)
     return float(classes.exp().sum(-1).median()), float(classes.sum(-1).median())
+
+
+def are_probabilities(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Return whether a cross-entropy gets numbers that are not below 0 and add up to 1 for each of several samples."""
+    logits = args[0] if args else kwargs.get("input")
+    if name != "cross_entropy" or not isinstance(logits, Tensor) or logits.ndim < 2 or min(logits.shape[:2]) < 2:
+        return False
+    values = logits.detach().double()
+    return bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < ROUNDING).all())

@@ -75,13 +75,32 @@ def _lowest_values(operation: Operation) -> Tensor | None:
     target = operation.argument(1, "target")
     binary = isinstance(target, Tensor) and bool(((target == 0) | (target == 1)).all())
     classes = isinstance(target, Tensor) and not target.is_floating_point()
-    smoothed = bool(operation.keywords.get("label_smoothing"))
-    at_zero = (
-        operation.name in NEVER_BELOW_ZERO
-        or (operation.name == "cross_entropy" and classes and not smoothed)
-        or (operation.name in BINARY_LOSSES and binary)
-    )
-    return torch.zeros_like(output) if at_zero and output.is_floating_point() else None
+    at_zero = operation.name in NEVER_BELOW_ZERO or (operation.name in BINARY_LOSSES and binary)
+    if not output.is_floating_point():
+        return None
+    if operation.name == "cross_entropy" and classes:
+        return _lowest_of_classes(operation, target)
+    return torch.zeros_like(output) if at_zero else None
+
+
+def _lowest_of_classes(operation: Operation, target: Tensor) -> Tensor | None:
+    """Return the lowest cross-entropy of these classes: 0, or with label smoothing the entropy of the smoothed targets.
+
+    None where classes have weights, or single losses are added up, with label smoothing.
+    """
+    smoothing, logits = float(operation.keywords.get("label_smoothing") or 0.0), operation.argument(0, "input")
+    if not smoothing:
+        return torch.zeros_like(operation.output)
+    weighted = operation.argument(2, "weight") is not None or operation.keywords.get("reduction", "mean") == "sum"
+    if weighted or not isinstance(logits, Tensor) or logits.ndim < 1:
+        return None
+    classes = logits.shape[min(1, logits.ndim - 1)]
+    wrong = smoothing / classes
+    right = 1 - (classes - 1) * wrong
+    lowest = torch.full_like(operation.output, -right * math.log(right) - (classes - 1) * wrong * math.log(wrong))
+    if lowest.shape == target.shape:
+        lowest[target == operation.keywords.get("ignore_index", -100)] = 0.0
+    return lowest
 
 
 @dataclass

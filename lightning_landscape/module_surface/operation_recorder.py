@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lightning_landscape.module_surface.entries import children
-from lightning_landscape.module_surface.loss_inputs import class_sums, zero_logits
+from lightning_landscape.module_surface.loss_inputs import are_probabilities, class_sums, zero_logits
 from lightning_landscape.module_surface.token_masks import TokenMasks
 from lightning_landscape.trace import (
     DIFFERENCES,
@@ -97,7 +97,7 @@ class OperationRecorder(TorchFunctionMode):
                 plain["exported"] = how
         zero, sums = zero_logits(name, args, kwargs), class_sums(name, args, kwargs)
         commonest = self._token_masks.commonest(name, args, kwargs)
-        taken, about = tuple(arguments), (sample, zero, sums, commonest)
+        taken, about = tuple(arguments), (sample, zero, sums, are_probabilities(name, args, kwargs), commonest)
         self.operations.append(Operation(name, self._stack[-1], taken, results, grad_enabled, plain, *about))
         return result
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,22 +35,32 @@ class Judge:
         self.cost = self.cost_on(surface)
         """the cost of evaluating one point, in gradients of one batch"""
         self._before = self._on_halves(surface.here)
-        self._heights = tuple(map(surface.height, self._before))
+        self._heights = tuple(surface.height(_mean(losses)) for losses in self._before)
 
     @staticmethod
     def cost_on(surface: LossSurface) -> float:
         """Return the cost of evaluating one point, in gradients of one batch."""
         return surface.held_out_cost(1)
 
-    def gains(self, point: Params) -> tuple[float, float]:
-        """Return the gains of a point on the half that chooses where to stop, and on the other half."""
-        choosing, judging = map(relative_gain, self._before, self._on_halves(point), self._heights)
-        return choosing, judging
+    def gains(self, point: Params) -> tuple[float, float, float]:
+        """Return the gains of a point on the half that chooses where to stop and on the other, and the latter's error.
 
-    def _on_halves(self, point: Params) -> tuple[float, float]:
+        It is a standard error, from the differences of single batches; 0 for a single batch.
+        """
+        halves = self._on_halves(point)
+        choosing, judging = map(relative_gain, map(_mean, self._before), map(_mean, halves), self._heights)
+        falls = [before - after for before, after in zip(self._before[1], halves[1], strict=True)]
+        known = len(falls) > 1 and all(map(math.isfinite, falls)) and self._heights[1]
+        error = statistics.stdev(falls) / math.sqrt(len(falls)) / self._heights[1] if known else 0.0
+        return choosing, judging, error
+
+    def _on_halves(self, point: Params) -> tuple[list[float], list[float]]:
         values = [loss_value(loss, point) for loss in self.losses]
-        choosing, judging = values[0::2], values[1::2] or values
-        return sum(choosing) / len(choosing), sum(judging) / len(judging)
+        return values[0::2], values[1::2] or values
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 @dataclass
@@ -64,7 +75,7 @@ class Course:
         point: the weights after these, on the CPU; empty before the first part, and where nothing can be kept.
         began: the loss at its start, on the first batch.
         fallen: gain over that, on the same batch.
-        stops: numbers of steps, with the gains there on the two halves of the held-out batches.
+        stops: numbers of steps, with what `Judge.gains` returns there.
     """
 
     kind: str
@@ -74,7 +85,7 @@ class Course:
     point: dict[str, Tensor] = field(default_factory=dict)
     began: float = 0.0
     fallen: float = 0.0
-    stops: list[tuple[int, float, float]] = field(default_factory=list)
+    stops: list[tuple[int, float, float, float]] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -83,8 +94,8 @@ class Course:
 
     def result(self) -> RestartedRun:
         """Return where the run is stopped, and its gain there."""
-        step, _, gain = max(self.stops, key=lambda stop: stop[1])
-        return RestartedRun(gain, self.steps, step, self.fallen)
+        step, _, gain, error = max(self.stops, key=lambda stop: stop[1])
+        return RestartedRun(gain, self.steps, step, self.fallen, error=error)
 
     def advance(
         self,
@@ -143,7 +154,8 @@ class Course:
         """Return the run from what `to_dict` returned; None if it has other weights than `here`."""
         if data["point"].keys() != here.keys():
             return None
-        stops = [(int(step), float(choosing), float(judging)) for step, choosing, judging in data["stops"]]
+        # Version 0.1 wrote no error.
+        stops = [(int(stop[0]), float(stop[1]), float(stop[2]), float([*stop, 0.0][3])) for stop in data["stops"]]
         return cls(**{**data, "stops": stops})
 
 

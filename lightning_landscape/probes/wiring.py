@@ -57,11 +57,14 @@ def squashed_twice(trace: Trace) -> tuple[SquashedTwice, ...]:
     for loss in _losses(trace, "cross_entropy", "log_softmax", "binary_cross_entropy_with_logits", "logsigmoid"):
         function = origin(trace, first_argument(loss))
         of_classes = loss.name in ("cross_entropy", "log_softmax")
+        classes = _size(trace, loss, _class_dim(trace, loss)) if of_classes else 0
+        if kind(function) != "softmax" and loss.probabilities:
+            found.append(SquashedTwice("", loss.name, loss.module, classes))
+            continue
         if kind(function) not in ("softmax", "sigmoid", *(("log_softmax",) if of_classes else ())):
             continue
         if loss.name == "log_softmax" == kind(function):
             continue
-        classes = _size(trace, loss, _class_dim(trace, loss)) if of_classes else 0
         if function is not None and classes != 1:
             found.append(SquashedTwice(kind(function), loss.name, function.module, classes))
     return tuple(found)
@@ -101,9 +104,10 @@ def not_log_probabilities(trace: Trace) -> tuple[NotLogProbabilities, ...]:
     for loss in _losses(trace, "nll_loss"):
         if loss.class_sums is None or abs(loss.class_sums[0] - 1) <= _ONE:
             continue
-        made_by = kind(origin(trace, first_argument(loss)))
-        probabilities = abs(loss.class_sums[1] - 1) <= _ONE and made_by == "softmax"
-        found.append(NotLogProbabilities(loss.module, loss.class_sums[0], probabilities))
+        function = origin(trace, first_argument(loss))
+        probabilities = abs(loss.class_sums[1] - 1) <= _ONE and kind(function) == "softmax"
+        over_samples = function is not None and kind(function) == "log_softmax" and _class_dim(trace, function) == 0
+        found.append(NotLogProbabilities(loss.module, loss.class_sums[0], probabilities, over_samples))
     return tuple(found)
 
 

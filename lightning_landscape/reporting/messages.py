@@ -150,10 +150,10 @@ def closing_line(
 
 
 def _hardly_fallen(level: LossLevel | None, verdicts: Sequence[Verdict], notes: Sequence[str]) -> str:
-    """Return how little the loss of a run without a verdict has fallen; empty if it has fallen, or does not count."""
+    """Return that the loss of a run without a verdict has not clearly fallen; empty if it has, or does not count."""
     if level is None or verdicts or JUDGED_BY_METRIC in notes or level.is_below(level.began, FALLEN):
         return ""
-    return f"the loss has fallen by less than {FALLEN:.0%}" if level.now < level.began else "the loss has not fallen"
+    return "the loss has not clearly fallen"
 
 
 def _is_quiet(verdict: Verdict) -> bool:

@@ -79,6 +79,21 @@ def test_softmax_before_cross_entropy_is_certain_and_gives_the_floor():
     assert "`self.net[1]`" in finding.sentence
 
 
+def test_a_softmax_written_by_hand_is_told_by_its_numbers():
+    finding = found(finders.squashed_twice, squashed=(replace(SOFTMAX, function=""),))
+    assert (finding.code, finding.weight) == ("LL202 squashed-twice", "certain")
+    assert "gets numbers that are not below 0 and add up to 1 for each sample" in finding.sentence
+    assert "cannot fall below 1.46" in finding.sentence
+
+
+def test_a_log_softmax_over_the_samples_is_named():
+    found_here = NotLogProbabilities("", 0.16, probabilities=False, over_samples=True)
+    finding = found(not_log_probabilities, not_log_probabilities=(found_here,))
+    assert "normalises over the samples of the batch (`dim=0`)" in finding.sentence
+    assert "falls without end" not in finding.sentence
+    assert "`F.log_softmax(output, dim=1)`" in finding.advice
+
+
 def test_what_nll_loss_gets_in_place_of_log_probabilities_decides_the_advice():
     logits, probabilities = (
         NotLogProbabilities(where, mass, probabilities=mass < 10) for where, mass in [("", 13.0), ("net", 4.3)]

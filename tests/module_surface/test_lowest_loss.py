@@ -42,6 +42,16 @@ def test_smoothed_labels_leave_their_entropy():
     assert found == pytest.approx(-0.8 * math.log(0.8) - 0.2 * math.log(0.1), rel=1e-2)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_smoothed_labels_leave_their_entropy_however_far_off_the_outputs_are(reduction):
+    far_off = nn.Linear(4, 3)
+    nn.init.constant_(far_off.bias, 50.0)
+    nn.init.normal_(far_off.weight, std=100.0)
+    smoothed = {"label_smoothing": 0.3, "reduction": reduction}
+    found = lowest(lambda out, x, y: functional.cross_entropy(out, y, **smoothed).mean(), net=far_off)
+    assert found == pytest.approx(-0.8 * math.log(0.8) - 0.2 * math.log(0.1), rel=1e-4)
+
+
 def test_outputs_that_begin_tiny_get_to_targets_that_are_not():
     layers = {"net": nn.Linear(4, 1, bias=False)}
     nn.init.constant_(layers["net"].weight, 1e-6)

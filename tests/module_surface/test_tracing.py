@@ -154,6 +154,15 @@ def by_difference(module, inputs, numbers):
     return ((module.net(inputs) - numbers.squeeze(1)) ** 2).mean()
 
 
+def softmax_by_hand(module, inputs, labels):
+    weights = module.net(inputs).exp()
+    return F.cross_entropy(weights / weights.sum(1, keepdim=True), labels)
+
+
+def log_softmax_over_samples(module, inputs, labels):
+    return F.nll_loss(F.log_softmax(module.net(inputs), dim=0), labels)
+
+
 def made_in_step(module, inputs, labels):
     return F.cross_entropy(module.net(nn.Linear(6, 6)(inputs)), labels)
 
@@ -180,6 +189,8 @@ def through_item(module, inputs, labels):
     ("step", "parts", "expected"),
     [
         (squashed, {}, {"squashed-twice": "certain"}),
+        (softmax_by_hand, {}, {"squashed-twice": "certain"}),
+        (log_softmax_over_samples, {}, {"not-log-probabilities": "certain"}),
         (sigmoid_before_cross_entropy, {}, {"squashed-twice": "certain"}),
         (softmax_before_binary_cross_entropy, {}, {"squashed-twice": "certain"}),
         (logits_as_log_probabilities, {}, {"not-log-probabilities": "certain"}),

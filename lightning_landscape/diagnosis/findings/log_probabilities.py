@@ -19,6 +19,12 @@ def not_log_probabilities(evidence: Evidence) -> Finding | None:
             "hardly count, and the loss lies between -1 and 0."
         )
         advice = "use `log_softmax` in place of `softmax`, or give `F.cross_entropy` the output of the last layer."
+    elif found.over_samples:
+        what = (
+            f"`log_softmax` normalises over the samples of the batch (`dim=0`) and not over the classes, so `nll_loss`"
+            f"{where} gets numbers whose exponentials add up to {found.mass:.2g} for each sample, and not to 1."
+        )
+        advice = "`F.log_softmax(output, dim=1)`, or `F.cross_entropy(output, target)` in place of both functions."
     else:
         what = (
             f"`nll_loss`{where} expects log-probabilities, whose exponentials add up to 1 for each sample; here they "

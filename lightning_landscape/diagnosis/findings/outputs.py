@@ -227,10 +227,10 @@ def constant_prediction(evidence: Evidence) -> Finding | None:
     best = None if outputs is None else outputs.best_constant
     if plateau is None or outputs is None or best is None or beats_constant(evidence) is not False:
         return None
-    how_well, use = "better" if best.constant < best.loss / 2 else "as well", evidence.get(InputUse)
+    how_well, use = "better" if best.constant < best.loss / 2 else "about as well", evidence.get(InputUse)
     advice = (
         "look at some samples as `training_step` gets them, each input beside its target. Only a "
-        f"`F.{best.function}` below {best.constant:.4g} shows that the model uses its inputs."
+        f"`F.{best.function}` clearly below {best.constant:.4g} shows that the model uses its inputs."
     )
     if use is not None and use.unpaired:
         advice = (

@@ -45,13 +45,18 @@ def squashed_twice(evidence: Evidence) -> Finding | None:
     else:
         floor = f"the loss of a positive sample cannot fall below {squash.floor:.2f}, and that of a negative below 0.69"
         reading = "logits.sigmoid()"
+    applied = f"`{squash.function}`{where} is applied before `{squash.loss}`, which expects logits of any size."
+    if not squash.function:
+        applied = (
+            f"`{squash.loss}`{where} expects logits of any size, but gets numbers that are not below 0 and add up to 1 "
+            "for each sample: something before it makes probabilities of them, as softmax does."
+        )
     return Finding(
         "squashed-twice",
         Cause.FLAT_REGION,
-        f"`{squash.function}`{where} is applied before `{squash.loss}`, which expects logits of any size. They now lie "
-        f"between 0 and 1, so {floor}.",
-        f"remove this {squash.function}, and give the loss the logits themselves: `loss = F.{_public(squash.loss)}"
-        f"(logits, target)`. Use `{reading}` only where you read probabilities.",
+        f"{applied} They now lie between 0 and 1, so {floor}.",
+        f"remove this {squash.function or 'step'}, and give the loss the logits themselves: "
+        f"`loss = F.{_public(squash.loss)}(logits, target)`. Use `{reading}` only where you read probabilities.",
         "certain",
     )
 
