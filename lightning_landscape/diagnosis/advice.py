@@ -97,11 +97,15 @@ def advice(cause: Cause, evidence: Evidence, finding: Finding | None = None, par
         return _for_settled(evidence, particular)
     if not CAUSES[cause].step_size_may_help:
         return particular or CAUSES[cause].advice
-    own = max(0.0, gains(evidence).get("this optimizer", 0.0))
+    own, restarts = max(0.0, gains(evidence).get("this optimizer", 0.0)), _restarts(evidence)
+    by_chance = {name for name, run in restarts.items() if not run.beyond_chance}
     helpful = [
         f"{_instruction(name, evidence)}: {change(gain)} in {_steps(name, evidence)} steps on a copy of the run."
         for name, gain in ranked(evidence)
-        if name in WORDS and name not in NOT_ADVISED and gain - _unchanged(name, evidence) > GAIN_ADVISED
+        if name in WORDS
+        and name not in NOT_ADVISED
+        and name not in by_chance
+        and gain - _unchanged(name, evidence) > GAIN_ADVISED
     ]
     if helpful:
         return "\n".join(filter(None, (*helpful[:3], particular)))

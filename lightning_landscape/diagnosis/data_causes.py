@@ -27,6 +27,7 @@ from lightning_landscape.evidence import (
     Restart,
     Trials,
     Verdict,
+    Wiring,
 )
 
 
@@ -51,7 +52,7 @@ def nothing_to_learn(evidence: Evidence) -> Verdict | None:
         return None
     if restart.adam_gain is None or _targets_of(trials, evidence) < SAMPLES_TO_LEARN_FROM:
         return None
-    if use.share >= INPUT_USE_NONE or falls_by_inputs(evidence) or trials.best > GAIN_CLEAR:
+    if use.share >= INPUT_USE_NONE or falls_by_inputs(evidence) or max(trials.best, restart.gain) > GAIN_CLEAR:
         return None
     mixes, fit = _mixes_samples(evidence), evidence.get(LinearFit)
     if mixes is False or (mixes is None and fit is not None and fit.helps):
@@ -92,10 +93,11 @@ def _mixes_samples(evidence: Evidence) -> bool | None:
     """Return whether the model mixes the samples of a batch; None if that is not known.
 
     Samples whose outputs are similar at the initial weights have similar targets in some layer of a model that can
-    learn. In one that mixes the samples, they no longer do in the outputs that the loss receives.
+    learn. In one that mixes the samples, they no longer do in the outputs that the loss receives; nor behind a dropout
+    that sets nearly all values to zero.
     """
-    outputs = evidence.get(Outputs)
-    if outputs is None or (outputs.targets_agree or 0.0) < TARGETS_AGREE:
+    outputs, wiring = evidence.get(Outputs), evidence.get(Wiring)
+    if outputs is None or (outputs.targets_agree or 0.0) < TARGETS_AGREE or (wiring is not None and wiring.dropouts):
         return None
     at_loss = outputs.targets_agree_at_loss
     if at_loss is None or at_loss < TARGETS_AGREE_BY_CHANCE:

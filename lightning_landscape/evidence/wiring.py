@@ -191,6 +191,16 @@ class OutputRange:
 
 
 @dataclass(frozen=True)
+class StrongDropout:
+    """A dropout on the way to the loss that lets hardly anything pass."""
+
+    module: str
+    """name of the submodule that calls it; empty for the training step itself"""
+    p: float
+    """share of the values that it sets to zero"""
+
+
+@dataclass(frozen=True)
 class Wiring:
     """What was found in the operations of one evaluation of the training step on one batch."""
 
@@ -206,6 +216,7 @@ class Wiring:
     partial_cuts: tuple[GraphCut, ...] = ()
     """operations that end a path of the gradient to parameters which it reaches on another path"""
     broadcasts: tuple[Broadcast, ...] = ()
+    dropouts: tuple[StrongDropout, ...] = ()
     ranges: tuple[OutputRange, ...] = ()
     reached: float = 1.0
     """share of the trainable elements that the optimizers hold which the gradient of the loss reaches, in [0, 1]; 1

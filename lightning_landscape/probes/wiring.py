@@ -7,6 +7,7 @@ from lightning_landscape.evidence.wiring import (
     RectifiedLogits,
     SoftmaxOfOne,
     SquashedTwice,
+    StrongDropout,
     UnownedLeaf,
     Wiring,
 )
@@ -20,6 +21,9 @@ from lightning_landscape.surface import LossSurface, costs
 from lightning_landscape.trace import LOGIT_LOSSES, Operation, Trace
 
 _RECTIFIERS = ("relu", "relu6", "threshold")
+_STRONG = 0.9
+"""share of values that a dropout sets to zero from which on it is hardly meant: p is not the share that is kept"""
+_DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 _ONE = 0.2
 """relative distance from 1 up to which a sum counts as 1: half precision and smoothed labels stay far below it"""
 
@@ -44,6 +48,7 @@ def wiring_of(trace: Trace) -> Wiring:
         cuts=graph_cuts(trace),
         partial_cuts=partial_cuts(trace),
         broadcasts=broadcasts(trace),
+        dropouts=strong_dropouts(trace),
         ranges=output_ranges(trace),
         reached=reached_share(trace),
         operations=len(trace.operations),
@@ -108,6 +113,16 @@ def not_log_probabilities(trace: Trace) -> tuple[NotLogProbabilities, ...]:
         probabilities = abs(loss.class_sums[1] - 1) <= _ONE and kind(function) == "softmax"
         over_samples = function is not None and kind(function) == "log_softmax" and _class_dim(trace, function) == 0
         found.append(NotLogProbabilities(loss.module, loss.class_sums[0], probabilities, over_samples))
+    return tuple(found)
+
+
+def strong_dropouts(trace: Trace) -> tuple[StrongDropout, ...]:
+    """Return the calls of dropout on the way to the loss that set at least nine of ten values to zero."""
+    found = []
+    for dropout in _losses(trace, *_DROPOUTS):
+        p, training = dropout.setting(1, "p"), dropout.setting(2, "training")
+        if isinstance(p, float | int) and p >= _STRONG and training:
+            found.append(StrongDropout(dropout.module, float(p)))
     return tuple(found)
 
 

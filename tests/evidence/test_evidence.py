@@ -68,7 +68,7 @@ from lightning_landscape.evidence import (
     checked,
     to_builtins,
 )
-from lightning_landscape.evidence.wiring import GraphCut, OutputRange, SquashedTwice
+from lightning_landscape.evidence.wiring import GraphCut, OutputRange, SquashedTwice, StrongDropout
 
 # A fall of 1.2% of 2.0, which is 0.024, counts as progress.
 FLAT = Trend(window=100, level=2.0, progress=0.0, margin=0.02, tolerance=0.012)
@@ -181,6 +181,7 @@ READINGS = (
     Wiring(
         squashed=(SquashedTwice("softmax", "cross_entropy", "net.1", 10),),
         cuts=(GraphCut("argmax", "", ("net.0.weight",), 0.5, "net.0", "net.2", feeds_layers=True),),
+        dropouts=(StrongDropout("net.2", 0.95),),
         ranges=(OutputRange("relu", "net.1", "mse_loss", 0.0, None, -1.0, 1.0, 0.5, 0.25, None),),
         unseen=("the TorchScript module self.net",),
     ),

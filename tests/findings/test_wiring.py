@@ -13,6 +13,7 @@ from lightning_landscape import LandscapeMonitor
 from lightning_landscape.diagnosis.findings import graph_cuts
 from lightning_landscape.diagnosis.findings import wiring as finders
 from lightning_landscape.diagnosis.findings.batch_dimension import samples_as_sequence
+from lightning_landscape.diagnosis.findings.dropout import strong_dropout
 from lightning_landscape.diagnosis.findings.log_probabilities import not_log_probabilities
 from lightning_landscape.diagnosis.findings.loss_sign import wrong_sign
 from lightning_landscape.diagnosis.findings.parts import is_said_at_once
@@ -27,6 +28,7 @@ from lightning_landscape.evidence.wiring import (
     SamplesAsSequence,
     SoftmaxOfOne,
     SquashedTwice,
+    StrongDropout,
     UnownedLeaf,
     WrongSign,
 )
@@ -105,6 +107,16 @@ def test_what_nll_loss_gets_in_place_of_log_probabilities_decides_the_advice():
     finding = found(not_log_probabilities, not_log_probabilities=(probabilities,))
     assert "in `self.net` gets probabilities and not their logarithms" in finding.sentence
     assert "`log_softmax` in place of `softmax`" in finding.advice
+
+
+def test_a_dropout_of_nearly_all_values_is_named_with_the_share_that_was_meant():
+    strong = (StrongDropout("net.2", 0.95), StrongDropout("net.5", 0.9))
+    finding = found(strong_dropout, dropouts=strong)
+    assert (finding.code, finding.weight) == ("LL202 strong-dropout", "note")
+    assert "`self.net[2]` sets 95% of its values to zero in each step, and 1 more such call follows" in finding.sentence
+    assert "`nn.Dropout(p=0.05)`" in finding.advice
+    assert weight(strong_dropout, PLATEAU, UNFALLEN, dropouts=strong) == "evidence"
+    assert weight(strong_dropout, PLATEAU, FALLEN, dropouts=strong) == "note"
 
 
 def test_samples_that_are_read_as_a_sequence_are_certain_if_the_sequences_have_several_steps():
@@ -321,7 +333,7 @@ def fit(name, built, steps=160):
 
 
 def test_every_finding_has_a_section():
-    assert set(SECTIONS) == FIRST_LOOK | {"rectified-logits", "graph-cut"}
+    assert set(SECTIONS) == FIRST_LOOK | {"rectified-logits", "strong-dropout", "graph-cut"}
 
 
 @pytest.mark.parametrize("name", SECTIONS)
