@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lightning_landscape.diagnosis.findings.decay import naming_the_scheduler
 from lightning_landscape.diagnosis.flatness import gradient_vanishes, is_saturated
 from lightning_landscape.diagnosis.learning import (
@@ -21,6 +23,7 @@ from lightning_landscape.diagnosis.thresholds import (
     GAIN_OF_RESTART,
     GAIN_SMALL,
     GAIN_WAY_DOWN,
+    LOSS_SCALED_DOWN,
     RELATIVE_GRADIENT_LARGE,
     RELATIVE_GRADIENT_NONE,
     RELATIVE_GRADIENT_SMALL,
@@ -41,6 +44,7 @@ from lightning_landscape.evidence import (
     Evidence,
     GradientScale,
     LossLevel,
+    Outputs,
     Restart,
     Schedule,
     Symmetry,
@@ -94,7 +98,22 @@ def too_small(evidence: Evidence) -> Verdict | None:
         f"{TRAVEL_SMALL:g}), although the relative gradient is {trials.relative_gradient:.2g} (threshold "
         f"{least_slope:g}); {detail}."
     )
-    return naming_the_scheduler(evidence, verdict_of(evidence, Cause.LEARNING_RATE_TOO_SMALL, reason))
+    verdict = verdict_of(evidence, Cause.LEARNING_RATE_TOO_SMALL, reason)
+    return naming_the_scheduler(evidence, _naming_the_factor(evidence, verdict))
+
+
+def _naming_the_factor(evidence: Evidence, verdict: Verdict) -> Verdict:
+    """Return the verdict that the rate is too small; with the factor first that makes the gradient small."""
+    outputs = evidence.get(Outputs)
+    best = None if outputs is None else outputs.best_constant
+    if outputs is None or best is None or not 0 < outputs.loss < LOSS_SCALED_DOWN * best.loss:
+        return verdict
+    sentence = (
+        f"The loss is {outputs.loss / best.loss:.2g} times the `{best.function}` that it is made of, and so is the "
+        "gradient."
+    )
+    advice = f"return `F.{best.function}(...)` itself as the loss, its mean over the batch, without this factor."
+    return replace(verdict, reason=f"{sentence}\n{verdict.reason}", advice=f"{advice}\n{verdict.advice}".strip())
 
 
 def without_slope(evidence: Evidence) -> Verdict | None:

@@ -103,6 +103,9 @@ INPUT_USE_NONE = 0.02
 SAMPLES_TO_LEARN_FROM = 64
 """Fewer samples are learned by heart within a trial, which then shows nothing about other samples."""
 
+LOSS_SCALED_DOWN = 0.05
+"""Below this multiple of the loss function that it is made of, a loss was multiplied by a small factor."""
+
 CONSTANT_TOLERANCE = 0.02
 """A loss above the best constant's, less this share, is no better than a constant."""
 

@@ -8,9 +8,13 @@ from lightning_landscape.diagnosis import diagnose
 from lightning_landscape.diagnosis.findings.decay import gone_after_an_epoch
 from lightning_landscape.diagnosis.findings.schedule import impatient_plateau_scheduler, schedule_ended, wrong_interval
 from lightning_landscape.evidence import (
+    BestConstant,
     Cause,
     Evidence,
     LossLevel,
+    OptimizerGroup,
+    Outputs,
+    Parts,
     Plateau,
     Schedule,
     Scheduler,
@@ -263,6 +267,29 @@ def test_a_rate_that_is_too_small_since_a_scheduler_has_cut_it_is_said_with_the_
     assert named in verdict.reason
     assert verdict.tries[0].startswith(advice) or advice in verdict.tries[0]
     assert len(verdict.tries) > 1
+
+
+def test_a_schedule_that_returns_the_rate_in_place_of_a_factor_is_said_with_both_numbers():
+    low = Schedule(1e-6, 1e-6, elapsed=0.15, first=1e-6, median=1e-6, steps=69)
+    group = OptimizerGroup(0, 0, learning_rate=1e-6, base_rate=1e-3, weight_decay=0.0, parts=("net",))
+    of_run = schedulers(Scheduler("LambdaLR", "step"), steps_per_epoch=44.0)
+    verdict = diagnose(Evidence(Plateau(69, 24), low, of_run, Parts((), (group,), step=69), *SLOPE))
+    assert verdict.cause is Cause.LEARNING_RATE_TOO_SMALL
+    assert verdict.reason.startswith(
+        "The learning rate is 1e-06 and was never above 1e-06. The optimizer was given 0.001, which `LambdaLR` "
+        "multiplies by 0.001 now."
+    )
+    assert verdict.tries[0].startswith("let the schedule return a factor")
+
+
+@pytest.mark.parametrize(("loss", "named"), [(0.0013, True), (2.3, False)])
+def test_a_loss_that_is_a_small_multiple_of_a_loss_function_is_said_with_the_factor(loss, named):
+    seen = Outputs((), 64, loss, best_constant=BestConstant("cross_entropy", loss=2.3, constant=2.3))
+    verdict = diagnose(Evidence(Plateau(69, 24), Schedule(0.1, 0.1, elapsed=0.15, steps=69), seen, *SLOPE))
+    assert verdict.cause is Cause.LEARNING_RATE_TOO_SMALL
+    assert "The learning rate is 0.1." in verdict.reason
+    assert ("0.00057 times the `cross_entropy`" in verdict.reason) is named
+    assert verdict.tries[0].startswith("return `F.cross_entropy(...)` itself") is named
 
 
 def test_a_constant_rate_that_is_too_small_is_blamed_on_no_scheduler():

@@ -11,7 +11,7 @@ from lightning_landscape.diagnosis.findings.schedule import (
     slower,
     with_length,
 )
-from lightning_landscape.evidence import Cause, Evidence, Finding, Schedule, Schedulers, Verdict
+from lightning_landscape.evidence import Cause, Evidence, Finding, Parts, Schedule, Schedulers, Verdict
 
 GONE_AFTER_AN_EPOCH = 1e-8
 """Below this share of the first rate after one epoch, a rate that decays by one factor is below a ten-thousandth of it
@@ -49,10 +49,21 @@ def gone_after_an_epoch(evidence: Evidence) -> Finding | None:
 
 
 def naming_the_scheduler(evidence: Evidence, verdict: Verdict) -> Verdict:
-    """Return the verdict that the rate is too small; with the scheduler first, if that has brought it down."""
-    schedule, schedulers = evidence.get(Schedule), schedulers_in(evidence)
-    if schedule is None or not schedulers or schedule.share_of_peak >= FAR_BELOW_PEAK:
+    """Return the verdict that the rate is too small, with the rate, and what a scheduler has to do with it, first."""
+    schedule, schedulers, parts = evidence.get(Schedule), schedulers_in(evidence), evidence.get(Parts)
+    if schedule is None:
         return verdict
+    given = max((group.base_rate or 0.0 for group in parts.groups), default=0.0) if parts is not None else 0.0
+    if schedulers and 0 < schedule.peak < FAR_BELOW_PEAK * given:
+        factor = f"{schedule.learning_rate / given:.3g}"
+        sentence = (
+            f"The learning rate is {schedule.learning_rate:.3g} and was never above {schedule.peak:.3g}. The optimizer "
+            f"was given {given:.3g}, which `{schedulers[0].kind}` multiplies by {factor} now."
+        )
+        advice = f"let the schedule return a factor, 1 for the whole rate, not the rate itself: it returns {factor}."
+        return replace(verdict, reason=f"{sentence}\n{verdict.reason}", advice=f"{advice}\n{verdict.advice}".strip())
+    if not schedulers or schedule.share_of_peak >= FAR_BELOW_PEAK:
+        return replace(verdict, reason=f"The learning rate is {schedule.learning_rate:.3g}.\n{verdict.reason}")
     in_epochs = next((scheduler for scheduler in schedulers if counts_epochs(scheduler, schedule)), None)
     which = in_epochs or schedulers[0]
     sentence = (
