@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from lightning_landscape._text import capitalised
 from lightning_landscape.diagnosis import Finder, found
 from lightning_landscape.diagnosis.findings.parts import is_said_at_once
 from lightning_landscape.errors import LandscapeWarning
@@ -98,7 +99,7 @@ class FirstLook:
             findings = found(Evidence(*runner.readings, *state.host_readings, *kept), self._finders)
             for finding in findings:
                 if is_said_at_once(finding.sentence) and finding.weight == "note" and not reporter.silent:
-                    print_line(f"lightning_landscape: {finding.sentence} Try: {finding.advice}")
+                    print_line(f"lightning_landscape: {finding.sentence} Try: {capitalised(finding.advice)}")
             for finding in state.findings.enter_wiring(findings):
                 reporter.finding(finding, host.step)
                 reporter.warn(finding_message(finding, host.step), LandscapeWarning)

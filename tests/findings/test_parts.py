@@ -264,6 +264,21 @@ def test_a_large_part_without_gradient_explains_a_plateau_if_no_trial_helps(leve
     assert weight(finders.part_without_gradient, unreached, level, CUT_OFF) == "note"
 
 
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (replace(UNREACHED, share=0.51), True),
+        (replace(UNREACHED, share=0.5), False),
+        (replace(UNREACHED, share=0.51, in_training_mode=False), False),
+    ],
+    ids=["most of the model", "half of it", "perhaps meant"],
+)
+def test_a_note_that_no_gradient_reaches_most_of_the_model_is_printed_in_the_first_steps(part, said):
+    finding = finders.part_without_gradient(BASE.including(parts(part)))
+    assert finding.weight == "note"
+    assert finders.is_said_at_once(finding.sentence) is said
+
+
 def test_parameters_that_the_step_does_not_use_explain_nothing_once_the_loss_has_fallen():
     unreached = parts(replace(UNREACHED, share=0.6))
     assert weight(finders.part_without_gradient, unreached, UNLEARNED, NOTHING) == "evidence"

@@ -27,6 +27,8 @@ be the reason why a loss that has fallen stops far above 0."""
 UNTRAINED = "The loss gives them a gradient, but they stay as they are"
 """a sentence in the finding that a large part of the model is in no optimizer; it is printed in the first steps and at
 the end of a run without an alarm"""
+NOT_TRAINED = "Most of the model is not trained"
+"""follows the sentence on parts without a gradient that are most of the model, which is printed then as well"""
 IN_A_LOOP = "at every step of a loop, so they are never trained"
 """ends the sentence on a module whose own output comes back to it without a gradient, which is printed then as well"""
 HALF_OF_THE_RUN = 0.5
@@ -154,11 +156,12 @@ def part_without_gradient(evidence: Evidence) -> Finding | None:
     if not unreached or not parts.where(lambda part: part.held and part.trainable and part.reached is True):
         return None
     meant = all(not part.in_training_mode for part in unreached)
+    most = f" {NOT_TRAINED}." if share > HALF_OF_THE_MODEL and not meant else ""
     return Finding(
         "part-without-gradient",
         Cause.NOT_UPDATING,
         f"The loss gives no gradient to {described(unreached)}, so these parameters have not moved since the start, "
-        "although an optimizer holds them.",
+        f"although an optimizer holds them.{most}",
         "look between them and the loss for `.detach()`, `torch.no_grad()`, `.item()` or `argmax`, and for outputs "
         "that the loss does not use. If they are not to be trained, say so with `requires_grad_(False)`.",
         "evidence" if not meant and _cannot_go_on_without(evidence, parts, share) else "note",
@@ -189,7 +192,7 @@ def zero_gradient(evidence: Evidence) -> Finding | None:
 
 def is_said_at_once(text: str) -> bool:
     """Return whether the text holds a finding that is printed in the first steps, although it is only a note."""
-    return UNTRAINED in text or IN_A_LOOP in text
+    return any(sentence in text for sentence in (UNTRAINED, NOT_TRAINED, IN_A_LOOP))
 
 
 def described(parts: Sequence[Part]) -> str:
