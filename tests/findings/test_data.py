@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_landscape.diagnosis import DETECTORS, diagnose
 from lightning_landscape.diagnosis.findings import data, history, linear_model, of_divergence
+from lightning_landscape.diagnosis.findings.small_inputs import small_inputs
 from lightning_landscape.evidence import (
     Activity,
     BatchContents,
@@ -323,3 +324,12 @@ def test_the_run_of_the_docs_is_not_told_that_there_is_nothing_to_learn(without_
     assert "[LL209 linear-model-predicts] A linear regression" in notes(broken)
     assert alarms(mended) == []
     assert "linear-model-predicts" not in mended.report
+
+
+@pytest.mark.parametrize(
+    ("size", "now", "expected"),
+    [(0.002, 2.29, "evidence"), (0.007, 2.29, None), (0.0, 2.29, None), (0.002, 0.4, None)],
+    ids=["divided twice", "bags of words", "all zero", "learned"],
+)
+def test_inputs_that_are_far_too_small_are_named_where_nothing_was_learned(size, now, expected):
+    assert weight(small_inputs, replace(RAW, input_size=size), StartingPoint(2.3, now)) == expected
