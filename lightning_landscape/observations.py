@@ -24,7 +24,7 @@ BOUNDS = {
 
 
 FEWEST_BATCHES, ENOUGH_SAMPLES, MOST_BATCHES = 2, 64, 8
-"""batches whose outputs are seen: so many that they have this many samples, within limits"""
+"""outputs are seen of as many batches as have this many samples together, but of at least two and at most eight"""
 
 
 def batches_seen(batches: int, batch_samples: float | None) -> int:
